@@ -1,0 +1,1 @@
+"""The pure core: values and rules; knows no clock, network, disk or SQL."""

@@ -1,0 +1,108 @@
+"""Changes that images should take up, and what messages on the bus tell of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Stream
+from rebuilder.domain.rpm import SourceBuild
+
+
+class Severity(StrEnum):
+    """Bodhi's severities, most severe first."""
+
+    URGENT = "urgent"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    UNSPECIFIED = "unspecified"
+
+    @property
+    def weight(self) -> int:
+        """0 for unspecified up to 4 for urgent."""
+        return WEIGHTS[self]
+
+
+WEIGHTS = {severity: 4 - place for place, severity in enumerate(Severity)}
+
+
+def most_severe(severities: tuple[Severity, ...]) -> Severity:
+    return max(severities, key=lambda severity: severity.weight, default=Severity.UNSPECIFIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A source RPM build that is new in a stream. `update` and `url` name the Bodhi update that brought it."""
+
+    build: SourceBuild
+    stream: str
+    severity: Severity = Severity.UNSPECIFIED
+    update: str = ""
+    url: str = ""
+    type: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.build} in {self.stream}"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A source build that a message says is available: in a Bodhi release or a Koji tag, not yet in a stream.
+
+    `waits_for_repo` names a Koji tag whose repository must be made anew before the RPM can be installed.
+    """
+
+    build: SourceBuild
+    bodhi_release: str = ""
+    koji_tag: str = ""
+    testing: bool = False
+    severity: Severity = Severity.UNSPECIFIED
+    update: str = ""
+    url: str = ""
+    type: str = ""
+    waits_for_repo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A source build was taken out of a Koji tag."""
+
+    build: SourceBuild
+    koji_tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepoDone:
+    """The repository of a Koji tag was made anew."""
+
+    koji_tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFinished:
+    """Koji says that a build changed its state to COMPLETE. `container` is true for a container image build."""
+
+    build: SourceBuild
+    task_id: int | None
+    container: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The message is well formed and of no interest, for the reason given."""
+
+    reason: str
+
+
+Event = Offer | Withdrawal | RepoDone | BuildFinished | Ignored
+
+
+class Unparseable(RequestError):
+    """A message whose fields are missing or wrong; the text says which."""
+
+
+def streams_for(build: SourceBuild, streams: tuple[Stream, ...]) -> tuple[str, ...]:
+    """The streams that take a build by its dist tag; when any with a dist does, those without one still do."""
+    return tuple(stream.name for stream in streams if stream.takes(build.evr.release))

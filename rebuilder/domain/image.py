@@ -1,0 +1,119 @@
+"""Images, what they are built on, and what is in their builds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rebuilder.domain.rpm import Rpm
+
+DEFAULT_STREAM = "default"
+
+
+class ParentKind(StrEnum):
+    """`base` is the final stage's FROM; `stage` is another stage's FROM, or a COPY --from an image."""
+
+    BASE = "base"
+    STAGE = "stage"
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """An image that another is built on: one of the inventory (`image`, as name:stream) or an external pull spec."""
+
+    kind: ParentKind
+    image: str = ""
+    external: str = ""
+
+    def __str__(self) -> str:
+        return self.image or self.external
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an image is built from: a commit of a git repository, or a folder with its build file."""
+
+    git: str = ""
+    ref: str = ""
+    commit: str = ""
+    path: str = ""
+    containerfile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A stream of builds of one container component.
+
+    `estimate` is the length of a build in seconds until history knows better; 0 is unknown.
+    `pull_spec` is the name that its children's Containerfiles use for it, where it is not name:stream.
+    """
+
+    name: str
+    stream: str = DEFAULT_STREAM
+    parents: tuple[Parent, ...] = ()
+    source: Source = field(default_factory=Source)
+    estimate: float = 0.0
+    pull_spec: str = ""
+
+    @property
+    def key(self) -> str:
+        """`name:stream`, by which images are named everywhere."""
+        return f"{self.name}:{self.stream}"
+
+    def __str__(self) -> str:
+        return self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A line of releases that images and RPMs share, as f42. One with no `dist` takes every change."""
+
+    name: str
+    dist: str = ""
+
+    def takes(self, release: str) -> bool:
+        """Whether an RPM with this release belongs to the stream: `1.fc42` and `1.fc42.1`, but never `1.fc421`."""
+        if not self.dist:
+            return True
+        at = release.find(self.dist)
+        while at >= 0:
+            after = release[at + len(self.dist) :]
+            if not after or not after[0].isalnum():
+                return True
+            at = release.find(self.dist, at + 1)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Every RPM in an image build, inherited ones included, over all architectures: what `rpm -qa` says."""
+
+    rpms: frozenset[Rpm]
+
+    @classmethod
+    def of(cls, rpms: Iterable[Rpm]) -> Manifest:
+        return cls(frozenset(rpms))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBuild:
+    """One finished build of an image. `ident` is its NVR or image id, `parents` the idents it was built on.
+
+    `manifest` is None where nobody could read it: such an image is reported as unknown, never guessed at.
+    """
+
+    image: str
+    ident: str
+    manifest: Manifest | None = None
+    parents: tuple[str, ...] = ()
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All images of one source, their streams, and their current builds."""
+
+    images: tuple[Image, ...]
+    streams: tuple[Stream, ...] = ()
+    builds: tuple[ImageBuild, ...] = ()

@@ -1,0 +1,158 @@
+"""RPM names and versions, and the one question asked of them: is what is installed older than what is offered?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rpm_version import evr_compare
+
+from rebuilder.domain.errors import RequestError
+
+ARCHES = frozenset(
+    "noarch x86_64 i386 i486 i586 i686 athlon aarch64 armv5tel armv6hl armv7hl armv7hnl ppc ppc64 ppc64le "
+    "s390 s390x riscv64 loongarch64 ia64 sparc64 alpha src nosrc".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EVR:
+    """Epoch, version and release. An epoch of None is unknown (messages often leave it out), which is not 0."""
+
+    epoch: int | None
+    version: str
+    release: str
+
+    @property
+    def version_release(self) -> str:
+        return f"{self.version}-{self.release}"
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.version_release}" if self.epoch else self.version_release
+
+    def within(self, epoch: int) -> EVR:
+        """The same version, its epoch taken to be `epoch` where it is unknown."""
+        return self if self.epoch is not None else EVR(epoch, self.version, self.release)
+
+    def is_newer_than(self, other: EVR) -> bool:
+        """Compare as RPM does; an unknown epoch counts as the other's."""
+        mine, theirs = self.within(other.epoch or 0), other.within(self.epoch or 0)
+        return evr_compare(mine.full, theirs.full) > 0
+
+    @property
+    def full(self) -> str:
+        return f"{self.epoch or 0}:{self.version_release}"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBuild:
+    """One build of a source package, as Koji and Bodhi name it: `name-[epoch:]version-release`."""
+
+    name: str
+    evr: EVR
+
+    @classmethod
+    def parse(cls, text: str) -> SourceBuild:
+        """Read `openssl-3.2.2-1.fc42` or `openssl-1:3.2.2-1.fc42`.
+
+        Raises RequestError when the text is not of that form.
+        """
+        parts = text.strip().rsplit("-", 2)
+        if len(parts) != 3 or not all(parts) or any(c.isspace() or c in "/:" for c in parts[0] + parts[2]):
+            raise RequestError(f"not an NVR (name-version-release): {text!r}")
+        name, version, release = parts
+        epoch: int | None = None
+        if ":" in version:
+            head, version = version.split(":", 1)
+            if not (head.isascii() and head.isdigit()) or not version or ":" in version:
+                raise RequestError(f"not an NVR (name-epoch:version-release): {text!r}")
+            epoch = int(head)
+        if not any(c.isdigit() for c in version):
+            raise RequestError(f"not an NVR (its version {version!r} has no digit): {text!r}")
+        return cls(name, EVR(epoch, version, release))
+
+    @property
+    def nvr(self) -> str:
+        return f"{self.name}-{self.evr.version_release}"
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.evr}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rpm:
+    """A binary RPM in an image: its NEVRA and the source package it was built from.
+
+    `source_evr` is the version of that source build where it is known (the RPM's SOURCERPM tag): binary packages may
+    carry versions of their own, as those of perl do, and then only this one may be compared with an update's.
+    """
+
+    name: str
+    epoch: int
+    version: str
+    release: str
+    arch: str
+    source: str
+    source_evr: str = ""
+
+    @classmethod
+    def parse(cls, nevra: str, source: str = "") -> Rpm:
+        """Read a NEVRA; `source` is a source package's name or a SOURCERPM (`openssl-3.2.1-1.fc42.src.rpm`).
+
+        Raises RequestError when the NEVRA or the SOURCERPM does not parse.
+        """
+        stem, dot, arch = nevra.strip().rpartition(".")
+        if not dot or arch not in ARCHES:
+            raise RequestError(f"not a NEVRA (name-[epoch:]version-release.arch): {nevra!r}")
+        try:
+            build = SourceBuild.parse(stem)
+        except RequestError:
+            raise RequestError(f"not a NEVRA (name-[epoch:]version-release.arch): {nevra!r}") from None
+        name, source_evr = source or build.name, ""
+        if source.endswith(".src.rpm"):
+            origin = SourceBuild.parse(source.removesuffix(".src.rpm"))
+            name, source_evr = origin.name, origin.evr.version_release
+        evr = build.evr
+        return cls(build.name, evr.epoch or 0, evr.version, evr.release, arch, name, source_evr)
+
+    @property
+    def evr(self) -> EVR:
+        return EVR(self.epoch, self.version, self.release)
+
+    @property
+    def nevra(self) -> str:
+        return f"{self.name}-{self.evr}.{self.arch}"
+
+    @property
+    def sourcerpm(self) -> str:
+        """The SOURCERPM where it is known, else the source package's name: what `parse` takes back."""
+        return f"{self.source}-{self.source_evr}.src.rpm" if self.source_evr else self.source
+
+    def __str__(self) -> str:
+        return self.nevra
+
+
+@lru_cache(maxsize=65536)
+def is_stale(rpm: Rpm, offered: EVR) -> bool:
+    """Whether `rpm` is older than the source build `offered` of its own source package.
+
+    Compared with the source build it came from where that is known, else with its own version. The epoch is the
+    binary's: SOURCERPM has none, and where a binary package has a version of its own its epoch says nothing.
+    """
+    if not rpm.source_evr:
+        return offered.is_newer_than(rpm.evr)
+    version, _, release = rpm.source_evr.rpartition("-")
+    epoch = rpm.epoch if version == rpm.version else None
+    return offered.is_newer_than(EVR(epoch, version, release))
+
+
+def newest(versions: Iterable[EVR]) -> EVR:
+    """The newest of `versions` (at least one); among equals the first that knows its epoch."""
+    best: EVR | None = None
+    for version in versions:
+        if best is None or version.is_newer_than(best) or (best.epoch is None and not best.is_newer_than(version)):
+            best = version
+    if best is None:
+        raise ValueError("newest() of nothing")
+    return best
