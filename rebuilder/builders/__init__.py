@@ -1,0 +1,1 @@
+"""Where builds run, behind one protocol."""

@@ -1,0 +1,137 @@
+"""Typed settings, from `[consumer_config]` of fedora-messaging's own configuration file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Stream
+
+BUILDERS = ("buildah", "simulated")
+
+
+def state_directory() -> Path:
+    """The user's state directory (XDG): where everything lives when no configuration says otherwise."""
+    root = os.environ.get("STATE_DIRECTORY") or os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(root) / "rebuilder"
+
+
+class Table(BaseModel):
+    """A table of the configuration: an unknown key is an error, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StreamSettings(Table):
+    """What feeds a stream, and what its images are built for."""
+
+    dist: str = ""
+    bodhi_releases: tuple[str, ...] = ()
+    koji_tags: tuple[str, ...] = ()
+    koji_target: str = ""
+    testing: bool = False
+
+
+class InventorySettings(Table):
+    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`."""
+
+    source: Literal["file", "containerfiles"] = "file"
+    path: Path | None = None
+    stream: str = "default"
+
+
+class BuildahSettings(Table):
+    """Builds on this machine. `root` and `runroot` are buildah's storage; empty is buildah's own default."""
+
+    root: Path | None = None
+    runroot: Path | None = None
+    storage_driver: Literal["overlay", "vfs", ""] = ""
+    isolation: Literal["oci", "rootless", "chroot", ""] = ""
+    volumes: tuple[str, ...] = ()
+    build_args: dict[str, str] = Field(default_factory=dict)
+    state: Path | None = None
+    time_limit: float = Field(default=3600, gt=0)
+    rpmdb: tuple[str, ...] = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
+
+
+class SimulatedSettings(Table):
+    """Builds that only take time. `failures` and `aborts` name images (name:stream) whose builds end so."""
+
+    duration: float = Field(default=60, ge=0)
+    speed: float = Field(default=1, gt=0)
+    failures: tuple[str, ...] = ()
+    aborts: dict[str, int] = Field(default_factory=dict)
+
+
+class Settings(Table):
+    """All of `[consumer_config]`. Every default lets the command run with no file at all."""
+
+    database_url: str = ""
+    builder: Literal["buildah", "simulated"] = "simulated"
+    max_builds: int = Field(default=4, ge=1)
+    settle_seconds: float = Field(default=60, ge=0)
+    descendants: Literal["affected", "all"] = "affected"
+    max_attempts: int = Field(default=3, ge=1)
+    retry_seconds: float = Field(default=30, ge=0)
+    poll_seconds: float = Field(default=1, gt=0)
+    inventory: InventorySettings = InventorySettings()
+    streams: dict[str, StreamSettings] = Field(default_factory=dict)
+    buildah: BuildahSettings = BuildahSettings()
+    simulated: SimulatedSettings = SimulatedSettings()
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        if url and not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        return url
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{state_directory() / 'rebuilder.db'}"
+
+    @property
+    def known_streams(self) -> tuple[Stream, ...]:
+        return tuple(Stream(name, stream.dist) for name, stream in self.streams.items())
+
+
+def settings_of(consumer_config: dict[str, Any], origin: str = "consumer_config") -> Settings:
+    """Check a `[consumer_config]` table. Raises RequestError naming the first wrong key."""
+    try:
+        return Settings.model_validate(consumer_config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "consumer_config"
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise RequestError(f"{origin}: consumer_config.{key}: {what}") from None
+
+
+def configuration_file(given: Path | None) -> Path | None:
+    """The file to read: the one given, else REBUILDER_CONFIG, else where fedora-messaging looks, else none."""
+    named = given or os.environ.get("REBUILDER_CONFIG") or os.environ.get("FEDORA_MESSAGING_CONF")
+    if named:
+        return Path(named)
+    usual = Path("/etc/fedora-messaging/config.toml")
+    return usual if usual.exists() else None
+
+
+def load(given: Path | None = None) -> Settings:
+    """Settings of the configuration file, or the defaults. Raises RequestError when it cannot be used."""
+    path = configuration_file(given)
+    if path is None:
+        return Settings()
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: not TOML: {error}") from None
+    table = document.get("consumer_config", {})
+    if not isinstance(table, dict):
+        raise RequestError(f"{path}: consumer_config: must be a table")
+    return settings_of(table, str(path))
