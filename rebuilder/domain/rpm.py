@@ -10,10 +10,10 @@ from rpm_version import evr_compare
 
 from rebuilder.domain.errors import RequestError
 
-ARCHES = frozenset(
-    "noarch x86_64 i386 i486 i586 i686 athlon aarch64 armv5tel armv6hl armv7hl armv7hnl ppc ppc64 ppc64le "
-    "s390 s390x riscv64 loongarch64 ia64 sparc64 alpha src nosrc".split()
-)
+ARCHES = frozenset({
+    *("noarch", "x86_64", "i386", "i486", "i586", "i686", "athlon", "aarch64", "riscv64", "loongarch64", "ia64", "alpha"),
+    *("armv5tel", "armv6hl", "armv7hl", "armv7hnl", "ppc", "ppc64", "ppc64le", "s390", "s390x", "sparc64", "src", "nosrc"),
+})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class EVR:
     def is_newer_than(self, other: EVR) -> bool:
         """Compare as RPM does; an unknown epoch counts as the other's."""
         mine, theirs = self.within(other.epoch or 0), other.within(self.epoch or 0)
-        return evr_compare(mine.full, theirs.full) > 0
+        return bool(evr_compare(mine.full, theirs.full) > 0)
 
     @property
     def full(self) -> str:

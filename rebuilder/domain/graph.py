@@ -1,0 +1,132 @@
+"""The dependency graph of container layers.
+
+`networkx` is its public face; the plain arrays that planning walks stay inside this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+import networkx as nx
+
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Image, ParentKind
+
+
+class Graph:
+    """Images and what they are built on. Made once, never changed; acyclic.
+
+    Raises RequestError for an image named twice, a parent that is not there, or a cycle (named in full).
+    """
+
+    def __init__(self, images: Iterable[Image]) -> None:
+        self.images: tuple[Image, ...] = tuple(images)
+        self._place: dict[str, int] = {image.key: place for place, image in enumerate(self.images)}
+        if len(self._place) != len(self.images):
+            seen: set[str] = set()
+            twice = next(image.key for image in self.images if image.key in seen or seen.add(image.key))
+            raise RequestError(f"image {twice} is there twice")
+        self._parents = [self._edges_of(image) for image in self.images]
+        self._order = self._sorted()
+
+    def _edges_of(self, image: Image) -> tuple[tuple[int, ParentKind], ...]:
+        edges: dict[int, ParentKind] = {}
+        for parent in image.parents:
+            if not parent.image:
+                continue
+            place = self._place.get(parent.image)
+            if place is None:
+                raise RequestError(f"image {image.key}: unknown parent {parent.image}")
+            if edges.get(place) is not ParentKind.BASE:
+                edges[place] = parent.kind
+        return tuple(edges.items())
+
+    def _sorted(self) -> list[int]:
+        """Parents first, and otherwise as given: the same images always come in the same order."""
+        missing = [len(edges) for edges in self._parents]
+        children = self._child_places
+        order = [place for place, count in enumerate(missing) if not count]
+        for place in order:
+            for child in children[place]:
+                missing[child] -= 1
+                if not missing[child]:
+                    order.append(child)
+        if len(order) != len(self.images):
+            raise RequestError(f"parent cycle: {' -> '.join(self._cycle(missing))}")
+        return order
+
+    def _cycle(self, missing: Sequence[int]) -> list[str]:
+        """One cycle among the images whose parents never came, from an image back to itself."""
+        place = next(place for place, count in enumerate(missing) if count)
+        path: list[int] = []
+        while place not in path:
+            path.append(place)
+            place = next(parent for parent, _ in self._parents[place] if missing[parent])
+        return [self.images[at].key for at in [*path[path.index(place) :], place]]
+
+    @cached_property
+    def _child_places(self) -> list[list[int]]:
+        children: list[list[int]] = [[] for _ in self.images]
+        for place, edges in enumerate(self._parents):
+            for parent, _ in edges:
+                children[parent].append(place)
+        return children
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._place
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, key: str) -> Image:
+        """The image of that name. Raises RequestError where there is none."""
+        place = self._place.get(key)
+        if place is None:
+            raise RequestError(f"unknown image {key}")
+        return self.images[place]
+
+    def parents(self, key: str) -> tuple[tuple[str, ParentKind], ...]:
+        """The direct parents in the inventory, each with its kind (base where it is both)."""
+        return tuple((self.images[place].key, kind) for place, kind in self._parents[self._place[key]])
+
+    def children(self, key: str) -> tuple[str, ...]:
+        """The images built directly on this one, in the order of the inventory."""
+        return tuple(self.images[place].key for place in self._child_places[self._place[key]])
+
+    def ordered(self) -> Iterable[str]:
+        """All images, parents first."""
+        return (self.images[place].key for place in self._order)
+
+    def in_order(self, keys: Iterable[str]) -> list[str]:
+        """These images, parents first."""
+        rank = self._rank
+        return sorted(keys, key=lambda key: rank[self._place[key]])
+
+    @cached_property
+    def _rank(self) -> list[int]:
+        rank = [0] * len(self._order)
+        for at, place in enumerate(self._order):
+            rank[place] = at
+        return rank
+
+    def descendants(self, keys: Iterable[str], kinds: frozenset[ParentKind] = frozenset(ParentKind)) -> set[str]:
+        """Everything below these images through edges of the given kinds, without the images themselves."""
+        start = [self._place[key] for key in keys]
+        seen, todo = set(start), list(start)
+        while todo:
+            place = todo.pop()
+            for child in self._child_places[place]:
+                if child not in seen and dict(self._parents[child])[place] in kinds:
+                    seen.add(child)
+                    todo.append(child)
+        return {self.images[place].key for place in seen.difference(start)}
+
+    @cached_property
+    def nx(self) -> nx.DiGraph[str]:
+        """The graph as networkx sees it: an edge from each parent to its child, with its `kind`."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from(image.key for image in self.images)
+        for image, edges in zip(self.images, self._parents, strict=True):
+            graph.add_edges_from((self.images[place].key, image.key, {"kind": str(kind)}) for place, kind in edges)
+        return graph
