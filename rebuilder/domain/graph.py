@@ -24,8 +24,7 @@ class Graph:
         self.images: tuple[Image, ...] = tuple(images)
         self._place: dict[str, int] = {image.key: place for place, image in enumerate(self.images)}
         if len(self._place) != len(self.images):
-            seen: set[str] = set()
-            twice = next(image.key for image in self.images if image.key in seen or seen.add(image.key))
+            twice = next(image.key for place, image in enumerate(self.images) if self._place[image.key] != place)
             raise RequestError(f"image {twice} is there twice")
         self._parents = [self._edges_of(image) for image in self.images]
         self._order = self._sorted()
