@@ -11,8 +11,8 @@ from rpm_version import evr_compare
 from rebuilder.domain.errors import RequestError
 
 ARCHES = frozenset({
-    *("noarch", "src", "nosrc", "x86_64", "i386", "i486", "i586", "i686", "athlon", "aarch64", "riscv64", "loongarch64"),
-    *("armv5tel", "armv6hl", "armv7hl", "armv7hnl", "ppc", "ppc64", "ppc64le", "s390", "s390x", "sparc64", "alpha"),
+    *("noarch", "src", "x86_64", "i386", "i486", "i586", "i686", "athlon", "aarch64", "riscv64", "loongarch64"),
+    *("armv5tel", "armv6hl", "armv7hl", "armv7hnl", "ppc", "ppc64", "ppc64le", "nosrc", "s390", "s390x", "sparc64"),
 })
 
 

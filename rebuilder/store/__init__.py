@@ -1,0 +1,1 @@
+"""Everything SQL: models, sessions, and queries in the words of the domain."""

@@ -1,0 +1,269 @@
+"""The tables. Times are seconds since the epoch (UTC).
+
+The constraints carry promises: a message counts once, one live build per image, one build waiting behind it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, MetaData, String, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from rebuilder.domain.change import Severity
+from rebuilder.domain.image import ParentKind
+from rebuilder.domain.lifecycle import LIVE, State
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+PENDING_CHANGE = ("settling", "planned")
+MESSAGE_STATES = ("new", "accepted", "ignored", "rejected")
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+
+
+def one_of(column: str, words: Any, name: str) -> CheckConstraint:
+    """The column holds one of these words."""
+    return CheckConstraint(f"{column} IN ({', '.join(repr(str(word)) for word in sorted(words))})", name=name)
+
+
+class Message(Base):
+    """The inbox: every message received, once, in the order of arrival."""
+
+    __tablename__ = "message"
+    __table_args__ = (
+        UniqueConstraint("id"),
+        one_of("state", MESSAGE_STATES, "state"),
+        Index("ix_message_new", "seq", sqlite_where=text("state = 'new'"), postgresql_where=text("state = 'new'")),
+    )
+
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(String(255))
+    topic: Mapped[str]
+    headers: Mapped[dict[str, Any]] = mapped_column(JSON)
+    body: Mapped[Any] = mapped_column(JSON)
+    received_at: Mapped[float]
+    state: Mapped[str] = mapped_column(String(16), server_default="new")
+    reason: Mapped[str] = mapped_column(server_default="")
+
+
+class Change(Base):
+    """A source build that is new in a stream, however many messages told of it."""
+
+    __tablename__ = "change"
+    __table_args__ = (
+        UniqueConstraint("source", "version_release", "stream"),
+        one_of("state", PENDING_CHANGE, "state"),
+        one_of("severity", Severity, "severity"),
+        Index("ix_change_settling", "id", sqlite_where=text("state = 'settling'"),
+              postgresql_where=text("state = 'settling'")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    epoch: Mapped[int | None]
+    version_release: Mapped[str]
+    stream: Mapped[str]
+    severity: Mapped[str] = mapped_column(String(16))
+    update: Mapped[str]
+    url: Mapped[str]
+    type: Mapped[str]
+    waits_for_repo: Mapped[str] = mapped_column(server_default="")
+    message_id: Mapped[str | None] = mapped_column(ForeignKey("message.id"))
+    noticed_at: Mapped[float]
+    state: Mapped[str] = mapped_column(String(16), server_default="settling")
+
+
+class Stream(Base):
+    """A stream that the inventory's document or the configuration names."""
+
+    __tablename__ = "stream"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    dist: Mapped[str]
+
+
+class Image(Base):
+    """An image of the inventory. One that left the inventory stays for its history, `present` false."""
+
+    __tablename__ = "image"
+    __table_args__ = (UniqueConstraint("name", "stream"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    stream: Mapped[str] = mapped_column(index=True)
+    source: Mapped[dict[str, str]] = mapped_column(JSON)
+    pull_spec: Mapped[str]
+    estimate: Mapped[float]
+    present: Mapped[bool]
+    current_build_id: Mapped[int | None] = mapped_column(
+        ForeignKey("image_build.id", use_alter=True, name="fk_image_current_build"), index=True
+    )
+
+
+class ImageParent(Base):
+    """What an image is built on: another image, or an external pull spec."""
+
+    __tablename__ = "image_parent"
+    __table_args__ = (
+        CheckConstraint("(parent_id IS NULL) <> (external = '')", name="one"),
+        one_of("kind", ParentKind, "kind"),
+    )
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"), index=True)
+    external: Mapped[str]
+
+
+class Rpm(Base):
+    """A binary RPM, once, however many images carry it."""
+
+    __tablename__ = "rpm"
+    __table_args__ = (
+        UniqueConstraint("name", "epoch", "version", "release", "arch", "source", "source_evr", name="uq_rpm_nevra"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    epoch: Mapped[int]
+    version: Mapped[str]
+    release: Mapped[str]
+    arch: Mapped[str]
+    source: Mapped[str] = mapped_column(index=True)
+    source_evr: Mapped[str]
+
+
+class Manifest(Base):
+    """A set of RPMs, once, however many builds have it. `digest` is that of its sorted content."""
+
+    __tablename__ = "manifest"
+    __table_args__ = (UniqueConstraint("digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+
+
+class ManifestRpm(Base):
+    """Which RPMs a manifest has; found by RPM, and by manifest."""
+
+    __tablename__ = "manifest_rpm"
+    __table_args__ = (Index("ix_manifest_rpm_manifest", "manifest_id"), {"sqlite_with_rowid": False})
+
+    rpm_id: Mapped[int] = mapped_column(ForeignKey("rpm.id"), primary_key=True)
+    manifest_id: Mapped[int] = mapped_column(ForeignKey("manifest.id"), primary_key=True)
+
+
+class ImageBuild(Base):
+    """A finished build of an image. `parents` has the idents of the builds it was built on."""
+
+    __tablename__ = "image_build"
+    __table_args__ = (
+        UniqueConstraint("image_id", "ident"),
+        Index("ix_image_build_manifest", "manifest_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    ident: Mapped[str]
+    digest: Mapped[str]
+    parents: Mapped[list[str]] = mapped_column(JSON)
+    manifest_id: Mapped[int | None] = mapped_column(ForeignKey("manifest.id"))
+    recorded_at: Mapped[float]
+
+
+class Wave(Base):
+    """A plan that was accepted."""
+
+    __tablename__ = "wave"
+    __table_args__ = (one_of("state", ("running", "finished"), "state"), Index("ix_wave_state", "state"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created_at: Mapped[float]
+    finished_at: Mapped[float | None]
+    state: Mapped[str] = mapped_column(String(16))
+
+
+class Rebuild(Base):
+    """One image in a wave. `rank` orders the queue, lowest first."""
+
+    __tablename__ = "rebuild"
+    __table_args__ = (
+        UniqueConstraint("wave_id", "image_id"),
+        UniqueConstraint("key"),
+        one_of("state", State, "state"),
+        one_of("severity", Severity, "severity"),
+        Index(
+            "uq_rebuild_live", "image_id", unique=True,
+            sqlite_where=text(f"state IN ({', '.join(repr(str(s)) for s in sorted(LIVE))})"),
+            postgresql_where=text(f"state IN ({', '.join(repr(str(s)) for s in sorted(LIVE))})"),
+        ),
+        Index(
+            "uq_rebuild_pending", "image_id", unique=True,
+            sqlite_where=text("state IN ('queued', 'waiting')"),
+            postgresql_where=text("state IN ('queued', 'waiting')"),
+        ),
+        Index("ix_rebuild_state", "state", "rank"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    severity: Mapped[str] = mapped_column(String(16))
+    level: Mapped[int]
+    rank: Mapped[float]
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    key: Mapped[str] = mapped_column(String(63))
+    ref: Mapped[str] = mapped_column(server_default="")
+    log: Mapped[str] = mapped_column(server_default="")
+    reason: Mapped[str] = mapped_column(server_default="")
+    not_before: Mapped[float] = mapped_column(server_default="0")
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    before_build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
+    build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
+
+
+class RebuildEdge(Base):
+    """A rebuild waits for its parent's."""
+
+    __tablename__ = "rebuild_edge"
+    __table_args__ = (Index("ix_rebuild_edge_parent", "parent_id"),)
+
+    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
+    parent_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
+
+
+class Cause(Base):
+    """Why a rebuild is there: a change, and the RPM that it makes stale. `installed` is empty for a parent's sake."""
+
+    __tablename__ = "cause"
+
+    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
+    change_id: Mapped[int] = mapped_column(ForeignKey("change.id"), primary_key=True)
+    installed: Mapped[str] = mapped_column(primary_key=True)
+    inherited_from: Mapped[str]
+
+
+class Transition(Base):
+    """Every step of every rebuild, with its time and why."""
+
+    __tablename__ = "transition"
+    __table_args__ = (Index("ix_transition_rebuild", "rebuild_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"))
+    at: Mapped[float]
+    event: Mapped[str] = mapped_column(String(24))
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str]
