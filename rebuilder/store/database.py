@@ -62,7 +62,8 @@ def revision(engine: Engine) -> str | None:
         with reading(engine) as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
-            return connection.scalar(select(text("version_num")).select_from(table("alembic_version")))
+            found = connection.scalar(select(text("version_num")).select_from(table("alembic_version")))
+            return str(found) if found is not None else None
     except DBAPIError as error:
         raise UnreachableError(f"database {where(engine)}: {first_line(error)}") from None
 

@@ -1,0 +1,231 @@
+"""Images, their parents and their builds: kept in step with the inventory's source, and read for planning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import Image as ImageValue
+from rebuilder.domain.image import ImageBuild as BuildValue
+from rebuilder.domain.image import Inventory, Parent, ParentKind, Source
+from rebuilder.domain.image import Stream as StreamValue
+from rebuilder.domain.plan import Carried
+from rebuilder.domain.rpm import Rpm as Package
+from rebuilder.store import manifests
+from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, Stream
+from rebuilder.store.rows import chunks
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a sync changed, by image name."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    rebuilt: tuple[str, ...]
+    unchanged: int
+
+
+def load(connection: Connection) -> Graph:
+    """The graph of all images that are in the inventory."""
+    parents: dict[int, list[Parent]] = {}
+    names: dict[int, str] = {}
+    rows = connection.execute(select(Image.__table__).where(Image.present).order_by(Image.id)).all()
+    for row in rows:
+        names[row.id] = f"{row.name}:{row.stream}"
+    edges = select(ImageParent.image_id, ImageParent.kind, ImageParent.parent_id, ImageParent.external)
+    for image_id, kind, parent_id, external in connection.execute(
+        edges.order_by(ImageParent.image_id, ImageParent.position)
+    ):
+        if image_id in names:
+            parent = Parent(ParentKind(kind), names.get(parent_id, ""), external)
+            parents.setdefault(image_id, []).append(parent)
+    return Graph(
+        ImageValue(
+            row.name, row.stream, tuple(parents.get(row.id, ())), Source(**row.source), row.estimate, row.pull_spec
+        )
+        for row in rows
+    )
+
+
+def streams(connection: Connection) -> tuple[StreamValue, ...]:
+    """Every stream that an image is in, with its dist tag where one is known."""
+    dists = {name: dist for name, dist in connection.execute(select(Stream.name, Stream.dist))}
+    used = connection.scalars(select(Image.stream).where(Image.present).distinct().order_by(Image.stream))
+    return tuple(StreamValue(name, dists.get(name, "")) for name in used)
+
+
+def ids(connection: Connection) -> dict[str, int]:
+    """The id of every image ever known, by name:stream."""
+    rows = connection.execute(select(Image.name, Image.stream, Image.id))
+    return {f"{name}:{stream}": ident for name, stream, ident in rows}
+
+
+def carried(connection: Connection, sources: Iterable[str]) -> Carried:
+    """The RPMs from these source packages in the images' current builds, and the images nobody could read."""
+    key = Image.name + ":" + Image.stream
+    found: dict[str, list[Package]] = {}
+    packages: dict[int, Package] = {}
+    query = (
+        select(key, Rpm.id, *manifests.FIELDS)
+        .select_from(Rpm)
+        .join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
+        .join(ImageBuild, ImageBuild.manifest_id == ManifestRpm.manifest_id)
+        .join(Image, Image.current_build_id == ImageBuild.id)
+        .where(Image.present, Rpm.source.in_(sorted(set(sources))))
+        .order_by(Image.id, Rpm.id)
+    )
+    for row in connection.execute(query):
+        package = packages.get(row[1])
+        if package is None:
+            package = packages[row[1]] = Package(*row[2:])
+        found.setdefault(row[0], []).append(package)
+    unread = (
+        select(key)
+        .outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
+        .where(Image.present, ImageBuild.manifest_id.is_(None))
+    )
+    return Carried(found, frozenset(connection.scalars(unread)))
+
+
+def current_builds(connection: Connection, keys: Iterable[str] | None = None) -> dict[str, BuildValue]:
+    """The current builds, without their manifests, of these images or of all."""
+    query = (
+        select(Image.name, Image.stream, ImageBuild.ident, ImageBuild.digest, ImageBuild.parents)
+        .join(ImageBuild, ImageBuild.id == Image.current_build_id)
+        .where(Image.present)
+    )
+    wanted = None if keys is None else set(keys)
+    if wanted is not None:
+        query = query.where(Image.name.in_({key.rpartition(":")[0] for key in wanted}))
+    builds = {}
+    for name, stream, ident, digest, parents in connection.execute(query):
+        key = f"{name}:{stream}"
+        if wanted is None or key in wanted:
+            builds[key] = BuildValue(key, ident, None, tuple(parents), digest)
+    return builds
+
+
+def manifest_of(connection: Connection, key: str) -> BuildValue | None:
+    """The current build of an image with its manifest, where there is one."""
+    name, _, stream = key.rpartition(":")
+    row = connection.execute(
+        select(ImageBuild.__table__)
+        .join(Image, Image.current_build_id == ImageBuild.id)
+        .where(Image.name == name, Image.stream == stream)
+    ).one_or_none()
+    if row is None:
+        return None
+    content = manifests.read(connection, [row.manifest_id])[row.manifest_id] if row.manifest_id else None
+    return BuildValue(key, row.ident, content, tuple(row.parents), row.digest)
+
+
+def sync(connection: Connection, inventory: Inventory, now: float) -> SyncResult:
+    """Make the store say what the source says. The caller's transaction makes it all or nothing.
+
+    Raises RequestError for an inventory that makes no graph.
+    """
+    Graph(inventory.images)
+    before = {image.key: image for image in load(connection).images}
+    _save_streams(connection, inventory.streams)
+    wanted = {image.key: image for image in inventory.images}
+    added = [key for key in wanted if key not in before]
+    changed = [key for key, image in wanted.items() if key in before and before[key] != image]
+    removed = [key for key in before if key not in wanted]
+    known = ids(connection)
+    fresh = [_columns(wanted[key]) for key in added if key not in known]
+    if fresh:
+        connection.execute(insert(Image), fresh)
+        known = ids(connection)
+    again = [key for key in added if key in before or key in known] + changed
+    for key in again:
+        connection.execute(update(Image).where(Image.id == known[key]).values(**_columns(wanted[key])))
+    for key in removed:
+        connection.execute(update(Image).where(Image.id == known[key]).values(present=False))
+    _save_parents(connection, [wanted[key] for key in [*added, *changed]], known)
+    rebuilt = _save_builds(connection, inventory.builds, known, now)
+    touched = {*added, *changed, *rebuilt}
+    return SyncResult(
+        tuple(added), tuple(changed), tuple(removed), tuple(key for key in rebuilt if key not in set(added)),
+        len(wanted) - len(touched),
+    )
+
+
+def _columns(image: ImageValue) -> dict[str, object]:
+    source = {name: getattr(image.source, name) for name in ("git", "ref", "commit", "path", "containerfile")}
+    return {
+        "name": image.name,
+        "stream": image.stream,
+        "source": source,
+        "pull_spec": image.pull_spec,
+        "estimate": image.estimate,
+        "present": True,
+    }
+
+
+def _save_streams(connection: Connection, wanted: Iterable[StreamValue]) -> None:
+    connection.execute(delete(Stream))
+    rows = [{"name": stream.name, "dist": stream.dist} for stream in wanted]
+    if rows:
+        connection.execute(insert(Stream), rows)
+
+
+def _save_parents(connection: Connection, images: list[ImageValue], known: Mapping[str, int]) -> None:
+    for part in chunks([known[image.key] for image in images], 500):
+        connection.execute(delete(ImageParent).where(ImageParent.image_id.in_(part)))
+    rows = [
+        {
+            "image_id": known[image.key],
+            "position": position,
+            "kind": str(parent.kind),
+            "parent_id": known[parent.image] if parent.image else None,
+            "external": parent.external,
+        }
+        for image in images
+        for position, parent in enumerate(image.parents)
+    ]
+    if rows:
+        connection.execute(insert(ImageParent), rows)
+
+
+def _save_builds(
+    connection: Connection, builds: Iterable[BuildValue], known: Mapping[str, int], now: float
+) -> list[str]:
+    """Record the builds that are not current yet; the names of their images."""
+    current = current_builds(connection)
+    new = [build for build in builds if build.image not in current or current[build.image].ident != build.ident]
+    for part in chunks(new, 500):
+        record_builds(connection, part, known, now)
+    return [build.image for build in new]
+
+
+def record_builds(
+    connection: Connection, builds: Iterable[BuildValue], known: Mapping[str, int], now: float
+) -> dict[str, int]:
+    """Record these builds, at most one an image, and make them current; the id of each by its image."""
+    builds = list(builds)
+    interned = manifests.intern(connection, (build.manifest for build in builds if build.manifest is not None))
+    recorded: dict[str, int] = {}
+    for build in builds:
+        image_id = known[build.image]
+        same = select(ImageBuild.id).where(ImageBuild.image_id == image_id, ImageBuild.ident == build.ident)
+        build_id = connection.scalar(same)
+        manifest_id = interned[manifests.digest_of(build.manifest)] if build.manifest is not None else None
+        if build_id is None:
+            row = {
+                "image_id": image_id,
+                "ident": build.ident,
+                "digest": build.digest,
+                "parents": list(build.parents),
+                "manifest_id": manifest_id,
+                "recorded_at": now,
+            }
+            build_id = connection.scalar(insert(ImageBuild).values(row).returning(ImageBuild.id))
+        assert build_id is not None
+        connection.execute(update(Image).where(Image.id == image_id).values(current_build_id=build_id))
+        recorded[build.image] = build_id
+    return recorded

@@ -1,0 +1,81 @@
+"""Manifests and RPMs, each kept once however many builds have them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection, insert, select
+
+from rebuilder.domain.image import Manifest as Content
+from rebuilder.domain.rpm import Rpm as Package
+from rebuilder.store.models import Manifest, ManifestRpm, Rpm
+from rebuilder.store.rows import chunks, insert_new
+
+FIELDS = (Rpm.name, Rpm.epoch, Rpm.version, Rpm.release, Rpm.arch, Rpm.source, Rpm.source_evr)
+
+
+def digest_of(manifest: Content) -> str:
+    """The same for the same set of RPMs, whatever their order."""
+    lines = sorted(f"{rpm.nevra} {rpm.sourcerpm}" for rpm in manifest.rpms)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def intern(connection: Connection, manifests: Iterable[Content]) -> dict[str, int]:
+    """Keep these manifests; the id of each by its digest. What is known already costs one look-up."""
+    by_digest = {digest_of(manifest): manifest for manifest in manifests}
+    known = _ids(connection, list(by_digest))
+    new = {digest: manifest for digest, manifest in by_digest.items() if digest not in known}
+    if not new:
+        return known
+    rpms = _intern_rpms(connection, {rpm for manifest in new.values() for rpm in manifest.rpms})
+    for part in chunks([{"digest": digest} for digest in new]):
+        connection.execute(insert(Manifest), part)
+    known |= _ids(connection, list(new))
+    for part in chunks(list(new), 200):
+        pairs = [{"manifest_id": known[d], "rpm_id": rpms[rpm]} for d in part for rpm in new[d].rpms]
+        if pairs:
+            connection.execute(insert(ManifestRpm), pairs)
+    return known
+
+
+def _ids(connection: Connection, digests: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for part in chunks(digests, 500):
+        query = select(Manifest.digest, Manifest.id).where(Manifest.digest.in_(part))
+        found.update((digest, ident) for digest, ident in connection.execute(query))
+    return found
+
+
+def _intern_rpms(connection: Connection, rpms: set[Package]) -> dict[Package, int]:
+    rows = [
+        {
+            "name": rpm.name,
+            "epoch": rpm.epoch,
+            "version": rpm.version,
+            "release": rpm.release,
+            "arch": rpm.arch,
+            "source": rpm.source,
+            "source_evr": rpm.source_evr,
+        }
+        for rpm in rpms
+    ]
+    for part in chunks(rows):
+        insert_new(connection, Rpm.__table__, part)
+    found: dict[Package, int] = {}
+    for names in chunks(sorted({rpm.source for rpm in rpms}), 500):
+        for row in connection.execute(select(Rpm.id, *FIELDS).where(Rpm.source.in_(names))):
+            package = Package(*row[1:])
+            if package in rpms:
+                found[package] = row[0]
+    return found
+
+
+def read(connection: Connection, manifest_ids: Iterable[int]) -> Mapping[int, Content]:
+    """The content of these manifests."""
+    found: dict[int, list[Package]] = {ident: [] for ident in manifest_ids}
+    for part in chunks(list(found), 500):
+        query = select(ManifestRpm.manifest_id, *FIELDS).join(Rpm, Rpm.id == ManifestRpm.rpm_id)
+        for row in connection.execute(query.where(ManifestRpm.manifest_id.in_(part))):
+            found[row[0]].append(Package(*row[1:]))
+    return {ident: Content.of(rpms) for ident, rpms in found.items()}
