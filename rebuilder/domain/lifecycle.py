@@ -34,6 +34,7 @@ class Event(StrEnum):
     """What can happen to a rebuild."""
 
     PARENTS_DONE = "parents-done"
+    PARENT_ADDED = "parent-added"
     DISPATCHED = "dispatched"
     ACCEPTED = "accepted"
     BUILT = "built"
@@ -74,6 +75,7 @@ _TABLE: dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]] = {
     (State.WAITING, Event.PARENTS_DONE): (State.QUEUED, ()),
     (State.WAITING, Event.PARENT_STOPPED): (State.BLOCKED, ()),
     (State.WAITING, Event.CAUSES_GONE): (State.UNNEEDED, (Effect.RELEASE_CHILDREN,)),
+    (State.QUEUED, Event.PARENT_ADDED): (State.WAITING, ()),
     (State.QUEUED, Event.PARENT_STOPPED): (State.BLOCKED, ()),
     (State.QUEUED, Event.CAUSES_GONE): (State.UNNEEDED, (Effect.RELEASE_CHILDREN,)),
     (State.QUEUED, Event.DISPATCHED): (State.SUBMITTING, (Effect.SUBMIT,)),

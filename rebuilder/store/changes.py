@@ -1,0 +1,124 @@
+"""Changes: noticed once, settled, then planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, or_, select, update
+
+from rebuilder.domain.change import Change as ChangeValue
+from rebuilder.domain.change import Severity, Withdrawal
+from rebuilder.domain.rpm import EVR, SourceBuild
+from rebuilder.store.models import Change
+from rebuilder.store.rows import insert_new
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """A change with its id in the store."""
+
+    id: int
+    change: ChangeValue
+
+
+def notice(
+    connection: Connection, changes: Iterable[ChangeValue], message_id: str | None, waits_for_repo: str, now: float
+) -> int:
+    """Keep changes that are not known yet; how many were new.
+
+    One that is told of twice stays one; it is settled sooner where the second message waits for no repository.
+    """
+    new = 0
+    for change in changes:
+        row = {
+            "source": change.build.name,
+            "epoch": change.build.evr.epoch,
+            "version_release": change.build.evr.version_release,
+            "stream": change.stream,
+            "severity": str(change.severity),
+            "update": change.update,
+            "url": change.url,
+            "type": change.type,
+            "waits_for_repo": waits_for_repo,
+            "message_id": message_id,
+            "noticed_at": now,
+        }
+        if insert_new(connection, Change.__table__, [row]):
+            new += 1
+        elif not waits_for_repo:
+            same = Change.source == row["source"], Change.version_release == row["version_release"]
+            settling = Change.stream == row["stream"], Change.state == "settling"
+            connection.execute(update(Change).where(*same, *settling).values(waits_for_repo="", **_told(change)))
+    return new
+
+
+def _told(change: ChangeValue) -> dict[str, str]:
+    """What a Bodhi message knows of a change and a Koji message does not."""
+    if not change.update:
+        return {}
+    return {"severity": str(change.severity), "update": change.update, "url": change.url, "type": change.type}
+
+
+def repo_done(connection: Connection, tag: str) -> None:
+    """The tag's repository is new: what waited for it may be planned."""
+    connection.execute(update(Change).where(Change.waits_for_repo == tag).values(waits_for_repo=""))
+
+
+def withdraw(connection: Connection, withdrawal: Withdrawal) -> None:
+    """Forget a change that its tag took back before it was planned."""
+    build = withdrawal.build
+    connection.execute(
+        delete(Change).where(
+            Change.source == build.name,
+            Change.version_release == build.evr.version_release,
+            Change.state == "settling",
+            Change.waits_for_repo == withdrawal.koji_tag,
+        )
+    )
+
+
+def settled(connection: Connection, now: float, settle_seconds: float, repo_seconds: float) -> list[Noticed]:
+    """All changes to be planned together now; none while the youngest may still be joined by others.
+
+    An urgent change does not wait, and takes along what is settling. One that waits for a repository is not ready
+    until that is done, or `repo_seconds` have passed.
+    """
+    ready = or_(Change.waits_for_repo == "", Change.noticed_at <= now - repo_seconds)
+    rows = connection.execute(
+        select(Change.__table__).where(Change.state == "settling", ready).order_by(Change.id)
+    ).all()
+    urgent = any(row.severity == Severity.URGENT for row in rows)
+    if not rows or not (urgent or min(row.noticed_at for row in rows) <= now - settle_seconds):
+        return []
+    return [Noticed(row.id, _value(row)) for row in rows]
+
+
+def _value(row: Row[Any]) -> ChangeValue:
+    build = SourceBuild.parse(f"{row.source}-{row.version_release}")
+    evr = EVR(row.epoch, build.evr.version, build.evr.release)
+    return ChangeValue(
+        SourceBuild(build.name, evr),
+        row.stream,
+        Severity(row.severity),
+        row.update,
+        row.url,
+        row.type,
+    )
+
+
+def planned(connection: Connection, ids: Sequence[int]) -> None:
+    """These changes have been taken into a plan."""
+    connection.execute(update(Change).where(Change.id.in_(ids)).values(state="planned"))
+
+
+def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, ChangeValue]:
+    """These changes by their ids."""
+    rows = connection.execute(select(Change.__table__).where(Change.id.in_(set(ids))))
+    return {row.id: _value(row) for row in rows}
+
+
+def settling(connection: Connection) -> int:
+    """How many changes wait to be planned."""
+    return connection.scalar(select(func.count()).select_from(Change).where(Change.state == "settling")) or 0

@@ -1,0 +1,188 @@
+"""Rebuilds: their steps through the lifecycle, and the sets of them that the engine asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy.orm import aliased
+
+from rebuilder.domain import lifecycle
+from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, Event, State
+from rebuilder.store.models import Cause, Image, ImageBuild, Rebuild, RebuildEdge, Transition
+
+DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A rebuild as the store has it. `image` is its name:stream; times are seconds since the epoch."""
+
+    id: int
+    wave_id: int
+    image_id: int
+    image: str
+    state: State
+    severity: str
+    level: int
+    attempt: int
+    key: str
+    ref: str
+    log: str
+    reason: str
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+
+
+def _select() -> Select[Any]:
+    r = Rebuild
+    return select(
+        r.id, r.wave_id, r.image_id, (Image.name + ":" + Image.stream).label("image"), r.state, r.severity, r.level,
+        r.attempt, r.key, r.ref, r.log, r.reason, r.created_at, r.started_at, r.ended_at,
+    ).join(Image, Image.id == r.image_id)
+
+
+def _entries(connection: Connection, query: Select[Any]) -> list[Entry]:
+    return [Entry(*row[:4], State(row[4]), *row[5:]) for row in connection.execute(query)]
+
+
+def in_states(connection: Connection, states: Iterable[State]) -> list[Entry]:
+    """All rebuilds in these states, in the order of the queue."""
+    return _entries(connection, _select().where(Rebuild.state.in_(states)).order_by(Rebuild.rank, Rebuild.id))
+
+
+def of_wave(connection: Connection, wave_id: int) -> list[Entry]:
+    """The rebuilds of a wave, parents first."""
+    return _entries(connection, _select().where(Rebuild.wave_id == wave_id).order_by(Rebuild.level, Rebuild.id))
+
+
+def latest_of_image(connection: Connection, image: str) -> Entry | None:
+    """The last rebuild of an image that has begun, else its last one."""
+    name, _, stream = image.rpartition(":")
+    query = _select().where(Image.name == name, Image.stream == stream)
+    found = _entries(connection, query.order_by((Rebuild.ref != "").desc(), Rebuild.id.desc()).limit(1))
+    return found[0] if found else None
+
+
+def startable(connection: Connection, now: float, limit: int) -> list[Entry]:
+    """The queued rebuilds to start next: not pausing, and their image is not being built already."""
+    other = aliased(Rebuild)
+    live = exists().where(other.image_id == Rebuild.image_id, other.state.in_(LIVE))
+    query = _select().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live)
+    return _entries(connection, query.order_by(Rebuild.rank, Rebuild.id).limit(limit))
+
+
+def released(connection: Connection) -> list[Entry]:
+    """The waiting rebuilds whose parents are all done."""
+    parent = aliased(Rebuild)
+    unfinished = (
+        exists()
+        .where(RebuildEdge.rebuild_id == Rebuild.id, RebuildEdge.parent_id == parent.id)
+        .where(parent.state.not_in(DONE))
+    )
+    return _entries(connection, _select().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id))
+
+
+def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Of these, the rebuilds that were only there for their parents' sake, and whose parents all came out unchanged."""
+    parent, before, after = aliased(Rebuild), aliased(ImageBuild), aliased(ImageBuild)
+    own = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed != "")
+    edges = exists().where(RebuildEdge.rebuild_id == Rebuild.id)
+    changed = (
+        exists()
+        .where(RebuildEdge.rebuild_id == Rebuild.id, RebuildEdge.parent_id == parent.id)
+        .where(parent.state == State.SUCCEEDED, before.id == parent.before_build_id, after.id == parent.build_id)
+        .where(or_(before.manifest_id.is_(None), after.manifest_id.is_(None), before.manifest_id != after.manifest_id))
+    )
+    query = select(Rebuild.id).where(Rebuild.id.in_(ids), edges, ~own, ~changed)
+    return set(connection.scalars(query))
+
+
+def descendants(connection: Connection, rebuild_id: int) -> list[Entry]:
+    """Every rebuild that waits for this one, directly or through others."""
+    below = select(RebuildEdge.rebuild_id).where(RebuildEdge.parent_id == rebuild_id).cte("below", recursive=True)
+    below = below.union(select(RebuildEdge.rebuild_id).join(below, RebuildEdge.parent_id == below.c.rebuild_id))
+    return _entries(connection, _select().join(below, below.c.rebuild_id == Rebuild.id).order_by(Rebuild.id))
+
+
+def step(
+    connection: Connection,
+    entry: Entry,
+    event: Event,
+    now: float,
+    *,
+    max_attempts: int,
+    reason: str = "",
+    **values: Any,
+) -> tuple[lifecycle.Effect, ...]:
+    """Take the rebuild through one event: its state, its story, its times. Returns the effects to carry out.
+
+    Raises Impossible, with the whole story, for an event that cannot happen.
+    """
+    before = lifecycle.Rebuild(entry.state, entry.attempt, max_attempts)
+    try:
+        after, effects = lifecycle.step(before, event)
+    except lifecycle.Impossible as error:
+        raise lifecycle.Impossible(f"{entry.image} (rebuild {entry.id}): {error}; {story(connection, entry.id)}") from None
+    if after.state in lifecycle.ENDED:
+        values.setdefault("ended_at", now)
+    if event is Event.DISPATCHED:
+        values.setdefault("started_at", entry.started_at or now)
+    changed = connection.execute(
+        update(Rebuild)
+        .where(Rebuild.id == entry.id, Rebuild.state == entry.state)
+        .values(state=after.state, attempt=after.attempt, reason=reason, **values)
+    )
+    if changed.rowcount != 1:
+        raise lifecycle.Impossible(f"{entry.image} (rebuild {entry.id}) is not {entry.state} any more")
+    record(connection, [(entry.id, event, after.state, reason)], now)
+    return effects
+
+
+def record(connection: Connection, steps: Iterable[tuple[int, str, State, str]], now: float) -> None:
+    """Write steps into the rebuilds' stories."""
+    rows = [
+        {"rebuild_id": ident, "at": now, "event": str(event), "state": str(state), "reason": reason}
+        for ident, event, state, reason in steps
+    ]
+    if rows:
+        connection.execute(insert(Transition), rows)
+
+
+def story(connection: Connection, rebuild_id: int) -> str:
+    """The steps of a rebuild so far, in one line."""
+    rows = connection.execute(
+        select(Transition.event, Transition.state).where(Transition.rebuild_id == rebuild_id).order_by(Transition.id)
+    )
+    return "story: " + ", ".join(f"{event} -> {state}" for event, state in rows)
+
+
+def block(connection: Connection, entry: Entry, now: float, max_attempts: int) -> None:
+    """Stop every rebuild below a failed or canceled one that has not begun."""
+    for child in descendants(connection, entry.id):
+        if child.state in PENDING:
+            step(connection, child, Event.PARENT_STOPPED, now, max_attempts=max_attempts,
+                 reason=f"{entry.image} did not succeed")
+
+
+def counts(connection: Connection, wave_id: int | None = None) -> Mapping[State, int]:
+    """How many rebuilds there are in each state, of one wave or of all."""
+    query = select(Rebuild.state, func.count()).group_by(Rebuild.state)
+    if wave_id is not None:
+        query = query.where(Rebuild.wave_id == wave_id)
+    return {State(state): count for state, count in connection.execute(query)}
+
+
+def any_open(connection: Connection) -> bool:
+    """Whether anything is still to be done or under way."""
+    return bool(connection.scalar(select(exists().where(Rebuild.state.in_(OPEN)))))
+
+
+def any_stopped(connection: Connection) -> bool:
+    """Whether the last rebuild of some image did not succeed."""
+    later = aliased(Rebuild)
+    superseded = exists().where(and_(later.image_id == Rebuild.image_id, later.id > Rebuild.id))
+    return bool(connection.scalar(select(exists().where(Rebuild.state.in_(STOPPED), ~superseded))))

@@ -1,0 +1,187 @@
+"""Waves: a plan that was accepted becomes rebuilds, or joins those that have not begun."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, exists, insert, select, update
+
+from rebuilder.domain.change import Severity, most_severe
+from rebuilder.domain.lifecycle import OPEN, PENDING, Event, State
+from rebuilder.domain.plan import Plan, PlannedRebuild
+from rebuilder.domain.schedule import Job, paths_below
+from rebuilder.store import rebuilds
+from rebuilder.store.changes import Noticed
+from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave
+from rebuilder.store.rows import chunks, insert_new
+
+SEVERITY_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class WaveEntry:
+    """A wave as the store has it."""
+
+    id: int
+    created_at: float
+    finished_at: float | None
+    state: str
+
+
+def rank(created_at: float, severity: Severity, path_seconds: float) -> float:
+    """A rebuild's place in the queue, lowest first.
+
+    Each step of severity is worth a day of waiting, and each second of builds below a second. As the rank never
+    changes while time goes on, nothing starves: what is created four days and a path later always comes after.
+    """
+    return created_at - severity.weight * SEVERITY_SECONDS - path_seconds
+
+
+def accept(
+    connection: Connection, plan: Plan, noticed: Sequence[Noticed], seconds: Mapping[str, float], now: float
+) -> int | None:
+    """Turn the plan into rebuilds; the id of the wave, or None where there was nothing new to make.
+
+    An image with a rebuild that has not begun gets no second one: it joins, with its causes and parents.
+    """
+    pending = {entry.image: entry for entry in rebuilds.in_states(connection, PENDING)}
+    fresh = [rebuild for rebuild in plan.rebuilds if rebuild.image not in pending]
+    known, before = _images(connection)
+    ranks = _ranks(plan, seconds, now)
+    wave_id = _create(connection, fresh, known, before, ranks, now) if fresh else None
+    made = {entry.image: entry for entry in rebuilds.of_wave(connection, wave_id)} if wave_id else {}
+    entries = {rebuild.image: made.get(rebuild.image) or pending[rebuild.image] for rebuild in plan.rebuilds}
+    _link(connection, plan, entries)
+    _cause(connection, plan, noticed, entries)
+    for rebuild in plan.rebuilds:
+        if rebuild.image in pending:
+            _join(connection, pending[rebuild.image], rebuild, ranks[rebuild.image], now)
+    return wave_id
+
+
+def _ranks(plan: Plan, seconds: Mapping[str, float], now: float) -> dict[str, tuple[Severity, float]]:
+    """Severity, inherited upward from what waits below, and rank of every rebuild of the plan."""
+    jobs = [Job(rebuild.image, rebuild.depends_on, seconds[rebuild.image]) for rebuild in plan.rebuilds]
+    below = paths_below(jobs)
+    worst = {r.image: most_severe(tuple(reason.change.severity for reason in r.reasons)) for r in plan.rebuilds}
+    for rebuild in reversed(plan.rebuilds):
+        for parent in rebuild.depends_on:
+            worst[parent] = most_severe((worst[parent], worst[rebuild.image]))
+    return {image: (worst[image], rank(now, worst[image], below[image])) for image in worst}
+
+
+def _images(connection: Connection) -> tuple[dict[str, int], dict[str, int | None]]:
+    rows = connection.execute(select(Image.name, Image.stream, Image.id, Image.current_build_id)).all()
+    return (
+        {f"{row.name}:{row.stream}": row.id for row in rows},
+        {f"{row.name}:{row.stream}": row.current_build_id for row in rows},
+    )
+
+
+def _create(
+    connection: Connection,
+    fresh: Sequence[PlannedRebuild],
+    known: Mapping[str, int],
+    before: Mapping[str, int | None],
+    ranks: Mapping[str, tuple[Severity, float]],
+    now: float,
+) -> int:
+    wave_id = connection.scalar(insert(Wave).values(created_at=now, state="running").returning(Wave.id))
+    assert wave_id is not None
+    rows = [
+        {
+            "wave_id": wave_id,
+            "image_id": known[rebuild.image],
+            "state": str(State.WAITING),
+            "severity": str(ranks[rebuild.image][0]),
+            "level": rebuild.level,
+            "rank": ranks[rebuild.image][1],
+            "key": key_of(rebuild.image, wave_id, now),
+            "created_at": now,
+            "before_build_id": before[rebuild.image],
+        }
+        for rebuild in fresh
+    ]
+    connection.execute(insert(Rebuild), rows)
+    made = rebuilds.of_wave(connection, wave_id)
+    rebuilds.record(connection, [(entry.id, "planned", State.WAITING, "") for entry in made], now)
+    return wave_id
+
+
+def key_of(image: str, wave_id: int, now: float) -> str:
+    """The name that builders know a rebuild by: of its image, wave and moment, and a valid name everywhere.
+
+    The moment keeps two databases that share a builder apart; the builder's limit is 63 characters.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", image.lower()).strip("-")[:36].strip("-")
+    digest = hashlib.sha256(f"{image} {wave_id} {now!r}".encode()).hexdigest()[:12]
+    return f"{slug or 'image'}-{digest}"
+
+
+def _link(connection: Connection, plan: Plan, entries: Mapping[str, rebuilds.Entry]) -> None:
+    edges = [
+        {"rebuild_id": entries[rebuild.image].id, "parent_id": entries[parent].id}
+        for rebuild in plan.rebuilds
+        for parent in rebuild.depends_on
+    ]
+    for part in chunks(edges):
+        insert_new(connection, RebuildEdge.__table__, part)
+
+
+def _cause(
+    connection: Connection, plan: Plan, noticed: Sequence[Noticed], entries: Mapping[str, rebuilds.Entry]
+) -> None:
+    ids = {
+        (item.change.build.name, item.change.stream, item.change.build.evr.version_release): item.id
+        for item in noticed
+    }
+    causes = [
+        {
+            "rebuild_id": entries[rebuild.image].id,
+            "change_id": ids[
+                reason.change.build.name, reason.change.stream, reason.change.build.evr.version_release
+            ],
+            "installed": reason.installed,
+            "inherited_from": reason.inherited_from,
+        }
+        for rebuild in plan.rebuilds
+        for reason in rebuild.reasons
+    ]
+    for part in chunks(causes):
+        insert_new(connection, Cause.__table__, part)
+
+
+def _join(
+    connection: Connection, entry: rebuilds.Entry, rebuild: PlannedRebuild, place: tuple[Severity, float], now: float
+) -> None:
+    """A queued rebuild that got a parent waits again; the better place in the queue counts."""
+    severity = most_severe((Severity(entry.severity), place[0]))
+    better = update(Rebuild).where(Rebuild.id == entry.id)
+    connection.execute(better.values(severity=str(severity)))
+    connection.execute(better.where(Rebuild.rank > place[1]).values(rank=place[1]))
+    if entry.state is State.QUEUED and rebuild.depends_on:
+        rebuilds.step(connection, entry, Event.PARENT_ADDED, now, max_attempts=1)
+
+
+def finish(connection: Connection, now: float) -> list[int]:
+    """End the running waves that have nothing open any more; their ids."""
+    open_one = exists().where(Rebuild.wave_id == Wave.id, Rebuild.state.in_(OPEN))
+    done = list(connection.scalars(select(Wave.id).where(Wave.state == "running", ~open_one)))
+    if done:
+        connection.execute(update(Wave).where(Wave.id.in_(done)).values(state="finished", finished_at=now))
+    return done
+
+
+def latest(connection: Connection, limit: int) -> list[WaveEntry]:
+    """The newest waves first."""
+    rows = connection.execute(select(Wave.__table__).order_by(Wave.id.desc()).limit(limit))
+    return [WaveEntry(row.id, row.created_at, row.finished_at, row.state) for row in rows]
+
+
+def find(connection: Connection, wave_id: int) -> WaveEntry | None:
+    """The wave of that id."""
+    row = connection.execute(select(Wave.__table__).where(Wave.id == wave_id)).one_or_none()
+    return WaveEntry(row.id, row.created_at, row.finished_at, row.state) if row else None
