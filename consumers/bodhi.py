@@ -1,0 +1,64 @@
+"""Bodhi's messages: an update has reached its repository."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from consumers.fields import Fields
+from rebuilder.domain.change import Event, Ignored, Offer, Severity
+from rebuilder.domain.rpm import SourceBuild
+
+OF_RPMS = ("", "rpm", "base")
+
+
+def stable(body: Any) -> tuple[Event, ...]:
+    """An update is in the stable repository: composed, signed and synced, so its RPMs can be installed now."""
+    return update(body, testing=False)
+
+
+def testing(body: Any) -> tuple[Event, ...]:
+    """An update is in the testing repository."""
+    return update(body, testing=True)
+
+
+def update(body: Any, *, testing: bool) -> tuple[Event, ...]:
+    """One offer for each build of the update. Raises Unparseable."""
+    fields = Fields(body).inner("update")
+    kind = fields.optional_text("content_type").lower()
+    if kind not in OF_RPMS:
+        return (Ignored(f"an update of content type {kind}, not of RPMs"),)
+    alias = fields.text("alias")
+    release = fields.inner("release").text("name")
+    offers = tuple(
+        Offer(
+            build=offered(build),
+            bodhi_release=release,
+            testing=testing,
+            severity=severity_of(fields),
+            update=alias,
+            url=url_of(fields),
+            type=fields.optional_text("type"),
+        )
+        for build in fields.inners("builds")
+    )
+    return offers or (Ignored(f"update {alias} has no builds"),)
+
+
+def offered(fields: Fields) -> SourceBuild:
+    """The build, with its epoch only where that is not 0: Bodhi fills in 0 for every epoch it does not know."""
+    build = fields.nvr()
+    return replace(build, evr=replace(build.evr, epoch=fields.epoch() or None))
+
+
+def severity_of(fields: Fields) -> Severity:
+    try:
+        return Severity(fields.optional_text("severity").lower())
+    except ValueError:
+        return Severity.UNSPECIFIED
+
+
+def url_of(fields: Fields) -> str:
+    """The update's page; empty unless it is a web address, because it is shown as a link."""
+    url = fields.optional_text("url")
+    return url if url.startswith(("https://", "http://")) else ""

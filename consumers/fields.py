@@ -1,0 +1,121 @@
+"""Typed access to the fields of a message's body.
+
+Senders leave out keys, write null, numbers as strings, and keys of their own. A required field that is missing or wrong
+raises Unparseable with its full name; an optional one that is wrong counts as missing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rebuilder.domain.change import Unparseable
+from rebuilder.domain.rpm import EVR, SourceBuild
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+VERSION = re.compile(r"[A-Za-z0-9._+~^]+")
+LARGEST_EPOCH = 2**32 - 1
+LARGEST_NUMBER = 2**63 - 1
+LONGEST_SHOWN = 60
+
+
+class Fields:
+    """An object in a body, which knows its own place there. Raises Unparseable where it is not an object."""
+
+    def __init__(self, value: Any, path: str = "") -> None:
+        if not isinstance(value, dict):
+            raise Unparseable(f"{path or 'body'}: must be an object, not {shown(value)}")
+        self._value: dict[str, Any] = value
+        self._path = path
+
+    def name_of(self, key: str) -> str:
+        """The full name of one of its fields, as `update.release.name`."""
+        return f"{self._path}.{key}" if self._path else key
+
+    def text(self, key: str) -> str:
+        """A required text. Raises Unparseable unless it is a string of printable characters."""
+        value = self._value.get(key)
+        if not is_text(value):
+            raise Unparseable(f"{self.name_of(key)}: must be a text, not {shown(value)}")
+        return str(value)
+
+    def optional_text(self, key: str) -> str:
+        value = self._value.get(key)
+        return str(value) if is_text(value) else ""
+
+    def number(self, key: str) -> int:
+        """A required whole number, perhaps written as a string. Raises Unparseable."""
+        number = whole(self._value.get(key), LARGEST_NUMBER)
+        if number is None:
+            raise Unparseable(f"{self.name_of(key)}: must be a whole number, not {shown(self._value.get(key))}")
+        return number
+
+    def optional_number(self, key: str, largest: int = LARGEST_NUMBER) -> int | None:
+        return whole(self._value.get(key), largest)
+
+    def inner(self, key: str) -> Fields:
+        """A required object. Raises Unparseable."""
+        return Fields(self._value.get(key), self.name_of(key))
+
+    def optional_inner(self, key: str) -> Fields | None:
+        value = self._value.get(key)
+        return Fields(value, self.name_of(key)) if isinstance(value, dict) else None
+
+    def inners(self, key: str) -> tuple[Fields, ...]:
+        """A required list of objects. Raises Unparseable."""
+        values = self._value.get(key)
+        if not isinstance(values, list):
+            raise Unparseable(f"{self.name_of(key)}: must be a list, not {shown(values)}")
+        return tuple(Fields(value, f"{self.name_of(key)}[{place}]") for place, value in enumerate(values))
+
+    def epoch(self) -> int | None:
+        """The `epoch`, or None where it is not known."""
+        return self.optional_number("epoch", LARGEST_EPOCH)
+
+    def build(self) -> SourceBuild:
+        """The source build in `name`, `version` and `release`. Raises Unparseable.
+
+        Unlike an NVR in one piece, these need no guessing: a version without a digit (as of a container) is accepted.
+        """
+        name = self._matching("name", NAME)
+        return SourceBuild(name, EVR(None, self._matching("version", VERSION), self._matching("release", VERSION)))
+
+    def nvr(self) -> SourceBuild:
+        """The source build in `nvr`. Raises Unparseable."""
+        text = self.text("nvr")
+        parts = text.rsplit("-", 2)
+        patterns = (NAME, VERSION, VERSION)
+        if len(parts) != 3 or not all(map(re.Pattern.fullmatch, patterns, parts)):
+            raise Unparseable(f"{self.name_of('nvr')}: not a name-version-release: {shown(text)}")
+        name, version, release = parts
+        return SourceBuild(name, EVR(None, version, release))
+
+    def _matching(self, key: str, pattern: re.Pattern[str]) -> str:
+        text = self.text(key)
+        if not pattern.fullmatch(text):
+            raise Unparseable(f"{self.name_of(key)}: not an RPM {key}: {shown(text)}")
+        return text
+
+
+def is_text(value: Any) -> bool:
+    """Printable, so that it can be shown in a log or on a terminal as it is."""
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+
+
+def whole(value: Any, largest: int) -> int | None:
+    """A number from 0 to `largest`, or None. JSON's true is none, and a text of too many digits is not converted."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(largest)):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= largest else None
+
+
+def shown(value: Any) -> str:
+    """A value for a one-line reason: the kind of what is nested, the beginning of what is long."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = repr(value[:LONGEST_SHOWN]) if isinstance(value, str) else repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

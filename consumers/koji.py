@@ -1,0 +1,63 @@
+"""Koji's messages: tags, repositories and builds of the primary instance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from consumers.fields import Fields
+from rebuilder.domain.change import BuildFinished, Event, Ignored, Offer, RepoDone, Withdrawal
+
+PRIMARY = "primary"
+COMPLETE = 1
+IMAGE_METHODS = frozenset({"buildContainer", "image", "imageBuilderBuild", "kiwiBuild", "osbuildImage"})
+
+
+def tagged(body: Any) -> tuple[Event, ...]:
+    """A build came into a tag: it can be installed once the tag's repository is made anew. Raises Unparseable."""
+    fields = Fields(body)
+    if foreign := of_another_instance(fields):
+        return (foreign,)
+    tag = fields.text("tag")
+    return (Offer(fields.build(), koji_tag=tag, waits_for_repo=tag),)
+
+
+def untagged(body: Any) -> tuple[Event, ...]:
+    """A build was taken out of a tag. Raises Unparseable."""
+    fields = Fields(body)
+    if foreign := of_another_instance(fields):
+        return (foreign,)
+    return (Withdrawal(fields.build(), fields.text("tag")),)
+
+
+def repo_done(body: Any) -> tuple[Event, ...]:
+    """A tag's repository was made anew. Raises Unparseable."""
+    fields = Fields(body)
+    if foreign := of_another_instance(fields):
+        return (foreign,)
+    return (RepoDone(fields.text("tag")),)
+
+
+def build_changed(body: Any) -> tuple[Event, ...]:
+    """A build changed its state; only COMPLETE is of interest. Raises Unparseable."""
+    fields = Fields(body)
+    if foreign := of_another_instance(fields):
+        return (foreign,)
+    state = fields.number("new")
+    if state != COMPLETE:
+        return (Ignored(f"a build in state {state}, which is not COMPLETE"),)
+    build = fields.build()
+    build = replace(build, evr=replace(build.evr, epoch=fields.epoch()))
+    return (BuildFinished(build, fields.optional_number("task_id"), is_container(fields)),)
+
+
+def is_container(fields: Fields) -> bool:
+    """Whether the build's task builds images; a build without a task (an import) is taken for an RPM's."""
+    task = fields.optional_inner("task")
+    return task is not None and task.optional_text("method") in IMAGE_METHODS
+
+
+def of_another_instance(fields: Fields) -> Ignored | None:
+    """Secondary instances have tags and builds of the same names; a message that names none is the primary's."""
+    instance = fields.optional_text("instance") or PRIMARY
+    return None if instance == PRIMARY else Ignored(f"Koji instance {instance}, not {PRIMARY}")
