@@ -45,7 +45,7 @@ def notice(
             "message_id": message_id,
             "noticed_at": now,
         }
-        if insert_new(connection, Change.__table__, [row]):
+        if insert_new(connection, Change, [row]):
             new += 1
         elif not waits_for_repo:
             same = Change.source == row["source"], Change.version_release == row["version_release"]

@@ -28,7 +28,7 @@ def receive(engine: Engine, messages: Sequence[Received], now: float | None = No
     """Keep these messages, durably, in one transaction. For each: True if it is new, False for a duplicate."""
     at = time.time() if now is None else now
     with engine.begin() as connection:
-        return [insert_new(connection, Message.__table__, [_row(message, at)]) == 1 for message in messages]
+        return [insert_new(connection, Message, [_row(message, at)]) == 1 for message in messages]
 
 
 def _row(message: Received, at: float) -> dict[str, object]:
@@ -69,4 +69,4 @@ def mark(connection: Connection, seq: int, state: str, reason: str = "") -> None
 def counts(connection: Connection) -> Mapping[str, int]:
     """How many messages there are in each state."""
     rows = connection.execute(select(Message.state, func.count()).group_by(Message.state))
-    return {state: count for state, count in rows}
+    return {row[0]: row[1] for row in rows}

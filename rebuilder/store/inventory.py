@@ -42,7 +42,7 @@ def load(connection: Connection) -> Graph:
         edges.order_by(ImageParent.image_id, ImageParent.position)
     ):
         if image_id in names:
-            parent = Parent(ParentKind(kind), names.get(parent_id, ""), external)
+            parent = Parent(ParentKind(kind), names[parent_id] if parent_id else "", external)
             parents.setdefault(image_id, []).append(parent)
     return Graph(
         ImageValue(
@@ -54,7 +54,7 @@ def load(connection: Connection) -> Graph:
 
 def streams(connection: Connection) -> tuple[StreamValue, ...]:
     """Every stream that an image is in, with its dist tag where one is known."""
-    dists = {name: dist for name, dist in connection.execute(select(Stream.name, Stream.dist))}
+    dists = {row.name: row.dist for row in connection.execute(select(Stream.name, Stream.dist))}
     used = connection.scalars(select(Image.stream).where(Image.present).distinct().order_by(Image.stream))
     return tuple(StreamValue(name, dists.get(name, "")) for name in used)
 

@@ -29,8 +29,8 @@ def intern(connection: Connection, manifests: Iterable[Content]) -> dict[str, in
     if not new:
         return known
     rpms = _intern_rpms(connection, {rpm for manifest in new.values() for rpm in manifest.rpms})
-    for part in chunks([{"digest": digest} for digest in new]):
-        connection.execute(insert(Manifest), part)
+    for rows in chunks([{"digest": digest} for digest in new]):
+        connection.execute(insert(Manifest), rows)
     known |= _ids(connection, list(new))
     for part in chunks(list(new), 200):
         pairs = [{"manifest_id": known[d], "rpm_id": rpms[rpm]} for d in part for rpm in new[d].rpms]
@@ -61,7 +61,7 @@ def _intern_rpms(connection: Connection, rpms: set[Package]) -> dict[Package, in
         for rpm in rpms
     ]
     for part in chunks(rows):
-        insert_new(connection, Rpm.__table__, part)
+        insert_new(connection, Rpm, part)
     found: dict[Package, int] = {}
     for names in chunks(sorted({rpm.source for rpm in rpms}), 500):
         for row in connection.execute(select(Rpm.id, *FIELDS).where(Rpm.source.in_(names))):

@@ -39,14 +39,16 @@ class Entry:
 
 def _select() -> Select[Any]:
     r = Rebuild
-    return select(
+    query: Select[Any] = select(
         r.id, r.wave_id, r.image_id, (Image.name + ":" + Image.stream).label("image"), r.state, r.severity, r.level,
         r.attempt, r.key, r.ref, r.log, r.reason, r.created_at, r.started_at, r.ended_at,
-    ).join(Image, Image.id == r.image_id)
+    )
+    return query.join(Image, Image.id == r.image_id)
 
 
 def _entries(connection: Connection, query: Select[Any]) -> list[Entry]:
-    return [Entry(*row[:4], State(row[4]), *row[5:]) for row in connection.execute(query)]
+    rows = connection.execute(query)
+    return [Entry(**{**row, "state": State(row["state"])}) for row in rows.mappings()]
 
 
 def in_states(connection: Connection, states: Iterable[State]) -> list[Entry]:
@@ -126,7 +128,8 @@ def step(
     try:
         after, effects = lifecycle.step(before, event)
     except lifecycle.Impossible as error:
-        raise lifecycle.Impossible(f"{entry.image} (rebuild {entry.id}): {error}; {story(connection, entry.id)}") from None
+        told = story(connection, entry.id)
+        raise lifecycle.Impossible(f"{entry.image} (rebuild {entry.id}): {error}; {told}") from None
     if after.state in lifecycle.ENDED:
         values.setdefault("ended_at", now)
     if event is Event.DISPATCHED:

@@ -89,8 +89,8 @@ def _create(
     ranks: Mapping[str, tuple[Severity, float]],
     now: float,
 ) -> int:
-    wave_id = connection.scalar(insert(Wave).values(created_at=now, state="running").returning(Wave.id))
-    assert wave_id is not None
+    row = {"created_at": now, "state": "running"}
+    wave_id: int = connection.execute(insert(Wave).values(row).returning(Wave.id)).scalar_one()
     rows = [
         {
             "wave_id": wave_id,
@@ -128,7 +128,7 @@ def _link(connection: Connection, plan: Plan, entries: Mapping[str, rebuilds.Ent
         for parent in rebuild.depends_on
     ]
     for part in chunks(edges):
-        insert_new(connection, RebuildEdge.__table__, part)
+        insert_new(connection, RebuildEdge, part)
 
 
 def _cause(
@@ -151,7 +151,7 @@ def _cause(
         for reason in rebuild.reasons
     ]
     for part in chunks(causes):
-        insert_new(connection, Cause.__table__, part)
+        insert_new(connection, Cause, part)
 
 
 def _join(
