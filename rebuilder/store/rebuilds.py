@@ -39,11 +39,11 @@ class Entry:
 
 def _select() -> Select[Any]:
     r = Rebuild
-    query: Select[Any] = select(
+    columns: tuple[Any, ...] = (
         r.id, r.wave_id, r.image_id, (Image.name + ":" + Image.stream).label("image"), r.state, r.severity, r.level,
         r.attempt, r.key, r.ref, r.log, r.reason, r.created_at, r.started_at, r.ended_at,
     )
-    return query.join(Image, Image.id == r.image_id)
+    return select(*columns).join(Image, Image.id == r.image_id)
 
 
 def _entries(connection: Connection, query: Select[Any]) -> list[Entry]:

@@ -1,0 +1,112 @@
+"""Builds that only take time: for trying things out, and for tests with a clock of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rebuilder.config import SimulatedSettings
+from rebuilder.domain.build import Aborted, Order, Phase, Status, Submission
+from rebuilder.domain.image import ImageBuild, Manifest
+from rebuilder.domain.rpm import Rpm, is_stale
+
+ManifestOf = Callable[[str], Manifest | None]
+
+
+@dataclass(slots=True)
+class _Build:
+    order: Order
+    started: float
+    ends: float
+    outcome: Phase
+    canceled: bool = False
+    built: ImageBuild | None = field(default=None)
+
+
+class SimulatedBuilder:
+    """Runs each order for its image's estimate; the RPMs that caused it are then updated in its manifest.
+
+    `manifest_of` tells the current manifest of an image. Nothing outlives the process: after a restart a build is not
+    known any more, which a caller must take as aborted.
+    """
+
+    name = "simulated"
+
+    def __init__(
+        self, settings: SimulatedSettings, manifest_of: ManifestOf, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._settings = settings
+        self._manifest_of = manifest_of
+        self._clock = clock
+        self._aborts = dict(settings.aborts)
+        self.builds: dict[str, _Build] = {}
+
+    def submit(self, order: Order) -> Submission:
+        if order.key in self.builds:
+            raise Aborted(f"{order.key} was submitted before")
+        now = self._clock()
+        seconds = (order.image.estimate or self._settings.duration) / self._settings.speed
+        self.builds[order.key] = _Build(order, now, now + seconds, self._outcome(order.image.key))
+        return Submission(order.key)
+
+    def _outcome(self, image: str) -> Phase:
+        if image in self._settings.failures:
+            return Phase.FAILED
+        if self._aborts.get(image, 0) > 0:
+            self._aborts[image] -= 1
+            return Phase.ABORTED
+        return Phase.SUCCEEDED
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
+        return {key: Submission(key) for key in keys if key in self.builds}
+
+    def poll(self, refs: Sequence[str]) -> Mapping[str, Status]:
+        return {ref: self._status(ref) for ref in refs}
+
+    def _status(self, ref: str) -> Status:
+        build = self.builds.get(ref)
+        if build is None:
+            return Status(Phase.ABORTED, "the builder does not know this build any more")
+        if build.canceled:
+            return Status(Phase.CANCELED, "canceled")
+        if self._clock() < build.ends:
+            return Status(Phase.RUNNING)
+        reasons = {Phase.FAILED: "simulated failure", Phase.ABORTED: "simulated trouble"}
+        return Status(build.outcome, reasons.get(build.outcome, ""))
+
+    def result(self, ref: str) -> ImageBuild:
+        build = self.builds[ref]
+        if build.built is None:
+            order = build.order
+            parents = tuple(parent.ident for parent in order.parents)
+            build.built = ImageBuild(order.image.key, f"simulated-{ref}", self._manifest(order), parents)
+        return build.built
+
+    def _manifest(self, order: Order) -> Manifest | None:
+        manifest = self._manifest_of(order.image.key)
+        return None if manifest is None else Manifest.of(_updated(rpm, order) for rpm in manifest.rpms)
+
+    def cancel(self, ref: str) -> None:
+        build = self.builds.get(ref)
+        if build is not None and self._clock() < build.ends:
+            build.canceled = True
+
+    def log(self, ref: str, offset: int = 0) -> Iterator[str]:
+        build = self.builds.get(ref)
+        text = f"simulated build of {build.order.image.key}\n" if build else ""
+        yield text[offset:]
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def _updated(rpm: Rpm, order: Order) -> Rpm:
+    """The RPM as the newest of the order's causes would leave it."""
+    for change in order.causes:
+        evr = change.build.evr
+        if change.build.name == rpm.source and is_stale(rpm, evr):
+            epoch = rpm.epoch if evr.epoch is None else evr.epoch
+            vr = evr.version_release if rpm.source_evr else ""
+            rpm = Rpm(rpm.name, epoch, evr.version, evr.release, rpm.arch, rpm.source, vr)
+    return rpm
