@@ -20,7 +20,7 @@ from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.message import Received
 from rebuilder.store import database, inbox
 
-LONGEST_RECONNECT_WAIT = 30.0
+LONGEST_RECONNECT_WAIT = 30
 PAUSE_BEFORE_RETURNING = 5.0
 
 _log = logging.getLogger(__name__)
@@ -69,11 +69,12 @@ def opened_store() -> Engine:
 def received(message: Message) -> Received:
     """The message as the inbox keeps it. One without an id is known by a digest of its content."""
     headers, body = plain(message._headers or {}), plain(message.body)
-    return Received(message.id or digest(message.topic, headers, body), message.topic, headers, body, message.queue or "")
+    ident = message.id or digest(message.topic, headers, body)
+    return Received(ident, message.topic, headers, body, message.queue or "")
 
 
 def plain(value: Any) -> Any:
-    """Nothing but JSON: a broker's headers hold dates (x-death), a sender's numbers may be NaN, databases take neither."""
+    """Nothing but JSON. Headers from a broker hold dates (x-death) and numbers may be NaN: databases take neither."""
     return json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
 
 
