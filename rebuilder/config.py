@@ -78,6 +78,7 @@ class Settings(Table):
     descendants: Literal["affected", "all"] = "affected"
     max_attempts: int = Field(default=3, ge=1)
     retry_seconds: float = Field(default=30, ge=0)
+    repo_seconds: float = Field(default=1800, ge=0)
     poll_seconds: float = Field(default=1, gt=0)
     inventory: InventorySettings = InventorySettings()
     streams: dict[str, StreamSettings] = Field(default_factory=dict)

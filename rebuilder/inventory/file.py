@@ -137,7 +137,8 @@ class _Document:
         line = self._line
         name, stream = self._text(table, "name", "an image"), self._text(table, "stream", "an image", DEFAULT_STREAM)
         what = f"image {name}:{stream}"
-        parents = tuple(self._parent(item, stream, what) for item in self._list(table.get("parents"), f"{what}: parents"))
+        listed = self._list(table.get("parents"), f"{what}: parents")
+        parents = tuple(self._parent(item, stream, what) for item in listed)
         source = self._table(table.get("source") or {}, f"{what}: source", SOURCE_KEYS)
         duration = table.get("duration", 0)
         if isinstance(duration, bool) or not isinstance(duration, int | float) or not 0 <= duration < 1e9:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy.orm import aliased
 
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image as ImageValue
@@ -32,24 +33,44 @@ class SyncResult:
 
 def load(connection: Connection) -> Graph:
     """The graph of all images that are in the inventory."""
-    parents: dict[int, list[Parent]] = {}
-    names: dict[int, str] = {}
-    rows = connection.execute(select(Image.__table__).where(Image.present).order_by(Image.id)).all()
-    for row in rows:
-        names[row.id] = f"{row.name}:{row.stream}"
-    edges = select(ImageParent.image_id, ImageParent.kind, ImageParent.parent_id, ImageParent.external)
-    for image_id, kind, parent_id, external in connection.execute(
-        edges.order_by(ImageParent.image_id, ImageParent.position)
-    ):
-        if image_id in names:
-            parent = Parent(ParentKind(kind), names[parent_id] if parent_id else "", external)
-            parents.setdefault(image_id, []).append(parent)
-    return Graph(
+    return Graph(_images(connection))
+
+
+def find(connection: Connection, keys: Iterable[str]) -> dict[str, ImageValue]:
+    """These images, by name; those that are not in the inventory any more included."""
+    wanted = set(keys)
+    names = {key.rpartition(":")[0] for key in wanted}
+    found = _images(connection, Image.name.in_(names))
+    return {image.key: image for image in found if image.key in wanted}
+
+
+def _images(connection: Connection, condition: ColumnElement[bool] | None = None) -> list[ImageValue]:
+    query = select(Image.__table__).where(Image.present if condition is None else condition)
+    rows = connection.execute(query.order_by(Image.id)).all()
+    parents = _parents(connection, None if condition is None else [row.id for row in rows])
+    return [
         ImageValue(
             row.name, row.stream, tuple(parents.get(row.id, ())), Source(**row.source), row.estimate, row.pull_spec
         )
         for row in rows
+    ]
+
+
+def _parents(connection: Connection, image_ids: list[int] | None) -> dict[int, list[Parent]]:
+    """The parents of these images, or of all, in their order."""
+    above = aliased(Image)
+    query = (
+        select(ImageParent.image_id, ImageParent.kind, ImageParent.external, above.name, above.stream)
+        .outerjoin(above, above.id == ImageParent.parent_id)
+        .order_by(ImageParent.image_id, ImageParent.position)
     )
+    if image_ids is not None:
+        query = query.where(ImageParent.image_id.in_(image_ids))
+    parents: dict[int, list[Parent]] = {}
+    for image_id, kind, external, name, stream in connection.execute(query):
+        parent = Parent(ParentKind(kind), f"{name}:{stream}" if name else "", external)
+        parents.setdefault(image_id, []).append(parent)
+    return parents
 
 
 def streams(connection: Connection) -> tuple[StreamValue, ...]:

@@ -194,7 +194,8 @@ def upgrade() -> None:
             "severity IN ('high', 'low', 'medium', 'unspecified', 'urgent')", name=op.f("ck_rebuild_severity")
         ),
         sa.CheckConstraint(
-            "state IN ('blocked', 'building', 'canceled', 'failed', 'queued', 'submitting', 'succeeded', 'unneeded', 'waiting')",
+            "state IN ('blocked', 'building', 'canceled', 'failed', 'queued', "
+            "'submitting', 'succeeded', 'unneeded', 'waiting')",
             name=op.f("ck_rebuild_state"),
         ),
         sa.ForeignKeyConstraint(

@@ -1,0 +1,1 @@
+"""The only place where things happen: intake, planning, dispatch, watch, and the loop."""

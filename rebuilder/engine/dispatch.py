@@ -1,0 +1,104 @@
+"""From the queue to the builder.
+
+The intent is committed before anything is submitted, and the builder is always asked for the key first: what an
+earlier life of the engine submitted is found and adopted, never submitted twice.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import Connection, Engine
+
+from rebuilder.builders.protocol import Builder
+from rebuilder.config import Settings
+from rebuilder.domain.build import Aborted, Order, Submission
+from rebuilder.domain.change import Severity
+from rebuilder.domain.lifecycle import LIVE, Event, State
+from rebuilder.engine import outcome
+from rebuilder.store import causes, inventory, rebuilds
+from rebuilder.store.database import reading
+
+log = logging.getLogger(__name__)
+
+
+def release(connection: Connection, settings: Settings, now: float) -> int:
+    """Queue what no longer waits for a parent; drop what its parents left without a cause. How many there were."""
+    entries = rebuilds.released(connection)
+    pointless = rebuilds.without_cause(connection, [entry.id for entry in entries])
+    for entry in entries:
+        gone = entry.id in pointless
+        rebuilds.step(
+            connection, entry, Event.CAUSES_GONE if gone else Event.PARENTS_DONE, now,
+            max_attempts=settings.max_attempts, reason="its parents came out unchanged" if gone else "",
+        )
+    return len(entries)
+
+
+def intend(connection: Connection, settings: Settings, now: float) -> int:
+    """Commit to as many builds as there are free slots; how many."""
+    free = settings.max_builds - len(rebuilds.in_states(connection, LIVE))
+    if free <= 0:
+        return 0
+    entries = rebuilds.startable(connection, now, free)
+    for entry in entries:
+        # A build that the builder had and lost is over: the next attempt is another build, with another key.
+        key = f"{entry.key.rsplit('.', 1)[0]}.{entry.attempt + 1}" if entry.ref or not entry.attempt else entry.key
+        rebuilds.step(
+            connection, entry, Event.DISPATCHED, now, max_attempts=settings.max_attempts, key=key, ref="", log=""
+        )
+    return len(entries)
+
+
+def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> int:
+    """Hand over to the builder all that is committed to; how many arrived."""
+    with reading(engine) as connection:
+        entries = rebuilds.in_states(connection, [State.SUBMITTING])
+        orders = _orders(connection, entries)
+    if not entries:
+        return 0
+    try:
+        found = builder.find([entry.key for entry in entries])
+    except Aborted as trouble:
+        log.warning("builder %s cannot be asked: %s", builder.name, trouble)
+        return 0
+    arrived = 0
+    for entry in entries:
+        try:
+            submission = found.get(entry.key) or builder.submit(orders[entry.id])
+        except Aborted as trouble:
+            with engine.begin() as connection:
+                outcome.aborted(connection, entry, str(trouble), settings, now)
+            continue
+        _accepted(engine, entry, submission, settings, now)
+        arrived += 1
+    return arrived
+
+
+def _accepted(engine: Engine, entry: rebuilds.Entry, submission: Submission, settings: Settings, now: float) -> None:
+    with engine.begin() as connection:
+        rebuilds.step(
+            connection, entry, Event.ACCEPTED, now,
+            max_attempts=settings.max_attempts, ref=submission.ref, log=submission.log,
+        )
+    log.info("building %s as %s", entry.image, submission.ref)
+
+
+def _orders(connection: Connection, entries: list[rebuilds.Entry]) -> dict[int, Order]:
+    if not entries:
+        return {}
+    images = inventory.find(connection, [entry.image for entry in entries])
+    parents = {parent.image for image in images.values() for parent in image.parents if parent.image}
+    builds = inventory.current_builds(connection, parents | set(images))
+    told = causes.changes_of(connection, [entry.id for entry in entries])
+    return {
+        entry.id: Order(
+            entry.key,
+            images[entry.image],
+            tuple(builds[p.image] for p in images[entry.image].parents if p.image in builds),
+            told.get(entry.id, ()),
+            builds.get(entry.image),
+            Severity(entry.severity),
+        )
+        for entry in entries
+    }

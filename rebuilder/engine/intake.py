@@ -1,0 +1,87 @@
+"""From the inbox to changes: every message is read once, and becomes changes, or is ignored or rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import Connection
+
+from rebuilder.config import Settings
+from rebuilder.domain.change import (
+    Change,
+    Event,
+    Ignored,
+    Offer,
+    RepoDone,
+    Unparseable,
+    Withdrawal,
+    streams_for,
+)
+from rebuilder.domain.image import Stream
+from rebuilder.domain.message import Received
+from rebuilder.store import changes, inbox, inventory
+
+Parse = Callable[[Received], tuple[Event, ...]]
+BATCH = 500
+
+
+def read(connection: Connection, parse: Parse, settings: Settings, now: float) -> int:
+    """Act on the oldest unread messages; how many there were. What cannot be parsed is rejected, with the reason."""
+    unread = inbox.unread(connection, BATCH)
+    streams = known_streams(connection, settings) if unread else ()
+    for kept in unread:
+        try:
+            events = parse(kept.message)
+        except Unparseable as error:
+            inbox.mark(connection, kept.seq, "rejected", str(error))
+            continue
+        reasons = [_act(connection, event, kept.message.id, settings, streams, now) for event in events]
+        ignored = bool(reasons) and all(reasons)
+        inbox.mark(connection, kept.seq, "ignored" if ignored else "accepted", "; ".join(filter(None, reasons)))
+    return len(unread)
+
+
+def known_streams(connection: Connection, settings: Settings) -> tuple[Stream, ...]:
+    """The configured streams, then those that only the inventory names."""
+    configured = settings.known_streams
+    names = {stream.name for stream in configured}
+    return (*configured, *(stream for stream in inventory.streams(connection) if stream.name not in names))
+
+
+def _act(
+    connection: Connection, event: Event, message_id: str, settings: Settings, streams: tuple[Stream, ...], now: float
+) -> str:
+    """Carry out one event; the reason where it is of no interest, else nothing."""
+    match event:
+        case Offer():
+            found = [Change(event.build, name, event.severity, event.update, event.url, event.type)
+                     for name in feeds(event, settings, streams)]
+            changes.notice(connection, found, message_id, event.waits_for_repo, now)
+            return "" if found else f"no stream takes {event.build} from {event.bodhi_release or event.koji_tag}"
+        case RepoDone():
+            changes.repo_done(connection, event.koji_tag)
+            return ""
+        case Withdrawal():
+            changes.withdraw(connection, event)
+            return ""
+        case Ignored():
+            return event.reason
+        case _:
+            return "the end of a build is no reason to rebuild"
+
+
+def feeds(offer: Offer, settings: Settings, streams: Iterable[Stream]) -> list[str]:
+    """The streams that take what is offered: those fed by its release or tag, and whose dist tag it has.
+
+    A stream for which no release or tag is configured takes what its dist tag fits.
+    """
+    found = []
+    for stream in streams:
+        fed = settings.streams.get(stream.name)
+        if fed and (fed.bodhi_releases or fed.koji_tags):
+            wanted = offer.bodhi_release in fed.bodhi_releases or offer.koji_tag in fed.koji_tags
+        else:
+            wanted = True
+        if wanted and (not offer.testing or (fed and fed.testing)) and streams_for(offer.build, (stream,)):
+            found.append(stream.name)
+    return found

@@ -1,0 +1,94 @@
+"""The loop: one pass after another over intake, planning, dispatch and watch.
+
+Every pass begins from what the database says, so the process can be killed anywhere and started again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from rebuilder.builders.protocol import Builder
+from rebuilder.config import Settings
+from rebuilder.domain.errors import UnreachableError
+from rebuilder.engine import dispatch, intake, planning
+from rebuilder.engine.watch import watch
+from rebuilder.store import changes, inbox, rebuilds, waves
+from rebuilder.store.database import first_line, reading
+
+log = logging.getLogger(__name__)
+DATABASE_PAUSE = 5.0
+
+
+class Loop:
+    """The engine. `parse` turns a message into events; `alive` is called after every pass that got through."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        builder: Builder,
+        parse: intake.Parse,
+        *,
+        clock: Callable[[], float] = time.time,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.builder = builder
+        self._parse = parse
+        self._clock = clock
+        self._alive = alive
+
+    def once(self) -> int:
+        """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database is in trouble."""
+        now, settings = self._clock(), self.settings
+        with reading(self.engine) as connection:
+            work = bool(inbox.unread(connection, 1)) or changes.settling(connection) or rebuilds.any_open(connection)
+        if not work:
+            return 0
+        with self.engine.begin() as connection:
+            done = intake.read(connection, self._parse, settings, now)
+        with self.engine.begin() as connection:
+            done += planning.settle(connection, settings, now)
+        done += watch(self.engine, self.builder, settings, now)
+        with self.engine.begin() as connection:
+            done += dispatch.release(connection, settings, now)
+            done += dispatch.intend(connection, settings, now)
+        done += dispatch.submit(self.engine, self.builder, settings, now)
+        with self.engine.begin() as connection:
+            for wave_id in waves.finish(connection, now):
+                log.info("wave %d is finished", wave_id)
+        return done
+
+    def idle(self) -> bool:
+        """Whether nothing is left to be done: no unread message, no settling change, nothing open."""
+        with reading(self.engine) as connection:
+            return not (
+                inbox.unread(connection, 1) or changes.settling(connection) or rebuilds.any_open(connection)
+            )
+
+    def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:
+        """Pass after pass until `stop` is set, or until nothing is left to be done.
+
+        A database that went away is waited for; with `until_idle` it raises UnreachableError instead.
+        """
+        while not stop.is_set():
+            try:
+                done = self.once()
+                if until_idle and not done and self.idle():
+                    return
+            except DBAPIError as error:
+                if until_idle:
+                    raise UnreachableError(f"database: {first_line(error)}") from None
+                log.error("database: %s; trying again in %.0f s", first_line(error), DATABASE_PAUSE)
+                stop.wait(DATABASE_PAUSE)
+                continue
+            self._alive()
+            if not done:
+                stop.wait(self.settings.poll_seconds)

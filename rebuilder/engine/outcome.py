@@ -1,0 +1,86 @@
+"""How a build ended, and what follows from it."""
+
+from __future__ import annotations
+
+import random
+
+from sqlalchemy import Connection
+
+from rebuilder.config import Settings
+from rebuilder.domain.change import Change
+from rebuilder.domain.image import ImageBuild
+from rebuilder.domain.lifecycle import Effect, Event
+from rebuilder.domain.rpm import is_stale
+from rebuilder.store import causes, inventory, rebuilds
+
+LONGEST_PAUSE = 3600.0
+
+
+def built(
+    connection: Connection, entry: rebuilds.Entry, build: ImageBuild, settings: Settings, now: float
+) -> None:
+    """Record the build, and prove that what it was made for is in it; else it has failed with `not-updated`."""
+    recorded = inventory.record_builds(connection, [build], {entry.image: entry.image_id}, now)
+    told = causes.changes_of(connection, [entry.id]).get(entry.id, ())
+    stayed = not_updated(build, told)
+    reason = stayed or ("" if build.manifest is not None else "not verified: its manifest is unknown")
+    effects = rebuilds.step(
+        connection, entry, Event.FAILED if stayed else Event.BUILT, now,
+        max_attempts=settings.max_attempts, reason=reason, build_id=recorded[entry.image],
+    )
+    _follow(connection, entry, effects, settings, now)
+
+
+def not_updated(build: ImageBuild, told: tuple[Change, ...]) -> str:
+    """Which RPMs are still older than the changes, in one line; nothing where all are current."""
+    if build.manifest is None:
+        return ""
+    stayed = sorted(
+        f"{rpm.nevra} stayed, {change.build} is offered"
+        for rpm in build.manifest.rpms
+        for change in told
+        if rpm.source == change.build.name and is_stale(rpm, change.build.evr)
+    )
+    return f"not-updated: {'; '.join(stayed)}" if stayed else ""
+
+
+def failed(connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float) -> None:
+    """The build is bad: what waits for it is blocked, everything else goes on."""
+    _ended(connection, entry, Event.FAILED, reason or "the builder gave no reason", settings, now)
+
+
+def canceled(connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float) -> None:
+    """Somebody stopped the build at the builder."""
+    _ended(connection, entry, Event.CANCELED, reason or "canceled at the builder", settings, now)
+
+
+def aborted(connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float) -> None:
+    """Trouble of the infrastructure: once more after a pause that grows, until the attempts are used up."""
+    last = entry.attempt >= settings.max_attempts
+    _ended(
+        connection, entry, Event.ABORTED, f"gave up after {entry.attempt} attempts: {reason}" if last else reason,
+        settings, now, not_before=now + pause(entry.attempt, settings.retry_seconds),
+    )
+
+
+def pause(attempt: int, first: float) -> float:
+    """Seconds before the next attempt: doubled each time, bounded, and spread so that not all come back at once."""
+    longest = min(first * 2 ** (attempt - 1), LONGEST_PAUSE)
+    return longest * random.uniform(0.5, 1.0)
+
+
+def _ended(
+    connection: Connection, entry: rebuilds.Entry, event: Event, reason: str, settings: Settings, now: float,
+    **values: float,
+) -> None:
+    effects = rebuilds.step(
+        connection, entry, event, now, max_attempts=settings.max_attempts, reason=reason, **values
+    )
+    _follow(connection, entry, effects, settings, now)
+
+
+def _follow(
+    connection: Connection, entry: rebuilds.Entry, effects: tuple[Effect, ...], settings: Settings, now: float
+) -> None:
+    if Effect.BLOCK_DESCENDANTS in effects:
+        rebuilds.block(connection, entry, now, settings.max_attempts)

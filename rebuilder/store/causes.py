@@ -1,0 +1,32 @@
+"""Why rebuilds are there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from rebuilder.domain.change import Change
+from rebuilder.domain.plan import Reason
+from rebuilder.store import changes
+from rebuilder.store.models import Cause
+
+
+def reasons_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[Reason, ...]]:
+    """The reasons of each of these rebuilds, as their plans gave them."""
+    rows = connection.execute(
+        select(Cause.__table__).where(Cause.rebuild_id.in_(rebuild_ids)).order_by(Cause.change_id, Cause.installed)
+    ).all()
+    told = changes.of_ids(connection, {row.change_id for row in rows})
+    found: dict[int, list[Reason]] = {}
+    for row in rows:
+        kind = "rpm" if row.installed else "parent"
+        reason = Reason(kind, told[row.change_id], row.installed, row.inherited_from)
+        found.setdefault(row.rebuild_id, []).append(reason)
+    return {ident: tuple(reasons) for ident, reasons in found.items()}
+
+
+def changes_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[Change, ...]]:
+    """The changes that each of these rebuilds takes up."""
+    found = reasons_of(connection, rebuild_ids)
+    return {ident: tuple(dict.fromkeys(reason.change for reason in reasons)) for ident, reasons in found.items()}
