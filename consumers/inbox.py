@@ -60,7 +60,7 @@ class Inbox:
 def opened_store() -> Engine:
     """The database of `[consumer_config]`. Raises WrongSettings."""
     try:
-        settings = settings_of(dict(config.conf["consumer_config"]))
+        settings = settings_of(dict(config.conf["consumer_config"]), "settings")
         return database.open_database(settings.database)
     except (RequestError, UnreachableError, SQLAlchemyError) as error:
         raise WrongSettings(reason_of(error)) from None
