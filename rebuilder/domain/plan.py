@@ -5,13 +5,13 @@ Pure: the same inputs always give the same plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rebuilder.domain.change import Change, most_severe
 from rebuilder.domain.graph import Graph
-from rebuilder.domain.image import ParentKind
+from rebuilder.domain.image import Inventory, ParentKind
 from rebuilder.domain.rpm import Rpm, is_stale, newest
 from rebuilder.domain.schedule import DEFAULT_SECONDS, Estimate, Job, estimate
 
@@ -71,6 +71,19 @@ class Carried:
 
     rpms: Mapping[str, Sequence[Rpm]]
     unknown: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, inventory: Inventory, sources: Container[str]) -> Carried:
+        """The same, of an inventory that is not in the store."""
+        found: dict[str, list[Rpm]] = {}
+        read = set()
+        for build in inventory.builds:
+            if build.manifest is not None:
+                read.add(build.image)
+                rpms = sorted((r for r in build.manifest.rpms if r.source in sources), key=lambda r: r.nevra)
+                if rpms:
+                    found[build.image] = rpms
+        return cls(found, frozenset(image.key for image in inventory.images if image.key not in read))
 
 
 def make_plan(

@@ -65,7 +65,7 @@ def aborted(connection: Connection, entry: rebuilds.Entry, reason: str, settings
 
 def pause(attempt: int, first: float) -> float:
     """Seconds before the next attempt: doubled each time, bounded, and spread so that not all come back at once."""
-    longest = min(first * 2 ** (attempt - 1), LONGEST_PAUSE)
+    longest = min(first * 2.0 ** (attempt - 1), LONGEST_PAUSE)
     return longest * random.uniform(0.5, 1.0)
 
 
