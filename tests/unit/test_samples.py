@@ -1,0 +1,68 @@
+"""The sample configurations are ones that both readers accept."""
+
+from __future__ import annotations
+
+import logging.config
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fedora_messaging.config import LazyConfig
+
+from consumers.topics import PARSERS
+from rebuilder.config import load
+
+FOLDER = Path(__file__).resolve().parents[2] / "config"
+SAMPLES = sorted(FOLDER.glob("*.toml"))
+
+
+@pytest.fixture(params=SAMPLES, ids=lambda path: path.stem)
+def sample(request: pytest.FixtureRequest) -> Path:
+    path = request.param
+    assert isinstance(path, Path)
+    return path
+
+
+def loaded(path: Path) -> LazyConfig:
+    return LazyConfig().load_config(config_path=str(path))
+
+
+def test_there_are_two_samples() -> None:
+    assert [path.stem for path in SAMPLES] == ["one-machine", "postgresql"]
+
+
+def test_fedora_messaging_accepts_the_sample(sample: Path) -> None:
+    conf = loaded(sample)
+    assert conf["callback"] == "consumers:Inbox"
+    assert conf["qos"] == {"prefetch_size": 0, "prefetch_count": 1}
+    assert set(conf["tls"]) == {"ca_cert", "certfile", "keyfile"}
+
+
+def test_rebuilder_accepts_the_sample(sample: Path) -> None:
+    settings = load(sample)
+    assert settings.database_url
+    assert "f42" in settings.streams
+
+
+def test_the_bound_queue_survives_and_gets_every_topic_that_is_parsed(sample: Path) -> None:
+    conf = loaded(sample)
+    (binding,) = conf["bindings"]
+    assert conf["queues"][binding["queue"]]["durable"]
+    assert sorted(key.removeprefix("#.") for key in binding["routing_keys"]) == sorted(PARSERS)
+
+
+def test_logging_is_set_up_as_the_sample_says(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(logging.config, "dictConfig", given.append)
+    loaded(sample).setup_logging()
+    assert given[0]["version"] == 1
+    assert set(given[0]["root"]["handlers"]) <= set(given[0]["handlers"])
+
+
+def test_postgresql_keeps_what_cannot_be_delivered() -> None:
+    conf = loaded(FOLDER / "postgresql.toml")
+    arguments = conf["queues"]["rebuilder"]["arguments"]
+    assert arguments["x-queue-type"] == "quorum"
+    assert arguments["x-delivery-limit"] > 0
+    assert arguments["x-dead-letter-exchange"] in conf["exchanges"]
+    assert load(FOLDER / "postgresql.toml").database.startswith("postgresql+psycopg://")
