@@ -1,0 +1,33 @@
+# make test     lint, types, floors, and every test (installs what is missing)
+# make demo     the demonstration on this machine; ARGS="..." are handed to `rebuilder demo`
+# make bench    the benchmarks
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+BIN := .venv/bin
+export PYTHON
+
+.PHONY: test demo bench lint clean bootstrap
+.DEFAULT_GOAL := test
+
+bootstrap:
+	@.ci/bootstrap test
+
+lint: bootstrap
+	$(BIN)/ruff check rebuilder consumers tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+
+test: lint
+	$(BIN)/pytest -n $(JOBS) --ignore=tests/benchmarks $(ARGS)
+
+bench: bootstrap
+	$(BIN)/pytest -s -n 0 tests/benchmarks $(ARGS)
+
+demo:
+	@.ci/bootstrap demo
+	$(BIN)/rebuilder demo $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
