@@ -109,3 +109,8 @@ def first_line(error: DBAPIError) -> str:
     """What the driver said, in one line."""
     lines = str(error.orig).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def shown(url: str) -> str:
+    """A database URL without its password."""
+    return make_url(url).render_as_string(hide_password=True)

@@ -1,0 +1,60 @@
+"""The `rebuilder` command: verbs only. What they ask for is done elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from rebuilder.cli import build, databases, images, plans, running, state
+from rebuilder.cli.context import Context
+from rebuilder.domain.build import Aborted
+from rebuilder.domain.errors import RequestError, UnreachableError
+from rebuilder.store.database import first_line
+
+DONE, NOT_WELL, WRONG, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="rebuilder")
+@click.option("--config", "config", type=click.Path(dir_okay=False), envvar="REBUILDER_CONFIG",
+              help="fedora-messaging's configuration file; ours is in its [consumer_config].")
+@click.pass_context
+def rebuilder(context: click.Context, config: str | None) -> None:
+    """Ordered rebuilds of layered container images when an RPM in a lower layer is updated."""
+    context.obj = Context(config)
+
+
+for verb in (*databases.VERBS, *images.VERBS, *plans.VERBS, *state.VERBS, *build.VERBS, *running.VERBS):
+    rebuilder.add_command(verb)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit: 0 done, 1 not well, 2 the request was wrong, 3 a service could not be reached."""
+    sys.exit(status_of(arguments))
+
+
+def status_of(arguments: list[str] | None = None) -> int:
+    """Run the command; every foreseen trouble is one line on standard error."""
+    try:
+        result = rebuilder.main(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else DONE
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except click.ClickException as error:
+        return _say(error.format_message(), WRONG)
+    except RequestError as error:
+        return _say(str(error), WRONG)
+    except (UnreachableError, Aborted) as error:
+        return _say(str(error), UNREACHABLE)
+    except DBAPIError as error:
+        return _say(f"database: {first_line(error)}", UNREACHABLE)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return DONE
+
+
+def _say(what: str, status: int) -> int:
+    click.echo(f"rebuilder: {' '.join(what.split())}", err=True)
+    return status

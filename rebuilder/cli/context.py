@@ -1,0 +1,29 @@
+"""What the verbs share: settings and the database, opened when first asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from rebuilder import config
+from rebuilder.config import Settings
+from rebuilder.store import database
+
+
+class Context:
+    """One invocation of the command."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path = Path(path) if path else None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings. Raises RequestError naming the wrong key."""
+        return config.load(self.path)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The database, its tables up to date. Raises UnreachableError or RequestError."""
+        return database.ready(self.settings.database)

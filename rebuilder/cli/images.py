@@ -1,0 +1,103 @@
+"""`inventory`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from rebuilder.cli.context import Context
+from rebuilder.cli.output import as_json, table
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Inventory
+from rebuilder.engine import catalogue
+from rebuilder.inventory import file
+from rebuilder.store import inventory as store
+from rebuilder.store.database import reading
+
+
+@click.group()
+def inventory() -> None:
+    """The images, what they are built on, and what is in them."""
+
+
+@inventory.command()
+@click.option("--json", "json_", is_flag=True)
+@click.pass_obj
+def sync(context: Context, json_: bool) -> None:
+    """Read the images from their source; all of them, or nothing where the source is wrong."""
+    result = catalogue.sync(context.engine, context.settings)
+    lists = {name: getattr(result, name) for name in ("added", "changed", "removed", "rebuilt")}
+    if json_:
+        as_json({**{name: list(keys) for name, keys in lists.items()}, "unchanged": result.unchanged})
+        return
+    for name, keys in lists.items():
+        for key in keys[:20]:
+            click.echo(f"{name}: {key}")
+        if len(keys) > 20:
+            click.echo(f"{name}: and {len(keys) - 20} more")
+    click.echo(", ".join(f"{len(keys)} {name}" for name, keys in lists.items()) + f", {result.unchanged} unchanged")
+
+
+@inventory.command("list")
+@click.option("--json", "json_", is_flag=True)
+@click.pass_obj
+def list_(context: Context, json_: bool) -> None:
+    """All images."""
+    with reading(context.engine) as connection:
+        graph, builds = store.load(connection), store.current_builds(connection)
+    rows = [
+        {"image": image.key, "parents": [str(parent) for parent in image.parents],
+         "build": builds[image.key].ident if image.key in builds else None}
+        for image in graph.images
+    ]
+    if json_:
+        as_json(rows)
+    else:
+        table(("image", "parents", "build"), [(r["image"], ", ".join(r["parents"] or ()), (r["build"] or "none")[:40])
+                                              for r in rows])
+
+
+@inventory.command()
+@click.argument("image")
+@click.option("--json", "json_", is_flag=True)
+@click.pass_obj
+def show(context: Context, image: str, json_: bool) -> None:
+    """One image: parents, children, current build and its RPMs."""
+    with reading(context.engine) as connection:
+        graph = store.load(connection)
+        found = graph.image(image)
+        build = store.manifest_of(connection, image)
+    rpms = sorted(rpm.nevra for rpm in build.manifest.rpms) if build and build.manifest else []
+    answer = {
+        "image": image,
+        "parents": [{"name": str(parent), "kind": str(parent.kind)} for parent in found.parents],
+        "children": list(graph.children(image)),
+        "build": build.ident if build else None,
+        "rpms": rpms if build and build.manifest is not None else None,
+    }
+    if json_:
+        as_json(answer)
+        return
+    for name in ("parents", "children"):
+        values = [item if isinstance(item, str) else f"{item['name']} ({item['kind']})" for item in answer[name] or ()]
+        click.echo(f"{name}: {', '.join(values) or 'none'}")
+    click.echo(f"build: {answer['build'] or 'none'}")
+    click.echo(f"rpms: {len(rpms)}" if answer["rpms"] is not None else "rpms: unknown")
+    for nevra in rpms:
+        click.echo(f"  {nevra}")
+
+
+@inventory.command()
+@click.pass_obj
+def export(context: Context) -> None:
+    """Print the inventory as a document that `--inventory` and `source = "file"` take."""
+    with reading(context.engine) as connection:
+        graph = store.load(connection)
+        if not len(graph):
+            raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
+        whole = Inventory(graph.images, store.streams(connection))
+        click.echo(json.dumps(file.document(whole, lambda key: store.manifest_of(connection, key)), indent=1))
+
+
+VERBS: tuple[click.Command, ...] = (inventory,)

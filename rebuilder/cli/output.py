@@ -1,0 +1,68 @@
+"""Tables for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+COLOURS = {
+    "waiting": "dim",
+    "queued": "cyan",
+    "submitting": "blue",
+    "building": "bold blue",
+    "succeeded": "green",
+    "failed": "bold red",
+    "blocked": "yellow",
+    "unneeded": "dim green",
+    "canceled": "magenta",
+    "rejected": "red",
+}
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def as_json(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def safe(value: object) -> Text:
+    """The value as text for a terminal, without control characters, coloured where it is a state."""
+    word = CONTROL.sub("?", str(value))
+    return Text(word, style=COLOURS.get(word, ""))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Print a table as wide as the terminal, or as wide as its content where there is none."""
+    drawn = Table(*columns, title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for row in rows:
+        drawn.add_row(*(safe(cell) for cell in row))
+    console().print(drawn)
+
+
+def console() -> Console:
+    """Standard output; wide where it is no terminal, so that scripts see whole lines."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=max(plain.width, 200))
+
+
+def when(seconds: float | None) -> str:
+    """A moment as people read it, in UTC."""
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def length(seconds: float) -> str:
+    """A length of time as people read it: 12s, 3m 20s, 2h 5m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60}s"
+    return f"{whole // 3600}h {whole % 3600 // 60}m"
