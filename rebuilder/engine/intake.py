@@ -36,9 +36,25 @@ def read(connection: Connection, parse: Parse, settings: Settings, now: float) -
             inbox.mark(connection, kept.seq, "rejected", str(error))
             continue
         reasons = [_act(connection, event, kept.message.id, settings, streams, now) for event in events]
-        ignored = bool(reasons) and all(reasons)
+        ignored = all(reasons)
         inbox.mark(connection, kept.seq, "ignored" if ignored else "accepted", "; ".join(filter(None, reasons)))
     return len(unread)
+
+
+def preview(connection: Connection, message: Received, parse: Parse, settings: Settings) -> str:
+    """What reading the message will make of it: accepted, ignored or rejected. Changes nothing."""
+    try:
+        events = parse(message)
+    except Unparseable:
+        return "rejected"
+    streams = known_streams(connection, settings)
+    return "accepted" if any(_taken(event, settings, streams) for event in events) else "ignored"
+
+
+def _taken(event: Event, settings: Settings, streams: tuple[Stream, ...]) -> bool:
+    if isinstance(event, Offer):
+        return bool(feeds(event, settings, streams))
+    return isinstance(event, RepoDone | Withdrawal)
 
 
 def known_streams(connection: Connection, settings: Settings) -> tuple[Stream, ...]:

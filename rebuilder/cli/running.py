@@ -1,0 +1,114 @@
+"""`run`, `engine`, `replay`: the verbs that make things happen."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+import click
+
+from consumers import topics
+from rebuilder.cli.context import Context
+from rebuilder.cli.output import as_json
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.message import Received
+from rebuilder.engine import catalogue, intake, workshop
+from rebuilder.engine.loop import Loop
+from rebuilder.engine.systemd import notify
+from rebuilder.store import inbox, rebuilds
+from rebuilder.store.database import reading
+from rebuilder.store.lock import only_engine
+
+
+@click.command()
+@click.option("--until-idle", is_flag=True, help="Exit when nothing is left to be done; 1 where a rebuild failed.")
+@click.pass_obj
+def engine(context: Context, until_idle: bool) -> int:
+    """Plan and drive the rebuilds. Killed at any point, it goes on where it was."""
+    return work(context, threading.Event(), until_idle)
+
+
+def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
+    """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with only_engine(context.engine):
+        catalogue.begin(context.engine, context.settings)
+        builder = workshop.builder_for(context.engine, context.settings)
+        loop = Loop(context.engine, context.settings, builder, topics.parse, alive=lambda: notify("WATCHDOG=1"))
+        notify("READY=1")
+        try:
+            loop.run(stop, until_idle=until_idle)
+        finally:
+            notify("STOPPING=1")
+            builder.close()
+    with reading(context.engine) as connection:
+        return int(until_idle and rebuilds.any_stopped(connection))
+
+
+@click.command()
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.option("--json", "json_", is_flag=True)
+@click.pass_obj
+def replay(context: Context, file: TextIO, json_: bool) -> None:
+    """Take in messages from FILE, or from - for standard input: one JSON object a line, as
+    `fedora-messaging record` writes them."""
+    results: Counter[str] = Counter()
+    for message in _messages(file):
+        (new,) = inbox.receive(context.engine, [message])
+        results[_fate(context, message) if new else "duplicate"] += 1
+    words = ("accepted", "duplicate", "ignored", "rejected")
+    if json_:
+        as_json({word: results[word] for word in words})
+    else:
+        click.echo(", ".join(f"{results[word]} {word}" for word in words))
+
+
+def _messages(file: TextIO) -> Iterator[Received]:
+    """Every line as a message. Raises RequestError naming the line that is none, before anything of it is kept."""
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            value: Any = json.loads(line)
+        except ValueError:
+            raise RequestError(f"{file.name}:{number}: not JSON") from None
+        if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("id", "topic")):
+            raise RequestError(f"{file.name}:{number}: not a message: it needs id and topic")
+        headers = value.get("headers")
+        queue = value.get("queue")
+        yield Received(
+            value["id"], value["topic"], headers if isinstance(headers, dict) else {}, value.get("body"),
+            queue if isinstance(queue, str) else "",
+        )
+
+
+def _fate(context: Context, message: Received) -> str:
+    """What the engine will say of the message: it is told at once, and acted on when the engine gets to it."""
+    with reading(context.engine) as connection:
+        return intake.preview(connection, message, topics.parse, context.settings)
+
+
+@click.command()
+@click.option("--until-idle", is_flag=True, help="Without a bus: work off the inbox, then exit.")
+@click.pass_obj
+def run(context: Context, until_idle: bool) -> int:
+    """Consumer and engine together."""
+    if until_idle:
+        return work(context, threading.Event(), True)
+    from rebuilder.cli.consumer import consuming
+
+    stop = threading.Event()
+    with consuming(context, stop):
+        return work(context, stop, False)
+
+
+VERBS: tuple[click.Command, ...] = (run, engine, replay)
