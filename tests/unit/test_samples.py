@@ -64,5 +64,6 @@ def test_postgresql_keeps_what_cannot_be_delivered() -> None:
     arguments = conf["queues"]["rebuilder"]["arguments"]
     assert arguments["x-queue-type"] == "quorum"
     assert arguments["x-delivery-limit"] > 0
-    assert arguments["x-dead-letter-exchange"] in conf["exchanges"]
+    assert arguments["x-dead-letter-exchange"] == "rebuilder.dead"
+    assert "rebuilder.dead" not in conf["queues"], "every queue named there is consumed"
     assert load(FOLDER / "postgresql.toml").database.startswith("postgresql+psycopg://")
