@@ -11,6 +11,7 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, length, table
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Plan, Reason
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import intake, planning
@@ -22,7 +23,7 @@ from rebuilder.store.database import reading
 @click.option("--update", "updates", multiple=True, required=True, metavar="NVR",
               help="A source build: name-[epoch:]version-release. May be given several times.")
 @click.option("--stream", help="The stream the update is for; else those that its dist tag fits.")
-@click.option("--severity", type=click.Choice(list(Severity)), default="unspecified", show_default=True)
+@click.option("--severity", type=click.Choice([str(severity) for severity in Severity]), default="unspecified", show_default=True)
 @click.option("--inventory", "document", type=click.Path(path_type=Path), metavar="FILE",
               help="Plan on this inventory document instead of the database.")
 @click.option("--descendants", type=click.Choice(["affected", "all"]), help="What of the images below is rebuilt.")
@@ -51,7 +52,7 @@ def plan(
         configured = {known.name: known for known in settings.known_streams}
         configured.update({known.name: known for known in inventory.streams})
         used = dict.fromkeys(image.stream for image in inventory.images)
-        known = tuple(configured.get(name) or planning.Stream(name) for name in used)
+        known = tuple(configured.get(name) or Stream(name) for name in used)
         drafted = planning.draft_of(
             inventory, planning.changes_from(builds, known, stream, Severity(severity)), settings
         )

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory
-from rebuilder.inventory import buildah, file
+from rebuilder.inventory import file
 from rebuilder.store import inventory
 from rebuilder.store.database import reading
 from rebuilder.store.inventory import SyncResult
@@ -26,6 +26,8 @@ def read(settings: Settings, progress: Progress | None = None) -> Inventory:
         raise RequestError("no inventory: set consumer_config.inventory.path to a document or a folder")
     if settings.inventory.source == "file":
         return file.read(path)
+    from rebuilder.inventory import buildah
+
     return buildah.read(settings, progress)
 
 

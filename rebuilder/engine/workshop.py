@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from rebuilder.builders.buildah import BuildahBuilder
 from rebuilder.builders.protocol import Builder
 from rebuilder.builders.simulated import SimulatedBuilder
 from rebuilder.config import Settings
@@ -16,6 +15,8 @@ from rebuilder.store.database import reading
 def builder_for(engine: Engine, settings: Settings) -> Builder:
     """The configured builder. Raises RequestError where it cannot work here."""
     if settings.builder == "buildah":
+        from rebuilder.builders.buildah import BuildahBuilder
+
         return BuildahBuilder(settings.buildah)
 
     def manifest_of(image: str) -> Manifest | None:
