@@ -18,12 +18,14 @@ from rebuilder.engine import intake, planning
 from rebuilder.inventory import file
 from rebuilder.store.database import reading
 
+SEVERITIES = [str(severity) for severity in Severity]
+
 
 @click.command()
 @click.option("--update", "updates", multiple=True, required=True, metavar="NVR",
               help="A source build: name-[epoch:]version-release. May be given several times.")
 @click.option("--stream", help="The stream the update is for; else those that its dist tag fits.")
-@click.option("--severity", type=click.Choice([str(severity) for severity in Severity]), default="unspecified", show_default=True)
+@click.option("--severity", type=click.Choice(SEVERITIES), default="unspecified", show_default=True)
 @click.option("--inventory", "document", type=click.Path(path_type=Path), metavar="FILE",
               help="Plan on this inventory document instead of the database.")
 @click.option("--descendants", type=click.Choice(["affected", "all"]), help="What of the images below is rebuilt.")
@@ -107,8 +109,8 @@ def _show(plan: Plan, explain: bool) -> None:
         click.echo("nothing to rebuild")
     else:
         rows = [
-            (rebuild.level, rebuild.image, ", ".join(rebuild.depends_on), "; ".join(sentences(rebuild.reasons, explain)))
-            for rebuild in plan.rebuilds
+            (r.level, r.image, ", ".join(r.depends_on), "; ".join(sentences(r.reasons, explain)))
+            for r in plan.rebuilds
         ]
         table(("level", "image", "after", "why"), rows)
         found = plan.estimate

@@ -69,7 +69,8 @@ def wave(context: Context, wave_id: int, json_: bool) -> int:
     stopped = any(entry.state in STOPPED for entry in entries)
     if json_:
         as_json({
-            "id": found.id, "state": found.state, "created": when(found.created_at), "finished": when(found.finished_at),
+            "id": found.id, "state": found.state,
+            "created": when(found.created_at), "finished": when(found.finished_at),
             "rebuilds": [
                 {"image": e.image, "level": e.level, "state": str(e.state), "severity": e.severity,
                  "attempt": e.attempt, "reason": e.reason, "ref": e.ref, "log": e.log,
