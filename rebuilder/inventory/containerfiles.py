@@ -1,0 +1,88 @@
+"""A folder tree of Containerfiles and Dockerfiles: every folder that has one is an image."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Image, Parent, Source
+from rebuilder.inventory.containerfile import Base, parents
+
+NAMES = ("Containerfile", "Dockerfile")
+LOCAL = "localhost/"
+
+
+def read(folder: Path, stream: str, build_args: Mapping[str, str] | None = None) -> tuple[Image, ...]:
+    """The images of the tree, in the order of their folders. Raises RequestError with file and line.
+
+    An image is named as its folder; where two folders have one name, by their paths in the tree.
+    """
+    files = sorted(_files(folder))
+    if not files:
+        raise RequestError(f"{folder}: no Containerfile or Dockerfile in it")
+    names = _names(folder, files)
+    local = {spec: name for name in names.values() for spec in _specs(name, stream)}
+    return tuple(_image(file, names[file], stream, local, build_args) for file in files)
+
+
+def tag(image: Image) -> str:
+    """The name that the image has in this machine's storage."""
+    return f"{LOCAL}{image.name}:{image.stream}"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise RequestError(f"{folder}: not a folder")
+
+    def unreadable(error: OSError) -> None:
+        raise RequestError(f"{error.filename}: {error.strerror}")
+
+    for at, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in NAMES:
+            if name in files:
+                yield Path(at) / name
+                break
+
+
+def _names(folder: Path, files: list[Path]) -> dict[Path, str]:
+    short = {file: (file.parent if file.parent != folder else folder.resolve()).name.lower() for file in files}
+    often = Counter(short.values())
+    return {
+        file: name if often[name] == 1 else "-".join(file.parent.relative_to(folder).parts).lower() or name
+        for file, name in short.items()
+    }
+
+
+def _specs(name: str, stream: str) -> Iterator[str]:
+    """All that a Containerfile of the tree may call the image."""
+    for prefix in ("", LOCAL):
+        for suffix in ("", ":latest", f":{stream}"):
+            yield f"{prefix}{name}{suffix}"
+
+
+def _image(
+    file: Path, name: str, stream: str, local: Mapping[str, str], build_args: Mapping[str, str] | None
+) -> Image:
+    try:
+        found = parents(file.read_text(encoding="utf-8"), build_args)
+        known = tuple(_parent(base, stream, local) for base in found)
+    except OSError as error:
+        raise RequestError(f"{file}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise RequestError(f"{file}: not UTF-8 text") from None
+    except RequestError as error:
+        raise RequestError(f"{file}:{error}") from None
+    return Image(name, stream, known, Source(path=str(file.parent.resolve()), containerfile=file.name))
+
+
+def _parent(base: Base, stream: str, local: Mapping[str, str]) -> Parent:
+    name = local.get(base.spec)
+    if name is not None:
+        return Parent(base.kind, f"{name}:{stream}")
+    if base.spec.startswith(LOCAL):
+        raise RequestError(f"{base.line}: unknown parent {base.spec}: no folder of the tree makes it")
+    return Parent(base.kind, external=base.spec)
