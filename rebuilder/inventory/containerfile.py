@@ -11,6 +11,7 @@ import dockerfile
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import ParentKind
 
+INSTRUCTIONS = frozenset(word.upper() for word in dockerfile.all_cmds())
 VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)(?:(:?[-+])((?:[^{}]|\{[^{}]*\})*))?\})")
 
 
@@ -89,6 +90,8 @@ def _stages(text: str, build_args: dict[str, str]) -> list[_Stage]:
                     known[name] = expand(unquoted(default), known, line)
                 elif stages and name in outside:
                     known[name] = outside[name]
+        elif word not in INSTRUCTIONS:
+            raise RequestError(f"{line}: unknown instruction {command.cmd}")
         elif word == "ENV" and stages:
             for name, value in zip(command.value[::3], command.value[1::3], strict=False):
                 stages[-1].arguments[name] = expand(unquoted(value), stages[-1].arguments, line, lenient=True)
