@@ -24,7 +24,7 @@ def read(folder: Path, stream: str, build_args: Mapping[str, str] | None = None)
     if not files:
         raise RequestError(f"{folder}: no Containerfile or Dockerfile in it")
     names = _names(folder, files)
-    local = {spec: name for name in names.values() for spec in _specs(name, stream)}
+    local = {spec: name for name in names.values() for spec in specs(name, stream)}
     return tuple(_image(file, names[file], stream, local, build_args) for file in files)
 
 
@@ -57,7 +57,7 @@ def _names(folder: Path, files: list[Path]) -> dict[Path, str]:
     }
 
 
-def _specs(name: str, stream: str) -> Iterator[str]:
+def specs(name: str, stream: str) -> Iterator[str]:
     """All that a Containerfile of the tree may call the image."""
     for prefix in ("", LOCAL):
         for suffix in ("", ":latest", f":{stream}"):

@@ -1,0 +1,112 @@
+"""Builds as detached processes, each with a folder of its own; they outlive the engine, and are found again.
+
+In the folder: `request.json` (what was asked for), `lock` (held by the process as long as it lives, so that a pid that
+was used again fools nobody), `started` (its process group), `log`, `exit` (its status), `stopped` (why we ended it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+WRAPPER = """echo $$ > "$1/started"
+shift_dir="$1"; shift
+"$@" > "$shift_dir/log" 2>&1 < /dev/null
+echo $? > "$shift_dir/exit.new" && mv "$shift_dir/exit.new" "$shift_dir/exit"
+"""
+GRACE_SECONDS = 3.0
+
+
+class Process:
+    """The process of one key, whether it runs, has ended, or was never started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def start(self, command: Sequence[str], request: Mapping[str, object], environment: Mapping[str, str]) -> None:
+        """Start it detached. What it was asked for is on disk before. Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._write("request.json", json.dumps(request))
+        with (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            subprocess.Popen(
+                ["/bin/sh", "-c", WRAPPER, "build", str(self._folder), *command],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env=dict(environment), start_new_session=True, pass_fds=(lock.fileno(),),
+            )
+
+    def _write(self, name: str, text: str) -> None:
+        new = self._folder / f"{name}.new"
+        new.write_text(text)
+        new.replace(self._folder / name)
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self._folder / name).read_text(errors="replace").strip()
+        except FileNotFoundError:
+            return ""
+
+    @property
+    def request(self) -> Mapping[str, object]:
+        found: dict[str, object] = json.loads(self._read("request.json") or "{}")
+        return found
+
+    @property
+    def running(self) -> bool:
+        try:
+            with (self._folder / "lock").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    @property
+    def started(self) -> bool:
+        """Whether it ever ran. Between taking the lock and the first line of the process it counts as running."""
+        return self.running or bool(self._read("started"))
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs, and where it vanished without one."""
+        found = self._read("exit")
+        return int(found) if found else None
+
+    @property
+    def stopped(self) -> str:
+        """Why we ended it; empty where we did not."""
+        return self._read("stopped")
+
+    @property
+    def age(self) -> float:
+        """Seconds since it started."""
+        try:
+            return time.time() - (self._folder / "started").stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    @property
+    def log(self) -> Path:
+        return self._folder / "log"
+
+    def stop(self, reason: str) -> None:
+        """End it and everything it started, first by asking; nothing happens where it has ended."""
+        group = self._read("started")
+        if not self.running or not group:
+            return
+        self._write("stopped", reason)
+        deadline = time.monotonic() + GRACE_SECONDS
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(group), signal.SIGTERM)
+            while self.running and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if self.running:
+                os.killpg(int(group), signal.SIGKILL)

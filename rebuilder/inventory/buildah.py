@@ -1,0 +1,39 @@
+"""The images of a folder tree, as they are in this machine's storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from rebuilder.config import Settings
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Image, ImageBuild, Inventory
+from rebuilder.inventory import containerfiles
+from rebuilder.inventory.storage import Storage
+
+READERS = 4
+
+
+def read(settings: Settings, progress: Callable[[int, int], None] | None = None) -> Inventory:
+    """The tree's images with their builds; one that was never built here has none.
+
+    Raises RequestError where the tree or an image's RPM database is wrong. `progress` hears of each image read.
+    """
+    path = settings.inventory.path
+    if path is None:
+        raise RequestError("consumer_config.inventory.path: set it to the folder of the Containerfiles")
+    images = containerfiles.read(path, settings.inventory.stream, settings.buildah.build_args)
+    storage = Storage(settings.buildah)
+    ids = storage.ids()
+    there = [(image, ids[tag]) for image in images if (tag := containerfiles.tag(image)) in ids]
+    builds = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for build in pool.map(lambda pair: _build(storage, *pair), there):
+            builds.append(build)
+            if progress:
+                progress(len(builds), len(there))
+    return Inventory(images, settings.known_streams, tuple(builds))
+
+
+def _build(storage: Storage, image: Image, ident: str) -> ImageBuild:
+    return ImageBuild(image.key, ident, storage.manifest(ident), storage.inspect(ident).parents)

@@ -1,0 +1,111 @@
+"""Buildah's image storage on this machine: what is in it, and what is in the images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rebuilder.config import BuildahSettings
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Manifest
+from rebuilder.domain.rpm import Rpm
+
+QUERY = r"%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\n"
+DATABASES = ("rpmdb.sqlite", "Packages.db", "Packages")
+CALL_SECONDS = 300
+
+
+class StorageError(RequestError):
+    """Buildah or rpm could not do what they were asked for; the text is their own last line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image of the storage: its id, and the labels that a rebuild left on it."""
+
+    ident: str
+    key: str
+    parents: tuple[str, ...]
+
+
+class Storage:
+    """The storage that the settings name, else buildah's own default. May be used from several threads.
+
+    Every call raises StorageError where buildah is missing or fails.
+    """
+
+    def __init__(self, settings: BuildahSettings) -> None:
+        self._settings = settings
+
+    def command(self, *arguments: str) -> list[str]:
+        """A buildah command on this storage."""
+        if shutil.which("buildah") is None:
+            raise StorageError("buildah is not installed")
+        settings = self._settings
+        options = [("--root", settings.root), ("--runroot", settings.runroot), ("--storage-driver", settings.storage_driver)]
+        return ["buildah", *(part for name, value in options if value for part in (name, str(value))), *arguments]
+
+    def ids(self) -> dict[str, str]:
+        """The id of every image by each of its names."""
+        listed = json.loads(_run(self.command("images", "--json", "--no-trunc")) or "null") or []
+        return {name: image["id"].removeprefix("sha256:") for image in listed for name in image.get("names") or ()}
+
+    def inspect(self, image: str) -> Found:
+        """One image, by its name or id."""
+        told = json.loads(_run(self.command("inspect", "--type", "image", image)))
+        labels = told.get("OCIv1", {}).get("config", {}).get("Labels") or {}
+        try:
+            parents = tuple(str(ident) for ident in json.loads(labels.get("rebuilder.parents", "[]")))
+        except (ValueError, TypeError):
+            parents = ()
+        return Found(told["FromImageID"].removeprefix("sha256:"), labels.get("rebuilder.key", ""), parents)
+
+    def manifest(self, image: str) -> Manifest:
+        """What the image's own RPM database says; nothing is in an image that has none."""
+        with self._mounted(image) as root:
+            for path in self._settings.rpmdb:
+                if any((root / path.lstrip("/") / name).exists() for name in DATABASES):
+                    return Manifest.of(_rpms(root, path, image))
+        return Manifest.of(())
+
+    @contextmanager
+    def _mounted(self, image: str) -> Iterator[Path]:
+        container = _run(self.command("from", "--pull=never", image)).strip()
+        try:
+            yield Path(_run(self.command("mount", container)).strip())
+        finally:
+            subprocess.run(self.command("rm", container), capture_output=True, check=False, timeout=CALL_SECONDS)
+
+
+def _rpms(root: Path, path: str, image: str) -> Iterator[Rpm]:
+    if shutil.which("rpm") is None:
+        raise StorageError("rpm is not installed")
+    command = ["rpm", "--root", str(root), "--dbpath", path, "-qa", "--qf", QUERY]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=CALL_SECONDS)
+    if done.returncode or "error:" in done.stderr:
+        raise StorageError(f"the RPM database of {image} cannot be read: {_last_line(done.stderr)}")
+    for line in done.stdout.splitlines():
+        name, epoch, version, release, arch, source = line.split("\t")
+        if name != "gpg-pubkey":
+            origin = source if source.endswith(".src.rpm") else ""
+            yield Rpm.parse(f"{name}-{epoch}:{version}-{release}.{arch}", origin)
+
+
+def _run(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CALL_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StorageError(f"buildah: {error}") from None
+    if done.returncode:
+        raise StorageError(f"buildah: {_last_line(done.stderr)}")
+    return done.stdout
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it failed and said nothing"
