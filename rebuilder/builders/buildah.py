@@ -71,7 +71,7 @@ class BuildahBuilder:
         external = any(parent.external for parent in image.parents)
         return self._storage.command(
             "bud",
-            *(f"--isolation={self.isolation}",),
+            f"--isolation={self.isolation}",
             "--pull=false" if external else "--pull=never",
             "--layers=false",
             *(f"--build-context={spec}=container-image://{ident}" for spec, ident in self._pins(order)),

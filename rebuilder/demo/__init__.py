@@ -1,1 +1,1 @@
-"""The main job on one machine, with real parts."""
+"""The demonstration on one machine, and the servers that it and the tests run for themselves."""

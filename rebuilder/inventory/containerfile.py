@@ -1,4 +1,4 @@
-"""What a Containerfile is built on: BuildKit's own parser splits it; arguments, aliases and copies are resolved here."""
+"""What a Containerfile is built on: BuildKit's parser splits it; arguments, aliases and copies are resolved here."""
 
 from __future__ import annotations
 

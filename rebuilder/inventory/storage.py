@@ -46,8 +46,8 @@ class Storage:
         """A buildah command on this storage."""
         if shutil.which("buildah") is None:
             raise StorageError("buildah is not installed")
-        settings = self._settings
-        options = [("--root", settings.root), ("--runroot", settings.runroot), ("--storage-driver", settings.storage_driver)]
+        at = self._settings
+        options = [("--root", at.root), ("--runroot", at.runroot), ("--storage-driver", at.storage_driver)]
         return ["buildah", *(part for name, value in options if value for part in (name, str(value))), *arguments]
 
     def ids(self) -> dict[str, str]:
