@@ -7,7 +7,7 @@ import sys
 import click
 from sqlalchemy.exc import DBAPIError
 
-from rebuilder.cli import build, databases, images, plans, running, state
+from rebuilder.cli import build, databases, demonstration, images, plans, running, state
 from rebuilder.cli.context import Context
 from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import RequestError, UnreachableError
@@ -26,7 +26,7 @@ def rebuilder(context: click.Context, config: str | None) -> None:
     context.obj = Context(config)
 
 
-for verb in (*databases.VERBS, *images.VERBS, *plans.VERBS, *state.VERBS, *build.VERBS, *running.VERBS):
+for verb in (*databases.VERBS, *images.VERBS, *plans.VERBS, *state.VERBS, *build.VERBS, *running.VERBS, *demonstration.VERBS):
     rebuilder.add_command(verb)
 
 

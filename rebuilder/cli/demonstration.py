@@ -1,0 +1,46 @@
+"""`demo`."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from rebuilder.domain.errors import RequestError, UnreachableError
+
+
+@click.command()
+@click.option("--simulated", is_flag=True, help="Simulated builds and no bus: needs no system package.")
+@click.option("--keep", is_flag=True, help="Leave the folder, and say where everything is.")
+def demo(simulated: bool, keep: bool) -> int:
+    """The main job on this machine: an openssl update arrives on a bus, and the images that carry it are rebuilt."""
+    from rebuilder.demo import pretended, real
+    from rebuilder.demo.screen import Screen
+    from rebuilder.demo.site import Site
+
+    signal.signal(signal.SIGTERM, _interrupted)
+    screen = Screen(Console())
+    folder = Path(tempfile.mkdtemp(prefix="rebuilder-demo-"))
+    try:
+        lines = pretended.run(folder, screen) if simulated else real.run(folder, screen)
+    except UnreachableError as error:
+        advice = "" if simulated else "; `rebuilder demo --simulated` needs no system packages"
+        raise RequestError(f"{error}{advice}") from None
+    finally:
+        if keep:
+            screen.step(f"kept {folder}: config.toml, rebuilder.db, repo/, images/, builds/, *.log")
+        else:
+            Site(folder).remove()
+    screen.verdict(lines)
+    return int(not all(line.good for line in lines))
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+VERBS: tuple[click.Command, ...] = (demo,)
