@@ -26,8 +26,9 @@ def rebuilder(context: click.Context, config: str | None) -> None:
     context.obj = Context(config)
 
 
-for verb in (*databases.VERBS, *images.VERBS, *plans.VERBS, *state.VERBS, *build.VERBS, *running.VERBS, *demonstration.VERBS):
-    rebuilder.add_command(verb)
+for family in (databases, images, plans, state, build, running, demonstration):
+    for verb in family.VERBS:
+        rebuilder.add_command(verb)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -122,7 +122,7 @@ class Child:
         _await_end(members, GRACE)
 
     def _members(self) -> set[Process]:
-        """Its processes. Once it was waited for, its pid may be another's, but as a session's id it is still its own."""
+        """Its processes. Once waited for, its pid may be another's, but as a session's id it is still its own."""
         return family(self.pid) if self.running else {found for found in _processes() if found.session == self.pid}
 
     def _failed(self, what: str) -> Failed:

@@ -15,6 +15,7 @@ from rich.text import Text
 from rebuilder.demo.verdict import Line
 from rebuilder.store.rebuilds import Entry
 
+COLUMNS = ("image", "level", "before", "after", "took", "parents first", "verdict")
 STYLES = {"building": "bold blue", "succeeded": "green", "failed": "bold red", "blocked": "yellow", "queued": "cyan"}
 
 
@@ -27,7 +28,8 @@ class Screen:
 
     def step(self, what: str) -> None:
         """One thing is done."""
-        self._console.print(f"[dim]{time.monotonic() - self._began:5.1f}s[/dim] {what}", highlight=False, soft_wrap=True)
+        text = Text.assemble((f"{time.monotonic() - self._began:5.1f}s ", "dim"), what)
+        self._console.print(text, soft_wrap=True)
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[], None]]:
@@ -60,11 +62,11 @@ class Screen:
 
     def verdict(self, lines: Sequence[Line]) -> None:
         """The closing table."""
-        table = Table("image", "level", "openssl before", "after", "seconds", "after its parents", "verdict", box=None)
+        table = Table(*COLUMNS, box=None, padding=(0, 1, 0, 0))
         for line in lines:
             table.add_row(
                 line.image, str(line.level), line.before, line.after,
-                f"{line.seconds:.1f}" if line.seconds is not None else "",
+                f"{line.seconds:.1f}s" if line.seconds is not None else "",
                 {None: "", True: "yes", False: "NO"}[line.after_parents],
                 Text(line.verdict, style="green" if line.good else "bold red"),
             )
