@@ -49,6 +49,8 @@ class BuildahBuilder:
     def submit(self, order: Order) -> Submission:
         process = self._process(order.key)
         folder = self._state / order.key
+        if process.started:
+            return self._submission(order.key)
         try:
             command = self._command(order, folder)
             process.start(command, {"image": order.image.key}, self._environment)

@@ -1,0 +1,128 @@
+"""What a Containerfile is built on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rebuilder.domain.errors import RequestError
+from rebuilder.inventory import containerfiles
+from rebuilder.inventory.containerfile import parents
+
+
+def named(text: str, **build_args: str) -> list[tuple[str, str]]:
+    return [(base.spec, str(base.kind)) for base in parents(text, build_args)]
+
+
+def test_the_base_is_the_final_stage_s_from() -> None:
+    assert named("FROM a AS x\nFROM b\nCOPY --from=x / /\n") == [("a", "stage"), ("b", "base")]
+
+
+def test_the_base_is_found_through_aliases_in_any_case() -> None:
+    assert named("FROM base AS Builder\nFROM builder AS two\nFROM two\n") == [("base", "base")]
+
+
+def test_an_alias_of_the_same_name_as_the_image_is_no_cycle() -> None:
+    assert named("FROM base AS base\nFROM base\n") == [("base", "base")]
+
+
+def test_a_numeric_stage_is_no_image() -> None:
+    assert named("FROM a\nFROM b\nCOPY --from=0 / /\n") == [("a", "stage"), ("b", "base")]
+
+
+def test_copy_and_mount_name_images_too() -> None:
+    text = "FROM a\nCOPY --from=tools:1 / /\nRUN --mount=type=bind,from=cache,target=/c true\n"
+    assert named(text) == [("a", "base"), ("tools:1", "stage"), ("cache", "stage")]
+
+
+def test_an_image_that_is_base_and_copied_from_is_base_once() -> None:
+    assert named("FROM a\nCOPY --from=a / /\n") == [("a", "base")]
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("ARG V=42\nFROM f:$V", "f:42"),
+        ("ARG V=42\nFROM f:${V}", "f:42"),
+        ("FROM f:${V:-42}", "f:42"),
+        ("FROM f:${V-42}", "f:42"),
+        ("ARG V=1\nFROM f${V:+:x}", "f:x"),
+        ("FROM f${V:+:x}", "f"),
+        ("ARG A=4\nARG B=${A}2\nFROM f:$B", "f:42"),
+        ("FROM f:${A:-${B:-42}}", "f:42"),
+        ('ARG V="42"\nFROM f:$V', "f:42"),
+        ("FROM --platform=linux/amd64 f:42", "f:42"),
+        ("FROM registry.example.com:5000/f@sha256:abc", "registry.example.com:5000/f@sha256:abc"),
+    ],
+)
+def test_arguments_are_filled_in(text: str, spec: str) -> None:
+    assert named(text + "\n") == [(spec, "base")]
+
+
+def test_a_build_argument_wins_over_the_default() -> None:
+    assert named("ARG V=41\nFROM f:$V\n", V="42") == [("f:42", "base")]
+
+
+def test_an_argument_of_before_the_first_from_is_known_in_a_stage_only_where_it_is_named_again() -> None:
+    assert named("ARG V=1\nFROM a\nARG V\nCOPY --from=t:$V / /\n") == [("a", "base"), ("t:1", "stage")]
+    with pytest.raises(RequestError, match="V has no value"):
+        named("ARG V=1\nFROM a\nCOPY --from=t:$V / /\n")
+
+
+def test_a_from_in_a_heredoc_is_text() -> None:
+    assert named("FROM a\nRUN <<EOF\nFROM b\nEOF\nCOPY <<X /y\nFROM c\nX\n") == [("a", "base")]
+
+
+def test_scratch_is_no_parent() -> None:
+    assert named("FROM scratch\nCOPY x /\n") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("", 1), ("RUN true\n", 1), ("FROM a\nRUN <<EOF\nx\n", 1), ("FROM a\nBOGUS x\n", 2), ("FROM a b\n", 1),
+     ("FROM a\nFROM $NOTHING\n", 2)],
+)
+def test_what_does_not_parse_is_one_line_that_names_the_line(text: str, line: int) -> None:
+    with pytest.raises(RequestError, match=rf"^{line}: ") as error:
+        parents(text)
+    assert "\n" not in str(error.value)
+
+
+def tree(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        place = folder / name.replace("__", "/")
+        place.mkdir(parents=True)
+        (place / "Containerfile").write_text(text)
+    return folder
+
+
+def test_a_tree_s_images_find_each_other_by_any_of_their_names(tmp_path: Path) -> None:
+    folder = tree(tmp_path, base="FROM fedora:42\n", a="FROM base\n", b="FROM localhost/base:f42\n", c="FROM base:f42\n")
+    found = {image.name: [str(parent) for parent in image.parents] for image in containerfiles.read(folder, "f42")}
+    assert found == {"base": ["fedora:42"], "a": ["base:f42"], "b": ["base:f42"], "c": ["base:f42"]}
+
+
+def test_folders_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    folder = tree(tmp_path, x__web="FROM scratch\n", y__web="FROM x-web\n")
+    assert [image.key for image in containerfiles.read(folder, "s")] == ["x-web:s", "y-web:s"]
+
+
+def test_a_containerfile_is_preferred_to_a_dockerfile(tmp_path: Path) -> None:
+    tree(tmp_path, a="FROM one\n")
+    (tmp_path / "a" / "Dockerfile").write_text("FROM two\n")
+    (image,) = containerfiles.read(tmp_path, "s")
+    assert [str(parent) for parent in image.parents] == ["one"]
+
+
+def test_an_unknown_local_parent_is_an_error_with_file_and_line(tmp_path: Path) -> None:
+    folder = tree(tmp_path, a="# a comment\nFROM localhost/nowhere\n")
+    with pytest.raises(RequestError, match=r"a/Containerfile:2: unknown parent localhost/nowhere"):
+        containerfiles.read(folder, "s")
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_a_tree_without_images_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RequestError):
+        containerfiles.read(tmp_path / name, "s")
