@@ -98,7 +98,8 @@ def tree(folder: Path, **files: str) -> Path:
 
 
 def test_a_tree_s_images_find_each_other_by_any_of_their_names(tmp_path: Path) -> None:
-    folder = tree(tmp_path, base="FROM fedora:42\n", a="FROM base\n", b="FROM localhost/base:f42\n", c="FROM base:f42\n")
+    children = {"a": "FROM base\n", "b": "FROM localhost/base:f42\n", "c": "FROM base:f42\n"}
+    folder = tree(tmp_path, base="FROM fedora:42\n", **children)
     found = {image.name: [str(parent) for parent in image.parents] for image in containerfiles.read(folder, "f42")}
     assert found == {"base": ["fedora:42"], "a": ["base:f42"], "b": ["base:f42"], "c": ["base:f42"]}
 
