@@ -1,0 +1,87 @@
+"""The consumer on a real broker: every message is kept once, and nothing is lost."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from pathlib import Path
+
+import bus
+import pika
+import pytest
+from sqlalchemy import Engine
+
+from rebuilder.demo.broker import Broker
+from rebuilder.store import inbox
+from rebuilder.store.database import reading
+
+
+@pytest.fixture
+def queue(broker: Broker) -> str:
+    name = f"q{secrets.token_hex(4)}"
+    with bus.channel(broker) as opened:
+        opened.queue_declare(name, durable=True)
+    return name
+
+
+def ids(store: Engine) -> list[str]:
+    with reading(store) as connection:
+        return [kept.message.id for kept in inbox.listing(connection, None, 1000)]
+
+
+def test_a_message_delivered_twice_is_kept_once(
+    broker: Broker, queue: str, store: Engine, database_url: str, tmp_path: Path
+) -> None:
+    first, second = bus.update(), bus.update()
+    with bus.channel(broker) as opened, bus.consumer(bus.configure(tmp_path, broker, queue, database_url)):
+        for sent in (first, first, second):
+            bus.send(opened, queue, sent)
+        bus.until(lambda: len(ids(store)) == 2 and not bus.waiting(opened, queue))
+    assert sorted(ids(store)) == sorted([first.id, second.id])
+
+
+def test_a_consumer_killed_in_the_middle_loses_nothing(
+    broker: Broker, queue: str, store: Engine, database_url: str, tmp_path: Path
+) -> None:
+    configuration = bus.configure(tmp_path, broker, queue, database_url)
+    sent = [bus.update() for _ in range(300)]
+    with bus.channel(broker) as opened:
+        for message in sent:
+            bus.send(opened, queue, message)
+        with bus.consumer(configuration) as child:
+            bus.until(lambda: len(ids(store)) > 20)
+            child.stop(politely=signal.SIGKILL)
+        with bus.consumer(configuration):
+            bus.until(lambda: len(ids(store)) == len(sent))
+    assert sorted(ids(store)) == sorted(message.id for message in sent)
+
+
+def test_while_the_database_is_away_messages_stay_in_the_queue(broker: Broker, queue: str, tmp_path: Path) -> None:
+    nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
+    with bus.channel(broker) as opened:
+        bus.send(opened, queue, bus.update())
+        with bus.consumer(bus.configure(tmp_path, broker, queue, nowhere)) as child:
+            bus.until(lambda: "goes back to the queue" in child.log.read_text())
+        bus.until(lambda: bus.waiting(opened, queue) == 1)
+    assert "Traceback" not in child.log.read_text()
+
+
+def test_wrong_settings_end_the_consumer_with_one_line(broker: Broker, queue: str, tmp_path: Path) -> None:
+    configuration = bus.configure(tmp_path, broker, queue, "mysql://x")
+    with bus.consumer(configuration) as child:
+        bus.until(lambda: not child.running)
+    assert "consumer_config.database_url" in child.log.read_text()
+    assert "Traceback" not in child.log.read_text()
+
+
+def test_a_message_that_no_parser_knows_is_kept_too(
+    broker: Broker, queue: str, store: Engine, database_url: str, tmp_path: Path
+) -> None:
+    headers = {"fedora_messaging_schema": "nobody.knows", "sent-at": "2026-01-01T00:00:00+00:00"}
+    properties = pika.BasicProperties(
+        content_type="application/json", content_encoding="utf-8", message_id="strange", delivery_mode=2,
+        headers=headers,
+    )
+    with bus.channel(broker) as opened, bus.consumer(bus.configure(tmp_path, broker, queue, database_url)):
+        opened.basic_publish("", queue, b'{"a": [1, null]}', properties)
+        bus.until(lambda: ids(store) == ["strange"])
