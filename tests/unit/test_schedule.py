@@ -1,0 +1,84 @@
+"""What to start first, and how long all of it takes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rebuilder.domain.change import Severity
+from rebuilder.domain.schedule import Job, critical_path, estimate, makespan, paths_below
+from rebuilder.store.waves import rank
+
+DIAMOND = (
+    Job("base", (), 100),
+    Job("short", ("base",), 10),
+    Job("long", ("base",), 50),
+    Job("app", ("short", "long"), 5),
+)
+
+
+def test_the_longest_chain_below_counts_the_job_itself() -> None:
+    assert paths_below(DIAMOND) == {"base": 155, "short": 15, "long": 55, "app": 5}
+
+
+def test_the_critical_path_is_the_longest_chain() -> None:
+    assert critical_path(DIAMOND, paths_below(DIAMOND)) == ("base", "long", "app")
+
+
+def test_nothing_takes_no_time() -> None:
+    assert estimate((), 4).makespan_s == 0
+    assert estimate((), 4).critical_path == ()
+
+
+def test_with_one_slot_it_takes_all_the_work() -> None:
+    assert estimate(DIAMOND, 1).makespan_s == 165
+
+
+def test_with_slots_enough_it_takes_the_longest_chain() -> None:
+    found = estimate(DIAMOND, 2)
+    assert (found.makespan_s, found.work_s, found.slots) == (155, 165, 2)
+
+
+def test_the_longest_chain_goes_first() -> None:
+    jobs = (Job("a", (), 10), Job("b", (), 10), Job("root", (), 10), Job("leaf", ("root",), 10))
+    assert estimate(jobs, 2).makespan_s == 20
+    assert makespan(jobs, 2, lambda job: jobs.index(job)) == 30, "first come, first served is worse here"
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> tuple[Job, ...]:
+    return tuple(
+        Job(str(at), tuple(str(p) for p in sorted(draw(st.sets(st.integers(0, at - 1), max_size=3))) if at),
+            draw(st.integers(1, 50)))
+        if at else Job("0", (), draw(st.integers(1, 50)))
+        for at in range(draw(st.integers(1, 10)))
+    )  # fmt: skip
+
+
+@given(plans(), st.integers(1, 5))
+def test_an_estimate_is_between_the_lower_bound_and_what_list_scheduling_promises(
+    jobs: tuple[Job, ...], slots: int
+) -> None:
+    found = estimate(jobs, slots)
+    chain = sum(job.seconds for job in jobs if job.name in found.critical_path)
+    assert max(chain, found.work_s / slots) <= found.makespan_s + 1e-9
+    assert found.makespan_s <= found.work_s / slots + chain * (1 - 1 / slots) + 1e-9
+    assert chain == max(paths_below(jobs).values())
+
+
+@pytest.mark.parametrize(("worse", "milder"), list(pairwise(Severity)))
+def test_what_is_more_severe_goes_first(worse: Severity, milder: Severity) -> None:
+    assert rank(1000, worse, 60) < rank(1000, milder, 7200)
+
+
+def test_of_the_same_severity_the_longer_path_goes_first_then_the_older() -> None:
+    assert rank(1000, Severity.LOW, 600) < rank(1000, Severity.LOW, 60)
+    assert rank(1000, Severity.LOW, 60) < rank(1001, Severity.LOW, 60)
+
+
+def test_nothing_starves() -> None:
+    old = rank(0, Severity.UNSPECIFIED, 60)
+    assert all(old < rank(5 * 24 * 3600, severity, 3600) for severity in Severity)
