@@ -1,0 +1,234 @@
+"""Changes and an inventory give a plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind
+from rebuilder.domain.plan import Carried, Plan, Reason, Skip, make_plan
+from rebuilder.domain.rpm import Rpm, SourceBuild
+
+OLD, NEW = "openssl-libs-1:3.2.1-1.fc42.x86_64", "openssl-libs-1:3.2.2-1.fc42.x86_64"
+
+
+def image(
+    name: str, *parents: str, rpms: tuple[str, ...] | None = (), stage: tuple[str, ...] = (), seconds: float = 0
+) -> tuple[Image, ImageBuild | None]:
+    """An image of stream f42 unless its name says another; RPMs as NEVRAs, or `NEVRA < source`."""
+    name, _, stream = name.partition(":")
+    stream = stream or "f42"
+    above = [Parent(ParentKind.BASE, p if ":" in p else f"{p}:{stream}") for p in parents]
+    above += [Parent(ParentKind.STAGE, p if ":" in p else f"{p}:{stream}") for p in stage]
+    found = Image(name, stream, tuple(above), estimate=seconds)
+    return found, None if rpms is None else ImageBuild(found.key, "1", Manifest.of(map(rpm, rpms)))
+
+
+def rpm(text: str) -> Rpm:
+    nevra, _, source = text.partition(" < ")
+    return Rpm.parse(nevra, source or ("openssl" if nevra.startswith("openssl-") else ""))
+
+
+def change(nvr: str = "openssl-3.2.2-1.fc42", stream: str = "f42", severity: str = "unspecified") -> Change:
+    return Change(SourceBuild.parse(nvr), stream, Severity(severity))
+
+
+def plan(images: list[tuple[Image, ImageBuild | None]], *changes: Change, **options: object) -> Plan:
+    changes = changes or (change(),)
+    inventory = Inventory(tuple(i for i, _ in images), (), tuple(b for _, b in images if b is not None))
+    carried = Carried.of(inventory, {c.build.name for c in changes})
+    return make_plan(Graph(inventory.images), carried, changes, **options)  # type: ignore[arg-type]
+
+
+def rebuilt(found: Plan) -> list[str]:
+    return [rebuild.image for rebuild in found.rebuilds]
+
+
+def test_the_design_s_example() -> None:
+    images = [
+        image("base", rpms=(OLD,), seconds=240),
+        image("httpd", "base", rpms=(OLD,), seconds=480),
+        image("old:f41", rpms=(OLD,)),
+        image("new", rpms=(NEW,)),
+        image("other"),
+    ]
+    found = plan(images, change(severity="high"), slots=20)
+    told = change("openssl-1:3.2.2-1.fc42", severity="high")
+    assert found.changes == (told,), "the epoch is that of what is installed"
+    assert [(r.image, r.depends_on, r.level, r.reasons) for r in found.rebuilds] == [
+        ("base:f42", (), 0, (Reason("rpm", told, OLD),)),
+        ("httpd:f42", ("base:f42",), 1, (Reason("rpm", told, OLD, "base:f42"),)),
+    ]
+    assert found.skipped == (("old:f41", Skip.OTHER_STREAM), ("new:f42", Skip.ALREADY_CURRENT))
+    assert found.untouched == 1
+    estimate = found.estimate
+    assert (estimate.makespan_s, estimate.work_s, estimate.slots) == (720, 720, 20)
+    assert estimate.critical_path == ("base:f42", "httpd:f42")
+
+
+def test_without_images_there_is_nothing_to_do() -> None:
+    assert plan([]).rebuilds == ()
+
+
+def test_a_change_touches_its_own_stream_alone() -> None:
+    images = [image("base:f41", rpms=(OLD,)), image("base:f42", rpms=(OLD,))]
+    assert rebuilt(plan(images, change(stream="f41"))) == ["base:f41"]
+    assert rebuilt(plan(images, change(stream="f41"), change(stream="f42"))) == ["base:f41", "base:f42"]
+
+
+def test_a_newer_rpm_than_the_change_is_current() -> None:
+    images = [image("a", rpms=("openssl-libs-1:3.3.0-1.fc42.x86_64",))]
+    assert plan(images).skipped == (("a:f42", Skip.ALREADY_CURRENT),)
+
+
+def test_one_stale_rpm_among_current_ones_is_enough() -> None:
+    images = [image("a", rpms=(NEW, "openssl-1:3.2.1-1.fc42.x86_64"))]
+    (only,) = plan(images).rebuilds
+    assert [reason.installed for reason in only.reasons] == ["openssl-1:3.2.1-1.fc42.x86_64"]
+
+
+def test_of_several_changes_of_one_package_the_newest_counts_with_the_worst_severity() -> None:
+    told = (
+        change("openssl-3.2.3-1.fc42", severity="low"),
+        change("openssl-3.2.10-1.fc42"),
+        change("openssl-3.2.9-1.fc42", severity="urgent"),
+    )
+    images = [image("a", rpms=("openssl-libs-1:3.2.9-5.fc42.x86_64",))]
+    for changes in (told, told[::-1]):
+        found = plan(images, *changes)
+        assert found.changes == (change("openssl-1:3.2.10-1.fc42", severity="urgent"),)
+        assert rebuilt(found) == ["a:f42"]
+
+
+def test_changes_of_several_packages_are_all_reasons() -> None:
+    images = [image("a", rpms=(OLD, "bash-5.2-1.fc42.x86_64"))]
+    (only,) = plan(images, change(), change("bash-5.3-1.fc42")).rebuilds
+    assert {reason.change.build.name for reason in only.reasons} == {"openssl", "bash"}
+
+
+@pytest.mark.parametrize(
+    ("installed", "offered", "stale"),
+    [
+        ("x-1:3-1.fc42.noarch", "x-4-1.fc42", True),  # unknown epoch: within the installed one
+        ("x-1:3-1.fc42.noarch", "x-2-1.fc42", False),
+        ("x-1:3-1.fc42.noarch", "x-0:9-1.fc42", False),  # a known epoch counts
+        ("x-9-1.fc42.noarch", "x-1:1-1.fc42", True),
+        ("x-1.0~rc1-1.fc42.noarch", "x-1.0-1.fc42", True),
+        ("x-1.0-1.fc42.noarch", "x-1.0~rc1-1.fc42", False),
+        ("x-1.0-1.fc42.noarch", "x-1.0^git1-1.fc42", True),
+        ("x-1.0.1-1.fc42.noarch", "x-1.0^git1-1.fc42", False),
+        ("x-1.9-1.fc42.noarch", "x-1.10-1.fc42", True),
+        ("x-1.0-1.fc42.noarch", "x-1.0-1.fc42.1", True),
+        ("perl-Errno-1.38-512.fc42.noarch < x-5.40.0-512.fc42.src.rpm", "x-5.40.1-513.fc42", True),
+        ("perl-Errno-1.38-512.fc42.noarch < x-5.40.0-512.fc42.src.rpm", "x-5.40.0-512.fc42", False),
+        ("perl-libs-4:5.40.0-512.fc42.noarch < x-5.40.0-512.fc42.src.rpm", "x-5.40.0-513.fc42", True),
+    ],
+)
+def test_versions(installed: str, offered: str, stale: bool) -> None:
+    found = plan([image("a", rpms=(installed,))], change(offered))
+    assert rebuilt(found) == (["a:f42"] if stale else [])
+    assert found.skipped == (() if stale else (("a:f42", Skip.ALREADY_CURRENT),))
+
+
+def test_epochs_that_differ_among_subpackages_leave_the_change_s_unknown() -> None:
+    images = [image("a", rpms=("x-1:1-1.fc42.noarch < x", "x-doc-2:1-1.fc42.noarch < x"))]
+    found = plan(images, change("x-2-1.fc42"))
+    assert found.changes[0].build.evr.epoch is None
+    assert len(found.rebuilds[0].reasons) == 2
+
+
+def test_a_package_whose_name_begins_another_s_is_not_that_one() -> None:
+    images = [image("a", rpms=("python3-1-1.noarch",)), image("b", rpms=("python3-six-1-1.noarch",))]
+    assert rebuilt(plan(images, change("python3-2-1"))) == ["a:f42"]
+    assert rebuilt(plan(images, change("python3-six-2-1"))) == ["b:f42"]
+    assert plan(images, change("python-2-1")).untouched == 2
+
+
+def test_a_binary_package_counts_by_its_source_and_not_by_its_name() -> None:
+    images = [image("a", rpms=("openssl-9-1.noarch < compat-openssl",))]
+    assert plan(images).untouched == 1
+    assert rebuilt(plan(images, change("compat-openssl-10-1"))) == ["a:f42"]
+
+
+def test_inherited_from_names_the_layer_that_brought_the_rpm_in() -> None:
+    images = [image("root"), image("mid", "root", rpms=(OLD,)), image("low", "mid", rpms=(OLD,)),
+              image("app", "low", rpms=(OLD,))]  # fmt: skip
+    origins = {r.image: r.reasons[0].inherited_from for r in plan(images).rebuilds}
+    assert origins == {"mid:f42": "", "low:f42": "mid:f42", "app:f42": "mid:f42"}
+
+
+def test_an_rpm_removed_in_a_middle_layer_and_installed_again_below_is_that_layer_s_own() -> None:
+    images = [image("root", rpms=(OLD,)), image("mid", "root"), image("app", "mid", rpms=(OLD,))]
+    found = plan(images)
+    assert [(r.image, r.depends_on, r.level, r.reasons[0].inherited_from) for r in found.rebuilds] == [
+        ("root:f42", (), 0, ""),
+        ("app:f42", (), 0, ""),
+    ]
+    assert found.untouched == 1
+
+
+def test_an_rpm_updated_in_a_layer_is_that_layer_s_own() -> None:
+    images = [image("root", rpms=("openssl-libs-1:3.0-1.fc42.x86_64",)), image("app", "root", rpms=(OLD,))]
+    assert [r.reasons[0].inherited_from for r in plan(images).rebuilds] == ["", ""]
+
+
+def test_in_a_diamond_the_last_image_waits_for_both_sides() -> None:
+    images = [image("app", "left", rpms=(OLD,), stage=("right",)), image("right", "root", rpms=(OLD,)),
+              image("left", "root", rpms=(OLD,)), image("root", rpms=(OLD,))]  # fmt: skip
+    found = plan(images)
+    assert rebuilt(found)[0] == "root:f42"
+    last = found.rebuilds[-1]
+    assert (last.image, set(last.depends_on), last.level) == ("app:f42", {"left:f42", "right:f42"}, 2)
+
+
+def test_the_level_is_the_longest_path() -> None:
+    images = [image("root", rpms=(OLD,)), image("mid", "root", rpms=(OLD,)),
+              image("app", "root", rpms=(OLD,), stage=("mid",))]  # fmt: skip
+    assert [r.level for r in plan(images).rebuilds] == [0, 1, 2]
+
+
+def test_a_stage_parent_orders_and_hands_on_no_rpm() -> None:
+    images = [image("builder", rpms=(OLD,)), image("app", rpms=(OLD,), stage=("builder",)),
+              image("static", stage=("builder",))]  # fmt: skip
+    found = plan(images)
+    assert [(r.image, r.depends_on, r.reasons[0].inherited_from) for r in found.rebuilds] == [
+        ("builder:f42", (), ""),
+        ("app:f42", ("builder:f42",), ""),
+    ]
+    assert found.untouched == 1
+
+
+def test_descendants_all_takes_in_everything_built_on_what_is_rebuilt() -> None:
+    images = [image("root", rpms=(OLD,)), image("mid", "root"), image("app", "mid", rpms=(NEW,)),
+              image("static", stage=("root",)), image("else")]  # fmt: skip
+    found = plan(images, descendants="all")
+    assert [(r.image, r.level, r.reasons[0].kind, r.reasons[0].inherited_from) for r in found.rebuilds] == [
+        ("root:f42", 0, "rpm", ""),
+        ("mid:f42", 1, "parent", "root:f42"),
+        ("app:f42", 2, "parent", "mid:f42"),
+    ]
+    assert found.skipped == ()
+    assert found.untouched == 2
+
+
+def test_an_image_whose_manifest_is_unknown_is_left_out_and_named() -> None:
+    images = [image("a", rpms=None), image("b:f41", rpms=None), image("c", rpms=())]
+    found = plan(images)
+    assert found.skipped == (("a:f42", Skip.UNKNOWN),)
+    assert found.untouched == 2
+
+
+def test_an_estimate_given_is_better_than_the_inventory_s() -> None:
+    images = [image("a", rpms=(OLD,), seconds=100), image("b", "a", rpms=(OLD,))]
+    assert plan(images).estimate.work_s == 400
+    assert plan(images, seconds={"a:f42": 7, "b:f42": 5}).estimate.work_s == 12
+
+
+def test_the_same_inputs_in_another_order_give_the_same_rebuilds() -> None:
+    images = [image("root", rpms=(OLD,)), image("a", "root", rpms=(OLD,)), image("b", "a", rpms=(OLD,))]
+    found = plan(images)
+    assert found == plan(images)
+    assert {(r.image, r.depends_on, r.level) for r in plan(images[::-1]).rebuilds} == {
+        (r.image, r.depends_on, r.level) for r in found.rebuilds
+    }

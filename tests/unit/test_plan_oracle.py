@@ -1,0 +1,127 @@
+"""The plan of any small inventory is what the definitions say, worked out by brute force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rebuilder.domain.change import Change
+from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind
+from rebuilder.domain.plan import Carried, make_plan
+from rebuilder.domain.rpm import EVR, Rpm, SourceBuild
+
+STREAMS, SOURCES = ("a", "b"), ("p", "q", "pq")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An image in the terms of the oracle: places of parents, and {(binary, source): version} or None."""
+
+    stream: str
+    base: int | None
+    stages: frozenset[int]
+    rpms: dict[tuple[str, str], int] | None
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> list[Layer]:
+    layers: list[Layer] = []
+    for at in range(draw(st.integers(1, 7))):
+        above = st.integers(0, at - 1)
+        base = draw(st.none() | above) if at else None
+        stages = draw(st.frozensets(above, max_size=2)) - {base} if at else frozenset()
+        names = st.tuples(st.sampled_from(("", "-libs")), st.sampled_from(SOURCES)).map(lambda n: (n[1] + n[0], n[1]))
+        own = draw(st.dictionaries(names, st.integers(1, 3), max_size=3))
+        inherited = (layers[base].rpms or {}) if base is not None and draw(st.booleans()) else {}
+        rpms = None if draw(st.integers(0, 9)) == 0 else {**inherited, **own}
+        layers.append(Layer(draw(st.sampled_from(STREAMS)), base, frozenset(stages), rpms))
+    return layers
+
+
+changes = st.lists(st.tuples(st.sampled_from(SOURCES), st.sampled_from(STREAMS), st.integers(1, 4)), min_size=1,
+                   max_size=4)  # fmt: skip
+
+
+def name(at: int, layer: Layer) -> str:
+    return f"i{at}:{layer.stream}"
+
+
+def inventory_of(layers: list[Layer]) -> Inventory:
+    images, builds = [], []
+    for at, layer in enumerate(layers):
+        parents = [Parent(ParentKind.STAGE, name(p, layers[p])) for p in sorted(layer.stages)]
+        if layer.base is not None:
+            parents.append(Parent(ParentKind.BASE, name(layer.base, layers[layer.base])))
+        images.append(Image(f"i{at}", layer.stream, tuple(parents)))
+        if layer.rpms is not None:
+            rpms = [Rpm(binary, 0, str(v), "1", "noarch", source) for (binary, source), v in layer.rpms.items()]
+            builds.append(ImageBuild(images[-1].key, "1", Manifest.of(rpms)))
+    return Inventory(tuple(images), (), tuple(builds))
+
+
+def origin(layers: list[Layer], at: int, rpm: tuple[tuple[str, str], int]) -> str:
+    """Up the bases as long as each has the very same RPM."""
+    found = ""
+    base = layers[at].base
+    while base is not None and rpm in (layers[base].rpms or {}).items():
+        found, base = name(base, layers[base]), layers[base].base
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds(), changes, st.booleans())
+def test_any_plan_is_what_brute_force_finds(
+    layers: list[Layer], told: list[tuple[str, str, int]], everything: bool
+) -> None:
+    offered: dict[tuple[str, str], int] = {}
+    for source, stream, version in told:
+        offered[source, stream] = max(version, offered.get((source, stream), 0))
+    stale = {
+        at: {(f"{binary}-{v}-1.noarch", origin(layers, at, ((binary, source), v)))
+             for (binary, source), v in (layer.rpms or {}).items() if v < offered.get((source, layer.stream), 0)}
+        for at, layer in enumerate(layers)
+    }  # fmt: skip
+    wanted = {at for at, found in stale.items() if found}
+    if everything:
+        for at, layer in enumerate(layers):  # parents come first here
+            if layer.base in wanted:
+                wanted.add(at)
+    levels: dict[int, int] = {}
+    skipped = {}
+    for at, layer in enumerate(layers):
+        above = ({layer.base} | layer.stages) & wanted
+        if at in wanted:
+            levels[at] = max((levels[p] + 1 for p in above if p is not None), default=0)
+            continue
+        sources = {source for _, source in layer.rpms or {}}
+        if layer.rpms is None:
+            if layer.stream in {stream for _, stream in offered}:
+                skipped[name(at, layer)] = "unknown"
+        elif any((source, layer.stream) in offered for source in sources):
+            skipped[name(at, layer)] = "already-current"
+        elif sources & {source for source, _ in offered}:
+            skipped[name(at, layer)] = "other-stream"
+
+    inventory = inventory_of(layers)
+    found = make_plan(
+        Graph(inventory.images),
+        Carried.of(inventory, {source for source, _, _ in told}),
+        [Change(SourceBuild(source, EVR(None, str(v), "1")), stream) for source, stream, v in told],
+        descendants="all" if everything else "affected",
+    )
+    assert {r.image: r.level for r in found.rebuilds} == {name(at, layers[at]): level for at, level in levels.items()}
+    order = [r.image for r in found.rebuilds]
+    for rebuild in found.rebuilds:
+        at = int(rebuild.image[1 : rebuild.image.index(":")])
+        above = {name(p, layers[p]) for p in {layers[at].base} | layers[at].stages if p is not None and p in wanted}
+        assert set(rebuild.depends_on) == above
+        assert all(order.index(parent) < order.index(rebuild.image) for parent in above)
+        own = {(reason.installed, reason.inherited_from) for reason in rebuild.reasons if reason.kind == "rpm"}
+        assert own == stale[at]
+        assert own or [reason.kind for reason in rebuild.reasons] == ["parent"]
+    assert {image: str(reason) for image, reason in found.skipped} == skipped
+    assert found.untouched == len(layers) - len(wanted) - len(skipped)
+    assert {(c.build.name, c.stream): int(c.build.evr.version) for c in found.changes} == offered
