@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import servers
 from sqlalchemy import Engine
 
-from rebuilder.demo import broker as private
+from rebuilder.demo.broker import PROGRAMS, SCRIPT, Broker
 from rebuilder.store import database
 
 
@@ -22,28 +23,56 @@ def _nothing_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[private.Broker]:
-    """A real RabbitMQ."""
-    servers.need("rabbitmq", private.SERVER.exists())
-    with private.Broker(tmp_path_factory.mktemp("rabbitmq")) as running:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A real RabbitMQ. A test that ends it asks for `mortal_broker` instead."""
+    servers.need("rabbitmq", *PROGRAMS, SCRIPT)
+    with Broker(tmp_path_factory.mktemp("rabbitmq")) as running:
         yield running
 
 
+@pytest.fixture
+def mortal_broker(broker: Broker) -> Iterator[Broker]:
+    """The same RabbitMQ for a test that ends it: it is brought back for the next test."""
+    yield broker
+    broker.start()
+
+
+@pytest.fixture
+def fresh_queue(broker: Broker) -> Iterator[str]:
+    """The name of a durable, empty queue that goes away afterwards."""
+    name = f"test-{secrets.token_hex(6)}"
+    with servers.channel_to(broker) as channel:
+        channel.queue_declare(name, durable=True)
+    yield name
+    with servers.channel_to(broker) as channel:
+        channel.queue_delete(name)
+
+
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[servers.PostgreSQL]:
+def postgres_server() -> Iterator[servers.PostgreSQL]:
     """A real PostgreSQL."""
-    servers.need("postgresql", servers.postgresql_programs() is not None)
-    server = servers.PostgreSQL()
-    yield server
-    server.stop()
+    servers.need("postgresql", *(() if servers.postgres_programs() else ("initdb",)))
+    with servers.PostgreSQL() as running:
+        yield running
+
+
+@pytest.fixture
+def postgres_url(postgres_server: servers.PostgreSQL) -> Iterator[str]:
+    """A fresh, empty database in PostgreSQL."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A fresh, empty database in SQLite."""
+    return f"sqlite:///{tmp_path / 'test.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest) -> str:
     """A fresh, empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'test.db'}"
-    url: str = request.getfixturevalue("postgresql").new_database()
+    url: str = request.getfixturevalue({"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param])
     return url
 
 

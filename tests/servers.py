@@ -1,4 +1,4 @@
-"""Real servers, started by the tests on free ports and ended by pid."""
+"""What tests need of the system: real servers on free ports, ended by pid, or a failure that says what to install."""
 
 from __future__ import annotations
 
@@ -6,94 +6,170 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import tempfile
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
+import pika
 import psycopg
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
 
-from rebuilder.demo.process import Child, free_port
+from rebuilder.demo.broker import Broker
+from rebuilder.demo.process import LOOPBACK, Child, Process, family, free_port
 
+WITHOUT = "REBUILDER_TESTS_WITHOUT"
 PACKAGES = {
     "rabbitmq": "rabbitmq-server",
     "postgresql": "postgresql",
     "buildah": "buildah crun",
     "rpm": "rpm createrepo-c",
     "systemd": "systemd",
+    "chromium": "chromium",
 }
-START_SECONDS = 30.0
+POSTGRES_PROGRAMS = ("/usr/lib/postgresql/*/bin", "/usr/bin")
+POSTGRES_USER = "postgres"
+PATIENCE = 60.0
 
 
-def need(name: str, found: bool) -> None:
-    """Fail where a part of the system is missing, unless REBUILDER_TESTS_WITHOUT names it: then skip."""
-    if found:
-        return
-    without = os.environ.get("REBUILDER_TESTS_WITHOUT", "").split(",")
+def need(name: str, *commands: str) -> None:
+    """Fail the test where one of the commands (names, paths or patterns of paths) is missing.
+
+    It is skipped instead where REBUILDER_TESTS_WITHOUT names the part of the system.
+    """
+    without = set(filter(None, os.environ.get(WITHOUT, "").split(",")))
+    if unknown := without - PACKAGES.keys():
+        pytest.fail(f"{WITHOUT} names {', '.join(sorted(unknown))}; known: {', '.join(PACKAGES)}", pytrace=False)
     if name in without:
-        pytest.skip(f"without {name}, as REBUILDER_TESTS_WITHOUT says")
-    pytest.fail(f"{name} is missing: install {PACKAGES[name]}, or name it in REBUILDER_TESTS_WITHOUT", pytrace=False)
+        pytest.skip(f"without {name}, as {WITHOUT} says")
+    if missing := [command for command in commands if not present(command)]:
+        told = f"{', '.join(missing)} is missing: install {PACKAGES[name]}"
+        pytest.fail(f"{told}, or name {name} in {WITHOUT}", pytrace=False)
 
 
-def need_commands(name: str, *commands: str) -> None:
-    need(name, all(shutil.which(command) for command in commands))
+def present(command: str) -> bool:
+    """Whether a program, or a path that a pattern matches, is there."""
+    if command.startswith("/"):
+        return any(Path("/").glob(command.lstrip("/")))
+    return shutil.which(command) is not None
 
 
-def postgresql_programs() -> Path | None:
-    """The newest installed PostgreSQL's folder of programs."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    return found[-1].parent if found else None
+@contextmanager
+def channel_to(broker: Broker) -> Iterator[BlockingChannel]:
+    """A channel whose publishing waits for the broker's confirm."""
+    with pika.BlockingConnection(pika.URLParameters(broker.amqp_url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        yield channel
+
+
+def processes_of(folder: Path) -> set[int]:
+    """The ids of the processes that work in the folder, or were started with a mention of it."""
+    return {int(path.name) for path in Path("/proc").glob("[0-9]*") if _mentions(path, str(folder))}
+
+
+def _mentions(process: Path, folder: str) -> bool:
+    try:
+        started = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+        works_in = (process / "cwd").readlink()
+    except OSError:
+        return False
+    return folder in os.fsdecode(started) or works_in.is_relative_to(folder)
+
+
+def postgres_programs() -> Path | None:
+    """The folder with the programs of the newest PostgreSQL; None where there is none."""
+    found = [path.parent for pattern in POSTGRES_PROGRAMS for path in Path("/").glob(f"{pattern[1:]}/initdb")]
+    return max(found, key=lambda path: [int(part) for part in path.parts if part.isdigit()], default=None)
 
 
 class PostgreSQL:
-    """A private cluster, run as the postgres user where we are root, as it refuses to run as root."""
+    """A private PostgreSQL without any durability, in a folder of its own that goes away with it.
+
+    It runs as the user `postgres` where we are root, because it refuses to run as root.
+    """
 
     def __init__(self) -> None:
-        programs = postgresql_programs()
-        assert programs is not None
+        """Nothing is started yet. The folder is near the root: a socket's path must be short."""
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self.log = self.folder / "server.log"
+        self.port = 0
+        self._user = POSTGRES_USER if os.geteuid() == 0 else None
+        self._server: Child | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def processes(self) -> set[Process]:
+        """The server's living processes."""
+        return family(self._server.pid) if self._server else set()
+
+    def start(self) -> None:
+        """Make the cluster, and start it on a free port. Raises Failed."""
+        if self._user:
+            owner = pwd.getpwnam(self._user)
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+        options = ("--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", f"--username={POSTGRES_USER}")
+        self._run("initdb", *options).finish(PATIENCE)
         self.port = free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
-        prefix: list[str] = []
-        if os.geteuid() == 0:
-            postgres = pwd.getpwnam("postgres")
-            os.chown(self._folder, postgres.pw_uid, postgres.pw_gid)
-            prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL"]
-        data, log = self._folder / "data", self._folder.with_suffix(".log")
-        self._log = log
-        init = Child(
-            [*prefix, str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "-N", "-E", "UTF8"],
-            log,
-        )
-        while init.status is None:
-            time.sleep(0.05)
-        assert init.status == 0, init.tail()
-        settings = {"port": self.port, "unix_socket_directories": self._folder, "listen_addresses": "127.0.0.1",
-                    "fsync": "off"}
-        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
-        self._server = Child([*prefix, str(programs / "postgres"), "-D", str(data), *options], log)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            assert self._server.status is None and time.monotonic() < deadline, self._server.tail()
-            time.sleep(0.05)
+        settings = {
+            "listen_addresses": LOOPBACK,
+            "port": str(self.port),
+            "unix_socket_directories": str(self.folder),
+            "fsync": "off",
+            "full_page_writes": "off",
+        }
+        self._server = self._run("postgres", *(f"--{name}={value}" for name, value in settings.items()))
+        self._server.wait_for(self._answers, PATIENCE)
+
+    def stop(self) -> None:
+        """End it, connections or not, and take its folder away."""
+        try:
+            if self._server is not None:
+                self._server.stop(politely=signal.SIGINT)
+        finally:
+            shutil.rmtree(self.folder)
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of a fresh, empty database, which goes away afterwards, connections or not."""
+        name = f"test_{secrets.token_hex(6)}"
+        self._execute(f"CREATE DATABASE {name}")
+        try:
+            yield f"postgresql+psycopg://{POSTGRES_USER}@{LOOPBACK}:{self.port}/{name}"
+        finally:
+            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _run(self, program: str, *arguments: str) -> Child:
+        programs = postgres_programs()
+        assert programs is not None, "PostgreSQL is not installed"
+        command = [str(programs / program), "-D", str(self.folder / "data"), *arguments]
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+        return Child(command, self.log, environment=environment, folder=self.folder, user=self._user)
 
     def _answers(self) -> bool:
         try:
-            self._connect().close()
+            self._execute("SELECT 1")
         except psycopg.OperationalError:
             return False
         return True
 
-    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
-        return psycopg.connect(host="127.0.0.1", port=self.port, user="postgres", dbname="postgres", autocommit=True)
-
-    def new_database(self) -> str:
-        """A fresh, empty database, as SQLAlchemy's URL."""
-        name = f"test_{secrets.token_hex(6)}"
-        with self._connect() as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{name}"
-
-    def stop(self) -> None:
-        self._server.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._log.unlink(missing_ok=True)
+    def _execute(self, statement: str) -> None:
+        where = f"host={LOOPBACK} port={self.port} user={POSTGRES_USER} dbname=postgres connect_timeout=5"
+        with psycopg.connect(where, autocommit=True) as connection:
+            connection.execute(statement.encode())
