@@ -33,7 +33,8 @@ def test_a_source_build_is_read(text: str, name: str, epoch: int | None, version
 @pytest.mark.parametrize(
     "text",
     ["", "bash", "bash-5", "-5-1", "bash--1", "bash-5-", "bash-x:5-1", "bash-1:2:5-1", "bash-:5-1", "bash-1:-1",
-     "ba sh-5-1", "ba/sh-5-1", "bash-5-1/2", "bash-devel-tools", "bash-²:5-1"],
+     "ba sh-5-1", "ba/sh-5-1", "bash-5-1/2", "bash-devel-tools", "bash-²:5-1",
+     "ba\0sh-5-1", "bash-5\ud800-1", "bash-5-1\x1b[0m"],
 )  # fmt: skip
 def test_what_is_no_source_build_is_refused_and_named(text: str) -> None:
     with pytest.raises(RequestError) as error:

@@ -1,0 +1,103 @@
+"""The configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rebuilder import config
+from rebuilder.config import Settings
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Stream
+
+
+def load(folder: Path, text: str) -> Settings:
+    path = folder / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return config.load(path)
+
+
+def test_with_no_file_at_all_there_is_sqlite_in_the_state_directory(tmp_path: Path) -> None:
+    settings = Settings()
+    assert settings.database == f"sqlite:///{tmp_path / 'state' / 'rebuilder' / 'rebuilder.db'}"
+
+
+def test_a_file_of_fedora_messaging_without_our_table_gives_the_defaults(tmp_path: Path) -> None:
+    assert load(tmp_path, 'amqp_url = "amqp://"\n') == Settings()
+
+
+def test_the_table_is_read(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        """
+        amqp_url = "amqps://example.org"
+        [consumer_config]
+        database_url = "postgresql+psycopg://rebuilder@db/rebuilder"
+        max_builds = 20
+        [consumer_config.inventory]
+        source = "file"
+        path = "/srv/inventory.yaml"
+        [consumer_config.streams.f42]
+        dist = ".fc42"
+        bodhi_releases = ["F42"]
+        """,
+    )
+    assert settings.database == "postgresql+psycopg://rebuilder@db/rebuilder"
+    assert settings.max_builds == 20
+    assert settings.inventory.path == Path("/srv/inventory.yaml")
+    assert settings.known_streams == (Stream("f42", ".fc42"),)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("max_build = 3", "max_build: unknown key"),
+        ("max_builds = 0", "max_builds"),
+        ('max_builds = "many"', "max_builds"),
+        ("settle_seconds = -1", "settle_seconds"),
+        ('builder = "magic"', "builder"),
+        ('descendants = "some"', "descendants"),
+        ('database_url = "mysql://x"', "database_url"),
+        ('inventory = "file"', "inventory"),
+        ('[consumer_config.inventory]\nsource = "thin air"', "inventory.source"),
+        ('[consumer_config.inventory]\npaht = "x"', "inventory.paht: unknown key"),
+        ('[consumer_config.streams.f42]\ndits = ".fc42"', "streams.f42.dits: unknown key"),
+        ("[consumer_config.streams.f42]\nkoji_tags = 7", "streams.f42.koji_tags"),
+        ("[consumer_config.simulated]\nspeed = 0", "simulated.speed"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(tmp_path: Path, table: str, key: str) -> None:
+    with pytest.raises(RequestError) as error:
+        load(tmp_path, f"[consumer_config]\n{table}\n")
+    assert f"{tmp_path / 'config.toml'}: consumer_config.{key}" in str(error.value)
+
+
+def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="consumer_config: must be a table"):
+        load(tmp_path, "consumer_config = 7\n")
+
+
+def test_what_is_not_toml_is_refused_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"not TOML: .*line 2"):
+        load(tmp_path, "[consumer_config]\nbuilder = \n")
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "missing.toml", tmp_path, tmp_path / "bytes"):
+        with pytest.raises(RequestError, match=str(path)):
+            config.load(path)
+
+
+def test_the_file_given_goes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDORA_MESSAGING_CONF", str(tmp_path / "theirs"))
+    assert config.configuration_file(None) == tmp_path / "theirs"
+    monkeypatch.setenv("REBUILDER_CONFIG", str(tmp_path / "ours"))
+    assert config.configuration_file(None) == tmp_path / "ours"
+    assert config.configuration_file(tmp_path / "given") == tmp_path / "given"
+
+
+def test_the_service_manager_s_state_directory_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    assert config.state_directory() == tmp_path / "rebuilder"

@@ -1,0 +1,214 @@
+"""The inventory document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Inventory, Parent, ParentKind, Source, Stream
+from rebuilder.domain.rpm import Rpm
+from rebuilder.inventory import file
+
+EXAMPLE = """\
+version: 1
+streams: {f42: {dist: .fc42}}
+images:
+  - name: base
+    stream: f42
+    parents: [{external: "registry.example.com/fedora:42"}]
+    source: {git: "https://example.com/base.git", ref: f42, commit: abc123}
+    rpms:
+      - bash-5.2.37-1.fc42.x86_64
+      - {nevra: "openssl-libs-1:3.2.1-1.fc42.x86_64", source: openssl}
+    duration: 240
+  - name: tools
+    stream: f42
+    source: {path: images/tools}
+    pull_spec: localhost/tools
+  - name: httpd
+    stream: f42
+    parents: [base, {image: "tools:f42", kind: stage}]
+    rpms: []
+  - name: plain
+"""
+
+
+def read(folder: Path, text: str, name: str = "inventory.yaml") -> Inventory:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return file.read(path)
+
+
+def error(folder: Path, text: str, name: str = "inventory.yaml") -> str:
+    with pytest.raises(RequestError) as raised:
+        read(folder, text, name)
+    told = str(raised.value)
+    assert told.startswith(f"{folder / name}:")
+    assert "\n" not in told
+    assert "\0" not in told
+    return told.removeprefix(f"{folder / name}:")
+
+
+def test_the_example_is_read(tmp_path: Path) -> None:
+    found = read(tmp_path, EXAMPLE)
+    assert found.streams == (Stream("f42", ".fc42"),)
+    base, tools, httpd, plain = found.images
+    assert base.parents == (Parent(ParentKind.BASE, external="registry.example.com/fedora:42"),)
+    assert base.source == Source(git="https://example.com/base.git", ref="f42", commit="abc123")
+    assert base.estimate == 240
+    assert (tools.source.path, tools.pull_spec) == ("images/tools", "localhost/tools")
+    assert httpd.parents == (Parent(ParentKind.BASE, "base:f42"), Parent(ParentKind.STAGE, "tools:f42"))
+    assert plain.key == "plain:default"
+    built = {build.image: build.manifest.rpms for build in found.builds if build.manifest is not None}
+    assert built == {
+        "base:f42": {
+            Rpm("bash", 0, "5.2.37", "1.fc42", "x86_64", "bash"),
+            Rpm("openssl-libs", 1, "3.2.1", "1.fc42", "x86_64", "openssl"),
+        },
+        "httpd:f42": frozenset(),
+    }, "an image without `rpms` is unknown, one with an empty list is empty"
+
+
+def test_json_says_the_same(tmp_path: Path) -> None:
+    import yaml
+
+    text = json.dumps(yaml.safe_load(EXAMPLE))
+    for name in ("inventory.json", "inventory.yaml"):
+        assert read(tmp_path, text, name) == read(tmp_path, EXAMPLE)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    found = read(tmp_path, EXAMPLE)
+    builds = {build.image: build for build in found.builds}
+    written = file.document(found, builds.get)
+    again = read(tmp_path, json.dumps(written), "again.json")
+    assert again == found
+    assert file.document(again, {build.image: build for build in again.builds}.get) == written
+
+
+def test_a_source_rpm_s_version_survives_writing(tmp_path: Path) -> None:
+    text = "version: 1\nimages: [{name: a, rpms: [{nevra: p-libs-1-1.noarch, source: p-2-3.src.rpm}]}]\n"
+    found = read(tmp_path, text)
+    (build,) = found.builds
+    again = read(tmp_path, json.dumps(file.document(found, {"a:default": build}.get)), "again.json")
+    assert again.builds == found.builds
+
+
+def test_the_build_s_name_follows_its_content(tmp_path: Path) -> None:
+    def ident(rpm: str) -> str:
+        return read(tmp_path, f"version: 1\nimages: [{{name: a, rpms: [{rpm}]}}]\n").builds[0].ident
+
+    assert ident("bash-1-1.noarch") == ident("bash-1-1.noarch")
+    assert ident("bash-1-1.noarch") != ident("bash-1-2.noarch")
+    assert ident("{nevra: bash-1-1.noarch, source: a}") != ident("{nevra: bash-1-1.noarch, source: b}")
+
+
+def test_an_empty_document_of_the_right_version_has_no_images(tmp_path: Path) -> None:
+    assert read(tmp_path, "version: 1\n").images == ()
+
+
+IMAGE = "version: 1\nimages:\n  - name: a\n"  # what a case below adds is in line 4
+
+CASES = [
+    ("images: []\n", "1: version must be 1"),
+    ("version: 2\n", "1: version must be 1"),
+    ("- version: 1\n", "1: the document must be a mapping"),
+    ("version: 1\ncolour: red\n", "1: the document: unknown key 'colour'"),
+    ("version: 1\nimages: {}\n", "1: images must be a list"),
+    ("version: 1\nimages:\n  - a\n", "1: an image must be a mapping"),
+    ("version: 1\nimages:\n  - stream: a\n", "3: an image: name must be text"),
+    ("version: 1\nimages:\n  - name: 7\n", "3: an image: name must be text"),
+    ("version: 1\nstreams:\n  f42: {dits: .fc42}\n", "3: stream f42: unknown key 'dits'"),
+    ("version: 1\nstreams:\n  f42: .fc42\n", "stream f42 must be a mapping"),
+    (IMAGE + "    colour: red\n", "3: an image: unknown key 'colour'"),
+    (IMAGE + "    duration: -1\n", "3: image a:default: duration must be seconds"),
+    (IMAGE + "    duration: true\n", "duration must be seconds"),
+    (IMAGE + "    duration: .nan\n", "duration must be seconds"),
+    (IMAGE + "    source: {svn: x}\n", "4: image a:default: source: unknown key 'svn'"),
+    (IMAGE + "    source: {git: 1}\n", "source: git must be text"),
+    (IMAGE + "    parents: b\n", "image a:default: parents must be a list"),
+    (IMAGE + "    parents: [ghost]\n", "3: image a:default: unknown parent ghost:default"),
+    (IMAGE + "    parents: [{image: a, external: b}]\n", "4: image a:default: a parent has image or external"),
+    (IMAGE + "    parents: [{kind: base}]\n", "a parent has image or external"),
+    (IMAGE + "    parents: [{external: b, kind: uncle}]\n", "kind base or stage"),
+    (IMAGE + "    parents: [{external: b, kind: [base]}]\n", "kind base or stage"),
+    (IMAGE + "    parents: [{external: ''}]\n", "4: image a:default: a parent"),
+    (IMAGE + "    rpms: bash\n", "image a:default: rpms must be a list"),
+    (IMAGE + "    rpms: [bash-5.2-1]\n", "image a:default: not a NEVRA"),
+    (IMAGE + "    rpms: [7]\n", "image a:default: an rpm must be a NEVRA"),
+    (IMAGE + "    rpms:\n      - {nevra: b-1-1.noarch, src: b}\n", "5: image a:default: an rpm: unknown key 'src'"),
+    (IMAGE + "    rpms:\n      - {nevra: b-1-1.noarch, source: [b]}\n", "an rpm: source must be text"),
+    (IMAGE + "    rpms:\n      - {nevra: [b], source: b}\n", "an rpm must be a NEVRA"),
+    (IMAGE + "  - name: a\n", "4: image a:default is there twice (first in line 3)"),
+    (IMAGE + "    name: b\n", "4: key 'name' is there twice"),
+    (IMAGE + "    7: b\n", "4: a key must be text"),
+    (IMAGE + "   bad: [\n", "4:"),
+    ("version: 1\nimages: &a\n  - *a\n", ""),
+    (IMAGE + '    pull_spec: "a\\0b"\n', "3: image a:default: pull_spec must be text"),
+    (IMAGE + '    rpms: ["ba\\0sh-1-1.noarch"]\n', "image a:default: not a NEVRA"),
+    (IMAGE + '    rpms: [{nevra: bash-1-1.noarch, source: "\\n"}]\n', "an rpm: source must be text"),
+    (IMAGE + "    source: {ref: 2025-02-30}\n", ""),
+    (IMAGE + f"    duration: {'9' * 5000}\n", ""),
+    ("!!python/object:os.system {}\n", "1:"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), CASES)
+def test_wrong_input_is_named_with_file_and_line(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in error(tmp_path, text)
+
+
+def test_wrong_json_is_named_with_its_line(tmp_path: Path) -> None:
+    assert error(tmp_path, '{"version": 1,\n "images": [}', "inventory.json").startswith("2: not JSON")
+
+
+def test_a_number_too_long_to_convert_is_refused(tmp_path: Path) -> None:
+    error(tmp_path, f'{{"version": {"9" * 5000}}}', "inventory.json")
+
+
+def test_half_a_character_in_json_is_refused(tmp_path: Path) -> None:
+    text = '{"version": 1, "images": [{"name": "\\ud800"}]}'
+    assert "name must be text" in error(tmp_path, text, "inventory.json")
+
+
+def test_wrong_values_in_json_have_lines_too(tmp_path: Path) -> None:
+    text = '{"version": 1,\n "images": [\n  {"name": "a", "colour": "red"}]}'
+    assert error(tmp_path, text, "inventory.json") == "3: an image: unknown key 'colour'"
+
+
+def test_a_cycle_is_named_in_full_with_the_file(tmp_path: Path) -> None:
+    text = "version: 1\nimages:\n  - {name: a, parents: [b]}\n  - {name: b, parents: [a]}\n"
+    assert error(tmp_path, text) == "3: parent cycle: a:default -> b:default -> a:default"
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_deep_nesting_is_refused(tmp_path: Path, suffix: str) -> None:
+    error(tmp_path, "[" * 200_000, f"deep.{suffix}")
+
+
+def test_a_missing_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "missing", tmp_path, tmp_path / "bytes"):
+        with pytest.raises(RequestError, match=str(path)):
+            file.read(path)
+
+
+def test_any_json_value_is_read_or_refused(tmp_path: Path) -> None:
+    odd: list[Any] = [None, 0, "", [], {}, [None], {"name": None}, True, 1e400, "x" * 1000, "\x00"]
+    for key in ("version", "streams", "images"):
+        for value in odd:
+            document = {"version": 1, "streams": {}, "images": [], key: value}
+            try:
+                read(tmp_path, json.dumps(document), "odd.json")
+            except RequestError as refused:
+                assert str(tmp_path) in str(refused)
+    for key in sorted(file.IMAGE_KEYS):
+        for value in odd:
+            try:
+                read(tmp_path, json.dumps({"version": 1, "images": [{"name": "a", key: value}]}), "odd.json")
+            except RequestError as refused:
+                assert str(tmp_path) in str(refused)
