@@ -14,6 +14,14 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ParentKind
 
 
+class Cycle(RequestError):
+    """Images that are, in the end, built on themselves: `path` leads from one back to it."""
+
+    def __init__(self, path: Sequence[str]) -> None:
+        super().__init__(f"parent cycle: {' -> '.join(path)}")
+        self.path = path
+
+
 class Graph:
     """Images and what they are built on. Made once, never changed; acyclic.
 
@@ -52,7 +60,7 @@ class Graph:
                 if not missing[child]:
                     order.append(child)
         if len(order) != len(self.images):
-            raise RequestError(f"parent cycle: {' -> '.join(self._cycle(missing))}")
+            raise Cycle(self._cycle(missing))
         return order
 
     def _cycle(self, missing: Sequence[int]) -> list[str]:

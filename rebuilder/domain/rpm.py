@@ -59,7 +59,8 @@ class SourceBuild:
         Raises RequestError when the text is not of that form.
         """
         parts = text.strip().rsplit("-", 2)
-        if len(parts) != 3 or not all(parts) or any(c.isspace() or c in "/:" for c in parts[0] + parts[2]):
+        plain = text.strip().isprintable() and " " not in text.strip()
+        if len(parts) != 3 or not all(parts) or not plain or any(c in "/:" for c in parts[0] + parts[2]):
             raise RequestError(f"not an NVR (name-version-release): {text!r}")
         name, version, release = parts
         epoch: int | None = None

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import yaml
 
 from rebuilder.domain.errors import RequestError
+from rebuilder.domain.graph import Cycle, Graph
 from rebuilder.domain.image import (
     DEFAULT_STREAM,
     Image,
@@ -26,11 +27,26 @@ from rebuilder.domain.rpm import Rpm
 
 SOURCE_KEYS = frozenset({"git", "ref", "commit", "path", "containerfile"})
 IMAGE_KEYS = frozenset({"name", "stream", "parents", "source", "rpms", "duration", "pull_spec", "build"})
+NEVER_EMPTY = frozenset({"name", "stream", "image", "external"})
 LINE = "\0line"
+DEEPEST = 50
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads YAML and keeps the line of every mapping, so that an error can point at it."""
+    """Reads YAML and keeps the line of every mapping, so that an error can point at it.
+
+    Counts how deep it is: libyaml's reader in C would overflow its stack, and with it end the process.
+    """
+
+    _depth = 0
+
+    def descend_resolver(self, parent: Any, index: Any) -> None:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise RecursionError
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
 
 
 def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
@@ -56,21 +72,25 @@ def read(path: Path) -> Inventory:
         raise RequestError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise RequestError(f"{path}: not UTF-8 text") from None
-    if path.suffix == ".json":
-        try:
-            return _Document(path, json.loads(text)).inventory()
-        except json.JSONDecodeError as error:
-            raise RequestError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
-        except RequestError:
-            pass  # read once more, slowly, for the line of the mistake
     try:
+        if path.suffix == ".json":
+            try:
+                return _Document(path, json.loads(text)).inventory()
+            except RequestError:
+                pass  # read once more, slowly, for the line of the mistake
         return _Document(path, yaml.load(text, _Loader)).inventory()
+    except json.JSONDecodeError as error:
+        raise RequestError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise RequestError(f"{path}{line}: {getattr(error, 'problem', None) or 'not YAML'}") from None
     except RecursionError:
         raise RequestError(f"{path}: nested too deeply") from None
+    except RequestError:
+        raise
+    except ValueError as error:
+        raise RequestError(f"{path}: a value that cannot be read: {error}") from None
 
 
 class _Document:
@@ -97,7 +117,7 @@ class _Document:
 
     def _text(self, table: Mapping[str, Any], key: str, what: str, default: str = "") -> str:
         value = table.get(key, default)
-        if not isinstance(value, str) or (not value and key in ("name", "stream")):
+        if not isinstance(value, str) or not value.isprintable() or (not value and key in NEVER_EMPTY):
             self._wrong(f"{what}: {key} must be text")
         return value
 
@@ -129,8 +149,13 @@ class _Document:
                 if parent.image and parent.image not in lines:
                     self._line = line
                     self._wrong(f"image {image.key}: unknown parent {parent.image}")
-        builds = tuple(build for _, build, _ in read if build is not None)
-        return Inventory(tuple(image for image, _, _ in read), streams, builds)
+        images = tuple(image for image, _, _ in read)
+        try:
+            Graph(images)
+        except Cycle as error:
+            self._line = lines[error.path[0]]
+            self._wrong(str(error))
+        return Inventory(images, streams, tuple(build for _, build, _ in read if build is not None))
 
     def _image(self, value: Any) -> tuple[Image, ImageBuild | None, int]:
         table = self._table(value, "an image", IMAGE_KEYS)
@@ -152,7 +177,7 @@ class _Document:
             return Parent(ParentKind.BASE, value if ":" in value else f"{value}:{stream}")
         table = self._table(value, f"{what}: a parent", frozenset({"image", "kind", "external"}))
         kind = table.get("kind", "base")
-        if kind not in set(ParentKind) or ("image" in table) == ("external" in table):
+        if kind not in list(ParentKind) or ("image" in table) == ("external" in table):
             self._wrong(f"{what}: a parent has image or external, and kind base or stage")
         if "external" in table:
             return Parent(ParentKind(kind), external=self._text(table, "external", f"{what}: a parent"))
@@ -183,7 +208,7 @@ class _Document:
 
 
 def _digest(manifest: Manifest) -> str:
-    return hashlib.sha256("\n".join(sorted(rpm.nevra for rpm in manifest.rpms)).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(sorted(f"{rpm.nevra} {rpm.sourcerpm}" for rpm in manifest.rpms)).encode()).hexdigest()[:12]
 
 
 def document(

@@ -172,7 +172,7 @@ def test_a_number_too_long_to_convert_is_refused(tmp_path: Path) -> None:
 
 def test_half_a_character_in_json_is_refused(tmp_path: Path) -> None:
     text = '{"version": 1, "images": [{"name": "\\ud800"}]}'
-    assert "name must be text" in error(tmp_path, text, "inventory.json")
+    assert error(tmp_path, text, "inventory.json").startswith("1: ")
 
 
 def test_wrong_values_in_json_have_lines_too(tmp_path: Path) -> None:
