@@ -208,7 +208,8 @@ class _Document:
 
 
 def _digest(manifest: Manifest) -> str:
-    return hashlib.sha256("\n".join(sorted(f"{rpm.nevra} {rpm.sourcerpm}" for rpm in manifest.rpms)).encode()).hexdigest()[:12]
+    lines = sorted(f"{rpm.nevra} {rpm.sourcerpm}" for rpm in manifest.rpms)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def document(
