@@ -1,0 +1,288 @@
+"""What the database keeps, and what it refuses, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, update
+from sqlalchemy.exc import IntegrityError
+
+from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Source, Stream
+from rebuilder.domain.lifecycle import LIVE, State
+from rebuilder.domain.message import Received
+from rebuilder.domain.rpm import Rpm, SourceBuild
+from rebuilder.store import changes, database, inbox, inventory, manifests, models
+from rebuilder.store.inventory import SyncResult
+
+BASH, LIBS = "bash-5.2.37-1.fc42.x86_64", "openssl-libs-1:3.2.1-1.fc42.x86_64"
+
+
+def manifest(*nevras: str) -> Manifest:
+    return Manifest.of(Rpm.parse(nevra, "openssl" if "openssl" in nevra else "") for nevra in nevras)
+
+
+def image(name: str, *parents: str, path: str = "") -> Image:
+    above = tuple(Parent(ParentKind.BASE, parent) for parent in parents)
+    return Image(name, "f42", above, Source(path=path))
+
+
+def build(name: str, *nevras: str, ident: str = "1") -> ImageBuild:
+    return ImageBuild(f"{name}:f42", ident, manifest(*nevras))
+
+
+BASE, HTTPD = image("base"), image("httpd", "base:f42")
+BUILDS = (build("base", BASH), build("httpd", BASH, LIBS))
+
+
+def sync(
+    store: Engine, images: Sequence[Image] = (BASE, HTTPD), builds: Sequence[ImageBuild] = BUILDS
+) -> SyncResult:
+    with store.begin() as connection:
+        return inventory.sync(connection, Inventory(tuple(images), (Stream("f42", ".fc42"),), tuple(builds)), 1.0)
+
+
+def count(store: Engine, model: type[models.Base]) -> int:
+    with database.reading(store) as connection:
+        return connection.scalar(select(func.count()).select_from(model)) or 0
+
+
+def content(store: Engine) -> dict[str, list[Any]]:
+    """Every row of every table."""
+    with database.reading(store) as connection:
+        tables = models.Base.metadata.tables.values()
+        return {table.name: sorted(map(repr, connection.execute(select(table)))) for table in tables}
+
+
+# --- the schema
+
+
+def test_the_models_and_the_migrations_agree(store: Engine) -> None:
+    with store.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), models.Base.metadata) == []
+        assert database.revision(store) == database.HEAD
+
+
+def test_the_database_has_every_constraint_and_index_of_the_models(store: Engine) -> None:
+    """compare_metadata looks neither at CHECKs nor at the conditions of partial indexes."""
+    found = inspect(store)
+    for table in models.Base.metadata.tables.values():
+        wanted = {c.name for c in table.constraints if c.name and str(c.name).startswith("ck_")}
+        assert {check["name"] for check in found.get_check_constraints(table.name)} == wanted
+        indexes = {index["name"]: index for index in found.get_indexes(table.name)}
+        for index in table.indexes:
+            where = index.dialect_options[store.dialect.name].get("where")
+            told = indexes[index.name].get("dialect_options", {}).get(f"{store.dialect.name}_where")
+            assert (told is None) == (where is None), index.name
+
+
+def test_upgrading_once_more_changes_nothing(store: Engine) -> None:
+    before = content(store)
+    database.upgrade(store)
+    assert content(store) == before
+
+
+# --- messages
+
+
+def received(ident: str, body: Any = None) -> Received:
+    return Received(ident, "org.example.buildsys.tag", {"sent-at": "now"}, body)
+
+
+def test_a_message_counts_once(store: Engine) -> None:
+    assert inbox.receive(store, [received("a", {"n": 1}), received("b"), received("a", {"n": 2})], 5.0) == [
+        True, True, False,
+    ]  # fmt: skip
+    assert inbox.receive(store, [received("b")], 6.0) == [False]
+    with database.reading(store) as connection:
+        kept = inbox.unread(connection, 10)
+    assert [(k.message.id, k.message.body, k.received_at) for k in kept] == [("a", {"n": 1}, 5.0), ("b", None, 5.0)]
+
+
+@pytest.mark.parametrize("body", [None, [], "text", 7, 1.5, True, {"deep": [{"ü": "\x00 \U0001f600"}]}])
+def test_any_body_is_kept_as_it_came(store: Engine, body: Any) -> None:
+    inbox.receive(store, [received("a", body)])
+    with database.reading(store) as connection:
+        (kept,) = inbox.unread(connection, 10)
+    assert kept.message.body == body
+
+
+def test_the_same_change_from_two_messages_is_one(store: Engine) -> None:
+    openssl = SourceBuild.parse("openssl-3.2.2-1.fc42")
+    tagged, update_ = Change(openssl, "f42"), Change(openssl, "f42", Severity.HIGH, "FEDORA-1", "https://x", "security")
+    with store.begin() as connection:
+        assert changes.notice(connection, [tagged], None, "f42-build", 10.0) == 1
+        assert changes.settled(connection, 100.0, 60.0, 1800.0) == [], "its repository is not made yet"
+        assert changes.notice(connection, [update_], None, "", 11.0) == 0
+        (one,) = changes.settled(connection, 100.0, 60.0, 1800.0)
+    assert one.change == update_
+
+
+# --- what the database refuses
+
+
+@contextmanager
+def refused(store: Engine) -> Iterator[Connection]:
+    """A transaction that the database refuses."""
+    with pytest.raises(IntegrityError), store.begin() as connection:
+        yield connection
+
+
+def add(connection: Connection, state: str, key: str) -> None:
+    """A rebuild of base in a wave of its own."""
+    wave = connection.execute(insert(models.Wave).values(created_at=1.0, state="running").returning(models.Wave.id))
+    row = {
+        "wave_id": wave.scalar_one(), "image_id": inventory.ids(connection)["base:f42"], "state": state,
+        "severity": "low", "level": 0, "rank": 0.0, "key": key, "created_at": 1.0,
+    }  # fmt: skip
+    connection.execute(insert(models.Rebuild).values(row))
+
+
+@pytest.fixture
+def filled(store: Engine) -> Engine:
+    """A database with two images."""
+    sync(store)
+    return store
+
+
+@pytest.mark.parametrize("first", sorted(LIVE))
+@pytest.mark.parametrize("second", sorted(LIVE))
+def test_there_is_at_most_one_live_build_of_an_image(filled: Engine, first: State, second: State) -> None:
+    with filled.begin() as connection:
+        add(connection, first, "one")
+    with refused(filled) as connection:
+        add(connection, second, "two")
+
+
+def test_a_rebuild_that_becomes_live_counts_too(filled: Engine) -> None:
+    with filled.begin() as connection:
+        add(connection, "building", "one")
+        add(connection, "queued", "two")
+    with refused(filled) as connection:
+        connection.execute(update(models.Rebuild).where(models.Rebuild.key == "two").values(state="submitting"))
+
+
+def test_at_most_one_rebuild_of_an_image_waits(filled: Engine) -> None:
+    with filled.begin() as connection:
+        add(connection, "queued", "one")
+    with refused(filled) as connection:
+        add(connection, "waiting", "two")
+
+
+def test_any_number_of_builds_may_have_ended(filled: Engine) -> None:
+    with filled.begin() as connection:
+        for key in ("one", "two", "three"):
+            add(connection, "succeeded", key)
+    assert count(filled, models.Rebuild) == 3
+
+
+def test_a_builder_s_key_is_never_given_twice(filled: Engine) -> None:
+    with filled.begin() as connection:
+        add(connection, "failed", "one")
+    with refused(filled) as connection:
+        add(connection, "queued", "one")
+
+
+def test_an_unknown_state_is_refused(filled: Engine) -> None:
+    inbox.receive(filled, [received("a")])
+    with refused(filled) as connection:
+        add(connection, "pondering", "one")
+    with refused(filled) as connection:
+        connection.execute(update(models.Message).values(state="lost"))
+    with refused(filled) as connection:
+        connection.execute(insert(models.Wave).values(created_at=1.0, state="rolling"))
+
+
+def test_foreign_keys_are_enforced(filled: Engine) -> None:
+    with refused(filled) as connection:
+        connection.execute(update(models.Image).values(current_build_id=4711))
+    with refused(filled) as connection:
+        connection.execute(insert(models.ManifestRpm).values(rpm_id=4711, manifest_id=4711))
+    with refused(filled) as connection:
+        connection.execute(delete(models.Manifest))
+
+
+# --- the inventory
+
+
+def test_a_sync_says_what_changed_and_a_second_one_changes_nothing(store: Engine) -> None:
+    assert sync(store) == SyncResult(("base:f42", "httpd:f42"), (), (), (), 0)
+    before = content(store)
+    assert sync(store) == SyncResult((), (), (), (), 2)
+    assert content(store) == before
+    moved, tools = image("httpd", path="elsewhere"), image("tools", "httpd:f42")
+    told = sync(store, (moved, tools), (build("httpd", BASH, ident="2"),))
+    assert told == SyncResult(("tools:f42",), ("httpd:f42",), ("base:f42",), ("httpd:f42",), 0)
+    with database.reading(store) as connection:
+        assert inventory.load(connection).images == (moved, tools)
+
+
+def test_a_sync_is_all_or_nothing(store: Engine) -> None:
+    sync(store)
+    before = content(store)
+    cycle = (image("base", "app:f42"), image("app", "base:f42"))
+    for images, builds in ((cycle, ()), ((BASE, image("new")), (build("ghost", BASH),))):
+        with pytest.raises((RequestError, KeyError)):
+            sync(store, images, builds)
+        assert content(store) == before
+
+
+def test_an_image_that_left_and_came_back_is_the_same_image(store: Engine) -> None:
+    sync(store)
+    with database.reading(store) as connection:
+        ids = inventory.ids(connection)
+    assert sync(store, (BASE,), BUILDS[:1]).removed == ("httpd:f42",)
+    with database.reading(store) as connection:
+        assert list(inventory.load(connection).ordered()) == ["base:f42"]
+        assert set(inventory.carried(connection, ["openssl"]).rpms) == set()
+    assert sync(store).added == ("httpd:f42",)
+    with database.reading(store) as connection:
+        assert inventory.ids(connection) == ids
+        assert inventory.load(connection).images == (BASE, HTTPD)
+        assert set(inventory.carried(connection, ["openssl"]).rpms) == {"httpd:f42"}
+    assert sync(store).unchanged == 2
+
+
+def test_a_manifest_and_an_rpm_are_kept_once(store: Engine) -> None:
+    sync(store, (BASE, HTTPD, image("same")), (*BUILDS, build("same", LIBS, BASH)))
+    assert count(store, models.Manifest) == 2
+    assert count(store, models.Rpm) == 2
+    sync(store, (BASE,), (build("base", LIBS, BASH, ident="2"),))
+    assert (count(store, models.Manifest), count(store, models.ImageBuild)) == (2, 4)
+
+
+def test_a_manifest_is_read_as_it_was_written(store: Engine) -> None:
+    perl = Rpm.parse("perl-Errno-1.38-512.fc42.x86_64", "perl-5.40.0-512.fc42.src.rpm")
+    contents = [manifest(), manifest(BASH), Manifest.of([perl, *manifest(LIBS).rpms])]
+    with store.begin() as connection:
+        ids = manifests.intern(connection, contents)
+        assert manifests.intern(connection, contents) == ids
+        assert set(manifests.read(connection, ids.values()).values()) == set(contents)
+
+
+def test_only_current_builds_carry(store: Engine) -> None:
+    sync(store)
+    newer = LIBS.replace("3.2.1", "3.2.2")
+    with store.begin() as connection:
+        ids = inventory.ids(connection)
+        inventory.record_builds(connection, [build("httpd", BASH, newer, ident="2")], ids, 2.0)
+        carried = inventory.carried(connection, ["openssl"])
+        assert [rpm.nevra for rpm in carried.rpms["httpd:f42"]] == [newer]
+        inventory.record_builds(connection, [build("httpd", BASH, ident="3")], ids, 3.0)
+        assert inventory.carried(connection, ["openssl"]).rpms == {}
+        assert set(inventory.carried(connection, ["bash", "openssl"]).rpms) == {"base:f42", "httpd:f42"}
+
+
+def test_images_that_nobody_could_read_are_unknown_until_somebody_can(store: Engine) -> None:
+    sync(store, (BASE, HTTPD), (ImageBuild("base:f42", "1", None),))
+    with database.reading(store) as connection:
+        assert inventory.carried(connection, ["bash"]).unknown == {"base:f42", "httpd:f42"}
+    sync(store)
+    with database.reading(store) as connection:
+        assert inventory.carried(connection, ["bash"]).unknown == frozenset()
