@@ -16,15 +16,17 @@ from rebuilder.builders.process import Process
 from rebuilder.config import BuildahSettings, state_directory
 from rebuilder.domain.build import Aborted, Order, Phase, Status, Submission
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import ImageBuild
+from rebuilder.domain.image import Image, ImageBuild
 from rebuilder.inventory import containerfile, containerfiles
 from rebuilder.inventory.storage import Storage, StorageError
 
 TROUBLE = re.compile(
-    r"no space left|connection (refused|reset)|i/o timeout|TLS handshake|pinging container registry|"
-    r"temporary failure in name resolution|too many open files|cannot allocate memory",
+    r"no space left|connection (refused|reset)|i/o timeout|TLS handshake|pinging container registry|no such host|"
+    r"network is unreachable|no route to host|unexpected EOF|too ?many ?requests|50[234] |temporary failure in name|"
+    r"too many open files|cannot allocate memory|input/output error|read-only file system|image not known",
     re.IGNORECASE,
 )
+STEP = re.compile(r'at STEP ".*"')
 CANCELED = "canceled"
 
 
@@ -71,35 +73,40 @@ class BuildahBuilder:
             "rebuilder.causes": json.dumps([str(change.build) for change in order.causes]),
         }
         external = any(parent.external for parent in image.parents)
+        file = _file(image)
         return self._storage.command(
             "bud",
             f"--isolation={self.isolation}",
             "--pull=false" if external else "--pull=never",
             "--layers=false",
-            *(f"--build-context={spec}=container-image://{ident}" for spec, ident in self._pins(order)),
+            *(f"--build-context={spec}=container-image://{ident}" for spec, ident in self._pins(order, file)),
             *(f"--build-arg={name}={value}" for name, value in settings.build_args.items()),
             *(f"--volume={volume}" for volume in settings.volumes),
             *(f"--label={name}={value}" for name, value in labels.items()),
             f"--iidfile={folder / 'iid'}",
             f"--tag={containerfiles.tag(image)}",
-            f"--file={Path(image.source.path) / image.source.containerfile}",
+            f"--file={file}",
             image.source.path,
         )
 
-    def _pins(self, order: Order) -> Iterator[tuple[str, str]]:
+    def _pins(self, order: Order, file: Path) -> Iterator[tuple[str, str]]:
         """For each name that the Containerfile has for a parent of the inventory, the id of its build.
 
         A file that cannot be read or parsed any more pins nothing: buildah itself will say what is wrong with it.
+        Raises Aborted for a stage that has its image's name: buildah would take the image for the stage.
         """
         idents = {parent.image: parent.ident for parent in order.parents}
         keys = {spec: key for key in idents for spec in containerfiles.specs(*key.rsplit(":", 1))}
         try:
-            text = (Path(order.image.source.path) / order.image.source.containerfile).read_text()
+            text = file.read_text(encoding="utf-8")
             found = containerfile.parents(text, self._settings.build_args)
+            hidden = containerfile.hidden(text, self._settings.build_args)
         except (OSError, UnicodeDecodeError, RequestError):
             return
         for base in found:
             if base.spec in keys:
+                if base.spec.lower() in hidden:
+                    raise Aborted(f"{file}:{base.line}: a stage has the name of its image, {base.spec}: rename it")
                 yield base.spec, idents[keys[base.spec]]
 
     @property
@@ -130,27 +137,24 @@ class BuildahBuilder:
     def _status(self, process: Process) -> Status:
         limit = self._settings.time_limit
         if process.running:
-            if process.age <= limit:
+            if not process.stopped and process.age <= limit:
                 return Status(Phase.RUNNING)
-            process.stop(f"over its time limit of {limit:.0f} s")
-        if process.stopped:
-            return Status(Phase.CANCELED if process.stopped == CANCELED else Phase.ABORTED, process.stopped)
+            process.stop(process.stopped or f"over its time limit of {limit:g} s")
         status = process.status
-        if status is None:
-            return Status(Phase.ABORTED, "the build's process vanished")
         if status == 0:
             return Status(Phase.SUCCEEDED)
-        reason = last_error(process.log)
-        if status > 128:
-            return Status(Phase.ABORTED, f"killed by signal {status - 128}")
-        return Status(Phase.ABORTED if TROUBLE.search(reason) else Phase.FAILED, reason)
+        if process.stopped:
+            return Status(Phase.CANCELED if process.stopped == CANCELED else Phase.ABORTED, process.stopped)
+        if status is None:
+            return Status(Phase.ABORTED, "the build's process vanished")
+        return _bad(status, process.log)
 
     def result(self, ref: str) -> ImageBuild:
         try:
             ident = (self._state / ref / "iid").read_text().strip().removeprefix("sha256:")
             found = self._storage.inspect(ident)
             image = str(self._process(ref).request["image"])
-            return ImageBuild(image, ident, self._storage.manifest(ident), found.parents)
+            return ImageBuild(image, ident, self._storage.known(ident), found.parents)
         except (OSError, StorageError) as error:
             raise Aborted(f"the result of {ref} cannot be read: {error}") from None
 
@@ -165,6 +169,25 @@ class BuildahBuilder:
 
     def close(self) -> None:
         """The builds go on by themselves."""
+
+
+def _file(image: Image) -> Path:
+    """The build file: the one that the source names, else the usual one. Raises Aborted where there is no folder."""
+    source = image.source
+    if not source.path:
+        raise Aborted(f"{image.key} has no folder to build from: buildah needs a source with a path")
+    names = (source.containerfile,) if source.containerfile else containerfiles.NAMES
+    files = [Path(source.path) / name for name in names]
+    return next((file for file in files if file.is_file()), files[0])
+
+
+def _bad(status: int, log: Path) -> Status:
+    """What an exit status other than 0 means. Buildah's own is the one of the RUN that failed, be it 1 or 255."""
+    reason = last_error(log)
+    if status > 128 and not reason.startswith("Error: "):
+        return Status(Phase.ABORTED, f"killed by signal {status - 128}")
+    trouble = TROUBLE.search(STEP.sub("", reason))
+    return Status(Phase.ABORTED if trouble else Phase.FAILED, reason)
 
 
 def last_error(log: Path) -> str:

@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 WRAPPER = """echo $$ > "$1/started"
 shift_dir="$1"; shift
@@ -22,6 +23,7 @@ shift_dir="$1"; shift
 echo $? > "$shift_dir/exit.new" && mv "$shift_dir/exit.new" "$shift_dir/exit"
 """
 GRACE_SECONDS = 3.0
+LOOK_SECONDS = 0.5
 
 
 class Process:
@@ -31,16 +33,27 @@ class Process:
         self._folder = folder
 
     def start(self, command: Sequence[str], request: Mapping[str, object], environment: Mapping[str, str]) -> None:
-        """Start it detached. What it was asked for is on disk before. Raises OSError."""
+        """Start it detached. What it was asked for is on disk before. Raises OSError, BlockingIOError where it runs."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._write("request.json", json.dumps(request))
         with (self._folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take(lock)
             subprocess.Popen(
                 ["/bin/sh", "-c", WRAPPER, "build", str(self._folder), *command],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 env=dict(environment), start_new_session=True, pass_fds=(lock.fileno(),),
             )
+
+    def _take(self, lock: IO[str]) -> None:
+        """Take the lock. Whoever only looks whether it is held holds it for a moment, so once is not enough."""
+        deadline = time.monotonic() + LOOK_SECONDS
+        while True:
+            try:
+                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def _write(self, name: str, text: str) -> None:
         new = self._folder / f"{name}.new"
@@ -60,9 +73,12 @@ class Process:
 
     @property
     def running(self) -> bool:
+        """Whether it lives. What a build leaves behind may still hold the lock, so its exit status comes first."""
+        if self.status is not None:
+            return False
         try:
             with (self._folder / "lock").open("r+") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
         except BlockingIOError:
@@ -99,11 +115,13 @@ class Process:
 
     def stop(self, reason: str) -> None:
         """End it and everything it started, first by asking; nothing happens where it has ended."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self.running and not self._read("started") and time.monotonic() < deadline:
+            time.sleep(0.01)  # it has the lock, and is about to say what its group is
         group = self._read("started")
         if not self.running or not group:
             return
         self._write("stopped", reason)
-        deadline = time.monotonic() + GRACE_SECONDS
         with contextlib.suppress(ProcessLookupError):
             os.killpg(int(group), signal.SIGTERM)
             while self.running and time.monotonic() < deadline:

@@ -17,7 +17,8 @@ READERS = 4
 def read(settings: Settings, progress: Callable[[int, int], None] | None = None) -> Inventory:
     """The tree's images with their builds; one that was never built here has none.
 
-    Raises RequestError where the tree or an image's RPM database is wrong. `progress` hears of each image read.
+    Raises RequestError where the tree or the storage is wrong. One image whose RPM database cannot be read stops
+    nothing: what is in it is unknown. `progress` hears of each image read.
     """
     path = settings.inventory.path
     if path is None:
@@ -36,4 +37,4 @@ def read(settings: Settings, progress: Callable[[int, int], None] | None = None)
 
 
 def _build(storage: Storage, image: Image, ident: str) -> ImageBuild:
-    return ImageBuild(image.key, ident, storage.manifest(ident), storage.inspect(ident).parents)
+    return ImageBuild(image.key, ident, storage.known(ident), storage.inspect(ident).parents)

@@ -12,7 +12,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import ParentKind
 
 INSTRUCTIONS = frozenset(word.upper() for word in dockerfile.all_cmds())
-VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)(?:(:?[-+])((?:[^{}]|\{[^{}]*\})*))?\})")
+VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)(?:(:?[-+])((?:[^{}]|\{[^{}]*\})*))?\})|\$\{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,17 @@ def parents(text: str, build_args: Mapping[str, str] | None = None) -> tuple[Bas
     return tuple(found.values())
 
 
+def hidden(text: str, build_args: Mapping[str, str] | None = None) -> frozenset[str]:
+    """The names, in lower case, by which later stages mean an earlier stage and not an image. Raises as `parents`."""
+    stages = _stages(text, dict(build_args or {}))
+    return frozenset(
+        name.lower()
+        for place, stage in enumerate(stages)
+        for name in (stage.base, *(spec for spec, _ in stage.copies))
+        if _earlier(stages, name, place) is not None
+    )
+
+
 def _add(found: dict[str, Base], base: Base) -> None:
     known = found.get(base.spec)
     if base.spec != "scratch" and (known is None or base.kind is ParentKind.BASE):
@@ -79,7 +90,7 @@ def _stages(text: str, build_args: dict[str, str]) -> list[_Stage]:
     for command in _commands(text):
         word, line = command.cmd.upper(), command.start_line
         if word == "FROM":
-            stages.append(_stage(command, {**outside, **build_args}))
+            stages.append(_stage(command, outside))
         elif word == "ARG":
             known = stages[-1].arguments if stages else outside
             for item in command.value:
@@ -145,6 +156,10 @@ def expand(text: str, arguments: Mapping[str, str], line: int, *, lenient: bool 
     def value(match: re.Match[str]) -> str:
         if match[0] == "\\$":
             return "$"
+        if match[0] == "${":
+            if lenient:
+                return match[0]
+            raise RequestError(f"{line}: {text}: only $V, ${{V}}, ${{V:-default}} and ${{V:+other}} are understood")
         name, operator, word = match[1] or match[2], match[3], match[4] or ""
         known = arguments.get(name)
         is_set = bool(known) if operator and operator.startswith(":") else known is not None
@@ -154,6 +169,6 @@ def expand(text: str, arguments: Mapping[str, str], line: int, *, lenient: bool 
             return known or ""
         if operator or lenient:
             return expand(word, arguments, line, lenient=lenient)
-        raise RequestError(f"{line}: {text}: {name} has no value; give its ARG a default or set it in build_args")
+        raise RequestError(f"{line}: {text}: {name} has no value; it needs an ARG with a default or in build_args")
 
     return VARIABLE.sub(value, text)

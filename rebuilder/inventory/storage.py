@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,10 @@ CALL_SECONDS = 300
 
 class StorageError(RequestError):
     """Buildah or rpm could not do what they were asked for; the text is their own last line."""
+
+
+class Unreadable(StorageError):
+    """An image's RPM database cannot be read, now or later: what is in the image is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,13 @@ class Storage:
         listed = json.loads(_run(self.command("images", "--json", "--no-trunc")) or "null") or []
         return {name: image["id"].removeprefix("sha256:") for image in listed for name in image.get("names") or ()}
 
+    def known(self, image: str) -> Manifest | None:
+        """The image's manifest; None where its database cannot be read."""
+        try:
+            return self.manifest(image)
+        except Unreadable:
+            return None
+
     def inspect(self, image: str) -> Found:
         """One image, by its name or id."""
         told = json.loads(_run(self.command("inspect", "--type", "image", image)))
@@ -66,7 +77,7 @@ class Storage:
         return Found(told["FromImageID"].removeprefix("sha256:"), labels.get("rebuilder.key", ""), parents)
 
     def manifest(self, image: str) -> Manifest:
-        """What the image's own RPM database says; nothing is in an image that has none."""
+        """What the image's own RPM database says; nothing is in an image that has none. Raises Unreadable too."""
         with self._mounted(image) as root:
             for path in self._settings.rpmdb:
                 if any((root / path.lstrip("/") / name).exists() for name in DATABASES):
@@ -79,31 +90,47 @@ class Storage:
         try:
             yield Path(_run(self.command("mount", container)).strip())
         finally:
-            subprocess.run(self.command("rm", container), capture_output=True, check=False, timeout=CALL_SECONDS)
+            with suppress(StorageError):  # what was read is read; a container that stays only takes room
+                _run(self.command("rm", container))
 
 
 def _rpms(root: Path, path: str, image: str) -> Iterator[Rpm]:
     if shutil.which("rpm") is None:
         raise StorageError("rpm is not installed")
     command = ["rpm", "--root", str(root), "--dbpath", path, "-qa", "--qf", QUERY]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=CALL_SECONDS)
+    done = _call(command)
     if done.returncode or "error:" in done.stderr:
-        raise StorageError(f"the RPM database of {image} cannot be read: {_last_line(done.stderr)}")
+        raise Unreadable(f"the RPM database of {image} cannot be read: {_last_line(done.stderr)}")
     for line in done.stdout.splitlines():
+        if not line.startswith("gpg-pubkey\t"):
+            yield _rpm(line, image)
+
+
+def _rpm(line: str, image: str) -> Rpm:
+    try:
         name, epoch, version, release, arch, source = line.split("\t")
-        if name != "gpg-pubkey":
-            origin = source if source.endswith(".src.rpm") else ""
-            yield Rpm.parse(f"{name}-{epoch}:{version}-{release}.{arch}", origin)
+        origin = source if source.endswith(".src.rpm") else ""
+        return Rpm.parse(f"{name}-{epoch}:{version}-{release}.{arch}", origin)
+    except ValueError as error:
+        raise Unreadable(f"the RPM database of {image} cannot be read: {error}") from None
 
 
 def _run(command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CALL_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StorageError(f"buildah: {error}") from None
+    done = _call(command)
     if done.returncode:
         raise StorageError(f"buildah: {_last_line(done.stderr)}")
     return done.stdout
+
+
+def _call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=CALL_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise StorageError(f"{command[0]} did not answer within {CALL_SECONDS} s") from None
+    except OSError as error:
+        raise StorageError(f"{command[0]}: {error.strerror or error}") from None
 
 
 def _last_line(text: str) -> str:
