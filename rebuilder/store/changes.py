@@ -12,7 +12,7 @@ from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.change import Severity, Withdrawal
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.store.models import Change
-from rebuilder.store.rows import insert_new
+from rebuilder.store.rows import insert_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def notice(
             "message_id": message_id,
             "noticed_at": now,
         }
-        if insert_new(connection, Change, [row]):
+        if insert_one(connection, Change, row):
             new += 1
         elif not waits_for_repo:
             same = Change.source == row["source"], Change.version_release == row["version_release"]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, func, select, update
 
 from rebuilder.domain.message import Received
 from rebuilder.store.models import Message
-from rebuilder.store.rows import insert_new
+from rebuilder.store.rows import insert_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def receive(engine: Engine, messages: Sequence[Received], now: float | None = No
     """Keep these messages, durably, in one transaction. For each: True if it is new, False for a duplicate."""
     at = time.time() if now is None else now
     with engine.begin() as connection:
-        return [insert_new(connection, Message, [_row(message, at)]) == 1 for message in messages]
+        return [insert_one(connection, Message, _row(message, at)) for message in messages]
 
 
 def _row(message: Received, at: float) -> dict[str, object]:

@@ -14,18 +14,23 @@ T = TypeVar("T")
 CHUNK = 5000
 
 
-def insert_new(connection: Connection, model: type[DeclarativeBase], rows: Sequence[dict[str, Any]]) -> int:
-    """Insert the rows that no unique key of the model has yet; how many were inserted (exact for a single row)."""
-    if not rows:
-        return 0
-    statement = _insert(model, connection.dialect.name)
-    return connection.execute(statement, rows[0] if len(rows) == 1 else rows).rowcount
+def insert_new(connection: Connection, model: type[DeclarativeBase], rows: Sequence[dict[str, Any]]) -> None:
+    """Insert the rows that no unique key of the model has yet."""
+    if rows:
+        connection.execute(_insert(connection, model), rows)
 
 
-@cache
-def _insert(model: type[DeclarativeBase], dialect: str) -> Insert:
-    """Made once: the consumer asks for it with every message."""
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+def insert_one(connection: Connection, model: type[DeclarativeBase], row: dict[str, Any]) -> bool:
+    """Insert the row unless a unique key of the model has it; whether it is new.
+
+    Asked by what comes back: the drivers do not agree on what they count.
+    """
+    key = list(model.__table__.primary_key)
+    return connection.execute(_insert(connection, model).values(row).returning(*key)).first() is not None
+
+
+def _insert(connection: Connection, model: type[DeclarativeBase]) -> Any:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     return insert(model).on_conflict_do_nothing()
 
 
