@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.graph import Graph
@@ -105,12 +105,16 @@ def carried(connection: Connection, sources: Iterable[str]) -> Carried:
         if package is None:
             package = packages[row[1]] = Package(*row[2:])
         found.setdefault(row[0], []).append(package)
-    unread = (
-        select(key)
+    return Carried(found, frozenset(connection.scalars(_unread())))
+
+
+def _unread() -> Select[str]:
+    """The images with no current build, or with one whose manifest nobody could read."""
+    return (
+        select(Image.name + ":" + Image.stream)
         .outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
         .where(Image.present, ImageBuild.manifest_id.is_(None))
     )
-    return Carried(found, frozenset(connection.scalars(unread)))
 
 
 def current_builds(connection: Connection, keys: Iterable[str] | None = None) -> dict[str, BuildValue]:
@@ -216,9 +220,15 @@ def _save_parents(connection: Connection, images: list[ImageValue], known: Mappi
 def _save_builds(
     connection: Connection, builds: Iterable[BuildValue], known: Mapping[str, int], now: float
 ) -> list[str]:
-    """Record the builds that are not current yet; the names of their images."""
-    current = current_builds(connection)
-    new = [build for build in builds if build.image not in current or current[build.image].ident != build.ident]
+    """Record the builds that are not current yet, or could not be read before; the names of their images."""
+    current, unread = current_builds(connection), set(connection.scalars(_unread()))
+    new = [
+        build
+        for build in builds
+        if build.image not in current
+        or current[build.image].ident != build.ident
+        or (build.image in unread and build.manifest is not None)
+    ]
     for part in chunks(new, 500):
         record_builds(connection, part, known, now)
     return [build.image for build in new]
@@ -246,6 +256,9 @@ def record_builds(
                 "recorded_at": now,
             }
             build_id = connection.scalar(insert(ImageBuild).values(row).returning(ImageBuild.id))
+        elif manifest_id is not None:
+            unread = ImageBuild.id == build_id, ImageBuild.manifest_id.is_(None)
+            connection.execute(update(ImageBuild).where(*unread).values(manifest_id=manifest_id))
         assert build_id is not None
         connection.execute(update(Image).where(Image.id == image_id).values(current_build_id=build_id))
         recorded[build.image] = build_id
