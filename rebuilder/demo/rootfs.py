@@ -10,32 +10,35 @@ from pathlib import Path
 
 from rebuilder.demo.process import Missing
 
-PROGRAMS = ("/usr/bin/rpm", "/bin/bash", "/usr/bin/sort")
+PROGRAMS = ("/usr/bin/rpm", "/bin/bash")
 DATABASE = "/var/lib/rpm"
 
-# The newest RPM of each package named, from the repository mounted at /repo; what is installed already is updated.
+# Installs the newest RPM of each package named, from the repository mounted at /repo, or updates to it; what is newer
+# already stays. rpm itself picks the newest of several, by epoch too.
 INSTALL = f"""#!/bin/bash
 set -e
+shopt -s nullglob
+rpm() {{ /usr/bin/rpm --dbpath {DATABASE} --nosignature "$@"; }}
 for name in "$@"; do
-    newest=
-    for file in /repo/$name-[0-9]*.rpm; do
-        if [ "$(/usr/bin/rpm -qp --nosignature --qf '%{{NAME}}' "$file")" = "$name" ]; then newest="$newest $file"; fi
+    files=()
+    for file in /repo/"$name"-[0-9]*.rpm; do
+        if [ "$(rpm -qp --qf '%{{NAME}}' "$file")" = "$name" ]; then files+=("$file"); fi
     done
-    file=$(printf '%s\\n' $newest | sort -V | tail -1)
-    [ -n "$file" ] || {{ echo "error: no RPM of $name in /repo" >&2; exit 1; }}
-    have=$(/usr/bin/rpm --dbpath {DATABASE} -q "$name" 2>/dev/null || true)
-    new=$(/usr/bin/rpm -qp --nosignature "$file")
-    if [ "$have" != "$new" ]; then
-        echo "installing $new"
-        /usr/bin/rpm --dbpath {DATABASE} --nosignature --nodeps --noscripts --force-debian -U "$file"
+    mode=-U
+    if rpm -q "$name" >/dev/null 2>&1; then mode=-F; fi
+    if [ ${{#files[@]}} -gt 0 ]; then
+        rpm --nodeps --noscripts --force-debian $mode "${{files[@]}}"
+    elif [ $mode = -U ]; then
+        echo "error: no RPM of $name in /repo" >&2
+        exit 1
     fi
+    rpm -q "$name"
 done
 """
+# Updates every installed package that has a newer RPM in the repository.
 UPGRADE = f"""#!/bin/bash
 set -e
-for name in $(/usr/bin/rpm --dbpath {DATABASE} -qa --qf '%{{NAME}}\\n'); do
-    install-rpm "$name"
-done
+install-rpm $(/usr/bin/rpm --dbpath {DATABASE} -qa --qf '%{{NAME}}\\n')
 """
 
 
