@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -16,7 +17,7 @@ CHUNK = 5000
 def insert_new(connection: Connection, model: type[DeclarativeBase], rows: Sequence[dict[str, Any]]) -> None:
     """Insert the rows that no unique key of the model has yet."""
     if rows:
-        connection.execute(_insert(connection, model), rows)
+        connection.execute(_insert(model, connection.dialect.name), rows)
 
 
 def insert_one(connection: Connection, model: type[DeclarativeBase], row: dict[str, Any]) -> bool:
@@ -24,13 +25,19 @@ def insert_one(connection: Connection, model: type[DeclarativeBase], row: dict[s
 
     Asked by what comes back: the drivers do not agree on what they count.
     """
-    key = list(model.__table__.primary_key)
-    return connection.execute(_insert(connection, model).values(row).returning(*key)).first() is not None
+    return connection.execute(_insert_one(model, connection.dialect.name), row).first() is not None
 
 
-def _insert(connection: Connection, model: type[DeclarativeBase]) -> Any:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+@cache
+def _insert(model: type[DeclarativeBase], dialect: str) -> Any:
+    """Made once: the consumer asks for it with every message."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return insert(model).on_conflict_do_nothing()
+
+
+@cache
+def _insert_one(model: type[DeclarativeBase], dialect: str) -> Any:
+    return _insert(model, dialect).returning(*model.__table__.primary_key)
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
