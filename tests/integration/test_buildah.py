@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import servers
-from machine import Machine, ended, machine, until
+from machine import Machine, ended, machine, package, until
 
 from rebuilder.builders.buildah import BuildahBuilder
-from rebuilder.demo import rootfs
-from rebuilder.domain.build import Order, Phase
-from rebuilder.domain.image import ImageBuild, Manifest
+from rebuilder.config import InventorySettings, Settings
+from rebuilder.demo import rootfs, rpms
+from rebuilder.domain.build import Aborted, Order, Phase
+from rebuilder.domain.change import Change
+from rebuilder.domain.image import Image, ImageBuild, Manifest, Source
+from rebuilder.domain.rpm import SourceBuild
+from rebuilder.inventory import buildah
 from rebuilder.inventory.storage import StorageError
 
 SLOW = 'FROM scratch\nCOPY rootfs/ /\nRUN echo begun; while true; do sleep 1; done\n'
@@ -138,3 +146,133 @@ def test_a_database_that_cannot_be_read_is_said_in_one_line(world: Machine) -> N
     with pytest.raises(StorageError, match="cannot be read") as error:
         world.storage.manifest("localhost/broken:f42")
     assert "\n" not in str(error.value)
+    assert builder.result("broken-1").manifest is None
+
+
+def test_a_build_outlives_the_process_that_submitted_it(world: Machine) -> None:
+    slow(world, "orphan")
+    image, settings = world.image("orphan"), world.settings.model_dump_json()
+    program = (
+        "import os, signal, sys\n"
+        "from rebuilder.builders.buildah import BuildahBuilder\n"
+        "from rebuilder.config import BuildahSettings\n"
+        "from rebuilder.domain.build import Order\n"
+        "from rebuilder.domain.image import Image, Source\n"
+        "builder = BuildahBuilder(BuildahSettings.model_validate_json(sys.argv[1]))\n"
+        "image = Image('orphan', 'f42', source=Source(path=sys.argv[2], containerfile='Containerfile'))\n"
+        "builder.submit(Order('orphan-1', image))\n"
+        "os.killpg(0, signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", program, settings, image.source.path]
+    assert subprocess.run(command, start_new_session=True, check=False).returncode == -signal.SIGKILL
+    builder = world.builder()
+    assert "orphan-1" in builder.find(["orphan-1"])
+    until(lambda: begun(builder, "orphan-1"))
+    assert builder.poll(["orphan-1"])["orphan-1"].phase is Phase.RUNNING
+    builder.cancel("orphan-1")
+    assert ended(builder, "orphan-1").phase is Phase.CANCELED
+
+
+def test_a_build_canceled_at_once_is_canceled(world: Machine) -> None:
+    slow(world, "hasty")
+    builder = world.builder()
+    builder.submit(Order("hasty-1", world.image("hasty")))
+    builder.cancel("hasty-1")
+    assert builder.poll(["hasty-1"])["hasty-1"].phase is Phase.CANCELED
+
+
+def test_two_builds_run_at_the_same_time(world: Machine) -> None:
+    builder = world.builder()
+    for name in ("left", "right"):
+        slow(world, name)
+        builder.submit(Order(f"{name}-1", world.image(name)))
+    until(lambda: begun(builder, "left-1") and begun(builder, "right-1"))
+    assert {status.phase for status in builder.poll(["left-1", "right-1"]).values()} == {Phase.RUNNING}
+    for name in ("left", "right"):
+        builder.cancel(f"{name}-1")
+
+
+@pytest.mark.parametrize("status", [130, 255])
+def test_a_run_s_high_exit_status_is_a_bad_build_not_a_signal(world: Machine, base: ImageBuild, status: int) -> None:
+    world.write("high", f"FROM base\nRUN echo no space left; exit {status}\n")
+    builder, key = world.builder(), f"high-{status}"
+    builder.submit(Order(key, world.image("high"), (base,)))
+    found = ended(builder, key)
+    assert found.phase is Phase.FAILED
+    assert f"exit status {status}" in found.reason
+
+
+def test_a_parent_s_build_that_is_gone_from_the_storage_is_trouble_not_a_bad_build(world: Machine) -> None:
+    world.write("lost", "FROM base\n")
+    builder = world.builder()
+    builder.submit(Order("lost-1", world.image("lost"), (ImageBuild("base:f42", "0" * 64),)))
+    status = ended(builder, "lost-1")
+    assert status.phase is Phase.ABORTED
+    assert "image not known" in status.reason
+
+
+def test_a_stage_that_hides_its_own_image_is_refused_before_it_builds_the_wrong_thing(
+    world: Machine, base: ImageBuild
+) -> None:
+    world.write("hiding", "FROM base AS base\nRUN true\nFROM base\n")
+    builder = world.builder()
+    with pytest.raises(Aborted, match=r"hiding/Containerfile:1: .*rename"):
+        builder.submit(Order("hiding-1", world.image("hiding"), (base,)))
+    assert builder.find(["hiding-1"]) == {}
+
+
+def test_an_image_without_a_folder_cannot_be_built_here(world: Machine) -> None:
+    with pytest.raises(Aborted, match="needs a source with a path"):
+        world.builder().submit(Order("far-1", Image("far", source=Source(git="https://example.com/far.git"))))
+
+
+def test_an_order_that_names_no_file_takes_the_usual_one_and_is_pinned_too(world: Machine, base: ImageBuild) -> None:
+    world.write("plain", "FROM base\n")
+    image = world.image("plain")
+    builder = world.builder()
+    unnamed = Image("plain", "f42", image.parents, Source(path=image.source.path))
+    builder.submit(Order("plain-1", unnamed, (base,)))
+    assert ended(builder, "plain-1").phase is Phase.SUCCEEDED
+    assert versions(builder.result("plain-1")) == versions(base)
+
+
+def test_the_labels_say_what_the_build_is_made_of_and_why(world: Machine, base: ImageBuild) -> None:
+    world.write("labeled", "FROM base\n")
+    builder = world.builder()
+    cause = Change(SourceBuild.parse("openssl-1:3.2.2-1.fc42"), "f42")
+    builder.submit(Order("labeled-1", world.image("labeled"), (base,), (cause,)))
+    assert ended(builder, "labeled-1").phase is Phase.SUCCEEDED
+    command = world.storage.command("inspect", "--type", "image", "localhost/labeled:f42")
+    labels = json.loads(subprocess.check_output(command))["OCIv1"]["config"]["Labels"]
+    assert labels["rebuilder.key"] == "labeled-1"
+    assert json.loads(labels["rebuilder.parents"]) == [base.ident]
+    assert json.loads(labels["rebuilder.causes"]) == [str(cause.build)]
+
+
+def test_an_update_from_the_mounted_repository_is_in_the_manifest(
+    world: Machine, base: ImageBuild, tmp_path: Path
+) -> None:
+    rpms.make(package("3.2.9"), tmp_path / "repo", tmp_path / "work")
+    rpms.make(package("3.2.10"), tmp_path / "repo", tmp_path / "work")
+    world.write("updated", "FROM base\nRUN upgrade-all\n")
+    builder = world.builder(volumes=(f"{tmp_path / 'repo'}:/repo:ro",))
+    builder.submit(Order("updated-1", world.image("updated"), (base,)))
+    assert ended(builder, "updated-1").phase is Phase.SUCCEEDED
+    assert versions(builder.result("updated-1")) == ["openssl-libs-1:3.2.10-1.fc42.noarch"]
+
+
+def test_the_inventory_has_the_builds_that_are_there_and_says_how_far_it_is(
+    world: Machine, base: ImageBuild
+) -> None:
+    world.write("above", "FROM base\n")
+    world.write("unbuilt", "FROM base\n")
+    above = world.build("above", "above-1", (base,))
+    told: list[tuple[int, int]] = []
+    place = InventorySettings(source="containerfiles", path=world.folder / "images", stream="f42")
+    found = buildah.read(
+        Settings(inventory=place, buildah=world.settings), lambda done, total: told.append((done, total))
+    )
+    builds = {build.image: build for build in found.builds}
+    assert builds["above:f42"] == above
+    assert "unbuilt:f42" in {image.key for image in found.images} - builds.keys()
+    assert told == [(done, len(builds)) for done in range(1, len(builds) + 1)]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.inventory import containerfiles
-from rebuilder.inventory.containerfile import parents
+from rebuilder.inventory.containerfile import hidden, parents
 
 
 def named(text: str, **build_args: str) -> list[tuple[str, str]]:
@@ -64,6 +61,27 @@ def test_a_build_argument_wins_over_the_default() -> None:
     assert named("ARG V=41\nFROM f:$V\n", V="42") == [("f:42", "base")]
 
 
+def test_a_build_argument_that_the_file_does_not_declare_is_not_known() -> None:
+    with pytest.raises(RequestError, match=r"^1: .*V has no value"):
+        named("FROM f:$V\n", V="42")
+
+
+@pytest.mark.parametrize("spec", ["f:${V:?no}", "f:${V%x}", "f:${V"])
+def test_what_buildah_does_not_understand_is_never_taken_for_an_image(spec: str) -> None:
+    with pytest.raises(RequestError, match=r"^2: .*understood"):
+        named(f"ARG V=1\nFROM {spec}\n")
+
+
+def test_arguments_end_with_their_stage() -> None:
+    with pytest.raises(RequestError, match=r"^4: .*W has no value"):
+        named("FROM a AS one\nARG W=t\nFROM one\nCOPY --from=$W / /\n")
+
+
+def test_the_names_that_later_stages_use_for_earlier_ones_are_told() -> None:
+    assert hidden("FROM base AS Base\nFROM other AS unused\nFROM base\nCOPY --from=BASE / /\n") == {"base"}
+    assert hidden("FROM base AS base\n") == frozenset()
+
+
 def test_an_argument_of_before_the_first_from_is_known_in_a_stage_only_where_it_is_named_again() -> None:
     assert named("ARG V=1\nFROM a\nARG V\nCOPY --from=t:$V / /\n") == [("a", "base"), ("t:1", "stage")]
     with pytest.raises(RequestError, match="V has no value"):
@@ -87,43 +105,3 @@ def test_what_does_not_parse_is_one_line_that_names_the_line(text: str, line: in
     with pytest.raises(RequestError, match=rf"^{line}: ") as error:
         parents(text)
     assert "\n" not in str(error.value)
-
-
-def tree(folder: Path, **files: str) -> Path:
-    for name, text in files.items():
-        place = folder / name.replace("__", "/")
-        place.mkdir(parents=True)
-        (place / "Containerfile").write_text(text)
-    return folder
-
-
-def test_a_tree_s_images_find_each_other_by_any_of_their_names(tmp_path: Path) -> None:
-    children = {"a": "FROM base\n", "b": "FROM localhost/base:f42\n", "c": "FROM base:f42\n"}
-    folder = tree(tmp_path, base="FROM fedora:42\n", **children)
-    found = {image.name: [str(parent) for parent in image.parents] for image in containerfiles.read(folder, "f42")}
-    assert found == {"base": ["fedora:42"], "a": ["base:f42"], "b": ["base:f42"], "c": ["base:f42"]}
-
-
-def test_folders_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
-    folder = tree(tmp_path, x__web="FROM scratch\n", y__web="FROM x-web\n")
-    assert [image.key for image in containerfiles.read(folder, "s")] == ["x-web:s", "y-web:s"]
-
-
-def test_a_containerfile_is_preferred_to_a_dockerfile(tmp_path: Path) -> None:
-    tree(tmp_path, a="FROM one\n")
-    (tmp_path / "a" / "Dockerfile").write_text("FROM two\n")
-    (image,) = containerfiles.read(tmp_path, "s")
-    assert [str(parent) for parent in image.parents] == ["one"]
-
-
-def test_an_unknown_local_parent_is_an_error_with_file_and_line(tmp_path: Path) -> None:
-    folder = tree(tmp_path, a="# a comment\nFROM localhost/nowhere\n")
-    with pytest.raises(RequestError, match=r"a/Containerfile:2: unknown parent localhost/nowhere"):
-        containerfiles.read(folder, "s")
-
-
-@pytest.mark.parametrize("name", ["empty", "missing"])
-def test_a_tree_without_images_is_an_error(tmp_path: Path, name: str) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(RequestError):
-        containerfiles.read(tmp_path / name, "s")

@@ -1,0 +1,87 @@
+"""Folder trees of Containerfiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import ParentKind
+from rebuilder.inventory import containerfiles
+
+
+def tree(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        place = folder / name.replace("__", "/")
+        place.mkdir(parents=True)
+        (place / "Containerfile").write_text(text)
+    return folder
+
+
+def test_a_tree_s_images_find_each_other_by_any_of_their_names(tmp_path: Path) -> None:
+    children = {"a": "FROM base\n", "b": "FROM localhost/base:f42\n", "c": "FROM base:f42\n"}
+    folder = tree(tmp_path, base="FROM fedora:42\n", **children)
+    found = {image.name: [str(parent) for parent in image.parents] for image in containerfiles.read(folder, "f42")}
+    assert found == {"base": ["fedora:42"], "a": ["base:f42"], "b": ["base:f42"], "c": ["base:f42"]}
+
+
+def test_folders_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    folder = tree(tmp_path, x__web="FROM scratch\n", y__web="FROM x-web\n")
+    assert [image.key for image in containerfiles.read(folder, "s")] == ["x-web:s", "y-web:s"]
+
+
+def test_a_containerfile_is_preferred_to_a_dockerfile(tmp_path: Path) -> None:
+    tree(tmp_path, a="FROM one\n")
+    (tmp_path / "a" / "Dockerfile").write_text("FROM two\n")
+    (image,) = containerfiles.read(tmp_path, "s")
+    assert [str(parent) for parent in image.parents] == ["one"]
+
+
+def test_an_unknown_local_parent_is_an_error_with_file_and_line(tmp_path: Path) -> None:
+    folder = tree(tmp_path, a="# a comment\nFROM localhost/nowhere\n")
+    with pytest.raises(RequestError, match=r"a/Containerfile:2: unknown parent localhost/nowhere"):
+        containerfiles.read(folder, "s")
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_a_tree_without_images_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RequestError):
+        containerfiles.read(tmp_path / name, "s")
+
+
+def test_an_image_remembers_its_folder_and_its_file(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "Dockerfile").write_text("FROM scratch\n")
+    (image,) = containerfiles.read(tmp_path, "s")
+    assert (image.source.path, image.source.containerfile) == (str(tmp_path / "a"), "Dockerfile")
+
+
+def test_kinds_of_parents_are_kept(tmp_path: Path) -> None:
+    both = "FROM base:s\nCOPY --from=localhost/tools:latest / /\n"
+    folder = tree(tmp_path, tools="FROM x\n", base="FROM x\n", app=both)
+    app = next(image for image in containerfiles.read(folder, "s") if image.name == "app")
+    assert [(parent.image, parent.kind) for parent in app.parents] == [
+        ("base:s", ParentKind.BASE), ("tools:s", ParentKind.STAGE),
+    ]  # fmt: skip
+
+
+def test_another_tag_of_a_tree_s_image_is_another_image(tmp_path: Path) -> None:
+    folder = tree(tmp_path, base="FROM scratch\n", app="FROM base:f41\n")
+    app = next(image for image in containerfiles.read(folder, "f42") if image.name == "app")
+    assert [parent.external for parent in app.parents] == ["base:f41"]
+
+
+def test_a_file_that_does_not_parse_is_named_with_its_line(tmp_path: Path) -> None:
+    folder = tree(tmp_path, a="FROM x\nBOGUS\n")
+    with pytest.raises(RequestError, match=r"a/Containerfile:2: ") as error:
+        containerfiles.read(folder, "s")
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    folder = tree(tmp_path, a="FROM x\n")
+    (folder / "a" / "Containerfile").write_bytes(b"FROM \xff\n")
+    with pytest.raises(RequestError, match=r"a/Containerfile: not UTF-8"):
+        containerfiles.read(folder, "s")
