@@ -1,0 +1,161 @@
+"""An engine with a simulated builder and a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from consumers.topics import parse
+from rebuilder.builders.simulated import ManifestOf, SimulatedBuilder
+from rebuilder.config import Settings, SimulatedSettings
+from rebuilder.domain.build import Order, Status, Submission
+from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
+from rebuilder.domain.message import Received
+from rebuilder.domain.rpm import Rpm
+from rebuilder.engine import workshop
+from rebuilder.engine.loop import Loop
+from rebuilder.store import inbox, inventory, rebuilds
+from rebuilder.store.database import reading
+from rebuilder.store.models import Rebuild, Transition, Wave
+
+SSL = "openssl-libs-1:3.2.1-1.fc42.x86_64"
+BASH = "bash-5.2-1.fc42.x86_64"
+
+
+Given = tuple[Image, ImageBuild | None]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Builder(SimulatedBuilder):
+    """Writes down what it was asked; `before` and `after` are called around every call, to make trouble."""
+
+    def __init__(self, settings: SimulatedSettings, manifest_of: ManifestOf, clock: Clock) -> None:
+        super().__init__(settings, manifest_of, clock)
+        self.clock = clock
+        self.submitted: list[tuple[str, float]] = []
+        self.before: Callable[[str], None] = lambda call: None
+        self.after: Callable[[str], None] = lambda call: None
+
+    def submit(self, order: Order) -> Submission:
+        self.before("submit")
+        found = super().submit(order)
+        self.submitted.append((order.image.key, self.clock.now))
+        self.after("submit")
+        return found
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
+        self.before("find")
+        return super().find(keys)
+
+    def poll(self, refs: Sequence[str]) -> Mapping[str, Status]:
+        self.before("poll")
+        return super().poll(refs)
+
+    def result(self, ref: str) -> ImageBuild:
+        self.before("result")
+        return super().result(ref)
+
+
+def image(name: str, *parents: str, rpms: Sequence[str] | None = (SSL,), seconds: float = 10) -> Given:
+    above = tuple(Parent(ParentKind.BASE if at == 0 else ParentKind.STAGE, f"{p}:f42") for at, p in enumerate(parents))
+    found = Image(name, "f42", above, estimate=seconds)
+    if rpms is None:
+        return found, None
+    content = Manifest.of(Rpm.parse(rpm, "openssl" if rpm.startswith("openssl-") else "") for rpm in rpms)
+    return found, ImageBuild(found.key, "first", content)
+
+
+CHAIN = (image("base"), image("mid", "base"), image("app", "mid"), image("alone"))
+
+
+class Workbench:
+    """A database with images, a builder, and an engine on both."""
+
+    def __init__(self, store: Engine, images: Sequence[Given] = CHAIN, **settings: Any) -> None:
+        self.store = store
+        self.settings = Settings(**{"settle_seconds": 0, "retry_seconds": 10, **settings})
+        self.clock = Clock()
+        builds = tuple(build for _, build in images if build is not None)
+        with store.begin() as connection:
+            whole = Inventory(tuple(image for image, _ in images), (Stream("f42", ".fc42"),), builds)
+            inventory.sync(connection, whole, self.clock.now)
+        self.builder = Builder(self.settings.simulated, self.manifest_of, self.clock)
+        self.restart()
+
+    def restart(self) -> None:
+        """Another engine on the same database and builder: the first one's memory is lost."""
+        self.loop = Loop(self.store, self.settings, self.builder, parse, clock=self.clock)
+
+    def manifest_of(self, image: str) -> Manifest | None:
+        simulated = workshop.builder_for(self.store, self.settings)
+        assert isinstance(simulated, SimulatedBuilder)
+        return simulated._manifest_of(image)
+
+    def tell(self, *nvrs: str, severity: str = "low", ident: str = "") -> None:
+        """A Bodhi update of these source builds arrives."""
+        body = {
+            "update": {
+                "alias": "FEDORA-1", "builds": [{"nvr": nvr, "epoch": 0} for nvr in nvrs], "status": "stable",
+                "request": None, "release": {"name": "F42"}, "user": {"name": "kasal"}, "severity": severity,
+                "type": "security", "content_type": "rpm",
+            }
+        }  # fmt: skip
+        self.receive("bodhi.update.complete.stable", body, ident or f"{nvrs} {severity}")
+
+    def receive(self, topic: str, body: Any, ident: str) -> None:
+        inbox.receive(self.store, [Received(ident, f"org.fedoraproject.prod.{topic}", {}, body)], self.clock.now)
+
+    def passes(self, seconds: float = 0, step: float = 5) -> None:
+        """Passes until nothing more can be done now, then for so many seconds more."""
+        end = self.clock.now + seconds
+        while True:
+            while self.loop.once():
+                pass
+            if self.clock.now >= end:
+                return
+            self.clock.now += step
+
+    def finish(self, step: float = 5) -> None:
+        """Passes until nothing is left to be done."""
+        for _ in range(10_000):
+            if not self.loop.once():
+                if self.loop.idle():
+                    return
+                self.clock.now += step
+        raise AssertionError(f"not idle: {self.states()}")
+
+    def rebuilds(self) -> list[rebuilds.Entry]:
+        with reading(self.store) as connection:
+            ids = connection.scalars(select(Wave.id).order_by(Wave.id)).all()
+            return [entry for ident in ids for entry in rebuilds.of_wave(connection, ident)]
+
+    def states(self) -> list[tuple[str, str]]:
+        """Every rebuild there ever was: image and state, in the order of the waves, parents first."""
+        return [(entry.image.removesuffix(":f42"), str(entry.state)) for entry in self.rebuilds()]
+
+    def entry(self, name: str) -> rebuilds.Entry:
+        (found,) = [entry for entry in self.rebuilds() if entry.image == f"{name}:f42"]
+        return found
+
+    def submitted(self) -> list[str]:
+        return [image.removesuffix(":f42") for image, _ in self.builder.submitted]
+
+    def installed(self, name: str) -> set[str]:
+        content = self.manifest_of(f"{name}:f42")
+        return {rpm.nevra for rpm in content.rpms} if content else set()
+
+    def when(self, name: str, state: str) -> float:
+        """The moment when the only rebuild of an image came into a state."""
+        query = select(Transition.at).join(Rebuild, Rebuild.id == Transition.rebuild_id)
+        with reading(self.store) as connection:
+            found = connection.scalars(query.where(Rebuild.id == self.entry(name).id, Transition.state == state))
+            return float(found.one())
