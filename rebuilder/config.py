@@ -121,18 +121,27 @@ def configuration_file(given: Path | None) -> Path | None:
     return usual if usual.exists() else None
 
 
+def amqp_url(path: Path | None) -> str:
+    """The broker's URL in the configuration file, else fedora-messaging's default."""
+    document = _document(path) if path else {}
+    return str(document.get("amqp_url", "amqp://localhost"))
+
+
 def load(given: Path | None = None) -> Settings:
     """Settings of the configuration file, or the defaults. Raises RequestError when it cannot be used."""
     path = configuration_file(given)
     if path is None:
         return Settings()
+    table = _document(path).get("consumer_config", {})
+    if not isinstance(table, dict):
+        raise RequestError(f"{path}: consumer_config: must be a table")
+    return settings_of(table, str(path))
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: not TOML: {error}") from None
-    table = document.get("consumer_config", {})
-    if not isinstance(table, dict):
-        raise RequestError(f"{path}: consumer_config: must be a table")
-    return settings_of(table, str(path))

@@ -79,8 +79,13 @@ def channel(broker: Broker) -> Iterator[BlockingChannel]:
 
 
 def send(opened: BlockingChannel, queue: str, sent: Any) -> None:
-    """Put a fedora-messaging message, as its sender would, straight into the queue."""
+    """Put a fedora-messaging message straight into the queue; the queue's name becomes its topic."""
     opened.basic_publish("", queue, json.dumps(sent.body).encode(), sent._properties)
+
+
+def publish(opened: BlockingChannel, sent: Any) -> None:
+    """Publish a fedora-messaging message under its topic, as its sender would."""
+    opened.basic_publish("amq.topic", sent.topic, json.dumps(sent.body).encode(), sent._properties)
 
 
 def update() -> Any:

@@ -96,10 +96,9 @@ def settled(connection: Connection, now: float, settle_seconds: float, repo_seco
 
 
 def _value(row: Row[Any]) -> ChangeValue:
-    build = SourceBuild.parse(f"{row.source}-{row.version_release}")
-    evr = EVR(row.epoch, build.evr.version, build.evr.release)
+    version, _, release = row.version_release.rpartition("-")
     return ChangeValue(
-        SourceBuild(build.name, evr),
+        SourceBuild(row.source, EVR(row.epoch, version, release)),
         row.stream,
         Severity(row.severity),
         row.update,

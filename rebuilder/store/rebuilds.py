@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain import lifecycle
@@ -89,15 +89,22 @@ def released(connection: Connection) -> list[Entry]:
 
 
 def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Of these, the rebuilds that were only there for their parents' sake, and whose parents all came out unchanged."""
+    """Of these, the rebuilds that were only there for their parents' sake, and whose parents all came out unchanged.
+
+    A parent that had no build before, or one that nobody could read, counts as changed.
+    """
     parent, before, after = aliased(Rebuild), aliased(ImageBuild), aliased(ImageBuild)
     own = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed != "")
     edges = exists().where(RebuildEdge.rebuild_id == Rebuild.id)
+    same = (
+        exists()
+        .where(before.id == parent.before_build_id, after.id == parent.build_id)
+        .where(before.manifest_id == after.manifest_id)
+    )
     changed = (
         exists()
         .where(RebuildEdge.rebuild_id == Rebuild.id, RebuildEdge.parent_id == parent.id)
-        .where(parent.state == State.SUCCEEDED, before.id == parent.before_build_id, after.id == parent.build_id)
-        .where(or_(before.manifest_id.is_(None), after.manifest_id.is_(None), before.manifest_id != after.manifest_id))
+        .where(parent.state == State.SUCCEEDED, ~same)
     )
     query = select(Rebuild.id).where(Rebuild.id.in_(ids), edges, ~own, ~changed)
     return set(connection.scalars(query))

@@ -1,0 +1,154 @@
+"""The engine as processes, killed and started again, with real builds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bus
+import pytest
+import servers
+from machine import Machine, machine, until
+
+from rebuilder.demo.broker import Broker
+from rebuilder.demo.process import Child
+
+CONFIGURATION = """amqp_url = "{url}"
+callback = "consumers:Inbox"
+
+[tls]
+ca_cert = ""
+keyfile = ""
+certfile = ""
+
+[qos]
+prefetch_size = 0
+prefetch_count = 1
+
+[queues.engine-test]
+durable = true
+auto_delete = false
+exclusive = false
+arguments = {{}}
+
+[[bindings]]
+queue = "engine-test"
+exchange = "amq.topic"
+routing_keys = ["#.bodhi.update.complete.stable"]
+
+[consumer_config]
+database_url = "sqlite:///{folder}/rebuilder.db"
+builder = "buildah"
+settle_seconds = 0
+poll_seconds = 0.05
+
+[consumer_config.inventory]
+source = "containerfiles"
+path = "{folder}/images"
+stream = "f42"
+
+[consumer_config.streams.f42]
+dist = ".fc42"
+bodhi_releases = ["F42"]
+
+[consumer_config.buildah]
+root = "{folder}/storage"
+runroot = "{folder}/run"
+storage_driver = "vfs"
+isolation = "chroot"
+state = "{folder}/builds"
+volumes = ["{folder}/repo:/repo:ro"]
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Machine]:
+    """Two images, both with the old openssl; the new one is in the repository."""
+    servers.need("buildah", "buildah", "busybox")
+    servers.need("rpm", "rpm", "rpmbuild", "createrepo_c")
+    with machine(tmp_path) as made:
+        made.write("base", "FROM scratch\nCOPY rootfs/ /\nRUN install-rpm openssl-libs\nRUN sleep 1\n")
+        made.write("child", "FROM base\nRUN true\n")
+        made.build("child", "first-child", (made.build("base", "first-base"),))
+        made.offer("3.2.2")
+        configure(made, "amqp://localhost")
+        yield made
+
+
+def configure(made: Machine, url: str) -> None:
+    (made.folder / "config.toml").write_text(CONFIGURATION.format(folder=made.folder, url=url))
+
+
+def command(made: Machine, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "rebuilder", "--config", str(made.folder / "config.toml"), *arguments]
+
+
+def asked(made: Machine, *arguments: str) -> Any:
+    done = subprocess.run(command(made, *arguments, "--json"), capture_output=True, text=True, check=False)
+    return json.loads(done.stdout) if done.stdout else None
+
+
+def states(made: Machine) -> dict[str, str]:
+    wave = asked(made, "wave", "1")
+    return {rebuild["image"]: rebuild["state"] for rebuild in wave["rebuilds"]} if wave else {}
+
+
+def rebuilt(made: Machine) -> list[str]:
+    """The builds that the builder was given, without the first ones."""
+    return sorted(path.name.split("-f42-")[0] for path in (made.folder / "builds").iterdir() if "-f42-" in path.name)
+
+
+def feed(made: Machine) -> None:
+    sent = bus.update()
+    line = json.dumps({"id": sent.id, "topic": sent.topic, "headers": {}, "body": sent.body})
+    done = subprocess.run(command(made, "replay", "-"), input=line, text=True, capture_output=True, check=True)
+    assert done.stdout == "1 accepted, 0 duplicate, 0 ignored, 0 rejected\n"
+
+
+def test_an_engine_killed_while_it_builds_adopts_the_build_and_goes_on(world: Machine) -> None:
+    subprocess.run(command(world, "inventory", "sync"), check=True, capture_output=True)
+    feed(world)
+    engine = subprocess.Popen(command(world, "engine"), stderr=subprocess.DEVNULL)
+    until(lambda: states(world).get("base:f42") == "building")
+    os.kill(engine.pid, signal.SIGKILL)
+    engine.wait()
+    assert subprocess.run(command(world, "run", "--until-idle"), capture_output=True, check=False).returncode == 0
+    assert states(world) == {"base:f42": "succeeded", "child:f42": "succeeded"}
+    assert rebuilt(world) == ["base", "child"]
+    for name in ("base", "child"):
+        rpms = {rpm.nevra for rpm in world.storage.manifest(f"localhost/{name}:f42").rpms}
+        assert rpms == {"openssl-libs-1:3.2.2-1.fc42.noarch"}
+
+
+def test_run_takes_a_message_from_the_bus_to_rebuilt_images_and_ends_when_asked(
+    world: Machine, broker: Broker
+) -> None:
+    configure(world, broker.amqp_url)
+    child = Child(command(world, "run"), world.folder / "run.log")
+    try:
+        with bus.channel(broker) as opened:
+            opened.queue_declare("engine-test", durable=True)
+            until(lambda: opened.queue_declare("engine-test", passive=True).method.consumer_count)
+            bus.publish(opened, bus.update())
+            until(lambda: states(world) == {"base:f42": "succeeded", "child:f42": "succeeded"})
+    finally:
+        child.stop()
+    assert "Traceback" not in child.log.read_text()
+
+
+def test_without_a_broker_run_says_so_and_goes_on(world: Machine) -> None:
+    configure(world, "amqp://127.0.0.1:1")
+    child = Child(command(world, "run"), world.folder / "run.log")
+    try:
+        until(lambda: "the broker at 127.0.0.1:1 cannot be reached" in child.log.read_text())
+        feed(world)
+        until(lambda: states(world).get("child:f42") == "succeeded")
+    finally:
+        child.stop()
+    assert "Traceback" not in child.log.read_text()
