@@ -7,7 +7,7 @@ import json
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, table
+from rebuilder.cli.output import as_json, progress, table
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory
 from rebuilder.engine import catalogue
@@ -26,7 +26,8 @@ def inventory() -> None:
 @click.pass_obj
 def sync(context: Context, json_: bool) -> None:
     """Read the images from their source; all of them, or nothing where the source is wrong."""
-    result = catalogue.sync(context.engine, context.settings)
+    with progress("reading the images") as advance:
+        result = catalogue.sync(context.engine, context.settings, advance)
     lists = {name: getattr(result, name) for name in ("added", "changed", "removed", "rebuilt")}
     if json_:
         as_json({**{name: list(keys) for name, keys in lists.items()}, "unchanged": result.unchanged})
