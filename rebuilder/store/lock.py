@@ -27,7 +27,10 @@ def _postgresql(engine: Engine) -> Iterator[None]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY}):
             raise RequestError("another engine runs on this database")
-        yield
+        try:
+            yield
+        finally:  # back in the pool, the connection would go on holding it
+            connection.scalar(text("SELECT pg_advisory_unlock(:key)"), {"key": ADVISORY})
 
 
 @contextmanager
