@@ -1,0 +1,155 @@
+"""An engine that dies anywhere and is started again: nothing is lost, nothing is submitted twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+from integration.workbench import SSL, Workbench, image
+from sqlalchemy import Connection, Engine, event
+
+from rebuilder.domain.build import Aborted
+from rebuilder.domain.errors import RequestError
+from rebuilder.store import inbox
+from rebuilder.store.database import open_database, reading
+from rebuilder.store.lock import only_engine
+
+FIX = "openssl-3.2.2-1.fc42"
+IMAGES = (image("base"), image("mid", "base"), image("app", "mid", "base"))
+ALL = [("base", "succeeded"), ("mid", "succeeded"), ("app", "succeeded")]
+
+
+class Died(Exception):
+    """The process ends here."""
+
+
+def dying_at(place: int) -> Callable[[Any], None]:
+    """Dies at the call of that number, once."""
+    calls = count()
+
+    def step(_: Any) -> None:
+        if next(calls) == place:
+            raise Died
+
+    return step
+
+
+def live_again(bench: Workbench) -> int:
+    """Work to the end, as a new engine after every death; how many deaths there were."""
+    for deaths in count():
+        try:
+            bench.finish(step=10)
+            return deaths
+        except Died:
+            bench.restart()
+    raise AssertionError
+
+
+def proven(bench: Workbench) -> None:
+    """Everything was built, in order, and each once."""
+    assert bench.states() == ALL
+    assert bench.submitted() == ["base", "mid", "app"]
+    assert all(bench.installed(name) == {SSL.replace("3.2.1", "3.2.2")} for name in ("base", "mid", "app"))
+    assert {entry.attempt for entry in bench.rebuilds()} == {1}
+
+
+def test_what_was_submitted_before_a_death_is_adopted(store: Engine) -> None:
+    bench = Workbench(store, IMAGES)
+    bench.builder.after = dying_at(0)
+    bench.tell(FIX)
+    with pytest.raises(Died):
+        bench.passes()
+    assert bench.states()[0] == ("base", "submitting")
+    bench.restart()
+    bench.passes()
+    assert bench.states()[0] == ("base", "building")
+    bench.finish()
+    proven(bench)
+
+
+def test_what_was_not_submitted_before_a_death_is_submitted(store: Engine) -> None:
+    bench = Workbench(store, IMAGES)
+    bench.builder.before = dying_at(1)  # the first call asks for the key
+    bench.tell(FIX)
+    with pytest.raises(Died):
+        bench.passes()
+    assert (bench.states()[0], bench.submitted()) == (("base", "submitting"), [])
+    bench.restart()
+    bench.finish()
+    proven(bench)
+
+
+def deaths_at_every_place(store: Engine, arm: Callable[[Workbench, Callable[[Any], None]], None]) -> int:
+    """The whole story again and again, with a death at the first place, the second…; how many places there are."""
+    for place in range(100):
+        bench = Workbench(store, IMAGES)  # the images as they first were
+        bench.tell(f"openssl-3.2.{place + 2}-1.fc42")
+        arm(bench, dying_at(place))
+        deaths = live_again(bench)
+        assert bench.states()[-3:] == ALL
+        assert bench.submitted() == ["base", "mid", "app"]
+        if not deaths:
+            return place
+    raise AssertionError
+
+
+def test_a_death_before_any_call_to_the_builder_changes_nothing(store: Engine) -> None:
+    def arm(bench: Workbench, die: Callable[[Any], None]) -> None:
+        bench.builder.before = die
+
+    assert deaths_at_every_place(store, arm) >= 4 * 3, "for each image: find, submit, poll, result"
+
+
+def test_a_death_after_any_submission_changes_nothing(store: Engine) -> None:
+    def arm(bench: Workbench, die: Callable[[Any], None]) -> None:
+        bench.builder.after = die
+
+    assert deaths_at_every_place(store, arm) == 3
+
+
+def test_a_death_before_any_commit_changes_nothing(store: Engine) -> None:
+    def arm(_: Workbench, die: Callable[[Any], None]) -> None:
+        @event.listens_for(store, "commit")
+        def commit(connection: Connection) -> None:
+            if not connection.get_execution_options().get("reading"):
+                die(connection)
+
+    assert deaths_at_every_place(store, arm) >= 4 * 3
+
+
+def test_a_submission_that_arrived_although_it_was_not_answered_is_adopted(store: Engine) -> None:
+    bench = Workbench(store, IMAGES)
+    times = count()
+
+    def unanswered(call: str) -> None:
+        if next(times) == 0:
+            raise Aborted("the answer was lost")
+
+    bench.builder.after = unanswered
+    bench.tell(FIX)
+    bench.finish()
+    assert bench.states() == ALL
+    assert Counter(bench.submitted()) == {"base": 1, "mid": 1, "app": 1}
+
+
+def test_an_unread_message_is_read_by_the_next_engine(store: Engine) -> None:
+    bench = Workbench(store, IMAGES)
+    bench.tell(FIX)
+    bench.restart()
+    bench.finish()
+    proven(bench)
+    with reading(store) as connection:
+        assert inbox.unread(connection, 1) == []
+
+
+def test_two_engines_on_one_database_are_one_too_many(store: Engine, database_url: str) -> None:
+    second = open_database(database_url)
+    refused = pytest.raises(RequestError, match="another engine runs on this database")
+    with only_engine(store), refused, only_engine(second):
+        pass
+    with only_engine(second):
+        pass
+    second.dispose()
