@@ -1,0 +1,294 @@
+"""The command as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rebuilder.demo.process import free_port
+
+ROOT = Path(__file__).parents[2]
+INVENTORY = """\
+version: 1
+streams: {f41: {dist: .fc41}, f42: {dist: .fc42}}
+images:
+  - name: base
+    stream: f42
+    duration: 240
+    rpms: [&old {nevra: "openssl-libs-1:3.2.1-1.fc42.x86_64", source: openssl}]
+  - {name: httpd, stream: f42, parents: [base], duration: 480, rpms: [*old]}
+  - {name: app, stream: f42, parents: [httpd], duration: 240, rpms: []}
+  - {name: old, stream: f41, rpms: [{nevra: "openssl-libs-1:3.1.0-1.fc41.x86_64", source: openssl}]}
+  - {name: new, stream: f42, rpms: [{nevra: "openssl-libs-1:3.2.2-1.fc42.x86_64", source: openssl}]}
+"""
+CONFIG = """\
+[consumer_config]
+builder = "simulated"
+settle_seconds = 0
+poll_seconds = 0.01
+{more}
+[consumer_config.inventory]
+path = "{folder}/inventory.yaml"
+[consumer_config.simulated]
+speed = 100000
+{simulated}
+"""
+PLAN = ("plan", "--update", "openssl-3.2.2-1.fc42")
+
+
+class User:
+    """Somebody with a folder, a configuration and an inventory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
+        (folder / "inventory.yaml").write_text(INVENTORY)
+        self.configure()
+
+    def configure(self, more: str = "", simulated: str = "") -> None:
+        text = CONFIG.format(folder=self.folder, more=more, simulated=simulated)
+        (self.folder / "config.toml").write_text(text)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "rebuilder", "--config", str(self.folder / "config.toml"), *arguments]
+
+    def types(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments), cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True,
+            timeout=60, check=False,
+        )
+
+    def reads(self, *arguments: str, status: int = 0) -> Any:
+        """The JSON answer."""
+        done = self.types(*arguments, "--json")
+        assert (done.returncode, done.stderr) == (status, "")
+        return json.loads(done.stdout)
+
+    def is_refused(self, *arguments: str, status: int = 2, stdin: str = "") -> str:
+        """The one line on standard error."""
+        done = self.types(*arguments, stdin=stdin)
+        assert "Traceback" not in done.stderr
+        (line,) = done.stderr.splitlines()
+        assert (done.returncode, done.stdout) == (status, ""), line
+        return line
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    return User(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> User:
+    """A user with images in the database, for tests that change nothing."""
+    user = User(tmp_path_factory.mktemp("reader"))
+    assert user.types("inventory", "sync").returncode == 0
+    return user
+
+
+# --- plan
+
+
+def test_the_configuration_is_checked(reader: User) -> None:
+    assert "good" in reader.types("config", "check").stdout
+    assert reader.reads("config", "check")["builder"] == "simulated"
+
+
+def test_a_plan_of_a_document_has_the_shape_that_scripts_read(user: User) -> None:
+    (user.folder / "config.toml").write_text("[consumer_config]\nmax_builds = 20\n")
+    found = user.reads(*PLAN, "--severity", "high", "--inventory", str(user.folder / "inventory.yaml"))
+    rpm = {"kind": "rpm", "installed": "openssl-libs-1:3.2.1-1.fc42.x86_64", "available": "3.2.2-1.fc42"}
+    assert found == {
+        "changes": [{"source": "openssl", "evr": "1:3.2.2-1.fc42", "stream": "f42", "severity": "high"}],
+        "rebuilds": [
+            {"image": "base:f42", "depends_on": [], "level": 0, "reasons": [{**rpm, "inherited_from": None}]},
+            {"image": "httpd:f42", "depends_on": ["base:f42"], "level": 1,
+             "reasons": [{**rpm, "inherited_from": "base:f42"}]},
+        ],
+        "skipped": [{"image": "old:f41", "reason": "other-stream"}, {"image": "new:f42", "reason": "already-current"}],
+        "untouched": 1,
+        "estimate": {"makespan_s": 720.0, "critical_path": ["base:f42", "httpd:f42"], "work_s": 720.0, "slots": 20},
+    }  # fmt: skip
+    assert not (user.folder / "state").exists(), "planning on a document opens no database"
+
+
+def test_the_database_and_what_is_exported_from_it_plan_the_same_as_the_document(reader: User) -> None:
+    found = reader.reads(*PLAN, "--inventory", str(reader.folder / "inventory.yaml"))
+    assert reader.reads(*PLAN) == found
+    exported = reader.folder / "exported.json"
+    exported.write_text(reader.types("inventory", "export").stdout)
+    assert reader.reads(*PLAN, "--inventory", str(exported)) == found
+
+
+def test_all_descendants_are_planned_where_that_is_asked_for(reader: User) -> None:
+    document = str(reader.folder / "inventory.yaml")
+    found = reader.reads(*PLAN, "--descendants", "all", "--inventory", document)
+    assert found["rebuilds"][-1] == {
+        "image": "app:f42", "depends_on": ["httpd:f42"], "level": 2,
+        "reasons": [{"kind": "parent", "installed": None, "available": "3.2.2-1.fc42", "inherited_from": "httpd:f42"}],
+    }  # fmt: skip
+
+
+def test_a_plan_for_people_names_the_images_and_why(reader: User) -> None:
+    told = reader.types(*PLAN, "--explain").stdout
+    for word in ("base:f42", "httpd:f42", "openssl-libs-1:3.2.1-1.fc42.x86_64", "old:f41: other-stream"):
+        assert word in told
+
+
+# --- wrong requests
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("plan", "--update", "openssl"), "openssl"),
+        (("plan", "--update", "openssl-x:3-1"), "openssl-x:3-1"),
+        (("plan", "--update", "openssl-3.2.2-1.fc99"), "no stream takes openssl-3.2.2-1.fc99"),
+        ((*PLAN, "--stream", "f99"), "unknown stream f99"),
+        ((*PLAN, "--severity", "dire"), "dire"),
+        (("plan",), "--update"),
+        ((*PLAN, "--inventory", "/nowhere/at/all.yaml"), "/nowhere/at/all.yaml"),
+        (("inventory", "show", "ghost:f42"), "unknown image ghost:f42"),
+        (("log", "ghost:f42"), "unknown image ghost:f42"),
+        (("log", "base:f42"), "base:f42 has not been built"),
+        (("wave", "7"), "there is no wave 7"),
+        (("wave", "x"), "x"),
+        (("replay", "/nowhere/at/all"), "/nowhere/at/all"),
+        (("dance",), "dance"),
+    ],
+)
+def test_a_wrong_request_is_one_line(reader: User, arguments: tuple[str, ...], word: str) -> None:
+    assert word in reader.is_refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("version: 1\nimages:\n  - {name: a, parents: [b]}\n  - {name: b, parents: [a]}\n",
+         ("inventory.yaml:3", "parent cycle: a:default -> b:default -> a:default")),
+        ("version: 1\nimages:\n  - {name: a\n", ("inventory.yaml:4",)),
+        ("version: 1\nimages:\n  - {name: a}\n  - {name: a}\n", ("inventory.yaml:4", "a:default is there twice")),
+        ("version: 1\nimages:\n  - {name: a, rpms: [bash]}\n", ("inventory.yaml:3", "'bash'")),
+        ("version: 1\nimages:\n  - {name: a, colour: red}\n", ("inventory.yaml:3", "'colour'")),
+        ("[" * 100_000, ("inventory.yaml", "nested too deeply")),
+        ("", ("inventory.yaml",)),
+    ],
+)  # fmt: skip
+def test_a_wrong_document_is_one_line(reader: User, tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    (tmp_path / "inventory.yaml").write_text(text)
+    line = reader.is_refused(*PLAN, "--inventory", str(tmp_path / "inventory.yaml"))
+    assert all(word in line for word in words), line
+
+
+def test_a_sync_of_a_wrong_document_changes_nothing(user: User) -> None:
+    user.types("inventory", "sync")
+    (user.folder / "inventory.yaml").write_text("version: 1\nimages: [{name: new}, {name: a, parents: [a]}]\n")
+    assert "parent cycle: a:default -> a:default" in user.is_refused("inventory", "sync")
+    assert len(user.reads("inventory", "list")) == 5
+
+
+def test_a_wrong_configuration_is_one_line(user: User) -> None:
+    user.configure(more="max_build = 3")
+    for arguments in (("config", "check"), ("engine",)):
+        assert "consumer_config.max_build: unknown key" in user.is_refused(*arguments)
+
+
+def test_a_missing_configuration_is_one_line(user: User) -> None:
+    (user.folder / "config.toml").unlink()
+    assert "config.toml" in user.is_refused("status")
+
+
+def test_a_line_that_is_no_message_is_named(user: User) -> None:
+    good = '{"id": "1", "topic": "a", "body": {}}\n'
+    for bad in ("{", "[]", '{"id": 7, "topic": "a"}'):
+        assert "-:2" in user.is_refused("replay", "-", stdin=f"{good}{bad}\n").replace("<stdin>", "-")
+
+
+@pytest.mark.parametrize("name", ["/proc/none/x.db", "/dev/full", "{folder}", "{folder}/inventory.yaml"])
+def test_a_database_that_cannot_be_opened_is_one_line(user: User, name: str) -> None:
+    user.configure(more=f'database_url = "sqlite:///{name.format(folder=user.folder)}"')
+    assert "database" in user.is_refused("status", status=3)
+
+
+def test_a_postgresql_that_does_not_answer_is_one_line(user: User) -> None:
+    user.configure(more=f'database_url = "postgresql+psycopg://me:secret@127.0.0.1:{free_port()}/none"')
+    for arguments in (("db", "upgrade"), ("engine", "--until-idle")):
+        assert "secret" not in user.is_refused(*arguments, status=3)
+
+
+# --- work
+
+
+def update(ident: str = "m1") -> str:
+    body = {
+        "update": {
+            "alias": "FEDORA-1", "builds": [{"nvr": "openssl-3.2.2-1.fc42", "epoch": 0}], "status": "stable",
+            "request": None, "release": {"name": "F42"}, "user": {"name": "kasal"}, "severity": "high",
+        }
+    }  # fmt: skip
+    topic = "org.fedoraproject.prod.bodhi.update.complete.stable"
+    return json.dumps({"id": ident, "topic": topic, "headers": {}, "body": body, "queue": "q"}) + "\n"
+
+
+def test_messages_are_replayed_and_everything_stale_is_rebuilt(user: User) -> None:
+    user.types("inventory", "sync")
+    odd = json.dumps({"id": "m2", "topic": "x.buildsys.tag", "headers": {}, "body": {}}) + "\n"
+    other = json.dumps({"id": "m3", "topic": "x.weather", "headers": {}, "body": {}}) + "\n"
+    done = user.types("replay", "-", stdin=update() + update() + odd + other)
+    assert (done.returncode, done.stdout) == (0, "1 accepted, 1 duplicate, 1 ignored, 1 rejected\n")
+    assert user.types("run", "--until-idle").returncode == 0
+    wave = user.reads("wave", "1")
+    assert wave["state"] == "finished"
+    assert [(r["image"], r["level"], r["state"]) for r in wave["rebuilds"]] == [
+        ("base:f42", 0, "succeeded"),
+        ("httpd:f42", 1, "succeeded"),
+    ]
+    status = user.reads("status")
+    assert (status["well"], status["rebuilds"], status["waves"][0]["rebuilds"]) == (True, [], {"succeeded": 2})
+    assert status["messages"] == {"accepted": 1, "ignored": 1, "rejected": 1}
+    (rejected,) = user.reads("inbox", "--state", "rejected")
+    assert (rejected["id"], bool(rejected["reason"])) == ("m2", True)
+    assert "openssl-libs-1:3.2.2-1.fc42.x86_64" in user.reads("inventory", "show", "httpd:f42")["rpms"]
+    assert user.reads(*PLAN)["rebuilds"] == []
+
+
+def test_a_failed_build_is_exit_status_1_everywhere(user: User) -> None:
+    user.configure(simulated='failures = ["base:f42"]')
+    user.types("inventory", "sync")
+    user.types("replay", "-", stdin=update())
+    assert user.types("run", "--until-idle").returncode == 1
+    wave = user.reads("wave", "1", status=1)
+    assert [(r["image"], r["state"], r["reason"]) for r in wave["rebuilds"]] == [
+        ("base:f42", "failed", "simulated failure"),
+        ("httpd:f42", "blocked", "base:f42 did not succeed"),
+    ]
+    assert user.reads("status", status=1)["well"] is False
+
+
+@contextmanager
+def engine_of(user: User) -> Iterator[None]:
+    """An engine that runs, once it says so by having read the inventory."""
+    quiet = subprocess.DEVNULL
+    running = subprocess.Popen(user.command("engine"), cwd=ROOT, env=user.environment, stdout=quiet, stderr=quiet)
+    try:
+        while not user.reads("inventory", "list"):
+            assert running.poll() is None
+        yield
+    finally:
+        running.terminate()
+        assert running.wait(30) == 0
+
+
+def test_a_second_engine_on_the_same_database_is_refused(user: User) -> None:
+    user.types("db", "upgrade")
+    with engine_of(user):
+        assert "another engine runs on this database" in user.is_refused("engine", "--until-idle")
+    assert user.types("engine", "--until-idle").returncode == 0
