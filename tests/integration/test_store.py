@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Source, Stream
-from rebuilder.domain.lifecycle import LIVE, State
+from rebuilder.domain.lifecycle import LIVE
 from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import Rpm, SourceBuild
 from rebuilder.store import changes, database, inbox, inventory, manifests, models
@@ -105,12 +106,11 @@ def test_a_message_counts_once(store: Engine) -> None:
     assert [(k.message.id, k.message.body, k.received_at) for k in kept] == [("a", {"n": 1}, 5.0), ("b", None, 5.0)]
 
 
-@pytest.mark.parametrize("body", [None, [], "text", 7, 1.5, True, {"deep": [{"ü": "\x00 \U0001f600"}]}])
-def test_any_body_is_kept_as_it_came(store: Engine, body: Any) -> None:
-    inbox.receive(store, [received("a", body)])
+def test_any_body_is_kept_as_it_came(store: Engine) -> None:
+    bodies: list[Any] = [None, [], "text", 7, 1.5, True, {"deep": [{"ü": "\x00 \U0001f600"}]}]
+    inbox.receive(store, [received(str(at), body) for at, body in enumerate(bodies)])
     with database.reading(store) as connection:
-        (kept,) = inbox.unread(connection, 10)
-    assert kept.message.body == body
+        assert [kept.message.body for kept in inbox.unread(connection, 10)] == bodies
 
 
 def test_the_same_change_from_two_messages_is_one(store: Engine) -> None:
@@ -151,13 +151,13 @@ def filled(store: Engine) -> Engine:
     return store
 
 
-@pytest.mark.parametrize("first", sorted(LIVE))
-@pytest.mark.parametrize("second", sorted(LIVE))
-def test_there_is_at_most_one_live_build_of_an_image(filled: Engine, first: State, second: State) -> None:
-    with filled.begin() as connection:
-        add(connection, first, "one")
-    with refused(filled) as connection:
-        add(connection, second, "two")
+def test_there_is_at_most_one_live_build_of_an_image(filled: Engine) -> None:
+    for first, second in product(sorted(LIVE), repeat=2):
+        with filled.begin() as connection:
+            connection.execute(delete(models.Rebuild))
+            add(connection, first, "one")
+        with refused(filled) as connection:
+            add(connection, second, "two")
 
 
 def test_a_rebuild_that_becomes_live_counts_too(filled: Engine) -> None:
