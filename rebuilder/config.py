@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from rebuilder.domain.affected import Terms
+from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
+from rebuilder.domain.policy import Action, Pattern, Rule
 
 BUILDERS = ("buildah", "simulated")
 
@@ -68,6 +72,39 @@ class SimulatedSettings(Table):
     aborts: dict[str, int] = Field(default_factory=dict)
 
 
+T = TypeVar("T")
+OneOrMore = Annotated[tuple[T, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+
+
+class RuleSettings(Table):
+    """A rule of the policy; see `rebuilder.domain.policy.Rule`. Each list may be a single word."""
+
+    name: str = Field(min_length=1)
+    action: Literal["allow", "deny", "approve"]
+    image: OneOrMore[str] = ()
+    stream: OneOrMore[str] = ()
+    package: OneOrMore[str] = ()
+    severity: OneOrMore[Severity] = ()
+    type: OneOrMore[str] = ()
+
+    @field_validator("image", "stream", "package", "type")
+    @classmethod
+    def _patterns(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                Pattern.parse(text)
+            except RequestError as error:
+                raise ValueError(str(error)) from None
+        return texts
+
+    @property
+    def rule(self) -> Rule:
+        image, stream, package, kind = (
+            tuple(map(Pattern.parse, texts)) for texts in (self.image, self.stream, self.package, self.type)
+        )
+        return Rule(self.name, Action(self.action), image, stream, package, self.severity, kind)
+
+
 class Settings(Table):
     """All of `[consumer_config]`. Every default lets the command run with no file at all."""
 
@@ -76,6 +113,8 @@ class Settings(Table):
     max_builds: int = Field(default=4, ge=1)
     settle_seconds: float = Field(default=60, ge=0)
     descendants: Literal["affected", "all"] = "affected"
+    stage_parents: Literal["order", "propagate"] = "order"
+    policy: tuple[RuleSettings, ...] = ()
     max_attempts: int = Field(default=3, ge=1)
     retry_seconds: float = Field(default=30, ge=0)
     repo_seconds: float = Field(default=1800, ge=0)
@@ -91,6 +130,10 @@ class Settings(Table):
         if url and not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return url
+
+    def terms(self, held: Mapping[str, str]) -> Terms:
+        """What plans are made by; `held` has the images on hold."""
+        return Terms(self.descendants, self.stage_parents, tuple(rule.rule for rule in self.policy), held)
 
     @property
     def database(self) -> str:

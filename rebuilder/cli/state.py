@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import click
+import time
 
+import click
+from sqlalchemy import Connection
+
+from rebuilder.cli import plans
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, length, table, when
-from rebuilder.cli.plans import sentences
+from rebuilder.cli.words import sentences
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, STOPPED, State
+from rebuilder.engine import planning
 from rebuilder.store import causes, changes, inbox, rebuilds, waves
 from rebuilder.store.database import reading
 
@@ -64,6 +69,8 @@ def wave(context: Context, wave_id: int, json_: bool) -> int:
         found = waves.find(connection, wave_id)
         if found is None:
             raise RequestError(f"there is no wave {wave_id}")
+        if found.state == "planned":
+            return _proposed(connection, context, found, json_)
         entries = rebuilds.of_wave(connection, wave_id)
         reasons = causes.reasons_of(connection, [entry.id for entry in entries])
     stopped = any(entry.state in STOPPED for entry in entries)
@@ -88,6 +95,20 @@ def wave(context: Context, wave_id: int, json_: bool) -> int:
     ]
     table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}")
     return int(stopped)
+
+
+def _proposed(connection: Connection, context: Context, found: waves.WaveEntry, json_: bool) -> int:
+    """A wave that waits for an operator: what it would do if it were approved now."""
+    wanted = [item.change for item in waves.changes_of(connection, found.id)]
+    drafted = planning.draft(connection, wanted, context.settings, time.time(), approved=True).plan
+    if json_:
+        as_json({"id": found.id, "state": found.state, "created": when(found.created_at), "finished": None,
+                 "rule": found.rule, "rebuilds": [], "plan": plans.written(drafted)})
+        return 0
+    plans.show(drafted, explain=False)
+    waits = "is about to begin" if found.approved_at else f"waits for `rebuilder approve {found.id}`"
+    click.echo(f"wave {found.id} {waits} (rule {found.rule})")
+    return 0
 
 
 @click.command("inbox")

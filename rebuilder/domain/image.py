@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rebuilder.domain.rpm import Rpm
+from rebuilder.domain.rpm import MODULE, Rpm
 
 DEFAULT_STREAM = "default"
 
@@ -73,16 +73,31 @@ class Stream:
     dist: str = ""
 
     def takes(self, release: str) -> bool:
-        """Whether an RPM with this release belongs to the stream: `1.fc42` and `1.fc42.1`, but never `1.fc421`."""
+        """Whether an RPM with this release belongs to the stream: `1.fc42` and `1.fc42.1`, but never `1.fc421`.
+
+        A module's RPMs carry the platform in place of the dist tag: `1.module_f42+12+ab` for .fc42,
+        `1.module+el9.4.0+12+ab` for .el9.
+        """
         if not self.dist:
             return True
-        at = release.find(self.dist)
-        while at >= 0:
-            after = release[at + len(self.dist) :]
-            if not after or not after[0].isalnum():
-                return True
-            at = release.find(self.dist, at + 1)
-        return False
+        return any(_has_word(release, mark) for mark in (self.dist, *_module_marks(self.dist)))
+
+
+def _module_marks(dist: str) -> tuple[str, ...]:
+    platform = dist.lstrip(".")
+    if platform.startswith("fc"):
+        platform = "f" + platform[2:]
+    return f"{MODULE}_{platform}", f"{MODULE}+{platform}"
+
+
+def _has_word(release: str, mark: str) -> bool:
+    """Whether the mark stands in the release, and nothing lengthens it."""
+    at = release.find(mark)
+    while at >= 0:
+        if not release[at + len(mark) : at + len(mark) + 1].isalnum():
+            return True
+        at = release.find(mark, at + 1)
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from rpm_version import evr_compare
 
 from rebuilder.domain.errors import RequestError
 
+# In the release of every RPM that was built in a module; which of the module's streams it is of, it does not tell.
+MODULE = ".module"
 ARCHES = frozenset({
     *("noarch", "src", "x86_64", "i386", "i486", "i586", "i686", "athlon", "aarch64", "riscv64", "loongarch64"),
     *("armv5tel", "armv6hl", "armv7hl", "armv7hnl", "ppc", "ppc64", "ppc64le", "nosrc", "s390", "s390x", "sparc64"),
@@ -149,11 +151,16 @@ def is_stale(rpm: Rpm, offered: EVR) -> bool:
 
 
 def newest(versions: Iterable[EVR]) -> EVR:
-    """The newest of `versions` (at least one); among equals the first that knows its epoch."""
-    best: EVR | None = None
-    for version in versions:
-        if best is None or version.is_newer_than(best) or (best.epoch is None and not best.is_newer_than(version)):
-            best = version
-    if best is None:
+    """The newest of `versions` (at least one), in whatever order they come; among equals one that knows its epoch.
+
+    An epoch that is unknown counts as the highest that is known: a package's epoch never goes back.
+    """
+    found = sorted(versions, key=lambda version: (version.epoch is None, str(version)))
+    if not found:
         raise ValueError("newest() of nothing")
+    epoch = max((version.epoch for version in found if version.epoch is not None), default=0)
+    best = found[0]
+    for version in found[1:]:
+        if version.within(epoch).is_newer_than(best.within(epoch)):
+            best = version
     return best

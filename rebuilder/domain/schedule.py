@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
+
+from rebuilder.domain.image import Image
 
 DEFAULT_SECONDS = 300.0
 
@@ -26,6 +29,24 @@ class Job:
     name: str
     after: tuple[str, ...]
     seconds: float
+
+
+def durations(images: Iterable[Image], measured: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The expected seconds of each image's build.
+
+    Its own history (`measured`) where it has one, else what its inventory says, else the median of its stream's
+    histories, else DEFAULT_SECONDS.
+    """
+    images, measured = tuple(images), measured or {}
+    histories: dict[str, list[float]] = {}
+    for image in images:
+        if image.key in measured:
+            histories.setdefault(image.stream, []).append(measured[image.key])
+    usual = {stream: median(found) for stream, found in histories.items()}
+    return {
+        image.key: measured.get(image.key) or image.estimate or usual.get(image.stream) or DEFAULT_SECONDS
+        for image in images
+    }
 
 
 def paths_below(jobs: Sequence[Job]) -> dict[str, float]:

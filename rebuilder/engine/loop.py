@@ -48,14 +48,13 @@ class Loop:
     def once(self) -> int:
         """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database is in trouble."""
         now, settings = self._clock(), self.settings
-        with reading(self.engine) as connection:
-            work = bool(inbox.unread(connection, 1)) or changes.settling(connection) or rebuilds.any_open(connection)
-        if not work:
+        if self.idle():
             return 0
         with self.engine.begin() as connection:
             done = intake.read(connection, self._parse, settings, now)
         with self.engine.begin() as connection:
             done += planning.settle(connection, settings, now)
+            done += planning.begin_approved(connection, settings, now)
         done += watch(self.engine, self.builder, settings, now)
         with self.engine.begin() as connection:
             done += dispatch.release(connection, settings, now)
@@ -67,10 +66,13 @@ class Loop:
         return done
 
     def idle(self) -> bool:
-        """Whether nothing is left to be done: no unread message, no settling change, nothing open."""
+        """Whether nothing is left to be done: no unread message, settling change or approved wave, nothing open."""
         with reading(self.engine) as connection:
             return not (
-                inbox.unread(connection, 1) or changes.settling(connection) or rebuilds.any_open(connection)
+                inbox.unread(connection, 1)
+                or changes.settling(connection)
+                or waves.approved(connection)
+                or rebuilds.any_open(connection)
             )
 
     def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:

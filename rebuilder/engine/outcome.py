@@ -28,6 +28,8 @@ def built(
         connection, entry, Event.FAILED if stayed else Event.BUILT, now,
         max_attempts=settings.max_attempts, reason=reason, build_id=recorded[entry.image],
     )
+    if not stayed:
+        rebuilds.measure(connection, entry.image_id)
     _follow(connection, entry, effects, settings, now)
 
 

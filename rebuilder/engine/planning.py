@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
+from rebuilder.domain.affected import Carried
 from rebuilder.domain.change import Change, Severity, streams_for
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Inventory, Stream
-from rebuilder.domain.plan import Carried, Plan, make_plan
+from rebuilder.domain.plan import Plan, make_plan
+from rebuilder.domain.policy import Action
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.domain.schedule import DEFAULT_SECONDS
-from rebuilder.store import changes, inventory, waves
+from rebuilder.domain.schedule import durations
+from rebuilder.store import changes, holds, inventory, waves
+from rebuilder.store.changes import Noticed
 
 
-def draft(connection: Connection, wanted: Iterable[Change], settings: Settings) -> tuple[Plan, Mapping[str, float]]:
-    """What accepting these changes would do, and the estimated seconds of each image's build. Changes nothing."""
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan that nobody has accepted, and the expected seconds of each image's build."""
+
+    graph: Graph
+    plan: Plan
+    seconds: Mapping[str, float]
+
+
+def draft(
+    connection: Connection, wanted: Iterable[Change], settings: Settings, now: float, *, approved: bool = False
+) -> Draft:
+    """What accepting these changes would do; with `approved` nobody is asked. Changes nothing."""
     wanted = tuple(wanted)
     graph = inventory.load(connection)
     carried = inventory.carried(connection, {change.build.name for change in wanted})
-    return _plan(graph, carried, wanted, settings)
+    seconds = durations(graph.images, inventory.measured(connection))
+    held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
+    terms = settings.terms(held)
+    if approved:
+        agreed = (replace(r, action=Action.ALLOW) if r.action is Action.APPROVE else r for r in terms.rules)
+        terms = replace(terms, rules=tuple(agreed))
+    return Draft(graph, make_plan(graph, carried, wanted, terms, slots=settings.max_builds, seconds=seconds), seconds)
 
 
-def draft_of(document: Inventory, wanted: Iterable[Change], settings: Settings) -> Plan:
+def draft_of(document: Inventory, wanted: Iterable[Change], settings: Settings) -> Draft:
     """The same of an inventory that is not in the store."""
     wanted = tuple(wanted)
-    carried = Carried.of(document, {change.build.name for change in wanted})
-    return _plan(Graph(document.images), carried, wanted, settings)[0]
+    graph, carried = Graph(document.images), Carried.of(document, {change.build.name for change in wanted})
+    seconds = durations(graph.images)
+    plan = make_plan(graph, carried, wanted, settings.terms({}), slots=settings.max_builds, seconds=seconds)
+    return Draft(graph, plan, seconds)
 
 
 def changes_from(
@@ -50,28 +73,39 @@ def changes_from(
     return found
 
 
-def _plan(
-    graph: Graph, carried: Carried, wanted: tuple[Change, ...], settings: Settings
-) -> tuple[Plan, Mapping[str, float]]:
-    seconds = estimates(graph)
-    plan = make_plan(
-        graph, carried, wanted, descendants=settings.descendants, slots=settings.max_builds, seconds=seconds
-    )
-    return plan, seconds
-
-
-def estimates(graph: Graph) -> dict[str, float]:
-    """The estimated seconds of each image's build."""
-    return {image.key: image.estimate or DEFAULT_SECONDS for image in graph.images}
-
-
 def settle(connection: Connection, settings: Settings, now: float) -> bool:
-    """Plan the changes that have settled, as one wave; whether there were any."""
+    """Plan the changes that have settled; whether there were any.
+
+    What a rule wants to be approved becomes a wave of its own that waits; the rest does not wait for it.
+    """
     noticed = changes.settled(connection, now, settings.settle_seconds, settings.repo_seconds)
     if not noticed:
         return False
-    plan, seconds = draft(connection, (item.change for item in noticed), settings)
-    if plan.rebuilds:
-        waves.accept(connection, plan, noticed, seconds, now)
+    drafted = draft(connection, (item.change for item in noticed), settings, now)
+    asked = {(change.build.name, change.stream) for change in drafted.plan.unapproved}
+    waiting = [item for item in noticed if (item.change.build.name, item.change.stream) in asked]
+    rest = [item for item in noticed if item not in waiting]
+    if waiting:
+        rules = sorted({applied.rule for applied in drafted.plan.applied if applied.change is not None})
+        waves.propose(connection, [item.id for item in waiting], ", ".join(rules), now)
+        drafted = draft(connection, (item.change for item in rest), settings, now)
+    _accept(connection, drafted, rest, now)
     changes.planned(connection, [item.id for item in noticed])
     return True
+
+
+def begin_approved(connection: Connection, settings: Settings, now: float) -> int:
+    """Plan the waves that operators approved, on what the images carry now; how many."""
+    found = waves.approved(connection)
+    for wave_id in found:
+        noticed = waves.changes_of(connection, wave_id)
+        drafted = draft(connection, (item.change for item in noticed), settings, now, approved=True)
+        _accept(connection, drafted, noticed, now, wave_id)
+    return len(found)
+
+
+def _accept(
+    connection: Connection, drafted: Draft, noticed: Sequence[Noticed], now: float, wave_id: int | None = None
+) -> None:
+    if drafted.plan.rebuilds or wave_id is not None:
+        waves.accept(connection, drafted.plan, noticed, drafted.seconds, now, wave_id)

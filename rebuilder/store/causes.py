@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
-from rebuilder.domain.change import Change
-from rebuilder.domain.plan import Reason
+from rebuilder.domain.affected import Reason
+from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.store import changes
-from rebuilder.store.models import Cause
+from rebuilder.store.models import Cause, Change
 
 
 def reasons_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[Reason, ...]]:
@@ -21,12 +21,26 @@ def reasons_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, 
     found: dict[int, list[Reason]] = {}
     for row in rows:
         kind = "rpm" if row.installed else "parent"
-        reason = Reason(kind, told[row.change_id], row.installed, row.inherited_from)
+        reason = Reason(kind, told[row.change_id], row.installed, row.inherited_from, row.external)
         found.setdefault(row.rebuild_id, []).append(reason)
     return {ident: tuple(reasons) for ident, reasons in found.items()}
 
 
-def changes_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[Change, ...]]:
+def messages_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """The ids of the messages that brought the changes of each of these rebuilds."""
+    rows = connection.execute(
+        select(Cause.rebuild_id, Change.message_id)
+        .join(Change, Change.id == Cause.change_id)
+        .where(Cause.rebuild_id.in_(rebuild_ids), Change.message_id.is_not(None))
+        .order_by(Cause.rebuild_id, Change.id)
+    )
+    found: dict[int, dict[str, None]] = {}
+    for rebuild_id, message in rows:
+        found.setdefault(rebuild_id, {})[str(message)] = None
+    return {ident: tuple(messages) for ident, messages in found.items()}
+
+
+def changes_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[ChangeValue, ...]]:
     """The changes that each of these rebuilds takes up."""
     found = reasons_of(connection, rebuild_ids)
     return {ident: tuple(dict.fromkeys(reason.change for reason in reasons)) for ident, reasons in found.items()}

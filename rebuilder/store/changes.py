@@ -17,10 +17,11 @@ from rebuilder.store.rows import insert_one
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """A change with its id in the store."""
+    """A change with its id in the store, and that of the message that told of it first."""
 
     id: int
     change: ChangeValue
+    message: str = ""
 
 
 def notice(
@@ -80,7 +81,7 @@ def withdraw(connection: Connection, withdrawal: Withdrawal) -> None:
 
 
 def settled(connection: Connection, now: float, settle_seconds: float, repo_seconds: float) -> list[Noticed]:
-    """All changes to be planned together now; none while the youngest may still be joined by others.
+    """All changes to be planned together now; none until the oldest has waited its time.
 
     An urgent change does not wait, and takes along what is settling. One that waits for a repository is not ready
     until that is done, or `repo_seconds` have passed.
@@ -92,7 +93,7 @@ def settled(connection: Connection, now: float, settle_seconds: float, repo_seco
     urgent = any(row.severity == Severity.URGENT for row in rows)
     if not rows or not (urgent or min(row.noticed_at for row in rows) <= now - settle_seconds):
         return []
-    return [Noticed(row.id, _value(row)) for row in rows]
+    return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
 
 
 def _value(row: Row[Any]) -> ChangeValue:
@@ -116,6 +117,12 @@ def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, ChangeValue]
     """These changes by their ids."""
     rows = connection.execute(select(Change.__table__).where(Change.id.in_(set(ids))))
     return {row.id: _value(row) for row in rows}
+
+
+def recent(connection: Connection, limit: int) -> list[Noticed]:
+    """The changes noticed last, newest first."""
+    rows = connection.execute(select(Change.__table__).order_by(Change.id.desc()).limit(limit))
+    return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
 
 
 def settling(connection: Connection) -> int:

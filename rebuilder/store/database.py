@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, table, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, table, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from rebuilder.domain.errors import RequestError, UnreachableError
 
-HEAD = "0001"
+HEAD = "0002"
 MIGRATIONS = Path(__file__).parent / "alembic"
 READING = {"reading": True}
 
@@ -27,17 +27,21 @@ def open_database(url: str) -> Engine:
             Path(address.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UnreachableError(f"database {address.database}: {error.strerror or error}") from None
+    return _sqlite(address, "ON")
+
+
+def _sqlite(address: URL, foreign_keys: str) -> Engine:
+    """WAL lets people read while the engine writes; FULL makes a commit survive a power cut."""
+
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"foreign_keys = {foreign_keys}"):
+            connection.execute(f"PRAGMA {pragma}")
+
     engine = create_engine(address, connect_args={"timeout": 30})
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """WAL lets people read while the engine writes; FULL makes a commit survive a power cut."""
-    connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -75,8 +79,11 @@ def upgrade(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
+    sqlite = engine.dialect.name == "sqlite"
+    # SQLite changes a table by making it anew, which its references forbid while they are enforced.
+    changing = _sqlite(engine.url, "OFF") if sqlite else engine
     try:
-        with engine.begin() as connection:
+        with changing.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except OperationalError as error:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 from sqlalchemy.orm import aliased
 
+from rebuilder.domain.affected import Carried
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.image import ImageBuild as BuildValue
 from rebuilder.domain.image import Inventory, Parent, ParentKind, Source
 from rebuilder.domain.image import Stream as StreamValue
-from rebuilder.domain.plan import Carried
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, Stream
@@ -71,6 +72,12 @@ def _parents(connection: Connection, image_ids: list[int] | None) -> dict[int, l
         parent = Parent(ParentKind(kind), f"{name}:{stream}" if name else "", external)
         parents.setdefault(image_id, []).append(parent)
     return parents
+
+
+def measured(connection: Connection) -> dict[str, float]:
+    """The median seconds of the last builds of each image that has been built."""
+    query = select(Image.name + ":" + Image.stream, Image.measured).where(Image.present, Image.measured.is_not(None))
+    return {key: seconds for key, seconds in connection.execute(query) if seconds is not None}
 
 
 def streams(connection: Connection) -> tuple[StreamValue, ...]:
@@ -147,6 +154,42 @@ def manifest_of(connection: Connection, key: str) -> BuildValue | None:
         return None
     content = manifests.read(connection, [row.manifest_id])[row.manifest_id] if row.manifest_id else None
     return BuildValue(key, row.ident, content, tuple(row.parents), row.digest)
+
+
+def is_known(connection: Connection, key: str) -> bool:
+    """Whether the image's current build has a manifest that somebody could read."""
+    name, _, stream = key.rpartition(":")
+    query = select(ImageBuild.manifest_id).join(Image, Image.current_build_id == ImageBuild.id)
+    return connection.scalar(query.where(Image.name == name, Image.stream == stream)) is not None
+
+
+def installed(connection: Connection, key: str, source: str) -> tuple[str, ...]:
+    """The RPMs from this source package in the image's current build, as NEVRAs."""
+    found = connection.execute(_installed(key, source).add_columns(*manifests.FIELDS))
+    return tuple(sorted(Package(*row[1:]).nevra for row in found))
+
+
+def _installed(key: str, source: str) -> Select[Any]:
+    name, _, stream = key.rpartition(":")
+    return (
+        select(Rpm.id)
+        .join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
+        .join(ImageBuild, ImageBuild.manifest_id == ManifestRpm.manifest_id)
+        .join(Image, Image.current_build_id == ImageBuild.id)
+        .where(Image.name == name, Image.stream == stream, Rpm.source == source)
+    )
+
+
+def since(connection: Connection, key: str, source: str) -> float | None:
+    """When the image's first build with its present RPMs of this source package was recorded."""
+    name, _, stream = key.rpartition(":")
+    query = (
+        select(func.min(ImageBuild.recorded_at))
+        .join(Image, Image.id == ImageBuild.image_id)
+        .join(ManifestRpm, ManifestRpm.manifest_id == ImageBuild.manifest_id)
+        .where(Image.name == name, Image.stream == stream, ManifestRpm.rpm_id.in_(_installed(key, source)))
+    )
+    return connection.scalar(query)
 
 
 def sync(connection: Connection, inventory: Inventory, now: float) -> SyncResult:

@@ -22,6 +22,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 PENDING_CHANGE = ("settling", "planned")
+WAVE_STATES = ("planned", "running", "finished")
 MESSAGE_STATES = ("new", "accepted", "ignored", "rejected")
 
 
@@ -91,7 +92,10 @@ class Stream(Base):
 
 
 class Image(Base):
-    """An image of the inventory. One that left the inventory stays for its history, `present` false."""
+    """An image of the inventory. One that left the inventory stays for its history, `present` false.
+
+    `estimate` is the inventory's word on the seconds of a build, `measured` the median of its last builds.
+    """
 
     __tablename__ = "image"
     __table_args__ = (UniqueConstraint("name", "stream"),)
@@ -102,6 +106,7 @@ class Image(Base):
     source: Mapped[dict[str, str]] = mapped_column(JSON)
     pull_spec: Mapped[str]
     estimate: Mapped[float]
+    measured: Mapped[float | None]
     present: Mapped[bool]
     current_build_id: Mapped[int | None] = mapped_column(
         ForeignKey("image_build.id", use_alter=True, name="fk_image_current_build"), index=True
@@ -180,16 +185,54 @@ class ImageBuild(Base):
     recorded_at: Mapped[float]
 
 
+class Hold(Base):
+    """An image that must not be built. `until` is when the hold ends by itself, null for never."""
+
+    __tablename__ = "hold"
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    who: Mapped[str]
+    reason: Mapped[str]
+    since: Mapped[float]
+    until: Mapped[float | None]
+
+
+class Action(Base):
+    """What operators did: who, when, what, to which image or wave, and why."""
+
+    __tablename__ = "action"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    who: Mapped[str]
+    verb: Mapped[str] = mapped_column(String(16))
+    target: Mapped[str]
+    reason: Mapped[str]
+
+
 class Wave(Base):
-    """A plan that was accepted."""
+    """A plan that was accepted. One that is `planned` has no rebuilds yet: `rule` wants it to be approved first."""
 
     __tablename__ = "wave"
-    __table_args__ = (one_of("state", ("running", "finished"), "state"), Index("ix_wave_state", "state"))
+    __table_args__ = (one_of("state", WAVE_STATES, "state"), Index("ix_wave_state", "state"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     created_at: Mapped[float]
     finished_at: Mapped[float | None]
     state: Mapped[str] = mapped_column(String(16))
+    rule: Mapped[str] = mapped_column(server_default="")
+    approved_at: Mapped[float | None]
+    approved_by: Mapped[str] = mapped_column(server_default="")
+
+
+class WaveChange(Base):
+    """The changes that a wave takes up."""
+
+    __tablename__ = "wave_change"
+    __table_args__ = (Index("ix_wave_change_change", "change_id"),)
+
+    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"), primary_key=True)
+    change_id: Mapped[int] = mapped_column(ForeignKey("change.id"), primary_key=True)
 
 
 class Rebuild(Base):
@@ -245,7 +288,10 @@ class RebuildEdge(Base):
 
 
 class Cause(Base):
-    """Why a rebuild is there: a change, and the RPM that it makes stale. `installed` is empty for a parent's sake."""
+    """Why a rebuild is there: a change, and the RPM that it makes stale. `installed` is empty for a parent's sake.
+
+    `inherited_from` and `external` say where the image has the RPM from, as the plan's Reason does.
+    """
 
     __tablename__ = "cause"
 
@@ -253,6 +299,7 @@ class Cause(Base):
     change_id: Mapped[int] = mapped_column(ForeignKey("change.id"), primary_key=True)
     installed: Mapped[str] = mapped_column(primary_key=True)
     inherited_from: Mapped[str]
+    external: Mapped[str] = mapped_column(server_default="")
 
 
 class Transition(Base):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, exists, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain import lifecycle
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, Event, State
-from rebuilder.store.models import Cause, Image, ImageBuild, Rebuild, RebuildEdge, Transition
+from rebuilder.store.models import Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge, Transition
 
+HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
 
 
@@ -61,6 +63,11 @@ def of_wave(connection: Connection, wave_id: int) -> list[Entry]:
     return _entries(connection, _select().where(Rebuild.wave_id == wave_id).order_by(Rebuild.level, Rebuild.id))
 
 
+def of_image(connection: Connection, image_id: int, limit: int) -> list[Entry]:
+    """The last rebuilds of an image, newest first."""
+    return _entries(connection, _select().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
+
+
 def latest_of_image(connection: Connection, image: str) -> Entry | None:
     """The last rebuild of an image that has begun, else its last one."""
     name, _, stream = image.rpartition(":")
@@ -70,10 +77,11 @@ def latest_of_image(connection: Connection, image: str) -> Entry | None:
 
 
 def startable(connection: Connection, now: float, limit: int) -> list[Entry]:
-    """The queued rebuilds to start next: not pausing, and their image is not being built already."""
+    """The queued rebuilds to start next: not pausing, their image not held, nor being built already."""
     other = aliased(Rebuild)
     live = exists().where(other.image_id == Rebuild.image_id, other.state.in_(LIVE))
-    query = _select().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live)
+    held = exists().where(Hold.image_id == Rebuild.image_id, or_(Hold.until.is_(None), Hold.until > now))
+    query = _select().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~held)
     return _entries(connection, query.order_by(Rebuild.rank, Rebuild.id).limit(limit))
 
 
@@ -140,7 +148,7 @@ def step(
     if after.state in lifecycle.ENDED:
         values.setdefault("ended_at", now)
     if event is Event.DISPATCHED:
-        values.setdefault("started_at", entry.started_at or now)
+        values.setdefault("started_at", now)
     changed = connection.execute(
         update(Rebuild)
         .where(Rebuild.id == entry.id, Rebuild.state == entry.state)
@@ -184,6 +192,16 @@ def counts(connection: Connection, wave_id: int | None = None) -> Mapping[State,
     if wave_id is not None:
         query = query.where(Rebuild.wave_id == wave_id)
     return {State(state): count for state, count in connection.execute(query)}
+
+
+def measure(connection: Connection, image_id: int) -> None:
+    """Keep the median seconds of the image's last builds that succeeded: what its next one is expected to take."""
+    query = select(Rebuild.ended_at - Rebuild.started_at).where(
+        Rebuild.image_id == image_id, Rebuild.state == State.SUCCEEDED
+    )
+    found = connection.scalars(query.order_by(Rebuild.id.desc()).limit(HISTORY))
+    last = [seconds for seconds in found if seconds is not None]
+    connection.execute(update(Image).where(Image.id == image_id).values(measured=median(last)))
 
 
 def any_open(connection: Connection) -> bool:

@@ -6,16 +6,17 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, exists, insert, select, update
+from sqlalchemy import Connection, Row, exists, insert, select, update
 
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.lifecycle import OPEN, PENDING, Event, State
 from rebuilder.domain.plan import Plan, PlannedRebuild
 from rebuilder.domain.schedule import Job, paths_below
-from rebuilder.store import rebuilds
+from rebuilder.store import changes, rebuilds
 from rebuilder.store.changes import Noticed
-from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave
+from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave, WaveChange
 from rebuilder.store.rows import chunks, insert_new
 
 SEVERITY_SECONDS = 24 * 3600.0
@@ -29,6 +30,9 @@ class WaveEntry:
     created_at: float
     finished_at: float | None
     state: str
+    rule: str
+    approved_at: float | None
+    approved_by: str
 
 
 def rank(created_at: float, severity: Severity, path_seconds: float) -> float:
@@ -41,17 +45,27 @@ def rank(created_at: float, severity: Severity, path_seconds: float) -> float:
 
 
 def accept(
-    connection: Connection, plan: Plan, noticed: Sequence[Noticed], seconds: Mapping[str, float], now: float
+    connection: Connection,
+    plan: Plan,
+    noticed: Sequence[Noticed],
+    seconds: Mapping[str, float],
+    now: float,
+    approved: int | None = None,
 ) -> int | None:
     """Turn the plan into rebuilds; the id of the wave, or None where there was nothing new to make.
 
     An image with a rebuild that has not begun gets no second one: it joins, with its causes and parents.
+    `approved` is the wave that was proposed for these changes, where there is one.
     """
+    if approved is not None:
+        connection.execute(update(Wave).where(Wave.id == approved).values(state="running"))
     pending = {entry.image: entry for entry in rebuilds.in_states(connection, PENDING)}
     fresh = [rebuild for rebuild in plan.rebuilds if rebuild.image not in pending]
     known, before = _images(connection)
     ranks = _ranks(plan, seconds, now)
-    wave_id = _create(connection, fresh, known, before, ranks, now) if fresh else None
+    wave_id = approved or (_begin(connection, now, "running") if fresh else None)
+    if wave_id and fresh:
+        _create(connection, wave_id, fresh, known, before, ranks, now)
     made = {entry.image: entry for entry in rebuilds.of_wave(connection, wave_id)} if wave_id else {}
     entries = {rebuild.image: made.get(rebuild.image) or pending[rebuild.image] for rebuild in plan.rebuilds}
     _link(connection, plan, entries)
@@ -81,16 +95,20 @@ def _images(connection: Connection) -> tuple[dict[str, int], dict[str, int | Non
     )
 
 
+def _begin(connection: Connection, now: float, state: str, rule: str = "") -> int:
+    row = {"created_at": now, "state": state, "rule": rule}
+    return connection.execute(insert(Wave).values(row).returning(Wave.id)).scalar_one()
+
+
 def _create(
     connection: Connection,
+    wave_id: int,
     fresh: Sequence[PlannedRebuild],
     known: Mapping[str, int],
     before: Mapping[str, int | None],
     ranks: Mapping[str, tuple[Severity, float]],
     now: float,
-) -> int:
-    row = {"created_at": now, "state": "running"}
-    wave_id: int = connection.execute(insert(Wave).values(row).returning(Wave.id)).scalar_one()
+) -> None:
     rows = [
         {
             "wave_id": wave_id,
@@ -108,7 +126,6 @@ def _create(
     connection.execute(insert(Rebuild), rows)
     made = rebuilds.of_wave(connection, wave_id)
     rebuilds.record(connection, [(entry.id, "planned", State.WAITING, "") for entry in made], now)
-    return wave_id
 
 
 def key_of(image: str, wave_id: int, now: float) -> str:
@@ -138,7 +155,7 @@ def _cause(
         (item.change.build.name, item.change.stream, item.change.build.evr.version_release): item.id
         for item in noticed
     }
-    causes = [
+    causes: list[dict[str, Any]] = [
         {
             "rebuild_id": entries[rebuild.image].id,
             "change_id": ids[
@@ -146,12 +163,16 @@ def _cause(
             ],
             "installed": reason.installed,
             "inherited_from": reason.inherited_from,
+            "external": reason.external,
         }
         for rebuild in plan.rebuilds
         for reason in rebuild.reasons
     ]
     for part in chunks(causes):
         insert_new(connection, Cause, part)
+    waves = {entry.id: entry.wave_id for entry in entries.values()}
+    taken = {(waves[cause["rebuild_id"]], cause["change_id"]) for cause in causes}
+    insert_new(connection, WaveChange, [{"wave_id": wave, "change_id": change} for wave, change in sorted(taken)])
 
 
 def _join(
@@ -166,6 +187,42 @@ def _join(
         rebuilds.step(connection, entry, Event.PARENT_ADDED, now, max_attempts=1)
 
 
+def propose(connection: Connection, change_ids: Sequence[int], rule: str, now: float) -> int:
+    """Keep a wave for these changes that waits for an operator; its id. It is planned anew once it is approved."""
+    wave_id = _begin(connection, now, "planned", rule)
+    connection.execute(insert(WaveChange), [{"wave_id": wave_id, "change_id": ident} for ident in change_ids])
+    return wave_id
+
+
+def approve(connection: Connection, wave_id: int, who: str, now: float) -> bool:
+    """Let a planned wave begin; whether it was waiting for that."""
+    waiting = Wave.id == wave_id, Wave.state == "planned", Wave.approved_at.is_(None)
+    done = connection.execute(update(Wave).where(*waiting).values(approved_at=now, approved_by=who))
+    return done.rowcount == 1
+
+
+def approved(connection: Connection) -> list[int]:
+    """The planned waves that an operator approved, in the order of their approval."""
+    query = select(Wave.id).where(Wave.state == "planned", Wave.approved_at.is_not(None))
+    return list(connection.scalars(query.order_by(Wave.approved_at, Wave.id)))
+
+
+def waiting_for(connection: Connection, change_id: int) -> WaveEntry | None:
+    """The wave with this change that waits for an operator."""
+    query = select(Wave.__table__).join(WaveChange, WaveChange.wave_id == Wave.id)
+    row = connection.execute(query.where(WaveChange.change_id == change_id, Wave.state == "planned")).first()
+    return _entry(row) if row else None
+
+
+def changes_of(connection: Connection, wave_id: int) -> list[Noticed]:
+    """The changes that the wave takes up."""
+    ids = connection.scalars(
+        select(WaveChange.change_id).where(WaveChange.wave_id == wave_id).order_by(WaveChange.change_id)
+    ).all()
+    told = changes.of_ids(connection, ids)
+    return [Noticed(ident, told[ident]) for ident in ids]
+
+
 def finish(connection: Connection, now: float) -> list[int]:
     """End the running waves that have nothing open any more; their ids."""
     open_one = exists().where(Rebuild.wave_id == Wave.id, Rebuild.state.in_(OPEN))
@@ -178,10 +235,16 @@ def finish(connection: Connection, now: float) -> list[int]:
 def latest(connection: Connection, limit: int) -> list[WaveEntry]:
     """The newest waves first."""
     rows = connection.execute(select(Wave.__table__).order_by(Wave.id.desc()).limit(limit))
-    return [WaveEntry(row.id, row.created_at, row.finished_at, row.state) for row in rows]
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: Row[Any]) -> WaveEntry:
+    return WaveEntry(
+        row.id, row.created_at, row.finished_at, row.state, row.rule, row.approved_at, row.approved_by
+    )
 
 
 def find(connection: Connection, wave_id: int) -> WaveEntry | None:
     """The wave of that id."""
     row = connection.execute(select(Wave.__table__).where(Wave.id == wave_id)).one_or_none()
-    return WaveEntry(row.id, row.created_at, row.finished_at, row.state) if row else None
+    return _entry(row) if row else None

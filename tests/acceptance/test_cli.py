@@ -139,7 +139,7 @@ def test_all_descendants_are_planned_where_that_is_asked_for(reader: User) -> No
 
 def test_a_plan_for_people_names_the_images_and_why(reader: User) -> None:
     told = reader.types(*PLAN, "--explain").stdout
-    for word in ("base:f42", "httpd:f42", "openssl-libs-1:3.2.1-1.fc42.x86_64", "old:f41: other-stream"):
+    for word in ("base:f42", "httpd:f42", "openssl-libs-1:3.2.1-1.fc42.x86_64", "old:f41: of another stream"):
         assert word in told
 
 

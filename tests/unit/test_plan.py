@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
+from rebuilder.domain.affected import Carried, Reason, Skip, Skipped, Terms
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind
-from rebuilder.domain.plan import Carried, Plan, Reason, Skip, make_plan
+from rebuilder.domain.plan import Plan, make_plan
 from rebuilder.domain.rpm import Rpm, SourceBuild
 
 OLD, NEW = "openssl-libs-1:3.2.1-1.fc42.x86_64", "openssl-libs-1:3.2.2-1.fc42.x86_64"
@@ -34,11 +38,14 @@ def change(nvr: str = "openssl-3.2.2-1.fc42", stream: str = "f42", severity: str
     return Change(SourceBuild.parse(nvr), stream, Severity(severity))
 
 
-def plan(images: list[tuple[Image, ImageBuild | None]], *changes: Change, **options: object) -> Plan:
+def plan(
+    images: list[tuple[Image, ImageBuild | None]], *changes: Change, slots: int = 1,
+    seconds: Mapping[str, float] | None = None, **terms: Any,
+) -> Plan:
     changes = changes or (change(),)
     inventory = Inventory(tuple(i for i, _ in images), (), tuple(b for _, b in images if b is not None))
     carried = Carried.of(inventory, {c.build.name for c in changes})
-    return make_plan(Graph(inventory.images), carried, changes, **options)  # type: ignore[arg-type]
+    return make_plan(Graph(inventory.images), carried, changes, Terms(**terms), slots=slots, seconds=seconds)
 
 
 def rebuilt(found: Plan) -> list[str]:
@@ -60,7 +67,7 @@ def test_the_design_s_example() -> None:
         ("base:f42", (), 0, (Reason("rpm", told, OLD),)),
         ("httpd:f42", ("base:f42",), 1, (Reason("rpm", told, OLD, "base:f42"),)),
     ]
-    assert found.skipped == (("old:f41", Skip.OTHER_STREAM), ("new:f42", Skip.ALREADY_CURRENT))
+    assert found.skipped == (Skipped("old:f41", Skip.OTHER_STREAM), Skipped("new:f42", Skip.ALREADY_CURRENT))
     assert found.untouched == 1
     estimate = found.estimate
     assert (estimate.makespan_s, estimate.work_s, estimate.slots) == (720, 720, 20)
@@ -79,7 +86,7 @@ def test_a_change_touches_its_own_stream_alone() -> None:
 
 def test_a_newer_rpm_than_the_change_is_current() -> None:
     images = [image("a", rpms=("openssl-libs-1:3.3.0-1.fc42.x86_64",))]
-    assert plan(images).skipped == (("a:f42", Skip.ALREADY_CURRENT),)
+    assert plan(images).skipped == (Skipped("a:f42", Skip.ALREADY_CURRENT),)
 
 
 def test_one_stale_rpm_among_current_ones_is_enough() -> None:
@@ -128,7 +135,7 @@ def test_changes_of_several_packages_are_all_reasons() -> None:
 def test_versions(installed: str, offered: str, stale: bool) -> None:
     found = plan([image("a", rpms=(installed,))], change(offered))
     assert rebuilt(found) == (["a:f42"] if stale else [])
-    assert found.skipped == (() if stale else (("a:f42", Skip.ALREADY_CURRENT),))
+    assert found.skipped == (() if stale else (Skipped("a:f42", Skip.ALREADY_CURRENT),))
 
 
 def test_epochs_that_differ_among_subpackages_leave_the_change_s_unknown() -> None:
@@ -215,7 +222,7 @@ def test_descendants_all_takes_in_everything_built_on_what_is_rebuilt() -> None:
 def test_an_image_whose_manifest_is_unknown_is_left_out_and_named() -> None:
     images = [image("a", rpms=None), image("b:f41", rpms=None), image("c", rpms=())]
     found = plan(images)
-    assert found.skipped == (("a:f42", Skip.UNKNOWN),)
+    assert found.skipped == (Skipped("a:f42", Skip.UNKNOWN),)
     assert found.untouched == 2
 
 

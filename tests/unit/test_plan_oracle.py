@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rebuilder.domain.affected import Carried, Terms
 from rebuilder.domain.change import Change
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind
-from rebuilder.domain.plan import Carried, make_plan
+from rebuilder.domain.plan import make_plan
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild
 
 STREAMS, SOURCES = ("a", "b"), ("p", "q", "pq")
@@ -110,7 +111,7 @@ def test_any_plan_is_what_brute_force_finds(
         Graph(inventory.images),
         Carried.of(inventory, {source for source, _, _ in told}),
         [Change(SourceBuild(source, EVR(None, str(v), "1")), stream) for source, stream, v in told],
-        descendants="all" if everything else "affected",
+        Terms("all" if everything else "affected"),
     )
     assert {r.image: r.level for r in found.rebuilds} == {name(at, layers[at]): level for at, level in levels.items()}
     order = [r.image for r in found.rebuilds]
@@ -122,6 +123,6 @@ def test_any_plan_is_what_brute_force_finds(
         own = {(reason.installed, reason.inherited_from) for reason in rebuild.reasons if reason.kind == "rpm"}
         assert own == stale[at]
         assert own or [reason.kind for reason in rebuild.reasons] == ["parent"]
-    assert {image: str(reason) for image, reason in found.skipped} == skipped
+    assert {skipped.image: str(skipped.reason) for skipped in found.skipped} == skipped
     assert found.untouched == len(layers) - len(wanted) - len(skipped)
     assert {(c.build.name, c.stream): int(c.build.evr.version) for c in found.changes} == offered

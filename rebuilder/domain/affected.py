@@ -1,0 +1,298 @@
+"""Which images changes affect, by which of their RPMs; and why others that carry the packages are left out.
+
+Pure. An image is affected where its current build carries an RPM from a change's source package, in the change's
+stream, older than what the change offers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from rebuilder.domain import policy
+from rebuilder.domain.change import Change, most_severe
+from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import Image, Inventory, ParentKind
+from rebuilder.domain.policy import Action, Rule
+from rebuilder.domain.rpm import MODULE, Rpm, is_stale, newest
+
+
+class Skip(StrEnum):
+    """Why an image that carries a changed package, or may carry it, is left out. `by` is what Skipped names."""
+
+    ALREADY_CURRENT = "already-current"
+    OTHER_MODULE = "other-module"
+    OTHER_STREAM = "other-stream"
+    UNKNOWN = "unknown"
+    POLICY = "policy"  # by: the rule
+    HELD = "held"  # by: who, and why
+    PARENT_LEFT_OUT = "parent-left-out"  # by: the image whose old build it would be built on
+
+
+STILL_STALE = frozenset({Skip.POLICY, Skip.HELD, Skip.PARENT_LEFT_OUT})
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An image that is left out, with the reason."""
+
+    image: str
+    reason: Skip
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an image is rebuilt.
+
+    `rpm`: it carries `installed`, and `change` offers a newer build; `inherited_from` is the layer that brought the
+    RPM in, empty where the image itself does. That layer may have it from its `external` parent, into which nobody
+    here can look. `parent`: it is built on an image that is rebuilt (`inherited_from`).
+    """
+
+    kind: str
+    change: Change
+    installed: str = ""
+    inherited_from: str = ""
+    external: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What of the changed packages is in the images' current builds.
+
+    `rpms` has, for each image that carries any, its RPMs of the changed source packages; `unknown` names the images
+    whose current build nobody could read.
+    """
+
+    rpms: Mapping[str, Sequence[Rpm]]
+    unknown: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, inventory: Inventory, sources: Container[str]) -> Carried:
+        """The same, of an inventory that is not in the store."""
+        found: dict[str, list[Rpm]] = {}
+        read = set()
+        for build in inventory.builds:
+            if build.manifest is not None:
+                read.add(build.image)
+                rpms = [rpm for rpm in build.manifest.rpms if rpm.source in sources]
+                if rpms:
+                    found[build.image] = sorted(rpms, key=lambda rpm: rpm.nevra)
+        return cls(found, frozenset(image.key for image in inventory.images if image.key not in read))
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The operators' wishes: `descendants` is affected or all, `stage_parents` order or propagate.
+
+    `held` has the images that must not be built, each with who holds it and why.
+    """
+
+    descendants: str = "affected"
+    stage_parents: str = "order"
+    rules: tuple[Rule, ...] = ()
+    held: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Findings:
+    """The affected images with their reasons, those left out, and how often each rule left something out or asks."""
+
+    reasons: dict[str, tuple[Reason, ...]] = field(default_factory=dict)
+    skipped: dict[str, Skipped] = field(default_factory=dict)
+    denied: Counter[str] = field(default_factory=Counter)
+    asked: dict[Change, Rule] = field(default_factory=dict)
+
+    def leave_out(self, image: str, reason: Skip, by: str = "") -> None:
+        self.skipped[image] = Skipped(image, reason, by)
+
+
+def merge(changes: Iterable[Change], carried: Carried) -> tuple[Change, ...]:
+    """One change for each source package and stream: the newest build, with the severity of the worst.
+
+    An epoch that no message told is taken from what is installed, where all that is installed agrees.
+    """
+    groups: dict[tuple[str, str, bool], list[Change]] = {}
+    for change in changes:
+        groups.setdefault(_subject(change), []).append(change)
+    epochs: dict[str, set[int]] = {}
+    for rpm in {rpm for rpms in carried.rpms.values() for rpm in rpms}:
+        epochs.setdefault(rpm.source, set()).add(rpm.epoch)
+    return tuple(_newest(group, epochs.get(source, set())) for (source, _, _), group in groups.items())
+
+
+def _subject(change: Change) -> tuple[str, str, bool]:
+    """What a change is about: a package in a stream, of a module or of none."""
+    return change.build.name, change.stream, MODULE in change.build.evr.release
+
+
+def _newest(group: Sequence[Change], epochs: set[int]) -> Change:
+    if len(epochs) == 1:
+        (epoch,) = epochs
+        group = [replace(c, build=replace(c.build, evr=c.build.evr.within(epoch))) for c in group]
+    best = newest(change.build.evr for change in group)
+    first = next(change for change in group if change.build.evr == best)
+    return replace(first, severity=most_severe(tuple(change.severity for change in group)))
+
+
+def assess(graph: Graph, carried: Carried, changes: Sequence[Change], terms: Terms) -> Findings:
+    """Look at every image that carries, or may carry, one of the packages. `changes` are merged ones."""
+    search = _Search(graph, carried, changes, terms)
+    for key in graph.in_order(carried.rpms):
+        search.look_at(graph.image(key))
+    streams = {change.stream for change in changes}
+    for key in carried.unknown:
+        if graph.image(key).stream in streams:
+            search.found.leave_out(key, Skip.UNKNOWN)
+    search.propagate()
+    return search.found
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """Where an image has an RPM from: the layer that brought it in, and the parent that hands it on ("" is itself)."""
+
+    layer: str = ""
+    through: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stale:
+    """An RPM that is older than what the change at `place` offers."""
+
+    rpm: str
+    place: int
+    trace: _Trace
+
+
+_OWN = _Trace()
+
+
+class _Search:
+    """Goes through the images, parents first: what a parent's verdict is must be known before its children's."""
+
+    def __init__(self, graph: Graph, carried: Carried, changes: Sequence[Change], terms: Terms) -> None:
+        self.found = Findings()
+        self._graph = graph
+        self._carried = carried
+        self._terms = terms
+        self._changes = changes
+        self._offers = {_subject(change): place for place, change in enumerate(changes)}
+        self._rules = [policy.about(terms.rules, change) for change in changes]
+        self._known: dict[str, dict[Rpm, tuple[str, int] | Skip]] = {}
+        self._traces: dict[str, dict[Rpm, _Trace]] = {}
+
+    def look_at(self, image: Image) -> None:
+        """Decide whether the image is rebuilt, and why; or why it is left out."""
+        known = self._known.setdefault(image.stream, {})
+        traces = self._traces[image.key] = self._trace(image)
+        stale, others = [], set()
+        for rpm in self._carried.rpms[image.key]:
+            answer = known.get(rpm)
+            if answer is None:
+                answer = known[rpm] = self._answer(rpm, image.stream)
+            if isinstance(answer, Skip):
+                others.add(answer)
+            else:
+                stale.append(_Stale(*answer, traces[rpm]))
+        if stale:
+            self._decide(image, stale)
+        else:
+            self.found.leave_out(image.key, next(skip for skip in Skip if skip in others))
+
+    def _answer(self, rpm: Rpm, stream: str) -> tuple[str, int] | Skip:
+        """The RPM's name and the place of the change that makes it stale, or why none does."""
+        modular = MODULE in rpm.release
+        place = self._offers.get((rpm.source, stream, modular))
+        if place is not None:
+            return (rpm.nevra, place) if is_stale(rpm, self._changes[place].build.evr) else Skip.ALREADY_CURRENT
+        return Skip.OTHER_MODULE if (rpm.source, stream, not modular) in self._offers else Skip.OTHER_STREAM
+
+    def _trace(self, image: Image) -> dict[Rpm, _Trace]:
+        bases = [
+            (parent, self._traces[parent])
+            for parent, kind in self._graph.parents(image.key)
+            if kind is ParentKind.BASE and parent in self._traces
+        ]
+        traces = {}
+        for rpm in self._carried.rpms[image.key]:
+            traces[rpm] = _OWN
+            for parent, above in bases:
+                if rpm in above:
+                    traces[rpm] = _Trace(above[rpm].layer or parent, parent)
+                    break
+        return traces
+
+    def _decide(self, image: Image, stale: list[_Stale]) -> None:
+        denied = {place: rule for place in {item.place for item in stale} if (rule := self._denied(image, place))}
+        self.found.denied.update(rule.name for rule in denied.values())
+        allowed = [item for item in stale if item.place not in denied]
+        reachable = {item.place for item in allowed if not self._stays(item)}
+        if not allowed:
+            self.found.leave_out(image.key, Skip.POLICY, min(rule.name for rule in denied.values()))
+        elif image.key in self._terms.held:
+            self.found.leave_out(image.key, Skip.HELD, self._terms.held[image.key])
+        elif not reachable:
+            self.found.leave_out(image.key, Skip.PARENT_LEFT_OUT, allowed[0].trace.through)
+        else:
+            self._ask(image, sorted(reachable))
+            self.found.reasons[image.key] = tuple(
+                self._reason(image, item) for item in allowed if item.place in reachable
+            )
+
+    def _reason(self, image: Image, item: _Stale) -> Reason:
+        layer = item.trace.layer
+        return Reason("rpm", self._changes[item.place], item.rpm, layer, self._external(layer or image.key))
+
+    def _denied(self, image: Image, place: int) -> Rule | None:
+        rule = policy.decide(self._rules[place], image)
+        return rule if rule is not None and rule.action is Action.DENY else None
+
+    def _ask(self, image: Image, places: Iterable[int]) -> None:
+        for place in places:
+            rule = policy.decide(self._rules[place], image)
+            if rule is not None and rule.action is Action.APPROVE:
+                self.found.asked.setdefault(self._changes[place], rule)
+
+    def _stays(self, item: _Stale) -> bool:
+        """Whether a rebuild would inherit the old RPM again, from a parent that is itself left out."""
+        above = self.found.skipped.get(item.trace.through)
+        return above is not None and above.reason in STILL_STALE
+
+    def _external(self, layer: str) -> str:
+        parents = self._graph.image(layer).parents
+        return next((p.external for p in parents if p.external and p.kind is ParentKind.BASE), "")
+
+    def propagate(self) -> None:
+        """Take in what is rebuilt for a parent's sake, where that is wished: with the first such parent's change."""
+        kinds = set()
+        if self._terms.descendants == "all":
+            kinds.add(ParentKind.BASE)
+        if self._terms.stage_parents == "propagate":
+            kinds.add(ParentKind.STAGE)
+        if not kinds:
+            return
+        for key in self._graph.in_order(self._graph.descendants(self.found.reasons, frozenset(kinds))):
+            if key not in self.found.reasons:
+                self._follow(self._graph.image(key), kinds)
+
+    def _follow(self, image: Image, kinds: Container[ParentKind]) -> None:
+        above = [parent for parent, kind in self._graph.parents(image.key) if kind in kinds]
+        parent = next((parent for parent in above if parent in self.found.reasons), "")
+        if not parent:
+            return
+        change = self.found.reasons[parent][0].change
+        place = self._changes.index(change)
+        denied = self._denied(image, place)
+        if denied:
+            self.found.denied[denied.name] += 1
+            self.found.leave_out(image.key, Skip.POLICY, denied.name)
+        elif image.key in self._terms.held:
+            self.found.leave_out(image.key, Skip.HELD, self._terms.held[image.key])
+        else:
+            self._ask(image, [place])
+            self.found.skipped.pop(image.key, None)
+            self.found.reasons[image.key] = (Reason("parent", change, inherited_from=parent),)

@@ -1,0 +1,88 @@
+"""The operators' rules: which images take up which changes by themselves."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Image
+
+
+class Action(StrEnum):
+    """What a rule says of the image and the change that it fits. `approve`: an operator has to agree first."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    APPROVE = "approve"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A glob (`web-*`), or a regular expression between slashes (`/web-(a|b)/`); either must fit the whole text."""
+
+    text: str
+    expression: re.Pattern[str]
+
+    @classmethod
+    def parse(cls, text: str) -> Pattern:
+        """Raises RequestError for an empty pattern, and for a regular expression that is none."""
+        if not text:
+            raise RequestError("a pattern must not be empty")
+        if not (len(text) > 1 and text[0] == text[-1] == "/"):
+            return cls(text, re.compile(fnmatch.translate(text)))
+        try:
+            return cls(text, re.compile(text[1:-1]))
+        except re.error as error:
+            raise RequestError(f"{text} is no regular expression: {error}") from None
+
+    def fits(self, text: str) -> bool:
+        return self.expression.fullmatch(text) is not None
+
+
+Patterns = tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Fits where each of its lists has an entry that does; an empty list fits everything.
+
+    An image pattern with a colon is held against `name:stream`, one without against the name alone.
+    """
+
+    name: str
+    action: Action
+    image: Patterns = ()
+    stream: Patterns = ()
+    package: Patterns = ()
+    severity: tuple[Severity, ...] = ()
+    type: Patterns = ()
+
+    def fits_change(self, change: Change) -> bool:
+        return (
+            _any(self.stream, change.stream)
+            and _any(self.package, change.build.name)
+            and (not self.severity or change.severity in self.severity)
+            and _any(self.type, change.type)
+        )
+
+    def fits_image(self, image: Image) -> bool:
+        return not self.image or any(p.fits(image.key if ":" in p.text else image.name) for p in self.image)
+
+
+def _any(patterns: Patterns, text: str) -> bool:
+    return not patterns or any(pattern.fits(text) for pattern in patterns)
+
+
+def about(rules: Sequence[Rule], change: Change) -> tuple[Rule, ...]:
+    """The rules that may decide on this change, in their order."""
+    return tuple(rule for rule in rules if rule.fits_change(change))
+
+
+def decide(rules: Sequence[Rule], image: Image) -> Rule | None:
+    """Of the rules about a change the first that fits the image decides; with none, the change is taken up."""
+    return next((rule for rule in rules if rule.fits_image(image)), None)

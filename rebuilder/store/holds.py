@@ -1,0 +1,69 @@
+"""Images on hold, and what else operators did: each with who, when and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, or_, select
+
+from rebuilder.domain.errors import RequestError
+from rebuilder.store.models import Action, Hold, Image
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Who holds an image since when, until when (None is for ever), and why."""
+
+    image: str
+    who: str
+    reason: str
+    since: float
+    until: float | None
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.reason}" if self.reason else self.who
+
+
+def held(connection: Connection, now: float) -> dict[str, Held]:
+    """The holds that are in force, by image."""
+    query = (
+        select(Image.name + ":" + Image.stream, Hold.who, Hold.reason, Hold.since, Hold.until)
+        .join(Image, Image.id == Hold.image_id)
+        .where(or_(Hold.until.is_(None), Hold.until > now))
+        .order_by(Image.name, Image.stream)
+    )
+    return {row[0]: Held(*row) for row in connection.execute(query)}
+
+
+def hold(connection: Connection, image: str, who: str, reason: str, until: float | None, now: float) -> None:
+    """Hold an image; one that is held already is from now on held by these words. Raises RequestError."""
+    ident = image_id(connection, image)
+    connection.execute(delete(Hold).where(Hold.image_id == ident))
+    row = {"image_id": ident, "who": who, "reason": reason, "since": now, "until": until}
+    connection.execute(insert(Hold).values(row))
+    record(connection, "hold", image, who, reason, now)
+
+
+def release(connection: Connection, image: str, who: str, reason: str, now: float) -> bool:
+    """Let an image be built again; whether it was held. Raises RequestError for an unknown image."""
+    gone = connection.execute(
+        delete(Hold).where(Hold.image_id == image_id(connection, image)).returning(Hold.image_id)
+    ).first()
+    if gone is not None:
+        record(connection, "release", image, who, reason, now)
+    return gone is not None
+
+
+def image_id(connection: Connection, image: str) -> int:
+    """Raises RequestError for an image that is not in the inventory."""
+    name, _, stream = image.rpartition(":")
+    found = connection.scalar(select(Image.id).where(Image.name == name, Image.stream == stream, Image.present))
+    if found is None:
+        raise RequestError(f"unknown image {image}")
+    return found
+
+
+def record(connection: Connection, verb: str, target: str, who: str, reason: str, now: float) -> None:
+    """Write down what an operator did."""
+    row = {"at": now, "who": who, "verb": verb, "target": target, "reason": reason}
+    connection.execute(insert(Action).values(row))
