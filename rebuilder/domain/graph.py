@@ -129,6 +129,17 @@ class Graph:
                     todo.append(child)
         return {self.images[place].key for place in seen.difference(start)}
 
+    def ancestors(self, keys: Iterable[str]) -> set[str]:
+        """Everything above these images in the inventory, without the images themselves."""
+        start = [self._place[key] for key in keys]
+        seen, todo = set(start), list(start)
+        while todo:
+            for parent, _ in self._parents[todo.pop()]:
+                if parent not in seen:
+                    seen.add(parent)
+                    todo.append(parent)
+        return {self.images[place].key for place in seen.difference(start)}
+
     @cached_property
     def nx(self) -> nx.DiGraph[str]:
         """The graph as networkx sees it: an edge from each parent to its child, with its `kind`."""

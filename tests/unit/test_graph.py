@@ -85,6 +85,12 @@ def test_descendants_stop_at_edges_of_other_kinds() -> None:
     assert names(graph.descendants(["a:default"], frozenset({BASE}))) == ["b"]
 
 
+def test_ancestors_are_everything_above_through_edges_of_every_kind() -> None:
+    graph = Graph([image("a"), image("b", "a"), image("other"), image("c", "b", stage=("other",)), image("d", "c")])
+    assert sorted(names(graph.ancestors(["c:default"]))) == ["a", "b", "other"]
+    assert sorted(names(graph.ancestors(["b:default", "other:default"]))) == ["a"]
+
+
 def test_networkx_sees_the_same_graph() -> None:
     graph = Graph([image("a"), image("b", "a"), image("c", stage=("b",))])
     assert set(graph.nx.edges(data="kind")) == {
@@ -113,3 +119,4 @@ def test_the_order_has_parents_first_and_every_image_once(images: list[Image]) -
     assert graph.in_order(reversed(order)) == order
     for key in order:
         assert graph.descendants([key]) == nx.descendants(graph.nx, key)
+        assert graph.ancestors([key]) == nx.ancestors(graph.nx, key)

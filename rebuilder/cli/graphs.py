@@ -1,0 +1,147 @@
+"""`graph`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import click
+from rich.text import Text
+from rich.tree import Tree
+from sqlalchemy import Connection
+
+from rebuilder.cli.context import Context
+from rebuilder.cli.output import as_json, console, safe
+from rebuilder.cli.plans import draft_for, update_options
+from rebuilder.domain import drawing
+from rebuilder.domain.change import Severity
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.graph import Graph
+from rebuilder.engine.planning import Draft
+from rebuilder.inventory import file
+from rebuilder.store import inventory, rebuilds, waves
+from rebuilder.store.database import reading
+
+REBUILD = "rebuild"
+GUIDE = 4
+DEEPEST = 40
+
+
+@click.command()
+@click.option("--format", "format_", type=click.Choice(["text", "json", "dot", "svg"]), default="text",
+              show_default=True, help="dot is Graphviz's language; svg is drawn by Graphviz, which must be installed.")
+@click.option("--json", "json_", is_flag=True, help="The same as --format json.")
+@click.option("--image", metavar="NAME:STREAM", help="Only this image, all it is built on, and all built on it.")
+@click.option("--wave", "wave_id", type=int, metavar="ID", help="The images of a wave, with their rebuilds' states.")
+@update_options(required=False)
+@click.option("--inventory", "document", type=click.Path(path_type=Path), metavar="FILE",
+              help="Draw this inventory document instead of the database.")
+@click.pass_obj
+def graph(
+    context: Context,
+    format_: str,
+    json_: bool,
+    image: str | None,
+    wave_id: int | None,
+    updates: tuple[str, ...],
+    stream: str | None,
+    severity: str,
+    document: Path | None,
+) -> None:
+    """The images and what they are built on: a tree, a drawing, or JSON. Changes nothing.
+
+    With --wave or --update only the images that these are about, each with its state; with --image too, that one's
+    whole family.
+    """
+    if wave_id is not None and (updates or document is not None):
+        raise RequestError("--wave goes neither with --update nor with --inventory")
+    if not updates and (stream is not None or severity != Severity.UNSPECIFIED):
+        raise RequestError("--stream and --severity go with --update")
+    if updates:
+        layers, states = _of_plan(draft_for(context, updates, stream, severity, document, context.settings))
+    else:
+        layers, states = _of_inventory(context, wave_id, document)
+    if image is not None:
+        keys: Collection[str] = drawing.family(layers, image)
+    else:
+        keys = states if updates or wave_id is not None else [known.key for known in layers.images]
+    if json_ or format_ == "json":
+        as_json(drawing.as_document(layers, keys, states))
+    elif format_ == "text":
+        _show(layers, keys, states)
+    else:
+        dot = drawing.as_dot(layers, keys, states)
+        click.echo(dot if format_ == "dot" else _svg(dot), nl=False)
+
+
+def _of_plan(draft: Draft) -> tuple[Graph, Mapping[str, str]]:
+    states = {skipped.image: str(skipped.reason) for skipped in draft.plan.skipped}
+    return draft.graph, {**states, **{rebuild.image: REBUILD for rebuild in draft.plan.rebuilds}}
+
+
+def _of_inventory(context: Context, wave_id: int | None, document: Path | None) -> tuple[Graph, Mapping[str, str]]:
+    """All images, and the states to show. Raises RequestError where there are no images, or there is no such wave."""
+    if document is not None:
+        layers = Graph(file.read(document).images)
+        if not len(layers):
+            raise RequestError(f"{document}: the inventory is empty")
+        return layers, {}
+    with reading(context.engine) as connection:
+        layers = inventory.load(connection)
+        if not len(layers):
+            raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
+        return (layers, {}) if wave_id is None else _of_wave(connection, layers, wave_id)
+
+
+def _of_wave(connection: Connection, layers: Graph, wave_id: int) -> tuple[Graph, Mapping[str, str]]:
+    if waves.find(connection, wave_id) is None:
+        raise RequestError(f"there is no wave {wave_id}")
+    states = {entry.image: str(entry.state) for entry in rebuilds.of_wave(connection, wave_id)}
+    gone = inventory.find(connection, [key for key in states if key not in layers])
+    return drawing.with_gone(layers, gone.values()), states
+
+
+def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str]) -> None:
+    """The tree: at most half of a terminal is indentation; in a pipe every image has one whole line."""
+    if not keys:
+        click.echo("no images")
+        return
+    screen = console()
+    deepest = min(DEEPEST, screen.width // 2 // GUIDE)
+    root = Tree("", hide_root=True)
+    nodes: dict[str, Tree] = {}
+    widest = 0
+    for line in drawing.lines(layers, keys, deepest):
+        label = _label(line, states.get(line.image, ""))
+        widest = max(widest, label.cell_len)
+        nodes[line.image] = nodes.get(line.under, root).add(label)
+    if not screen.is_terminal:
+        screen.width = max(screen.width, widest + GUIDE * deepest)
+    screen.print(root)
+
+
+def _label(line: drawing.Line, state: str) -> Text:
+    label = safe(line.image)
+    if state:
+        label.append(" ").append_text(safe(state))
+    if line.others:
+        label.append(" also on " if line.under else " on ", "dim").append_text(safe(", ".join(line.others)))
+    if line.continued:
+        label.append(" (continued below)", "dim")
+    return label
+
+
+def _svg(dot: str) -> bytes:
+    """What Graphviz draws. Raises RequestError where it is not installed, or could not."""
+    try:
+        done = subprocess.run(["dot", "-Tsvg"], input=dot.encode(), capture_output=True, check=False)
+    except OSError as error:
+        raise RequestError(f"dot cannot be run ({error.strerror}): install graphviz, or use --format dot") from None
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip() or f"ended with {done.returncode}"
+        raise RequestError(f"dot could not draw it: {told.splitlines()[-1]}")
+    return done.stdout
+
+
+VERBS: tuple[click.Command, ...] = (graph,)

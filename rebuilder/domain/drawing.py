@@ -1,0 +1,141 @@
+"""The graph of container layers as people and programs see it: lines of a tree, JSON, Graphviz DOT.
+
+Pure: each function takes the graph, the images to show, and the word for the state of those that have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import Image, Parent, ParentKind
+
+COLOURS = {
+    "waiting": "#595959",
+    "queued": "#0b6e8a",
+    "submitting": "#1f5fbf",
+    "building": "#0b3fa8",
+    "succeeded": "#1b6e2e",
+    "failed": "#b3001b",
+    "blocked": "#8a5a00",
+    "unneeded": "#4d6b50",
+    "canceled": "#8b1a8b",
+    "rebuild": "#b34700",
+    "already-current": "#1b6e2e",
+    "other-stream": "#595959",
+    "other-module": "#595959",
+    "unknown": "#8a5a00",
+    "held": "#5b3cc4",
+    "policy": "#5b3cc4",
+    "parent-left-out": "#6b4f3a",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An image in the tree: the parent it stands `under`, empty at the left edge, and in words its other parents.
+
+    Where `continued`, images that would stand under it begin trees of their own, because the tree is deep already.
+    """
+
+    image: str
+    under: str
+    others: tuple[str, ...]
+    continued: bool
+
+
+def family(graph: Graph, key: str) -> set[str]:
+    """The image, all it is built on, and all that is built on it. Raises RequestError for an unknown image."""
+    found = [graph.image(key).key]
+    return {*found, *graph.ancestors(found), *graph.descendants(found)}
+
+
+def with_gone(graph: Graph, gone: Iterable[Image]) -> Graph:
+    """The graph with images that have left the inventory, on those of their parents that are known."""
+    images = (*graph.images, *gone)
+    known = {image.key for image in images}
+    return Graph(
+        replace(image, parents=tuple(parent for parent in image.parents if parent.external or parent.image in known))
+        for image in images
+    )
+
+
+def lines(graph: Graph, keys: Collection[str], deepest: int) -> list[Line]:
+    """The images as a tree, parents first: each under its first base parent that is shown.
+
+    Where that would be more than `deepest` steps from the edge, a new tree begins: chains may be of any length.
+    """
+    depths: dict[str, int] = {}
+    under: dict[str, str] = {}
+    continued = set()
+    for key in graph.in_order(keys):
+        parent = next((name for name, kind in graph.parents(key) if kind is ParentKind.BASE and name in depths), "")
+        depth = depths[parent] + 1 if parent else 0
+        if depth > deepest:
+            continued.add(parent)
+            parent, depth = "", 0
+        depths[key], under[key] = depth, parent
+    return [Line(key, above, tuple(_others(graph, key, above)), key in continued) for key, above in under.items()]
+
+
+def _others(graph: Graph, key: str, under: str) -> Iterator[str]:
+    for parent, kind in graph.parents(key):
+        if parent != under:
+            yield parent if kind is ParentKind.BASE else f"{parent} ({kind})"
+    for outside in _external(graph, key):
+        yield f"{outside} (external)" if outside.kind is ParentKind.BASE else f"{outside} (external, {outside.kind})"
+
+
+def _external(graph: Graph, key: str) -> tuple[Parent, ...]:
+    return tuple(dict.fromkeys(parent for parent in graph.image(key).parents if parent.external))
+
+
+def as_document(graph: Graph, keys: Collection[str], states: Mapping[str, str]) -> dict[str, Any]:
+    """The images, parents first, and the edges between them, as scripts read them."""
+    ordered = graph.in_order(keys)
+    return {
+        "images": [
+            {"image": key, "state": states.get(key), "external": [str(parent) for parent in _external(graph, key)]}
+            for key in ordered
+        ],
+        "edges": [
+            {"parent": parent, "child": child, "kind": str(kind)}
+            for parent, child, kind in _edges(graph, ordered)
+        ],
+    }
+
+
+def _edges(graph: Graph, ordered: Collection[str]) -> Iterator[tuple[str, str, ParentKind]]:
+    shown = frozenset(ordered)
+    return (
+        (parent, child, kind) for child in ordered for parent, kind in graph.parents(child) if parent in shown
+    )
+
+
+def as_dot(graph: Graph, keys: Collection[str], states: Mapping[str, str]) -> str:
+    """The same for Graphviz. A state is a word and a colour; an edge that is no base is dashed."""
+    ordered = graph.in_order(keys)
+    ids = {key: f'"{_escaped(key)}"' for key in ordered}
+    nodes = [f"  {ids[key]}{_looks(key, states.get(key, ''))};" for key in ordered]
+    edges = [
+        f"  {ids[parent]} -> {ids[child]}{'' if kind is ParentKind.BASE else ' [style=dashed]'};"
+        for parent, child, kind in _edges(graph, ordered)
+    ]
+    return "\n".join(["digraph layers {", "  rankdir=LR;", "  node [shape=box];", *nodes, *edges, "}\n"])
+
+
+def _looks(key: str, state: str) -> str:
+    """The label always, because a default one would be the id, in which Graphviz shows backslashes twice."""
+    if not state:
+        return f' [label="{_escaped(key)}"]'
+    colour = COLOURS.get(state, "#000000")
+    return f' [label="{_escaped(key)}\\n{_escaped(state)}", color="{colour}", fontcolor="{colour}"]'
+
+
+def _escaped(text: str) -> str:
+    """The text for between quotes in DOT, where Graphviz shows it letter by letter; what has no shape as its code."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
