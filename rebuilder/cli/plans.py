@@ -169,7 +169,7 @@ def show(plan: Plan, explain: bool) -> None:
         click.echo(f"left out: {skipped.image}: {left_out(skipped.reason, skipped.by)}")
     for applied in plan.applied:
         if applied.change is None:
-            click.echo(f"rule {applied.rule}: left out {applied.images} images")
+            click.echo(f"rule {applied.rule}: left out {applied.images} image{'' if applied.images == 1 else 's'}")
         else:
             click.echo(f"rule {applied.rule}: {applied.change} waits for `rebuilder approve`")
     click.echo(f"{len(plan.skipped)} left out, {plan.untouched} do not carry it")

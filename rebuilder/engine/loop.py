@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from rebuilder.builders.protocol import Builder
@@ -68,22 +68,22 @@ class Loop:
     def idle(self) -> bool:
         """Whether nothing is left to be done: no unread message, settling change or approved wave, nothing open."""
         with reading(self.engine) as connection:
-            return not (
-                inbox.unread(connection, 1)
-                or changes.settling(connection)
-                or waves.approved(connection)
-                or rebuilds.any_open(connection)
-            )
+            return not (_unplanned(connection) or rebuilds.any_open(connection))
+
+    def stands(self) -> bool:
+        """Whether nothing will be done without a new message or an operator: idle, or all that is left is held."""
+        with reading(self.engine) as connection:
+            return not (_unplanned(connection) or rebuilds.any_moving(connection, self._clock()))
 
     def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:
-        """Pass after pass until `stop` is set, or until nothing is left to be done.
+        """Pass after pass until `stop` is set, or until nothing is left that can be done.
 
         A database that went away is waited for; with `until_idle` it raises UnreachableError instead.
         """
         while not stop.is_set():
             try:
                 done = self.once()
-                if until_idle and not done and self.idle():
+                if until_idle and not done and self.stands():
                     return
             except DBAPIError as error:
                 if until_idle:
@@ -94,3 +94,7 @@ class Loop:
             self._alive()
             if not done:
                 stop.wait(self.settings.poll_seconds)
+
+
+def _unplanned(connection: Connection) -> bool:
+    return bool(inbox.unread(connection, 1) or changes.settling(connection) or waves.approved(connection))

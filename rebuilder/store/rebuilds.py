@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Exists, Select, and_, exists, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain import lifecycle
@@ -80,9 +80,12 @@ def startable(connection: Connection, now: float, limit: int) -> list[Entry]:
     """The queued rebuilds to start next: not pausing, their image not held, nor being built already."""
     other = aliased(Rebuild)
     live = exists().where(other.image_id == Rebuild.image_id, other.state.in_(LIVE))
-    held = exists().where(Hold.image_id == Rebuild.image_id, or_(Hold.until.is_(None), Hold.until > now))
-    query = _select().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~held)
+    query = _select().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~_held(now))
     return _entries(connection, query.order_by(Rebuild.rank, Rebuild.id).limit(limit))
+
+
+def _held(now: float) -> Exists:
+    return exists().where(Hold.image_id == Rebuild.image_id, or_(Hold.until.is_(None), Hold.until > now))
 
 
 def released(connection: Connection) -> list[Entry]:
@@ -207,6 +210,12 @@ def measure(connection: Connection, image_id: int) -> None:
 def any_open(connection: Connection) -> bool:
     """Whether anything is still to be done or under way."""
     return bool(connection.scalar(select(exists().where(Rebuild.state.in_(OPEN)))))
+
+
+def any_moving(connection: Connection, now: float) -> bool:
+    """Whether a build is under way or will be, without an operator: what is held, and what waits for it, stands."""
+    moving = or_(Rebuild.state.in_(LIVE), and_(Rebuild.state == State.QUEUED, ~_held(now)))
+    return bool(connection.scalar(select(exists().where(moving))))
 
 
 def any_stopped(connection: Connection) -> bool:

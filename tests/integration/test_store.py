@@ -8,9 +8,11 @@ from itertools import product
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from rebuilder.domain.change import Change, Severity
@@ -19,7 +21,7 @@ from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Paren
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import Rpm, SourceBuild
-from rebuilder.store import changes, database, inbox, inventory, manifests, models
+from rebuilder.store import changes, database, inbox, inventory, manifests, models, rebuilds, waves
 from rebuilder.store.inventory import SyncResult
 
 BASH, LIBS = "bash-5.2.37-1.fc42.x86_64", "openssl-libs-1:3.2.1-1.fc42.x86_64"
@@ -68,6 +70,33 @@ def test_the_models_and_the_migrations_agree(store: Engine) -> None:
     with store.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), models.Base.metadata) == []
         assert database.revision(store) == database.HEAD
+
+
+def test_an_upgrade_from_the_first_version_keeps_every_row(database_url: str) -> None:
+    engine = database.open_database(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in (
+            "INSERT INTO image (id, name, stream, source, pull_spec, estimate, present) "
+            "VALUES (1, 'a', 'f42', '{}', '', 0, true)",
+            "INSERT INTO change (id, source, version_release, stream, severity, \"update\", url, type, noticed_at, "
+            "state) VALUES (7, 'x', '1-1', 'f42', 'low', '', '', '', 0, 'planned')",
+            "INSERT INTO wave (id, created_at, state) VALUES (3, 1, 'running')",
+            "INSERT INTO rebuild (id, wave_id, image_id, state, severity, level, rank, key, created_at) "
+            "VALUES (5, 3, 1, 'queued', 'low', 0, 0, 'k', 1)",
+            "INSERT INTO cause (rebuild_id, change_id, installed, inherited_from) VALUES (5, 7, 'x-0-1.noarch', '')",
+        ):
+            connection.execute(text(statement))
+    database.upgrade(engine)
+    with database.reading(engine) as connection:
+        assert [entry.state for entry in rebuilds.of_wave(connection, 3)] == ["queued"]
+        assert [item.id for item in waves.changes_of(connection, 3)] == [7]
+        assert database.revision(engine) == database.HEAD
+    with engine.connect() as connection, pytest.raises(IntegrityError):
+        connection.execute(text("INSERT INTO wave_change VALUES (99, 7)"))
 
 
 def test_the_database_has_every_constraint_and_index_of_the_models(store: Engine) -> None:

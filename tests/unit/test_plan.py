@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from rebuilder.config import Settings
 from rebuilder.domain.affected import Carried, Reason, Skip, Skipped, Terms
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind
 from rebuilder.domain.plan import Plan, make_plan
+from rebuilder.domain.policy import Action, Rule
 from rebuilder.domain.rpm import Rpm, SourceBuild
 
 OLD, NEW = "openssl-libs-1:3.2.1-1.fc42.x86_64", "openssl-libs-1:3.2.2-1.fc42.x86_64"
@@ -239,3 +242,146 @@ def test_the_same_inputs_in_another_order_give_the_same_rebuilds() -> None:
     assert {(r.image, r.depends_on, r.level) for r in plan(images[::-1]).rebuilds} == {
         (r.image, r.depends_on, r.level) for r in found.rebuilds
     }
+
+
+def rule(name: str, action: str, **lists: object) -> tuple[Rule, ...]:
+    return Settings.model_validate({"policy": [{"name": name, "action": action, **lists}]}).terms({}).rules
+
+
+def left_out(found: Plan) -> list[tuple[str, str, str]]:
+    return [(skipped.image, str(skipped.reason), skipped.by) for skipped in found.skipped]
+
+
+CHAIN = [image("base", rpms=(OLD,)), image("mid", "base", rpms=(OLD,)), image("app", "mid", rpms=(OLD,))]
+
+
+def test_a_chain_goes_on_below_an_image_that_is_not_affected() -> None:
+    images = [image("base", rpms=(OLD,)), image("mid", "base"), image("app", "mid", rpms=(OLD,))]
+    assert [(r.image, r.depends_on) for r in plan(images).rebuilds] == [("base:f42", ()), ("app:f42", ())]
+
+
+def test_an_rpm_that_only_a_leaf_adds_touches_the_leaf_alone() -> None:
+    images = [image("base"), image("mid", "base"), image("app", "mid", rpms=(OLD,))]
+    (only,) = plan(images).rebuilds
+    assert (only.image, only.reasons[0].inherited_from) == ("app:f42", "")
+
+
+def test_two_changes_of_different_reach_meet_in_the_image_that_carries_both() -> None:
+    images = [image("base", rpms=(OLD,)), image("left", "base", rpms=(OLD, "bash-5.2-1.fc42.x86_64")),
+              image("right", "base", rpms=(OLD,)), image("alone", rpms=("bash-5.2-1.fc42.x86_64",))]  # fmt: skip
+    found = plan(images, change(), change("bash-5.3-1.fc42"))
+    packages = {r.image: sorted(reason.change.build.name for reason in r.reasons) for r in found.rebuilds}
+    assert packages == {
+        "base:f42": ["openssl"], "left:f42": ["bash", "openssl"], "right:f42": ["openssl"], "alone:f42": ["bash"],
+    }  # fmt: skip
+
+
+def test_an_image_with_a_stale_rpm_for_any_of_its_architectures_is_stale() -> None:
+    images = [image("a", rpms=(NEW, "openssl-libs-1:3.2.1-1.fc42.aarch64")), image("b", rpms=(NEW,))]
+    found = plan(images)
+    assert [r.reasons[0].installed for r in found.rebuilds] == ["openssl-libs-1:3.2.1-1.fc42.aarch64"]
+    assert left_out(found) == [("b:f42", "already-current", "")]
+
+
+def test_a_module_s_build_and_the_distribution_s_do_not_replace_each_other() -> None:
+    module = "nodejs-1:18.1-1.module_f42+12+ab.x86_64"
+    images = [image("plain", rpms=("nodejs-1:20.1-1.fc42.x86_64",)), image("modular", rpms=(module,))]
+    found = plan(images, change("nodejs-22.1-1.fc42"))
+    assert rebuilt(found) == ["plain:f42"]
+    assert left_out(found) == [("modular:f42", "other-module", "")]
+    assert rebuilt(plan(images, change("nodejs-18.2-1.module_f42+13+cd"))) == ["modular:f42"]
+
+
+def test_builds_of_a_module_and_of_the_distribution_are_two_changes() -> None:
+    module = "nodejs-1:18.1-1.module_f42+12+ab.x86_64"
+    images = [image("plain", rpms=("nodejs-1:20.1-1.fc42.x86_64",)), image("modular", rpms=(module,))]
+    found = plan(images, change("nodejs-22.1-1.fc42"), change("nodejs-18.2-1.module_f42+13+cd"))
+    assert rebuilt(found) == ["plain:f42", "modular:f42"]
+
+
+def test_an_rpm_that_may_come_from_an_external_parent_says_which() -> None:
+    spec = "registry.example.com/fedora:42"
+    top, build = image("base", rpms=(OLD,))
+    top = replace(top, parents=(Parent(ParentKind.BASE, external=spec),))
+    found = plan([(top, build), image("app", "base", rpms=(OLD,)), image("own", rpms=(OLD,))])
+    assert {r.image: (r.reasons[0].inherited_from, r.reasons[0].external) for r in found.rebuilds} == {
+        "base:f42": ("", spec), "app:f42": ("base:f42", spec), "own:f42": ("", ""),
+    }  # fmt: skip
+
+
+def test_a_stage_parent_propagates_where_the_setting_says_so() -> None:
+    images = [image("builder", rpms=(OLD,)), image("static", stage=("builder",)), image("below", "static"),
+              image("again", stage=("static",))]  # fmt: skip
+    assert rebuilt(plan(images)) == ["builder:f42"]
+    found = plan(images, stage_parents="propagate")
+    assert [(r.image, r.level, r.reasons[0].kind, r.reasons[0].inherited_from) for r in found.rebuilds] == [
+        ("builder:f42", 0, "rpm", ""),
+        ("static:f42", 1, "parent", "builder:f42"),
+        ("again:f42", 2, "parent", "static:f42"),
+    ]
+    assert len(plan(images, stage_parents="propagate", descendants="all").rebuilds) == 4
+
+
+def test_an_image_on_hold_is_left_out_with_who_holds_it() -> None:
+    found = plan(CHAIN, held={"app:f42": "ann: broken tests"})
+    assert rebuilt(found) == ["base:f42", "mid:f42"]
+    assert left_out(found) == [("app:f42", "held", "ann: broken tests")]
+
+
+def test_what_would_only_inherit_the_old_rpm_again_is_left_out_with_its_parent_s_name() -> None:
+    found = plan(CHAIN, held={"base:f42": "ann"})
+    assert rebuilt(found) == []
+    assert left_out(found) == [("base:f42", "held", "ann"), ("mid:f42", "parent-left-out", "base:f42"),
+                               ("app:f42", "parent-left-out", "mid:f42")]  # fmt: skip
+
+
+def test_below_an_image_on_hold_a_change_that_it_does_not_hand_on_is_taken_up() -> None:
+    images = [*CHAIN[:2], image("app", "mid", rpms=(OLD, "bash-5.2-1.fc42.x86_64"))]
+    found = plan(images, change(), change("bash-5.3-1.fc42"), held={"mid:f42": "ann"})
+    assert {r.image: [reason.change.build.name for reason in r.reasons] for r in found.rebuilds} == {
+        "base:f42": ["openssl"], "app:f42": ["bash"],
+    }  # fmt: skip
+
+
+def test_a_hold_does_not_matter_to_an_image_that_is_current() -> None:
+    assert left_out(plan([image("a", rpms=(NEW,))], held={"a:f42": "ann"})) == [("a:f42", "already-current", "")]
+
+
+def test_with_all_descendants_wanted_an_image_on_hold_and_what_is_below_it_stay() -> None:
+    images = [image("root", rpms=(OLD,)), image("mid", "root"), image("app", "mid")]
+    found = plan(images, descendants="all", held={"mid:f42": "ann"})
+    assert rebuilt(found) == ["root:f42"]
+    assert left_out(found) == [("mid:f42", "held", "ann")]
+    assert found.untouched == 1
+
+
+def test_a_rule_that_leaves_images_out_is_named_with_them() -> None:
+    found = plan(CHAIN, rules=rule("no apps", "deny", image="app"))
+    assert rebuilt(found) == ["base:f42", "mid:f42"]
+    assert left_out(found) == [("app:f42", "policy", "no apps")]
+    assert [(a.rule, a.action, a.images) for a in found.applied] == [("no apps", Action.DENY, 1)]
+
+
+def test_a_rule_that_leaves_out_one_of_two_changes_is_named_though_the_image_is_rebuilt() -> None:
+    images = [image("a", rpms=(OLD, "bash-5.2-1.fc42.x86_64"))]
+    found = plan(images, change(), change("bash-5.3-1.fc42"), rules=rule("no bash", "deny", package="bash"))
+    assert [reason.change.build.name for reason in found.rebuilds[0].reasons] == ["openssl"]
+    assert [(a.rule, a.images) for a in found.applied] == [("no bash", 1)]
+
+
+def test_a_rule_that_fits_nothing_stale_is_not_named() -> None:
+    assert plan([image("a", rpms=(NEW,))], rules=rule("never", "deny")).applied == ()
+
+
+def test_a_rule_may_ask_for_approval_of_a_change() -> None:
+    found = plan(CHAIN, rules=rule("ask", "approve", package="openssl"))
+    assert rebuilt(found) == ["base:f42", "mid:f42", "app:f42"]
+    assert found.unapproved == found.changes
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_the_newest_of_builds_with_and_without_known_epochs_does_not_depend_on_their_order(flip: int) -> None:
+    told = [change("x-1:2-1.fc42"), change("x-9-1.fc42"), change("x-0:5-1.fc42")][::flip]
+    for installed in ("x-1:1-1.fc42.noarch", "x-1-1.fc42.noarch"):
+        found = plan([image("a", rpms=(installed,))], *told)
+        assert found.changes[0].build.evr.version_release == ("9-1.fc42" if "1:1" in installed else "2-1.fc42")

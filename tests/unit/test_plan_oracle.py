@@ -126,3 +126,63 @@ def test_any_plan_is_what_brute_force_finds(
     assert {skipped.image: str(skipped.reason) for skipped in found.skipped} == skipped
     assert found.untouched == len(layers) - len(wanted) - len(skipped)
     assert {(c.build.name, c.stream): int(c.build.evr.version) for c in found.changes} == offered
+
+
+Rpms = dict[tuple[str, str], int]
+
+
+class Machine:
+    """Builds images: what a base has comes along as it is, what a layer installs itself comes newest."""
+
+    def __init__(self, layers: list[Layer], offered: dict[str, int]) -> None:
+        self.layers = layers
+        self.offered = offered
+        self.rpms: list[Rpms] = [dict(layer.rpms or {}) for layer in layers]
+        self.inherited = [
+            {name for name, version in (layer.rpms or {}).items()
+             if layer.base is not None and (layers[layer.base].rpms or {}).get(name) == version}
+            for layer in layers
+        ]  # fmt: skip
+
+    def build(self, at: int) -> None:
+        base = self.layers[at].base
+        above = self.rpms[base] if base is not None else {}
+        for name, version in self.rpms[at].items():
+            newest = max(version, self.offered.get(name[1], 0))
+            self.rpms[at][name] = above[name] if name in self.inherited[at] else newest
+
+    def stale(self) -> set[int]:
+        return {at for at, rpms in enumerate(self.rpms)
+                if any(version < self.offered.get(source, 0) for (_, source), version in rpms.items())}  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds(), changes)
+def test_a_plan_leaves_nothing_stale_and_every_image_and_every_inheriting_edge_of_it_is_needed(
+    layers: list[Layer], told: list[tuple[str, str, int]]
+) -> None:
+    layers = [Layer("a", layer.base, layer.stages, layer.rpms if layer.rpms is not None else {}) for layer in layers]
+    offered: dict[str, int] = {}
+    for source, _, version in told:
+        offered[source] = max(version, offered.get(source, 0))
+    inventory = inventory_of(layers)
+    wanted = [Change(SourceBuild(source, EVR(None, str(v), "1")), "a") for source, v in offered.items()]
+    found = make_plan(Graph(inventory.images), Carried.of(inventory, set(offered)), wanted)
+    order = [int(rebuild.image[1:-2]) for rebuild in found.rebuilds]
+
+    def left(order: list[int]) -> set[int]:
+        machine = Machine(layers, offered)
+        for at in order:
+            machine.build(at)
+        return machine.stale()
+
+    assert left(order) == set()
+    for at in order:
+        assert at in left([other for other in order if other != at])
+    for child in order:
+        parent = layers[child].base
+        hands_on = Machine(layers, offered).inherited[child]
+        stale = {name for name in hands_on if (layers[child].rpms or {})[name] < offered.get(name[1], 0)}
+        if parent in order and stale:
+            early = [child, *(other for other in order if other != child)]
+            assert child in left(early)
