@@ -11,7 +11,7 @@ from rebuilder.cli.output import as_json, progress, table
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory
 from rebuilder.engine import catalogue
-from rebuilder.inventory import file
+from rebuilder.inventory import document
 from rebuilder.store import inventory as store
 from rebuilder.store.database import reading
 
@@ -98,7 +98,7 @@ def export(context: Context) -> None:
         if not len(graph):
             raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
         whole = Inventory(graph.images, store.streams(connection))
-        click.echo(json.dumps(file.document(whole, lambda key: store.manifest_of(connection, key)), indent=1))
+        click.echo(json.dumps(document.written(whole, lambda key: store.manifest_of(connection, key)), indent=1))
 
 
 VERBS: tuple[click.Command, ...] = (inventory,)

@@ -14,7 +14,7 @@ from enum import StrEnum
 from rebuilder.domain import policy
 from rebuilder.domain.change import Change, most_severe
 from rebuilder.domain.graph import Graph
-from rebuilder.domain.image import Image, Inventory, ParentKind
+from rebuilder.domain.image import Image, ParentKind
 from rebuilder.domain.policy import Action, Rule
 from rebuilder.domain.rpm import MODULE, Rpm, is_stale, newest
 
@@ -69,19 +69,6 @@ class Carried:
 
     rpms: Mapping[str, Sequence[Rpm]]
     unknown: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, inventory: Inventory, sources: Container[str]) -> Carried:
-        """The same, of an inventory that is not in the store."""
-        found: dict[str, list[Rpm]] = {}
-        read = set()
-        for build in inventory.builds:
-            if build.manifest is not None:
-                read.add(build.image)
-                rpms = [rpm for rpm in build.manifest.rpms if rpm.source in sources]
-                if rpms:
-                    found[build.image] = sorted(rpms, key=lambda rpm: rpm.nevra)
-        return cls(found, frozenset(image.key for image in inventory.images if image.key not in read))
 
 
 @dataclass(frozen=True, slots=True)

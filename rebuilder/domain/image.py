@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property, lru_cache
 
 from rebuilder.domain.rpm import MODULE, Rpm
 
@@ -100,15 +102,25 @@ def _has_word(release: str, mark: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manifest:
     """Every RPM in an image build, inherited ones included, over all architectures: what `rpm -qa` says."""
 
     rpms: frozenset[Rpm]
 
+    @cached_property
+    def digest(self) -> str:
+        """The same for the same set of RPMs, whatever their order."""
+        return hashlib.sha256("\n".join(sorted(map(_line, self.rpms))).encode()).hexdigest()
+
     @classmethod
     def of(cls, rpms: Iterable[Rpm]) -> Manifest:
         return cls(frozenset(rpms))
+
+
+@lru_cache(maxsize=65536)
+def _line(rpm: Rpm) -> str:
+    return f"{rpm.nevra} {rpm.sourcerpm}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,8 @@ class Rpm:
 
         Raises RequestError when the NEVRA or the SOURCERPM does not parse.
         """
+        if not source.isprintable():
+            raise RequestError(f"not a source package: {source!r}")
         stem, dot, arch = nevra.strip().rpartition(".")
         if not dot or arch not in ARCHES:
             raise RequestError(f"not a NEVRA (name-[epoch:]version-release.arch): {nevra!r}")

@@ -25,7 +25,7 @@ def read(settings: Settings, progress: Progress | None = None) -> Inventory:
     if path is None:
         raise RequestError("no inventory: set consumer_config.inventory.path to a document or a folder")
     if settings.inventory.source == "file":
-        return file.read(path)
+        return file.read(path).inventory
     from rebuilder.inventory import buildah
 
     return buildah.read(settings, progress)

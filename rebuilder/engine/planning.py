@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.affected import Carried
 from rebuilder.domain.change import Change, Severity, streams_for
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
-from rebuilder.domain.image import Inventory, Stream
+from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Plan, make_plan
 from rebuilder.domain.policy import Action
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.domain.schedule import durations
+from rebuilder.inventory.document import Document
 from rebuilder.store import changes, holds, inventory, waves
 from rebuilder.store.changes import Noticed
 
@@ -46,10 +46,10 @@ def draft(
     return Draft(graph, make_plan(graph, carried, wanted, terms, slots=settings.max_builds, seconds=seconds), seconds)
 
 
-def draft_of(document: Inventory, wanted: Iterable[Change], settings: Settings) -> Draft:
-    """The same of an inventory that is not in the store."""
+def draft_of(document: Document, wanted: Iterable[Change], settings: Settings) -> Draft:
+    """The same of a document's images, none of which is in the store."""
     wanted = tuple(wanted)
-    graph, carried = Graph(document.images), Carried.of(document, {change.build.name for change in wanted})
+    graph, carried = Graph(document.images), document.carried({change.build.name for change in wanted})
     seconds = durations(graph.images)
     plan = make_plan(graph, carried, wanted, settings.terms({}), slots=settings.max_builds, seconds=seconds)
     return Draft(graph, plan, seconds)

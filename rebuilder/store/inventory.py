@@ -288,7 +288,7 @@ def record_builds(
         image_id = known[build.image]
         same = select(ImageBuild.id).where(ImageBuild.image_id == image_id, ImageBuild.ident == build.ident)
         build_id = connection.scalar(same)
-        manifest_id = interned[manifests.digest_of(build.manifest)] if build.manifest is not None else None
+        manifest_id = interned[build.manifest.digest] if build.manifest is not None else None
         if build_id is None:
             row = {
                 "image_id": image_id,

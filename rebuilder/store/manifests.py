@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, insert, select
@@ -15,15 +14,9 @@ from rebuilder.store.rows import chunks, insert_new
 FIELDS = (Rpm.name, Rpm.epoch, Rpm.version, Rpm.release, Rpm.arch, Rpm.source, Rpm.source_evr)
 
 
-def digest_of(manifest: Content) -> str:
-    """The same for the same set of RPMs, whatever their order."""
-    lines = sorted(f"{rpm.nevra} {rpm.sourcerpm}" for rpm in manifest.rpms)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
 def intern(connection: Connection, manifests: Iterable[Content]) -> dict[str, int]:
     """Keep these manifests; the id of each by its digest. What is known already costs one look-up."""
-    by_digest = {digest_of(manifest): manifest for manifest in manifests}
+    by_digest = {manifest.digest: manifest for manifest in manifests}
     known = _ids(connection, list(by_digest))
     new = {digest: manifest for digest, manifest in by_digest.items() if digest not in known}
     if not new:

@@ -11,7 +11,7 @@ import pytest
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory, Parent, ParentKind, Source, Stream
 from rebuilder.domain.rpm import Rpm
-from rebuilder.inventory import file
+from rebuilder.inventory import document, file
 
 EXAMPLE = """\
 version: 1
@@ -40,7 +40,7 @@ images:
 def read(folder: Path, text: str, name: str = "inventory.yaml") -> Inventory:
     path = folder / name
     path.write_text(text, encoding="utf-8")
-    return file.read(path)
+    return file.read(path).inventory
 
 
 def error(folder: Path, text: str, name: str = "inventory.yaml") -> str:
@@ -84,17 +84,17 @@ def test_json_says_the_same(tmp_path: Path) -> None:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     found = read(tmp_path, EXAMPLE)
     builds = {build.image: build for build in found.builds}
-    written = file.document(found, builds.get)
+    written = document.written(found, builds.get)
     again = read(tmp_path, json.dumps(written), "again.json")
     assert again == found
-    assert file.document(again, {build.image: build for build in again.builds}.get) == written
+    assert document.written(again, {build.image: build for build in again.builds}.get) == written
 
 
 def test_a_source_rpm_s_version_survives_writing(tmp_path: Path) -> None:
     text = "version: 1\nimages: [{name: a, rpms: [{nevra: p-libs-1-1.noarch, source: p-2-3.src.rpm}]}]\n"
     found = read(tmp_path, text)
     (build,) = found.builds
-    again = read(tmp_path, json.dumps(file.document(found, {"a:default": build}.get)), "again.json")
+    again = read(tmp_path, json.dumps(document.written(found, {"a:default": build}.get)), "again.json")
     assert again.builds == found.builds
 
 
@@ -114,43 +114,43 @@ def test_an_empty_document_of_the_right_version_has_no_images(tmp_path: Path) ->
 IMAGE = "version: 1\nimages:\n  - name: a\n"  # what a case below adds is in line 4
 
 CASES = [
-    ("images: []\n", "1: version must be 1"),
-    ("version: 2\n", "1: version must be 1"),
-    ("- version: 1\n", "1: the document must be a mapping"),
-    ("version: 1\ncolour: red\n", "1: the document: unknown key 'colour'"),
-    ("version: 1\nimages: {}\n", "1: images must be a list"),
-    ("version: 1\nimages:\n  - a\n", "1: an image must be a mapping"),
-    ("version: 1\nimages:\n  - stream: a\n", "3: an image: name must be text"),
-    ("version: 1\nimages:\n  - name: 7\n", "3: an image: name must be text"),
-    ("version: 1\nstreams:\n  f42: {dits: .fc42}\n", "3: stream f42: unknown key 'dits'"),
-    ("version: 1\nstreams:\n  f42: .fc42\n", "stream f42 must be a mapping"),
-    (IMAGE + "    colour: red\n", "3: an image: unknown key 'colour'"),
-    (IMAGE + "    duration: -1\n", "3: image a:default: duration must be seconds"),
-    (IMAGE + "    duration: true\n", "duration must be seconds"),
-    (IMAGE + "    duration: .nan\n", "duration must be seconds"),
-    (IMAGE + "    source: {svn: x}\n", "4: image a:default: source: unknown key 'svn'"),
-    (IMAGE + "    source: {git: 1}\n", "source: git must be text"),
-    (IMAGE + "    parents: b\n", "image a:default: parents must be a list"),
-    (IMAGE + "    parents: [ghost]\n", "3: image a:default: unknown parent ghost:default"),
-    (IMAGE + "    parents: [{image: a, external: b}]\n", "4: image a:default: a parent has image or external"),
-    (IMAGE + "    parents: [{kind: base}]\n", "a parent has image or external"),
-    (IMAGE + "    parents: [{external: b, kind: uncle}]\n", "kind base or stage"),
-    (IMAGE + "    parents: [{external: b, kind: [base]}]\n", "kind base or stage"),
-    (IMAGE + "    parents: [{external: ''}]\n", "4: image a:default: a parent"),
-    (IMAGE + "    rpms: bash\n", "image a:default: rpms must be a list"),
-    (IMAGE + "    rpms: [bash-5.2-1]\n", "image a:default: not a NEVRA"),
-    (IMAGE + "    rpms: [7]\n", "image a:default: an rpm must be a NEVRA"),
-    (IMAGE + "    rpms:\n      - {nevra: b-1-1.noarch, src: b}\n", "5: image a:default: an rpm: unknown key 'src'"),
-    (IMAGE + "    rpms:\n      - {nevra: b-1-1.noarch, source: [b]}\n", "an rpm: source must be text"),
-    (IMAGE + "    rpms:\n      - {nevra: [b], source: b}\n", "an rpm must be a NEVRA"),
-    (IMAGE + "  - name: a\n", "4: image a:default is there twice (first in line 3)"),
+    ("images: []\n", "1: version: must be 1"),
+    ("version: 2\n", "1: version: must be 1"),
+    ("- version: 1\n", "1: the document: expected a mapping, got a list"),
+    ("version: 1\ncolour: red\n", "2: colour: unknown key"),
+    ("version: 1\nimages: {}\n", "2: images: expected a list or nothing, got a mapping"),
+    ("version: 1\nimages:\n  - a\n", "3: images[0]: expected a mapping, got text"),
+    ("version: 1\nimages:\n  - stream: a\n", "3: images[0]: object missing required field name"),
+    ("version: 1\nimages:\n  - name: 7\n", "3: images[0].name: expected text, got a number"),
+    ("version: 1\nstreams:\n  f42: {dits: .fc42}\n", "3: streams.f42.dits: unknown key"),
+    ("version: 1\nstreams:\n  f42: .fc42\n", "3: streams.f42: expected a mapping, got text"),
+    (IMAGE + "    colour: red\n", "4: images[0].colour: unknown key"),
+    (IMAGE + "    duration: -1\n", "4: images[0].duration: must be seconds"),
+    (IMAGE + "    duration: true\n", "4: images[0].duration: expected a number, got true or false"),
+    (IMAGE + "    duration: .nan\n", "4: images[0].duration: must be seconds"),
+    (IMAGE + "    source: {svn: x}\n", "4: images[0].source.svn: unknown key"),
+    (IMAGE + "    source: {git: 1}\n", "4: images[0].source.git: expected text, got a number"),
+    (IMAGE + "    parents: b\n", "4: images[0].parents: expected a list or nothing, got text"),
+    (IMAGE + "    parents: [ghost]\n", "4: images[0].parents[0]: unknown parent ghost:default"),
+    (IMAGE + "    parents: [{image: a, external: b}]\n", "4: images[0].parents[0]: a parent has image or external"),
+    (IMAGE + "    parents: [{kind: base}]\n", "4: images[0].parents[0]: a parent has image or external"),
+    (IMAGE + "    parents: [{external: b, kind: uncle}]\n", "4: images[0].parents[0].kind: must be base or stage"),
+    (IMAGE + "    parents: [{external: b, kind: [base]}]\n", "4: images[0].parents[0].kind: expected text, got a list"),
+    (IMAGE + "    parents: [{external: ''}]\n", "4: images[0].parents[0].external: must not be empty"),
+    (IMAGE + "    rpms: bash\n", "4: images[0].rpms: expected a list or nothing, got text"),
+    (IMAGE + "    rpms: [bash-5.2-1]\n", "4: images[0].rpms[0]: not a NEVRA"),
+    (IMAGE + "    rpms: [7]\n", "4: images[0].rpms[0]: expected text or a mapping, got a number"),
+    (IMAGE + "    rpms:\n      - {nevra: b-1-1.noarch, src: b}\n", "5: images[0].rpms[0].src: unknown key"),
+    (IMAGE + "    rpms:\n      - {nevra: b-1-1.noarch, source: [b]}\n", "5: images[0].rpms[0].source: expected text"),
+    (IMAGE + "    rpms:\n      - {nevra: [b], source: b}\n", "5: images[0].rpms[0].nevra: expected text, got a list"),
+    (IMAGE + "  - name: a\n", "4: images[1]: image a:default is there twice"),
     (IMAGE + "    name: b\n", "4: key 'name' is there twice"),
     (IMAGE + "    7: b\n", "4: a key must be text"),
     (IMAGE + "   bad: [\n", "4:"),
     ("version: 1\nimages: &a\n  - *a\n", ""),
-    (IMAGE + '    pull_spec: "a\\0b"\n', "3: image a:default: pull_spec must be text"),
-    (IMAGE + '    rpms: ["ba\\0sh-1-1.noarch"]\n', "image a:default: not a NEVRA"),
-    (IMAGE + '    rpms: [{nevra: bash-1-1.noarch, source: "\\n"}]\n', "an rpm: source must be text"),
+    (IMAGE + '    pull_spec: "a\\0b"\n', "4: images[0].pull_spec: must be text without control characters"),
+    (IMAGE + '    rpms: ["ba\\0sh-1-1.noarch"]\n', "4: images[0].rpms[0]: not a NEVRA"),
+    (IMAGE + '    rpms: [{nevra: bash-1-1.noarch, source: "\\n"}]\n', "4: images[0].rpms[0]: not a source package"),
     (IMAGE + "    source: {ref: 2025-02-30}\n", ""),
     (IMAGE + f"    duration: {'9' * 5000}\n", ""),
     ("!!python/object:os.system {}\n", "1:"),
@@ -177,12 +177,12 @@ def test_half_a_character_in_json_is_refused(tmp_path: Path) -> None:
 
 def test_wrong_values_in_json_have_lines_too(tmp_path: Path) -> None:
     text = '{"version": 1,\n "images": [\n  {"name": "a", "colour": "red"}]}'
-    assert error(tmp_path, text, "inventory.json") == "3: an image: unknown key 'colour'"
+    assert error(tmp_path, text, "inventory.json") == "3: images[0].colour: unknown key"
 
 
 def test_a_cycle_is_named_in_full_with_the_file(tmp_path: Path) -> None:
     text = "version: 1\nimages:\n  - {name: a, parents: [b]}\n  - {name: b, parents: [a]}\n"
-    assert error(tmp_path, text) == "3: parent cycle: a:default -> b:default -> a:default"
+    assert error(tmp_path, text) == "3: images[0]: parent cycle: a:default -> b:default -> a:default"
 
 
 @pytest.mark.parametrize("suffix", ["json", "yaml"])
@@ -201,12 +201,12 @@ def test_any_json_value_is_read_or_refused(tmp_path: Path) -> None:
     odd: list[Any] = [None, 0, "", [], {}, [None], {"name": None}, True, 1e400, "x" * 1000, "\x00"]
     for key in ("version", "streams", "images"):
         for value in odd:
-            document = {"version": 1, "streams": {}, "images": [], key: value}
+            odd_one = {"version": 1, "streams": {}, "images": [], key: value}
             try:
-                read(tmp_path, json.dumps(document), "odd.json")
+                read(tmp_path, json.dumps(odd_one), "odd.json")
             except RequestError as refused:
                 assert str(tmp_path) in str(refused)
-    for key in sorted(file.IMAGE_KEYS):
+    for key in document.ImageEntry.__struct_fields__:
         for value in odd:
             try:
                 read(tmp_path, json.dumps({"version": 1, "images": [{"name": "a", key: value}]}), "odd.json")

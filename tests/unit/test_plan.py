@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import carrying
 import pytest
 
 from rebuilder.config import Settings
-from rebuilder.domain.affected import Carried, Reason, Skip, Skipped, Terms
+from rebuilder.domain.affected import Reason, Skip, Skipped, Terms
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind
@@ -47,7 +48,7 @@ def plan(
 ) -> Plan:
     changes = changes or (change(),)
     inventory = Inventory(tuple(i for i, _ in images), (), tuple(b for _, b in images if b is not None))
-    carried = Carried.of(inventory, {c.build.name for c in changes})
+    carried = carrying.carried(inventory, {c.build.name for c in changes})
     return make_plan(Graph(inventory.images), carried, changes, Terms(**terms), slots=slots, seconds=seconds)
 
 

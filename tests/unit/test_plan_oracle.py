@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import carrying
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rebuilder.domain.affected import Carried, Terms
+from rebuilder.domain.affected import Terms
 from rebuilder.domain.change import Change
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind
@@ -109,7 +110,7 @@ def test_any_plan_is_what_brute_force_finds(
     inventory = inventory_of(layers)
     found = make_plan(
         Graph(inventory.images),
-        Carried.of(inventory, {source for source, _, _ in told}),
+        carrying.carried(inventory, {source for source, _, _ in told}),
         [Change(SourceBuild(source, EVR(None, str(v), "1")), stream) for source, stream, v in told],
         Terms("all" if everything else "affected"),
     )
@@ -167,7 +168,7 @@ def test_a_plan_leaves_nothing_stale_and_every_image_and_every_inheriting_edge_o
         offered[source] = max(version, offered.get(source, 0))
     inventory = inventory_of(layers)
     wanted = [Change(SourceBuild(source, EVR(None, str(v), "1")), "a") for source, v in offered.items()]
-    found = make_plan(Graph(inventory.images), Carried.of(inventory, set(offered)), wanted)
+    found = make_plan(Graph(inventory.images), carrying.carried(inventory, set(offered)), wanted)
     order = [int(rebuild.image[1:-2]) for rebuild in found.rebuilds]
 
     def left(order: list[int]) -> set[int]:
