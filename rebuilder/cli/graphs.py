@@ -83,7 +83,7 @@ def _of_plan(draft: Draft) -> tuple[Graph, Mapping[str, str]]:
 def _of_inventory(context: Context, wave_id: int | None, document: Path | None) -> tuple[Graph, Mapping[str, str]]:
     """All images, and the states to show. Raises RequestError where there are no images, or there is no such wave."""
     if document is not None:
-        layers = Graph(file.read(document).images)
+        layers = file.read(document).graph
         if not len(layers):
             raise RequestError(f"{document}: the inventory is empty")
         return layers, {}

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ParentKind
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 class Cycle(RequestError):
@@ -143,6 +145,8 @@ class Graph:
     @cached_property
     def nx(self) -> nx.DiGraph[str]:
         """The graph as networkx sees it: an edge from each parent to its child, with its `kind`."""
+        import networkx as nx  # a tenth of a second, which most commands need not wait for
+
         graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from(image.key for image in self.images)
         for image, edges in zip(self.images, self._parents, strict=True):

@@ -49,7 +49,7 @@ def draft(
 def draft_of(document: Document, wanted: Iterable[Change], settings: Settings) -> Draft:
     """The same of a document's images, none of which is in the store."""
     wanted = tuple(wanted)
-    graph, carried = Graph(document.images), document.carried({change.build.name for change in wanted})
+    graph, carried = document.graph, document.carried({change.build.name for change in wanted})
     seconds = durations(graph.images)
     plan = make_plan(graph, carried, wanted, settings.terms({}), slots=settings.max_builds, seconds=seconds)
     return Draft(graph, plan, seconds)

@@ -109,7 +109,7 @@ class Document:
         self._entries = root.images or []
         self.streams = tuple(_stream(name, value) for name, value in (root.streams or {}).items())
         self.images = tuple(_image(entry, at) for at, entry in enumerate(self._entries))
-        _connected(self.images)
+        self.graph = _connected(self.images)
         self._rpms = self._parsed()
 
     def _parsed(self) -> dict[str | RpmEntry, Rpm]:
@@ -203,7 +203,7 @@ def _name(value: str, *place: str | int) -> str:
     return _text(value, *place)
 
 
-def _connected(images: tuple[Image, ...]) -> None:
+def _connected(images: tuple[Image, ...]) -> Graph:
     """Every image is there once, and so is every parent; none is built on itself."""
     places: dict[str, int] = {}
     for at, image in enumerate(images):
@@ -215,7 +215,7 @@ def _connected(images: tuple[Image, ...]) -> None:
             if parent.image and parent.image not in places:
                 raise Wrong(f"unknown parent {parent}", "images", at, "parents", which)
     try:
-        Graph(images)
+        return Graph(images)
     except Cycle as error:
         raise Wrong(str(error), "images", places[error.path[0]]) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ def read(path: Path) -> Document:
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror or error}") from None
     try:
-        return Document(_root(content, path.suffix == ".json"))
+        root = _root(content, path.suffix == ".json")
+        gc.freeze()  # millions of strings, and no cycles: not worth looking at again and again
+        return Document(root)
     except Wrong as error:
         raise RequestError(f"{path}:{_line(content, error.place)}: {_where(error.place)}: {error}") from None
     except json.JSONDecodeError as error:
