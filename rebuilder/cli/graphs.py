@@ -18,7 +18,7 @@ from rebuilder.domain import drawing
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
-from rebuilder.engine.planning import Draft
+from rebuilder.domain.plan import Plan
 from rebuilder.inventory import file
 from rebuilder.store import inventory, rebuilds, waves
 from rebuilder.store.database import reading
@@ -58,10 +58,9 @@ def graph(
         raise RequestError("--wave goes neither with --update nor with --inventory")
     if not updates and (stream is not None or severity != Severity.UNSPECIFIED):
         raise RequestError("--stream and --severity go with --update")
+    layers, states = _of_inventory(context, wave_id, document)
     if updates:
-        layers, states = _of_plan(draft_for(context, updates, stream, severity, document, context.settings))
-    else:
-        layers, states = _of_inventory(context, wave_id, document)
+        states = _of_plan(draft_for(context, updates, stream, severity, document, context.settings).plan)
     if image is not None:
         keys: Collection[str] = drawing.family(layers, image)
     else:
@@ -75,9 +74,9 @@ def graph(
         click.echo(dot if format_ == "dot" else _svg(dot), nl=False)
 
 
-def _of_plan(draft: Draft) -> tuple[Graph, Mapping[str, str]]:
-    states = {skipped.image: str(skipped.reason) for skipped in draft.plan.skipped}
-    return draft.graph, {**states, **{rebuild.image: REBUILD for rebuild in draft.plan.rebuilds}}
+def _of_plan(plan: Plan) -> Mapping[str, str]:
+    states = {skipped.image: str(skipped.reason) for skipped in plan.skipped}
+    return {**states, **{rebuild.image: REBUILD for rebuild in plan.rebuilds}}
 
 
 def _of_inventory(context: Context, wave_id: int | None, document: Path | None) -> tuple[Graph, Mapping[str, str]]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -87,6 +87,11 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def keys(self) -> Collection[str]:
+        """The names of all images."""
+        return self._place.keys()
 
     def image(self, key: str) -> Image:
         """The image of that name. Raises RequestError where there is none."""

@@ -60,8 +60,12 @@ def make_plan(
     *,
     slots: int = 1,
     seconds: Mapping[str, float] | None = None,
+    elsewhere: int = 0,
 ) -> Plan:
-    """Plan the rebuilds that take up `changes`. `seconds` has the expected length of each image's build."""
+    """Plan the rebuilds that take up `changes`. `seconds` has the expected length of each image's build.
+
+    The graph may leave out images that no change can reach; `elsewhere` says how many.
+    """
     wanted = merge(changes, carried)
     found = assess(graph, carried, wanted, terms or Terms())
     rebuilds = _ordered(graph, found.reasons)
@@ -70,7 +74,7 @@ def make_plan(
     applied += [Applied(rule.name, Action.APPROVE, change=change) for change, rule in found.asked.items()]
     expected = seconds if seconds is not None else durations(graph.images)
     jobs = [Job(rebuild.image, rebuild.depends_on, expected[rebuild.image]) for rebuild in rebuilds]
-    untouched = len(graph) - len(rebuilds) - len(skipped)
+    untouched = elsewhere + len(graph) - len(rebuilds) - len(skipped)
     return Plan(wanted, rebuilds, skipped, untouched, tuple(applied), estimate(jobs, slots))
 
 

@@ -34,14 +34,13 @@ class Job:
 def durations(images: Iterable[Image], measured: Mapping[str, float] | None = None) -> dict[str, float]:
     """The expected seconds of each image's build.
 
-    Its own history (`measured`) where it has one, else what its inventory says, else the median of its stream's
-    histories, else DEFAULT_SECONDS.
+    Its own history (`measured`, by name:stream) where it has one, else what its inventory says, else the median of
+    its stream's histories, else DEFAULT_SECONDS.
     """
-    images, measured = tuple(images), measured or {}
+    measured = measured or {}
     histories: dict[str, list[float]] = {}
-    for image in images:
-        if image.key in measured:
-            histories.setdefault(image.stream, []).append(measured[image.key])
+    for key, seconds in measured.items():
+        histories.setdefault(key.rpartition(":")[2], []).append(seconds)
     usual = {stream: median(found) for stream, found in histories.items()}
     return {
         image.key: measured.get(image.key) or image.estimate or usual.get(image.stream) or DEFAULT_SECONDS

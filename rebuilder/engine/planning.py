@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
+from rebuilder.domain.affected import Carried, Terms
 from rebuilder.domain.change import Change, Severity, streams_for
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
@@ -25,7 +26,6 @@ from rebuilder.store.changes import Noticed
 class Draft:
     """A plan that nobody has accepted, and the expected seconds of each image's build."""
 
-    graph: Graph
     plan: Plan
     seconds: Mapping[str, float]
 
@@ -35,15 +35,33 @@ def draft(
 ) -> Draft:
     """What accepting these changes would do; with `approved` nobody is asked. Changes nothing."""
     wanted = tuple(wanted)
-    graph = inventory.load(connection)
-    carried = inventory.carried(connection, {change.build.name for change in wanted})
-    seconds = durations(graph.images, inventory.measured(connection))
     held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
     terms = settings.terms(held)
     if approved:
         agreed = (replace(r, action=Action.ALLOW) if r.action is Action.APPROVE else r for r in terms.rules)
         terms = replace(terms, rules=tuple(agreed))
-    return Draft(graph, make_plan(graph, carried, wanted, terms, slots=settings.max_builds, seconds=seconds), seconds)
+    carried = inventory.carried(connection, {change.build.name for change in wanted})
+    graph = _graph(connection, carried, terms)
+    seconds = _seconds(connection, graph)
+    plan = make_plan(
+        graph, carried, wanted, terms,
+        slots=settings.max_builds, seconds=seconds, elsewhere=inventory.count(connection) - len(graph),
+    )
+    return Draft(plan, seconds)
+
+
+def _graph(connection: Connection, carried: Carried, terms: Terms) -> Graph:
+    """The images that the plan is about: those that carry the packages or may, unless others follow their parents."""
+    if terms.descendants == "all" or terms.stage_parents == "propagate":
+        return inventory.load(connection)
+    return inventory.among(connection, carried.rpms.keys() | carried.unknown)
+
+
+def _seconds(connection: Connection, graph: Graph) -> dict[str, float]:
+    measured = inventory.measured(connection, graph.keys)
+    if any(not image.estimate and image.key not in measured for image in graph.images):
+        measured = inventory.measured(connection)  # what is usual in their streams counts
+    return durations(graph.images, measured)
 
 
 def draft_of(document: Document, wanted: Iterable[Change], settings: Settings) -> Draft:
@@ -52,7 +70,7 @@ def draft_of(document: Document, wanted: Iterable[Change], settings: Settings) -
     graph, carried = document.graph, document.carried({change.build.name for change in wanted})
     seconds = durations(graph.images)
     plan = make_plan(graph, carried, wanted, settings.terms({}), slots=settings.max_builds, seconds=seconds)
-    return Draft(graph, plan, seconds)
+    return Draft(plan, seconds)
 
 
 def changes_from(

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    delete,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.affected import Carried
@@ -19,6 +30,8 @@ from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, Stream
 from rebuilder.store.rows import chunks
+
+MANY = 500  # images: reading all there are is then as quick as naming them
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +50,37 @@ def load(connection: Connection) -> Graph:
     return Graph(_images(connection))
 
 
+def among(connection: Connection, keys: Collection[str]) -> Graph:
+    """The graph of these images alone: parents outside the inventory are in it, parents that are not asked for not."""
+    if len(keys) > MANY:
+        return Graph(_within(image for image in _images(connection) if image.key in keys))
+    return Graph(_within(find(connection, keys).values()))
+
+
+def _within(images: Iterable[ImageValue]) -> list[ImageValue]:
+    found = {image.key: image for image in images}
+    return [
+        image
+        if all(parent.external or parent.image in found for parent in image.parents)
+        else replace(image, parents=tuple(p for p in image.parents if p.external or p.image in found))
+        for image in found.values()
+    ]
+
+
+def count(connection: Connection) -> int:
+    """How many images there are in the inventory."""
+    return connection.scalar(select(func.count()).select_from(Image).where(Image.present)) or 0
+
+
 def find(connection: Connection, keys: Iterable[str]) -> dict[str, ImageValue]:
     """These images, by name; those that are not in the inventory any more included."""
     wanted = set(keys)
-    names = {key.rpartition(":")[0] for key in wanted}
-    found = _images(connection, Image.name.in_(names))
-    return {image.key: image for image in found if image.key in wanted}
+    return {image.key: image for image in _images(connection, _named(wanted)) if image.key in wanted}
+
+
+def _named(keys: Iterable[str]) -> ColumnElement[bool]:
+    """Fits these images, and others of the same name in other streams."""
+    return Image.name.in_({key.rpartition(":")[0] for key in keys})
 
 
 def _images(connection: Connection, condition: ColumnElement[bool] | None = None) -> list[ImageValue]:
@@ -74,9 +112,11 @@ def _parents(connection: Connection, image_ids: list[int] | None) -> dict[int, l
     return parents
 
 
-def measured(connection: Connection) -> dict[str, float]:
-    """The median seconds of the last builds of each image that has been built."""
+def measured(connection: Connection, keys: Collection[str] | None = None) -> dict[str, float]:
+    """The median seconds of the last builds of those of these images, or of all, that have been built."""
     query = select(Image.name + ":" + Image.stream, Image.measured).where(Image.present, Image.measured.is_not(None))
+    if keys is not None and len(keys) <= MANY:
+        query = query.where(_named(keys))
     return {key: seconds for key, seconds in connection.execute(query) if seconds is not None}
 
 
@@ -115,13 +155,14 @@ def carried(connection: Connection, sources: Iterable[str]) -> Carried:
     return Carried(found, frozenset(connection.scalars(_unread())))
 
 
-def _unread() -> Select[str]:
-    """The images with no current build, or with one whose manifest nobody could read."""
-    return (
-        select(Image.name + ":" + Image.stream)
-        .outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
-        .where(Image.present, ImageBuild.manifest_id.is_(None))
-    )
+def _unread() -> CompoundSelect[str]:
+    """The images with no current build, and those with one whose manifest nobody could read.
+
+    Two questions, because there is an index for either, and none for both.
+    """
+    found = select(Image.name + ":" + Image.stream).where(Image.present)
+    unread = found.join(ImageBuild, ImageBuild.id == Image.current_build_id).where(ImageBuild.manifest_id.is_(None))
+    return union_all(found.where(Image.current_build_id.is_(None)), unread)
 
 
 def current_builds(connection: Connection, keys: Iterable[str] | None = None) -> dict[str, BuildValue]:
@@ -132,8 +173,8 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
         .where(Image.present)
     )
     wanted = None if keys is None else set(keys)
-    if wanted is not None:
-        query = query.where(Image.name.in_({key.rpartition(":")[0] for key in wanted}))
+    if wanted is not None and len(wanted) <= MANY:
+        query = query.where(_named(wanted))
     builds = {}
     for name, stream, ident, digest, parents in connection.execute(query):
         key = f"{name}:{stream}"
