@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from rebuilder.domain import policy
 from rebuilder.domain.change import Change, most_severe
@@ -97,6 +98,10 @@ class Findings:
         self.skipped[image] = Skipped(image, reason, by)
 
 
+def _stream_of(key: str) -> str:
+    return key.rpartition(":")[2]
+
+
 def merge(changes: Iterable[Change], carried: Carried) -> tuple[Change, ...]:
     """One change for each source package and stream: the newest build, with the severity of the worst.
 
@@ -129,7 +134,7 @@ def assess(graph: Graph, carried: Carried, changes: Sequence[Change], terms: Ter
     """Look at every image that carries, or may carry, one of the packages. `changes` are merged ones."""
     search = _Search(graph, carried, changes, terms)
     for key in graph.in_order(carried.rpms):
-        search.look_at(graph.image(key))
+        search.look_at(key)
     streams = {change.stream for change in changes}
     for key in carried.unknown:
         if graph.image(key).stream in streams:
@@ -138,21 +143,29 @@ def assess(graph: Graph, carried: Carried, changes: Sequence[Change], terms: Ter
     return search.found
 
 
-@dataclass(frozen=True, slots=True)
-class _Trace:
+class _Trace(NamedTuple):
     """Where an image has an RPM from: the layer that brought it in, and the parent that hands it on ("" is itself)."""
 
     layer: str = ""
     through: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stale:
+class _Stale(NamedTuple):
     """An RPM that is older than what the change at `place` offers."""
 
-    rpm: str
     place: int
     trace: _Trace
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the changes mean for the RPMs of an image, and of all that have the same from the same parent."""
+
+    traces: Mapping[Rpm, _Trace]
+    stale: tuple[_Stale, ...]
+    reasons: tuple[Reason, ...]
+    otherwise: Skip
 
 
 _OWN = _Trace()
@@ -169,26 +182,63 @@ class _Search:
         self._changes = changes
         self._offers = {_subject(change): place for place, change in enumerate(changes)}
         self._rules = [policy.about(terms.rules, change) for change in changes]
-        self._known: dict[str, dict[Rpm, tuple[str, int] | Skip]] = {}
-        self._traces: dict[str, dict[Rpm, _Trace]] = {}
+        self._ruled = any(self._rules)
+        self._still_stale: set[str] = set()
+        self._known: dict[tuple[str, Rpm], tuple[str, int] | Skip] = {}
+        self._contents: dict[str, _Content] = {}
+        self._inherited: dict[str, _Content] = {}
 
-    def look_at(self, image: Image) -> None:
+    def look_at(self, key: str) -> None:
         """Decide whether the image is rebuilt, and why; or why it is left out."""
-        known = self._known.setdefault(image.stream, {})
-        traces = self._traces[image.key] = self._trace(image)
+        content = self._contents[key] = self._content(key)
+        if not content.stale:
+            self._leave_out(key, content.otherwise)
+        elif self._ruled or self._still_stale or key in self._terms.held:
+            self._decide(self._graph.image(key), key, content.stale)
+        else:
+            self.found.reasons[key] = content.reasons
+
+    def _leave_out(self, key: str, reason: Skip, by: str = "") -> None:
+        self.found.leave_out(key, reason, by)
+        if reason in STILL_STALE:
+            self._still_stale.add(key)
+
+    def _content(self, key: str) -> _Content:
+        """Most images have nothing of their own, and then the same content as all such children of their parent."""
+        parents = self._graph.parents(key)
+        bases = [parent for parent, kind in parents if kind is ParentKind.BASE and parent in self._contents]
+        rpms, stream = self._carried.rpms[key], _stream_of(key)
+        if len(bases) != 1 or _stream_of(bases[0]) != stream or rpms != self._carried.rpms[bases[0]]:
+            return self._read(key, stream, self._trace(rpms, bases))
+        content = self._inherited.get(bases[0])
+        if content is None:
+            content = self._inherited[bases[0]] = self._read(key, stream, self._trace(rpms, bases))
+        return content
+
+    def _trace(self, rpms: Iterable[Rpm], bases: Iterable[str]) -> dict[Rpm, _Trace]:
+        traces = dict.fromkeys(rpms, _OWN)
+        for parent in bases:
+            for rpm, above in self._contents[parent].traces.items():
+                if traces.get(rpm) is _OWN:
+                    traces[rpm] = _Trace(above.layer or parent, parent)
+        return traces
+
+    def _read(self, key: str, stream: str, traces: Mapping[Rpm, _Trace]) -> _Content:
         stale, others = [], set()
-        for rpm in self._carried.rpms[image.key]:
-            answer = known.get(rpm)
+        for rpm, trace in traces.items():
+            answer = self._known.get((stream, rpm))
             if answer is None:
-                answer = known[rpm] = self._answer(rpm, image.stream)
+                answer = self._known[stream, rpm] = self._answer(rpm, stream)
             if isinstance(answer, Skip):
                 others.add(answer)
             else:
-                stale.append(_Stale(*answer, traces[rpm]))
-        if stale:
-            self._decide(image, stale)
-        else:
-            self.found.leave_out(image.key, next(skip for skip in Skip if skip in others))
+                stale.append(self._stale(key, *answer, trace))
+        otherwise = next((skip for skip in Skip if skip in others), Skip.UNKNOWN)
+        return _Content(traces, tuple(stale), tuple([item.reason for item in stale]), otherwise)
+
+    def _stale(self, key: str, nevra: str, place: int, trace: _Trace) -> _Stale:
+        outside = self._external(trace.layer or key)
+        return _Stale(place, trace, Reason("rpm", self._changes[place], nevra, trace.layer, outside))
 
     def _answer(self, rpm: Rpm, stream: str) -> tuple[str, int] | Skip:
         """The RPM's name and the place of the change that makes it stale, or why none does."""
@@ -198,41 +248,20 @@ class _Search:
             return (rpm.nevra, place) if is_stale(rpm, self._changes[place].build.evr) else Skip.ALREADY_CURRENT
         return Skip.OTHER_MODULE if (rpm.source, stream, not modular) in self._offers else Skip.OTHER_STREAM
 
-    def _trace(self, image: Image) -> dict[Rpm, _Trace]:
-        bases = [
-            (parent, self._traces[parent])
-            for parent, kind in self._graph.parents(image.key)
-            if kind is ParentKind.BASE and parent in self._traces
-        ]
-        traces = {}
-        for rpm in self._carried.rpms[image.key]:
-            traces[rpm] = _OWN
-            for parent, above in bases:
-                if rpm in above:
-                    traces[rpm] = _Trace(above[rpm].layer or parent, parent)
-                    break
-        return traces
-
-    def _decide(self, image: Image, stale: list[_Stale]) -> None:
+    def _decide(self, image: Image, key: str, stale: Sequence[_Stale]) -> None:
         denied = {place: rule for place in {item.place for item in stale} if (rule := self._denied(image, place))}
         self.found.denied.update(rule.name for rule in denied.values())
         allowed = [item for item in stale if item.place not in denied]
-        reachable = {item.place for item in allowed if not self._stays(item)}
+        reachable = {item.place for item in allowed if item.trace.through not in self._still_stale}
         if not allowed:
-            self.found.leave_out(image.key, Skip.POLICY, min(rule.name for rule in denied.values()))
-        elif image.key in self._terms.held:
-            self.found.leave_out(image.key, Skip.HELD, self._terms.held[image.key])
+            self._leave_out(key, Skip.POLICY, min(rule.name for rule in denied.values()))
+        elif key in self._terms.held:
+            self._leave_out(key, Skip.HELD, self._terms.held[key])
         elif not reachable:
-            self.found.leave_out(image.key, Skip.PARENT_LEFT_OUT, allowed[0].trace.through)
+            self._leave_out(key, Skip.PARENT_LEFT_OUT, allowed[0].trace.through)
         else:
             self._ask(image, sorted(reachable))
-            self.found.reasons[image.key] = tuple(
-                self._reason(image, item) for item in allowed if item.place in reachable
-            )
-
-    def _reason(self, image: Image, item: _Stale) -> Reason:
-        layer = item.trace.layer
-        return Reason("rpm", self._changes[item.place], item.rpm, layer, self._external(layer or image.key))
+            self.found.reasons[key] = tuple(item.reason for item in allowed if item.place in reachable)
 
     def _denied(self, image: Image, place: int) -> Rule | None:
         rule = policy.decide(self._rules[place], image)
@@ -243,11 +272,6 @@ class _Search:
             rule = policy.decide(self._rules[place], image)
             if rule is not None and rule.action is Action.APPROVE:
                 self.found.asked.setdefault(self._changes[place], rule)
-
-    def _stays(self, item: _Stale) -> bool:
-        """Whether a rebuild would inherit the old RPM again, from a parent that is itself left out."""
-        above = self.found.skipped.get(item.trace.through)
-        return above is not None and above.reason in STILL_STALE
 
     def _external(self, layer: str) -> str:
         parents = self._graph.image(layer).parents

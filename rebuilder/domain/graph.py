@@ -32,9 +32,10 @@ class Graph:
 
     def __init__(self, images: Iterable[Image]) -> None:
         self.images: tuple[Image, ...] = tuple(images)
-        self._place: dict[str, int] = {image.key: place for place, image in enumerate(self.images)}
+        self._names = [image.key for image in self.images]
+        self._place: dict[str, int] = {name: place for place, name in enumerate(self._names)}
         if len(self._place) != len(self.images):
-            twice = next(image.key for place, image in enumerate(self.images) if self._place[image.key] != place)
+            twice = next(name for place, name in enumerate(self._names) if self._place[name] != place)
             raise RequestError(f"image {twice} is there twice")
         self._parents = [self._edges_of(image) for image in self.images]
         self._order = self._sorted()
@@ -72,7 +73,7 @@ class Graph:
         while place not in path:
             path.append(place)
             place = next(parent for parent, _ in self._parents[place] if missing[parent])
-        return [self.images[at].key for at in [*path[path.index(place) :], place]]
+        return [self._names[at] for at in [*path[path.index(place) :], place]]
 
     @cached_property
     def _child_places(self) -> list[list[int]]:
@@ -102,27 +103,28 @@ class Graph:
 
     def parents(self, key: str) -> tuple[tuple[str, ParentKind], ...]:
         """The direct parents in the inventory, each with its kind (base where it is both)."""
-        return tuple((self.images[place].key, kind) for place, kind in self._parents[self._place[key]])
+        return self._named_parents[self._place[key]]
+
+    @cached_property
+    def _named_parents(self) -> list[tuple[tuple[str, ParentKind], ...]]:
+        names = self._names
+        return [tuple([(names[place], kind) for place, kind in edges]) for edges in self._parents]
 
     def children(self, key: str) -> tuple[str, ...]:
         """The images built directly on this one, in the order of the inventory."""
-        return tuple(self.images[place].key for place in self._child_places[self._place[key]])
+        return tuple(self._names[place] for place in self._child_places[self._place[key]])
 
     def ordered(self) -> Iterable[str]:
         """All images, parents first."""
-        return (self.images[place].key for place in self._order)
+        return (self._names[place] for place in self._order)
 
     def in_order(self, keys: Iterable[str]) -> list[str]:
         """These images, parents first."""
-        rank = self._rank
-        return sorted(keys, key=lambda key: rank[self._place[key]])
+        return sorted(keys, key=self._rank.__getitem__)
 
     @cached_property
-    def _rank(self) -> list[int]:
-        rank = [0] * len(self._order)
-        for at, place in enumerate(self._order):
-            rank[place] = at
-        return rank
+    def _rank(self) -> dict[str, int]:
+        return {key: at for at, key in enumerate(self.ordered())}
 
     def descendants(self, keys: Iterable[str], kinds: frozenset[ParentKind] = frozenset(ParentKind)) -> set[str]:
         """Everything below these images through edges of the given kinds, without the images themselves."""
@@ -134,7 +136,7 @@ class Graph:
                 if child not in seen and dict(self._parents[child])[place] in kinds:
                     seen.add(child)
                     todo.append(child)
-        return {self.images[place].key for place in seen.difference(start)}
+        return {self._names[place] for place in seen.difference(start)}
 
     def ancestors(self, keys: Iterable[str]) -> set[str]:
         """Everything above these images in the inventory, without the images themselves."""
@@ -145,7 +147,7 @@ class Graph:
                 if parent not in seen:
                     seen.add(parent)
                     todo.append(parent)
-        return {self.images[place].key for place in seen.difference(start)}
+        return {self._names[place] for place in seen.difference(start)}
 
     @cached_property
     def nx(self) -> nx.DiGraph[str]:
@@ -155,5 +157,5 @@ class Graph:
         graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from(image.key for image in self.images)
         for image, edges in zip(self.images, self._parents, strict=True):
-            graph.add_edges_from((self.images[place].key, image.key, {"kind": str(kind)}) for place, kind in edges)
+            graph.add_edges_from((self._names[place], image.key, {"kind": str(kind)}) for place, kind in edges)
         return graph
