@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +55,22 @@ def forest(count: int, rpms: int = 300, seed: int = 1) -> list[Layer]:
         if base < 0:
             added[0] = _openssl(dice)
         if count - at <= SELDOM_IMAGES:
-            added.append(Rpm(SELDOM, 0, "1.0", "1.fc42", "x86_64", SELDOM))
+            added.append(_once(SELDOM, 0, "1.0", SELDOM))
         layers.append(Layer(_image(at, base, dice), base, tuple(added)))
     return layers
 
 
 def _rpm(source: str, name: str, dice: random.Random) -> Rpm:
-    return Rpm(name, 0, f"{dice.randint(1, 3)}.{len(source)}", "1.fc42", "x86_64", source)
+    return _once(name, 0, f"{dice.randint(1, 3)}.{len(source)}", source)
 
 
 def _openssl(dice: random.Random) -> Rpm:
-    return Rpm("openssl-libs", 1, f"3.2.{dice.randint(0, 1)}", "1.fc42", "x86_64", EVERYWHERE)
+    return _once("openssl-libs", 1, f"3.2.{dice.randint(0, 1)}", EVERYWHERE)
+
+
+@cache
+def _once(name: str, epoch: int, version: str, source: str) -> Rpm:
+    return Rpm(name, epoch, version, "1.fc42", "x86_64", source)
 
 
 def _image(at: int, base: int, dice: random.Random) -> Image:
