@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import (
     CompoundSelect,
     Connection,
     Select,
+    bindparam,
     delete,
     func,
     insert,
@@ -29,7 +30,7 @@ from rebuilder.domain.image import Stream as StreamValue
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, Stream
-from rebuilder.store.rows import chunks
+from rebuilder.store.rows import chunks, refresh_statistics
 
 MANY = 500  # images: reading all there are is then as quick as naming them
 
@@ -251,10 +252,8 @@ def sync(connection: Connection, inventory: Inventory, now: float) -> SyncResult
         connection.execute(insert(Image), fresh)
         known = ids(connection)
     again = [key for key in added if key in before or key in known] + changed
-    for key in again:
-        connection.execute(update(Image).where(Image.id == known[key]).values(**_columns(wanted[key])))
-    for key in removed:
-        connection.execute(update(Image).where(Image.id == known[key]).values(present=False))
+    _change(connection, {known[key]: _columns(wanted[key]) for key in again})
+    _change(connection, {known[key]: {"present": False} for key in removed})
     _save_parents(connection, [wanted[key] for key in [*added, *changed]], known)
     rebuilt = _save_builds(connection, inventory.builds, known, now)
     touched = {*added, *changed, *rebuilt}
@@ -262,6 +261,14 @@ def sync(connection: Connection, inventory: Inventory, now: float) -> SyncResult
         tuple(added), tuple(changed), tuple(removed), tuple(key for key in rebuilt if key not in set(added)),
         len(wanted) - len(touched),
     )
+
+
+def _change(connection: Connection, rows: Mapping[int, dict[str, Any]]) -> None:
+    """Set the same columns of each of these images."""
+    if rows:
+        columns: dict[str, Any] = {name: bindparam(name) for name in next(iter(rows.values()))}
+        statement = update(Image).where(Image.id == bindparam("ident")).values(columns)
+        connection.execute(statement, [{"ident": ident, **values} for ident, values in rows.items()])
 
 
 def _columns(image: ImageValue) -> dict[str, object]:
@@ -313,8 +320,10 @@ def _save_builds(
         or current[build.image].ident != build.ident
         or (build.image in unread and build.manifest is not None)
     ]
-    for part in chunks(new, 500):
+    for part in chunks(new, MANY):
         record_builds(connection, part, known, now)
+    if len(new) > MANY:
+        refresh_statistics(connection)
     return [build.image for build in new]
 
 
@@ -324,26 +333,41 @@ def record_builds(
     """Record these builds, at most one an image, and make them current; the id of each by its image."""
     builds = list(builds)
     interned = manifests.intern(connection, (build.manifest for build in builds if build.manifest is not None))
-    recorded: dict[str, int] = {}
-    for build in builds:
-        image_id = known[build.image]
-        same = select(ImageBuild.id).where(ImageBuild.image_id == image_id, ImageBuild.ident == build.ident)
-        build_id = connection.scalar(same)
-        manifest_id = interned[build.manifest.digest] if build.manifest is not None else None
-        if build_id is None:
-            row = {
-                "image_id": image_id,
-                "ident": build.ident,
-                "digest": build.digest,
-                "parents": list(build.parents),
-                "manifest_id": manifest_id,
-                "recorded_at": now,
-            }
-            build_id = connection.scalar(insert(ImageBuild).values(row).returning(ImageBuild.id))
-        elif manifest_id is not None:
-            unread = ImageBuild.id == build_id, ImageBuild.manifest_id.is_(None)
-            connection.execute(update(ImageBuild).where(*unread).values(manifest_id=manifest_id))
-        assert build_id is not None
-        connection.execute(update(Image).where(Image.id == image_id).values(current_build_id=build_id))
-        recorded[build.image] = build_id
+    manifest_ids = {b.image: None if b.manifest is None else interned[b.manifest.digest] for b in builds}
+    before = _ids_of(connection, builds, known)
+    new = [
+        {
+            "image_id": known[build.image],
+            "ident": build.ident,
+            "digest": build.digest,
+            "parents": list(build.parents),
+            "manifest_id": manifest_ids[build.image],
+            "recorded_at": now,
+        }
+        for build in builds
+        if build.image not in before
+    ]
+    if new:
+        connection.execute(insert(ImageBuild), new)
+    read = [(before[image], found) for image, found in manifest_ids.items() if image in before and found is not None]
+    for build_id, manifest_id in read:
+        unread = ImageBuild.id == build_id, ImageBuild.manifest_id.is_(None)
+        connection.execute(update(ImageBuild).where(*unread).values(manifest_id=manifest_id))
+    recorded = _ids_of(connection, builds, known) if new else before
+    current = update(Image).where(Image.id == bindparam("image")).values(current_build_id=bindparam("build"))
+    if recorded:
+        connection.execute(current, [{"image": known[image], "build": found} for image, found in recorded.items()])
     return recorded
+
+
+def _ids_of(connection: Connection, builds: Sequence[BuildValue], known: Mapping[str, int]) -> dict[str, int]:
+    """The ids of those of these builds that are recorded, by their images."""
+    wanted = {known[build.image]: build for build in builds}
+    query = select(ImageBuild.image_id, ImageBuild.ident, ImageBuild.id).where(
+        ImageBuild.image_id.in_(wanted), ImageBuild.ident.in_({build.ident for build in builds})
+    )
+    return {
+        wanted[image_id].image: build_id
+        for image_id, ident, build_id in connection.execute(query)
+        if wanted[image_id].ident == ident
+    }

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select
 from rebuilder.domain.image import Manifest as Content
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store.models import Manifest, ManifestRpm, Rpm
-from rebuilder.store.rows import chunks, insert_new
+from rebuilder.store.rows import chunks, insert_new, load
 
 FIELDS = (Rpm.name, Rpm.epoch, Rpm.version, Rpm.release, Rpm.arch, Rpm.source, Rpm.source_evr)
 
@@ -26,9 +26,8 @@ def intern(connection: Connection, manifests: Iterable[Content]) -> dict[str, in
         connection.execute(insert(Manifest), rows)
     known |= _ids(connection, list(new))
     for part in chunks(list(new), 200):
-        pairs = [{"manifest_id": known[d], "rpm_id": rpms[rpm]} for d in part for rpm in new[d].rpms]
-        if pairs:
-            connection.execute(insert(ManifestRpm), pairs)
+        pairs = sorted((rpms[rpm], known[digest]) for digest in part for rpm in new[digest].rpms)
+        load(connection, ManifestRpm, ("rpm_id", "manifest_id"), pairs)
     return known
 
 

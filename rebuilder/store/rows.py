@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase
 
 T = TypeVar("T")
+Row = tuple[int, ...]
 CHUNK = 5000
 
 
@@ -26,6 +27,25 @@ def insert_one(connection: Connection, model: type[DeclarativeBase], row: dict[s
     Asked by what comes back: the drivers do not agree on what they count.
     """
     return connection.execute(_insert_one(model, connection.dialect.name), row).first() is not None
+
+
+def load(connection: Connection, model: type[DeclarativeBase], columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Insert very many rows, none of which is there: as fast as each database can, which is ten times."""
+    table, names = model.__tablename__, ", ".join(columns)
+    if connection.dialect.name == "postgresql":
+        cursor: Any = connection.connection.cursor()
+        with cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+    elif rows:
+        marks = ", ".join("?" for _ in columns)
+        connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(rows))
+
+
+def refresh_statistics(connection: Connection) -> None:
+    """PostgreSQL plans queries by them, and makes them on its own only minutes after much has changed."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("ANALYZE")
 
 
 @cache
