@@ -5,7 +5,7 @@ Pure: the same inputs always give the same plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rebuilder.domain.affected import Carried, Reason, Skipped, Terms, assess, merge
@@ -78,11 +78,11 @@ def make_plan(
     return Plan(wanted, rebuilds, skipped, untouched, tuple(applied), estimate(jobs, slots))
 
 
-def _ordered(graph: Graph, reasons: Mapping[str, Sequence[Reason]]) -> tuple[PlannedRebuild, ...]:
+def _ordered(graph: Graph, reasons: Mapping[str, tuple[Reason, ...]]) -> tuple[PlannedRebuild, ...]:
     levels: dict[str, int] = {}
     rebuilds = []
     for key in graph.in_order(reasons):
-        after = tuple(parent for parent, _ in graph.parents(key) if parent in reasons)
-        levels[key] = max((levels[parent] + 1 for parent in after), default=0)
-        rebuilds.append(PlannedRebuild(key, after, levels[key], tuple(reasons[key])))
+        after = tuple([parent for parent, _ in graph.parents(key) if parent in reasons])
+        levels[key] = max([levels[parent] for parent in after]) + 1 if after else 0
+        rebuilds.append(PlannedRebuild(key, after, levels[key], reasons[key]))
     return tuple(rebuilds)

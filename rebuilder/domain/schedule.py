@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -48,26 +48,47 @@ def durations(images: Iterable[Image], measured: Mapping[str, float] | None = No
     }
 
 
-def paths_below(jobs: Sequence[Job]) -> dict[str, float]:
+def paths_below(jobs: Sequence[Job]) -> list[float]:
     """For each job, given parents first, the seconds of the longest chain that begins with it."""
-    below: dict[str, float] = {}
-    longest_child: dict[str, float] = {}
-    for job in reversed(jobs):
-        below[job.name] = job.seconds + longest_child.get(job.name, 0.0)
-        for parent in job.after:
-            longest_child[parent] = max(longest_child.get(parent, 0.0), below[job.name])
-    return below
+    return _paths_below(jobs, _children(jobs))
 
 
-def makespan(jobs: Sequence[Job], slots: int, rank: Callable[[Job], float]) -> float:
-    """Seconds that list scheduling takes: whenever a slot is free, the ready job of the lowest rank starts."""
+def _children(jobs: Sequence[Job]) -> list[list[int]]:
+    """The places of the jobs that wait for each job."""
     place = {job.name: at for at, job in enumerate(jobs)}
-    missing = [len(job.after) for job in jobs]
     children: list[list[int]] = [[] for _ in jobs]
     for at, job in enumerate(jobs):
         for parent in job.after:
             children[place[parent]].append(at)
-    ready = [(rank(job), at) for at, job in enumerate(jobs) if not job.after]
+    return children
+
+
+def _paths_below(jobs: Sequence[Job], children: Sequence[Sequence[int]]) -> list[float]:
+    below = [job.seconds for job in jobs]
+    for at in range(len(jobs) - 1, -1, -1):
+        if children[at]:
+            below[at] += max([below[child] for child in children[at]])
+    return below
+
+
+def estimate(jobs: Sequence[Job], slots: int) -> Estimate:
+    """What building these jobs, given parents first, takes when the longest chain goes first."""
+    children = _children(jobs)
+    below = _paths_below(jobs, children)
+    total = _makespan(jobs, children, slots, [-path for path in below])
+    return Estimate(total, _critical_path(jobs, children, below), sum([job.seconds for job in jobs]), slots)
+
+
+def makespan(jobs: Sequence[Job], slots: int, ranks: Sequence[float]) -> float:
+    """Seconds that list scheduling takes: whenever a slot is free, the ready job of the lowest rank starts."""
+    return _makespan(jobs, _children(jobs), slots, ranks)
+
+
+def _makespan(
+    jobs: Sequence[Job], children: Sequence[Sequence[int]], slots: int, ranks: Sequence[float]
+) -> float:
+    missing = [len(job.after) for job in jobs]
+    ready = [(ranks[at], at) for at, count in enumerate(missing) if not count]
     heapq.heapify(ready)
     running: list[tuple[float, int]] = []
     now = 0.0
@@ -79,27 +100,18 @@ def makespan(jobs: Sequence[Job], slots: int, rank: Callable[[Job], float]) -> f
         for child in children[done]:
             missing[child] -= 1
             if not missing[child]:
-                heapq.heappush(ready, (rank(jobs[child]), child))
+                heapq.heappush(ready, (ranks[child], child))
     return now
 
 
-def estimate(jobs: Sequence[Job], slots: int) -> Estimate:
-    """What building these jobs, given parents first, takes when the longest chain goes first."""
-    below = paths_below(jobs)
-    total = makespan(jobs, slots, lambda job: -below[job.name])
-    return Estimate(total, critical_path(jobs, below), sum(job.seconds for job in jobs), slots)
-
-
-def critical_path(jobs: Sequence[Job], below: Mapping[str, float]) -> tuple[str, ...]:
+def _critical_path(
+    jobs: Sequence[Job], children: Sequence[Sequence[int]], below: Sequence[float]
+) -> tuple[str, ...]:
     """The names along the longest chain; among equals the first as given."""
     path: list[str] = []
-    choice = [job for job in jobs if not job.after]
-    children: dict[str, list[Job]] = {}
-    for job in jobs:
-        for parent in job.after:
-            children.setdefault(parent, []).append(job)
+    choice: Sequence[int] = [at for at, job in enumerate(jobs) if not job.after]
     while choice:
-        longest = max(choice, key=lambda job: below[job.name])
-        path.append(longest.name)
-        choice = children.get(longest.name, [])
+        longest = max(choice, key=below.__getitem__)
+        path.append(jobs[longest].name)
+        choice = children[longest]
     return tuple(path)

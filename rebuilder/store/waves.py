@@ -79,7 +79,7 @@ def accept(
 def _ranks(plan: Plan, seconds: Mapping[str, float], now: float) -> dict[str, tuple[Severity, float]]:
     """Severity, inherited upward from what waits below, and rank of every rebuild of the plan."""
     jobs = [Job(rebuild.image, rebuild.depends_on, seconds[rebuild.image]) for rebuild in plan.rebuilds]
-    below = paths_below(jobs)
+    below = {job.name: path for job, path in zip(jobs, paths_below(jobs), strict=True)}
     worst = {r.image: most_severe(tuple(reason.change.severity for reason in r.reasons)) for r in plan.rebuilds}
     for rebuild in reversed(plan.rebuilds):
         for parent in rebuild.depends_on:
