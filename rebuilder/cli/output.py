@@ -26,6 +26,19 @@ COLOURS = {
     "unneeded": "dim green",
     "canceled": "magenta",
     "rejected": "red",
+    "rebuild": "bold yellow",
+    "already-current": "green",
+    "other-stream": "dim",
+    "other-module": "dim",
+    "unknown": "yellow",
+    "held": "magenta",
+    "policy": "magenta",
+    "parent-left-out": "yellow",
+}
+VERDICTS = {
+    ("would be rebuilt", "is to be rebuilt"): "bold yellow",
+    ("would not be rebuilt", "not rebuilt", "left out:"): "bold cyan",
+    ("held since", "waits for"): "bold magenta",
 }
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -39,6 +52,16 @@ def safe(value: object) -> Text:
     """The value as text for a terminal, without control characters, coloured where it is a state."""
     word = CONTROL.sub("?", str(value))
     return Text(word, style=COLOURS.get(word, ""))
+
+
+def say(text: str) -> None:
+    """Print sentences; on a terminal the words that decide are coloured."""
+    said = Text("\n").join(Text(CONTROL.sub("?", line)) for line in text.splitlines())
+    for words, style in VERDICTS.items():
+        said.highlight_words(words, style)
+    for state, style in COLOURS.items():
+        said.highlight_regex(rf"(?m)^{state}(?= in wave)", style)
+    console().print(said, soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, length, table, when
+from rebuilder.cli.output import as_json, length, say, table, when
 from rebuilder.cli.words import because, left_out, sentences, told_of, written_reason, written_skip
 from rebuilder.config import Settings
 from rebuilder.domain.affected import Skip
@@ -166,12 +166,12 @@ def show(plan: Plan, explain: bool) -> None:
             f"(work {length(found.work_s)}; longest chain {' -> '.join(found.critical_path)})"
         )
     for skipped in plan.skipped if explain else ():
-        click.echo(f"left out: {skipped.image}: {left_out(skipped.reason, skipped.by)}")
+        say(f"left out: {skipped.image}: {left_out(skipped.reason, skipped.by)}")
     for applied in plan.applied:
         if applied.change is None:
             click.echo(f"rule {applied.rule}: left out {applied.images} image{'' if applied.images == 1 else 's'}")
         else:
-            click.echo(f"rule {applied.rule}: {applied.change} waits for `rebuilder approve`")
+            say(f"rule {applied.rule}: {applied.change} waits for `rebuilder approve`")
     click.echo(f"{len(plan.skipped)} left out, {plan.untouched} do not carry it")
 
 
@@ -189,7 +189,10 @@ def why(
         with reading(context.engine) as connection:
             _streams(connection, settings)
             answer = explaining.why(connection, image, settings, now)
-        (as_json if json_ else click.echo)(_written_answer(answer) if json_ else _told(answer))
+        if json_:
+            as_json(_written_answer(answer))
+        else:
+            say(_told(answer))
         return
     builds = [SourceBuild.parse(update) for update in updates]
     with reading(context.engine) as connection:
@@ -199,7 +202,7 @@ def why(
         as_json({"image": image, "verdicts": [_written_verdict(verdict) for verdict in verdicts]})
     else:
         for verdict in verdicts:
-            click.echo(f"{told_of(verdict.change)}: {_in_words(verdict, 'would be rebuilt')}")
+            say(f"{told_of(verdict.change)}: {_in_words(verdict, 'would be rebuilt')}")
 
 
 def _written_answer(answer: Answer) -> dict[str, Any]:

@@ -44,6 +44,15 @@ def test_rebuilder_accepts_the_sample(sample: Path) -> None:
     assert "f42" in settings.streams
 
 
+def test_the_policy_in_the_sample_s_comments_is_a_policy(sample: Path, tmp_path: Path) -> None:
+    lines = sample.read_text(encoding="utf-8").splitlines()
+    start = lines.index("# [[consumer_config.policy]]")
+    lines[start : start + 4] = [line.removeprefix("# ") for line in lines[start : start + 4]]
+    (tmp_path / "sample.toml").write_text("\n".join(lines), encoding="utf-8")
+    (rule,) = load(tmp_path / "sample.toml").policy
+    assert (rule.action, rule.package) == ("approve", ("kernel*",))
+
+
 def test_the_bound_queue_survives_and_gets_every_topic_that_is_parsed(sample: Path) -> None:
     conf = loaded(sample)
     (binding,) = conf["bindings"]
