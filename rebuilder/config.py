@@ -39,6 +39,7 @@ class StreamSettings(Table):
     koji_tags: tuple[str, ...] = ()
     koji_target: str = ""
     testing: bool = False
+    max_builds: int | None = Field(default=None, ge=1)
 
 
 class InventorySettings(Table):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import astuple
 
 import click
 from sqlalchemy import Connection
@@ -14,7 +16,7 @@ from rebuilder.cli.words import sentences
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, STOPPED, State
 from rebuilder.engine import planning
-from rebuilder.store import causes, changes, inbox, rebuilds, waves
+from rebuilder.store import actions, causes, changes, holds, inbox, rebuilds, waves
 from rebuilder.store.database import reading
 
 
@@ -26,6 +28,7 @@ def status(context: Context, json_: bool) -> int:
     with reading(context.engine) as connection:
         open_ones = rebuilds.in_states(connection, OPEN)
         messages, settling = inbox.counts(connection), changes.settling(connection)
+        paused, asked = holds.paused(connection), actions.requested(connection)
         recent, stopped = waves.latest(connection, 5), rebuilds.any_stopped(connection)
         counted = {wave.id: rebuilds.counts(connection, wave.id) for wave in recent}
     if json_:
@@ -36,6 +39,8 @@ def status(context: Context, json_: bool) -> int:
                           "attempt": e.attempt, "reason": e.reason} for e in open_ones],
             "waves": [{"id": w.id, "state": w.state, "created": when(w.created_at),
                        "rebuilds": {str(k): v for k, v in counted[w.id].items()}} for w in recent],
+            "paused": {"who": paused.who, "reason": paused.reason, "since": when(paused.since)} if paused else None,
+            "requests": [{"verb": str(r.verb), "target": r.target, "who": r.who, "reason": r.reason} for r in asked],
             "well": not stopped,
         })
         return int(stopped)
@@ -49,6 +54,10 @@ def status(context: Context, json_: bool) -> int:
     if recent:
         table(("wave", "state", "planned", "rebuilds"),
               [(w.id, w.state, when(w.created_at), _counted(counted[w.id])) for w in recent])
+    if paused:
+        click.echo(f"paused since {when(paused.since)} by {paused}: no builds are started")
+    for request in asked:
+        click.echo(f"asked for: {request.target}: {request}")
     unread, rejected = messages.get("new", 0), messages.get("rejected", 0)
     click.echo(f"{unread} messages unread, {rejected} rejected; {settling} changes settle")
     return int(stopped)
@@ -61,9 +70,10 @@ def _counted(found: object) -> str:
 
 @click.command()
 @click.argument("wave_id", metavar="ID", type=int)
+@click.option("--story", is_flag=True, help="Every step of its rebuilds, in the order in which it happened.")
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
-def wave(context: Context, wave_id: int, json_: bool) -> int:
+def wave(context: Context, wave_id: int, story: bool, json_: bool) -> int:
     """One wave: its rebuilds, parents first, and why they are there. Exit status 1 where one failed."""
     with reading(context.engine) as connection:
         found = waves.find(connection, wave_id)
@@ -72,15 +82,19 @@ def wave(context: Context, wave_id: int, json_: bool) -> int:
         if found.state == "planned":
             return _proposed(connection, context, found, json_)
         entries = rebuilds.of_wave(connection, wave_id)
+        steps = rebuilds.steps_of_wave(connection, wave_id) if story else []
         reasons = causes.reasons_of(connection, [entry.id for entry in entries])
     stopped = any(entry.state in STOPPED for entry in entries)
+    if story:
+        _tell(steps, json_)
+        return int(stopped)
     if json_:
         as_json({
             "id": found.id, "state": found.state,
             "created": when(found.created_at), "finished": when(found.finished_at),
             "rebuilds": [
                 {"image": e.image, "level": e.level, "state": str(e.state), "severity": e.severity,
-                 "attempt": e.attempt, "reason": e.reason, "ref": e.ref, "log": e.log,
+                 "attempt": e.attempt, "reason": e.reason, "note": e.note, "ref": e.ref, "log": e.log,
                  "started": when(e.started_at), "ended": when(e.ended_at),
                  "causes": sentences(reasons.get(e.id, ()), True)}
                 for e in entries
@@ -90,11 +104,19 @@ def wave(context: Context, wave_id: int, json_: bool) -> int:
     rows = [
         (e.level, e.image, e.state,
          length(e.ended_at - e.started_at) if e.ended_at and e.started_at else "",
-         e.reason or "; ".join(sentences(reasons.get(e.id, ()), False)))
+         e.reason or e.note or "; ".join(sentences(reasons.get(e.id, ()), False)))
         for e in entries
     ]
     table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}")
     return int(stopped)
+
+
+def _tell(steps: Sequence[rebuilds.Step], json_: bool) -> None:
+    if json_:
+        as_json([{"at": when(s.at), "image": s.image, "event": s.event, "state": s.state, "reason": s.reason}
+                 for s in steps])
+    else:
+        table(("at", "image", "event", "state", "reason"), [(when(s.at), *astuple(s)[1:]) for s in steps])
 
 
 def _proposed(connection: Connection, context: Context, found: waves.WaveEntry, json_: bool) -> int:

@@ -78,6 +78,17 @@ def make_plan(
     return Plan(wanted, rebuilds, skipped, untouched, tuple(applied), estimate(jobs, slots))
 
 
+def plan_by_hand(graph: Graph, image: str, descendants: bool, *, slots: int, seconds: Mapping[str, float]) -> Plan:
+    """Plan to rebuild an image, and with `descendants` all that is built on it, for no change's sake.
+
+    Raises RequestError for an unknown image.
+    """
+    wanted = {graph.image(image).key: (), **(dict.fromkeys(graph.descendants([image]), ()) if descendants else {})}
+    rebuilds = _ordered(graph, wanted)
+    jobs = [Job(rebuild.image, rebuild.depends_on, seconds[rebuild.image]) for rebuild in rebuilds]
+    return Plan((), rebuilds, (), len(graph) - len(rebuilds), (), estimate(jobs, slots))
+
+
 def _ordered(graph: Graph, reasons: Mapping[str, tuple[Reason, ...]]) -> tuple[PlannedRebuild, ...]:
     levels: dict[str, int] = {}
     rebuilds = []

@@ -7,6 +7,7 @@ earlier life of the engine submitted is found and adopted, never submitted twice
 from __future__ import annotations
 
 import logging
+from collections import Counter
 
 from sqlalchemy import Connection, Engine
 
@@ -16,7 +17,7 @@ from rebuilder.domain.build import Aborted, Order, Submission
 from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, Event, State
 from rebuilder.engine import outcome
-from rebuilder.store import causes, inventory, rebuilds
+from rebuilder.store import causes, holds, inventory, rebuilds
 from rebuilder.store.database import reading
 
 log = logging.getLogger(__name__)
@@ -36,18 +37,33 @@ def release(connection: Connection, settings: Settings, now: float) -> int:
 
 
 def intend(connection: Connection, settings: Settings, now: float) -> int:
-    """Commit to as many builds as there are free slots; how many."""
-    free = settings.max_builds - len(rebuilds.in_states(connection, LIVE))
-    if free <= 0:
+    """Commit to as many builds as there are free slots, in all and in each stream; how many."""
+    if holds.paused(connection) is not None:
         return 0
-    entries = rebuilds.startable(connection, now, free)
-    for entry in entries:
-        # A build that the builder had and lost is over: the next attempt is another build, with another key.
-        key = f"{entry.key.rsplit('.', 1)[0]}.{entry.attempt + 1}" if entry.ref or not entry.attempt else entry.key
-        rebuilds.step(
-            connection, entry, Event.DISPATCHED, now, max_attempts=settings.max_attempts, key=key, ref="", log=""
-        )
-    return len(entries)
+    live = Counter(_stream_of(entry) for entry in rebuilds.in_states(connection, LIVE))
+    limits = {name: stream.max_builds for name, stream in settings.streams.items() if stream.max_builds is not None}
+    begun = live.total()
+    while (free := settings.max_builds - live.total()) > 0:
+        full = [name for name, limit in limits.items() if live[name] >= limit]
+        entries = rebuilds.startable(connection, now, free, full)
+        if not entries:
+            break
+        for entry in entries:
+            stream = _stream_of(entry)
+            if live[stream] < limits.get(stream, settings.max_builds):
+                _dispatch(connection, entry, settings, now)
+                live[stream] += 1
+    return live.total() - begun
+
+
+def _stream_of(entry: rebuilds.Entry) -> str:
+    return entry.image.rpartition(":")[2]
+
+
+def _dispatch(connection: Connection, entry: rebuilds.Entry, settings: Settings, now: float) -> None:
+    # A build that the builder had and lost is over: the next attempt is another build, with another key.
+    key = f"{entry.key.rsplit('.', 1)[0]}.{entry.attempt + 1}" if entry.ref or not entry.attempt else entry.key
+    rebuilds.step(connection, entry, Event.DISPATCHED, now, max_attempts=settings.max_attempts, key=key, ref="", log="")
 
 
 def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> int:

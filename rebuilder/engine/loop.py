@@ -16,9 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 from rebuilder.domain.errors import UnreachableError
-from rebuilder.engine import dispatch, intake, planning
+from rebuilder.engine import dispatch, intake, operators, planning
 from rebuilder.engine.watch import watch
-from rebuilder.store import changes, inbox, rebuilds, waves
+from rebuilder.store import actions, changes, inbox, rebuilds, waves
 from rebuilder.store.database import first_line, reading
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Loop:
             return 0
         with self.engine.begin() as connection:
             done = intake.read(connection, self._parse, settings, now)
+        done += operators.carry_out(self.engine, self.builder, settings, now)
         with self.engine.begin() as connection:
             done += planning.settle(connection, settings, now)
             done += planning.begin_approved(connection, settings, now)
@@ -97,4 +98,9 @@ class Loop:
 
 
 def _unplanned(connection: Connection) -> bool:
-    return bool(inbox.unread(connection, 1) or changes.settling(connection) or waves.approved(connection))
+    return bool(
+        inbox.unread(connection, 1)
+        or changes.settling(connection)
+        or waves.approved(connection)
+        or actions.any_requested(connection)
+    )

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change
 from rebuilder.domain.image import ImageBuild
-from rebuilder.domain.lifecycle import Effect, Event
+from rebuilder.domain.lifecycle import Effect, Event, State
 from rebuilder.domain.rpm import is_stale
-from rebuilder.store import causes, inventory, rebuilds
+from rebuilder.store import causes, inventory, rebuilds, waves
 
 LONGEST_PAUSE = 3600.0
 
@@ -30,6 +30,8 @@ def built(
     )
     if not stayed:
         rebuilds.measure(connection, entry.image_id)
+        for child in rebuilds.left_behind(connection, entry):
+            unblock(connection, child, settings, now)
     _follow(connection, entry, effects, settings, now)
 
 
@@ -69,6 +71,41 @@ def pause(attempt: int, first: float) -> float:
     """Seconds before the next attempt: doubled each time, bounded, and spread so that not all come back at once."""
     longest = min(first * 2.0 ** (attempt - 1), LONGEST_PAUSE)
     return longest * random.uniform(0.5, 1.0)
+
+
+def retried(connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float) -> None:
+    """Begin anew, under a new key: the builder still knows the old one. What it blocked goes on, or waits with it."""
+    rebuilds.step(
+        connection, entry, Event.RETRIED, now, max_attempts=settings.max_attempts, reason=reason,
+        key=waves.key_of(entry.image, entry.wave_id, now), ref="", log="", not_before=0, started_at=None,
+        ended_at=None, build_id=None,
+    )
+    stopped = rebuilds.stopped_parents(connection, entry.id)
+    if stopped:
+        rebuilds.step(
+            connection, rebuilds.fresh(connection, entry), Event.PARENT_STOPPED, now,
+            max_attempts=settings.max_attempts, reason=f"{stopped[0].image} did not succeed",
+        )
+        return
+    for child in rebuilds.blocked_children(connection, entry.id):
+        unblock(connection, child, settings, now)
+
+
+def unblock(connection: Connection, entry: rebuilds.Entry, settings: Settings, now: float) -> str:
+    """Let a blocked rebuild, and what it blocks in turn, wait again; else the image that still blocks it.
+
+    A rebuild that a later one of its image has taken over stays as it is: what waits for it waits for the later one.
+    """
+    if rebuilds.fresh(connection, entry).state is not State.BLOCKED:
+        return ""
+    if rebuilds.later(connection, entry) is None:
+        stopped = rebuilds.stopped_parents(connection, entry.id)
+        if stopped:
+            return stopped[0].image
+        rebuilds.step(connection, entry, Event.PARENT_RESUMED, now, max_attempts=settings.max_attempts)
+    for child in rebuilds.blocked_children(connection, entry.id):
+        unblock(connection, child, settings, now)
+    return ""
 
 
 def _ended(

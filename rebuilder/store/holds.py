@@ -1,4 +1,4 @@
-"""Images on hold, and what else operators did: each with who, when and why."""
+"""Images on hold, and the whole engine paused: each with who, since when and why."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, or_, select
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.store.models import Action, Hold, Image
+from rebuilder.store.actions import record
+from rebuilder.store.models import Hold, Image, Pause
+from rebuilder.store.rows import insert_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,35 @@ def image_id(connection: Connection, image: str) -> int:
     return found
 
 
-def record(connection: Connection, verb: str, target: str, who: str, reason: str, now: float) -> None:
-    """Write down what an operator did."""
-    row = {"at": now, "who": who, "verb": verb, "target": target, "reason": reason}
-    connection.execute(insert(Action).values(row))
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Who paused the engine, since when, and why."""
+
+    who: str
+    reason: str
+    since: float
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.reason}" if self.reason else self.who
+
+
+def paused(connection: Connection) -> Paused | None:
+    """Whether the engine must start no builds."""
+    row = connection.execute(select(Pause.who, Pause.reason, Pause.since)).first()
+    return Paused(*row) if row else None
+
+
+def pause(connection: Connection, who: str, reason: str, now: float) -> bool:
+    """Start no builds from now on; whether that is new."""
+    new = insert_one(connection, Pause, {"id": 1, "who": who, "reason": reason, "since": now})
+    if new:
+        record(connection, "pause", "", who, reason, now)
+    return new
+
+
+def resume(connection: Connection, who: str, reason: str, now: float) -> bool:
+    """Start builds again; whether the engine was paused."""
+    was = connection.execute(delete(Pause)).rowcount > 0
+    if was:
+        record(connection, "resume", "", who, reason, now)
+    return was

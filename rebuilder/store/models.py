@@ -197,10 +197,28 @@ class Hold(Base):
     until: Mapped[float | None]
 
 
+class Pause(Base):
+    """There, in one row, while the engine must start no builds."""
+
+    __tablename__ = "pause"
+    __table_args__ = (CheckConstraint("id = 1", name="one"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    who: Mapped[str]
+    reason: Mapped[str]
+    since: Mapped[float]
+
+
 class Action(Base):
-    """What operators did: who, when, what, to which image or wave, and why."""
+    """What operators did: who, when, what, to which image or wave, and why.
+
+    One that only the engine can carry out has no `done_at` until then; `answer` says what came of it.
+    """
 
     __tablename__ = "action"
+    __table_args__ = (
+        Index("ix_action_open", "id", sqlite_where=text("done_at IS NULL"), postgresql_where=text("done_at IS NULL")),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[float]
@@ -208,6 +226,8 @@ class Action(Base):
     verb: Mapped[str] = mapped_column(String(16))
     target: Mapped[str]
     reason: Mapped[str]
+    done_at: Mapped[float | None]
+    answer: Mapped[str] = mapped_column(server_default="")
 
 
 class Wave(Base):
@@ -236,7 +256,7 @@ class WaveChange(Base):
 
 
 class Rebuild(Base):
-    """One image in a wave. `rank` orders the queue, lowest first."""
+    """One image in a wave. `rank` orders the queue, lowest first. `note` says who wanted one, where no change did."""
 
     __tablename__ = "rebuild"
     __table_args__ = (
@@ -269,6 +289,7 @@ class Rebuild(Base):
     ref: Mapped[str] = mapped_column(server_default="")
     log: Mapped[str] = mapped_column(server_default="")
     reason: Mapped[str] = mapped_column(server_default="")
+    note: Mapped[str] = mapped_column(server_default="")
     not_before: Mapped[float] = mapped_column(server_default="0")
     created_at: Mapped[float]
     started_at: Mapped[float | None]

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Exists, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Exists,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain import lifecycle
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, Event, State
+from rebuilder.store.holds import paused
 from rebuilder.store.models import Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge, Transition
+from rebuilder.store.rows import insert_new
 
 HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
@@ -34,6 +49,7 @@ class Entry:
     ref: str
     log: str
     reason: str
+    note: str
     created_at: float
     started_at: float | None
     ended_at: float | None
@@ -43,7 +59,7 @@ def _select() -> Select[Any]:
     r = Rebuild
     columns: tuple[Any, ...] = (
         r.id, r.wave_id, r.image_id, (Image.name + ":" + Image.stream).label("image"), r.state, r.severity, r.level,
-        r.attempt, r.key, r.ref, r.log, r.reason, r.created_at, r.started_at, r.ended_at,
+        r.attempt, r.key, r.ref, r.log, r.reason, r.note, r.created_at, r.started_at, r.ended_at,
     )
     return select(*columns).join(Image, Image.id == r.image_id)
 
@@ -76,11 +92,12 @@ def latest_of_image(connection: Connection, image: str) -> Entry | None:
     return found[0] if found else None
 
 
-def startable(connection: Connection, now: float, limit: int) -> list[Entry]:
-    """The queued rebuilds to start next: not pausing, their image not held, nor being built already."""
+def startable(connection: Connection, now: float, limit: int, full: Collection[str] = ()) -> list[Entry]:
+    """The queued rebuilds to start next: not pausing, their image not held, nor being built, nor of a full stream."""
     other = aliased(Rebuild)
     live = exists().where(other.image_id == Rebuild.image_id, other.state.in_(LIVE))
     query = _select().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~_held(now))
+    query = query.where(Image.stream.not_in(full)) if full else query
     return _entries(connection, query.order_by(Rebuild.rank, Rebuild.id).limit(limit))
 
 
@@ -117,7 +134,7 @@ def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
         .where(RebuildEdge.rebuild_id == Rebuild.id, RebuildEdge.parent_id == parent.id)
         .where(parent.state == State.SUCCEEDED, ~same)
     )
-    query = select(Rebuild.id).where(Rebuild.id.in_(ids), edges, ~own, ~changed)
+    query = select(Rebuild.id).where(Rebuild.id.in_(ids), edges, ~own, ~changed, Rebuild.note == "")
     return set(connection.scalars(query))
 
 
@@ -126,6 +143,50 @@ def descendants(connection: Connection, rebuild_id: int) -> list[Entry]:
     below = select(RebuildEdge.rebuild_id).where(RebuildEdge.parent_id == rebuild_id).cte("below", recursive=True)
     below = below.union(select(RebuildEdge.rebuild_id).join(below, RebuildEdge.parent_id == below.c.rebuild_id))
     return _entries(connection, _select().join(below, below.c.rebuild_id == Rebuild.id).order_by(Rebuild.id))
+
+
+def fresh(connection: Connection, entry: Entry) -> Entry:
+    """The same rebuild as it is now."""
+    return _entries(connection, _select().where(Rebuild.id == entry.id))[0]
+
+
+def later(connection: Connection, entry: Entry) -> Entry | None:
+    """The image's newest rebuild, where that is not this one."""
+    (newest,) = of_image(connection, entry.image_id, 1)
+    return None if newest.id == entry.id else newest
+
+
+def blocked_children(connection: Connection, rebuild_id: int) -> list[Entry]:
+    """The blocked rebuilds that wait for this one."""
+    query = _select().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
+    found = query.where(RebuildEdge.parent_id == rebuild_id, Rebuild.state == State.BLOCKED)
+    return _entries(connection, found.order_by(Rebuild.id))
+
+
+def left_behind(connection: Connection, entry: Entry) -> list[Entry]:
+    """The blocked rebuilds that wait for an earlier rebuild of this one's image, which did not succeed."""
+    parent = aliased(Rebuild)
+    query = _select().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
+    query = query.join(parent, parent.id == RebuildEdge.parent_id)
+    earlier = parent.image_id == entry.image_id, parent.id < entry.id, parent.state.in_(STOPPED)
+    return _entries(connection, query.where(Rebuild.state == State.BLOCKED, *earlier).order_by(Rebuild.id))
+
+
+def stopped_parents(connection: Connection, rebuild_id: int) -> list[Entry]:
+    """What keeps a rebuild blocked, once it waits for the newest rebuild of each of its parents."""
+    found = _entries(connection, _parents_of(rebuild_id))
+    for parent in found:
+        newest = later(connection, parent)
+        if newest is not None:
+            edge = RebuildEdge.rebuild_id == rebuild_id, RebuildEdge.parent_id == parent.id
+            connection.execute(delete(RebuildEdge).where(*edge))
+            insert_new(connection, RebuildEdge, [{"rebuild_id": rebuild_id, "parent_id": newest.id}])
+    return _entries(connection, _parents_of(rebuild_id))
+
+
+def _parents_of(rebuild_id: int) -> Select[Any]:
+    query = _select().join(RebuildEdge, RebuildEdge.parent_id == Rebuild.id)
+    return query.where(RebuildEdge.rebuild_id == rebuild_id, Rebuild.state.in_(STOPPED)).order_by(Rebuild.id)
 
 
 def step(
@@ -189,6 +250,28 @@ def block(connection: Connection, entry: Entry, now: float, max_attempts: int) -
                  reason=f"{entry.image} did not succeed")
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a rebuild's story."""
+
+    at: float
+    image: str
+    event: str
+    state: str
+    reason: str
+
+
+def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:
+    """All that happened to the rebuilds of a wave, in the order in which it did."""
+    query = (
+        select(Transition.at, Image.name + ":" + Image.stream, Transition.event, Transition.state, Transition.reason)
+        .join(Rebuild, Rebuild.id == Transition.rebuild_id)
+        .join(Image, Image.id == Rebuild.image_id)
+        .where(Rebuild.wave_id == wave_id)
+    )
+    return [Step(*row) for row in connection.execute(query.order_by(Transition.id))]
+
+
 def counts(connection: Connection, wave_id: int | None = None) -> Mapping[State, int]:
     """How many rebuilds there are in each state, of one wave or of all."""
     query = select(Rebuild.state, func.count()).group_by(Rebuild.state)
@@ -214,7 +297,9 @@ def any_open(connection: Connection) -> bool:
 
 def any_moving(connection: Connection, now: float) -> bool:
     """Whether a build is under way or will be, without an operator: what is held, and what waits for it, stands."""
-    moving = or_(Rebuild.state.in_(LIVE), and_(Rebuild.state == State.QUEUED, ~_held(now)))
+    moving: ColumnElement[bool] = Rebuild.state.in_(LIVE)
+    if paused(connection) is None:
+        moving = or_(moving, and_(Rebuild.state == State.QUEUED, ~_held(now)))
     return bool(connection.scalar(select(exists().where(moving))))
 
 

@@ -76,6 +76,20 @@ def accept(
     return wave_id
 
 
+def by_hand(
+    connection: Connection, plan: Plan, note: str, seconds: Mapping[str, float], now: float
+) -> tuple[int | None, list[str]]:
+    """Rebuilds that an operator wants; the wave where there is a new one, and the images that wait already."""
+    waiting = {entry.image for entry in rebuilds.in_states(connection, PENDING)}
+    wave_id = accept(connection, plan, [], seconds, now)
+    images = [rebuild.image for rebuild in plan.rebuilds]
+    known, _ = _images(connection)
+    for part in chunks([known[image] for image in images], 500):
+        pending = Rebuild.image_id.in_(part), Rebuild.state.in_(PENDING)
+        connection.execute(update(Rebuild).where(*pending).values(note=note))
+    return wave_id, [image for image in images if image in waiting]
+
+
 def _ranks(plan: Plan, seconds: Mapping[str, float], now: float) -> dict[str, tuple[Severity, float]]:
     """Severity, inherited upward from what waits below, and rank of every rebuild of the plan."""
     jobs = [Job(rebuild.image, rebuild.depends_on, seconds[rebuild.image]) for rebuild in plan.rebuilds]

@@ -1,0 +1,75 @@
+"""What operators did, and what they asked the engine to do: each with who, when and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, exists, insert, select, update
+
+from rebuilder.store.models import Action
+
+
+class Verb(StrEnum):
+    """What only the engine carries out, because nobody else may change a rebuild."""
+
+    RETRY = "retry"
+    CANCEL = "cancel"
+    REBUILD = "rebuild"
+    REBUILD_ALL = "rebuild-all"  # with descendants
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An operator's wish. `target` is an image (name:stream) or the number of a wave."""
+
+    id: int
+    verb: Verb
+    target: str
+    who: str
+    reason: str
+
+    @property
+    def wave(self) -> int | None:
+        return int(self.target) if self.target.isascii() and self.target.isdigit() else None
+
+    def __str__(self) -> str:
+        return f"{self.verb} by {self.who}{f': {self.reason}' if self.reason else ''}"
+
+
+def record(connection: Connection, verb: str, target: str, who: str, reason: str, now: float) -> None:
+    """Write down what an operator did, and what is done with that."""
+    row = {"at": now, "who": who, "verb": verb, "target": target, "reason": reason, "done_at": now}
+    connection.execute(insert(Action).values(row))
+
+
+def request(connection: Connection, verb: Verb, target: str, who: str, reason: str, now: float) -> int:
+    """Ask the engine; the number of the request. One that is asked for already is not asked for twice."""
+    same = select(Action.id).where(Action.done_at.is_(None), Action.verb == verb, Action.target == target)
+    found = connection.scalar(same)
+    if found is not None:
+        return found
+    row = {"at": now, "who": who, "verb": str(verb), "target": target, "reason": reason}
+    return connection.execute(insert(Action).values(row).returning(Action.id)).scalar_one()
+
+
+def requested(connection: Connection) -> list[Request]:
+    """What the engine has not carried out yet, in the order of asking."""
+    query = select(Action.id, Action.verb, Action.target, Action.who, Action.reason).where(Action.done_at.is_(None))
+    return [Request(row.id, Verb(row.verb), *row[2:]) for row in connection.execute(query.order_by(Action.id))]
+
+
+def any_requested(connection: Connection) -> bool:
+    """Whether anything is asked of the engine."""
+    return bool(connection.scalar(select(exists().where(Action.done_at.is_(None)))))
+
+
+def carried_out(connection: Connection, request_id: int, answer: str, now: float) -> None:
+    """Note what came of a request."""
+    connection.execute(update(Action).where(Action.id == request_id).values(done_at=now, answer=answer))
+
+
+def answer(connection: Connection, request_id: int) -> str | None:
+    """What came of a request; None while the engine has not carried it out."""
+    row = connection.execute(select(Action.done_at, Action.answer).where(Action.id == request_id)).one()
+    return None if row.done_at is None else row.answer
