@@ -77,7 +77,7 @@ def retried(connection: Connection, entry: rebuilds.Entry, reason: str, settings
     """Begin anew, under a new key: the builder still knows the old one. What it blocked goes on, or waits with it."""
     rebuilds.step(
         connection, entry, Event.RETRIED, now, max_attempts=settings.max_attempts, reason=reason,
-        key=waves.key_of(entry.image, entry.wave_id, now), ref="", log="", not_before=0, started_at=None,
+        key=waves.key_of(entry.image, entry.wave_id, now, entry.key), ref="", log="", not_before=0, started_at=None,
         ended_at=None, build_id=None,
     )
     stopped = rebuilds.stopped_parents(connection, entry.id)

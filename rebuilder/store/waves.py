@@ -142,13 +142,14 @@ def _create(
     rebuilds.record(connection, [(entry.id, "planned", State.WAITING, "") for entry in made], now)
 
 
-def key_of(image: str, wave_id: int, now: float) -> str:
+def key_of(image: str, wave_id: int, now: float, earlier: str = "") -> str:
     """The name that builders know a rebuild by: of its image, wave and moment, and a valid name everywhere.
 
-    The moment keeps two databases that share a builder apart; the builder's limit is 63 characters.
+    The moment keeps two databases that share a builder apart; the builder's limit is 63 characters. `earlier` is the
+    key that it must not be mistaken for.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", image.lower()).strip("-")[:36].strip("-")
-    digest = hashlib.sha256(f"{image} {wave_id} {now!r}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{image} {wave_id} {now!r} {earlier}".encode()).hexdigest()[:12]
     return f"{slug or 'image'}-{digest}"
 
 

@@ -64,6 +64,10 @@ class Builder(SimulatedBuilder):
         self.before("result")
         return super().result(ref)
 
+    def cancel(self, ref: str) -> None:
+        self.before("cancel")
+        super().cancel(ref)
+
 
 def image(name: str, *parents: str, rpms: Sequence[str] | None = (SSL,), seconds: float = 10) -> Given:
     above = tuple(Parent(ParentKind.BASE if at == 0 else ParentKind.STAGE, f"{p}:f42") for at, p in enumerate(parents))

@@ -1,0 +1,173 @@
+"""What operators ask for, carried out by the engine, on both databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from integration.workbench import BASH, SSL, Workbench, image
+from sqlalchemy import Engine
+
+from rebuilder.config import SimulatedSettings
+from rebuilder.domain.build import Aborted
+from rebuilder.store import actions, holds
+from rebuilder.store.actions import Verb
+from rebuilder.store.database import reading
+
+FIX = "openssl-3.2.2-1.fc42"
+CHAIN = (image("base"), image("mid", "base"), image("app", "mid"))
+BOTH = (SSL, BASH)
+
+
+def ask(bench: Workbench, verb: Verb, target: str) -> str:
+    """What the engine answers in its next pass."""
+    with bench.store.begin() as connection:
+        number = actions.request(connection, verb, target, "ann", "because", bench.clock.now)
+    bench.loop.once()
+    with reading(bench.store) as connection:
+        answer = actions.answer(connection, number)
+    assert answer is not None
+    return answer
+
+
+def failing(*images: str) -> dict[str, Any]:
+    return {"simulated": SimulatedSettings(failures=tuple(f"{image}:f42" for image in images))}
+
+
+def repair(bench: Workbench) -> None:
+    bench.builder._settings = SimulatedSettings()
+
+
+@pytest.mark.parametrize("target", ["base:f42", "1"])
+def test_a_retry_resumes_from_there_down(store: Engine, target: str) -> None:
+    bench = Workbench(store, CHAIN, **failing("base"))
+    bench.tell(FIX)
+    bench.finish()
+    assert bench.states() == [("base", "failed"), ("mid", "blocked"), ("app", "blocked")]
+    repair(bench)
+    assert "retrying base:f42" in ask(bench, Verb.RETRY, target)
+    bench.finish()
+    assert bench.states() == [(name, "succeeded") for name in ("base", "mid", "app")]
+    assert bench.submitted() == ["base", "base", "mid", "app"], "the failed build is not taken for the new one"
+
+
+def test_a_retry_of_what_is_blocked_says_by_whom(store: Engine) -> None:
+    bench = Workbench(store, CHAIN, **failing("base"))
+    bench.tell(FIX)
+    bench.finish()
+    assert ask(bench, Verb.RETRY, "app:f42") == "app:f42 is blocked by mid:f42"
+    assert bench.states() == [("base", "failed"), ("mid", "blocked"), ("app", "blocked")]
+
+
+def test_a_retry_of_what_went_well_changes_nothing(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    bench.tell(FIX)
+    bench.finish()
+    assert ask(bench, Verb.RETRY, "1") == "nothing to retry"
+    assert len(bench.submitted()) == 3
+
+
+def test_a_canceled_image_blocks_what_is_below_until_it_is_retried(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    bench.tell(FIX)
+    bench.passes()
+    assert bench.states()[0] == ("base", "building")
+    assert ask(bench, Verb.CANCEL, "base:f42") == "canceled base:f42"
+    bench.finish()
+    assert bench.states() == [("base", "canceled"), ("mid", "blocked"), ("app", "blocked")]
+    assert [build.canceled for build in bench.builder.builds.values()] == [True], "at the builder too"
+    assert bench.entry("base").reason == "canceled: cancel by ann: because"
+    assert ask(bench, Verb.CANCEL, "base:f42") == "nothing to cancel"
+    ask(bench, Verb.RETRY, "base:f42")
+    bench.finish()
+    assert bench.states() == [(name, "succeeded") for name in ("base", "mid", "app")]
+
+
+def test_a_canceled_wave_is_canceled_whole_and_can_be_retried_whole(store: Engine) -> None:
+    bench = Workbench(store, (*CHAIN, image("alone")))
+    bench.tell(FIX)
+    bench.passes()
+    ask(bench, Verb.CANCEL, "1")
+    assert {state for _, state in bench.states()} == {"canceled"}
+    ask(bench, Verb.RETRY, "1")
+    bench.finish()
+    assert {state for _, state in bench.states()} == {"succeeded"}
+    assert len(set(bench.submitted()[2:])) == 4
+
+
+def test_a_builder_that_cannot_cancel_now_is_asked_again(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    bench.tell(FIX)
+    bench.passes()
+
+    def trouble(call: str) -> None:
+        if call == "cancel":
+            raise Aborted("no route to host")
+
+    bench.builder.before = trouble
+    with bench.store.begin() as connection:
+        number = actions.request(connection, Verb.CANCEL, "base:f42", "ann", "", bench.clock.now)
+    bench.loop.once()
+    with reading(store) as connection:
+        assert actions.answer(connection, number) is None
+    assert bench.states()[0] == ("base", "building")
+    bench.builder.before = lambda call: None
+    bench.loop.once()
+    assert bench.states()[0] == ("base", "canceled")
+
+
+def test_a_later_success_lets_go_on_what_an_earlier_failure_blocked(store: Engine) -> None:
+    bench = Workbench(store, (image("base", rpms=BOTH), image("app", "base")), **failing("base"))
+    bench.tell(FIX)
+    bench.finish()
+    assert bench.states() == [("base", "failed"), ("app", "blocked")]
+    repair(bench)
+    bench.tell("bash-5.2-2.fc42")
+    bench.finish()
+    assert bench.states() == [("base", "failed"), ("app", "succeeded"), ("base", "succeeded")]
+    assert ask(bench, Verb.RETRY, "1") == "base:f42 is succeeded in wave 2"
+
+
+def test_a_rebuild_by_hand_needs_no_update(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    assert ask(bench, Verb.REBUILD_ALL, "mid:f42") == "wave 1 rebuilds mid:f42, app:f42"
+    assert "waits to be rebuilt already" in ask(bench, Verb.REBUILD, "app:f42")
+    bench.finish()
+    assert bench.states() == [("mid", "succeeded"), ("app", "succeeded")], "though nothing in mid has changed"
+    assert bench.submitted() == ["mid", "app"]
+    assert bench.entry("mid").note == "by hand: rebuild-all by ann: because"
+
+
+def test_a_paused_engine_plans_and_finishes_but_starts_nothing(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    bench.tell(FIX)
+    bench.passes()
+    with store.begin() as connection:
+        assert holds.pause(connection, "ann", "mass rebuild", bench.clock.now)
+        assert not holds.pause(connection, "bob", "", bench.clock.now)
+    bench.passes(seconds=60)
+    assert bench.states() == [("base", "succeeded"), ("mid", "queued"), ("app", "waiting")]
+    assert bench.loop.stands()
+    with store.begin() as connection:
+        assert holds.resume(connection, "ann", "", bench.clock.now)
+        assert not holds.resume(connection, "ann", "", bench.clock.now)
+    bench.finish()
+    assert bench.states()[-1] == ("app", "succeeded")
+
+
+def test_a_request_made_twice_is_one(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    with store.begin() as connection:
+        first, second = (actions.request(connection, Verb.RETRY, "1", who, "", 0) for who in ("ann", "bob"))
+    assert first == second
+    bench.finish()
+
+
+def test_a_stream_builds_no_more_at_once_than_it_may(store: Engine) -> None:
+    roots = tuple(image(f"i{at}") for at in range(5))
+    bench = Workbench(store, roots, max_builds=4, streams={"f42": {"dist": ".fc42", "max_builds": 2}})
+    bench.tell(FIX)
+    bench.passes()
+    assert sorted(state for _, state in bench.states()) == ["building"] * 2 + ["queued"] * 3
+    bench.finish()
+    assert {state for _, state in bench.states()} == {"succeeded"}
