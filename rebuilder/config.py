@@ -60,7 +60,6 @@ class BuildahSettings(Table):
     volumes: tuple[str, ...] = ()
     build_args: dict[str, str] = Field(default_factory=dict)
     state: Path | None = None
-    time_limit: float = Field(default=3600, gt=0)
     rpmdb: tuple[str, ...] = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 
 
@@ -118,6 +117,7 @@ class Settings(Table):
     policy: tuple[RuleSettings, ...] = ()
     max_attempts: int = Field(default=3, ge=1)
     retry_seconds: float = Field(default=30, ge=0)
+    time_limit: float = Field(default=4 * 3600, gt=0)
     repo_seconds: float = Field(default=1800, ge=0)
     poll_seconds: float = Field(default=1, gt=0)
     inventory: InventorySettings = InventorySettings()

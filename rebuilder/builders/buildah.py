@@ -135,16 +135,15 @@ class BuildahBuilder:
         return {ref: self._status(self._process(ref)) for ref in refs}
 
     def _status(self, process: Process) -> Status:
-        limit = self._settings.time_limit
         if process.running:
-            if not process.stopped and process.age <= limit:
+            if not process.stopped:
                 return Status(Phase.RUNNING)
-            process.stop(process.stopped or f"over its time limit of {limit:g} s")
+            process.stop(process.stopped)
         status = process.status
         if status == 0:
             return Status(Phase.SUCCEEDED)
         if process.stopped:
-            return Status(Phase.CANCELED if process.stopped == CANCELED else Phase.ABORTED, process.stopped)
+            return Status(Phase.CANCELED, process.stopped)
         if status is None:
             return Status(Phase.ABORTED, "the build's process vanished")
         return _bad(status, process.log)

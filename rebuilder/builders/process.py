@@ -102,14 +102,6 @@ class Process:
         return self._read("stopped")
 
     @property
-    def age(self) -> float:
-        """Seconds since it started."""
-        try:
-            return time.time() - (self._folder / "started").stat().st_mtime
-        except FileNotFoundError:
-            return 0.0
-
-    @property
     def log(self) -> Path:
         return self._folder / "log"
 

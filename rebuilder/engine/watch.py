@@ -36,13 +36,27 @@ def _ended(
     engine: Engine, builder: Builder, entry: rebuilds.Entry, status: Status, settings: Settings, now: float
 ) -> bool:
     if status.phase is Phase.RUNNING:
-        return False
+        return _over_time(engine, builder, entry, settings, now)
     if status.phase is Phase.SUCCEEDED:
         return _succeeded(engine, builder, entry, settings, now)
     ending = {Phase.FAILED: outcome.failed, Phase.ABORTED: outcome.aborted, Phase.CANCELED: outcome.canceled}
     with engine.begin() as connection:
         ending[status.phase](connection, entry, status.reason, settings, now)
     log.info("%s %s: %s", entry.image, status.phase, status.reason)
+    return True
+
+
+def _over_time(engine: Engine, builder: Builder, entry: rebuilds.Entry, settings: Settings, now: float) -> bool:
+    """End a build that takes too long: it hangs, which is no fault of its own."""
+    if entry.started_at is None or now - entry.started_at <= settings.time_limit:
+        return False
+    try:
+        builder.cancel(entry.ref)
+    except Aborted as trouble:
+        log.warning("%s is over its time limit, and cannot be canceled: %s", entry.image, trouble)
+        return False
+    with engine.begin() as connection:
+        outcome.aborted(connection, entry, f"over its time limit of {settings.time_limit:g} s", settings, now)
     return True
 
 

@@ -96,15 +96,6 @@ def test_a_build_that_runs_is_found_by_its_key_by_a_new_engine_and_its_log_is_re
     assert ended(second, "adopted-1").phase is Phase.CANCELED
 
 
-def test_a_build_over_its_time_limit_is_ended_and_counts_as_aborted(world: Machine) -> None:
-    slow(world, "endless")
-    builder = world.builder(time_limit=0.5)
-    builder.submit(Order("endless-1", world.image("endless")))
-    status = ended(builder, "endless-1")
-    assert status.phase is Phase.ABORTED
-    assert "time limit" in status.reason
-
-
 def test_a_bad_build_has_failed_with_buildah_s_words_and_leaves_the_old_image(world: Machine, base: ImageBuild) -> None:
     world.write("bad", "FROM base\nRUN true\n")
     good = world.build("bad", "bad-1", (base,))

@@ -374,3 +374,12 @@ def test_the_median_of_the_last_builds_is_what_the_next_one_is_expected_to_take(
         wanted = [Change(SourceBuild.parse(nvr), "f42") for nvr in ("openssl-3.2.2-9.fc42", "bash-5.2-2.fc42")]
         drafted = planning.draft(connection, wanted, bench.settings, bench.clock.now)
     assert drafted.seconds == {"a:f42": 40, "other:f42": 40}, "the one has a history, the other its stream's median"
+
+
+def test_a_build_over_its_time_limit_is_canceled_at_the_builder_and_tried_again(store: Engine) -> None:
+    bench = Workbench(store, [image("a", seconds=1000)], time_limit=300, max_attempts=2)
+    bench.tell(FIX)
+    bench.finish(step=50)
+    assert [build.canceled for build in bench.builder.builds.values()] == [True, True]
+    assert bench.states() == [("a", "failed")]
+    assert bench.entry("a").reason == "gave up after 2 attempts: over its time limit of 300 s"
