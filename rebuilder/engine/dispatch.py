@@ -19,21 +19,36 @@ from rebuilder.domain.lifecycle import LIVE, Event, State
 from rebuilder.engine import outcome
 from rebuilder.store import causes, holds, inventory, rebuilds
 from rebuilder.store.database import reading
+from rebuilder.store.rows import chunks
 
 log = logging.getLogger(__name__)
 
 
 def release(connection: Connection, settings: Settings, now: float) -> int:
-    """Queue what no longer waits for a parent; drop what its parents left without a cause. How many there were."""
+    """Queue what no longer waits for a parent; drop what has lost its cause meanwhile. How many there were."""
     entries = rebuilds.released(connection)
-    pointless = rebuilds.without_cause(connection, [entry.id for entry in entries])
-    for entry in entries:
-        gone = entry.id in pointless
-        rebuilds.step(
-            connection, entry, Event.CAUSES_GONE if gone else Event.PARENTS_DONE, now,
-            max_attempts=settings.max_attempts, reason="its parents came out unchanged" if gone else "",
-        )
+    for part in chunks(entries, 500):
+        ids = [entry.id for entry in part]
+        gone = dict.fromkeys(rebuilds.without_cause(connection, ids), "its parents came out unchanged")
+        gone.update(dict.fromkeys(_current(connection, ids), "it became current by another build"))
+        for entry in part:
+            rebuilds.step(
+                connection, entry, Event.CAUSES_GONE if entry.id in gone else Event.PARENTS_DONE, now,
+                max_attempts=settings.max_attempts, reason=gone.get(entry.id, ""),
+            )
     return len(entries)
+
+
+def _current(connection: Connection, ids: list[int]) -> list[int]:
+    """Those whose image got another build since they were planned, which has all that they are for."""
+    overtaken = rebuilds.overtaken(connection, ids)
+    reasons = causes.reasons_of(connection, [entry.id for entry in overtaken])
+    found = []
+    for entry in overtaken:
+        build = inventory.manifest_of(connection, entry.image)
+        if build is not None and build.manifest is not None and not outcome.not_updated(build, reasons[entry.id]):
+            found.append(entry.id)
+    return found
 
 
 def intend(connection: Connection, settings: Settings, now: float) -> int:

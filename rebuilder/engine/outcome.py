@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.change import Change
+from rebuilder.domain.affected import Reason
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import Effect, Event, State
 from rebuilder.domain.rpm import is_stale
@@ -21,8 +22,7 @@ def built(
 ) -> None:
     """Record the build, and prove that what it was made for is in it; else it has failed with `not-updated`."""
     recorded = inventory.record_builds(connection, [build], {entry.image: entry.image_id}, now)
-    told = causes.changes_of(connection, [entry.id]).get(entry.id, ())
-    stayed = not_updated(build, told)
+    stayed = not_updated(build, causes.reasons_of(connection, [entry.id]).get(entry.id, ()))
     reason = stayed or ("" if build.manifest is not None else "not verified: its manifest is unknown")
     effects = rebuilds.step(
         connection, entry, Event.FAILED if stayed else Event.BUILT, now,
@@ -35,14 +35,16 @@ def built(
     _follow(connection, entry, effects, settings, now)
 
 
-def not_updated(build: ImageBuild, told: tuple[Change, ...]) -> str:
-    """Which RPMs are still older than the changes, in one line; nothing where all are current."""
+def not_updated(build: ImageBuild, reasons: Sequence[Reason]) -> str:
+    """Which RPMs are still older than the changes, and which layer they come from; nothing where all are current."""
     if build.manifest is None:
         return ""
+    layers = {reason.installed: f" (from {reason.inherited_from})" for reason in reasons if reason.inherited_from}
+    changes = {reason.change for reason in reasons}
     stayed = sorted(
-        f"{rpm.nevra} stayed, {change.build} is offered"
+        f"{rpm.nevra}{layers.get(rpm.nevra, '')} stayed, {change.build} is offered"
         for rpm in build.manifest.rpms
-        for change in told
+        for change in changes
         if rpm.source == change.build.name and is_stale(rpm, change.build.evr)
     )
     return f"not-updated: {'; '.join(stayed)}" if stayed else ""

@@ -14,6 +14,8 @@ from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.store.models import Change
 from rebuilder.store.rows import insert_one
 
+LONGEST = 10  # times settle_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
@@ -81,17 +83,20 @@ def withdraw(connection: Connection, withdrawal: Withdrawal) -> None:
 
 
 def settled(connection: Connection, now: float, settle_seconds: float, repo_seconds: float) -> list[Noticed]:
-    """All changes to be planned together now; none until the oldest has waited its time.
+    """All changes to be planned together now; none until no new one has come for a while, as bursts do.
 
-    An urgent change does not wait, and takes along what is settling. One that waits for a repository is not ready
-    until that is done, or `repo_seconds` have passed.
+    Ten times `settle_seconds` is the longest that any waits. An urgent change does not wait, and takes along what is
+    settling. One that waits for a repository is not ready until that is done, or `repo_seconds` have passed.
     """
     ready = or_(Change.waits_for_repo == "", Change.noticed_at <= now - repo_seconds)
     rows = connection.execute(
         select(Change.__table__).where(Change.state == "settling", ready).order_by(Change.id)
     ).all()
     urgent = any(row.severity == Severity.URGENT for row in rows)
-    if not rows or not (urgent or min(row.noticed_at for row in rows) <= now - settle_seconds):
+    if not rows:
+        return []
+    oldest, youngest = min(row.noticed_at for row in rows), max(row.noticed_at for row in rows)
+    if not (urgent or youngest <= now - settle_seconds or oldest <= now - LONGEST * settle_seconds):
         return []
     return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
 

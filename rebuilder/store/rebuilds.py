@@ -138,6 +138,15 @@ def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
     return set(connection.scalars(query))
 
 
+def overtaken(connection: Connection, ids: Sequence[int]) -> list[Entry]:
+    """Of these, the rebuilds whose image got another build since they were planned, and who have own causes."""
+    other = or_(Rebuild.before_build_id.is_(None), Rebuild.before_build_id != Image.current_build_id)
+    told = exists().where(Cause.rebuild_id == Rebuild.id)
+    parent = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed == "")
+    query = _select().where(Rebuild.id.in_(ids), Image.current_build_id.is_not(None), other, told, ~parent)
+    return _entries(connection, query.where(Rebuild.note == ""))
+
+
 def descendants(connection: Connection, rebuild_id: int) -> list[Entry]:
     """Every rebuild that waits for this one, directly or through others."""
     below = select(RebuildEdge.rebuild_id).where(RebuildEdge.parent_id == rebuild_id).cte("below", recursive=True)

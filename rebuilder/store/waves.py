@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.lifecycle import OPEN, PENDING, Event, State
 from rebuilder.domain.plan import Plan, PlannedRebuild
+from rebuilder.domain.rpm import newest
 from rebuilder.domain.schedule import Job, paths_below
 from rebuilder.store import changes, rebuilds
 from rebuilder.store.changes import Noticed
@@ -69,7 +70,7 @@ def accept(
     made = {entry.image: entry for entry in rebuilds.of_wave(connection, wave_id)} if wave_id else {}
     entries = {rebuild.image: made.get(rebuild.image) or pending[rebuild.image] for rebuild in plan.rebuilds}
     _link(connection, plan, entries)
-    _cause(connection, plan, noticed, entries)
+    _cause(connection, plan, noticed, entries, {entry.id for entry in pending.values()})
     for rebuild in plan.rebuilds:
         if rebuild.image in pending:
             _join(connection, pending[rebuild.image], rebuild, ranks[rebuild.image], now)
@@ -164,7 +165,11 @@ def _link(connection: Connection, plan: Plan, entries: Mapping[str, rebuilds.Ent
 
 
 def _cause(
-    connection: Connection, plan: Plan, noticed: Sequence[Noticed], entries: Mapping[str, rebuilds.Entry]
+    connection: Connection,
+    plan: Plan,
+    noticed: Sequence[Noticed],
+    entries: Mapping[str, rebuilds.Entry],
+    joined: Container[int],
 ) -> None:
     ids = {
         (item.change.build.name, item.change.stream, item.change.build.evr.version_release): item.id
@@ -183,11 +188,33 @@ def _cause(
         for rebuild in plan.rebuilds
         for reason in rebuild.reasons
     ]
+    outdated = _outdated(connection, [cause for cause in causes if cause["rebuild_id"] in joined])
+    for rebuild_id, change_id in outdated:
+        connection.execute(delete(Cause).where(Cause.rebuild_id == rebuild_id, Cause.change_id == change_id))
+    causes = [cause for cause in causes if (cause["rebuild_id"], cause["change_id"]) not in outdated]
     for part in chunks(causes):
         insert_new(connection, Cause, part)
     waves = {entry.id: entry.wave_id for entry in entries.values()}
     taken = {(waves[cause["rebuild_id"]], cause["change_id"]) for cause in causes}
     insert_new(connection, WaveChange, [{"wave_id": wave, "change_id": change} for wave, change in sorted(taken)])
+
+
+def _outdated(connection: Connection, causes: Sequence[Mapping[str, Any]]) -> set[tuple[int, int]]:
+    """Of these new causes and those that their rebuilds have already, the ones that a newer build makes pointless."""
+    pairs = {(cause["rebuild_id"], cause["change_id"]) for cause in causes}
+    for part in chunks(sorted({rebuild_id for rebuild_id, _ in pairs}), 500):
+        query = select(Cause.rebuild_id, Cause.change_id).where(Cause.rebuild_id.in_(part)).distinct()
+        pairs.update((rebuild_id, change_id) for rebuild_id, change_id in connection.execute(query))
+    told = changes.of_ids(connection, {change_id for _, change_id in pairs})
+    groups: dict[tuple[int, str, str], list[int]] = {}
+    for rebuild_id, change_id in sorted(pairs):
+        change = told[change_id]
+        groups.setdefault((rebuild_id, change.build.name, change.stream), []).append(change_id)
+    found: set[tuple[int, int]] = set()
+    for (rebuild_id, _, _), ids in groups.items():
+        best = newest(told[ident].build.evr for ident in ids)
+        found.update((rebuild_id, ident) for ident in ids if told[ident].build.evr != best)
+    return found
 
 
 def _join(

@@ -178,7 +178,7 @@ def test_a_burst_joins_the_rebuilds_that_wait(store: Engine) -> None:
     assert bench.installed("app") == {FIXED, "bash-5.19-1.fc42.x86_64"}
     with reading(store) as connection:
         found = select(func.count()).select_from(Cause).where(Cause.rebuild_id == bench.entry("app").id)
-        assert connection.scalar(found) == 18
+        assert connection.scalar(found) == 2, "a newer build of a package takes the place of the older"
 
 
 def test_a_change_for_an_image_that_is_building_gives_one_further_rebuild(store: Engine) -> None:
