@@ -53,11 +53,15 @@ document_option = click.option(
     help="Plan on this inventory document instead of the database.",
 )
 
+descendants_option = click.option(
+    "--descendants", type=click.Choice(["affected", "all"]), help="What of the images below is rebuilt."
+)
+
 
 @click.command()
 @update_options(required=True)
 @document_option
-@click.option("--descendants", type=click.Choice(["affected", "all"]), help="What of the images below is rebuilt.")
+@descendants_option
 @click.option("--explain", is_flag=True, help="Every reason, and every image left out.")
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.image import Image
 
 DEFAULT_SECONDS = 300.0
+SEVERITY_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,23 @@ def paths_below(jobs: Sequence[Job]) -> list[float]:
     return _paths_below(jobs, _children(jobs))
 
 
+def rank(created_at: float, severity: Severity, path_seconds: float) -> float:
+    """A rebuild's place in the queue, lowest first.
+
+    Each step of severity is worth a day of waiting, and each second of builds below a second. As the rank never
+    changes while time goes on, nothing starves: what is created four days and a path later always comes after.
+    """
+    return created_at - severity.weight * SEVERITY_SECONDS - path_seconds
+
+
+def inherited(jobs: Sequence[Job], severities: Sequence[Severity]) -> list[Severity]:
+    """The severity of each job, given parents first, and of what waits below it: the highest counts."""
+    worst = list(severities)
+    for at, below in reversed(list(enumerate(_children(jobs)))):
+        worst[at] = most_severe((worst[at], *(worst[child] for child in below)))
+    return worst
+
+
 def _children(jobs: Sequence[Job]) -> list[list[int]]:
     """The places of the jobs that wait for each job."""
     place = {job.name: at for at, job in enumerate(jobs)}
@@ -79,28 +98,38 @@ def estimate(jobs: Sequence[Job], slots: int) -> Estimate:
     return Estimate(total, _critical_path(jobs, children, below), sum([job.seconds for job in jobs]), slots)
 
 
-def makespan(jobs: Sequence[Job], slots: int, ranks: Sequence[float]) -> float:
-    """Seconds that list scheduling takes: whenever a slot is free, the ready job of the lowest rank starts."""
-    return _makespan(jobs, _children(jobs), slots, ranks)
+def makespan(
+    jobs: Sequence[Job], slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
+) -> float:
+    """Seconds that list scheduling takes: whenever a slot is free, the ready job of the lowest rank starts.
+
+    Without ranks, the one that was ready first. `seconds` are the true lengths, where the jobs' are estimates.
+    """
+    return _makespan(jobs, _children(jobs), slots, ranks, seconds)
 
 
 def _makespan(
-    jobs: Sequence[Job], children: Sequence[Sequence[int]], slots: int, ranks: Sequence[float]
+    jobs: Sequence[Job],
+    children: Sequence[Sequence[int]],
+    slots: int,
+    ranks: Sequence[float] | None,
+    seconds: Sequence[float] | None = None,
 ) -> float:
     missing = [len(job.after) for job in jobs]
-    ready = [(ranks[at], at) for at, count in enumerate(missing) if not count]
+    takes = [job.seconds for job in jobs] if seconds is None else seconds
+    ready = [(ranks[at] if ranks else 0.0, at) for at, count in enumerate(missing) if not count]
     heapq.heapify(ready)
     running: list[tuple[float, int]] = []
     now = 0.0
     while ready or running:
         while ready and len(running) < slots:
             _, at = heapq.heappop(ready)
-            heapq.heappush(running, (now + jobs[at].seconds, at))
+            heapq.heappush(running, (now + takes[at], at))
         now, done = heapq.heappop(running)
         for child in children[done]:
             missing[child] -= 1
             if not missing[child]:
-                heapq.heappush(ready, (ranks[child], child))
+                heapq.heappush(ready, (ranks[child] if ranks else now, child))
     return now
 
 

@@ -14,13 +14,11 @@ from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.lifecycle import OPEN, PENDING, Event, State
 from rebuilder.domain.plan import Plan, PlannedRebuild
 from rebuilder.domain.rpm import newest
-from rebuilder.domain.schedule import Job, paths_below
+from rebuilder.domain.schedule import Job, inherited, paths_below, rank
 from rebuilder.store import changes, rebuilds
 from rebuilder.store.changes import Noticed
 from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave, WaveChange
 from rebuilder.store.rows import chunks, insert_new
-
-SEVERITY_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +32,6 @@ class WaveEntry:
     rule: str
     approved_at: float | None
     approved_by: str
-
-
-def rank(created_at: float, severity: Severity, path_seconds: float) -> float:
-    """A rebuild's place in the queue, lowest first.
-
-    Each step of severity is worth a day of waiting, and each second of builds below a second. As the rank never
-    changes while time goes on, nothing starves: what is created four days and a path later always comes after.
-    """
-    return created_at - severity.weight * SEVERITY_SECONDS - path_seconds
 
 
 def accept(
@@ -94,12 +83,11 @@ def by_hand(
 def _ranks(plan: Plan, seconds: Mapping[str, float], now: float) -> dict[str, tuple[Severity, float]]:
     """Severity, inherited upward from what waits below, and rank of every rebuild of the plan."""
     jobs = [Job(rebuild.image, rebuild.depends_on, seconds[rebuild.image]) for rebuild in plan.rebuilds]
-    below = {job.name: path for job, path in zip(jobs, paths_below(jobs), strict=True)}
-    worst = {r.image: most_severe(tuple(reason.change.severity for reason in r.reasons)) for r in plan.rebuilds}
-    for rebuild in reversed(plan.rebuilds):
-        for parent in rebuild.depends_on:
-            worst[parent] = most_severe((worst[parent], worst[rebuild.image]))
-    return {image: (worst[image], rank(now, worst[image], below[image])) for image in worst}
+    told = [most_severe(tuple(reason.change.severity for reason in rebuild.reasons)) for rebuild in plan.rebuilds]
+    return {
+        job.name: (worst, rank(now, worst, below))
+        for job, worst, below in zip(jobs, inherited(jobs, told), paths_below(jobs), strict=True)
+    }
 
 
 def _images(connection: Connection) -> tuple[dict[str, int], dict[str, int | None]]:

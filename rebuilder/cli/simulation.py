@@ -1,0 +1,70 @@
+"""`simulate`."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import click
+
+from rebuilder.cli.context import Context
+from rebuilder.cli.output import as_json, length, table
+from rebuilder.cli.plans import descendants_option, document_option, draft_for, update_options
+from rebuilder.domain.change import most_severe
+from rebuilder.domain.schedule import Job
+from rebuilder.domain.simulation import Policy, Simulation
+from rebuilder.domain.simulation import simulate as simulated
+
+
+@click.command()
+@update_options(required=True)
+@document_option
+@descendants_option
+@click.option("--slots", type=click.IntRange(1), help="Builds at the same time; default: max_builds.")
+@click.option("--policy", type=click.Choice([str(policy) for policy in Policy]),
+              help="What starts next. Default: all three in the table, critical-path in JSON.")
+@click.option("--noise", type=click.FloatRange(0, 5), default=0.0, show_default=True, metavar="SIGMA",
+              help="How far builds are from what was expected: the sigma of a lognormal factor.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--json", "json_", is_flag=True)
+@click.pass_obj
+def simulate(
+    context: Context,
+    updates: tuple[str, ...],
+    stream: str | None,
+    severity: str,
+    document: Path | None,
+    descendants: str | None,
+    slots: int | None,
+    policy: str | None,
+    noise: float,
+    seed: int,
+    json_: bool,
+) -> None:
+    """How long an update's rebuilds would take, beside the least that is possible. Changes nothing."""
+    settings = context.settings
+    if descendants:
+        settings = settings.model_copy(update={"descendants": descendants})
+    found = draft_for(context, updates, stream, severity, document, settings)
+    jobs = [Job(r.image, r.depends_on, found.seconds[r.image]) for r in found.plan.rebuilds]
+    severities = [most_severe(tuple(reason.change.severity for reason in r.reasons)) for r in found.plan.rebuilds]
+    wanted = [Policy(policy)] if policy else [Policy.CRITICAL_PATH] if json_ else list(Policy)
+    dice = random.Random(seed)
+    factors = [dice.lognormvariate(0.0, noise) for _ in jobs]
+    done = [simulated(jobs, severities, slots or settings.max_builds, rule, factors) for rule in wanted]
+    if json_:
+        as_json(_written(done[0]))
+        return
+    table(
+        ("policy", "builds", "slots", "takes", "at least", "ratio"),
+        [(d.policy, d.builds, d.slots, length(d.makespan_s), length(d.lower_bound_s), f"{d.ratio:.3f}")
+         for d in done],
+    )
+
+
+def _written(done: Simulation) -> dict[str, object]:
+    return {"makespan_s": done.makespan_s, "lower_bound_s": done.lower_bound_s, "ratio": done.ratio,
+            "builds": done.builds, "slots": done.slots, "policy": str(done.policy)}
+
+
+VERBS: tuple[click.Command, ...] = (simulate,)

@@ -1,0 +1,72 @@
+"""What a plan's builds would take under other rules of what to start next, and when they take what nobody expected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rebuilder.domain.change import Severity
+from rebuilder.domain.schedule import Job, inherited, makespan, paths_below, rank
+
+
+class Policy(StrEnum):
+    """What starts next. `critical-path` is what the engine does; the others are there to compare it with."""
+
+    CRITICAL_PATH = "critical-path"
+    FIFO = "fifo"  # what is ready first
+    LEVELS = "levels"  # a level begins when all of the one above is done
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """Seconds until all was built, and the least that any rule takes: the longest path, or all work on all slots."""
+
+    makespan_s: float
+    lower_bound_s: float
+    builds: int
+    slots: int
+    policy: Policy
+
+    @property
+    def ratio(self) -> float:
+        return self.makespan_s / self.lower_bound_s if self.lower_bound_s else 1.0
+
+
+def simulate(
+    jobs: Sequence[Job],
+    severities: Sequence[Severity],
+    slots: int,
+    policy: Policy,
+    factors: Sequence[float] | None = None,
+) -> Simulation:
+    """Build these jobs, given parents first. The true lengths, unknown before, are the estimates times `factors`."""
+    seconds = [job.seconds * factor for job, factor in zip(jobs, factors or [1.0] * len(jobs), strict=True)]
+    true = [Job(job.name, job.after, length) for job, length in zip(jobs, seconds, strict=True)]
+    bound = max(max(paths_below(true), default=0.0), sum(seconds) / slots)
+    return Simulation(_makespan(jobs, severities, seconds, slots, policy), bound, len(jobs), slots, policy)
+
+
+def _makespan(
+    jobs: Sequence[Job], severities: Sequence[Severity], seconds: Sequence[float], slots: int, policy: Policy
+) -> float:
+    match policy:
+        case Policy.CRITICAL_PATH:
+            worst = inherited(jobs, severities)
+            ranks = [rank(0.0, *both) for both in zip(worst, paths_below(jobs), strict=True)]
+            return makespan(jobs, slots, ranks, seconds)
+        case Policy.FIFO:
+            return makespan(jobs, slots, None, seconds)
+        case Policy.LEVELS:
+            levels = [[Job(str(at), (), seconds[at]) for at in level] for level in _levels(jobs)]
+            return sum(makespan(level, slots, None) for level in levels)
+
+
+def _levels(jobs: Sequence[Job]) -> list[list[int]]:
+    levels: dict[str, int] = {}
+    found: list[list[int]] = []
+    for at, job in enumerate(jobs):
+        level = levels[job.name] = max((levels[parent] + 1 for parent in job.after), default=0)
+        found.extend([] for _ in range(level + 1 - len(found)))
+        found[level].append(at)
+    return found
