@@ -72,6 +72,13 @@ class SimulatedSettings(Table):
     aborts: dict[str, int] = Field(default_factory=dict)
 
 
+class ReconcileSettings(Table):
+    """How often missed changes are looked for, and what a build that somebody else made means for what is on it."""
+
+    every_seconds: float = Field(default=3600, gt=0)
+    foreign_builds: Literal["ignore", "plan"] = "ignore"
+
+
 T = TypeVar("T")
 OneOrMore = Annotated[tuple[T, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
@@ -120,6 +127,7 @@ class Settings(Table):
     time_limit: float = Field(default=4 * 3600, gt=0)
     repo_seconds: float = Field(default=1800, ge=0)
     poll_seconds: float = Field(default=1, gt=0)
+    reconcile: ReconcileSettings = ReconcileSettings()
     inventory: InventorySettings = InventorySettings()
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
     buildah: BuildahSettings = BuildahSettings()

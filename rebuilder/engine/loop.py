@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 from rebuilder.domain.errors import UnreachableError
-from rebuilder.engine import dispatch, intake, operators, planning
+from rebuilder.engine import dispatch, intake, operators, planning, reconcile
 from rebuilder.engine.watch import watch
 from rebuilder.store import actions, changes, inbox, rebuilds, waves
 from rebuilder.store.database import first_line, reading
@@ -44,10 +44,14 @@ class Loop:
         self._parse = parse
         self._clock = clock
         self._alive = alive
+        self._reconcile_at = 0.0
 
     def once(self) -> int:
         """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database is in trouble."""
         now, settings = self._clock(), self.settings
+        if now >= self._reconcile_at:
+            reconcile.reconcile(self.engine, settings, now, anew=self._reconcile_at > 0)  # at the start, they were
+            self._reconcile_at = now + settings.reconcile.every_seconds
         if self.idle():
             return 0
         with self.engine.begin() as connection:

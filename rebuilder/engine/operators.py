@@ -18,7 +18,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
 from rebuilder.domain.plan import plan_by_hand
 from rebuilder.domain.schedule import durations
-from rebuilder.engine import outcome
+from rebuilder.engine import outcome, planning
 from rebuilder.store import actions, holds, inventory, rebuilds, waves
 from rebuilder.store.actions import Request, Verb
 from rebuilder.store.database import reading
@@ -64,6 +64,9 @@ def _answer(connection: Connection, request: Request, settings: Settings, now: f
                 return _cancel(connection, request, settings, now)
             case Verb.RETRY:
                 return _retry(connection, request, settings, now)
+            case Verb.CATCH_UP:
+                wave_id = planning.catch_up(connection, settings, now)
+                return f"wave {wave_id} catches up" if wave_id else "nothing was missed"
             case _:
                 return _rebuild(connection, request, settings, now)
     except RequestError as error:  # the image has left the inventory since

@@ -18,7 +18,7 @@ from rebuilder.domain.policy import Action
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.domain.schedule import durations
 from rebuilder.inventory.document import Document
-from rebuilder.store import changes, holds, inventory, waves
+from rebuilder.store import changes, holds, inventory, rebuilds, waves
 from rebuilder.store.changes import Noticed
 
 
@@ -31,12 +31,21 @@ class Draft:
 
 
 def draft(
-    connection: Connection, wanted: Iterable[Change], settings: Settings, now: float, *, approved: bool = False
+    connection: Connection,
+    wanted: Iterable[Change],
+    settings: Settings,
+    now: float,
+    *,
+    approved: bool = False,
+    without: Mapping[str, str] | None = None,
 ) -> Draft:
-    """What accepting these changes would do; with `approved` nobody is asked. Changes nothing."""
+    """What accepting these changes would do; with `approved` nobody is asked. Changes nothing.
+
+    `without` has images to leave out as if they were on hold, each with the reason.
+    """
     wanted = tuple(wanted)
     held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
-    terms = settings.terms(held)
+    terms = settings.terms({**held, **(without or {})})
     if approved:
         agreed = (replace(r, action=Action.ALLOW) if r.action is Action.APPROVE else r for r in terms.rules)
         terms = replace(terms, rules=tuple(agreed))
@@ -110,6 +119,30 @@ def settle(connection: Connection, settings: Settings, now: float) -> bool:
     _accept(connection, drafted, rest, now)
     changes.planned(connection, [item.id for item in noticed])
     return True
+
+
+def catch_up(connection: Connection, settings: Settings, now: float) -> int | None:
+    """Plan what no plan has taken up though it should: the id of the wave, or None where nothing was missed.
+
+    That is what was on hold, what another engine's rules left out, or what got an old build from elsewhere. What is
+    being rebuilt, and what failed and waits for an operator, is left to that; so is what needs approval.
+    """
+    known = changes.taken_up(connection)
+    unsettled = {image: str(state) for image, state in rebuilds.unsettled(connection).items()}
+    drafted = _missed(connection, known, settings, now, unsettled)
+    asked = {(change.build.name, change.stream) for change in drafted.plan.unapproved}
+    if asked:
+        known = [item for item in known if (item.change.build.name, item.change.stream) not in asked]
+        drafted = _missed(connection, known, settings, now, unsettled)
+    if not drafted.plan.rebuilds:
+        return None
+    return waves.accept(connection, drafted.plan, known, drafted.seconds, now)
+
+
+def _missed(
+    connection: Connection, known: Iterable[Noticed], settings: Settings, now: float, unsettled: Mapping[str, str]
+) -> Draft:
+    return draft(connection, (item.change for item in known), settings, now, without=unsettled)
 
 
 def begin_approved(connection: Connection, settings: Settings, now: float) -> int:

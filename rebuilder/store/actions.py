@@ -17,6 +17,7 @@ class Verb(StrEnum):
     CANCEL = "cancel"
     REBUILD = "rebuild"
     REBUILD_ALL = "rebuild-all"  # with descendants
+    CATCH_UP = "catch-up"  # what a hold kept from being planned
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, or_, select, update
 
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.change import Severity, Withdrawal
 from rebuilder.domain.rpm import EVR, SourceBuild
-from rebuilder.store.models import Change
+from rebuilder.store.models import Change, Rpm
 from rebuilder.store.rows import insert_one
 
 LONGEST = 10  # times settle_seconds
@@ -122,6 +122,13 @@ def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, ChangeValue]
     """These changes by their ids."""
     rows = connection.execute(select(Change.__table__).where(Change.id.in_(set(ids))))
     return {row.id: _value(row) for row in rows}
+
+
+def taken_up(connection: Connection) -> list[Noticed]:
+    """Every change that was planned, and whose package is, or was, in some image."""
+    known = exists().where(Rpm.source == Change.source)
+    rows = connection.execute(select(Change.__table__).where(Change.state == "planned", known).order_by(Change.id))
+    return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
 
 
 def recent(connection: Connection, limit: int) -> list[Noticed]:

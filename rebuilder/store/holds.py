@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, or_, select
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.store.actions import record
+from rebuilder.store.actions import Verb, record, request
 from rebuilder.store.models import Hold, Image, Pause
 from rebuilder.store.rows import insert_one
 
@@ -47,12 +47,13 @@ def hold(connection: Connection, image: str, who: str, reason: str, until: float
 
 
 def release(connection: Connection, image: str, who: str, reason: str, now: float) -> bool:
-    """Let an image be built again; whether it was held. Raises RequestError for an unknown image."""
+    """Let an image be built again, with all that it missed; whether it was held. Raises RequestError."""
     gone = connection.execute(
         delete(Hold).where(Hold.image_id == image_id(connection, image)).returning(Hold.image_id)
     ).first()
     if gone is not None:
         record(connection, "release", image, who, reason, now)
+        request(connection, Verb.CATCH_UP, image, who, reason, now)
     return gone is not None
 
 

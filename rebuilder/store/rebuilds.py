@@ -281,6 +281,15 @@ def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:
     return [Step(*row) for row in connection.execute(query.order_by(Transition.id))]
 
 
+def unsettled(connection: Connection) -> dict[str, State]:
+    """The images whose last rebuild is open or did not succeed, each with its state."""
+    newer = aliased(Rebuild)
+    superseded = exists().where(newer.image_id == Rebuild.image_id, newer.id > Rebuild.id)
+    query = select(Image.name + ":" + Image.stream, Rebuild.state).join(Image, Image.id == Rebuild.image_id)
+    rows = connection.execute(query.where(Rebuild.state.in_(OPEN | STOPPED), ~superseded))
+    return {image: State(state) for image, state in rows}
+
+
 def counts(connection: Connection, wave_id: int | None = None) -> Mapping[State, int]:
     """How many rebuilds there are in each state, of one wave or of all."""
     query = select(Rebuild.state, func.count()).group_by(Rebuild.state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from sqlalchemy import Engine
 
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import Aborted
-from rebuilder.store import actions, holds
+from rebuilder.engine import reconcile
+from rebuilder.store import actions, changes, holds, inventory
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 
@@ -171,3 +173,44 @@ def test_a_stream_builds_no_more_at_once_than_it_may(store: Engine) -> None:
     assert sorted(state for _, state in bench.states()) == ["building"] * 2 + ["queued"] * 3
     bench.finish()
     assert {state for _, state in bench.states()} == {"succeeded"}
+
+
+def test_a_release_catches_up_what_the_hold_kept_from_being_planned(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    with store.begin() as connection:
+        holds.hold(connection, "base:f42", "ann", "", None, bench.clock.now)
+    bench.tell(FIX)
+    bench.finish()
+    assert bench.states() == []
+    with store.begin() as connection:
+        holds.release(connection, "base:f42", "ann", "", bench.clock.now)
+    bench.finish()
+    assert bench.states() == [(name, "succeeded") for name in ("base", "mid", "app")]
+
+
+def test_what_was_missed_is_caught_up_at_the_start_and_what_failed_is_not_tried_for_ever(store: Engine) -> None:
+    bench = Workbench(store, (*CHAIN, image("bad")), **failing("bad"))
+    with store.begin() as connection:
+        holds.hold(connection, "base:f42", "ann", "", bench.clock.now + 100, bench.clock.now)
+    bench.tell(FIX)
+    bench.finish()
+    bench.clock.now += 200
+    for _ in range(3):
+        bench.restart()
+        bench.finish()
+    assert sorted(bench.states()) == [("app", "succeeded"), ("bad", "failed"), ("base", "succeeded"),
+                                      ("mid", "succeeded")]  # fmt: skip
+
+
+def test_a_parent_that_somebody_else_built_leaves_its_children_stale(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    _, build = image("base", rpms=("openssl-libs-1:3.2.9-1.fc42.x86_64",))
+    assert build is not None
+    with store.begin() as connection:
+        known = inventory.ids(connection)
+        inventory.record_builds(connection, [replace(build, ident="elsewhere")], known, bench.clock.now)
+        found = reconcile.foreign(connection, ["base:f42"])
+        changes.notice(connection, found, None, "", bench.clock.now)
+    assert [str(change) for change in found] == ["openssl-1:3.2.9-1.fc42 in f42"]
+    bench.finish()
+    assert bench.submitted() == ["mid", "app"]

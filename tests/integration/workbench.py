@@ -42,11 +42,13 @@ class Builder(SimulatedBuilder):
         super().__init__(settings, manifest_of, clock)
         self.clock = clock
         self.submitted: list[tuple[str, float]] = []
+        self.twice: list[str] = []
         self.before: Callable[[str], None] = lambda call: None
         self.after: Callable[[str], None] = lambda call: None
 
     def submit(self, order: Order) -> Submission:
         self.before("submit")
+        self.twice += [order.key] if order.key in self.builds else []
         found = super().submit(order)
         self.submitted.append((order.image.key, self.clock.now))
         self.after("submit")

@@ -1,0 +1,170 @@
+"""The whole engine under random messages, outcomes, operators and crashes keeps its promises."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from integration.workbench import BASH, SSL, Workbench, image
+from sqlalchemy import func, select
+
+from rebuilder.config import SimulatedSettings
+from rebuilder.domain.build import Aborted
+from rebuilder.domain.lifecycle import LIVE, OPEN
+from rebuilder.engine import planning
+from rebuilder.store import actions, changes, database, holds, rebuilds
+from rebuilder.store.actions import Verb
+from rebuilder.store.database import reading
+from rebuilder.store.models import Rebuild, RebuildEdge
+
+BOTH = (SSL, BASH)
+IMAGES = (
+    image("base", rpms=BOTH, seconds=20),
+    image("left", "base", rpms=BOTH, seconds=10),
+    image("right", "base", rpms=(SSL,), seconds=30),
+    image("top", "left", "right", rpms=BOTH, seconds=10),
+    image("alone", rpms=(BASH,), seconds=40),
+)
+NAMES = st.sampled_from([found.name for found, _ in IMAGES])
+KEYS = NAMES.map(lambda name: f"{name}:f42")
+
+
+class Crash(Exception):
+    """The engine dies here."""
+
+
+class Engine(RuleBasedStateMachine):
+    """A database, an engine on it, a builder that outlives it, and everything that can happen to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        engine = database.open_database(f"sqlite:///{Path(self.folder.name) / 'test.db'}")
+        database.upgrade(engine)
+        self.bench = Workbench(engine, IMAGES, settle_seconds=20, max_builds=3, max_attempts=2)
+        self.sent: list[tuple[str, str, str]] = []
+
+    def teardown(self) -> None:
+        self.trouble_ends()
+        self.bench.store.dispose()
+        self.folder.cleanup()
+
+    @rule(package=st.sampled_from(["openssl", "bash"]), minor=st.integers(6, 9), severity=st.sampled_from(["low", "urgent"]))
+    def tell(self, package: str, minor: int, severity: str) -> None:
+        self.sent.append((f"{package}-5.{minor}-1.fc42", severity, f"m{len(self.sent)}"))
+        self._send(*self.sent[-1])
+
+    def _send(self, nvr: str, severity: str, ident: str) -> None:
+        self.bench.tell(nvr, severity=severity, ident=ident)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def tell_again(self, data: st.DataObject) -> None:
+        nvr, severity, ident = data.draw(st.sampled_from(self.sent))
+        self._send(nvr, severity, data.draw(st.sampled_from([ident, f"{ident} again"])))
+
+    @rule(seconds=st.integers(0, 60))
+    def time_passes(self, seconds: int) -> None:
+        self.bench.clock.now += seconds
+        self.bench.loop.once()
+
+    @rule(failing=st.sets(KEYS, max_size=2), aborting=st.dictionaries(KEYS, st.integers(1, 3), max_size=2))
+    def builds_end_so(self, failing: set[str], aborting: dict[str, int]) -> None:
+        self.bench.builder._settings = SimulatedSettings(failures=tuple(sorted(failing)))
+        self.bench.builder._aborts = dict(aborting)
+
+    @rule(call=st.sampled_from(["submit", "find", "poll", "result", "cancel"]), after=st.booleans(), dies=st.booleans())
+    def a_call_goes_wrong(self, call: str, after: bool, dies: bool) -> None:
+        """The builder cannot be reached, or the engine dies, before the call or after it."""
+
+        def trouble(called: str) -> None:
+            if called == call:
+                self.bench.builder.before = self.bench.builder.after = lambda _: None
+                raise Crash if dies else Aborted("no route to host")
+
+        if after:
+            self.bench.builder.after = trouble
+        else:
+            self.bench.builder.before = trouble
+        try:
+            self.bench.loop.once()
+        except Crash:
+            self.bench.restart()
+
+    @rule()
+    def restart(self) -> None:
+        self.bench.restart()
+        self.bench.loop.once()
+
+    @rule(verb=st.sampled_from([Verb.RETRY, Verb.CANCEL, Verb.REBUILD, Verb.REBUILD_ALL]), target=KEYS)
+    def an_operator_asks(self, verb: Verb, target: str) -> None:
+        with self.bench.store.begin() as connection:
+            actions.request(connection, verb, target, "ann", "", self.bench.clock.now)
+
+    @rule(target=KEYS, seconds=st.none() | st.integers(10, 200))
+    def an_image_is_held(self, target: str, seconds: int | None) -> None:
+        now = self.bench.clock.now
+        with self.bench.store.begin() as connection:
+            holds.hold(connection, target, "ann", "", None if seconds is None else now + seconds, now)
+
+    @rule(target=KEYS)
+    def an_image_is_released(self, target: str) -> None:
+        with self.bench.store.begin() as connection:
+            holds.release(connection, target, "ann", "", self.bench.clock.now)
+
+    @rule(pause=st.booleans())
+    def the_engine_is_paused_or_resumed(self, pause: bool) -> None:
+        with self.bench.store.begin() as connection:
+            (holds.pause if pause else holds.resume)(connection, "ann", "", self.bench.clock.now)
+
+    @invariant()
+    def no_child_is_built_before_its_parents(self) -> None:
+        child, parent = Rebuild.__table__.alias(), Rebuild.__table__.alias()
+        query = (
+            select(func.count())
+            .select_from(RebuildEdge)
+            .join(child, child.c.id == RebuildEdge.rebuild_id)
+            .join(parent, parent.c.id == RebuildEdge.parent_id)
+            .where(child.c.state.in_(LIVE), parent.c.state.not_in(["succeeded", "unneeded"]))
+        )
+        with reading(self.bench.store) as connection:
+            assert connection.scalar(query) == 0
+
+    @invariant()
+    def an_image_has_at_most_one_live_build(self) -> None:
+        now = self.bench.clock.now
+        running = [b.order.image.key for b in self.bench.builder.builds.values() if not b.canceled and now < b.ends]
+        assert len(running) == len(set(running)) <= 3
+
+    @invariant()
+    def nothing_is_submitted_twice(self) -> None:
+        assert self.bench.builder.twice == []
+
+    def trouble_ends(self) -> None:
+        """Then everything finishes, and nothing is stale that could be built."""
+        bench = self.bench
+        bench.builder.before = bench.builder.after = lambda _: None
+        self.builds_end_so(set(), {})
+        with bench.store.begin() as connection:
+            holds.resume(connection, "ann", "", bench.clock.now)
+            for found, _ in IMAGES:
+                holds.release(connection, found.key, "ann", "", bench.clock.now)
+        bench.finish()
+        for found, _ in IMAGES:
+            with bench.store.begin() as connection:
+                actions.request(connection, Verb.RETRY, found.key, "ann", "", bench.clock.now)
+        bench.finish()
+        with reading(bench.store) as connection:
+            assert rebuilds.in_states(connection, OPEN) == []
+            known: list[Any] = [item.change for item in changes.taken_up(connection)]
+            assert planning.draft(connection, known, bench.settings, bench.clock.now).plan.rebuilds == ()
+
+
+TestPromises = Engine.TestCase
+TestPromises.settings = settings(
+    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
