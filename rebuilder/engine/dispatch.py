@@ -15,7 +15,7 @@ from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 from rebuilder.domain.build import Aborted, Order, Submission
 from rebuilder.domain.change import Severity
-from rebuilder.domain.lifecycle import LIVE, Event, State
+from rebuilder.domain.lifecycle import LIVE, Event
 from rebuilder.engine import outcome
 from rebuilder.store import causes, holds, inventory, rebuilds
 from rebuilder.store.database import reading
@@ -84,7 +84,7 @@ def _dispatch(connection: Connection, entry: rebuilds.Entry, settings: Settings,
 def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> int:
     """Hand over to the builder all that is committed to; how many arrived."""
     with reading(engine) as connection:
-        entries = rebuilds.in_states(connection, [State.SUBMITTING])
+        entries = rebuilds.submitting(connection, now)
         orders = _orders(connection, entries)
     if not entries:
         return 0

@@ -61,12 +61,23 @@ def canceled(connection: Connection, entry: rebuilds.Entry, reason: str, setting
 
 
 def aborted(connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float) -> None:
-    """Trouble of the infrastructure: once more after a pause that grows, until the attempts are used up."""
-    last = entry.attempt >= settings.max_attempts
-    _ended(
-        connection, entry, Event.ABORTED, f"gave up after {entry.attempt} attempts: {reason}" if last else reason,
-        settings, now, not_before=now + pause(entry.attempt, settings.retry_seconds),
-    )
+    """Trouble of the infrastructure: once more after a pause that grows, until the attempts are used up.
+
+    Where a further rebuild of the image waits already, that one takes over; but what the builder may have under this
+    one's key, it alone can find again.
+    """
+    again = now + pause(entry.attempt, settings.retry_seconds)
+    heir = rebuilds.follower(connection, entry)
+    if entry.attempt >= settings.max_attempts:
+        told = f"gave up after {entry.attempt} attempts: {reason}"
+        _ended(connection, entry, Event.ABORTED, told, settings, now)
+    elif heir is None:
+        _ended(connection, entry, Event.ABORTED, reason, settings, now, not_before=again)
+    elif entry.state is State.SUBMITTING:
+        rebuilds.postpone(connection, entry, again)
+    else:
+        rebuilds.hand_over(connection, entry, heir)
+        _ended(connection, entry, Event.TAKEN_OVER, f"goes on in wave {heir.wave_id}: {reason}", settings, now)
 
 
 def pause(attempt: int, first: float) -> float:

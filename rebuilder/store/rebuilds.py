@@ -165,6 +165,36 @@ def later(connection: Connection, entry: Entry) -> Entry | None:
     return None if newest.id == entry.id else newest
 
 
+def follower(connection: Connection, entry: Entry) -> Entry | None:
+    """The further rebuild that waits for the image's live one to end."""
+    query = _select().where(Rebuild.image_id == entry.image_id, Rebuild.state.in_(PENDING), Rebuild.id != entry.id)
+    found = _entries(connection, query)
+    return found[0] if found else None
+
+
+def hand_over(connection: Connection, entry: Entry, heir: Entry) -> None:
+    """What the one rebuild is for, and what waits for it, is from now on the other one's."""
+    columns = Cause.change_id, Cause.installed, Cause.inherited_from, Cause.external
+    causes = connection.execute(select(*columns).where(Cause.rebuild_id == entry.id)).mappings()
+    insert_new(connection, Cause, [{**cause, "rebuild_id": heir.id} for cause in causes])
+    children = connection.scalars(select(RebuildEdge.rebuild_id).where(RebuildEdge.parent_id == entry.id)).all()
+    insert_new(connection, RebuildEdge, [{"rebuild_id": child, "parent_id": heir.id} for child in children])
+    connection.execute(delete(RebuildEdge).where(RebuildEdge.parent_id == entry.id))
+    if entry.note:
+        connection.execute(update(Rebuild).where(Rebuild.id == heir.id).values(note=entry.note))
+
+
+def submitting(connection: Connection, now: float) -> list[Entry]:
+    """The rebuilds to be handed over to the builder now."""
+    query = _select().where(Rebuild.state == State.SUBMITTING, Rebuild.not_before <= now)
+    return _entries(connection, query.order_by(Rebuild.rank, Rebuild.id))
+
+
+def postpone(connection: Connection, entry: Entry, until: float) -> None:
+    """Hand it over to the builder later."""
+    connection.execute(update(Rebuild).where(Rebuild.id == entry.id).values(not_before=until))
+
+
 def blocked_children(connection: Connection, rebuild_id: int) -> list[Entry]:
     """The blocked rebuilds that wait for this one."""
     query = _select().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
