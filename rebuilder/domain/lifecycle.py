@@ -84,7 +84,7 @@ _TABLE: dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]] = {
     (State.SUBMITTING, Event.FAILED): (State.FAILED, (Effect.BLOCK_DESCENDANTS,)),
     (State.BUILDING, Event.BUILT): (State.SUCCEEDED, (Effect.RELEASE_CHILDREN,)),
     (State.BUILDING, Event.FAILED): (State.FAILED, (Effect.BLOCK_DESCENDANTS,)),
-    (State.BUILDING, Event.TAKEN_OVER): (State.UNNEEDED, ()),
+    (State.BUILDING, Event.TAKEN_OVER): (State.UNNEEDED, (Effect.RELEASE_CHILDREN,)),
     (State.BLOCKED, Event.PARENT_RESUMED): (State.WAITING, ()),
     (State.FAILED, Event.RETRIED): (State.WAITING, (Effect.RESUME_DESCENDANTS,)),
     (State.CANCELED, Event.RETRIED): (State.WAITING, (Effect.RESUME_DESCENDANTS,)),

@@ -86,3 +86,17 @@ def test_what_stayed_old_is_named_with_the_layer_that_it_comes_from(store: Engin
     bench.builder.builds[order.key].built = replace(stale, ident="stale")
     bench.finish()
     assert bench.entry("app").reason.startswith(f"not-updated: {SSL} (from base:f42) stayed, ")
+
+
+def test_a_lost_build_is_taken_over_by_the_one_that_waits_behind_it(store: Engine) -> None:
+    bench = Workbench(store, (image("base", rpms=(SSL, BASH)), image("app", "base", rpms=(SSL,))))
+    bench.tell(FIX)
+    bench.passes()
+    bench.tell("bash-5.9-1.fc42")
+    bench.passes()
+    assert bench.states() == [("base", "building"), ("app", "waiting"), ("base", "queued")]
+    bench.builder.builds.clear()
+    bench.finish()
+    assert bench.states() == [("base", "unneeded"), ("app", "succeeded"), ("base", "succeeded")]
+    assert bench.installed("base") == {"openssl-libs-1:3.2.2-1.fc42.x86_64", "bash-5.9-1.fc42.x86_64"}
+    assert bench.submitted() == ["base", "base", "app"]
