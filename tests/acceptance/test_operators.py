@@ -1,0 +1,80 @@
+"""`retry`, `cancel`, `rebuild`, `pause`, `resume` and `wave --story` as a user types them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from acceptance.test_cli import User, update
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    found = User(tmp_path)
+    found.types("inventory", "sync")
+    return found
+
+
+def states(user: User, wave: str, status: int = 0) -> dict[str, str]:
+    return {rebuild["image"]: rebuild["state"] for rebuild in user.reads("wave", wave, status=status)["rebuilds"]}
+
+
+def test_a_failure_is_retried_and_its_story_told(user: User) -> None:
+    user.configure(simulated='failures = ["base:f42"]')
+    user.types("replay", "-", stdin=update())
+    assert user.types("run", "--until-idle").returncode == 1
+    assert states(user, "1", status=1) == {"base:f42": "failed", "httpd:f42": "blocked"}
+    user.configure()
+    asked = user.types("retry", "1", "--who", "ann", "--reason", "mirror is back")
+    assert "does it run?" in asked.stdout
+    assert user.reads("status", status=1)["requests"] == [
+        {"verb": "retry", "target": "1", "who": "ann", "reason": "mirror is back"}
+    ]
+    assert user.types("run", "--until-idle").returncode == 0
+    assert states(user, "1") == {"base:f42": "succeeded", "httpd:f42": "succeeded"}
+    story = [(s["image"], s["event"], s["state"]) for s in user.reads("wave", "1", "--story")]
+    assert story[:2] == [("base:f42", "planned", "waiting"), ("httpd:f42", "planned", "waiting")]
+    assert ("base:f42", "retried", "waiting") in story
+    assert story[-1] == ("httpd:f42", "built", "succeeded")
+    assert "retry by ann: mirror is back" in user.types("wave", "1", "--story").stdout
+
+
+def test_the_engine_answers_while_it_runs(user: User) -> None:
+    with subprocess.Popen(user.command("engine"), env=user.environment, stderr=subprocess.DEVNULL) as engine:
+        try:
+            assert user.types("rebuild", "httpd:f42", "--with-descendants").stdout == (
+                "wave 1 rebuilds httpd:f42, app:f42\n"
+            )
+        finally:
+            engine.terminate()
+    assert user.types("run", "--until-idle").returncode == 0
+    assert states(user, "1") == {"httpd:f42": "succeeded", "app:f42": "succeeded"}
+
+
+def test_a_paused_engine_says_so_and_starts_nothing(user: User) -> None:
+    assert "paused" in user.types("pause", "--who", "ann", "--reason", "mirror").stdout
+    assert "already, by ann: mirror" in user.types("pause").stdout
+    user.types("replay", "-", stdin=update())
+    assert user.types("run", "--until-idle").returncode == 0
+    assert states(user, "1") == {"base:f42": "queued", "httpd:f42": "waiting"}
+    assert "by ann: mirror: no builds are started" in user.types("status").stdout
+    assert user.reads("status")["paused"]["who"] == "ann"
+    user.types("resume")
+    assert user.types("run", "--until-idle").returncode == 0
+    assert states(user, "1") == {"base:f42": "succeeded", "httpd:f42": "succeeded"}
+    assert "not paused" in user.types("resume").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("retry", "7"), "there is no wave 7"),
+        (("cancel", "ghost:f42"), "unknown image ghost:f42"),
+        (("rebuild", "ghost:f42"), "unknown image ghost:f42"),
+        (("rebuild", "7"), "7 is no image"),
+        (("wave", "7", "--story"), "there is no wave 7"),
+    ],
+)
+def test_a_wrong_request_is_one_line(user: User, arguments: tuple[str, ...], word: str) -> None:
+    assert word in user.is_refused(*arguments)
