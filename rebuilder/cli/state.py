@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 from sqlalchemy import Connection
 
 from rebuilder.cli import plans
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, length, table, when
+from rebuilder.cli.output import as_json, joined, length, say, table, when
 from rebuilder.cli.words import sentences
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, STOPPED, State
-from rebuilder.engine import planning
 from rebuilder.store import causes, changes, inbox, rebuilds, waves
 from rebuilder.store.database import reading
 
@@ -82,7 +79,7 @@ def wave(context: Context, wave_id: int, json_: bool) -> int:
                 {"image": e.image, "level": e.level, "state": str(e.state), "severity": e.severity,
                  "attempt": e.attempt, "reason": e.reason, "ref": e.ref, "log": e.log,
                  "started": when(e.started_at), "ended": when(e.ended_at),
-                 "causes": sentences(reasons.get(e.id, ()), True)}
+                 "causes": [sentence.plain for sentence in sentences(reasons.get(e.id, ()), True)]}
                 for e in entries
             ],
         })
@@ -90,7 +87,7 @@ def wave(context: Context, wave_id: int, json_: bool) -> int:
     rows = [
         (e.level, e.image, e.state,
          length(e.ended_at - e.started_at) if e.ended_at and e.started_at else "",
-         e.reason or "; ".join(sentences(reasons.get(e.id, ()), False)))
+         e.reason or joined("; ", sentences(reasons.get(e.id, ()), False)))
         for e in entries
     ]
     table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}")
@@ -99,15 +96,14 @@ def wave(context: Context, wave_id: int, json_: bool) -> int:
 
 def _proposed(connection: Connection, context: Context, found: waves.WaveEntry, json_: bool) -> int:
     """A wave that waits for an operator: what it would do if it were approved now."""
-    wanted = [item.change for item in waves.changes_of(connection, found.id)]
-    drafted = planning.draft(connection, wanted, context.settings, time.time(), approved=True).plan
+    drafted = plans.proposed(connection, found.id, context.settings).plan
     if json_:
         as_json({"id": found.id, "state": found.state, "created": when(found.created_at), "finished": None,
                  "rule": found.rule, "rebuilds": [], "plan": plans.written(drafted)})
         return 0
     plans.show(drafted, explain=False)
     waits = "is about to begin" if found.approved_at else f"waits for `rebuilder approve {found.id}`"
-    click.echo(f"wave {found.id} {waits} (rule {found.rule})")
+    say(f"wave {found.id} {waits} (rule {found.rule})")
     return 0
 
 
