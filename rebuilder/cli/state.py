@@ -45,10 +45,18 @@ def status(context: Context, json_: bool) -> int:
         click.echo("nothing is being rebuilt")
     if recent:
         table(("wave", "state", "planned", "rebuilds"),
-              [(w.id, w.state, when(w.created_at), _counted(counted[w.id])) for w in recent])
+              [(w.id, w.state, when(w.created_at), _asked(w) or _counted(counted[w.id])) for w in recent])
     unread, rejected = messages.get("new", 0), messages.get("rejected", 0)
     click.echo(f"{unread} messages unread, {rejected} rejected; {settling} changes settle")
     return int(stopped)
+
+
+def _asked(found: waves.WaveEntry) -> str:
+    """What a wave waits for; nothing where it has begun."""
+    if found.state != "planned":
+        return ""
+    waits = "is about to begin" if found.approved_at else f"waits for `rebuilder approve {found.id}`"
+    return f"{waits} (rule {found.rule})"
 
 
 def _counted(found: object) -> str:
@@ -102,8 +110,7 @@ def _proposed(connection: Connection, context: Context, found: waves.WaveEntry, 
                  "rule": found.rule, "rebuilds": [], "plan": plans.written(drafted)})
         return 0
     plans.show(drafted, explain=False)
-    waits = "is about to begin" if found.approved_at else f"waits for `rebuilder approve {found.id}`"
-    say(f"wave {found.id} {waits} (rule {found.rule})")
+    say(f"wave {found.id} {_asked(found)}")
     return 0
 
 

@@ -80,7 +80,8 @@ def test_a_wave_waits_for_approval_and_every_verb_says_so(user: User) -> None:
     user.types("run", "--until-idle")
     wave = user.reads("wave", "1")
     assert (wave["state"], wave["rule"], len(wave["plan"]["rebuilds"])) == ("planned", "ask first", 2)
-    assert "waits for `rebuilder approve 1` (rule ask first)" in user.types("wave", "1").stdout
+    for verb in (("wave", "1"), ("status",)):
+        assert "waits for `rebuilder approve 1` (rule ask first)" in user.types(*verb).stdout
     (waiting,) = user.reads("why", "base:f42")["not_rebuilt"]
     assert waiting["approval"] == {"rule": "ask first", "wave": 1}
     assert "waits as wave 1 for `rebuilder approve`" in user.types("why", "base:f42").stdout
