@@ -29,6 +29,7 @@ PACKAGES = {
     "buildah": "buildah crun",
     "rpm": "rpm createrepo-c",
     "systemd": "systemd",
+    "graphviz": "graphviz",
     "chromium": "chromium",
 }
 POSTGRES_PROGRAMS = ("/usr/lib/postgresql/*/bin", "/usr/bin")

@@ -12,8 +12,8 @@ from rich.tree import Tree
 from sqlalchemy import Connection
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, console, safe
-from rebuilder.cli.plans import draft_for, update_options
+from rebuilder.cli.output import as_json, console, named, safe
+from rebuilder.cli.plans import draft_for, proposed, update_options
 from rebuilder.domain import drawing
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
@@ -68,7 +68,7 @@ def graph(
     if json_ or format_ == "json":
         as_json(drawing.as_document(layers, keys, states))
     elif format_ == "text":
-        _show(layers, keys, states)
+        _show(layers, keys, states, image)
     else:
         dot = drawing.as_dot(layers, keys, states)
         click.echo(dot if format_ == "dot" else _svg(dot), nl=False)
@@ -90,29 +90,37 @@ def _of_inventory(context: Context, wave_id: int | None, document: Path | None) 
         layers = inventory.load(connection)
         if not len(layers):
             raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
-        return (layers, {}) if wave_id is None else _of_wave(connection, layers, wave_id)
+        return (layers, {}) if wave_id is None else _of_wave(context, connection, layers, wave_id)
 
 
-def _of_wave(connection: Connection, layers: Graph, wave_id: int) -> tuple[Graph, Mapping[str, str]]:
-    if waves.find(connection, wave_id) is None:
+def _of_wave(
+    context: Context, connection: Connection, layers: Graph, wave_id: int
+) -> tuple[Graph, Mapping[str, str]]:
+    wave = waves.find(connection, wave_id)
+    if wave is None:
         raise RequestError(f"there is no wave {wave_id}")
+    if wave.state == "planned":
+        return layers, _of_plan(proposed(connection, wave_id, context.settings).plan)
     states = {entry.image: str(entry.state) for entry in rebuilds.of_wave(connection, wave_id)}
     gone = inventory.find(connection, [key for key in states if key not in layers])
     return drawing.with_gone(layers, gone.values()), states
 
 
-def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str]) -> None:
-    """The tree: at most half of a terminal is indentation; in a pipe every image has one whole line."""
+def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked: str | None) -> None:
+    """The tree: at most half of a terminal is indentation; in a pipe every image has one whole line.
+
+    The image that was asked about stands out.
+    """
     if not keys:
         click.echo("no images")
         return
     screen = console()
-    deepest = min(DEEPEST, screen.width // 2 // GUIDE)
+    deepest = min(DEEPEST, screen.width // 2 // GUIDE) if screen.is_terminal else DEEPEST
     root = Tree("", hide_root=True)
     nodes: dict[str, Tree] = {}
     widest = 0
     for line in drawing.lines(layers, keys, deepest):
-        label = _label(line, states.get(line.image, ""))
+        label = _label(line, states.get(line.image, ""), line.image == asked)
         widest = max(widest, label.cell_len)
         nodes[line.image] = nodes.get(line.under, root).add(label)
     if not screen.is_terminal:
@@ -120,8 +128,8 @@ def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str]) -> No
     screen.print(root)
 
 
-def _label(line: drawing.Line, state: str) -> Text:
-    label = safe(line.image)
+def _label(line: drawing.Line, state: str, asked: bool) -> Text:
+    label = named(line.image) if asked else safe(line.image)
     if state:
         label.append(" ").append_text(safe(state))
     if line.others:

@@ -7,7 +7,7 @@ import json
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, progress, table
+from rebuilder.cli.output import as_json, progress, say, table
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory
 from rebuilder.engine import catalogue
@@ -34,7 +34,7 @@ def sync(context: Context, json_: bool) -> None:
         return
     for name, keys in lists.items():
         for key in keys[:20]:
-            click.echo(f"{name}: {key}")
+            say(f"{name}: {key}")
         if len(keys) > 20:
             click.echo(f"{name}: and {len(keys) - 20} more")
     click.echo(", ".join(f"{len(keys)} {name}" for name, keys in lists.items()) + f", {result.unchanged} unchanged")
@@ -82,11 +82,11 @@ def show(context: Context, image: str, json_: bool) -> None:
         return
     for name in ("parents", "children"):
         values = [item if isinstance(item, str) else f"{item['name']} ({item['kind']})" for item in answer[name] or ()]
-        click.echo(f"{name}: {', '.join(values) or 'none'}")
-    click.echo(f"build: {answer['build'] or 'none'}")
+        say(f"{name}: {', '.join(values) or 'none'}")
+    say(f"build: {answer['build'] or 'none'}")
     click.echo(f"rpms: {len(rpms)}" if answer["rpms"] is not None else "rpms: unknown")
     for nevra in rpms:
-        click.echo(f"  {nevra}")
+        say(f"  {nevra}")
 
 
 @inventory.command()

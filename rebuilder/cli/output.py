@@ -28,6 +28,7 @@ COLOURS = {
     "rejected": "red",
     "rebuild": "bold yellow",
     "already-current": "green",
+    "not-installed": "green",
     "other-stream": "dim",
     "other-module": "dim",
     "unknown": "yellow",
@@ -35,33 +36,49 @@ COLOURS = {
     "policy": "magenta",
     "parent-left-out": "yellow",
 }
-VERDICTS = {
-    ("would be rebuilt", "is to be rebuilt"): "bold yellow",
-    ("would not be rebuilt", "not rebuilt", "left out:"): "bold cyan",
-    ("held since", "waits for"): "bold magenta",
-}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def as_json(value: Any) -> None:
-    """Print a value as JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as JSON, without control characters that a terminal would act on."""
+    written = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
 
 
 def safe(value: object) -> Text:
-    """The value as text for a terminal, without control characters, coloured where it is a state."""
+    """The value as text for a terminal, without control characters, coloured where it is a state.
+
+    What is such a text already stays as it is.
+    """
+    if isinstance(value, Text):
+        return value
     word = CONTROL.sub("?", str(value))
     return Text(word, style=COLOURS.get(word, ""))
 
 
-def say(text: str) -> None:
-    """Print sentences; on a terminal the words that decide are coloured."""
-    said = Text("\n").join(Text(CONTROL.sub("?", line)) for line in text.splitlines())
-    for words, style in VERDICTS.items():
-        said.highlight_words(words, style)
-    for state, style in COLOURS.items():
-        said.highlight_regex(rf"(?m)^{state}(?= in wave)", style)
-    console().print(said, soft_wrap=True)
+def named(value: object) -> Text:
+    """A name that the eye should find, as an image's."""
+    return Text(safe(value).plain, style="bold")
+
+
+def marked(words: str, state: str) -> Text:
+    """Words in the colour of a state, or of a verdict of the plan."""
+    return Text(safe(words).plain, style=COLOURS.get(state, ""))
+
+
+def line(*parts: object) -> Text:
+    """One text of these parts."""
+    return Text.assemble(*map(safe, parts))
+
+
+def joined(between: str, parts: Iterable[object]) -> Text:
+    """One text of these parts, with the same between any two."""
+    return Text(between).join(map(safe, parts))
+
+
+def say(*parts: object) -> None:
+    """Print a line of these parts as it stands: only the terminal folds it."""
+    console().print(line(*parts), soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -72,10 +89,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     console().print(drawn)
 
 
+class _Output(Console):
+    """Standard output, which a reader may close early: the command ends as it does where click prints."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Standard output; wide where it is no terminal, so that scripts see whole lines."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=max(plain.width, 200))
+    plain = _Output()
+    return plain if plain.is_terminal else _Output(width=max(plain.width, 200))
 
 
 @contextmanager

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.text import Text
+from sqlalchemy import Connection
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, length, say, table, when
-from rebuilder.cli.words import because, left_out, sentences, told_of, written_reason, written_skip
+from rebuilder.cli.output import as_json, joined, length, line, marked, named, say, table, when
+from rebuilder.cli.words import because, left_out, names, sentences, told_of, written_reason, written_skip
 from rebuilder.config import Settings
 from rebuilder.domain.affected import Skip
 from rebuilder.domain.change import Change, Severity
@@ -24,6 +26,7 @@ from rebuilder.engine import why as explaining
 from rebuilder.engine.planning import Draft
 from rebuilder.engine.why import Answer, Verdict
 from rebuilder.inventory import file
+from rebuilder.store import waves
 from rebuilder.store.database import reading
 
 SEVERITIES = [str(severity) for severity in Severity]
@@ -115,7 +118,13 @@ def _draft_of(
     return planning.draft_of(inventory, planning.changes_from(builds, known, stream, severity), settings)
 
 
-def _streams(connection: Any, settings: Settings) -> tuple[Stream, ...]:
+def proposed(connection: Connection, wave_id: int, settings: Settings) -> Draft:
+    """What a wave that waits for an operator would do if it were approved now."""
+    wanted = [item.change for item in waves.changes_of(connection, wave_id)]
+    return planning.draft(connection, wanted, settings, time.time(), approved=True)
+
+
+def _streams(connection: Connection, settings: Settings) -> tuple[Stream, ...]:
     known = intake.known_streams(connection, settings)
     if not known:
         raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
@@ -160,22 +169,25 @@ def show(plan: Plan, explain: bool) -> None:
         click.echo("nothing to rebuild")
     else:
         shown = plan.rebuilds if explain else plan.rebuilds[:SHOWN]
-        rows = [(r.level, r.image, ", ".join(r.depends_on), "; ".join(sentences(r.reasons, explain))) for r in shown]
+        rows = [(r.level, named(r.image), names(r.depends_on), joined("; ", sentences(r.reasons, explain)))
+                for r in shown]
         table(("level", "image", "after", "why"), rows)
         if len(shown) < len(plan.rebuilds):
             click.echo(f"and {len(plan.rebuilds) - len(shown)} more; --explain and --json show all")
         found = plan.estimate
-        click.echo(
+        say(
             f"{len(plan.rebuilds)} rebuilds, {length(found.makespan_s)} on {found.slots} slots "
-            f"(work {length(found.work_s)}; longest chain {' -> '.join(found.critical_path)})"
+            f"(work {length(found.work_s)}; longest chain ", joined(" -> ", map(named, found.critical_path)), ")"
         )
     for skipped in plan.skipped if explain else ():
-        say(f"left out: {skipped.image}: {left_out(skipped.reason, skipped.by)}")
+        say(marked("left out", skipped.reason), ": ", named(skipped.image), ": ",
+            left_out(skipped.reason, skipped.by))  # fmt: skip
     for applied in plan.applied:
         if applied.change is None:
-            click.echo(f"rule {applied.rule}: left out {applied.images} image{'' if applied.images == 1 else 's'}")
+            did = f"left out {applied.images} image{'' if applied.images == 1 else 's'}"
         else:
-            say(f"rule {applied.rule}: {applied.change} waits for `rebuilder approve`")
+            did = f"{applied.change} waits for `rebuilder approve`"
+        say("rule ", named(applied.rule), f": {did}")
     click.echo(f"{len(plan.skipped)} left out, {plan.untouched} do not carry it")
 
 
@@ -196,7 +208,7 @@ def why(
         if json_:
             as_json(_written_answer(answer))
         else:
-            say(_told(answer))
+            say(joined("\n", _told(answer)))
         return
     builds = [SourceBuild.parse(update) for update in updates]
     with reading(context.engine) as connection:
@@ -206,7 +218,7 @@ def why(
         as_json({"image": image, "verdicts": [_written_verdict(verdict) for verdict in verdicts]})
     else:
         for verdict in verdicts:
-            say(f"{told_of(verdict.change)}: {_in_words(verdict, 'would be rebuilt')}")
+            say(told_of(verdict.change), ": ", _in_words(verdict, "would be rebuilt"))
 
 
 def _written_answer(answer: Answer) -> dict[str, Any]:
@@ -243,35 +255,38 @@ def _written_verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _told(answer: Answer) -> str:
-    lines = [f"{answer.image}: build {answer.build.ident[:40] if answer.build else 'none'}"]
+def _told(answer: Answer) -> Iterator[Text]:
+    yield line(named(answer.image), f": build {answer.build.ident[:40] if answer.build else 'none'}")
     if answer.held:
-        lines.append(f"held since {when(answer.held.since)} by {answer.held}")
+        yield line(marked("held", "held"), f" since {when(answer.held.since)} by ", named(answer.held))
     for told in answer.rebuilds:
         entry = told.entry
         because_of = f": {entry.reason}" if entry.reason else ""
-        lines.append(f"{entry.state} in wave {entry.wave_id}, planned {when(entry.created_at)}{because_of}")
-        lines += [f"    {because(reason)}; {told_of(reason.change)}" for reason in told.reasons]
-        lines += [f"    told by message {message}" for message in told.messages]
+        yield line(entry.state, f" in wave {entry.wave_id}, planned {when(entry.created_at)}{because_of}")
+        for reason in told.reasons:
+            yield line("    ", because(reason), f"; {told_of(reason.change)}")
+        for message in told.messages:
+            yield line(f"    told by message {message}")
     absent = [verdict for verdict in answer.others if verdict.word == "not-installed"]
-    others = [verdict for verdict in answer.others if verdict.word != "not-installed"]
-    lines += [f"{told_of(verdict.change)}: {_in_words(verdict, 'is to be rebuilt')}" for verdict in others]
+    for verdict in answer.others:
+        if verdict.word != "not-installed":
+            yield line(told_of(verdict.change), ": ", _in_words(verdict, "is to be rebuilt"))
     if absent:
-        lines.append(f"not for {len(absent)} of the last changes: it does not carry them")
-    return "\n".join(lines)
+        yield line(f"not for {len(absent)} of the last changes: it does not carry them")
 
 
-def _in_words(verdict: Verdict, rebuilt: str) -> str:
+def _in_words(verdict: Verdict, rebuilt: str) -> Text:
     if verdict.word == "not-installed":
-        return "would not be rebuilt: it does not carry it"
+        return line(marked("would not be rebuilt", verdict.word), ": it does not carry it")
     if verdict.word != "rebuild":
         since = f" since {when(verdict.since)}" if verdict.since else ""
         having = f" ({', '.join(verdict.installed)})" if verdict.installed else ""
-        return f"not rebuilt: {left_out(Skip(verdict.word), verdict.by)}{since}{having}"
-    after = f", after {', '.join(verdict.depends_on)}" if verdict.depends_on else ""
+        because_of = left_out(Skip(verdict.word), verdict.by)
+        return line(marked("not rebuilt", verdict.word), ": ", because_of, since, having)
+    after = line(", after ", names(verdict.depends_on)) if verdict.depends_on else ""
     wave = f" as wave {verdict.wave}" if verdict.wave else ""
-    asked = f"; waits{wave} for `rebuilder approve` (rule {verdict.rule})" if verdict.rule else ""
-    return f"{rebuilt}{after}: {'; '.join(sentences(verdict.reasons, True))}{asked}"
+    asked = line(f"; waits{wave} for `rebuilder approve` (rule ", named(verdict.rule), ")") if verdict.rule else ""
+    return line(marked(rebuilt, verdict.word), after, ": ", joined("; ", sentences(verdict.reasons, True)), asked)
 
 
 VERBS: tuple[click.Command, ...] = (plan, why)

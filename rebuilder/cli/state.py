@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import astuple
 
@@ -11,11 +10,10 @@ from sqlalchemy import Connection
 
 from rebuilder.cli import plans
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, length, table, when
+from rebuilder.cli.output import as_json, joined, length, say, table, when
 from rebuilder.cli.words import sentences
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, STOPPED, State
-from rebuilder.engine import planning
 from rebuilder.store import actions, causes, changes, holds, inbox, rebuilds, waves
 from rebuilder.store.database import reading
 
@@ -53,7 +51,7 @@ def status(context: Context, json_: bool) -> int:
         click.echo("nothing is being rebuilt")
     if recent:
         table(("wave", "state", "planned", "rebuilds"),
-              [(w.id, w.state, when(w.created_at), _counted(counted[w.id])) for w in recent])
+              [(w.id, w.state, when(w.created_at), _asked(w) or _counted(counted[w.id])) for w in recent])
     if paused:
         click.echo(f"paused since {when(paused.since)} by {paused}: no builds are started")
     for request in asked:
@@ -61,6 +59,14 @@ def status(context: Context, json_: bool) -> int:
     unread, rejected = messages.get("new", 0), messages.get("rejected", 0)
     click.echo(f"{unread} messages unread, {rejected} rejected; {settling} changes settle")
     return int(stopped)
+
+
+def _asked(found: waves.WaveEntry) -> str:
+    """What a wave waits for; nothing where it has begun."""
+    if found.state != "planned":
+        return ""
+    waits = "is about to begin" if found.approved_at else f"waits for `rebuilder approve {found.id}`"
+    return f"{waits} (rule {found.rule})"
 
 
 def _counted(found: object) -> str:
@@ -96,7 +102,7 @@ def wave(context: Context, wave_id: int, story: bool, json_: bool) -> int:
                 {"image": e.image, "level": e.level, "state": str(e.state), "severity": e.severity,
                  "attempt": e.attempt, "reason": e.reason, "note": e.note, "ref": e.ref, "log": e.log,
                  "started": when(e.started_at), "ended": when(e.ended_at),
-                 "causes": sentences(reasons.get(e.id, ()), True)}
+                 "causes": [sentence.plain for sentence in sentences(reasons.get(e.id, ()), True)]}
                 for e in entries
             ],
         })
@@ -104,7 +110,7 @@ def wave(context: Context, wave_id: int, story: bool, json_: bool) -> int:
     rows = [
         (e.level, e.image, e.state,
          length(e.ended_at - e.started_at) if e.ended_at and e.started_at else "",
-         e.reason or e.note or "; ".join(sentences(reasons.get(e.id, ()), False)))
+         e.reason or e.note or joined("; ", sentences(reasons.get(e.id, ()), False)))
         for e in entries
     ]
     table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}")
@@ -121,15 +127,13 @@ def _tell(steps: Sequence[rebuilds.Step], json_: bool) -> None:
 
 def _proposed(connection: Connection, context: Context, found: waves.WaveEntry, json_: bool) -> int:
     """A wave that waits for an operator: what it would do if it were approved now."""
-    wanted = [item.change for item in waves.changes_of(connection, found.id)]
-    drafted = planning.draft(connection, wanted, context.settings, time.time(), approved=True).plan
+    drafted = plans.proposed(connection, found.id, context.settings).plan
     if json_:
         as_json({"id": found.id, "state": found.state, "created": when(found.created_at), "finished": None,
                  "rule": found.rule, "rebuilds": [], "plan": plans.written(drafted)})
         return 0
     plans.show(drafted, explain=False)
-    waits = "is about to begin" if found.approved_at else f"waits for `rebuilder approve {found.id}`"
-    click.echo(f"wave {found.id} {waits} (rule {found.rule})")
+    say(f"wave {found.id} {_asked(found)}")
     return 0
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich.text import Text
+
+from rebuilder.cli.output import joined, line, named
 from rebuilder.domain.affected import Reason, Skip, Skipped
 from rebuilder.domain.change import Change
 
@@ -19,25 +22,31 @@ LEFT_OUT = {
 }
 
 
-def left_out(reason: Skip, by: str) -> str:
+def left_out(reason: Skip, by: str) -> Text:
     """Why an image is left out."""
-    return LEFT_OUT[reason].format(by=by)
+    before, of_somebody, after = LEFT_OUT[reason].partition("{by}")
+    return line(before, named(by), after) if of_somebody else line(before)
 
 
-def because(reason: Reason) -> str:
+def because(reason: Reason) -> Text:
     """One reason: the RPM, the layer that brought it in, and what is offered."""
     if reason.kind == "parent":
-        return f"its parent {reason.inherited_from} is rebuilt for {reason.change.build}"
-    layer = f"from {reason.inherited_from}" if reason.inherited_from else "its own"
+        return line("its parent ", named(reason.inherited_from), f" is rebuilt for {reason.change.build}")
+    layer = line("from ", named(reason.inherited_from)) if reason.inherited_from else line("its own")
     if reason.external:
-        layer += f" or from outside the inventory: {reason.external}"
-    return f"{reason.installed} ({layer}) < {reason.change.build.evr.version_release}"
+        layer = line(layer, f" or from outside the inventory: {reason.external}")
+    return line(f"{reason.installed} (", layer, f") < {reason.change.build.evr.version_release}")
 
 
-def sentences(reasons: Sequence[Reason], every: bool) -> list[str]:
+def sentences(reasons: Sequence[Reason], every: bool) -> list[Text]:
     """The reasons in words; one and the number of the others unless `every` is asked for."""
     said = [because(reason) for reason in (reasons if every else reasons[:1])]
-    return said if len(said) == len(reasons) else [*said, f"and {len(reasons) - 1} more"]
+    return said if len(said) == len(reasons) else [*said, line(f"and {len(reasons) - 1} more")]
+
+
+def names(images: Iterable[str]) -> Text:
+    """Images in a row."""
+    return joined(", ", map(named, images))
 
 
 def told_of(change: Change) -> str:

@@ -31,6 +31,7 @@ COLOURS = {
     "policy": "#5b3cc4",
     "parent-left-out": "#6b4f3a",
 }
+OUTSIDE = 'style=dashed, color="#767676", fontcolor="#595959"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ def as_document(graph: Graph, keys: Collection[str], states: Mapping[str, str]) 
     ordered = graph.in_order(keys)
     return {
         "images": [
-            {"image": key, "state": states.get(key), "external": [str(parent) for parent in _external(graph, key)]}
+            {"image": key, "state": states.get(key),
+             "external": [{"name": str(parent), "kind": str(parent.kind)} for parent in _external(graph, key)]}
             for key in ordered
         ],
         "edges": [
@@ -115,15 +117,22 @@ def _edges(graph: Graph, ordered: Collection[str]) -> Iterator[tuple[str, str, P
 
 
 def as_dot(graph: Graph, keys: Collection[str], states: Mapping[str, str]) -> str:
-    """The same for Graphviz. A state is a word and a colour; an edge that is no base is dashed."""
+    """The same for Graphviz. A state is a word and a colour; an edge that is no base is dashed; what is external, grey.
+
+    The id of an external parent has no colon, so it is no image's.
+    """
     ordered = graph.in_order(keys)
+    outside = {key: _external(graph, key) for key in ordered}
+    specs = dict.fromkeys(str(parent) for parents in outside.values() for parent in parents)
     ids = {key: f'"{_escaped(key)}"' for key in ordered}
+    externals = {spec: f"external{number}" for number, spec in enumerate(specs)}
     nodes = [f"  {ids[key]}{_looks(key, states.get(key, ''))};" for key in ordered]
-    edges = [
-        f"  {ids[parent]} -> {ids[child]}{'' if kind is ParentKind.BASE else ' [style=dashed]'};"
-        for parent, child, kind in _edges(graph, ordered)
-    ]
-    return "\n".join(["digraph layers {", "  rankdir=LR;", "  node [shape=box];", *nodes, *edges, "}\n"])
+    nodes += [f'  {name} [label="{_escaped(spec)}", {OUTSIDE}];' for spec, name in externals.items()]
+    edges = [(ids[parent], ids[child], kind) for parent, child, kind in _edges(graph, ordered)]
+    edges += [(externals[str(parent)], ids[key], parent.kind) for key in ordered for parent in outside[key]]
+    arrows = [f"  {up} -> {down}{'' if kind is ParentKind.BASE else ' [style=dashed]'};" for up, down, kind in edges]
+    return "\n".join(["digraph layers {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];',
+                      *nodes, *arrows, "}\n"])  # fmt: skip
 
 
 def _looks(key: str, state: str) -> str:

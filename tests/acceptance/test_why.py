@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import terminal
 from acceptance.test_cli import PLAN, User, update
 
 NVR = "openssl-3.2.2-1.fc42"
@@ -79,7 +80,8 @@ def test_a_wave_waits_for_approval_and_every_verb_says_so(user: User) -> None:
     user.types("run", "--until-idle")
     wave = user.reads("wave", "1")
     assert (wave["state"], wave["rule"], len(wave["plan"]["rebuilds"])) == ("planned", "ask first", 2)
-    assert "waits for `rebuilder approve 1` (rule ask first)" in user.types("wave", "1").stdout
+    for verb in (("wave", "1"), ("status",)):
+        assert "waits for `rebuilder approve 1` (rule ask first)" in user.types(*verb).stdout
     (waiting,) = user.reads("why", "base:f42")["not_rebuilt"]
     assert waiting["approval"] == {"rule": "ask first", "wave": 1}
     assert "waits as wave 1 for `rebuilder approve`" in user.types("why", "base:f42").stdout
@@ -122,3 +124,60 @@ def test_a_hold_says_until_when(user: User) -> None:
     assert user.types("release", "base:f42").stdout == "base:f42 is released\n"
     assert user.types("release", "base:f42").stdout == "base:f42 was not held\n"
     assert json.loads(user.types("why", "base:f42", "--json").stdout)["held"] is None
+
+
+def on_a_terminal(user: User, *arguments: str, **environment: str) -> str:
+    return terminal.shown(user.command(*arguments), {**user.environment, **environment}, 160)
+
+
+def test_a_terminal_has_colours_for_verdicts_and_a_pipe_has_none(user: User) -> None:
+    user.types("hold", "base:f42", "--who", "ann")
+    for image, verdict in (("new:f42", "\x1b[32mnot rebuilt\x1b[0m: already current"),
+                           ("base:f42", "\x1b[35mnot rebuilt\x1b[0m: held by \x1b[1mann\x1b[0m"),
+                           ("httpd:f42", "it would be built on the old \x1b[1mbase:f42\x1b[0m, which")):  # fmt: skip
+        arguments = ("why", image, "--update", NVR)
+        coloured, piped = on_a_terminal(user, *arguments), user.types(*arguments).stdout
+        assert verdict in coloured
+        assert "\x1b" not in piped
+        assert terminal.plain(coloured) == piped
+    user.types("release", "base:f42")
+    told = on_a_terminal(user, "why", "httpd:f42", "--update", NVR)
+    assert "\x1b[1;33mwould be rebuilt\x1b[0m, after \x1b[1mbase:f42\x1b[0m: " in told
+    assert "(from \x1b[1mbase:f42\x1b[0m)" in told
+    assert "33m" not in on_a_terminal(user, "why", "httpd:f42", "--update", NVR, NO_COLOR="1")
+
+
+def test_a_terminal_has_colours_for_what_became_of_an_image(user: User) -> None:
+    user.configure(simulated='failures = ["httpd:f42"]')
+    user.types("replay", "-", stdin=update("m1"))
+    user.types("run", "--until-idle")
+    for image, state in (("base:f42", "\x1b[32msucceeded\x1b[0m"), ("httpd:f42", "\x1b[1;31mfailed\x1b[0m")):
+        coloured, piped = on_a_terminal(user, "why", image), user.types("why", image).stdout
+        assert coloured.startswith(f"\x1b[1m{image}\x1b[0m: build ")
+        assert f"{state} in wave 1" in coloured
+        assert terminal.plain(coloured) == piped
+        assert "\x1b" not in piped
+
+
+def test_an_explained_plan_has_colours_on_a_terminal_and_none_in_a_pipe(user: User) -> None:
+    arguments = (*PLAN, "--explain")
+    coloured, piped = on_a_terminal(user, *arguments), user.types(*arguments).stdout
+    assert "\x1b" not in piped
+    for bold in ("base:f42", "httpd:f42", "old:f41"):
+        assert f"\x1b[1m{bold}" in coloured
+    assert "\x1b[2mleft out\x1b[0m: \x1b[1mold:f41\x1b[0m: of another stream" in coloured
+    assert "\x1b[32mleft out\x1b[0m: \x1b[1mnew:f42\x1b[0m: already current" in coloured
+    assert [line.split() for line in terminal.plain(coloured).splitlines()] == [
+        line.split() for line in piped.splitlines()
+    ]
+
+
+def test_what_somebody_wrote_never_moves_the_cursor(user: User) -> None:
+    user.types("hold", "base:f42", "--who", "ann\x1b[2J", "--reason", "bell\x07 and c1 \x9b31m [bold]x[/]")
+    told = on_a_terminal(user, "why", "base:f42", "--update", NVR)
+    assert "held by \x1b[1mann?[2J: bell? and c1 ?31m [bold]x[/]\x1b[0m" in told
+    assert [c for c in terminal.plain(told) if c != "\n" and not c.isprintable()] == []
+    told = on_a_terminal(user, "why", "base:f42", "--json")
+    assert [c for c in told if c != "\n" and not c.isprintable()] == []
+    found = user.reads("why", "base:f42")["held"]
+    assert (found["who"], found["reason"]) == ("ann\x1b[2J", "bell\x07 and c1 \x9b31m [bold]x[/]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging.config
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,15 @@ def test_rebuilder_accepts_the_sample(sample: Path) -> None:
     assert "f42" in settings.streams
 
 
-def test_the_policy_in_the_sample_s_comments_is_a_policy(sample: Path, tmp_path: Path) -> None:
-    lines = sample.read_text(encoding="utf-8").splitlines()
-    start = lines.index("# [[consumer_config.policy]]")
-    lines[start : start + 4] = [line.removeprefix("# ") for line in lines[start : start + 4]]
-    (tmp_path / "sample.toml").write_text("\n".join(lines), encoding="utf-8")
-    (rule,) = load(tmp_path / "sample.toml").policy
-    assert (rule.action, rule.package) == ("approve", ("kernel*",))
+def test_the_policy_that_a_sample_has_as_a_comment_is_one_that_may_be_used(sample: Path, tmp_path: Path) -> None:
+    text = sample.read_text()
+    start = text.index("# [[consumer_config.policy]]")
+    rules = text[start : text.index("\n\n", start)]
+    used = tmp_path / "config.toml"
+    used.write_text(text.replace(rules, re.sub("^# ?", "", rules, flags=re.MULTILINE)))
+    policy = load(used).policy
+    assert len(policy) == rules.count("[[consumer_config.policy]]")
+    assert load(sample) == load(used).model_copy(update={"policy": ()})
 
 
 def test_the_bound_queue_survives_and_gets_every_topic_that_is_parsed(sample: Path) -> None:
