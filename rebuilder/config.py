@@ -53,6 +53,7 @@ class InventorySettings(Table):
 class BuildahSettings(Table):
     """Builds on this machine. `root` and `runroot` are buildah's storage; empty is buildah's own default."""
 
+    max_builds: int | None = Field(default=None, ge=1)
     root: Path | None = None
     runroot: Path | None = None
     storage_driver: Literal["overlay", "vfs", ""] = ""
@@ -66,6 +67,7 @@ class BuildahSettings(Table):
 class SimulatedSettings(Table):
     """Builds that only take time. `failures` and `aborts` name images (name:stream) whose builds end so."""
 
+    max_builds: int | None = Field(default=None, ge=1)
     duration: float = Field(default=60, ge=0)
     speed: float = Field(default=1, gt=0)
     failures: tuple[str, ...] = ()
@@ -143,6 +145,12 @@ class Settings(Table):
     def terms(self, held: Mapping[str, str]) -> Terms:
         """What plans are made by; `held` has the images on hold."""
         return Terms(self.descendants, self.stage_parents, tuple(rule.rule for rule in self.policy), held)
+
+    @property
+    def slots(self) -> int:
+        """How many builds there may be at one time, by our own limit and the builder's."""
+        limit = {"buildah": self.buildah.max_builds, "simulated": self.simulated.max_builds}[self.builder]
+        return min(self.max_builds, limit or self.max_builds)
 
     @property
     def database(self) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import Aborted, Order, Phase, Status, Submission
 from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.rpm import Rpm, is_stale
 
+KEPT = 1000
 ManifestOf = Callable[[str], Manifest | None]
 
 
@@ -47,8 +49,15 @@ class SimulatedBuilder:
             raise Aborted(f"{order.key} was submitted before")
         now = self._clock()
         seconds = (order.image.estimate or self._settings.duration) / self._settings.speed
+        self._forget()
         self.builds[order.key] = _Build(order, now, now + seconds, self._outcome(order.image.key))
         return Submission(order.key)
+
+    def _forget(self) -> None:
+        """The oldest builds whose results were read: nobody asks for them any more."""
+        read = (key for key, build in self.builds.items() if build.built is not None)
+        for key in list(islice(read, max(0, len(self.builds) - KEPT))):
+            del self.builds[key]
 
     def _outcome(self, image: str) -> Phase:
         if image in self._settings.failures:

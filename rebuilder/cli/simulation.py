@@ -51,7 +51,7 @@ def simulate(
     wanted = [Policy(policy)] if policy else [Policy.CRITICAL_PATH] if json_ else list(Policy)
     dice = random.Random(seed)
     factors = [dice.lognormvariate(0.0, noise) for _ in jobs]
-    done = [simulated(jobs, severities, slots or settings.max_builds, rule, factors) for rule in wanted]
+    done = [simulated(jobs, severities, slots or settings.slots, rule, factors) for rule in wanted]
     if json_:
         as_json(_written(done[0]))
         return

@@ -58,14 +58,14 @@ def intend(connection: Connection, settings: Settings, now: float) -> int:
     live = Counter(_stream_of(entry) for entry in rebuilds.in_states(connection, LIVE))
     limits = {name: stream.max_builds for name, stream in settings.streams.items() if stream.max_builds is not None}
     begun = live.total()
-    while (free := settings.max_builds - live.total()) > 0:
+    while (free := settings.slots - live.total()) > 0:
         full = [name for name, limit in limits.items() if live[name] >= limit]
         entries = rebuilds.startable(connection, now, free, full)
         if not entries:
             break
         for entry in entries:
             stream = _stream_of(entry)
-            if live[stream] < limits.get(stream, settings.max_builds):
+            if live[stream] < limits.get(stream, settings.slots):
                 _dispatch(connection, entry, settings, now)
                 live[stream] += 1
     return live.total() - begun
@@ -76,8 +76,8 @@ def _stream_of(entry: rebuilds.Entry) -> str:
 
 
 def _dispatch(connection: Connection, entry: rebuilds.Entry, settings: Settings, now: float) -> None:
-    # A build that the builder had and lost is over: the next attempt is another build, with another key.
-    key = f"{entry.key.rsplit('.', 1)[0]}.{entry.attempt + 1}" if entry.ref or not entry.attempt else entry.key
+    lost = entry.ref or not entry.attempt
+    key = rebuilds.key_of_attempt(entry.key, entry.attempt + 1) if lost else entry.key
     rebuilds.step(connection, entry, Event.DISPATCHED, now, max_attempts=settings.max_attempts, key=key, ref="", log="")
 
 

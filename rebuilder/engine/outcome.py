@@ -23,6 +23,9 @@ def built(
     """Record the build, and prove that what it was made for is in it; else it has failed with `not-updated`."""
     recorded = inventory.record_builds(connection, [build], {entry.image: entry.image_id}, now)
     stayed = not_updated(build, causes.reasons_of(connection, [entry.id]).get(entry.id, ()))
+    if stayed and entry.adopted:
+        aborted(connection, entry, f"its build was of an earlier attempt: {stayed}", settings, now)
+        return
     reason = stayed or ("" if build.manifest is not None else "not verified: its manifest is unknown")
     effects = rebuilds.step(
         connection, entry, Event.FAILED if stayed else Event.BUILT, now,

@@ -54,7 +54,7 @@ def draft(
     seconds = _seconds(connection, graph)
     plan = make_plan(
         graph, carried, wanted, terms,
-        slots=settings.max_builds, seconds=seconds, elsewhere=inventory.count(connection) - len(graph),
+        slots=settings.slots, seconds=seconds, elsewhere=inventory.count(connection) - len(graph),
     )
     return Draft(plan, seconds)
 
@@ -78,7 +78,7 @@ def draft_of(document: Document, wanted: Iterable[Change], settings: Settings) -
     wanted = tuple(wanted)
     graph, carried = document.graph, document.carried({change.build.name for change in wanted})
     seconds = durations(graph.images)
-    plan = make_plan(graph, carried, wanted, settings.terms({}), slots=settings.max_builds, seconds=seconds)
+    plan = make_plan(graph, carried, wanted, settings.terms({}), slots=settings.slots, seconds=seconds)
     return Draft(plan, seconds)
 
 

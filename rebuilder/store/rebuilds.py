@@ -54,6 +54,16 @@ class Entry:
     started_at: float | None
     ended_at: float | None
 
+    @property
+    def adopted(self) -> bool:
+        """Whether its build is one of an earlier attempt, found again: changes may have joined since that was made."""
+        return self.key != key_of_attempt(self.key, self.attempt)
+
+
+def key_of_attempt(key: str, attempt: int) -> str:
+    """A build that the builder had and lost is over: the next one has a key of its own."""
+    return f"{key.rsplit('.', 1)[0]}.{attempt}"
+
 
 def _select() -> Select[Any]:
     r = Rebuild

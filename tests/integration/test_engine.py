@@ -383,3 +383,21 @@ def test_a_build_over_its_time_limit_is_canceled_at_the_builder_and_tried_again(
     assert [build.canceled for build in bench.builder.builds.values()] == [True, True]
     assert bench.states() == [("a", "failed")]
     assert bench.entry("a").reason == "gave up after 2 attempts: over its time limit of 300 s"
+
+
+def test_a_change_that_joins_after_a_lost_answer_is_built_though_the_lost_build_is_found(store: Engine) -> None:
+    bench = Workbench(store, [image("a", rpms=(SSL, BASH))])
+
+    def lost(call: str) -> None:
+        bench.builder.after = lambda _: None
+        raise Aborted("the answer is lost")
+
+    bench.builder.after = lost
+    bench.tell(FIX)
+    bench.passes()
+    assert bench.states() == [("a", "queued")]
+    bench.tell("bash-5.9-1.fc42")
+    bench.finish()
+    assert bench.states() == [("a", "succeeded")]
+    assert bench.installed("a") == {FIXED, "bash-5.9-1.fc42.x86_64"}
+    assert bench.submitted() == ["a", "a"]

@@ -175,6 +175,14 @@ def test_a_stream_builds_no_more_at_once_than_it_may(store: Engine) -> None:
     assert {state for _, state in bench.states()} == {"succeeded"}
 
 
+def test_a_builder_has_no_more_builds_at_once_than_it_may(store: Engine) -> None:
+    roots = tuple(image(f"i{at}") for at in range(5))
+    bench = Workbench(store, roots, max_builds=4, simulated=SimulatedSettings(max_builds=3))
+    bench.tell(FIX)
+    bench.passes()
+    assert sorted(state for _, state in bench.states()) == ["building"] * 3 + ["queued"] * 2
+
+
 def test_a_release_catches_up_what_the_hold_kept_from_being_planned(store: Engine) -> None:
     bench = Workbench(store, CHAIN)
     with store.begin() as connection:
