@@ -15,8 +15,9 @@ from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Plan, make_plan
 from rebuilder.domain.policy import Action
-from rebuilder.domain.rpm import SourceBuild
+from rebuilder.domain.rpm import SourceBuild, is_stale
 from rebuilder.domain.schedule import durations
+from rebuilder.engine import intake
 from rebuilder.inventory.document import Document
 from rebuilder.store import changes, holds, inventory, rebuilds, waves
 from rebuilder.store.changes import Noticed
@@ -127,7 +128,7 @@ def catch_up(connection: Connection, settings: Settings, now: float) -> int | No
     That is what was on hold, what another engine's rules left out, or what got an old build from elsewhere. What is
     being rebuilt, and what failed and waits for an operator, is left to that; so is what needs approval.
     """
-    known = changes.taken_up(connection)
+    known = _still_wanted(connection, changes.taken_up(connection), settings)
     unsettled = {image: str(state) for image, state in rebuilds.unsettled(connection).items()}
     drafted = _missed(connection, known, settings, now, unsettled)
     asked = {(change.build.name, change.stream) for change in drafted.plan.unapproved}
@@ -137,6 +138,23 @@ def catch_up(connection: Connection, settings: Settings, now: float) -> int | No
     if not drafted.plan.rebuilds:
         return None
     return waves.accept(connection, drafted.plan, known, drafted.seconds, now)
+
+
+def _still_wanted(connection: Connection, known: Sequence[Noticed], settings: Settings) -> list[Noticed]:
+    """The changes of packages of which something older is in use: few, where thousands were taken up before."""
+    takes = {stream.name: stream for stream in intake.known_streams(connection, settings)}
+    offers: dict[str, list[Change]] = {}
+    for item in known:
+        if item.change.stream in takes:
+            offers.setdefault(item.change.build.name, []).append(item.change)
+    rpms = inventory.rpms_from(connection, offers)
+    older = [
+        ident
+        for ident, rpm in rpms.items()
+        if any(takes[c.stream].takes(rpm.release) and is_stale(rpm, c.build.evr) for c in offers[rpm.source])
+    ]
+    wanted = {rpms[ident].source for ident in inventory.in_use(connection, older)}
+    return [item for item in known if item.change.build.name in wanted]
 
 
 def _missed(

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -154,6 +155,28 @@ def carried(connection: Connection, sources: Iterable[str]) -> Carried:
             package = packages[row[1]] = Package(*row[2:])
         found.setdefault(row[0], []).append(package)
     return Carried(found, frozenset(connection.scalars(_unread())))
+
+
+def rpms_from(connection: Connection, sources: Iterable[str]) -> dict[int, Package]:
+    """Every RPM from these source packages that is, or ever was, in some image, by its id."""
+    found = {}
+    for part in chunks(sorted(set(sources)), MANY):
+        for row in connection.execute(select(Rpm.id, *manifests.FIELDS).where(Rpm.source.in_(part))):
+            found[row[0]] = Package(*row[1:])
+    return found
+
+
+def in_use(connection: Connection, rpm_ids: Sequence[int]) -> set[int]:
+    """Which of these RPMs are in some image's current build."""
+    current = (
+        exists()
+        .where(ManifestRpm.rpm_id == Rpm.id, ImageBuild.manifest_id == ManifestRpm.manifest_id)
+        .where(Image.current_build_id == ImageBuild.id, Image.present)
+    )
+    found: set[int] = set()
+    for part in chunks(rpm_ids, MANY):
+        found.update(connection.scalars(select(Rpm.id).where(Rpm.id.in_(part), current)))
+    return found
 
 
 def _unread() -> CompoundSelect[str]:
