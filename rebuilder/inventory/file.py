@@ -14,6 +14,8 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.inventory.document import Document, Place, Root, Wrong, misshapen
 
 DEEPEST = 50
+TOO_DEEP = "nested too deeply"
+LIBYAML_LIMIT = "nesting depth"  # newer versions have a limit of their own, which they may reach while reading ahead
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -64,11 +66,13 @@ def read(path: Path) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise RequestError(f"{path}{line}: {getattr(error, 'problem', None) or 'not YAML'}") from None
+        problem = getattr(error, "problem", None) or "not YAML"
+        what = TOO_DEEP if LIBYAML_LIMIT in problem else problem
+        raise RequestError(f"{path}{line}: {what}") from None
     except UnicodeDecodeError:
         raise RequestError(f"{path}: not UTF-8 text") from None
     except RecursionError:
-        raise RequestError(f"{path}: nested too deeply") from None
+        raise RequestError(f"{path}: {TOO_DEEP}") from None
     except ValueError as error:
         raise RequestError(f"{path}:1: a value that cannot be read: {error}") from None
 
