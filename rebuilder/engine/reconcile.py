@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, Engine
 
 from rebuilder.config import Settings
+from rebuilder.domain.build import Aborted
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Manifest
@@ -21,10 +22,10 @@ log = logging.getLogger(__name__)
 def reconcile(engine: Engine, settings: Settings, now: float, *, anew: bool) -> None:
     """Plan what is stale and in no plan; with `anew` after looking at images that can change without us."""
     rebuilt: tuple[str, ...] = ()
-    if anew and settings.inventory.path is not None and settings.inventory.source != "file":
+    if anew and settings.inventory.moves:
         try:
             rebuilt = catalogue.sync(engine, settings).rebuilt
-        except RequestError as error:
+        except (RequestError, Aborted) as error:
             log.error("the images cannot be read anew: %s", error)
     with engine.begin() as connection:
         if settings.reconcile.foreign_builds == "plan":

@@ -18,6 +18,10 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
         from rebuilder.builders.buildah import BuildahBuilder
 
         return BuildahBuilder(settings.buildah)
+    if settings.builder == "koji":
+        from rebuilder.builders.koji import KojiBuilder
+
+        return KojiBuilder(settings)
 
     def manifest_of(image: str) -> Manifest | None:
         with reading(engine) as connection:
@@ -25,3 +29,11 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
         return build.manifest if build else None
 
     return SimulatedBuilder(settings.simulated, manifest_of)
+
+
+def check(settings: Settings) -> None:
+    """Raises RequestError saying what the configured builder and inventory lack, as a credential; asks nobody."""
+    if "koji" in (settings.builder, settings.inventory.source):
+        from rebuilder.inventory.koji import hub
+
+        hub.check(settings.koji, building=settings.builder == "koji")

@@ -207,6 +207,14 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
     return builds
 
 
+def read_builds(connection: Connection) -> dict[str, str]:
+    """The idents of the current builds whose manifests are known, by image."""
+    query = select(Image.name + ":" + Image.stream, ImageBuild.ident)
+    query = query.join(ImageBuild, ImageBuild.id == Image.current_build_id)
+    rows = connection.execute(query.where(Image.present, ImageBuild.manifest_id.is_not(None)))
+    return {key: ident for key, ident in rows}
+
+
 def manifest_of(connection: Connection, key: str) -> BuildValue | None:
     """The current build of an image with its manifest, where there is one."""
     name, _, stream = key.rpartition(":")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from harnesses.buildah import BuildahHarness
+from harnesses.koji import KojiHarness
 from harnesses.protocol import Harness, Power
 from harnesses.simulated import SimulatedHarness
 
-HARNESSES: tuple[type[Harness], ...] = (SimulatedHarness, BuildahHarness)
+HARNESSES: tuple[type[Harness], ...] = (SimulatedHarness, BuildahHarness, KojiHarness)
 
 __all__ = ["HARNESSES", "Harness", "Power"]
