@@ -13,6 +13,8 @@ from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory
 from rebuilder.inventory import file
+from rebuilder.inventory.koji import images
+from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import inventory
 from rebuilder.store.database import reading
 from rebuilder.store.inventory import SyncResult
@@ -40,9 +42,6 @@ def read(engine: Engine, settings: Settings, progress: Progress | None = None) -
 
 
 def _from_koji(engine: Engine, settings: Settings, progress: Progress | None) -> Inventory:
-    from rebuilder.inventory.koji import images
-    from rebuilder.inventory.koji.hub import Hub
-
     with reading(engine) as connection:
         known = images.Known({image.key: image for image in inventory.load(connection).images},
                              inventory.read_builds(connection))

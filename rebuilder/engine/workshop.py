@@ -8,6 +8,8 @@ from rebuilder.builders.protocol import Builder
 from rebuilder.builders.simulated import SimulatedBuilder
 from rebuilder.config import Settings
 from rebuilder.domain.image import Manifest
+from rebuilder.inventory.koji import hub
+from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import inventory
 from rebuilder.store.database import reading
 
@@ -31,9 +33,12 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
     return SimulatedBuilder(settings.simulated, manifest_of)
 
 
+def hub_for(settings: Settings) -> Hub | None:
+    """The Koji hub that is asked what changes are; None where none is named."""
+    return Hub(settings.koji) if settings.koji.hub else None
+
+
 def check(settings: Settings) -> None:
     """Raises RequestError saying what the configured builder and inventory lack, as a credential; asks nobody."""
     if "koji" in (settings.builder, settings.inventory.source):
-        from rebuilder.inventory.koji import hub
-
         hub.check(settings.koji, building=settings.builder == "koji")

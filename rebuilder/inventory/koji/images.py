@@ -61,7 +61,7 @@ def read(hub: Hub, settings: Settings, known: Known, progress: Progress | None =
 def image_build(key: str, build: ContainerBuild, manifest: Any) -> ImageBuild:
     """The build as one of that image."""
     above = tuple(dict.fromkeys(parent.nvr for parent in build.above if parent.nvr))
-    return ImageBuild(key, build.nvr, manifest, above, build.digest)
+    return ImageBuild(key, build.nvr, manifest, above, build.digest, build.published)
 
 
 def _tagged(hub: Hub, settings: Settings) -> list[_Tagged]:
