@@ -99,7 +99,8 @@ class Workbench:
 
     def restart(self) -> None:
         """Another engine on the same database and builder: the first one's memory is lost."""
-        self.loop = Loop(self.store, self.settings, self.builder, parse, clock=self.clock)
+        hub = workshop.hub_for(self.settings)
+        self.loop = Loop(self.store, self.settings, self.builder, parse, hub=hub, clock=self.clock)
 
     def manifest_of(self, image: str) -> Manifest | None:
         simulated = workshop.builder_for(self.store, self.settings)
