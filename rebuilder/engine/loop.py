@@ -18,7 +18,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.errors import UnreachableError
 from rebuilder.engine import dispatch, intake, operators, planning, reconcile
 from rebuilder.engine.watch import watch
-from rebuilder.store import actions, changes, inbox, rebuilds, waves
+from rebuilder.store import actions, changes, inbox, outbox, rebuilds, waves
 from rebuilder.store.database import first_line, reading
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Loop:
         clock: Callable[[], float] = time.time,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
-        self.engine = engine
+        self.engine = outbox.announcing(engine, settings.announced)
         self.settings = settings
         self.builder = builder
         self._parse = parse

@@ -13,8 +13,8 @@ from rebuilder.store.database import reading
 
 
 def builder_for(engine: Engine, settings: Settings) -> Builder:
-    """The configured builder. Raises RequestError where it cannot work here."""
-    if settings.builder == "buildah":
+    """The configured builder; in a dry run the simulated one. Raises RequestError where it cannot work here."""
+    if settings.builder == "buildah" and not settings.dry_run:
         from rebuilder.builders.buildah import BuildahBuilder
 
         return BuildahBuilder(settings.buildah)
