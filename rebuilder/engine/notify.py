@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from fedora_messaging.exceptions import PublishForbidden, PublishReturned
 from fedora_messaging.exceptions import ValidationError as Invalid
@@ -31,7 +30,7 @@ BATCH = 100  # letters read, and forgotten, at a time: no more than these are se
 HELD = 100  # subjects whose letters the broker does not take; with more, it is the broker that is in trouble
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 DATABASE_PAUSE = 5.0
-KEPT_SECONDS = 7 * 86400.0
+KEPT_SECONDS, FORGET_SECONDS = 7 * 86400.0, 3600.0
 NEVER = (
     PublishForbidden, Invalid, ValidationError, SchemaError, ShortStringTooLong, UnsupportedAMQPFieldException,
 )  # fmt: skip
@@ -51,6 +50,7 @@ class Publisher:
         self._send = send
         self._clock = clock
         self._pause = 0.0
+        self._forget_at = 0.0
         self._held: dict[Subject, tuple[float, float]] = {}  # until when, and for how long that is
 
     def run(self, stop: threading.Event) -> None:
@@ -68,6 +68,7 @@ class Publisher:
     def once(self, stop: threading.Event) -> int:
         """Send the oldest letters; how many the broker has now, or were set aside."""
         now = self._clock()
+        self._forget(now)
         held = self._holding(now)
         with reading(self._engine) as connection:
             found = outbox.unsent(connection, BATCH, held) if len(held) < HELD else []
@@ -83,9 +84,15 @@ class Publisher:
         finally:
             with self._engine.begin() as connection:
                 outbox.confirmed(connection, done)
-                outbox.refuse(connection, refused)
-                outbox.forget_refused(connection, now - KEPT_SECONDS)
+                outbox.refuse(connection, refused, now)
         return len(done) + len(refused)
+
+    def _forget(self, now: float) -> None:
+        """What was set aside is kept for a while, and no longer."""
+        if now >= self._forget_at:
+            with self._engine.begin() as connection:
+                outbox.forget_refused(connection, now - KEPT_SECONDS)
+            self._forget_at = now + FORGET_SECONDS
 
     def _written(self, found: Sequence[Letter]) -> list[Letter]:
         """The letters with their bodies, which are kept before anything is sent."""
@@ -96,7 +103,7 @@ class Publisher:
             bodies = letters.write(connection, blank, self._settings.notify.url)
         with self._engine.begin() as connection:
             outbox.keep(connection, bodies)
-        return [replace(letter, body=bodies.get(letter.seq, letter.body)) for letter in found]
+        return [letter.written(bodies[letter.seq]) if letter.body is None else letter for letter in found]
 
     def _deal(self, letter: Letter, done: list[int], refused: dict[int, str]) -> bool:
         """Send one letter, unless an earlier one about the same is held; whether to go on with the next."""

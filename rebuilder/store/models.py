@@ -352,7 +352,8 @@ class Outbox(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         one_of("notice", Notice, "notice"),
-        Index("ix_outbox_refused", "at", sqlite_where=text("refused <> ''"), postgresql_where=text("refused <> ''")),
+        Index("ix_outbox_refused_at", "refused_at", sqlite_where=text("refused_at IS NOT NULL"),
+              postgresql_where=text("refused_at IS NOT NULL")),
     )
 
     seq: Mapped[int] = mapped_column(primary_key=True)
@@ -363,4 +364,5 @@ class Outbox(Base):
     at: Mapped[float]
     facts: Mapped[dict[str, Any]] = mapped_column(JSON)
     body: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    refused_at: Mapped[float | None]
     refused: Mapped[str] = mapped_column(server_default="")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
@@ -20,7 +20,11 @@ from rebuilder.store.rows import chunks
 OPTION = "announced"
 _INSERT = insert(Outbox)
 _KEEP = update(Outbox).where(Outbox.seq == bindparam("of")).values(body=bindparam("as"))
-_REFUSE = update(Outbox).where(Outbox.seq == bindparam("of")).values(refused=bindparam("why"), body=None)
+_REFUSE = (
+    update(Outbox)
+    .where(Outbox.seq == bindparam("of"))
+    .values(refused_at=bindparam("since"), refused=bindparam("why"), body=None)
+)
 
 Facts = dict[str, Any]
 
@@ -42,6 +46,10 @@ class Letter:
     def subject(self) -> tuple[int, int | None]:
         """What it is about: letters about the same are sent in their order."""
         return self.wave_id, self.rebuild_id
+
+    def written(self, body: dict[str, Any]) -> Letter:
+        """The letter with the message that it is."""
+        return replace(self, body=body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ def unsent(connection: Connection, limit: int, without: Iterable[tuple[int, int 
     """The oldest letters to be sent, but for those about some subjects."""
     rebuilds = [rebuild for _, rebuild in without if rebuild is not None]
     waves = [wave for wave, rebuild in without if rebuild is None]
-    query = select(Outbox.__table__).where(Outbox.refused == "")
+    query = select(Outbox.__table__).where(Outbox.refused_at.is_(None))
     if rebuilds:
         query = query.where(func.coalesce(Outbox.rebuild_id, 0).not_in(rebuilds))
     if waves:
@@ -114,20 +122,20 @@ def confirmed(connection: Connection, numbers: Sequence[int]) -> None:
         connection.execute(delete(Outbox).where(Outbox.seq.in_(part)))
 
 
-def refuse(connection: Connection, reasons: Mapping[int, str]) -> None:
+def refuse(connection: Connection, reasons: Mapping[int, str], now: float) -> None:
     """These cannot be sent, each for its reason: they are set aside."""
     if reasons:
-        connection.execute(_REFUSE, [{"of": seq, "why": reason} for seq, reason in reasons.items()])
+        connection.execute(_REFUSE, [{"of": seq, "since": now, "why": why} for seq, why in reasons.items()])
 
 
 def forget_refused(connection: Connection, before: float) -> None:
     """Nobody asks any more for what was set aside that long ago."""
-    connection.execute(delete(Outbox).where(Outbox.refused != "", Outbox.at < before))
+    connection.execute(delete(Outbox).where(Outbox.refused_at < before))
 
 
 def waiting(connection: Connection) -> int:
     """How many letters are to be sent."""
-    return connection.scalar(select(func.count()).select_from(Outbox).where(Outbox.refused == "")) or 0
+    return connection.scalar(select(func.count()).select_from(Outbox).where(Outbox.refused_at.is_(None))) or 0
 
 
 def set_aside(connection: Connection, limit: int) -> tuple[int, list[Refused]]:
@@ -136,9 +144,9 @@ def set_aside(connection: Connection, limit: int) -> tuple[int, list[Refused]]:
         select(Outbox.notice, Image.name, Image.stream, Outbox.wave_id, Outbox.at, Outbox.refused)
         .outerjoin(Rebuild, Rebuild.id == Outbox.rebuild_id)
         .outerjoin(Image, Image.id == Rebuild.image_id)
-        .where(Outbox.refused != "")
+        .where(Outbox.refused_at.is_not(None))
     )
-    count = connection.scalar(select(func.count()).select_from(Outbox).where(Outbox.refused != "")) or 0
+    count = connection.scalar(select(func.count()).select_from(Outbox).where(Outbox.refused_at.is_not(None))) or 0
     rows = connection.execute(query.order_by(Outbox.seq.desc()).limit(limit)) if count else ()
     return count, [
         Refused(Notice(row.notice), f"{row.name}:{row.stream}" if row.name else "", row.wave_id, row.at, row.refused)

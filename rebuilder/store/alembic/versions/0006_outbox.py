@@ -31,12 +31,13 @@ def upgrade() -> None:
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
         sa.Column("body", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("refused_at", sa.Double(), nullable=True),
         sa.Column("refused", sa.String(), server_default="", nullable=False),
         sa.CheckConstraint(f"notice IN ({NOTICES})", name=op.f("ck_outbox_notice")),
         sa.ForeignKeyConstraint(["wave_id"], ["wave.id"], name=op.f("fk_outbox_wave_id_wave")),
         sa.ForeignKeyConstraint(["rebuild_id"], ["rebuild.id"], name=op.f("fk_outbox_rebuild_id_rebuild")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_outbox")),
     )
-    refused = sa.text("refused <> ''")
-    op.create_index("ix_outbox_refused", "outbox", ["at"], sqlite_where=refused, postgresql_where=refused)
+    refused = sa.text("refused_at IS NOT NULL")
+    op.create_index("ix_outbox_refused_at", "outbox", ["refused_at"], sqlite_where=refused, postgresql_where=refused)
     op.add_column("rebuild", sa.Column("asked_by", sa.String(), server_default="", nullable=False))
