@@ -110,7 +110,7 @@ def _of_wave(connection: Connection, letter: Letter, wave: WaveEntry, pages: str
         "at": _moment(letter.at),
         "url": f"{pages}/waves/{wave.id}" if pages else None,
         "agent": (who or None) if facts["state"] == "running" else None,
-        "users": _names(who),
+        "users": _names(who, *size.asked_by),
     }
     return {**body, **{key: facts[key] for key in ("counts", "stopped") if key in facts}}
 

@@ -24,11 +24,12 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many rebuilds a wave has, the first images of it, and its highest severity."""
+    """How many rebuilds a wave has, the first images of it, its highest severity, and who asked for any of them."""
 
     rebuilds: int
     images: tuple[str, ...]
     severity: Severity
+    asked_by: tuple[str, ...]
 
 
 def builds(connection: Connection, ids: Sequence[int]) -> dict[int, Built]:
@@ -63,8 +64,10 @@ def size(connection: Connection, wave_id: int) -> Size:
         .order_by(Rebuild.level, Rebuild.id)
         .limit(LISTED)
     )
+    users = select(Rebuild.asked_by).where(of_it, Rebuild.asked_by != "").distinct().order_by(Rebuild.asked_by)
     return Size(
         sum(count for _, count in severities),
         tuple(connection.scalars(names)),
         most_severe(tuple(Severity(severity) for severity, _ in severities)),
+        tuple(connection.scalars(users.limit(LISTED - 1))),
     )

@@ -301,7 +301,7 @@ def test_an_operator_who_did_it_is_named(line: Bus, store: Engine) -> None:
     assert (planned.agent_name, planned.usernames) == ("alice", ["alice"])
     assert (canceled.agent_name, canceled.usernames) == ("bob", ["alice", "bob"])
     assert canceled.summary == "base:f42 is not rebuilt (wave 1): canceled: cancel by bob"
-    assert one(found, "image.building").usernames == ["alice"]
+    assert one(found, "image.building").usernames == one(found, "wave.finished").usernames == ["alice"]
 
 
 def test_a_wave_that_needs_approval_is_told_when_it_waits_and_when_it_begins(line: Bus, store: Engine) -> None:
