@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rebuilder.domain.affected import Terms
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
 from rebuilder.domain.policy import Action, Pattern, Rule
-
-BUILDERS = ("buildah", "simulated")
 
 
 def state_directory() -> Path:
@@ -74,6 +72,57 @@ class SimulatedSettings(Table):
     aborts: dict[str, int] = Field(default_factory=dict)
 
 
+class OsbsOverrides(Table):
+    """Keys of osbs-client's own configuration that take the place of what its file says."""
+
+    openshift_url: str | None = None
+    namespace: str | None = None
+    verify_ssl: bool | None = None
+    use_auth: bool | None = None
+    token: str | None = None
+    token_file: Path | None = None
+    username: str | None = None
+    password: str | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    use_kerberos: bool | None = None
+    kerberos_keytab: str | None = None
+    kerberos_principal: str | None = None
+    kerberos_ccache: str | None = None
+    pipeline_run_path: Path | None = None
+    reactor_config_map: str | None = None
+    reactor_config_map_scratch: str | None = None
+
+
+class OsbsSettings(Table):
+    """Builds by OSBS. `file` and `section` are osbs-client's configuration, `user` whom the builds belong to.
+
+    The limits are those of one build in seconds; with none, they are those of osbs-client's configuration.
+    `call_seconds` bounds every call into the client. `logs` is the folder of the builds' logs.
+    """
+
+    max_builds: int | None = Field(default=None, ge=1)
+    file: Path = Path("/etc/osbs.conf")
+    section: str = "default_binary"
+    overrides: OsbsOverrides = OsbsOverrides()
+    user: str = Field(default="rebuilder", min_length=1)
+    platforms: tuple[str, ...] = ()
+    scratch: bool = False
+    yum_repourls: tuple[str, ...] = ()
+    compose_ids: tuple[int, ...] = ()
+    signing_intent: str = ""
+    default_buildtime_limit: int | None = Field(default=None, ge=1)
+    max_buildtime_limit: int | None = Field(default=None, ge=1)
+    call_seconds: float = Field(default=60, gt=0)
+    logs: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_source_of_composes(self) -> OsbsSettings:
+        if self.compose_ids and self.signing_intent:
+            raise ValueError("compose_ids and signing_intent cannot both be given: OSBS takes one of them")
+        return self
+
+
 class ReconcileSettings(Table):
     """How often missed changes are looked for, and what a build that somebody else made means for what is on it."""
 
@@ -118,7 +167,7 @@ class Settings(Table):
     """All of `[consumer_config]`. Every default lets the command run with no file at all."""
 
     database_url: str = ""
-    builder: Literal["buildah", "simulated"] = "simulated"
+    builder: Literal["buildah", "osbs", "simulated"] = "simulated"
     max_builds: int = Field(default=4, ge=1)
     settle_seconds: float = Field(default=60, ge=0)
     descendants: Literal["affected", "all"] = "affected"
@@ -133,6 +182,7 @@ class Settings(Table):
     inventory: InventorySettings = InventorySettings()
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
     buildah: BuildahSettings = BuildahSettings()
+    osbs: OsbsSettings = OsbsSettings()
     simulated: SimulatedSettings = SimulatedSettings()
 
     @field_validator("database_url")
@@ -149,7 +199,7 @@ class Settings(Table):
     @property
     def slots(self) -> int:
         """How many builds there may be at one time, by our own limit and the builder's."""
-        limit = {"buildah": self.buildah.max_builds, "simulated": self.simulated.max_builds}[self.builder]
+        limit: int | None = getattr(self, self.builder).max_builds
         return min(self.max_builds, limit or self.max_builds)
 
     @property

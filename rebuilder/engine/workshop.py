@@ -18,6 +18,10 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
         from rebuilder.builders.buildah import BuildahBuilder
 
         return BuildahBuilder(settings.buildah)
+    if settings.builder == "osbs":
+        from rebuilder.builders.osbs import OsbsBuilder
+
+        return OsbsBuilder(settings)
 
     def manifest_of(image: str) -> Manifest | None:
         with reading(engine) as connection:

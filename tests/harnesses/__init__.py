@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from harnesses import osbs
 from harnesses.buildah import BuildahHarness
 from harnesses.protocol import Harness, Power
 from harnesses.simulated import SimulatedHarness
 
-HARNESSES: tuple[type[Harness], ...] = (SimulatedHarness, BuildahHarness)
+HARNESSES: tuple[type[Harness], ...] = (SimulatedHarness, BuildahHarness, *osbs.HARNESSES)
 
 __all__ = ["HARNESSES", "Harness", "Power"]
