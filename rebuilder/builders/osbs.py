@@ -154,7 +154,8 @@ class OsbsBuilder:
         return self._logs.of(ref).read(offset)
 
     def close(self) -> None:
-        """The runs go on in the cluster; their logs' streams end with this process."""
+        """The runs go on in the cluster."""
+        self._logs.close()
 
 
 def pin(order: Order) -> str:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 from rebuilder.builders.crew import Call
@@ -15,6 +17,7 @@ from rebuilder.domain.build import Aborted, Refused
 
 log = logging.getLogger(__name__)
 PAUSE_SECONDS = 30.0  # before a stream that broke is opened again
+CLOSE_SECONDS = 10.0
 MARK = " | "
 
 
@@ -60,7 +63,8 @@ class Logs:
         self._folder = folder
         self._client = client
         self._followed: dict[str, tuple[Call[None], float]] = {}
-        self._completed: set[str] = set()
+        self._completed: dict[str, Call[None]] = {}
+        self._closed = False
         self._logs: dict[str, RunLog] = {}
 
     def of(self, name: str) -> RunLog:
@@ -80,12 +84,18 @@ class Logs:
         """The run has ended: after its stream has, what that did not bring is fetched. Returns at once."""
         if name in self._completed:
             return
-        self._completed.add(name)
         self._followed.pop(name, None)
-        Call(lambda: self._copy(name, self._client.written(name))).begin()
+        self._completed[name] = Call(lambda: self._copy(name, self._client.written(name))).begin()
 
     def _copy(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
         try:
-            self.of(name).write(lines)
+            self.of(name).write(takewhile(lambda _: not self._closed, lines))
         except (Aborted, Refused, OSError) as trouble:
             log.warning("the log of %s stops here for now: %s", name, trouble)
+
+    def close(self) -> None:
+        """Write what is left of the runs that have ended, then nothing more: whoever comes next goes on."""
+        for call in self._completed.values():
+            with suppress(Aborted):
+                call.result(CLOSE_SECONDS)
+        self._closed = True

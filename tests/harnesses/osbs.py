@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import servers
 from tekton import Cluster, Fault
@@ -47,17 +48,17 @@ def repository(folder: Path, dockerfile: str = LABELED, branch: str = "f42") -> 
 @contextmanager
 def standing_in(folder: Path = STANDIN) -> Iterator[None]:
     """The modules of `osbs` come from this folder, and are forgotten afterwards."""
-    before = forget()
-    sys.path.insert(0, str(folder))
+    modules, path = forget(), list(sys.path)
+    sys.path[:] = [str(folder), *(place for place in path if place != str(STANDIN))]
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        sys.path[:] = path
         forget()
-        sys.modules.update(before)
+        sys.modules.update(modules)
 
 
-def forget() -> dict[str, object]:
+def forget() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "osbs"}
 
 
