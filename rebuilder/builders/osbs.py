@@ -47,7 +47,7 @@ class OsbsBuilder:
         parameters = self._parameters(order)
         with self._lock:
             call = self._submitting.get(name)
-            if call is None:
+            if call is None or call.ended:
                 call = Call(lambda: self._client.create(name, pipeline_run.annotations_of(order), parameters)).begin()
                 self._submitting[name] = call
         try:

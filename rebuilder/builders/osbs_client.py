@@ -54,7 +54,8 @@ class Library:
         missing = [name for name in (*USED, NAMING, WRITING) if not hasattr(api, name)]
         if missing:
             raise RequestError(f"builder osbs: this osbs-client has no {', '.join(missing)}: version 2 is needed")
-        takes = [api.create_binary_container_build, getattr(api, "create_binary_container_pipeline_run", None)]
+        names = ("create_binary_container_build", "create_binary_container_pipeline_run", "get_user_params")
+        takes = [getattr(api, name, None) for name in names]
         takes += [base.__dict__.get("make_params") for base in self.params.BuildUserParams.__mro__]
         if dropped := sorted(PARAMETERS - _keywords(takes)):
             raise RequestError(f"builder osbs: this osbs-client would drop {', '.join(dropped)} without a word")

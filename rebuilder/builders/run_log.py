@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 
 from rebuilder.builders.crew import Call
@@ -18,6 +18,7 @@ from rebuilder.domain.build import Aborted, Refused
 log = logging.getLogger(__name__)
 PAUSE_SECONDS = 30.0  # before a stream that broke is opened again
 CLOSE_SECONDS = 10.0
+KEPT = 1000  # ended runs of which we remember that their logs are complete
 MARK = " | "
 
 
@@ -85,6 +86,10 @@ class Logs:
         if name in self._completed:
             return
         self._followed.pop(name, None)
+        for old in list(islice(self._completed, max(0, len(self._completed) - KEPT))):
+            if self._completed[old].ended:
+                del self._completed[old]
+                self._logs.pop(old, None)
         self._completed[name] = Call(lambda: self._copy(name, self._client.written(name))).begin()
 
     def _copy(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
@@ -95,7 +100,8 @@ class Logs:
 
     def close(self) -> None:
         """Write what is left of the runs that have ended, then nothing more: whoever comes next goes on."""
+        begun = time.monotonic()
         for call in self._completed.values():
             with suppress(Aborted):
-                call.result(CLOSE_SECONDS)
+                call.result(CLOSE_SECONDS, time.monotonic() - begun)
         self._closed = True
