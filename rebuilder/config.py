@@ -30,22 +30,36 @@ class Table(BaseModel):
 
 
 class StreamSettings(Table):
-    """What feeds a stream, and what its images are built for."""
+    """What feeds a stream, and what its images are built for.
+
+    `git_branch` is where Koji builds its images from, where no build of theirs says; empty is the stream's name.
+    """
 
     dist: str = ""
     bodhi_releases: tuple[str, ...] = ()
     koji_tags: tuple[str, ...] = ()
     koji_target: str = ""
+    git_branch: str = ""
     testing: bool = False
     max_builds: int | None = Field(default=None, ge=1)
 
 
 class InventorySettings(Table):
-    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`."""
+    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`; Koji has none."""
 
-    source: Literal["file", "containerfiles"] = "file"
+    source: Literal["file", "containerfiles", "koji"] = "file"
     path: Path | None = None
     stream: str = "default"
+
+    @property
+    def named(self) -> bool:
+        """Whether there is a source to read the images from."""
+        return self.source == "koji" or self.path is not None
+
+    @property
+    def moves(self) -> bool:
+        """Whether images can change at the source without us."""
+        return self.named and self.source != "file"
 
 
 class BuildahSettings(Table):
@@ -60,6 +74,41 @@ class BuildahSettings(Table):
     build_args: dict[str, str] = Field(default_factory=dict)
     state: Path | None = None
     rpmdb: tuple[str, ...] = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
+
+
+class KojiSettings(Table):
+    """A Koji hub: `hub` is the URL of its XML-RPC, `web` that of its pages.
+
+    `login` says who we are when we build: a Kerberos `keytab` with its `principal` (`gssapi`), a TLS client
+    certificate with its key in one file (`certificate`), or `user` and `password_file`. `server_ca` is for hubs whose
+    certificate the system does not trust. `build_from` is the commit of an image's last build, or its branch's head.
+    Of `timeout_seconds` each answer may take; live builds are asked for every `poll_seconds`.
+    """
+
+    max_builds: int | None = Field(default=None, ge=1)
+    hub: str = ""
+    web: str = ""
+    login: Literal["gssapi", "certificate", "password", ""] = ""
+    principal: str = ""
+    keytab: Path | None = None
+    certificate: Path | None = None
+    user: str = ""
+    password_file: Path | None = None
+    server_ca: Path | None = None
+    build_from: Literal["commit", "branch"] = "commit"
+    scratch: bool = False
+    yum_repourls: tuple[str, ...] = ()
+    compose_ids: tuple[int, ...] = ()
+    signing_intent: str = ""
+    timeout_seconds: float = Field(default=20, gt=0)
+    poll_seconds: float = Field(default=15, ge=0)
+
+    @field_validator("hub", "web")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if url and not url.startswith(("https://", "http://")):
+            raise ValueError("must start with https:// or http://")
+        return url.rstrip("/")
 
 
 class SimulatedSettings(Table):
@@ -167,7 +216,7 @@ class Settings(Table):
     """All of `[consumer_config]`. Every default lets the command run with no file at all."""
 
     database_url: str = ""
-    builder: Literal["buildah", "osbs", "simulated"] = "simulated"
+    builder: Literal["buildah", "koji", "osbs", "simulated"] = "simulated"
     max_builds: int = Field(default=4, ge=1)
     settle_seconds: float = Field(default=60, ge=0)
     descendants: Literal["affected", "all"] = "affected"
@@ -182,6 +231,7 @@ class Settings(Table):
     inventory: InventorySettings = InventorySettings()
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
     buildah: BuildahSettings = BuildahSettings()
+    koji: KojiSettings = KojiSettings()
     osbs: OsbsSettings = OsbsSettings()
     simulated: SimulatedSettings = SimulatedSettings()
 
@@ -201,6 +251,11 @@ class Settings(Table):
         """How many builds there may be at one time, by our own limit and the builder's."""
         limit: int | None = getattr(self, self.builder).max_builds
         return min(self.max_builds, limit or self.max_builds)
+
+    @property
+    def watch_seconds(self) -> float:
+        """How often the builder is asked for the live builds, where no message tells of an end."""
+        return self.koji.poll_seconds if self.builder == "koji" else 0
 
     @property
     def database(self) -> str:

@@ -7,6 +7,7 @@ already was submitted. The run says of itself which image it is of, so that any 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from threading import Lock
 from typing import TypeVar
 
@@ -18,24 +19,25 @@ from rebuilder.builders.run_log import Logs
 from rebuilder.config import Settings, state_directory
 from rebuilder.domain.build import Aborted, Order, Phase, Refused, Status, Submission
 from rebuilder.domain.image import Image, ImageBuild, ParentKind
+from rebuilder.inventory.koji.build import is_nvr
+from rebuilder.inventory.koji.reader import Reader
 
 T = TypeVar("T")
 LOST = "OSBS does not know this run any more"
-KojiBuild = Callable[[int], ImageBuild]
 
 
 class OsbsBuilder:
-    """`koji_build` reads a build of Koji by its id, with its manifest, its NVR as `ident`; None where there is no Koji.
+    """What it has built is read from Koji, where one is configured: only there is told which RPMs are in it.
 
     Raises RequestError where osbs-client is missing, unfit, or not configured.
     """
 
     name = "osbs"
 
-    def __init__(self, settings: Settings, koji_build: KojiBuild | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings.osbs
         self._targets = {name: stream.koji_target for name, stream in settings.streams.items()}
-        self._koji_build = koji_build
+        self._koji = Reader(settings.koji) if settings.koji.hub else None
         self._client = Client(self._settings)
         self._logs = Logs(self._settings.logs or state_directory() / "osbs", self._client)
         self._submitting: dict[str, Call[None]] = {}
@@ -122,13 +124,12 @@ class OsbsBuilder:
         if run is None:
             raise Aborted(f"the result of {ref} cannot be read: {LOST}")
         specs = tuple(pipeline_run.pull_specs(found.get("repositories")))
+        number = pipeline_run.one_line(str(found.get("koji-build-id") or ""))
+        if self._koji is not None and number.isdecimal():
+            build = self._koji.build(run.image, int(number))
+            return replace(build, parents=build.parents or run.parents, digest=build.digest or digest)
         ident = digest or next(iter(specs), ref)
-        build_id = pipeline_run.one_line(str(found.get("koji-build-id") or ""))
-        if self._koji_build is not None and build_id.isdecimal():
-            build = self._koji_build(int(build_id))
-            parents = build.parents or run.parents
-            return ImageBuild(run.image, build.ident, build.manifest, parents, build.digest or digest)
-        return ImageBuild(run.image, ident, None, run.parents, digest)
+        return ImageBuild(run.image, ident, None, run.parents, digest, specs)
 
     def _result(self, ref: str) -> tuple[PipelineRun | None, Mapping[str, object], str]:
         run = self._client.run(ref)
@@ -156,6 +157,8 @@ class OsbsBuilder:
     def close(self) -> None:
         """The runs go on in the cluster."""
         self._logs.close()
+        if self._koji is not None:
+            self._koji.close()
 
 
 def pin(order: Order) -> str:
@@ -170,9 +173,3 @@ def pin(order: Order) -> str:
 
 def base_of(image: Image) -> str:
     return next((parent.image for parent in image.parents if parent.kind is ParentKind.BASE), "")
-
-
-def is_nvr(ident: str) -> bool:
-    """Whether it is a name-version-release: a digest and a pull spec have a colon or a slash in them."""
-    parts = ident.rsplit("-", 2)
-    return len(parts) == 3 and all(parts) and not set(ident) & set(":/@ ")

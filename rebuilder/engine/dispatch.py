@@ -82,17 +82,16 @@ def _dispatch(connection: Connection, entry: rebuilds.Entry, settings: Settings,
 
 
 def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> int:
-    """Hand over to the builder all that is committed to; how many arrived."""
+    """Hand over to the builder all that is committed to; how many arrived.
+
+    Raises Aborted where the builder cannot be asked what it has already: then nothing is submitted.
+    """
     with reading(engine) as connection:
         entries = rebuilds.submitting(connection, now)
         orders = _orders(connection, entries)
     if not entries:
         return 0
-    try:
-        found = builder.find([entry.key for entry in entries])
-    except Aborted as trouble:
-        log.warning("builder %s cannot be asked: %s", builder.name, trouble)
-        return 0
+    found = builder.find([entry.key for entry in entries])
     arrived = 0
     for entry in entries:
         try:

@@ -8,6 +8,8 @@ from rebuilder.builders.protocol import Builder
 from rebuilder.builders.simulated import SimulatedBuilder
 from rebuilder.config import Settings
 from rebuilder.domain.image import Manifest
+from rebuilder.inventory.koji import hub
+from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import inventory
 from rebuilder.store.database import reading
 
@@ -18,6 +20,10 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
         from rebuilder.builders.buildah import BuildahBuilder
 
         return BuildahBuilder(settings.buildah)
+    if settings.builder == "koji":
+        from rebuilder.builders.koji import KojiBuilder
+
+        return KojiBuilder(settings)
     if settings.builder == "osbs":
         from rebuilder.builders.osbs import OsbsBuilder
 
@@ -29,3 +35,18 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
         return build.manifest if build else None
 
     return SimulatedBuilder(settings.simulated, manifest_of)
+
+
+def hub_for(settings: Settings) -> Hub | None:
+    """The Koji hub that is asked what changes are; None where none is named."""
+    return Hub(settings.koji) if settings.koji.hub else None
+
+
+def check(settings: Settings) -> None:
+    """Raises RequestError saying what the configured builder and inventory lack, as a credential; asks nobody."""
+    if "koji" in (settings.builder, settings.inventory.source):
+        hub.check(settings.koji, building=settings.builder == "koji")
+    if settings.builder == "osbs":
+        from rebuilder.builders.osbs import OsbsBuilder
+
+        OsbsBuilder(settings).close()

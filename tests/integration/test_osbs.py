@@ -11,20 +11,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hub
 import pytest
 from harnesses.osbs import DOCKERFILE, STANDIN, OsbsHarness, forget, repository, standing_in
+from hub_tasks import Koji
 from machine import until
 from tekton import Fault
 
 from rebuilder.builders import run_log
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.builders.pipeline_run import name_of
-from rebuilder.config import Settings
+from rebuilder.config import KojiSettings, Settings
 from rebuilder.domain.build import Aborted, Phase, Refused, Status
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Image, ImageBuild, Manifest, Parent, ParentKind, Source
-from rebuilder.domain.rpm import Rpm, SourceBuild
+from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
+from rebuilder.domain.rpm import SourceBuild
 
 
 @pytest.fixture
@@ -234,24 +236,50 @@ def test_the_result_has_digest_and_names_and_no_guess_at_the_rpms(osbs: OsbsHarn
     ref = osbs.builder.submit(osbs.order("done-f42-1")).ref
     osbs.succeed(ref)
     digest = "sha256:" + "1" * 64
-    built = ImageBuild("done-f42-1:f42", digest, None, ("base-container-42-7",), digest)
+    specs = (f"registry.example.org/img:{ref}", "registry.example.org/img:latest")
+    built = ImageBuild("done-f42-1:f42", digest, None, ("base-container-42-7",), digest, specs)
     assert osbs.builder.result(ref) == built
 
 
-def test_the_result_is_koji_s_build_where_koji_is_asked(osbs: OsbsHarness) -> None:
-    manifest = Manifest.of([Rpm.parse("openssl-libs-1:3.2.2-1.fc42.x86_64", "openssl")])
-    asked: list[int] = []
+SSL = "openssl-libs-1:3.2.2-1.fc42.x86_64 openssl-3.2.2-1.fc42"
 
-    def koji_build(build_id: int) -> ImageBuild:
-        asked.append(build_id)
-        return ImageBuild("", "img-container-1-5", manifest)
 
-    builder = OsbsBuilder(osbs.settings, koji_build)
+@pytest.fixture
+def koji() -> Iterator[hub.Hub]:
+    with hub.Hub(Koji()) as running:
+        running.koji.image("base-container-42-7", "f42-images", [SSL])
+        running.koji.image(
+            "img-container-1-5", "f42-images", [SSL],
+            {"registry/f42/base": "base-container-42-7"}, "base-container-42-7",
+        )  # fmt: skip
+        yield running
+
+
+def with_koji(osbs: OsbsHarness, running: hub.Hub) -> OsbsBuilder:
+    koji = KojiSettings(hub=running.url, timeout_seconds=5)
+    return OsbsBuilder(osbs.settings.model_copy(update={"koji": koji}))
+
+
+def test_the_result_is_koji_s_build_with_its_rpms_where_there_is_a_koji(osbs: OsbsHarness, koji: hub.Hub) -> None:
+    builder = with_koji(osbs, koji)
     ref = builder.submit(osbs.order("koji-f42-1")).ref
-    osbs.cluster.succeed(ref, {"repositories": {}, "koji-build-id": "4711"}, digest="sha256:" + "1" * 64)
-    built = ImageBuild("koji-f42-1:f42", "img-container-1-5", manifest, ("base-container-42-7",), "sha256:" + "1" * 64)
-    assert builder.result(ref) == built
-    assert asked == [4711]
+    number = koji.koji.by_nvr("img-container-1-5")["id"]
+    osbs.cluster.succeed(ref, {"repositories": {}, "koji-build-id": str(number)})
+    with koji.away(), pytest.raises(Aborted):
+        builder.result(ref)
+    built = with_koji(osbs, koji).result(ref)
+    assert (built.image, built.ident) == ("koji-f42-1:f42", "img-container-1-5")
+    assert built.parents == ("base-container-42-7",)
+    assert built.manifest is not None
+    assert {rpm.nevra for rpm in built.manifest.rpms} >= {"openssl-libs-1:3.2.2-1.fc42.x86_64"}
+
+
+def test_a_build_that_koji_does_not_have_yet_is_asked_for_again(osbs: OsbsHarness, koji: hub.Hub) -> None:
+    builder = with_koji(osbs, koji)
+    ref = builder.submit(osbs.order("early-f42-1")).ref
+    osbs.cluster.succeed(ref, {"koji-build-id": 987654})
+    with pytest.raises(Aborted, match="Koji has no container build 987654"):
+        builder.result(ref)
 
 
 def test_the_log_is_written_while_the_run_goes_and_a_new_builder_goes_on_with_it(osbs: OsbsHarness) -> None:

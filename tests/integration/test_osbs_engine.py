@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hub
 import pytest
 from harnesses.osbs import DOCKERFILE, OsbsHarness, repository
+from hub_tasks import Koji
 from integration.workbench import Workbench, image
 from sqlalchemy import Engine
 from tekton import Fault
 
+from rebuilder.config import KojiSettings
 from rebuilder.domain.image import Source
 from rebuilder.engine import dispatch
 from rebuilder.store import actions, database
@@ -42,11 +46,14 @@ class Site:
                 return
             for name, run in list(self.cluster.runs.items()):
                 if "status" in run:
-                    self.osbs.succeed(name)
+                    self.succeed(name)
                 else:
                     self.cluster.begin(name)
             self.bench.clock.now += 5
         raise AssertionError(f"not idle: {self.bench.states()}")
+
+    def succeed(self, name: str) -> None:
+        self.osbs.succeed(name)
 
     def until_building(self) -> str:
         """The name of the base's run."""
@@ -90,6 +97,46 @@ def test_a_wave_goes_through_and_what_nobody_could_verify_is_said_to_be_so(site:
     site.ended_well()
     once_each(site)
     assert [entry.reason for entry in site.bench.rebuilds()] == ["not verified: its manifest is unknown"] * 2
+
+
+class WithKoji(Site):
+    """OSBS imports each build into Koji, whose builds have these RPMs."""
+
+    def __init__(self, store: Engine, osbs: OsbsHarness, koji: Koji) -> None:
+        self.koji = koji
+        super().__init__(store, osbs)
+
+    def succeed(self, name: str) -> None:
+        nvr = f"{name.partition('-')[0]}-container-42-8"
+        self.cluster.succeed(name, {"koji-build-id": self.koji.by_nvr(nvr)["id"]})
+
+    def pinned(self, image: str) -> object:
+        (run,) = [run for name, run in self.cluster.runs.items() if name.startswith(image)]
+        return json.loads(run["spec"]["params"][0]["value"]).get("koji_parent_build")
+
+
+@pytest.mark.parametrize(("version", "states"), [
+    ("3.2.2", [("base", "succeeded"), ("app", "succeeded")]), ("3.2.1", [("base", "failed"), ("app", "blocked")]),
+])  # fmt: skip
+def test_with_koji_the_child_is_pinned_to_its_parent_s_build_and_the_rpms_are_proof(
+    store: Engine, osbs: OsbsHarness, version: str, states: list[tuple[str, str]]
+) -> None:
+    ssl = [f"openssl-libs-1:{version}-1.fc42.x86_64 openssl-{version}-1.fc42"]
+    with hub.Hub(Koji()) as running:
+        koji = running.koji
+        parent = "base-container-42-8"
+        koji.image(parent, "f42-images", ssl)
+        koji.image("app-container-42-8", "f42-images", ssl, {"registry/base": parent}, parent)
+        osbs.settings = osbs.settings.model_copy(update={"koji": KojiSettings(hub=running.url)})
+        site = WithKoji(store, osbs, koji)
+        site.bench.tell(NVR)
+        site.work()
+        assert site.bench.states() == states
+        if version == "3.2.2":
+            assert site.pinned("app") == parent
+            assert {entry.reason for entry in site.bench.rebuilds()} == {""}
+        else:
+            assert "not-updated: openssl-libs-1:3.2.1-1.fc42.x86_64 stayed" in site.bench.entry("base").reason
 
 
 def test_a_run_that_was_made_though_the_answer_was_lost_is_the_one_that_counts(site: Site) -> None:
