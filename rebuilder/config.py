@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rebuilder.domain.affected import Terms
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
+from rebuilder.domain.notice import Notice
 from rebuilder.domain.policy import Action, Pattern, Rule
 
 
@@ -121,6 +122,72 @@ class SimulatedSettings(Table):
     aborts: dict[str, int] = Field(default_factory=dict)
 
 
+class NotifySettings(Table):
+    """What is announced on the bus, if anything is. `url` is where the status pages are: messages point there."""
+
+    enabled: bool = False
+    events: tuple[Notice, ...] = tuple(Notice)
+    url: str = ""
+
+    @field_validator("url")
+    @classmethod
+    def _web_address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url.rstrip("/")
+
+
+class OsbsOverrides(Table):
+    """Keys of osbs-client's own configuration that take the place of what its file says."""
+
+    openshift_url: str | None = None
+    namespace: str | None = None
+    verify_ssl: bool | None = None
+    use_auth: bool | None = None
+    token: str | None = None
+    token_file: Path | None = None
+    username: str | None = None
+    password: str | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    use_kerberos: bool | None = None
+    kerberos_keytab: str | None = None
+    kerberos_principal: str | None = None
+    kerberos_ccache: str | None = None
+    pipeline_run_path: Path | None = None
+    reactor_config_map: str | None = None
+    reactor_config_map_scratch: str | None = None
+
+
+class OsbsSettings(Table):
+    """Builds by OSBS. `file` and `section` are osbs-client's configuration, `user` whom the builds belong to.
+
+    The limits are those of one build in seconds; with none, they are those of osbs-client's configuration.
+    `call_seconds` bounds every call into the client. `logs` is the folder of the builds' logs.
+    """
+
+    max_builds: int | None = Field(default=None, ge=1)
+    file: Path = Path("/etc/osbs.conf")
+    section: str = "default_binary"
+    overrides: OsbsOverrides = OsbsOverrides()
+    user: str = Field(default="rebuilder", min_length=1)
+    platforms: tuple[str, ...] = ()
+    scratch: bool = False
+    yum_repourls: tuple[str, ...] = ()
+    compose_ids: tuple[int, ...] = ()
+    signing_intent: str = ""
+    default_buildtime_limit: int | None = Field(default=None, ge=1)
+    max_buildtime_limit: int | None = Field(default=None, ge=1)
+    call_seconds: float = Field(default=60, gt=0)
+    logs: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_source_of_composes(self) -> OsbsSettings:
+        if self.compose_ids and self.signing_intent:
+            raise ValueError("compose_ids and signing_intent cannot both be given: OSBS takes one of them")
+        return self
+
+
 class ReconcileSettings(Table):
     """How often missed changes are looked for, and what a build that somebody else made means for what is on it."""
 
@@ -162,10 +229,14 @@ class RuleSettings(Table):
 
 
 class Settings(Table):
-    """All of `[consumer_config]`. Every default lets the command run with no file at all."""
+    """All of `[consumer_config]`. Every default lets the command run with no file at all.
+
+    In a dry run builds only take time, as with the builder `simulated`, and nothing is announced.
+    """
 
     database_url: str = ""
-    builder: Literal["buildah", "koji", "simulated"] = "simulated"
+    builder: Literal["buildah", "koji", "osbs", "simulated"] = "simulated"
+    dry_run: bool = False
     max_builds: int = Field(default=4, ge=1)
     settle_seconds: float = Field(default=60, ge=0)
     descendants: Literal["affected", "all"] = "affected"
@@ -176,11 +247,13 @@ class Settings(Table):
     time_limit: float = Field(default=4 * 3600, gt=0)
     repo_seconds: float = Field(default=1800, ge=0)
     poll_seconds: float = Field(default=1, gt=0)
+    notify: NotifySettings = NotifySettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     inventory: InventorySettings = InventorySettings()
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
     buildah: BuildahSettings = BuildahSettings()
     koji: KojiSettings = KojiSettings()
+    osbs: OsbsSettings = OsbsSettings()
     simulated: SimulatedSettings = SimulatedSettings()
 
     @field_validator("database_url")
@@ -195,12 +268,15 @@ class Settings(Table):
         return Terms(self.descendants, self.stage_parents, tuple(rule.rule for rule in self.policy), held)
 
     @property
+    def announced(self) -> frozenset[Notice]:
+        """What is announced on the bus. What happens in a dry run has not happened."""
+        return frozenset(self.notify.events) if self.notify.enabled and not self.dry_run else frozenset()
+
+    @property
     def slots(self) -> int:
         """How many builds there may be at one time, by our own limit and the builder's."""
-        limits = {
-            "buildah": self.buildah.max_builds, "koji": self.koji.max_builds, "simulated": self.simulated.max_builds
-        }
-        return min(self.max_builds, limits[self.builder] or self.max_builds)
+        limit: int | None = getattr(self, self.builder).max_builds
+        return min(self.max_builds, limit or self.max_builds)
 
     @property
     def watch_seconds(self) -> float:

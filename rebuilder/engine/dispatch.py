@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted, Order, Submission
+from rebuilder.domain.build import Aborted, Order, Refused, Submission
 from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, Event
 from rebuilder.engine import outcome
@@ -99,6 +99,10 @@ def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> 
         except Aborted as trouble:
             with engine.begin() as connection:
                 outcome.aborted(connection, entry, str(trouble), settings, now)
+            continue
+        except Refused as refusal:
+            with engine.begin() as connection:
+                outcome.failed(connection, entry, str(refusal), settings, now)
             continue
         _accepted(engine, entry, submission, settings, now)
         arrived += 1

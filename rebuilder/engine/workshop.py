@@ -15,15 +15,20 @@ from rebuilder.store.database import reading
 
 
 def builder_for(engine: Engine, settings: Settings) -> Builder:
-    """The configured builder. Raises RequestError where it cannot work here."""
-    if settings.builder == "buildah":
+    """The configured builder; in a dry run the simulated one. Raises RequestError where it cannot work here."""
+    wanted = "simulated" if settings.dry_run else settings.builder
+    if wanted == "buildah":
         from rebuilder.builders.buildah import BuildahBuilder
 
         return BuildahBuilder(settings.buildah)
-    if settings.builder == "koji":
+    if wanted == "koji":
         from rebuilder.builders.koji import KojiBuilder
 
         return KojiBuilder(settings)
+    if wanted == "osbs":
+        from rebuilder.builders.osbs import OsbsBuilder
+
+        return OsbsBuilder(settings)
 
     def manifest_of(image: str) -> Manifest | None:
         with reading(engine) as connection:
@@ -42,3 +47,7 @@ def check(settings: Settings) -> None:
     """Raises RequestError saying what the configured builder and inventory lack, as a credential; asks nobody."""
     if "koji" in (settings.builder, settings.inventory.source):
         hub.check(settings.koji, building=settings.builder == "koji")
+    if settings.builder == "osbs":
+        from rebuilder.builders.osbs import OsbsBuilder
+
+        OsbsBuilder(settings).close()
