@@ -9,13 +9,12 @@ from enum import IntEnum
 from typing import Any
 
 from rebuilder.config import KojiSettings, Settings
-from rebuilder.domain.build import Aborted, Order, Phase, Status, Submission
+from rebuilder.domain.build import Aborted, Order, Phase, Refused, Status, Submission
 from rebuilder.domain.change import Severity
-from rebuilder.domain.image import ImageBuild, ParentKind
-from rebuilder.inventory.koji.build import SCM, BuildState, ContainerBuild, is_nvr
-from rebuilder.inventory.koji.contents import Contents
-from rebuilder.inventory.koji.hub import Hub, Refused, ask
-from rebuilder.inventory.koji.images import image_build
+from rebuilder.domain.image import ImageBuild
+from rebuilder.inventory.koji.build import SCM, BuildState, pin
+from rebuilder.inventory.koji.hub import Denied, Hub, ask
+from rebuilder.inventory.koji.reader import Reader
 
 METHOD = "buildContainer"
 OURS = "rebuilder"  # in a task's userdata
@@ -63,7 +62,7 @@ class KojiBuilder:
         self._clock = clock
         self._reader = Hub(self._koji)
         self._writer = Hub(self._koji, building=True)
-        self._contents = Contents(self._reader)
+        self._builds = Reader(self._reader)
         self._owner: int | None = None
         self._tasks: dict[str, tuple[int, float]] = {}  # by key: the task, and when the hub created it
         self._seen: float | None = None
@@ -82,17 +81,19 @@ class KojiBuilder:
         return Submission(str(task), f"{web}/taskinfo?taskID={task}" if web else "")
 
     def _source(self, order: Order) -> str:
+        """Raises Refused."""
         source = order.image.source
         at = source.commit if self._koji.build_from == "commit" else source.ref
         if not source.git or not at:
-            raise Aborted(f"{order.image.key} has no {self._koji.build_from} in git to build from")
+            raise Refused(f"{order.image.key} has no {self._koji.build_from} in git to build from")
         url = source.git
         return f"{SCM}{url}#{at}" if url.startswith(("https://", "http://")) else f"{url}#{at}"
 
     def _target(self, order: Order) -> str:
+        """Raises Refused."""
         fed = self._settings.streams.get(order.image.stream)
         if fed is None or not fed.koji_target:
-            raise Aborted(f"{order.image.key}: set consumer_config.streams.{order.image.stream}.koji_target")
+            raise Refused(f"{order.image.key}: set consumer_config.streams.{order.image.stream}.koji_target")
         return fed.koji_target
 
     def _options(self, order: Order) -> dict[str, Any]:
@@ -100,7 +101,7 @@ class KojiBuilder:
         causes = [str(change.build) for change in order.causes]
         options = {
             "git_branch": order.image.source.ref or fed.git_branch or order.image.stream,
-            "koji_parent_build": self._base(order),
+            "koji_parent_build": pin(order.base),
             "scratch": settings.scratch,
             "yum_repourls": list(settings.yum_repourls),
             "compose_ids": list(settings.compose_ids),
@@ -109,22 +110,17 @@ class KojiBuilder:
         }
         return {name: value for name, value in options.items() if value}
 
-    def _base(self, order: Order) -> str:
-        """The build to use for the last FROM, where that is an image of the inventory and Koji has its build."""
-        bases = {parent.image for parent in order.image.parents if parent.kind is ParentKind.BASE and parent.image}
-        return next((build.ident for build in order.parents if build.image in bases and is_nvr(build.ident)), "")
-
     def _read(self, method: str, *arguments: Any, **named: Any) -> Any:
         try:
             return self._reader.call(method, *arguments, **named)
-        except Refused as error:
+        except Denied as error:
             raise Aborted(f"Koji refused {method}: {error}") from None
 
     def _write(self, method: str, *arguments: Any, **named: Any) -> Any:
         """A call that changes something. Raises Aborted."""
         try:
             return self._writer.call(method, *arguments, **named)
-        except Refused as error:
+        except Denied as error:
             raise Aborted(f"Koji refused {method}: {error}") from None
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
@@ -172,7 +168,7 @@ class KojiBuilder:
     def _status(self, ref: str, info: Any, result: Any, build: Any) -> Status:
         if info is None:
             return Status(Phase.ABORTED, f"Koji does not know task {ref} any more")
-        if isinstance(info, Refused):
+        if isinstance(info, Denied):
             raise Aborted(f"Koji refused to tell of task {ref}: {info}")
         if info["state"] == TaskState.CANCELED:
             return Status(Phase.CANCELED, f"task {ref} was canceled in Koji")
@@ -180,7 +176,7 @@ class KojiBuilder:
             return _bad(ref, result)
         if info["state"] != TaskState.CLOSED:
             return Status(Phase.RUNNING)
-        if isinstance(result, Refused):
+        if isinstance(result, Denied):
             raise Aborted(f"Koji refused the result of task {ref}: {result}")
         if not _made(result):
             done = Status(Phase.SUCCEEDED)
@@ -194,10 +190,7 @@ class KojiBuilder:
             raise Aborted(f"task {ref} is none of ours: its userdata names no image")
         if not number:
             return ImageBuild(image, f"{SCRATCH}{ref}")
-        build = ContainerBuild.parse(self._read("getBuild", int(number)))
-        if build is None:
-            raise Aborted(f"Koji's build {number} of task {ref} is no container image")
-        return image_build(image, build, self._contents.read([build.id])[build.id])
+        return self._builds.build(image, int(number))
 
     def cancel(self, ref: str) -> None:
         info = self._read("getTaskInfo", _number(ref))
@@ -256,7 +249,7 @@ def _ours(request: Any) -> Mapping[str, Any]:
 
 def _bad(ref: str, result: Any) -> Status:
     """What a failed task means: its fault says whether the image is bad, or what builds it is in trouble."""
-    reason = str(result) if isinstance(result, Refused) else ""
+    reason = str(result) if isinstance(result, Denied) else ""
     phase = Phase.ABORTED if TROUBLE.search(reason) else Phase.FAILED
     return Status(phase, reason or f"task {ref} failed and said nothing")
 

@@ -18,8 +18,9 @@ from rebuilder.builders.pipeline_run import PipelineRun, name_of
 from rebuilder.builders.run_log import Logs
 from rebuilder.config import Settings, state_directory
 from rebuilder.domain.build import Aborted, Order, Phase, Refused, Status, Submission
-from rebuilder.domain.image import Image, ImageBuild, ParentKind
-from rebuilder.inventory.koji.build import is_nvr
+from rebuilder.domain.image import ImageBuild
+from rebuilder.inventory.koji.build import pin
+from rebuilder.inventory.koji.hub import Hub
 from rebuilder.inventory.koji.reader import Reader
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class OsbsBuilder:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.osbs
         self._targets = {name: stream.koji_target for name, stream in settings.streams.items()}
-        self._koji = Reader(settings.koji) if settings.koji.hub else None
+        self._koji = Reader(Hub(settings.koji)) if settings.koji.hub else None
         self._client = Client(self._settings)
         self._logs = Logs(self._settings.logs or state_directory() / "osbs", self._client)
         self._submitting: dict[str, Call[None]] = {}
@@ -78,7 +79,7 @@ class OsbsBuilder:
             "user": settings.user,
             "target": self._targets.get(image.stream),
             "platforms": list(settings.platforms),
-            "koji_parent_build": pin(order),
+            "koji_parent_build": pin(order.base),
             "scratch": settings.scratch,
             "yum_repourls": list(settings.yum_repourls),
             "compose_ids": list(settings.compose_ids),
@@ -159,17 +160,3 @@ class OsbsBuilder:
         self._logs.close()
         if self._koji is not None:
             self._koji.close()
-
-
-def pin(order: Order) -> str:
-    """The build of Koji that the image's base is to be; empty where it has none that Koji knows.
-
-    OSBS replaces the last FROM by it, which is the base's; other stages cannot be pinned.
-    """
-    base = base_of(order.image)
-    ident = next((parent.ident for parent in order.parents if parent.image == base), "")
-    return ident if is_nvr(ident) else ""
-
-
-def base_of(image: Image) -> str:
-    return next((parent.image for parent in image.parents if parent.kind is ParentKind.BASE), "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rebuilder.domain.change import Change, Severity
-from rebuilder.domain.image import Image, ImageBuild
+from rebuilder.domain.image import Image, ImageBuild, ParentKind
 
 
 class Phase(StrEnum):
@@ -33,6 +33,12 @@ class Order:
     causes: tuple[Change, ...] = ()
     current: ImageBuild | None = None
     severity: Severity = Severity.UNSPECIFIED
+
+    @property
+    def base(self) -> ImageBuild | None:
+        """The build that the image's base is to be, where that is an image of the inventory which has one."""
+        bases = {parent.image for parent in self.image.parents if parent.kind is ParentKind.BASE and parent.image}
+        return next((build for build in self.parents if build.image in bases), None)
 
 
 @dataclass(frozen=True, slots=True)

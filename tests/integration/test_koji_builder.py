@@ -14,7 +14,7 @@ from hub_tasks import ASSIGNED, CANCELED, FREE, OPEN, Koji, Task
 from rebuilder.builders import koji as builders
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted, Order, Phase, Status
+from rebuilder.domain.build import Order, Phase, Refused, Status
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
 from rebuilder.domain.rpm import SourceBuild
@@ -112,10 +112,10 @@ def test_without_a_base_that_koji_has_nothing_is_pinned(
 
 
 def test_an_image_without_a_source_or_a_target_is_not_built(world: World) -> None:
-    with pytest.raises(Aborted, match="app:f42 has no commit in git to build from"):
+    with pytest.raises(Refused, match="app:f42 has no commit in git to build from"):
         world.builder().submit(Order("k", Image("app", "f42")))
     other = Image("app", "f41", source=Source(git="https://src.example.com/app", commit="abc"))
-    with pytest.raises(Aborted, match=r"set consumer_config\.streams\.f41\.koji_target"):
+    with pytest.raises(Refused, match=r"set consumer_config\.streams\.f41\.koji_target"):
         world.builder().submit(Order("k", other))
     assert world.koji.live() == []
 

@@ -20,7 +20,7 @@ from hub_tasks import Koji
 from rebuilder.config import KojiSettings
 from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import RequestError
-from rebuilder.inventory.koji.hub import Hub, Refused, ask
+from rebuilder.inventory.koji.hub import Denied, Hub, ask
 
 
 @pytest.fixture
@@ -90,12 +90,12 @@ def test_what_was_carried_out_is_not_carried_out_again_when_its_answer_is_lost(
 
 def test_a_refusal_is_no_trouble(running: hub.Hub, tmp_path: Path) -> None:
     session = Hub(settings(running, tmp_path), building=True)
-    with pytest.raises(Refused, match="Invalid tagInfo") as refused:
+    with pytest.raises(Denied, match="Invalid tagInfo") as refused:
         session.call("listTagged", "nothing")
     assert refused.value.code == 1000
     good, bad = session.many([ask("getBuild", 1), ask("listTagged", "nothing")])
     assert good is None
-    assert isinstance(bad, Refused)
+    assert isinstance(bad, Denied)
 
 
 @pytest.mark.parametrize("trouble", ["refused", "offline", "503"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from rebuilder.domain.image import ParentKind, Source
+from rebuilder.domain.image import ImageBuild, ParentKind, Source
 
 SCM = "git+"
 LATEST = "latest"
@@ -72,9 +72,10 @@ def evr_of(nvr: str) -> tuple[str, str, str]:
     return name, version, release
 
 
-def is_nvr(text: str) -> bool:
-    """Whether it can be the name of a build."""
-    return text.count("-") >= 2 and "/" not in text and ":" not in text
+def pin(base: ImageBuild | None) -> str:
+    """The NVR to build the last FROM on, which is the base's; empty where Koji has no such build."""
+    ident = base.ident if base is not None else ""
+    return ident if ident.count("-") >= 2 and "/" not in ident and ":" not in ident else ""
 
 
 def digest_of(digests: Mapping[str, str]) -> str:

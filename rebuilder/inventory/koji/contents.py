@@ -8,7 +8,7 @@ from typing import Any
 
 from rebuilder.domain.image import Manifest
 from rebuilder.domain.rpm import Rpm
-from rebuilder.inventory.koji.hub import Hub, Refused, ask
+from rebuilder.inventory.koji.hub import Denied, Hub, ask
 
 log = logging.getLogger(__name__)
 ARCHIVES = 40  # read with one round trip, of a few hundred RPMs each
@@ -44,17 +44,17 @@ class Contents:
         """Build and archive, one for each architecture."""
         answers = self._hub.many([ask("listArchives", build, type="image") for build in builds])
         for build, answer in zip(builds, answers, strict=True):
-            for archive in () if isinstance(answer, Refused) else answer:
+            for archive in () if isinstance(answer, Denied) else answer:
                 if (archive.get("extra") or {}).get("docker"):
                     yield build, int(archive["id"])
 
     def _take(self, archives: Sequence[tuple[int, int]], found: dict[int, set[Rpm] | None]) -> None:
         """Add the RPMs of these archives; a build of which one archive cannot be read is not known at all."""
         answers = list(self._hub.many([ask("listRPMs", imageID=archive) for _, archive in archives], ARCHIVES))
-        self._learn(answer for answer in answers if not isinstance(answer, Refused))
+        self._learn(answer for answer in answers if not isinstance(answer, Denied))
         unreadable = set()
         for (build, archive), answer in zip(archives, answers, strict=True):
-            if isinstance(answer, Refused):
+            if isinstance(answer, Denied):
                 log.warning("the RPMs of Koji's archive %d cannot be read: %s", archive, answer)
                 unreadable.add(build)
                 continue
@@ -70,7 +70,7 @@ class Contents:
             self._origins.clear()
         new = sorted({row["build_id"] for rows in answers for row in rows if row["build_id"]} - self._origins.keys())
         for build, told in zip(new, self._hub.many([ask("getBuild", build) for build in new], 300), strict=True):
-            if told and not isinstance(told, Refused):
+            if told and not isinstance(told, Denied):
                 self._origins[build] = str(told["name"]), f"{told['version']}-{told['release']}"
 
     def _rpm(self, row: Mapping[str, Any]) -> Rpm:

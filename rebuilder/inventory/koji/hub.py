@@ -1,7 +1,7 @@
 """Sessions with a Koji hub: who we are there, and what an answer, a refusal and an outage look like.
 
 The `koji` client retries for minutes, or for ever, and knows a dozen ways to fail. Here every call ends soon, in one
-of three ways: an answer, Refused where the hub said no, or Aborted where nobody can tell what became of it.
+of three ways: an answer, Denied where the hub said no, or Aborted where nobody can tell what became of it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EXECUTED = ("RetryError", "SequenceError")  # the hub has seen this call before:
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 
-class Refused(Exception):
+class Denied(Exception):
     """The hub's own answer that it will not, or cannot. `code` is the fault's."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -111,11 +111,11 @@ class Hub:
         self._not_before = 0.0
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """The answer. Raises Refused and Aborted."""
+        """The answer. Raises Denied and Aborted."""
         return self._guarded(lambda session: getattr(session, method)(*arguments, **named))
 
     def many(self, calls: Sequence[Call], batch: int = BATCH) -> Iterator[Any]:
-        """The answers in order, `batch` of them with one round trip; a Refused stands where the hub said no.
+        """The answers in order, `batch` of them with one round trip; a Denied stands where the hub said no.
 
         Raises Aborted.
         """
@@ -130,7 +130,7 @@ class Hub:
             return answer[0]
         if answer["faultCode"] == OFFLINE:
             raise Aborted(f"{self._settings.hub}: {one_line(answer['faultString'])}")
-        return Refused(answer["faultCode"], answer["faultString"])
+        return Denied(answer["faultCode"], answer["faultString"])
 
     def close(self) -> None:
         """Log out, where somebody is logged in and the hub is there."""
@@ -220,9 +220,9 @@ class Hub:
         if isinstance(error, koji.AuthError | koji.ServerOffline):
             return Aborted(f"{self._settings.hub}: {text}")
         if isinstance(error, xmlrpc.client.Fault):
-            return Refused(error.faultCode, error.faultString)
+            return Denied(error.faultCode, error.faultString)
         if isinstance(error, koji.GenericError) and error.fromFault:
-            return Refused(error.faultCode, text)
+            return Denied(error.faultCode, text)
         return Aborted(f"{self._settings.hub} cannot be reached: {text}")
 
 

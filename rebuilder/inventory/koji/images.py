@@ -12,7 +12,7 @@ from rebuilder.domain.image import Image, ImageBuild, Inventory, Parent
 from rebuilder.domain.rpm import EVR
 from rebuilder.inventory.koji.build import Above, BuildState, ContainerBuild, evr_of, full_spec
 from rebuilder.inventory.koji.contents import Contents
-from rebuilder.inventory.koji.hub import Hub, Refused, ask
+from rebuilder.inventory.koji.hub import Denied, Hub, ask
 
 Progress = Callable[[int, int], None]
 
@@ -71,7 +71,7 @@ def _tagged(hub: Hub, settings: Settings) -> list[_Tagged]:
     newest: dict[str, _Tagged] = {}
     calls = [ask("listTagged", tag, latest=True, inherit=True, type="image") for _, tag in tags]
     for (stream, tag), answer in zip(tags, hub.many(calls, 1), strict=True):
-        if isinstance(answer, Refused):
+        if isinstance(answer, Denied):
             raise RequestError(f"consumer_config.streams.{stream}.koji_tags: {tag}: {answer}")
         for row in answer:
             item = _Tagged(f"{row['name']}:{stream}", stream, int(row["build_id"]), str(row["nvr"]))
@@ -93,7 +93,7 @@ def _kept(hub: Hub, tagged: Sequence[_Tagged], known: Known) -> dict[str, str]:
         elif build is not None and _newer(build, item.nvr):
             ahead[item.key] = build
     for (key, nvr), told in zip(ahead.items(), hub.many([ask("getBuild", nvr) for nvr in ahead.values()]), strict=True):
-        if told and not isinstance(told, Refused) and told["state"] == BuildState.COMPLETE:
+        if told and not isinstance(told, Denied) and told["state"] == BuildState.COMPLETE:
             kept[key] = nvr
     return kept
 
@@ -109,14 +109,14 @@ def _newer(nvr: str, than: str) -> bool:
 def _builds(hub: Hub, builds: Iterable[int | str]) -> Iterator[ContainerBuild | None]:
     """Each of these builds, or None for what is no container image."""
     for told in hub.many([ask("getBuild", build) for build in builds]):
-        yield None if isinstance(told, Refused) else ContainerBuild.parse(told)
+        yield None if isinstance(told, Denied) else ContainerBuild.parse(told)
 
 
 def _branches(hub: Hub, builds: Iterable[ContainerBuild]) -> dict[int, str]:
     """The git branch that each task was told to build from, by the task."""
     tasks = [build.task for build in builds if build.task]
     answers = zip(tasks, hub.many([ask("getTaskRequest", task) for task in tasks]), strict=True)
-    return {task: _branch(request) for task, request in answers if not isinstance(request, Refused)}
+    return {task: _branch(request) for task, request in answers if not isinstance(request, Denied)}
 
 
 def _branch(request: Any) -> str:
@@ -156,7 +156,7 @@ class _Parents:
         """The NVRs of builds of which only the number was told."""
         wanted = sorted({build for build in builds if build})
         answers = zip(wanted, self._hub.many([ask("getBuild", build) for build in wanted]), strict=True)
-        return {build: str(told["nvr"]) for build, told in answers if told and not isinstance(told, Refused)}
+        return {build: str(told["nvr"]) for build, told in answers if told and not isinstance(told, Denied)}
 
     def parent(self, child: str, stream: str, above: Above) -> Parent:
         """The parent as the graph has it; one that is in none of the tags is external."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.inventory.koji.build import BuildState
-from rebuilder.inventory.koji.hub import Hub, Refused, ask
+from rebuilder.inventory.koji.hub import Denied, Hub, ask
 
 NOT_INSTALLED = frozenset({"src", "nosrc"})
 
@@ -35,7 +35,7 @@ def resolve(hub: Hub, nvrs: Collection[str]) -> dict[str, Resolved]:
 
 def _asked(hub: Hub, method: str, names: Collection[Any]) -> Iterator[tuple[Any, Any]]:
     answers = hub.many([ask(method, name) for name in names])
-    return ((name, None if isinstance(told, Refused) else told) for name, told in zip(names, answers, strict=True))
+    return ((name, None if isinstance(told, Denied) else told) for name, told in zip(names, answers, strict=True))
 
 
 def _names(rpms: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ def _names(rpms: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 def newest(hub: Hub, tag: str, packages: Collection[str]) -> Iterator[SourceBuild]:
     """The newest build of each of these packages in the tag, as far as it has any. Raises Aborted."""
     for answer in hub.many([ask("getLatestBuilds", tag, package=package) for package in packages]):
-        for build in () if isinstance(answer, Refused) else answer:
+        for build in () if isinstance(answer, Denied) else answer:
             yield _source_build(build)
 
 
