@@ -1,13 +1,14 @@
 # make test     lint, types, floors, and every test (installs what is missing)
 # make demo     the demonstration on this machine; ARGS="..." are handed to `rebuilder demo`
 # make bench    the benchmarks
+# make docs     write docs/messages.md anew from the classes of the messages
 PYTHON ?= python3
 JOBS ?= 2
 ARGS ?=
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: test demo bench lint clean bootstrap
+.PHONY: test demo bench docs lint clean bootstrap
 .DEFAULT_GOAL := test
 
 bootstrap:
@@ -23,6 +24,9 @@ test: lint
 
 bench: bootstrap
 	$(BIN)/pytest -s -n 0 tests/benchmarks $(ARGS)
+
+docs: bootstrap
+	PYTHONPATH=.:tests $(BIN)/python tests/messages_page.py
 
 demo:
 	@.ci/bootstrap demo

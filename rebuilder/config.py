@@ -14,6 +14,7 @@ from rebuilder.domain.affected import Terms
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
+from rebuilder.domain.notice import Notice
 from rebuilder.domain.policy import Action, Pattern, Rule
 
 
@@ -121,6 +122,21 @@ class SimulatedSettings(Table):
     aborts: dict[str, int] = Field(default_factory=dict)
 
 
+class NotifySettings(Table):
+    """What is announced on the bus, if anything is. `url` is where the status pages are: messages point there."""
+
+    enabled: bool = False
+    events: tuple[Notice, ...] = tuple(Notice)
+    url: str = ""
+
+    @field_validator("url")
+    @classmethod
+    def _web_address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url.rstrip("/")
+
+
 class OsbsOverrides(Table):
     """Keys of osbs-client's own configuration that take the place of what its file says."""
 
@@ -213,10 +229,14 @@ class RuleSettings(Table):
 
 
 class Settings(Table):
-    """All of `[consumer_config]`. Every default lets the command run with no file at all."""
+    """All of `[consumer_config]`. Every default lets the command run with no file at all.
+
+    In a dry run builds only take time, as with the builder `simulated`, and nothing is announced.
+    """
 
     database_url: str = ""
     builder: Literal["buildah", "koji", "osbs", "simulated"] = "simulated"
+    dry_run: bool = False
     max_builds: int = Field(default=4, ge=1)
     settle_seconds: float = Field(default=60, ge=0)
     descendants: Literal["affected", "all"] = "affected"
@@ -227,6 +247,7 @@ class Settings(Table):
     time_limit: float = Field(default=4 * 3600, gt=0)
     repo_seconds: float = Field(default=1800, ge=0)
     poll_seconds: float = Field(default=1, gt=0)
+    notify: NotifySettings = NotifySettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     inventory: InventorySettings = InventorySettings()
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
@@ -245,6 +266,11 @@ class Settings(Table):
     def terms(self, held: Mapping[str, str]) -> Terms:
         """What plans are made by; `held` has the images on hold."""
         return Terms(self.descendants, self.stage_parents, tuple(rule.rule for rule in self.policy), held)
+
+    @property
+    def announced(self) -> frozenset[Notice]:
+        """What is announced on the bus. What happens in a dry run has not happened."""
+        return frozenset(self.notify.events) if self.notify.enabled and not self.dry_run else frozenset()
 
     @property
     def slots(self) -> int:

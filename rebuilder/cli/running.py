@@ -15,6 +15,7 @@ import click
 
 from consumers import topics
 from rebuilder.cli.context import Context
+from rebuilder.cli.notifier import publishing
 from rebuilder.cli.output import as_json
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.message import Received
@@ -40,7 +41,7 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with only_engine(context.engine):
+    with only_engine(context.engine), publishing(context, drain=until_idle):
         builder = workshop.builder_for(context.engine, context.settings)
         catalogue.begin(context.engine, context.settings)
         hub = workshop.hub_for(context.settings)
@@ -109,9 +110,8 @@ def run(context: Context, until_idle: bool) -> int:
         return work(context, threading.Event(), True)
     from rebuilder.cli.consumer import consuming
 
-    stop = threading.Event()
-    with consuming(context, stop):
-        return work(context, stop, False)
+    with consuming(context):
+        return work(context, threading.Event(), False)
 
 
 VERBS: tuple[click.Command, ...] = (run, engine, replay)

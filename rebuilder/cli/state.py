@@ -14,8 +14,10 @@ from rebuilder.cli.output import as_json, joined, length, say, table, when
 from rebuilder.cli.words import sentences
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, STOPPED, State
-from rebuilder.store import actions, causes, changes, holds, inbox, rebuilds, waves
+from rebuilder.store import actions, causes, changes, holds, inbox, outbox, rebuilds, waves
 from rebuilder.store.database import reading
+
+SHOWN = 10
 
 
 @click.command()
@@ -29,6 +31,7 @@ def status(context: Context, json_: bool) -> int:
         paused, asked = holds.paused(connection), actions.requested(connection)
         recent, stopped = waves.latest(connection, 5), rebuilds.any_stopped(connection)
         counted = {wave.id: rebuilds.counts(connection, wave.id) for wave in recent}
+        unsent, (refused, newest) = outbox.waiting(connection), outbox.set_aside(connection, SHOWN)
     if json_:
         as_json({
             "messages": dict(messages),
@@ -39,6 +42,11 @@ def status(context: Context, json_: bool) -> int:
                        "rebuilds": {str(k): v for k, v in counted[w.id].items()}} for w in recent],
             "paused": {"who": paused.who, "reason": paused.reason, "since": when(paused.since)} if paused else None,
             "requests": [{"verb": str(r.verb), "target": r.target, "who": r.who, "reason": r.reason} for r in asked],
+            "notifications": {
+                "waiting": unsent, "set_aside": refused,
+                "newest": [{"topic": f"rebuilder.{r.notice}", "image": r.image or None, "wave": r.wave_id,
+                            "at": when(r.at), "reason": r.reason} for r in newest],
+            },
             "well": not stopped,
         })
         return int(stopped)
@@ -56,6 +64,12 @@ def status(context: Context, json_: bool) -> int:
         click.echo(f"paused since {when(paused.since)} by {paused}: no builds are started")
     for request in asked:
         click.echo(f"asked for: {request.target}: {request}")
+    if refused:
+        table(("notification", "image", "wave", "at", "was not sent"),
+              [(r.notice, r.image, r.wave_id, when(r.at), r.reason) for r in newest])
+        click.echo(f"{refused} notifications are set aside: the broker or their schema refuses them")
+    if unsent:
+        click.echo(f"{unsent} notifications wait for the broker")
     unread, rejected = messages.get("new", 0), messages.get("rejected", 0)
     click.echo(f"{unread} messages unread, {rejected} rejected; {settling} changes settle")
     return int(stopped)

@@ -23,7 +23,7 @@ from rebuilder.engine import dispatch, intake, operators, planning, reconcile
 from rebuilder.engine.resolve import resolve
 from rebuilder.engine.watch import watch
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import actions, changes, inbox, rebuilds, waves
+from rebuilder.store import actions, changes, inbox, outbox, rebuilds, waves
 from rebuilder.store.database import first_line, reading
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Loop:
         clock: Callable[[], float] = time.time,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
-        self.engine = engine
+        self.engine = outbox.announcing(engine, settings.announced)
         self.settings = settings
         self.builder = builder
         self._parse = parse

@@ -57,9 +57,11 @@ def failed(connection: Connection, entry: rebuilds.Entry, reason: str, settings:
     _ended(connection, entry, Event.FAILED, reason or "the builder gave no reason", settings, now)
 
 
-def canceled(connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float) -> None:
-    """Somebody stopped the build at the builder."""
-    _ended(connection, entry, Event.CANCELED, reason or "canceled at the builder", settings, now)
+def canceled(
+    connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float, who: str = ""
+) -> None:
+    """Somebody stopped the build: the operator `who`, or one whom only the builder knows."""
+    _ended(connection, entry, Event.CANCELED, reason or "canceled at the builder", settings, now, who=who)
 
 
 def aborted(connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float) -> None:
@@ -125,10 +127,10 @@ def unblock(connection: Connection, entry: rebuilds.Entry, settings: Settings, n
 
 def _ended(
     connection: Connection, entry: rebuilds.Entry, event: Event, reason: str, settings: Settings, now: float,
-    **values: float,
+    who: str = "", **values: float,
 ) -> None:
     effects = rebuilds.step(
-        connection, entry, event, now, max_attempts=settings.max_attempts, reason=reason, **values
+        connection, entry, event, now, max_attempts=settings.max_attempts, reason=reason, who=who, **values
     )
     _follow(connection, entry, effects, settings, now)
 

@@ -15,16 +15,17 @@ from rebuilder.store.database import reading
 
 
 def builder_for(engine: Engine, settings: Settings) -> Builder:
-    """The configured builder. Raises RequestError where it cannot work here."""
-    if settings.builder == "buildah":
+    """The configured builder; in a dry run the simulated one. Raises RequestError where it cannot work here."""
+    wanted = "simulated" if settings.dry_run else settings.builder
+    if wanted == "buildah":
         from rebuilder.builders.buildah import BuildahBuilder
 
         return BuildahBuilder(settings.buildah)
-    if settings.builder == "koji":
+    if wanted == "koji":
         from rebuilder.builders.koji import KojiBuilder
 
         return KojiBuilder(settings)
-    if settings.builder == "osbs":
+    if wanted == "osbs":
         from rebuilder.builders.osbs import OsbsBuilder
 
         return OsbsBuilder(settings)

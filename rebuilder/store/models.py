@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from rebuilder.domain.change import Severity
 from rebuilder.domain.image import ParentKind
 from rebuilder.domain.lifecycle import LIVE, State
+from rebuilder.domain.notice import Notice
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -261,7 +262,10 @@ class WaveChange(Base):
 
 
 class Rebuild(Base):
-    """One image in a wave. `rank` orders the queue, lowest first. `note` says who wanted one, where no change did."""
+    """One image in a wave. `rank` orders the queue, lowest first.
+
+    `note` says who wanted one and why, where no change did, and `asked_by` their name alone.
+    """
 
     __tablename__ = "rebuild"
     __table_args__ = (
@@ -295,6 +299,7 @@ class Rebuild(Base):
     log: Mapped[str] = mapped_column(server_default="")
     reason: Mapped[str] = mapped_column(server_default="")
     note: Mapped[str] = mapped_column(server_default="")
+    asked_by: Mapped[str] = mapped_column(server_default="")
     not_before: Mapped[float] = mapped_column(server_default="0")
     created_at: Mapped[float]
     started_at: Mapped[float | None]
@@ -340,3 +345,29 @@ class Transition(Base):
     event: Mapped[str] = mapped_column(String(24))
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str]
+
+
+class Outbox(Base):
+    """What is to be announced, in the order in which it happened. A row goes away once the broker has confirmed it.
+
+    `id` is the message's, however often it is sent. `facts` is what was so at that moment and may be different later,
+    `body` the message as it was first sent. One that cannot be sent stays for a while, with why it was `refused`.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        one_of("notice", Notice, "notice"),
+        Index("ix_outbox_refused_at", "refused_at", sqlite_where=text("refused_at IS NOT NULL"),
+              postgresql_where=text("refused_at IS NOT NULL")),
+    )
+
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(String(36))
+    notice: Mapped[str] = mapped_column(String(24))
+    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"))
+    rebuild_id: Mapped[int | None] = mapped_column(ForeignKey("rebuild.id"))
+    at: Mapped[float]
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    body: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    refused_at: Mapped[float | None]
+    refused: Mapped[str] = mapped_column(server_default="")

@@ -16,7 +16,8 @@ from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import Rpm
 from rebuilder.engine import workshop
 from rebuilder.engine.loop import Loop
-from rebuilder.store import inbox, inventory, rebuilds
+from rebuilder.store import actions, inbox, inventory, rebuilds, waves
+from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild, Transition, Wave
 
@@ -119,6 +120,15 @@ class Workbench:
 
     def receive(self, topic: str, body: Any, ident: str) -> None:
         inbox.receive(self.store, [Received(ident, f"org.fedoraproject.prod.{topic}", {}, body)], self.clock.now)
+
+    def ask(self, verb: str, target: str, who: str = "somebody") -> None:
+        """An operator asks the engine for something."""
+        with self.store.begin() as connection:
+            actions.request(connection, Verb(verb), target, who, "", self.clock.now)
+
+    def approve(self, wave: int, who: str) -> None:
+        with self.store.begin() as connection:
+            assert waves.approve(connection, wave, who, self.clock.now)
 
     def passes(self, seconds: float = 0, step: float = 5) -> None:
         """Passes until nothing more can be done now, then for so many seconds more."""
