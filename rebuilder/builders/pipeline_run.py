@@ -27,8 +27,9 @@ def name_of(key: str) -> str:
     """The name of the run that a key has, always the same: a valid name in Kubernetes of at most 63 characters."""
     if NAME.fullmatch(key):
         return key
-    slug = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")[:48].strip("-")
-    return f"r-{slug}-{hashlib.sha256(key.encode()).hexdigest()[:12]}".replace("--", "-")
+    slug = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
+    begun = slug if slug[:1].isalpha() else f"r-{slug}"
+    return f"{begun[:52].strip('-')}-{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()[:10]}"
 
 
 def annotations_of(order: Order) -> dict[str, str]:

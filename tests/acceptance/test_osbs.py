@@ -89,7 +89,9 @@ def test_a_build_is_ordered_and_its_log_followed_until_it_ends(site: Site) -> No
 def test_an_osbs_client_that_is_missing_is_one_line_and_nothing_starts(site: Site, tmp_path: Path) -> None:
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden/osbs.py").write_text("raise ModuleNotFoundError('osbs', name='osbs')\n")
-    done = site.run("engine", "--until-idle", path=[str(tmp_path / "hidden")])
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.endswith("osbs-client is not installed: install python3-osbs-client from the distribution")
+    assert site.run("config", "check").returncode == 0
+    for words in (("engine", "--until-idle"), ("config", "check")):
+        done = site.run(*words, path=[str(tmp_path / "hidden")])
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.endswith("osbs-client is not installed: install python3-osbs-client from the distribution")

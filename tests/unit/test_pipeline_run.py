@@ -30,6 +30,10 @@ def test_two_keys_never_have_one_name(one: str, other: str) -> None:
 
 def test_a_key_that_is_a_name_is_its_run_s_name() -> None:
     assert name_of("httpd-f42-0123456789ab") == "httpd-f42-0123456789ab"
+
+
+def test_an_attempt_s_key_can_be_read_in_its_run_s_name() -> None:
+    assert name_of("httpd-f42-0123456789ab.2").startswith("httpd-f42-0123456789ab-2-")
     assert name_of("httpd-f42-0123456789ab.2") != name_of("httpd-f42-0123456789ab-2")
 
 
