@@ -81,6 +81,26 @@ class ReconcileSettings(Table):
     foreign_builds: Literal["ignore", "plan"] = "ignore"
 
 
+class WebSettings(Table):
+    """Where the status pages and the API are. `url` is the address that people know them by, where a proxy is between.
+
+    Links to builds and updates go to `koji_url` and `bodhi_url`; where one is empty there are none.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    url: str = ""
+    koji_url: str = "https://koji.fedoraproject.org/koji"
+    bodhi_url: str = "https://bodhi.fedoraproject.org"
+
+    @field_validator("url", "koji_url", "bodhi_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url.rstrip("/")
+
+
 T = TypeVar("T")
 OneOrMore = Annotated[tuple[T, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
@@ -134,6 +154,7 @@ class Settings(Table):
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
     buildah: BuildahSettings = BuildahSettings()
     simulated: SimulatedSettings = SimulatedSettings()
+    web: WebSettings = WebSettings()
 
     @field_validator("database_url")
     @classmethod

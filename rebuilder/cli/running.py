@@ -1,4 +1,4 @@
-"""`run`, `engine`, `replay`: the verbs that make things happen."""
+"""`run`, `engine`, `web`, `replay`: the verbs that make things happen."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ def engine(context: Context, until_idle: bool) -> int:
 
 def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
     """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    _log_to_stderr()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with only_engine(context.engine):
@@ -52,6 +51,12 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
             builder.close()
     with reading(context.engine) as connection:
         return int(until_idle and rebuilds.any_stopped(connection))
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    for noisy in ("alembic", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 @click.command()
@@ -101,14 +106,26 @@ def _fate(context: Context, message: Received) -> str:
 @click.option("--until-idle", is_flag=True, help="Without a bus: work off the inbox, then exit.")
 @click.pass_obj
 def run(context: Context, until_idle: bool) -> int:
-    """Consumer and engine together."""
+    """Consumer, engine and web together."""
     if until_idle:
         return work(context, threading.Event(), True)
     from rebuilder.cli.consumer import consuming
+    from rebuilder.web.server import serving
 
+    _log_to_stderr()
     stop = threading.Event()
-    with consuming(context, stop):
+    with serving(context.engine, context.settings), consuming(context, stop):
         return work(context, stop, False)
 
 
-VERBS: tuple[click.Command, ...] = (run, engine, replay)
+@click.command()
+@click.pass_obj
+def web(context: Context) -> None:
+    """Serve the status pages, the API and the metrics."""
+    from rebuilder.web.server import serve
+
+    _log_to_stderr()
+    serve(context.engine, context.settings)
+
+
+VERBS: tuple[click.Command, ...] = (run, engine, web, replay)

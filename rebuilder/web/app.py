@@ -1,0 +1,36 @@
+"""The application: one factory, with everything that a request needs in `app.state`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy import Engine
+
+from rebuilder.config import Settings
+from rebuilder.web import api, pages
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(engine: Engine, settings: Settings) -> FastAPI:
+    """The web application on this database. The description of its API is at /api/v1/openapi.json.
+
+    FastAPI's own pages about the API load scripts from elsewhere, so they are left out.
+    """
+    app = FastAPI(
+        title="rebuilder",
+        summary="Ordered rebuilds of layered container images when an RPM in a lower layer is updated",
+        version=version("rebuilder"),
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.engine = engine
+    app.state.settings = settings
+    app.include_router(api.router)
+    app.include_router(pages.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app

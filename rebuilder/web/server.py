@@ -1,0 +1,62 @@
+"""Serving the application, by itself or beside the engine."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from sqlalchemy import Engine
+
+from rebuilder.config import Settings
+from rebuilder.domain.errors import RequestError
+from rebuilder.web.app import create_app
+
+log = logging.getLogger(__name__)
+GRACE_SECONDS = 5
+
+
+def serve(engine: Engine, settings: Settings) -> None:
+    """Answer requests until SIGTERM or SIGINT. Raises RequestError where the address cannot be had."""
+    with _listening(settings) as listener:
+        _server(engine, settings).run([listener])
+
+
+@contextmanager
+def serving(engine: Engine, settings: Settings) -> Iterator[None]:
+    """Answer requests from a thread of its own. Raises RequestError where the address cannot be had."""
+    with _listening(settings) as listener:
+        server = _server(engine, settings)
+        thread = threading.Thread(target=server.run, args=([listener],), name="web")
+        thread.start()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _server(engine: Engine, settings: Settings) -> uvicorn.Server:
+    """Proxies are not trusted to say who asks, and what is asked is not logged: neither is used for anything."""
+    return uvicorn.Server(uvicorn.Config(
+        create_app(engine, settings), log_config=None, access_log=False, proxy_headers=False, server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    ))
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    host, port = settings.web.host, settings.web.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        told = f"consumer_config.web: cannot listen on {host}, port {port}: {error.strerror or error}"
+        raise RequestError(told) from None
+    with listener:
+        address, chosen = listener.getsockname()[:2]
+        log.info("web: http://%s:%d/", f"[{address}]" if ":" in address else address, chosen)
+        yield listener
