@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 from rebuilder.domain.lifecycle import LIVE, State
 from rebuilder.domain.schedule import Job, ends, paths_below
@@ -51,10 +52,11 @@ class Forecast:
 
 
 def forecast(rebuilds: Sequence[Open], slots: int) -> Forecast:
-    """When each of these, given parents first, will be done on so many slots.
+    """When each of these, in whatever order, will be done on so many slots.
 
     What waits for one that stands, stands too. What is not among these is done.
     """
+    rebuilds = _ordered(rebuilds)
     standing: set[int] = set()
     for rebuild in rebuilds:
         if rebuild.stands or not standing.isdisjoint(rebuild.after):
@@ -67,6 +69,13 @@ def forecast(rebuilds: Sequence[Open], slots: int) -> Forecast:
     done = dict(zip((rebuild.id for rebuild in moving), ends(jobs, taken, ranks), strict=True))
     below = dict(zip((rebuild.id for rebuild in moving), paths_below(jobs), strict=True))
     return Forecast(done, frozenset(standing), below)
+
+
+def _ordered(rebuilds: Sequence[Open]) -> list[Open]:
+    """Parents first: of several waves, which are not in that order by themselves."""
+    known = {rebuild.id: rebuild for rebuild in rebuilds}
+    sorter = TopologicalSorter({rebuild.id: [p for p in rebuild.after if p in known] for rebuild in rebuilds})
+    return [known[ident] for ident in sorter.static_order()]
 
 
 def critical_path(rebuilds: Sequence[Open], found: Forecast) -> tuple[int, ...]:

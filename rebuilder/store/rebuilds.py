@@ -94,6 +94,11 @@ def of_image(connection: Connection, image_id: int, limit: int) -> list[Entry]:
     return _entries(connection, _select().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
 
 
+def of_ids(connection: Connection, ids: Collection[int]) -> list[Entry]:
+    """These rebuilds, newest first."""
+    return _entries(connection, _select().where(Rebuild.id.in_(ids)).order_by(Rebuild.id.desc()))
+
+
 def latest_of_image(connection: Connection, image: str) -> Entry | None:
     """The last rebuild of an image that has begun, else its last one."""
     name, _, stream = image.rpartition(":")

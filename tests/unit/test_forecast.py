@@ -19,6 +19,10 @@ def test_what_runs_needs_what_is_left_of_it_and_then_what_waits_for_it_begins() 
     assert found.of([1, 2, 3, 4]) == 140
 
 
+def test_they_may_come_in_any_order() -> None:
+    assert forecast([APP, SIDE, MID, BASE], 4) == forecast([BASE, MID, APP, SIDE], 4)
+
+
 def test_with_one_slot_they_follow_in_the_order_of_the_queue() -> None:
     assert forecast([BASE, MID, APP, SIDE], 1).done_in == {1: 60, 2: 110, 3: 140, 4: 160}
 

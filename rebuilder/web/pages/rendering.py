@@ -1,0 +1,117 @@
+"""From what a page says to HTML: whatever comes from outside is shown as text, letter by letter."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from fastapi import Request, Response
+from fastapi.templating import Jinja2Templates
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from sqlalchemy import Connection
+
+from rebuilder.domain.change import Change
+from rebuilder.store import marks
+
+HERE = Path(__file__).parent.parent
+SECONDS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
+def shown(value: object) -> object:
+    """A text as the eye can see it: what has no shape of its own, or would turn the line around, by its code."""
+    if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value)
+
+
+def length(seconds: float) -> str:
+    """A length of time in its two largest units: 12 s, 3 min 20 s, 2 h 5 min."""
+    whole = max(0, round(seconds))
+    for unit, word, smaller, small_word in SECONDS:
+        if whole >= unit:
+            rest = whole % unit // smaller
+            return f"{whole // unit} {word} {rest} {small_word}" if rest else f"{whole // unit} {word}"
+    return f"{whole} s"
+
+
+def roughly(seconds: float) -> str:
+    """A length of time as people say it: by its largest unit alone."""
+    return " ".join(length(seconds).split()[:2])
+
+
+def when(seconds: float) -> str:
+    """A moment, in UTC, as people read it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def iso(seconds: float) -> str:
+    """A moment as programs read it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def segment(text: str) -> str:
+    """The text as a part of a path, whatever it has in it."""
+    return quote(text, safe=":")
+
+
+def link(url: str) -> str:
+    """The address where it is one of the web; nothing for what a browser would run, or look for on our own site."""
+    try:
+        found = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if found.scheme in ("http", "https") and found.netloc and url.isprintable() else ""
+
+
+def koji(base: str, nvr: str) -> str:
+    """Where Koji shows the build; empty where there is no Koji."""
+    return f"{base}/search?match=exact&type=build&terms={quote(nvr, safe='')}" if base else ""
+
+
+def bodhi(base: str, change: Change) -> str:
+    """Where Bodhi shows the update that a change came with; empty where it came with none."""
+    if change.url and link(change.url):
+        return change.url
+    return f"{base}/updates/{quote(change.update, safe='')}" if base and change.update else ""
+
+
+@cache
+def asset(name: str) -> str:
+    """Where a static file is: by its content, so that browsers may keep it for good."""
+    digest = hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?{digest}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, finalize=shown,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "iso": iso, "koji": koji, "length": length, "link": link, "roughly": roughly, "segment": segment, "when": when,
+    }  # fmt: skip
+    environment.globals |= {"asset": asset, "bodhi": bodhi}
+    return environment
+
+
+TEMPLATES = Jinja2Templates(env=_environment())
+
+
+def page(request: Request, name: str, connection: Connection, status: int = 200, **content: Any) -> Response:
+    """The page of that template. It knows how far the database was when it was made, so that it can become live."""
+    settings = request.app.state.settings.web
+    shared = {"mark": str(marks.read(connection)), "now": time.time(), "links": settings, "live": None}
+    answer = TEMPLATES.TemplateResponse(request, name, {**shared, **content}, status_code=status)
+    answer.headers["Cache-Control"] = "no-cache"
+    return answer
+
+
+def missing(request: Request, connection: Connection, what: str) -> Response:
+    """The page that says what there is not."""
+    return page(request, "missing.html", connection, 404, what=what)
