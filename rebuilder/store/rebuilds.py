@@ -34,6 +34,7 @@ from rebuilder.store.tallies import Counted
 
 HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
+UNSETTLED = OPEN | STOPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,21 @@ def released(connection: Connection) -> list[Entry]:
         .where(parent.state.not_in(DONE))
     )
     return _entries(connection, _select().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id))
+
+
+def open_parents(connection: Connection) -> dict[int, list[int]]:
+    """Which open rebuilds each open rebuild waits for."""
+    child, parent = aliased(Rebuild), aliased(Rebuild)
+    query = (
+        select(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
+        .join(child, child.id == RebuildEdge.rebuild_id)
+        .join(parent, parent.id == RebuildEdge.parent_id)
+        .where(child.state.in_(OPEN), parent.state.in_(OPEN))
+    )
+    found: dict[int, list[int]] = {}
+    for rebuild_id, parent_id in connection.execute(query.order_by(RebuildEdge.parent_id)):
+        found.setdefault(rebuild_id, []).append(parent_id)
+    return found
 
 
 def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
@@ -335,7 +351,7 @@ def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:
 def unsettled(connection: Connection) -> dict[str, State]:
     """The images whose last rebuild is open or did not succeed, each with its state."""
     query = select(Image.name + ":" + Image.stream, Rebuild.state).join(Image, Image.id == Rebuild.image_id)
-    rows = connection.execute(query.where(Rebuild.state.in_(OPEN | STOPPED), ~Rebuild.superseded))
+    rows = connection.execute(query.where(Rebuild.state.in_(UNSETTLED), ~Rebuild.superseded))
     return {image: State(state) for image, state in rows}
 
 
