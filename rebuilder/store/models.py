@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, MetaData, String, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from rebuilder.domain.change import Severity
@@ -43,6 +54,7 @@ class Message(Base):
         UniqueConstraint("id"),
         one_of("state", MESSAGE_STATES, "state"),
         Index("ix_message_new", "seq", sqlite_where=text("state = 'new'"), postgresql_where=text("state = 'new'")),
+        Index("ix_message_state", "state", "seq"),
     )
 
     seq: Mapped[int] = mapped_column(primary_key=True)
@@ -65,6 +77,7 @@ class Change(Base):
         one_of("severity", Severity, "severity"),
         Index("ix_change_settling", "id", sqlite_where=text("state = 'settling'"),
               postgresql_where=text("state = 'settling'")),
+        Index("ix_change_update", "update"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -174,6 +187,7 @@ class ImageBuild(Base):
     __table_args__ = (
         UniqueConstraint("image_id", "ident"),
         Index("ix_image_build_manifest", "manifest_id"),
+        Index("ix_image_build_image", "image_id", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -256,7 +270,10 @@ class WaveChange(Base):
 
 
 class Rebuild(Base):
-    """One image in a wave. `rank` orders the queue, lowest first. `note` says who wanted one, where no change did."""
+    """One image in a wave. `rank` orders the queue, lowest first. `note` says who wanted one, where no change did.
+
+    One is `superseded` when the image gets a newer one: what counts for an image is found without looking at history.
+    """
 
     __tablename__ = "rebuild"
     __table_args__ = (
@@ -275,12 +292,19 @@ class Rebuild(Base):
             postgresql_where=text("state IN ('queued', 'waiting')"),
         ),
         Index("ix_rebuild_state", "state", "rank"),
+        Index("ix_rebuild_newest_in_state", "state", "id"),
+        Index("ix_rebuild_severity", "severity", "id"),
+        Index("ix_rebuild_image", "image_id", "id"),
+        Index("ix_rebuild_created", "created_at"),
+        Index("ix_rebuild_current", "state", sqlite_where=text("NOT superseded"),
+              postgresql_where=text("NOT superseded")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"))
-    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), index=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
     state: Mapped[str] = mapped_column(String(16))
+    superseded: Mapped[bool] = mapped_column(server_default=false())
     severity: Mapped[str] = mapped_column(String(16))
     level: Mapped[int]
     rank: Mapped[float]
@@ -315,6 +339,7 @@ class Cause(Base):
     """
 
     __tablename__ = "cause"
+    __table_args__ = (Index("ix_cause_change", "change_id", "rebuild_id"),)
 
     rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
     change_id: Mapped[int] = mapped_column(ForeignKey("change.id"), primary_key=True)
@@ -335,3 +360,41 @@ class Transition(Base):
     event: Mapped[str] = mapped_column(String(24))
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str]
+
+
+class Tally(Base):
+    """What is counted as it happens, because counting it afterwards would mean looking at all of history.
+
+    `seconds` is the sum of the lengths of what has a length.
+    """
+
+    __tablename__ = "tally"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    label: Mapped[str] = mapped_column(String(64), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[float] = mapped_column(server_default="0")
+
+
+class Heartbeat(Base):
+    """When each loop last got through a pass, and when it last could not, with the reason."""
+
+    __tablename__ = "heartbeat"
+
+    loop: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[float]
+    every: Mapped[float]
+    trouble: Mapped[str] = mapped_column(server_default="")
+
+
+class Token(Base):
+    """Who may change things over HTTP. The token itself is nowhere: `digest` is its SHA-256."""
+
+    __tablename__ = "token"
+    __table_args__ = (UniqueConstraint("name"), UniqueConstraint("digest"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[float]

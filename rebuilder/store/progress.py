@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.image import Image as ImageValue
@@ -109,9 +109,7 @@ def changes_of(connection: Connection, wave_ids: Sequence[int]) -> dict[int, lis
 
 def stopped(connection: Connection, limit: int) -> list[Entry]:
     """What is not well: of each image the last rebuild, where that failed or was canceled, newest first."""
-    newer = aliased(Rebuild)
-    superseded = exists().where(newer.image_id == Rebuild.image_id, newer.id > Rebuild.id)
-    query = select(Rebuild.id).where(Rebuild.state.in_(STOPPED - {State.BLOCKED}), ~superseded)
+    query = select(Rebuild.id).where(Rebuild.state.in_(STOPPED - {State.BLOCKED}), ~Rebuild.superseded)
     return rebuilds.of_ids(connection, connection.scalars(query.order_by(Rebuild.id.desc()).limit(limit)).all())
 
 

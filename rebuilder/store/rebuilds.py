@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -25,12 +26,15 @@ from sqlalchemy.orm import aliased
 
 from rebuilder.domain import lifecycle
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, Event, State
+from rebuilder.store import tallies
 from rebuilder.store.holds import paused
 from rebuilder.store.models import Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge, Transition
 from rebuilder.store.rows import insert_new
+from rebuilder.store.tallies import Counted
 
 HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
+UNSETTLED = OPEN | STOPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,10 @@ def of_image(connection: Connection, image_id: int, limit: int) -> list[Entry]:
 def of_ids(connection: Connection, ids: Collection[int]) -> list[Entry]:
     """These rebuilds, newest first."""
     return _entries(connection, _select().where(Rebuild.id.in_(ids)).order_by(Rebuild.id.desc()))
+def current(connection: Connection, stream: str) -> dict[str, Entry]:
+    """The newest rebuild of each image of the stream that was ever rebuilt."""
+    return {entry.image: entry for entry in _entries(connection, _select().where(
+        ~Rebuild.superseded, Image.stream == stream))}
 
 
 def latest_of_image(connection: Connection, image: str) -> Entry | None:
@@ -129,6 +137,21 @@ def released(connection: Connection) -> list[Entry]:
         .where(parent.state.not_in(DONE))
     )
     return _entries(connection, _select().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id))
+
+
+def open_parents(connection: Connection) -> dict[int, list[int]]:
+    """Which open rebuilds each open rebuild waits for."""
+    child, parent = aliased(Rebuild), aliased(Rebuild)
+    query = (
+        select(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
+        .join(child, child.id == RebuildEdge.rebuild_id)
+        .join(parent, parent.id == RebuildEdge.parent_id)
+        .where(child.state.in_(OPEN), parent.state.in_(OPEN))
+    )
+    found: dict[int, list[int]] = {}
+    for rebuild_id, parent_id in connection.execute(query.order_by(RebuildEdge.parent_id)):
+        found.setdefault(rebuild_id, []).append(parent_id)
+    return found
 
 
 def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
@@ -286,6 +309,8 @@ def record(connection: Connection, steps: Iterable[tuple[int, str, State, str]],
     ]
     if rows:
         connection.execute(insert(Transition), rows)
+        happened = Counter(str(row["event"]) for row in rows)
+        tallies.add(connection, "step", {event: Counted(count) for event, count in happened.items()})
 
 
 def story(connection: Connection, rebuild_id: int) -> str:
@@ -328,10 +353,8 @@ def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:
 
 def unsettled(connection: Connection) -> dict[str, State]:
     """The images whose last rebuild is open or did not succeed, each with its state."""
-    newer = aliased(Rebuild)
-    superseded = exists().where(newer.image_id == Rebuild.image_id, newer.id > Rebuild.id)
     query = select(Image.name + ":" + Image.stream, Rebuild.state).join(Image, Image.id == Rebuild.image_id)
-    rows = connection.execute(query.where(Rebuild.state.in_(OPEN | STOPPED), ~superseded))
+    rows = connection.execute(query.where(Rebuild.state.in_(UNSETTLED), ~Rebuild.superseded))
     return {image: State(state) for image, state in rows}
 
 
@@ -368,6 +391,4 @@ def any_moving(connection: Connection, now: float) -> bool:
 
 def any_stopped(connection: Connection) -> bool:
     """Whether the last rebuild of some image did not succeed."""
-    later = aliased(Rebuild)
-    superseded = exists().where(and_(later.image_id == Rebuild.image_id, later.id > Rebuild.id))
-    return bool(connection.scalar(select(exists().where(Rebuild.state.in_(STOPPED), ~superseded))))
+    return bool(connection.scalar(select(exists().where(Rebuild.state.in_(STOPPED), ~Rebuild.superseded))))

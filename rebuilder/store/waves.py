@@ -126,6 +126,9 @@ def _create(
         }
         for rebuild in fresh
     ]
+    for part in chunks([row["image_id"] for row in rows], 500):
+        earlier = Rebuild.image_id.in_(part), ~Rebuild.superseded
+        connection.execute(update(Rebuild).where(*earlier).values(superseded=True))
     connection.execute(insert(Rebuild), rows)
     made = rebuilds.of_wave(connection, wave_id)
     rebuilds.record(connection, [(entry.id, "planned", State.WAITING, "") for entry in made], now)
