@@ -12,8 +12,8 @@ from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.lifecycle import OPEN, STOPPED, State
 from rebuilder.domain.schedule import durations
 from rebuilder.store import inventory, rebuilds
-from rebuilder.store.models import Change, Image, Rebuild, RebuildEdge, WaveChange
-from rebuilder.store.rebuilds import Entry
+from rebuilder.store.models import Change, Image, Rebuild, RebuildEdge, Transition, WaveChange
+from rebuilder.store.rebuilds import Entry, Step
 from rebuilder.store.rows import chunks
 
 
@@ -130,3 +130,14 @@ def image_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]:
         rows = connection.execute(select(Image.name, Image.stream, Image.id).where(Image.name.in_(names)))
         found.update({f"{name}:{stream}": ident for name, stream, ident in rows})
     return {key: ident for key, ident in found.items() if key in keys}
+
+
+def steps_of(connection: Connection, rebuild_id: int) -> list[Step]:
+    """The story of one rebuild, in order."""
+    query = (
+        select(Transition.at, Image.name + ":" + Image.stream, Transition.event, Transition.state, Transition.reason)
+        .join(Rebuild, Rebuild.id == Transition.rebuild_id)
+        .join(Image, Image.id == Rebuild.image_id)
+        .where(Transition.rebuild_id == rebuild_id)
+    )
+    return [Step(*row) for row in connection.execute(query.order_by(Transition.id))]

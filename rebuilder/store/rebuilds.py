@@ -101,6 +101,8 @@ def of_image(connection: Connection, image_id: int, limit: int) -> list[Entry]:
 def of_ids(connection: Connection, ids: Collection[int]) -> list[Entry]:
     """These rebuilds, newest first."""
     return _entries(connection, _select().where(Rebuild.id.in_(ids)).order_by(Rebuild.id.desc()))
+
+
 def current(connection: Connection, stream: str) -> dict[str, Entry]:
     """The newest rebuild of each image of the stream that was ever rebuilt."""
     return {entry.image: entry for entry in _entries(connection, _select().where(

@@ -265,9 +265,10 @@ def finish(connection: Connection, now: float) -> list[int]:
     return done
 
 
-def latest(connection: Connection, limit: int) -> list[WaveEntry]:
-    """The newest waves first."""
-    rows = connection.execute(select(Wave.__table__).order_by(Wave.id.desc()).limit(limit))
+def latest(connection: Connection, limit: int, before: int | None = None) -> list[WaveEntry]:
+    """The newest waves first, or those from the one `before` on."""
+    query = select(Wave.__table__) if before is None else select(Wave.__table__).where(Wave.id < before)
+    rows = connection.execute(query.order_by(Wave.id.desc()).limit(limit))
     return [_entry(row) for row in rows]
 
 
