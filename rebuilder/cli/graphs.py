@@ -97,8 +97,6 @@ def _of_wave(
     context: Context, connection: Connection, layers: Graph, wave_id: int
 ) -> tuple[Graph, Mapping[str, str]]:
     wave = waves.find(connection, wave_id)
-    if wave is None:
-        raise RequestError(f"there is no wave {wave_id}")
     if wave.state == "planned":
         return layers, _of_plan(proposed(connection, wave_id, context.settings).plan)
     states = {entry.image: str(entry.state) for entry in rebuilds.of_wave(connection, wave_id)}

@@ -12,7 +12,6 @@ from rebuilder.cli import plans
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, joined, length, say, table, when
 from rebuilder.cli.words import sentences
-from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, STOPPED, State
 from rebuilder.store import actions, causes, changes, holds, inbox, rebuilds, waves
 from rebuilder.store.database import reading
@@ -83,8 +82,6 @@ def wave(context: Context, wave_id: int, story: bool, json_: bool) -> int:
     """One wave: its rebuilds, parents first, and why they are there. Exit status 1 where one failed."""
     with reading(context.engine) as connection:
         found = waves.find(connection, wave_id)
-        if found is None:
-            raise RequestError(f"there is no wave {wave_id}")
         if found.state == "planned":
             return _proposed(connection, context, found, json_)
         entries = rebuilds.of_wave(connection, wave_id)

@@ -98,10 +98,11 @@ def settled(connection: Connection, now: float, settle_seconds: float, repo_seco
     oldest, youngest = min(row.noticed_at for row in rows), max(row.noticed_at for row in rows)
     if not (urgent or youngest <= now - settle_seconds or oldest <= now - LONGEST * settle_seconds):
         return []
-    return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
+    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
 
 
-def _value(row: Row[Any]) -> ChangeValue:
+def value_of(row: Row[Any]) -> ChangeValue:
+    """A row of the table as a value."""
     version, _, release = row.version_release.rpartition("-")
     return ChangeValue(
         SourceBuild(row.source, EVR(row.epoch, version, release)),
@@ -121,20 +122,20 @@ def planned(connection: Connection, ids: Sequence[int]) -> None:
 def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, ChangeValue]:
     """These changes by their ids."""
     rows = connection.execute(select(Change.__table__).where(Change.id.in_(set(ids))))
-    return {row.id: _value(row) for row in rows}
+    return {row.id: value_of(row) for row in rows}
 
 
 def taken_up(connection: Connection) -> list[Noticed]:
     """Every change that was planned, and whose package is, or was, in some image."""
     known = exists().where(Rpm.source == Change.source)
     rows = connection.execute(select(Change.__table__).where(Change.state == "planned", known).order_by(Change.id))
-    return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
+    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
 
 
 def recent(connection: Connection, limit: int) -> list[Noticed]:
     """The changes noticed last, newest first."""
     rows = connection.execute(select(Change.__table__).order_by(Change.id.desc()).limit(limit))
-    return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
+    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
 
 
 def settling(connection: Connection) -> int:

@@ -1,4 +1,4 @@
-"""Whether anything has changed, for a few look-ups: so that pages can be live though nobody asks much of the database."""
+"""Whether anything has changed, for a few look-ups: so that live pages cost the database next to nothing."""
 
 from __future__ import annotations
 

@@ -69,7 +69,8 @@ def key_of_attempt(key: str, attempt: int) -> str:
     return f"{key.rsplit('.', 1)[0]}.{attempt}"
 
 
-def _select() -> Select[Any]:
+def selected() -> Select[Any]:
+    """All rebuilds with their images, to be narrowed and handed to `entries`."""
     r = Rebuild
     columns: tuple[Any, ...] = (
         r.id, r.wave_id, r.image_id, (Image.name + ":" + Image.stream).label("image"), r.state, r.severity, r.level,
@@ -78,42 +79,43 @@ def _select() -> Select[Any]:
     return select(*columns).join(Image, Image.id == r.image_id)
 
 
-def _entries(connection: Connection, query: Select[Any]) -> list[Entry]:
+def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
+    """What the query selects."""
     rows = connection.execute(query)
     return [Entry(**{**row, "state": State(row["state"])}) for row in rows.mappings()]
 
 
 def in_states(connection: Connection, states: Iterable[State]) -> list[Entry]:
     """All rebuilds in these states, in the order of the queue."""
-    return _entries(connection, _select().where(Rebuild.state.in_(states)).order_by(Rebuild.rank, Rebuild.id))
+    return entries(connection, selected().where(Rebuild.state.in_(states)).order_by(Rebuild.rank, Rebuild.id))
 
 
 def of_wave(connection: Connection, wave_id: int) -> list[Entry]:
     """The rebuilds of a wave, parents first."""
-    return _entries(connection, _select().where(Rebuild.wave_id == wave_id).order_by(Rebuild.level, Rebuild.id))
+    return entries(connection, selected().where(Rebuild.wave_id == wave_id).order_by(Rebuild.level, Rebuild.id))
 
 
 def of_image(connection: Connection, image_id: int, limit: int) -> list[Entry]:
     """The last rebuilds of an image, newest first."""
-    return _entries(connection, _select().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
+    return entries(connection, selected().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
 
 
 def of_ids(connection: Connection, ids: Collection[int]) -> list[Entry]:
     """These rebuilds, newest first."""
-    return _entries(connection, _select().where(Rebuild.id.in_(ids)).order_by(Rebuild.id.desc()))
+    return entries(connection, selected().where(Rebuild.id.in_(ids)).order_by(Rebuild.id.desc()))
 
 
 def current(connection: Connection, stream: str) -> dict[str, Entry]:
     """The newest rebuild of each image of the stream that was ever rebuilt."""
-    return {entry.image: entry for entry in _entries(connection, _select().where(
+    return {entry.image: entry for entry in entries(connection, selected().where(
         ~Rebuild.superseded, Image.stream == stream))}
 
 
 def latest_of_image(connection: Connection, image: str) -> Entry | None:
     """The last rebuild of an image that has begun, else its last one."""
     name, _, stream = image.rpartition(":")
-    query = _select().where(Image.name == name, Image.stream == stream)
-    found = _entries(connection, query.order_by((Rebuild.ref != "").desc(), Rebuild.id.desc()).limit(1))
+    query = selected().where(Image.name == name, Image.stream == stream)
+    found = entries(connection, query.order_by((Rebuild.ref != "").desc(), Rebuild.id.desc()).limit(1))
     return found[0] if found else None
 
 
@@ -121,9 +123,9 @@ def startable(connection: Connection, now: float, limit: int, full: Collection[s
     """The queued rebuilds to start next: not pausing, their image not held, nor being built, nor of a full stream."""
     other = aliased(Rebuild)
     live = exists().where(other.image_id == Rebuild.image_id, other.state.in_(LIVE))
-    query = _select().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~_held(now))
+    query = selected().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~_held(now))
     query = query.where(Image.stream.not_in(full)) if full else query
-    return _entries(connection, query.order_by(Rebuild.rank, Rebuild.id).limit(limit))
+    return entries(connection, query.order_by(Rebuild.rank, Rebuild.id).limit(limit))
 
 
 def _held(now: float) -> Exists:
@@ -138,7 +140,7 @@ def released(connection: Connection) -> list[Entry]:
         .where(RebuildEdge.rebuild_id == Rebuild.id, RebuildEdge.parent_id == parent.id)
         .where(parent.state.not_in(DONE))
     )
-    return _entries(connection, _select().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id))
+    return entries(connection, selected().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id))
 
 
 def open_parents(connection: Connection) -> dict[int, list[int]]:
@@ -183,20 +185,20 @@ def overtaken(connection: Connection, ids: Sequence[int]) -> list[Entry]:
     other = or_(Rebuild.before_build_id.is_(None), Rebuild.before_build_id != Image.current_build_id)
     told = exists().where(Cause.rebuild_id == Rebuild.id)
     parent = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed == "")
-    query = _select().where(Rebuild.id.in_(ids), Image.current_build_id.is_not(None), other, told, ~parent)
-    return _entries(connection, query.where(Rebuild.note == ""))
+    query = selected().where(Rebuild.id.in_(ids), Image.current_build_id.is_not(None), other, told, ~parent)
+    return entries(connection, query.where(Rebuild.note == ""))
 
 
 def descendants(connection: Connection, rebuild_id: int) -> list[Entry]:
     """Every rebuild that waits for this one, directly or through others."""
     below = select(RebuildEdge.rebuild_id).where(RebuildEdge.parent_id == rebuild_id).cte("below", recursive=True)
     below = below.union(select(RebuildEdge.rebuild_id).join(below, RebuildEdge.parent_id == below.c.rebuild_id))
-    return _entries(connection, _select().join(below, below.c.rebuild_id == Rebuild.id).order_by(Rebuild.id))
+    return entries(connection, selected().join(below, below.c.rebuild_id == Rebuild.id).order_by(Rebuild.id))
 
 
 def fresh(connection: Connection, entry: Entry) -> Entry:
     """The same rebuild as it is now."""
-    return _entries(connection, _select().where(Rebuild.id == entry.id))[0]
+    return entries(connection, selected().where(Rebuild.id == entry.id))[0]
 
 
 def later(connection: Connection, entry: Entry) -> Entry | None:
@@ -207,8 +209,8 @@ def later(connection: Connection, entry: Entry) -> Entry | None:
 
 def follower(connection: Connection, entry: Entry) -> Entry | None:
     """The further rebuild that waits for the image's live one to end."""
-    query = _select().where(Rebuild.image_id == entry.image_id, Rebuild.state.in_(PENDING), Rebuild.id != entry.id)
-    found = _entries(connection, query)
+    query = selected().where(Rebuild.image_id == entry.image_id, Rebuild.state.in_(PENDING), Rebuild.id != entry.id)
+    found = entries(connection, query)
     return found[0] if found else None
 
 
@@ -226,8 +228,8 @@ def hand_over(connection: Connection, entry: Entry, heir: Entry) -> None:
 
 def submitting(connection: Connection, now: float) -> list[Entry]:
     """The rebuilds to be handed over to the builder now."""
-    query = _select().where(Rebuild.state == State.SUBMITTING, Rebuild.not_before <= now)
-    return _entries(connection, query.order_by(Rebuild.rank, Rebuild.id))
+    query = selected().where(Rebuild.state == State.SUBMITTING, Rebuild.not_before <= now)
+    return entries(connection, query.order_by(Rebuild.rank, Rebuild.id))
 
 
 def postpone(connection: Connection, entry: Entry, until: float) -> None:
@@ -237,34 +239,34 @@ def postpone(connection: Connection, entry: Entry, until: float) -> None:
 
 def blocked_children(connection: Connection, rebuild_id: int) -> list[Entry]:
     """The blocked rebuilds that wait for this one."""
-    query = _select().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
+    query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
     found = query.where(RebuildEdge.parent_id == rebuild_id, Rebuild.state == State.BLOCKED)
-    return _entries(connection, found.order_by(Rebuild.id))
+    return entries(connection, found.order_by(Rebuild.id))
 
 
 def left_behind(connection: Connection, entry: Entry) -> list[Entry]:
     """The blocked rebuilds that wait for an earlier rebuild of this one's image, which did not succeed."""
     parent = aliased(Rebuild)
-    query = _select().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
+    query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
     query = query.join(parent, parent.id == RebuildEdge.parent_id)
     earlier = parent.image_id == entry.image_id, parent.id < entry.id, parent.state.in_(STOPPED)
-    return _entries(connection, query.where(Rebuild.state == State.BLOCKED, *earlier).order_by(Rebuild.id))
+    return entries(connection, query.where(Rebuild.state == State.BLOCKED, *earlier).order_by(Rebuild.id))
 
 
 def stopped_parents(connection: Connection, rebuild_id: int) -> list[Entry]:
     """What keeps a rebuild blocked, once it waits for the newest rebuild of each of its parents."""
-    found = _entries(connection, _parents_of(rebuild_id))
+    found = entries(connection, _parents_of(rebuild_id))
     for parent in found:
         newest = later(connection, parent)
         if newest is not None:
             edge = RebuildEdge.rebuild_id == rebuild_id, RebuildEdge.parent_id == parent.id
             connection.execute(delete(RebuildEdge).where(*edge))
             insert_new(connection, RebuildEdge, [{"rebuild_id": rebuild_id, "parent_id": newest.id}])
-    return _entries(connection, _parents_of(rebuild_id))
+    return entries(connection, _parents_of(rebuild_id))
 
 
 def _parents_of(rebuild_id: int) -> Select[Any]:
-    query = _select().join(RebuildEdge, RebuildEdge.parent_id == Rebuild.id)
+    query = selected().join(RebuildEdge, RebuildEdge.parent_id == Rebuild.id)
     return query.where(RebuildEdge.rebuild_id == rebuild_id, Rebuild.state.in_(STOPPED)).order_by(Rebuild.id)
 
 

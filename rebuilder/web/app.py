@@ -10,7 +10,8 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
 from rebuilder.config import Settings
-from rebuilder.web import api, pages
+from rebuilder.web import api, live, pages
+from rebuilder.web.security import SecurityHeaders
 
 STATIC = Path(__file__).parent / "static"
 
@@ -31,6 +32,9 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
     app.state.engine = engine
     app.state.settings = settings
     app.include_router(api.router)
+    app.state.hub = live.Hub(engine)
+    app.include_router(live.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(SecurityHeaders)
     return app

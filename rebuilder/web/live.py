@@ -80,12 +80,15 @@ class Hub:
             assert self._mark is not None
             yield self._mark
             while not self.closed:
-                async with self._told:
-                    await self._told.wait_for(lambda: self._number > number or self.closed)
+                await self._news_after(number)
                 fresh = [(mark, found) for at, mark, found in self._news if at > number]
                 missed, number = self._number - number > len(fresh), self._number
                 if missed or any(interest.is_met_by(found) for _, found in fresh):
                     yield self._mark
+
+    async def _news_after(self, number: int) -> None:
+        async with self._told:
+            await self._told.wait_for(lambda: self._number > number or self.closed)
 
     @contextmanager
     def _listening(self) -> Iterator[None]:

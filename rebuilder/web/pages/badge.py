@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from rebuilder.domain.lifecycle import State
 from rebuilder.store import family, inventory
-from rebuilder.web.pages.rendering import TEMPLATES
+from rebuilder.web.pages.rendering import TEMPLATES, PageRoute
 from rebuilder.web.pages.search import cleaned
 from rebuilder.web.reader import Reader
 
@@ -27,7 +27,7 @@ WORDS = {
     State.WAITING: ("queued", "#0b6e8a"),
 }
 
-router = APIRouter()
+router = APIRouter(route_class=PageRoute)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rebuilder.domain.layout import Place, layout
 from rebuilder.domain.lifecycle import State
@@ -104,7 +105,7 @@ class Drawing:
 def graph(parents: Mapping[str, Sequence[str]], states: Mapping[str, str], critical: Sequence[str] = ()) -> Drawing:
     """The graph of these images, given parents first, each with its parents."""
     found = layout(parents)
-    along = set(zip(critical, critical[1:], strict=False))
+    along = set(pairwise(critical))
     boxes = tuple(
         Box(key, states.get(key, ""), _x(place), _y(place), key in critical) for key, place in found.places.items()
     )

@@ -12,13 +12,13 @@ from sqlalchemy import Connection
 from rebuilder.domain.image import Image, Parent
 from rebuilder.engine import why
 from rebuilder.store import builds, family, inventory, progress
-from rebuilder.web.pages.rendering import missing, page
+from rebuilder.web.pages.rendering import Missing, PageRoute, page
 from rebuilder.web.pages.search import cleaned
 from rebuilder.web.reader import Configured, Reader
 
 BUILDS, CHILDREN = 10, 60
 
-router = APIRouter()
+router = APIRouter(route_class=PageRoute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def image(request: Request, key: str, connection: Reader, settings: Configured) 
     wanted = cleaned(key)
     found = inventory.find(connection, [wanted]).get(wanted)
     if found is None:
-        return missing(request, connection, f"image {wanted}")
+        raise Missing(f"there is no image {wanted}")
     image_id = progress.image_ids(connection, [wanted])[wanted]
     built = builds.of_image(connection, image_id, BUILDS)
     present = family.is_present(connection, image_id)

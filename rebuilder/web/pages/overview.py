@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
-from rebuilder.answers import expected
-from rebuilder.answers.expected import Expected
+from rebuilder.answers import forecast
+from rebuilder.answers.forecast import Expected
 from rebuilder.domain.lifecycle import State
 from rebuilder.store import actions, changes, progress, waves
 from rebuilder.store.progress import OpenRebuild
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web.pages.drawing import Part, parts
-from rebuilder.web.pages.rendering import page
+from rebuilder.web.pages.rendering import PageRoute, page
 from rebuilder.web.reader import Configured, Reader
 
 RECENT, HEAD, FAILURES, RUNNING = 8, 8, 10, 50
 
-router = APIRouter()
+router = APIRouter(route_class=PageRoute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def _queue(open_: Expected) -> list[tuple[OpenRebuild, str]]:
 @router.get("/")
 def overview(request: Request, connection: Reader, settings: Configured) -> Response:
     """What goes on now."""
-    open_ = expected.read(connection, settings, time.time())
+    open_ = forecast.read(connection, settings, time.time())
     failed = progress.stopped(connection, FAILURES + 1)
     return page(
         request, "overview.html", connection, live="",

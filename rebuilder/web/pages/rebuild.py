@@ -11,23 +11,23 @@ from rebuilder.config import Settings
 from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import workshop
-from rebuilder.store import causes, progress, rebuilds
+from rebuilder.store import causes, progress, rebuilds, waves
 from rebuilder.store.rebuilds import Entry
-from rebuilder.web.pages.rendering import link, missing, page
+from rebuilder.web.pages.rendering import Missing, PageRoute, link, page
 from rebuilder.web.reader import Configured, Database, Reader
 
 LINES, LONGEST = 200, 2_000_000
 log = logging.getLogger(__name__)
 
-router = APIRouter()
+router = APIRouter(route_class=PageRoute)
 
 
 @router.get("/rebuilds/{rebuild_id:int}")
 def one(request: Request, rebuild_id: int, connection: Reader, engine: Database, settings: Configured) -> Response:
     """One rebuild."""
-    found = rebuilds.of_ids(connection, [rebuild_id]) if rebuild_id < 2**31 else []
+    found = rebuilds.of_ids(connection, [rebuild_id]) if rebuild_id < waves.LARGEST else []
     if not found:
-        return missing(request, connection, f"rebuild {rebuild_id}")
+        raise Missing(f"there is no rebuild {rebuild_id}")
     (entry,) = found
     return page(
         request, "rebuild.html", connection, live=f"wave={entry.wave_id}",

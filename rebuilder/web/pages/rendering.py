@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy import Connection
 
 from rebuilder.domain.change import Change
+from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.store import marks
 
 HERE = Path(__file__).parent.parent
@@ -106,12 +110,35 @@ TEMPLATES = Jinja2Templates(env=_environment())
 def page(request: Request, name: str, connection: Connection, status: int = 200, **content: Any) -> Response:
     """The page of that template. It knows how far the database was when it was made, so that it can become live."""
     settings = request.app.state.settings.web
-    shared = {"mark": str(marks.read(connection)), "now": time.time(), "links": settings, "live": None}
+    shared = {"mark": str(marks.read(connection)), "now": time.time(), "links": settings, "live": None, "words": ""}
     answer = TEMPLATES.TemplateResponse(request, name, {**shared, **content}, status_code=status)
     answer.headers["Cache-Control"] = "no-cache"
     return answer
 
 
-def missing(request: Request, connection: Connection, what: str) -> Response:
-    """The page that says what there is not."""
-    return page(request, "missing.html", connection, 404, what=what)
+class Missing(UnknownError):
+    """What a page should be about is not there."""
+
+
+class PageRoute(APIRoute):
+    """A page: where what it should be about is not there, or the request is wrong, a page says so."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_or_say(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestError as error:
+                return sorry(request, 404, str(error))
+            except RequestValidationError as error:
+                first = error.errors()[0]
+                return sorry(request, 400, f"{first['loc'][-1]}: {first['msg']}")
+
+        return handle_or_say
+
+
+def sorry(request: Request, status: int, what: str) -> Response:
+    """The page that says what is wrong."""
+    content = {"mark": "", "now": time.time(), "live": None, "status": status, "what": what, "words": ""}
+    return TEMPLATES.TemplateResponse(request, "sorry.html", content, status_code=status)

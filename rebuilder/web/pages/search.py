@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from rebuilder.store import search, waves
-from rebuilder.web.pages.rendering import page
+from rebuilder.store import lookup, waves
+from rebuilder.web.pages.rendering import PageRoute, page
 from rebuilder.web.reader import Reader
 
 SHOWN, LONGEST = 20, 200
 WORDS = Annotated[str, Query(max_length=1000)]
 
-router = APIRouter()
+router = APIRouter(route_class=PageRoute)
 
 
 def cleaned(words: str) -> str:
@@ -29,6 +29,6 @@ def find(request: Request, connection: Reader, q: WORDS = "") -> Response:
     return page(
         request, "search.html", connection, words=words, shown=SHOWN,
         wave=waves.find(connection, number) if number is not None else None,
-        images=search.images(connection, words, SHOWN + 1) if words else [],
-        changes=search.changes(connection, words, SHOWN + 1) if words else [],
+        images=lookup.images(connection, words, SHOWN + 1) if words else [],
+        changes=lookup.changes(connection, words, SHOWN + 1) if words else [],
     )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
-from rebuilder.answers import expected
-from rebuilder.answers.expected import Expected
+from rebuilder.answers import forecast
+from rebuilder.answers.forecast import Expected
 from rebuilder.config import Settings
 from rebuilder.domain.affected import Reason
 from rebuilder.domain.forecast import critical_path
@@ -22,12 +22,12 @@ from rebuilder.store.rebuilds import Entry
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web.pages import drawing
 from rebuilder.web.pages.drawing import Bar, Branch, Drawing, Scale
-from rebuilder.web.pages.rendering import missing, page
+from rebuilder.web.pages.rendering import PageRoute, page
 from rebuilder.web.reader import Configured, Reader
 
 SHOWN, DRAWN = 250, 120
 
-router = APIRouter()
+router = APIRouter(route_class=PageRoute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def read(connection: Connection, wave: WaveEntry, settings: Settings, now: float
     names = {entry.id: entry.image for entry in entries}
     above = progress.parents_in(connection, wave.id)
     parents = {entry.image: [names[parent] for parent in above.get(entry.id, ())] for entry in entries}
-    open_ = expected.read(connection, settings, now)
+    open_ = forecast.read(connection, settings, now)
     mine = [value for value in open_.values if value.id in names]
     by_id = {found.entry.id: found for found in open_.open}
     done_in = open_.forecast.of([value.id for value in mine])
@@ -103,7 +103,8 @@ def _rows(connection: Connection, view: View, every: bool) -> list[Row]:
     told = causes.reasons_of(connection, [entries[branch.key].id for branch in branches])
     critical = {found.entry.id for found in view.path}
     return [
-        Row(entry, branch, told.get(entry.id, ()), _bar(entry, view), entry.id in critical, _took(entry, view.scale.now))
+        Row(entry, branch, told.get(entry.id, ()), _bar(entry, view), entry.id in critical,
+            _took(entry, view.scale.now))
         for branch in branches
         for entry in (entries[branch.key],)
     ]
@@ -147,9 +148,7 @@ def wave(
 ) -> Response:
     """One wave."""
     now = time.time()
-    found = waves.find(connection, wave_id) if wave_id < 2**31 else None
-    if found is None:
-        return missing(request, connection, f"wave {wave_id}")
+    found = waves.find(connection, wave_id)
     noticed = waves.changes_of(connection, wave_id)
     if found.state == "planned":
         wanted = [item.change for item in noticed]
