@@ -10,7 +10,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.forecast import Remaining, ends
 from rebuilder.domain.lifecycle import LIVE, OPEN
 from rebuilder.domain.schedule import durations
-from rebuilder.store import inventory, rebuilds
+from rebuilder.store import inventory, progress, rebuilds
 from rebuilder.store.rebuilds import Entry
 
 
@@ -26,7 +26,7 @@ def expected(connection: Connection, settings: Settings, now: float) -> dict[int
 def _remaining(connection: Connection, entries: Sequence[Entry], now: float) -> list[Remaining]:
     keys = {entry.image for entry in entries}
     seconds = durations(inventory.find(connection, keys).values(), inventory.measured(connection, keys))
-    after = rebuilds.open_parents(connection)
+    after = progress.open_parents(connection)
     builds = []
     for rank, entry in enumerate(entries):
         live = entry.state in LIVE

@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
 from rebuilder.config import Settings
-from rebuilder.web import api, pages
+from rebuilder.web import api, pages, problems
 
 STATIC = Path(__file__).parent / "static"
 
@@ -30,6 +30,7 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
     )
     app.state.engine = engine
     app.state.settings = settings
+    problems.install(app)
     app.include_router(api.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
