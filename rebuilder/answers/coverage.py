@@ -15,10 +15,9 @@ from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.rpm import MODULE, Rpm, SourceBuild, is_stale
 from rebuilder.engine import intake, planning
-from rebuilder.store import coverage, holds
-from rebuilder.store import rebuilds as stored
+from rebuilder.store import coverage, holds, progress
 from rebuilder.store.coverage import Carrier
-from rebuilder.store.rebuilds import Entry
+from rebuilder.store.rebuilds import UNSETTLED, Entry
 
 CURRENT, STALE, UNKNOWN, HELD = "current", "stale", "unknown", "held"
 
@@ -106,7 +105,7 @@ def _changes(connection: Connection, name: str, settings: Settings) -> list[Chan
 def _fix(
     connection: Connection, change: Change, expected: Mapping[int, float], held: Mapping[str, str]
 ) -> Fix:
-    newest = stored.current(connection, change.stream)
+    newest = progress.current(connection, change.stream)
     modular = MODULE in change.build.evr.release
     carriers = coverage.carriers(connection, change.build.name, change.stream)
     images = [
@@ -141,7 +140,7 @@ def _covered(
 def _state(carrier: Carrier, change: Change, entry: Entry | None, held: Mapping[str, str]) -> tuple[str, str]:
     if not any(is_stale(rpm, change.build.evr) for rpm in carrier.rpms):
         return CURRENT, ""
-    if entry is not None and entry.state in stored.UNSETTLED:
+    if entry is not None and entry.state in UNSETTLED:
         return entry.state, entry.reason
     if carrier.image in held:
         return HELD, held[carrier.image]

@@ -1,8 +1,7 @@
-"""What is open, why it waits, and when it will be done."""
+"""What is open, and when it will be done."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,62 +10,34 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain import forecast
 from rebuilder.domain.forecast import Forecast, Open
-from rebuilder.domain.lifecycle import LIVE, State
-from rebuilder.store import holds, progress
+from rebuilder.domain.lifecycle import LIVE
+from rebuilder.store import holds, outlook
 from rebuilder.store.holds import Held, Paused
-from rebuilder.store.progress import OpenRebuild
+from rebuilder.store.outlook import OpenRebuild
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """All open rebuilds in the order of the queue, and the forecast on so many slots at this moment."""
+    """All open rebuilds in the order of the queue, when they will be done, and what stands in their way."""
 
     open: tuple[OpenRebuild, ...]
     forecast: Forecast
     values: tuple[Open, ...]
     held: Mapping[str, Held]
     paused: Paused | None
-    slots: int
-    limits: Mapping[str, int]
-    now: float
-
-    def in_state(self, *states: State) -> list[OpenRebuild]:
-        """Those in these states, in the order of the queue."""
-        return [found for found in self.open if found.entry.state in states]
 
     @property
     def live(self) -> list[OpenRebuild]:
-        return self.in_state(*LIVE)
-
-    def waits_for(self, found: OpenRebuild) -> str:
-        """Why a queued rebuild has not started, in words: the first reason that the engine has not to start it."""
-        live = {other.entry.image: other.entry.wave_id for other in self.live}
-        image, stream = found.entry.image, found.entry.image.rpartition(":")[2]
-        building = Counter(key.rpartition(":")[2] for key in live)
-        if self.paused is not None:
-            return f"all builds are paused by {self.paused}"
-        if image in self.held:
-            return f"the image is held by {self.held[image]}"
-        if image in live:
-            return f"another build of the image runs, in wave {live[image]}"
-        if found.not_before > self.now:
-            after = f": {found.entry.reason}" if found.entry.reason else ""
-            return f"tried again in {round(found.not_before - self.now)} s, after trouble{after}"
-        if stream in self.limits and building[stream] >= self.limits[stream]:
-            return f"stream {stream} has its {self.limits[stream]} builds"
-        if len(live) >= self.slots:
-            return f"all {self.slots} slots are taken" if self.slots > 1 else "the only slot is taken"
-        return "it starts with the engine's next pass"
+        """Those that use a slot."""
+        return [found for found in self.open if found.entry.state in LIVE]
 
 
 def read(connection: Connection, settings: Settings, now: float) -> Expected:
     """What is open now, and when it will be done."""
     held, paused = holds.held(connection, now), holds.paused(connection)
-    found = progress.open_ones(connection)
+    found = outlook.open_ones(connection)
     values = tuple(_value(item, held, paused is not None, now) for item in found)
-    limits = {name: stream.max_builds for name, stream in settings.streams.items() if stream.max_builds is not None}
-    slots = settings.slots
-    return Expected(tuple(found), forecast.forecast(values, slots), values, held, paused, slots, limits, now)
+    return Expected(tuple(found), forecast.forecast(values, settings.slots), values, held, paused)
 
 
 def expected(connection: Connection, settings: Settings, now: float) -> dict[int, float]:

@@ -6,10 +6,12 @@ from sqlalchemy import Connection
 
 from rebuilder.answers.answer import Answer
 from rebuilder.answers.moment import Moment, moment
-from rebuilder.domain.lifecycle import OPEN
-from rebuilder.store import actions, changes, holds, inbox, rebuilds, waves
+from rebuilder.domain.lifecycle import LIVE, OPEN, State
+from rebuilder.store import actions, changes, holds, inbox, progress, rebuilds, waves
+from rebuilder.store.rebuilds import Entry
 
 RECENT = 5
+SHOWN = 100
 
 
 class OpenRebuild(Answer):
@@ -53,10 +55,14 @@ class Request(Answer):
 
 
 class Status(Answer):
-    """`well` is false while the last rebuild of some image did not succeed."""
+    """`rebuilds` are those under way, then what comes next; `open` says how many there are of each state.
+
+    `well` is false while the last rebuild of some image did not succeed.
+    """
 
     messages: dict[str, int]
     settling: int
+    open: dict[str, int]
     rebuilds: tuple[OpenRebuild, ...]
     waves: tuple[WaveInBrief, ...]
     paused: Paused | None
@@ -70,11 +76,8 @@ def read(connection: Connection, now: float) -> Status:
     return Status(
         messages=dict(inbox.counts(connection)),
         settling=changes.settling(connection),
-        rebuilds=tuple(
-            OpenRebuild(image=e.image, wave=e.wave_id, state=e.state, severity=e.severity, attempt=e.attempt,
-                        reason=e.reason)
-            for e in rebuilds.in_states(connection, OPEN)
-        ),
+        open={str(state): count for state in OPEN if (count := progress.count_in(connection, state))},
+        rebuilds=tuple(map(open_rebuild, _first(connection))),
         waves=tuple(brief(connection, wave) for wave in waves.latest(connection, RECENT)),
         paused=Paused(who=paused.who, reason=paused.reason, since=moment(paused.since)) if paused else None,
         requests=tuple(
@@ -83,6 +86,21 @@ def read(connection: Connection, now: float) -> Status:
         ),
         well=not rebuilds.any_stopped(connection),
     )
+
+
+def _first(connection: Connection) -> list[Entry]:
+    """What is under way, then what is next in the queue, then what waits for its parents."""
+    found: list[Entry] = []
+    for states in (LIVE, [State.QUEUED], [State.WAITING]):
+        if len(found) < SHOWN:
+            found += rebuilds.in_states(connection, states, SHOWN - len(found))
+    return found
+
+
+def open_rebuild(entry: Entry) -> OpenRebuild:
+    """An open rebuild as an answer."""
+    return OpenRebuild(image=entry.image, wave=entry.wave_id, state=entry.state, severity=entry.severity,
+                       attempt=entry.attempt, reason=entry.reason)
 
 
 def brief(connection: Connection, wave: waves.WaveEntry) -> WaveInBrief:

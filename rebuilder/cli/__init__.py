@@ -7,7 +7,19 @@ import sys
 import click
 from sqlalchemy.exc import DBAPIError
 
-from rebuilder.cli import build, databases, demonstration, graphs, images, operators, plans, running, simulation, state
+from rebuilder.cli import (
+    build,
+    databases,
+    demonstration,
+    graphs,
+    images,
+    operators,
+    plans,
+    running,
+    simulation,
+    state,
+    tokens,
+)
 from rebuilder.cli.context import Context
 from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import RequestError, UnreachableError
@@ -26,7 +38,8 @@ def rebuilder(context: click.Context, config: str | None) -> None:
     context.obj = Context(config)
 
 
-for family in (databases, images, plans, simulation, graphs, state, operators, build, running, demonstration):
+for family in (databases, images, plans, simulation, graphs, state, operators, tokens, build, running,
+               demonstration):
     for verb in family.VERBS:
         rebuilder.add_command(verb)
 

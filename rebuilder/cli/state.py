@@ -13,7 +13,7 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, joined, length, say, table, when
 from rebuilder.cli.words import sentences
 from rebuilder.domain.lifecycle import OPEN, STOPPED, State
-from rebuilder.store import actions, causes, changes, holds, inbox, rebuilds, waves
+from rebuilder.store import actions, causes, changes, holds, inbox, progress, rebuilds, waves
 from rebuilder.store.database import reading
 
 
@@ -85,7 +85,7 @@ def wave(context: Context, wave_id: int, story: bool, json_: bool) -> int:
         if found.state == "planned":
             return _proposed(connection, context, found, json_)
         entries = rebuilds.of_wave(connection, wave_id)
-        steps = rebuilds.steps_of_wave(connection, wave_id) if story else []
+        steps = progress.steps_of_wave(connection, wave_id) if story else []
         reasons = causes.reasons_of(connection, [entry.id for entry in entries])
     stopped = any(entry.state in STOPPED for entry in entries)
     if story:
@@ -114,7 +114,7 @@ def wave(context: Context, wave_id: int, story: bool, json_: bool) -> int:
     return int(stopped)
 
 
-def _tell(steps: Sequence[rebuilds.Step], json_: bool) -> None:
+def _tell(steps: Sequence[progress.Step], json_: bool) -> None:
     if json_:
         as_json([{"at": when(s.at), "image": s.image, "event": s.event, "state": s.state, "reason": s.reason}
                  for s in steps])

@@ -114,6 +114,13 @@ def _parents(connection: Connection, image_ids: list[int] | None) -> dict[int, l
     return parents
 
 
+def children(connection: Connection, image_id: int) -> tuple[str, ...]:
+    """The images that are built directly on this one, by name."""
+    query = select(Image.name, Image.stream).join(ImageParent, ImageParent.image_id == Image.id)
+    query = query.where(ImageParent.parent_id == image_id, Image.present).distinct()
+    return tuple(f"{name}:{stream}" for name, stream in connection.execute(query.order_by(Image.name, Image.stream)))
+
+
 def measured(connection: Connection, keys: Collection[str] | None = None) -> dict[str, float]:
     """The median seconds of the last builds of those of these images, or of all, that have been built."""
     query = select(Image.name + ":" + Image.stream, Image.measured).where(Image.present, Image.measured.is_not(None))

@@ -1,143 +1,102 @@
-"""How far waves are, what is open and what went wrong: for those who look on, not for the engine."""
+"""How rebuilds stand, for whoever looks: one, what is open, and their stories."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.orm import aliased
 
-from rebuilder.domain.image import Image as ImageValue
-from rebuilder.domain.lifecycle import OPEN, STOPPED, State
-from rebuilder.domain.schedule import durations
-from rebuilder.store import inventory, rebuilds
-from rebuilder.store.models import Change, Image, Rebuild, RebuildEdge, Transition, WaveChange
-from rebuilder.store.rebuilds import Entry, Step
+from rebuilder.domain.lifecycle import OPEN, State
+from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition
+from rebuilder.store.rebuilds import Entry, entries, selected
 from rebuilder.store.rows import chunks
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRebuild:
-    """A rebuild that is not done: the open ones that it waits for, its place in the queue, the seconds it should take.
-
-    `not_before` is when it may be tried again after trouble.
-    """
-
-    entry: Entry
-    after: tuple[int, ...]
-    rank: float
-    seconds: float
-    not_before: float
+def find(connection: Connection, ident: int) -> Entry | None:
+    """The rebuild of that id."""
+    found = entries(connection, selected().where(Rebuild.id == ident))
+    return found[0] if found else None
 
 
-def open_ones(connection: Connection) -> list[OpenRebuild]:
-    """All that is open, in the order of the queue."""
-    entries = rebuilds.in_states(connection, OPEN)
-    query = select(Rebuild.id, Rebuild.rank, Rebuild.not_before, Image.estimate, Image.measured)
-    rows = connection.execute(query.join(Image, Image.id == Rebuild.image_id).where(Rebuild.state.in_(OPEN)))
-    more = {row.id: row for row in rows}
-    after = _edges(connection, more.keys())
-    measured = {e.image: more[e.id].measured for e in entries if more[e.id].measured}
-    images = [
-        ImageValue(*_split(entry.image), (), estimate=more[entry.id].estimate) for entry in entries
-    ]
-    if any(not image.estimate and image.key not in measured for image in images):
-        measured = inventory.measured(connection)  # what is usual in their streams counts
-    seconds = durations(images, measured)
-    return [
-        OpenRebuild(
-            entry, after.get(entry.id, ()), more[entry.id].rank, seconds[entry.image], more[entry.id].not_before
-        )
-        for entry in entries
-    ]
+def count_in(connection: Connection, state: State) -> int:
+    """How many rebuilds are in the state; not for the states in which rebuilds end, of which there are many."""
+    return connection.scalar(select(func.count()).select_from(Rebuild).where(Rebuild.state == state)) or 0
 
 
-def _split(key: str) -> tuple[str, str]:
-    name, _, stream = key.rpartition(":")
-    return name, stream
+def oldest_in(connection: Connection, state: State) -> float | None:
+    """When the oldest of the rebuilds in the state was planned."""
+    return connection.scalar(select(func.min(Rebuild.created_at)).where(Rebuild.state == state))
 
 
-def _edges(connection: Connection, open_ids: Collection[int]) -> dict[int, tuple[int, ...]]:
-    found: dict[int, tuple[int, ...]] = {}
-    query = select(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
-    query = query.join(Rebuild, Rebuild.id == RebuildEdge.rebuild_id).where(Rebuild.state.in_(OPEN))
-    for rebuild_id, parent_id in connection.execute(query.order_by(RebuildEdge.rebuild_id, RebuildEdge.parent_id)):
-        if parent_id in open_ids:
-            found[rebuild_id] = (*found.get(rebuild_id, ()), parent_id)
+def not_before(connection: Connection, ids: Sequence[int]) -> dict[int, float]:
+    """The moment before which each of these rebuilds does not start; 0 where any will do."""
+    rows = connection.execute(select(Rebuild.id, Rebuild.not_before).where(Rebuild.id.in_(ids)))
+    return {row[0]: row[1] for row in rows}
+
+
+def parents_in_wave(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """The images whose rebuilds each of these rebuilds waits, or waited, for."""
+    query = (
+        select(RebuildEdge.rebuild_id, Image.name + ":" + Image.stream)
+        .join(Rebuild, Rebuild.id == RebuildEdge.parent_id)
+        .join(Image, Image.id == Rebuild.image_id)
+    )
+    found: dict[int, tuple[str, ...]] = {}
+    for part in chunks(ids):
+        for ident, image in connection.execute(query.where(RebuildEdge.rebuild_id.in_(part)).order_by(Rebuild.id)):
+            found[ident] = (*found.get(ident, ()), image)
     return found
 
 
-def parents_in(connection: Connection, wave_id: int) -> dict[int, tuple[int, ...]]:
-    """For each rebuild of the wave that waits or waited for others of the wave: those."""
-    parent = aliased(Rebuild)
+def current(connection: Connection, stream: str) -> dict[str, Entry]:
+    """The newest rebuild of each image of the stream that was ever rebuilt."""
+    return {entry.image: entry for entry in entries(connection, selected().where(
+        ~Rebuild.superseded, Image.stream == stream))}
+
+
+def open_parents(connection: Connection) -> dict[int, list[int]]:
+    """Which open rebuilds each open rebuild waits for."""
+    child, parent = aliased(Rebuild), aliased(Rebuild)
     query = (
         select(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
-        .join(Rebuild, Rebuild.id == RebuildEdge.rebuild_id)
+        .join(child, child.id == RebuildEdge.rebuild_id)
         .join(parent, parent.id == RebuildEdge.parent_id)
-        .where(Rebuild.wave_id == wave_id, parent.wave_id == wave_id)
-        .order_by(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
+        .where(child.state.in_(OPEN), parent.state.in_(OPEN))
     )
-    found: dict[int, tuple[int, ...]] = {}
-    for rebuild_id, parent_id in connection.execute(query):
-        found[rebuild_id] = (*found.get(rebuild_id, ()), parent_id)
+    found: dict[int, list[int]] = {}
+    for rebuild_id, parent_id in connection.execute(query.order_by(RebuildEdge.parent_id)):
+        found.setdefault(rebuild_id, []).append(parent_id)
     return found
 
 
-def counts_of(connection: Connection, wave_ids: Sequence[int]) -> dict[int, dict[State, int]]:
-    """How many rebuilds each of these waves has in each state."""
-    query = select(Rebuild.wave_id, Rebuild.state, func.count()).where(Rebuild.wave_id.in_(wave_ids))
-    found: dict[int, dict[State, int]] = {wave_id: {} for wave_id in wave_ids}
-    for wave_id, state, count in connection.execute(query.group_by(Rebuild.wave_id, Rebuild.state)):
-        found[wave_id][State(state)] = count
-    return found
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a rebuild's story."""
+
+    at: float
+    image: str
+    event: str
+    state: str
+    reason: str
 
 
-def changes_of(connection: Connection, wave_ids: Sequence[int]) -> dict[int, list[tuple[int, str]]]:
-    """The changes of each of these waves: their ids, and their source builds' names."""
-    query = (
-        select(WaveChange.wave_id, Change.id, Change.source + "-" + Change.version_release)
-        .join(Change, Change.id == WaveChange.change_id)
-        .where(WaveChange.wave_id.in_(wave_ids))
-        .order_by(WaveChange.wave_id, Change.id)
-    )
-    found: dict[int, list[tuple[int, str]]] = {wave_id: [] for wave_id in wave_ids}
-    for wave_id, change_id, nvr in connection.execute(query):
-        found[wave_id].append((change_id, nvr))
-    return found
+def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:
+    """All that happened to the rebuilds of a wave, in the order in which it did."""
+    return _steps(connection, Rebuild.wave_id == wave_id)
 
 
-def stopped(connection: Connection, limit: int) -> list[Entry]:
-    """What is not well: of each image the last rebuild, where that failed or was canceled, newest first."""
-    query = select(Rebuild.id).where(Rebuild.state.in_(STOPPED - {State.BLOCKED}), ~Rebuild.superseded)
-    return rebuilds.of_ids(connection, connection.scalars(query.order_by(Rebuild.id.desc()).limit(limit)).all())
+def steps_of(connection: Connection, ident: int) -> list[Step]:
+    """All that happened to a rebuild."""
+    return _steps(connection, Rebuild.id == ident)
 
 
-def blocked_by(connection: Connection, rebuild_ids: Sequence[int]) -> Mapping[int, int]:
-    """How many blocked rebuilds there are below each of these."""
-    found = {}
-    for rebuild_id in rebuild_ids:
-        below = rebuilds.descendants(connection, rebuild_id)
-        found[rebuild_id] = sum(entry.state is State.BLOCKED for entry in below)
-    return found
-
-
-def image_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]:
-    """The ids of these images, those that left the inventory included."""
-    found = {}
-    for part in chunks(sorted(keys), 500):
-        names = {key.rpartition(":")[0] for key in part}
-        rows = connection.execute(select(Image.name, Image.stream, Image.id).where(Image.name.in_(names)))
-        found.update({f"{name}:{stream}": ident for name, stream, ident in rows})
-    return {key: ident for key, ident in found.items() if key in keys}
-
-
-def steps_of(connection: Connection, rebuild_id: int) -> list[Step]:
-    """The story of one rebuild, in order."""
+def _steps(connection: Connection, condition: ColumnElement[bool]) -> list[Step]:
     query = (
         select(Transition.at, Image.name + ":" + Image.stream, Transition.event, Transition.state, Transition.reason)
         .join(Rebuild, Rebuild.id == Transition.rebuild_id)
         .join(Image, Image.id == Rebuild.image_id)
-        .where(Transition.rebuild_id == rebuild_id)
+        .where(condition)
     )
     return [Step(*row) for row in connection.execute(query.order_by(Transition.id))]

@@ -85,9 +85,10 @@ def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
     return [Entry(**{**row, "state": State(row["state"])}) for row in rows.mappings()]
 
 
-def in_states(connection: Connection, states: Iterable[State]) -> list[Entry]:
-    """All rebuilds in these states, in the order of the queue."""
-    return entries(connection, selected().where(Rebuild.state.in_(states)).order_by(Rebuild.rank, Rebuild.id))
+def in_states(connection: Connection, states: Iterable[State], limit: int | None = None) -> list[Entry]:
+    """All rebuilds in these states, or the first of them, in the order of the queue."""
+    query = selected().where(Rebuild.state.in_(states)).order_by(Rebuild.rank, Rebuild.id)
+    return entries(connection, query.limit(limit))
 
 
 def of_wave(connection: Connection, wave_id: int) -> list[Entry]:
@@ -98,17 +99,6 @@ def of_wave(connection: Connection, wave_id: int) -> list[Entry]:
 def of_image(connection: Connection, image_id: int, limit: int) -> list[Entry]:
     """The last rebuilds of an image, newest first."""
     return entries(connection, selected().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
-
-
-def of_ids(connection: Connection, ids: Collection[int]) -> list[Entry]:
-    """These rebuilds, newest first."""
-    return entries(connection, selected().where(Rebuild.id.in_(ids)).order_by(Rebuild.id.desc()))
-
-
-def current(connection: Connection, stream: str) -> dict[str, Entry]:
-    """The newest rebuild of each image of the stream that was ever rebuilt."""
-    return {entry.image: entry for entry in entries(connection, selected().where(
-        ~Rebuild.superseded, Image.stream == stream))}
 
 
 def latest_of_image(connection: Connection, image: str) -> Entry | None:
@@ -141,21 +131,6 @@ def released(connection: Connection) -> list[Entry]:
         .where(parent.state.not_in(DONE))
     )
     return entries(connection, selected().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id))
-
-
-def open_parents(connection: Connection) -> dict[int, list[int]]:
-    """Which open rebuilds each open rebuild waits for."""
-    child, parent = aliased(Rebuild), aliased(Rebuild)
-    query = (
-        select(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
-        .join(child, child.id == RebuildEdge.rebuild_id)
-        .join(parent, parent.id == RebuildEdge.parent_id)
-        .where(child.state.in_(OPEN), parent.state.in_(OPEN))
-    )
-    found: dict[int, list[int]] = {}
-    for rebuild_id, parent_id in connection.execute(query.order_by(RebuildEdge.parent_id)):
-        found.setdefault(rebuild_id, []).append(parent_id)
-    return found
 
 
 def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
@@ -331,28 +306,6 @@ def block(connection: Connection, entry: Entry, now: float, max_attempts: int) -
         if child.state in PENDING:
             step(connection, child, Event.PARENT_STOPPED, now, max_attempts=max_attempts,
                  reason=f"{entry.image} did not succeed")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a rebuild's story."""
-
-    at: float
-    image: str
-    event: str
-    state: str
-    reason: str
-
-
-def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:
-    """All that happened to the rebuilds of a wave, in the order in which it did."""
-    query = (
-        select(Transition.at, Image.name + ":" + Image.stream, Transition.event, Transition.state, Transition.reason)
-        .join(Rebuild, Rebuild.id == Transition.rebuild_id)
-        .join(Image, Image.id == Rebuild.image_id)
-        .where(Rebuild.wave_id == wave_id)
-    )
-    return [Step(*row) for row in connection.execute(query.order_by(Transition.id))]
 
 
 def unsettled(connection: Connection) -> dict[str, State]:

@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
 from rebuilder.config import Settings
-from rebuilder.web import api, live, pages
+from rebuilder.web import api, live, pages, problems
 from rebuilder.web.security import SecurityHeaders
 
 STATIC = Path(__file__).parent / "static"
@@ -31,6 +31,7 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
     )
     app.state.engine = engine
     app.state.settings = settings
+    problems.install(app)
     app.include_router(api.router)
     app.state.hub = live.Hub(engine)
     app.include_router(live.router)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from rebuilder.domain.image import Image, Parent
 from rebuilder.engine import why
-from rebuilder.store import builds, family, inventory, progress
+from rebuilder.store import builds, family, inventory, outlook
 from rebuilder.web.pages.rendering import Missing, PageRoute, page
 from rebuilder.web.pages.search import cleaned
 from rebuilder.web.reader import Configured, Reader
@@ -46,7 +46,7 @@ def image(request: Request, key: str, connection: Reader, settings: Configured) 
     found = inventory.find(connection, [wanted]).get(wanted)
     if found is None:
         raise Missing(f"there is no image {wanted}")
-    image_id = progress.image_ids(connection, [wanted])[wanted]
+    image_id = outlook.image_ids(connection, [wanted])[wanted]
     built = builds.of_image(connection, image_id, BUILDS)
     present = family.is_present(connection, image_id)
     current = built[0] if built else None

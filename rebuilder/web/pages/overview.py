@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
-from rebuilder.answers import forecast
+from rebuilder.answers import forecast, queue
 from rebuilder.answers.forecast import Expected
 from rebuilder.domain.lifecycle import State
-from rebuilder.store import actions, changes, progress, waves
-from rebuilder.store.progress import OpenRebuild
+from rebuilder.store import actions, changes, outlook, waves
 from rebuilder.store.waves import WaveEntry
+from rebuilder.web.pages import health
 from rebuilder.web.pages.drawing import Part, parts
 from rebuilder.web.pages.rendering import PageRoute, page
 from rebuilder.web.reader import Configured, Reader
@@ -42,7 +42,7 @@ class WaveLine:
 def wave_lines(connection: Connection, found: Sequence[WaveEntry], open_: Expected) -> list[WaveLine]:
     """These waves as lines of a list."""
     ids = [wave.id for wave in found]
-    counts, told = progress.counts_of(connection, ids), progress.changes_of(connection, ids)
+    counts, told = outlook.counts_of(connection, ids), outlook.changes_of(connection, ids)
     members: dict[int, list[int]] = {}
     for item in open_.open:
         members.setdefault(item.entry.wave_id, []).append(item.entry.id)
@@ -53,25 +53,23 @@ def wave_lines(connection: Connection, found: Sequence[WaveEntry], open_: Expect
     ]
 
 
-def _queue(open_: Expected) -> list[tuple[OpenRebuild, str]]:
-    return [(found, open_.waits_for(found)) for found in open_.in_state(State.QUEUED)[:HEAD]]
-
-
 @router.get("/")
 def overview(request: Request, connection: Reader, settings: Configured) -> Response:
     """What goes on now."""
-    open_ = forecast.read(connection, settings, time.time())
-    failed = progress.stopped(connection, FAILURES + 1)
+    now = time.time()
+    open_ = forecast.read(connection, settings, now)
+    failed = outlook.stopped(connection, FAILURES + 1)
     return page(
         request, "overview.html", connection, live="",
         open=open_,
         running=open_.live[:RUNNING],
-        queue=_queue(open_),
-        queued=len(open_.in_state(State.QUEUED)),
-        waiting=len(open_.in_state(State.WAITING)),
+        slots=settings.slots,
+        queue=queue.read(connection, settings, now, HEAD),
+        waiting=sum(found.entry.state is State.WAITING for found in open_.open),
         failed=failed[:FAILURES],
         more_failed=len(failed) > FAILURES,
         waves=wave_lines(connection, waves.latest(connection, RECENT), open_),
         settling=changes.settling(connection),
         asked=actions.requested(connection),
+        health=health.read(connection, settings, now),
     )

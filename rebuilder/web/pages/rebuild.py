@@ -11,7 +11,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import workshop
-from rebuilder.store import causes, progress, rebuilds, waves
+from rebuilder.store import causes, outlook, progress, waves
 from rebuilder.store.rebuilds import Entry
 from rebuilder.web.pages.rendering import Missing, PageRoute, link, page
 from rebuilder.web.reader import Configured, Database, Reader
@@ -25,17 +25,16 @@ router = APIRouter(route_class=PageRoute)
 @router.get("/rebuilds/{rebuild_id:int}")
 def one(request: Request, rebuild_id: int, connection: Reader, engine: Database, settings: Configured) -> Response:
     """One rebuild."""
-    found = rebuilds.of_ids(connection, [rebuild_id]) if rebuild_id < waves.LARGEST else []
-    if not found:
+    entry = progress.find(connection, rebuild_id) if rebuild_id < waves.LARGEST else None
+    if entry is None:
         raise Missing(f"there is no rebuild {rebuild_id}")
-    (entry,) = found
     return page(
         request, "rebuild.html", connection, live=f"wave={entry.wave_id}",
         entry=entry,
         reasons=causes.reasons_of(connection, [rebuild_id]).get(rebuild_id, ()),
         messages=causes.messages_of(connection, [rebuild_id]).get(rebuild_id, ()),
         steps=progress.steps_of(connection, rebuild_id),
-        behind=progress.blocked_by(connection, [rebuild_id])[rebuild_id],
+        behind=outlook.blocked_by(connection, [rebuild_id])[rebuild_id],
         log="" if link(entry.log) else _end_of_log(engine, settings, entry),
     )
 

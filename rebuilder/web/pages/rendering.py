@@ -19,8 +19,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy import Connection
 
+from rebuilder.answers.words import LEFT_OUT
+from rebuilder.domain.affected import Skip
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError, UnknownError
+from rebuilder.engine.why import Verdict
 from rebuilder.store import marks
 
 HERE = Path(__file__).parent.parent
@@ -54,6 +57,11 @@ def when(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def clock(seconds: float) -> str:
+    """The time of a day, in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M}Z"
+
+
 def iso(seconds: float) -> str:
     """A moment as programs read it."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -85,6 +93,11 @@ def bodhi(base: str, change: Change) -> str:
     return f"{base}/updates/{quote(change.update, safe='')}" if base and change.update else ""
 
 
+def left_out(verdict: Verdict) -> str:
+    """Why a change did not rebuild an image that carries its package."""
+    return LEFT_OUT[Skip(verdict.word)].replace("{by}", verdict.by)
+
+
 @cache
 def asset(name: str) -> str:
     """Where a static file is: by its content, so that browsers may keep it for good."""
@@ -97,10 +110,9 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, finalize=shown,
         trim_blocks=True, lstrip_blocks=True,
     )
-    environment.filters |= {
-        "iso": iso, "koji": koji, "length": length, "link": link, "roughly": roughly, "segment": segment, "when": when,
-    }  # fmt: skip
-    environment.globals |= {"asset": asset, "bodhi": bodhi}
+    filters = (clock, iso, koji, length, link, roughly, segment, when)
+    environment.filters |= {function.__name__: function for function in filters}
+    environment.globals |= {"asset": asset, "bodhi": bodhi, "left_out": left_out}
     return environment
 
 

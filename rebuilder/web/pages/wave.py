@@ -16,8 +16,8 @@ from rebuilder.domain.affected import Reason
 from rebuilder.domain.forecast import critical_path
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
 from rebuilder.engine import planning
-from rebuilder.store import causes, progress, rebuilds, waves
-from rebuilder.store.progress import OpenRebuild
+from rebuilder.store import causes, outlook, rebuilds, waves
+from rebuilder.store.outlook import OpenRebuild
 from rebuilder.store.rebuilds import Entry
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web.pages import drawing
@@ -64,7 +64,7 @@ def read(connection: Connection, wave: WaveEntry, settings: Settings, now: float
     """All of a wave that a page tells, but for its causes."""
     entries = rebuilds.of_wave(connection, wave.id)
     names = {entry.id: entry.image for entry in entries}
-    above = progress.parents_in(connection, wave.id)
+    above = outlook.parents_in(connection, wave.id)
     parents = {entry.image: [names[parent] for parent in above.get(entry.id, ())] for entry in entries}
     open_ = forecast.read(connection, settings, now)
     mine = [value for value in open_.values if value.id in names]
@@ -156,11 +156,11 @@ def wave(
         return page(request, "planned.html", connection, wave=found, changes=noticed, plan=plan,
                     live=f"wave={wave_id}")
     view = read(connection, found, settings, now)
-    counts = progress.counts_of(connection, [wave_id])[wave_id]
+    counts = outlook.counts_of(connection, [wave_id])[wave_id]
     failed = [entry for entry in view.entries if entry.state in (State.FAILED, State.CANCELED)]
     return page(
         request, "wave.html", connection, live=f"wave={wave_id}",
-        wave=found, changes=noticed, view=view, counts=counts, bar=drawing.parts(counts), failed=failed,
-        behind=progress.blocked_by(connection, [entry.id for entry in failed[:SHOWN]]),
+        wave=found, changes=noticed, view=view, counts=counts, bar_parts=drawing.parts(counts), failed=failed,
+        behind=outlook.blocked_by(connection, [entry.id for entry in failed[:SHOWN]]),
         rows=_rows(connection, view, every), graph=_drawing(view),
     )
