@@ -37,7 +37,7 @@ def shown(value: object) -> object:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value)
 
 
-def length(seconds: float) -> str:
+def lasting(seconds: float) -> str:
     """A length of time in its two largest units: 12 s, 3 min 20 s, 2 h 5 min."""
     whole = max(0, round(seconds))
     for unit, word, smaller, small_word in SECONDS:
@@ -49,7 +49,7 @@ def length(seconds: float) -> str:
 
 def roughly(seconds: float) -> str:
     """A length of time as people say it: by its largest unit alone."""
-    return " ".join(length(seconds).split()[:2])
+    return " ".join(lasting(seconds).split()[:2])
 
 
 def when(seconds: float) -> str:
@@ -110,7 +110,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, finalize=shown,
         trim_blocks=True, lstrip_blocks=True,
     )
-    filters = (clock, iso, koji, length, link, roughly, segment, when)
+    filters = (clock, iso, koji, lasting, link, roughly, segment, when)
     environment.filters |= {function.__name__: function for function in filters}
     environment.globals |= {"asset": asset, "bodhi": bodhi, "left_out": left_out}
     return environment
