@@ -12,7 +12,7 @@ from itertools import pairwise
 from rebuilder.domain.layout import Place, layout
 from rebuilder.domain.lifecycle import State
 
-BOX_WIDTH, BOX_HEIGHT, COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 196.0, 38.0, 254.0, 48.0, 8.0
+BOX_WIDTH, BOX_HEIGHT, COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 184.0, 38.0, 240.0, 46.0, 4.0
 WIDTH = 1000.0
 NARROWEST = 4.0  # of WIDTH: what takes no time is still seen
 ORDER = (

@@ -1,4 +1,4 @@
-"""Images as a distribution has them, for pictures of rebuilder at work: names, what each is built on, usual seconds."""
+"""Images as a distribution has them: names, what each is built on, and the usual seconds of its build."""
 
 from __future__ import annotations
 
