@@ -15,12 +15,13 @@ from website import Website
 
 PICTURE = Path(__file__).parent / "wave.png"
 DONE = 15
+CLIP = {"x": 0, "y": 0, "width": 1280, "height": 1560}
 FAILURES = ("postgresql:f42", "ruby:f42")
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, browser.chromium() as chromium:
-        site = Website(Path(folder), speed=60, failures=FAILURES)
+        site = Website(Path(folder), speed=30, failures=FAILURES)
         site.hears()
         options = {"viewport": {"width": 1280, "height": 900}, "device_scale_factor": 1.5}
         with site.served() as address, browser.tab(chromium, **options) as (page, _), site.running("engine"):
@@ -31,7 +32,7 @@ def main() -> None:
             done = page.locator(".figures strong").first
             while int(done.inner_text()) < DONE:
                 time.sleep(0.1)
-            page.screenshot(path=PICTURE, full_page=True, animations="disabled")
+            page.screenshot(path=PICTURE, full_page=True, clip=CLIP, animations="disabled")
     print(f"made {PICTURE}")
 
 

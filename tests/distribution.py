@@ -41,14 +41,14 @@ IMAGES: dict[str, tuple[tuple[str, ...], int]] = {
 }
 
 
-def document() -> dict[str, Any]:
-    """The images as an inventory document."""
+def document(speed: float = 1) -> dict[str, Any]:
+    """The images as an inventory document, their builds so much faster than usual."""
     return {
         "version": 1,
         "streams": {STREAM: {"dist": ".fc42"}},
         "images": [
             {
-                "name": name, "stream": STREAM, "duration": seconds, "rpms": RPMS,
+                "name": name, "stream": STREAM, "duration": seconds / speed, "rpms": RPMS,
                 "parents": [{"image": f"{parent}:{STREAM}", "kind": "stage" if at else "base"}
                             for at, parent in enumerate(parents)],
                 "source": {"git": f"https://src.fedoraproject.org/containers/{name}.git", "ref": STREAM},

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from distribution import document
 
@@ -30,7 +29,6 @@ path = "{folder}/inventory.json"
 dist = ".fc42"
 bodhi_releases = ["F42"]
 [consumer_config.simulated]
-speed = {speed}
 failures = {failures}
 [consumer_config.web]
 port = 0
@@ -54,13 +52,12 @@ class Website:
     """A folder with a configuration and an inventory, and the command as an operator types it."""
 
     def __init__(
-        self, folder: Path, *, speed: float = 60, failures: tuple[str, ...] = (), more: str = "",
-        inventory: dict[str, Any] | None = None,
+        self, folder: Path, *, speed: float = 60, failures: tuple[str, ...] = (), more: str = ""
     ) -> None:
         self.folder = folder
-        text = CONFIGURATION.format(folder=folder, speed=speed, failures=json.dumps(failures), more=more)
+        text = CONFIGURATION.format(folder=folder, failures=json.dumps(failures), more=more)
         (folder / "config.toml").write_text(text)
-        (folder / "inventory.json").write_text(json.dumps(inventory or document()))
+        (folder / "inventory.json").write_text(json.dumps(document(speed)))
         self.types("inventory", "sync")
 
     def command(self, *words: str) -> list[str]:

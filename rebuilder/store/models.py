@@ -296,6 +296,7 @@ class Rebuild(Base):
         Index("ix_rebuild_severity", "severity", "id"),
         Index("ix_rebuild_image", "image_id", "id"),
         Index("ix_rebuild_created", "created_at"),
+        Index("ix_rebuild_build", "build_id"),
         Index("ix_rebuild_current", "state", sqlite_where=text("NOT superseded"),
               postgresql_where=text("NOT superseded")),
     )

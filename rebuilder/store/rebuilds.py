@@ -81,8 +81,8 @@ def selected() -> Select[Any]:
 
 def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
     """What the query selects."""
-    rows = connection.execute(query)
-    return [Entry(**{**row, "state": State(row["state"])}) for row in rows.mappings()]
+    rows: Iterable[tuple[Any, ...]] = (tuple(row) for row in connection.execute(query))
+    return [Entry(*row[:4], State(row[4]), *row[5:]) for row in rows]
 
 
 def in_states(connection: Connection, states: Iterable[State], limit: int | None = None) -> list[Entry]:

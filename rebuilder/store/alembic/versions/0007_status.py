@@ -53,6 +53,7 @@ def upgrade() -> None:
     op.create_index("ix_rebuild_newest_in_state", "rebuild", ["state", "id"])
     op.create_index("ix_rebuild_severity", "rebuild", ["severity", "id"])
     op.create_index("ix_rebuild_created", "rebuild", ["created_at"])
+    op.create_index("ix_rebuild_build", "rebuild", ["build_id"])
     current = sa.text("NOT superseded")
     op.create_index("ix_rebuild_current", "rebuild", ["state"], sqlite_where=current, postgresql_where=current)
     op.create_index("ix_message_state", "message", ["state", "seq"])
