@@ -37,5 +37,6 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
     app.include_router(live.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.include_router(pages.nowhere)
     app.add_middleware(SecurityHeaders)
     return app

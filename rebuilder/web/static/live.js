@@ -26,13 +26,42 @@ function adopt(old, fresh) {
   for (const { name, value } of [...fresh.attributes]) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
-  const before = [...old.childNodes];
+  adoptChildren(old, fresh);
+}
+
+// What a node is about: the same node of an older page is found by it, wherever that stood.
+function about(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return node.nodeName;
+  const named = node.id || node.getAttribute("aria-labelledby") || node.getAttribute("href");
+  const listed = ["LI", "TR"].includes(node.nodeName) && node.querySelector("a[href]")?.getAttribute("href");
+  return `${node.nodeName} ${named || listed || node.getAttribute("class") || ""}`;
+}
+
+function adoptChildren(old, fresh) {
   const after = [...fresh.childNodes];
-  after.forEach((child, at) => {
-    if (at < before.length) adopt(before[at], child);
-    else old.append(document.importNode(child, true));
+  const wanted = after.map(about);
+  let at = old.firstChild;
+  after.forEach((child, place) => {
+    let match = at;
+    while (match && about(match) !== wanted[place]) match = match.nextSibling;
+    if (!match) {
+      old.insertBefore(document.importNode(child, true), at);
+      return;
+    }
+    while (at !== match && !wanted.includes(about(at), place + 1)) {
+      const gone = at;
+      at = at.nextSibling;
+      gone.remove();
+    }
+    if (at === match) at = at.nextSibling;
+    else old.insertBefore(match, at);
+    adopt(match, child);
   });
-  before.slice(after.length).forEach((child) => child.remove());
+  while (at) {
+    const gone = at;
+    at = at.nextSibling;
+    gone.remove();
+  }
 }
 
 async function refresh() {
