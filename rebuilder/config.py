@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -206,6 +207,23 @@ def amqp_url(path: Path | None) -> str:
     """The broker's URL in the configuration file, else fedora-messaging's default."""
     document = _document(path) if path else {}
     return str(document.get("amqp_url", "amqp://localhost"))
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """The broker that messages come from, and the queues that we read; `tls` has the files of `[tls]` by their keys."""
+
+    url: str
+    queues: tuple[str, ...]
+    tls: Mapping[str, str]
+
+
+def bus(path: Path | None) -> Bus:
+    """What fedora-messaging's own configuration says of the broker. Raises RequestError where it cannot be read."""
+    document = _document(path) if path else {}
+    queues, tls = document.get("queues"), document.get("tls")
+    files = {key: str(value) for key, value in tls.items() if value} if isinstance(tls, dict) else {}
+    return Bus(amqp_url(path), tuple(queues) if isinstance(queues, dict) else (), files)
 
 
 def load(given: Path | None = None) -> Settings:

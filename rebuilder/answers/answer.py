@@ -8,4 +8,4 @@ from pydantic import BaseModel, ConfigDict
 class Answer(BaseModel):
     """An answer, or a part of one: read from the database, or from what a server sent. Never changed."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)

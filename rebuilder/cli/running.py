@@ -14,8 +14,10 @@ from typing import Any, TextIO
 import click
 
 from consumers import topics
+from rebuilder import config
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json
+from rebuilder.config import configuration_file
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.message import Received
 from rebuilder.engine import catalogue, intake, workshop
@@ -37,8 +39,7 @@ def engine(context: Context, until_idle: bool) -> int:
 def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
     """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed."""
     _log_to_stderr()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    _end_by(stop)
     with only_engine(context.engine):
         catalogue.begin(context.engine, context.settings)
         builder = workshop.builder_for(context.engine, context.settings)
@@ -46,6 +47,7 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
         notify("READY=1")
         try:
             loop.run(stop, until_idle=until_idle)
+            loop.end()
         finally:
             notify("STOPPING=1")
             builder.close()
@@ -53,10 +55,17 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
         return int(until_idle and rebuilds.any_stopped(connection))
 
 
+def _end_by(stop: threading.Event) -> None:
+    """A SIGTERM or a Ctrl-C asks us to end, and is no error."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     for noisy in ("alembic", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # a broker that is away is what health and metrics tell
 
 
 @click.command()
@@ -114,7 +123,8 @@ def run(context: Context, until_idle: bool) -> int:
 
     _log_to_stderr()
     stop = threading.Event()
-    with serving(context.engine, context.settings), consuming(context, stop):
+    bus = config.bus(configuration_file(context.path))
+    with serving(context.engine, context.settings, bus), consuming(context, stop):
         return work(context, stop, False)
 
 
@@ -122,10 +132,13 @@ def run(context: Context, until_idle: bool) -> int:
 @click.pass_obj
 def web(context: Context) -> None:
     """Serve the status pages, the API and the metrics."""
-    from rebuilder.web.server import serve
+    from rebuilder.web.server import serving
 
     _log_to_stderr()
-    serve(context.engine, context.settings)
+    stop = threading.Event()
+    _end_by(stop)
+    with serving(context.engine, context.settings, config.bus(configuration_file(context.path))):
+        stop.wait()
 
 
 VERBS: tuple[click.Command, ...] = (run, engine, web, replay)

@@ -90,6 +90,11 @@ def _paths_below(jobs: Sequence[Job], children: Sequence[Sequence[int]]) -> list
     return below
 
 
+def lower_bound(jobs: Sequence[Job], slots: int) -> float:
+    """The least seconds that any order takes: the longest path, or all work on all slots."""
+    return max(max(paths_below(jobs), default=0.0), sum(job.seconds for job in jobs) / slots)
+
+
 def estimate(jobs: Sequence[Job], slots: int) -> Estimate:
     """What building these jobs, given parents first, takes when the longest chain goes first."""
     children = _children(jobs)

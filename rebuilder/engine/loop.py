@@ -16,9 +16,10 @@ from sqlalchemy.exc import DBAPIError
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 from rebuilder.domain.errors import UnreachableError
-from rebuilder.engine import dispatch, intake, operators, planning, reconcile
+from rebuilder.engine import dispatch, intake, operators, outcome, planning, reconcile
+from rebuilder.engine.gauge import Gauge, Measured
 from rebuilder.engine.watch import watch
-from rebuilder.store import actions, changes, inbox, rebuilds, waves
+from rebuilder.store import actions, changes, heartbeats, inbox, rebuilds, waves
 from rebuilder.store.database import first_line, reading
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class Loop:
     ) -> None:
         self.engine = engine
         self.settings = settings
-        self.builder = builder
+        self._gauge = Gauge()
+        self.builder = Measured(builder, self._gauge)
         self._parse = parse
         self._clock = clock
         self._alive = alive
@@ -58,7 +60,10 @@ class Loop:
             done = intake.read(connection, self._parse, settings, now)
         done += operators.carry_out(self.engine, self.builder, settings, now)
         with self.engine.begin() as connection:
-            done += planning.settle(connection, settings, now)
+            began = time.monotonic()
+            if planning.settle(connection, settings, now):
+                self._gauge.count("plan", "settled", time.monotonic() - began)
+                done += 1
             done += planning.begin_approved(connection, settings, now)
         done += watch(self.engine, self.builder, settings, now)
         with self.engine.begin() as connection:
@@ -67,8 +72,22 @@ class Loop:
         done += dispatch.submit(self.engine, self.builder, settings, now)
         with self.engine.begin() as connection:
             for wave_id in waves.finish(connection, now):
+                outcome.weigh(connection, wave_id, settings, now)
                 log.info("wave %d is finished", wave_id)
         return done
+
+    def beat(self) -> None:
+        """Say that the loop gets on, where it is time to."""
+        now = self._clock()
+        if self._gauge.due(now):
+            with self.engine.begin() as connection:
+                self._gauge.beat(connection, now)
+
+    def end(self) -> None:
+        """Say that the loop was told to end: it is not missed."""
+        with self.engine.begin() as connection:
+            self._gauge.beat(connection, self._clock())
+            heartbeats.stopped(connection, ("engine", "builder"))
 
     def idle(self) -> bool:
         """Whether nothing is left to be done: no unread message, settling change or approved wave, nothing open."""
@@ -88,6 +107,7 @@ class Loop:
         while not stop.is_set():
             try:
                 done = self.once()
+                self.beat()
                 if until_idle and not done and self.stands():
                     return
             except DBAPIError as error:

@@ -138,6 +138,11 @@ def recent(connection: Connection, limit: int) -> list[Noticed]:
     return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
 
 
+def noticed(connection: Connection) -> int:
+    """How many changes were ever noticed, near enough: the highest number that one has."""
+    return connection.scalar(select(func.max(Change.id))) or 0
+
+
 def settling(connection: Connection) -> int:
     """How many changes wait to be planned."""
     return connection.scalar(select(func.count()).select_from(Change).where(Change.state == "settling")) or 0

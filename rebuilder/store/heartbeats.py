@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select
@@ -34,9 +35,9 @@ def beat(connection: Connection, loop: str, every: float, now: float, trouble: s
     connection.execute(new.on_conflict_do_update(index_elements=[Heartbeat.loop], set_=same))
 
 
-def stopped(connection: Connection, loop: str) -> None:
-    """The loop ended because it was told to."""
-    connection.execute(delete(Heartbeat).where(Heartbeat.loop == loop))
+def stopped(connection: Connection, loops: Sequence[str]) -> None:
+    """These loops ended because they were told to."""
+    connection.execute(delete(Heartbeat).where(Heartbeat.loop.in_(loops)))
 
 
 def read(connection: Connection) -> dict[str, Beat]:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import OPEN, State
+from rebuilder.domain.schedule import Job
 from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition
 from rebuilder.store.rebuilds import Entry, entries, selected
 from rebuilder.store.rows import chunks
@@ -80,6 +81,25 @@ class Step:
     event: str
     state: str
     reason: str
+
+
+def jobs_of_wave(connection: Connection, wave_id: int) -> list[Job]:
+    """The builds that the wave took, parents first, each as long as it was."""
+    built = select(Rebuild.id, Rebuild.ended_at - Rebuild.started_at).where(Rebuild.wave_id == wave_id)
+    rows = connection.execute(built.order_by(Rebuild.level, Rebuild.id))
+    lengths = {ident: seconds for ident, seconds in rows if seconds is not None}
+    child, parent = aliased(Rebuild), aliased(Rebuild)
+    edges = (
+        select(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
+        .join(child, child.id == RebuildEdge.rebuild_id)
+        .join(parent, parent.id == RebuildEdge.parent_id)
+        .where(child.wave_id == wave_id, parent.wave_id == wave_id, child.level > parent.level)
+    )
+    after: dict[int, list[str]] = {}
+    for ident, above in connection.execute(edges):
+        if above in lengths:
+            after.setdefault(ident, []).append(str(above))
+    return [Job(str(ident), tuple(after.get(ident, ())), seconds) for ident, seconds in lengths.items()]
 
 
 def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:

@@ -81,8 +81,8 @@ def selected() -> Select[Any]:
 
 def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
     """What the query selects."""
-    rows: Iterable[tuple[Any, ...]] = (tuple(row) for row in connection.execute(query))
-    return [Entry(*row[:4], State(row[4]), *row[5:]) for row in rows]
+    rows = ((*row[:4], State(row[4]), *row[5:]) for row in connection.execute(query))
+    return [Entry(*row) for row in rows]
 
 
 def in_states(connection: Connection, states: Iterable[State], limit: int | None = None) -> list[Entry]:
@@ -289,7 +289,9 @@ def record(connection: Connection, steps: Iterable[tuple[int, str, State, str]],
     if rows:
         connection.execute(insert(Transition), rows)
         happened = Counter(str(row["event"]) for row in rows)
+        ended = Counter(str(row["state"]) for row in rows if row["state"] in lifecycle.ENDED)
         tallies.add(connection, "step", {event: Counted(count) for event, count in happened.items()})
+        tallies.add(connection, "ended", {state: Counted(count) for state, count in ended.items()})
 
 
 def story(connection: Connection, rebuild_id: int) -> str:

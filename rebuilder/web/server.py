@@ -1,4 +1,4 @@
-"""Serving the application, by itself or beside the engine."""
+"""Serving the application, beside the engine or alone."""
 
 from __future__ import annotations
 
@@ -11,25 +11,20 @@ from contextlib import contextmanager
 import uvicorn
 from sqlalchemy import Engine
 
-from rebuilder.config import Settings
+from rebuilder.config import Bus, Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.web.app import create_app
+from rebuilder.web.live import Hub
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 5
 
 
-def serve(engine: Engine, settings: Settings) -> None:
-    """Answer requests until SIGTERM or SIGINT. Raises RequestError where the address cannot be had."""
-    with _listening(settings) as listener:
-        _server(engine, settings).run([listener])
-
-
 @contextmanager
-def serving(engine: Engine, settings: Settings) -> Iterator[None]:
+def serving(engine: Engine, settings: Settings, bus: Bus) -> Iterator[None]:
     """Answer requests from a thread of its own. Raises RequestError where the address cannot be had."""
     with _listening(settings) as listener:
-        server = _server(engine, settings)
+        server = _server(engine, settings, bus)
         thread = threading.Thread(target=server.run, args=([listener],), name="web")
         thread.start()
         try:
@@ -39,10 +34,19 @@ def serving(engine: Engine, settings: Settings) -> Iterator[None]:
             thread.join()
 
 
-def _server(engine: Engine, settings: Settings) -> uvicorn.Server:
+class _Server(uvicorn.Server):
+    """Ends soon: live pages would otherwise be waited for, and they never end by themselves."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        hub: Hub = self.config.app.state.hub  # type: ignore[union-attr]
+        hub.close()
+        await super().shutdown(sockets)
+
+
+def _server(engine: Engine, settings: Settings, bus: Bus) -> uvicorn.Server:
     """Proxies are not trusted to say who asks, and what is asked is not logged: neither is used for anything."""
-    return uvicorn.Server(uvicorn.Config(
-        create_app(engine, settings), log_config=None, access_log=False, proxy_headers=False, server_header=False,
+    return _Server(uvicorn.Config(
+        create_app(engine, settings, bus), log_config=None, access_log=False, proxy_headers=False, server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     ))
 

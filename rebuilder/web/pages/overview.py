@@ -14,7 +14,7 @@ from rebuilder.answers.forecast import Expected
 from rebuilder.domain.lifecycle import State
 from rebuilder.store import actions, changes, outlook, waves
 from rebuilder.store.waves import WaveEntry
-from rebuilder.web.pages import health
+from rebuilder.web import health
 from rebuilder.web.pages.drawing import Part, parts
 from rebuilder.web.pages.rendering import PageRoute, page
 from rebuilder.web.reader import Configured, Reader
@@ -71,5 +71,5 @@ def overview(request: Request, connection: Reader, settings: Configured) -> Resp
         waves=wave_lines(connection, waves.latest(connection, RECENT), open_),
         settling=changes.settling(connection),
         asked=actions.requested(connection),
-        health=health.read(connection, settings, now),
+        health=health.seen(connection, request.app.state.broker, now),
     )

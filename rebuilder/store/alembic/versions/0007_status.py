@@ -60,9 +60,12 @@ def upgrade() -> None:
     op.create_index("ix_change_update", "change", ["update"])
     op.create_index("ix_cause_change", "cause", ["change_id", "rebuild_id"])
     op.create_index("ix_image_build_image", "image_build", ["image_id", "id"])
-    for name, table, label in (("message", "message", "state"), ("step", "transition", "event")):
-        counted = "WHERE state <> 'new' " if table == "message" else ""
+    for name, table, label, counted in (
+        ("message", "message", "state", "state <> 'new'"),
+        ("step", "transition", "event", "1 = 1"),
+        ("ended", "transition", "state", "state IN ('succeeded', 'failed', 'blocked', 'unneeded', 'canceled')"),
+    ):
         op.execute(
             f"INSERT INTO tally (name, label, count) SELECT '{name}', {label}, count(*) FROM {table} "
-            f"{counted}GROUP BY {label}"
+            f"WHERE {counted} GROUP BY {label}"
         )
