@@ -18,10 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from rebuilder.config import settings_of
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.message import Received
-from rebuilder.store import database, inbox
+from rebuilder.store import database, heartbeats, inbox
 
 LONGEST_RECONNECT_WAIT = 30
 PAUSE_BEFORE_RETURNING = 5.0
+BEAT_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Inbox:
         # By default the waits grow to an hour: a broker that was away for a night would be left alone for one more.
         FedoraMessagingFactoryV2.maxDelay = LONGEST_RECONNECT_WAIT
         self._engine = opened_store()
+        self._beaten = 0.0
 
     def __call__(self, message: Message) -> None:
         """Keep the message. Raises Nack when it could not be stored, after a pause, and nothing else.
@@ -45,11 +47,23 @@ class Inbox:
         """
         try:
             inbox.receive(self._engine, [received(message)])
+            self._beat()
         except (SQLAlchemyError, OSError) as error:
             self._give_back(message, f"the inbox cannot be written: {reason_of(error)}")
         except Exception as error:
             # Any other exception would end the consumer, and with it the reception of every other message.
             self._give_back(message, f"{type(error).__name__}: {reason_of(error)}")
+
+    def _beat(self) -> None:
+        """Say that messages get in, now and then: not getting on shows where messages wait and nobody says so."""
+        now = time.time()
+        if not 0 <= now - self._beaten < BEAT_SECONDS:
+            try:
+                with self._engine.begin() as connection:
+                    heartbeats.beat(connection, "consumer", BEAT_SECONDS, now)
+                self._beaten = now
+            except SQLAlchemyError as error:  # the message is kept, which is what counts
+                _log.warning("no heartbeat could be written: %s", reason_of(error))
 
     def _give_back(self, message: Message, reason: str) -> None:
         _log.error("message %s goes back to the queue: %s", message.id, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -195,6 +196,26 @@ class ReconcileSettings(Table):
     foreign_builds: Literal["ignore", "plan"] = "ignore"
 
 
+class WebSettings(Table):
+    """Where the status pages and the API are. `url` is the address that people know them by, where a proxy is between.
+
+    Links to builds and updates go to `koji_url` and `bodhi_url`; where one is empty there are none.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    url: str = ""
+    koji_url: str = "https://koji.fedoraproject.org/koji"
+    bodhi_url: str = "https://bodhi.fedoraproject.org"
+
+    @field_validator("url", "koji_url", "bodhi_url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url.rstrip("/")
+
+
 T = TypeVar("T")
 OneOrMore = Annotated[tuple[T, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
@@ -255,6 +276,7 @@ class Settings(Table):
     koji: KojiSettings = KojiSettings()
     osbs: OsbsSettings = OsbsSettings()
     simulated: SimulatedSettings = SimulatedSettings()
+    web: WebSettings = WebSettings()
 
     @field_validator("database_url")
     @classmethod
@@ -316,6 +338,23 @@ def amqp_url(path: Path | None) -> str:
     """The broker's URL in the configuration file, else fedora-messaging's default."""
     document = _document(path) if path else {}
     return str(document.get("amqp_url", "amqp://localhost"))
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """The broker that messages come from, and the queues that we read; `tls` has the files of `[tls]` by their keys."""
+
+    url: str
+    queues: tuple[str, ...]
+    tls: Mapping[str, str]
+
+
+def bus(path: Path | None) -> Bus:
+    """What fedora-messaging's own configuration says of the broker. Raises RequestError where it cannot be read."""
+    document = _document(path) if path else {}
+    queues, tls = document.get("queues"), document.get("tls")
+    files = {key: str(value) for key, value in tls.items() if value} if isinstance(tls, dict) else {}
+    return Bus(amqp_url(path), tuple(queues) if isinstance(queues, dict) else (), files)
 
 
 def load(given: Path | None = None) -> Settings:

@@ -19,6 +19,7 @@ from rebuilder.cli import (
     running,
     simulation,
     state,
+    tokens,
 )
 from rebuilder.cli.context import Context
 from rebuilder.domain.build import Aborted
@@ -38,7 +39,8 @@ def rebuilder(context: click.Context, config: str | None) -> None:
     context.obj = Context(config)
 
 
-for family in (databases, images, plans, simulation, graphs, state, operators, build, running, notifier, demonstration):
+for family in (databases, images, plans, simulation, graphs, state, operators, tokens, build, running, notifier,
+               demonstration):
     for verb in family.VERBS:
         rebuilder.add_command(verb)
 

@@ -6,12 +6,9 @@ import time
 
 import click
 
+from rebuilder.cli.asking import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.lifecycle import LIVE
-from rebuilder.engine import workshop
-from rebuilder.store import inventory, rebuilds
-from rebuilder.store.database import reading
 
 LOOK_SECONDS = 0.5
 
@@ -19,23 +16,23 @@ LOOK_SECONDS = 0.5
 @click.command()
 @click.argument("image")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the build ends.")
+@server_option
 @click.pass_obj
-def log(context: Context, image: str, follow: bool) -> None:
+def log(context: Context, image: str, follow: bool, server: str | None) -> None:
     """The log of an image's last build, also while it runs."""
-    builder = workshop.builder_for(context.engine, context.settings)
+    asked = source(context, server)
     offset, last = 0, not follow
     while True:
-        with reading(context.engine) as connection:
-            inventory.load(connection).image(image)
-            entry = rebuilds.latest_of_image(connection, image)
-        if entry is None or not (entry.ref or follow):
+        part = asked.log(image, offset)
+        if not (part.built or follow):
             raise RequestError(f"{image} has not been built by rebuilder yet")
-        for part in builder.log(entry.ref, offset) if entry.ref else ():
-            click.echo(part, nl=False)
-            offset += len(part)
+        click.echo(part.text, nl=False)
+        offset = part.next
+        if part.text:
+            continue  # there may be more of it already
         if last:
             return
-        last = entry.state not in LIVE  # its last lines may be on their way
+        last = part.built and not part.live  # its last lines may be on their way
         time.sleep(LOOK_SECONDS)
 
 

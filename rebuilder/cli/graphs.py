@@ -9,21 +9,19 @@ from pathlib import Path
 import click
 from rich.text import Text
 from rich.tree import Tree
-from sqlalchemy import Connection
 
+from rebuilder.answers import drawings
+from rebuilder.answers.drawings import Asked
+from rebuilder.cli.asking import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, console, named, safe
-from rebuilder.cli.plans import draft_for, proposed, update_options
+from rebuilder.cli.plans import draft_for, update_options
 from rebuilder.domain import drawing
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
-from rebuilder.domain.plan import Plan
 from rebuilder.inventory import file
-from rebuilder.store import inventory, rebuilds, waves
-from rebuilder.store.database import reading
 
-REBUILD = "rebuild"
 GUIDE = 4
 DEEPEST = 40
 
@@ -37,6 +35,7 @@ DEEPEST = 40
 @update_options(required=False)
 @click.option("--inventory", "document", type=click.Path(path_type=Path), metavar="FILE",
               help="Draw this inventory document instead of the database.")
+@server_option
 @click.pass_obj
 def graph(
     context: Context,
@@ -48,6 +47,7 @@ def graph(
     stream: str | None,
     severity: str,
     document: Path | None,
+    server: str | None,
 ) -> None:
     """The images and what they are built on: a tree, a drawing, or JSON. Changes nothing.
 
@@ -56,54 +56,29 @@ def graph(
     """
     if wave_id is not None and (updates or document is not None):
         raise RequestError("--wave goes neither with --update nor with --inventory")
+    if document is not None and server is not None:
+        raise RequestError("--server goes not with --inventory")
     if not updates and (stream is not None or severity != Severity.UNSPECIFIED):
         raise RequestError("--stream and --severity go with --update")
-    layers, states = _of_inventory(context, wave_id, document)
-    if updates:
-        states = _of_plan(draft_for(context, updates, stream, severity, document, context.settings).plan)
-    if image is not None:
-        keys: Collection[str] = drawing.family(layers, image)
-    else:
-        keys = states if updates or wave_id is not None else [known.key for known in layers.images]
+    asked = Asked(image, wave_id, updates, stream, Severity(severity))
+    found = source(context, server).drawn(asked) if document is None else _of_document(context, asked, document)
     if json_ or format_ == "json":
-        as_json(drawing.as_document(layers, keys, states))
+        as_json(found.document)
     elif format_ == "text":
-        _show(layers, keys, states, image)
+        _show(found.layers, found.keys, found.states, image)
     else:
-        dot = drawing.as_dot(layers, keys, states)
+        dot = drawing.as_dot(found.layers, found.keys, found.states)
         click.echo(dot if format_ == "dot" else _svg(dot), nl=False)
 
 
-def _of_plan(plan: Plan) -> Mapping[str, str]:
-    states = {skipped.image: str(skipped.reason) for skipped in plan.skipped}
-    return {**states, **{rebuild.image: REBUILD for rebuild in plan.rebuilds}}
-
-
-def _of_inventory(context: Context, wave_id: int | None, document: Path | None) -> tuple[Graph, Mapping[str, str]]:
-    """All images, and the states to show. Raises RequestError where there are no images, or there is no such wave."""
-    if document is not None:
-        layers = file.read(document).graph
-        if not len(layers):
-            raise RequestError(f"{document}: the inventory is empty")
-        return layers, {}
-    with reading(context.engine) as connection:
-        layers = inventory.load(connection)
-        if not len(layers):
-            raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
-        return (layers, {}) if wave_id is None else _of_wave(context, connection, layers, wave_id)
-
-
-def _of_wave(
-    context: Context, connection: Connection, layers: Graph, wave_id: int
-) -> tuple[Graph, Mapping[str, str]]:
-    wave = waves.find(connection, wave_id)
-    if wave is None:
-        raise RequestError(f"there is no wave {wave_id}")
-    if wave.state == "planned":
-        return layers, _of_plan(proposed(connection, wave_id, context.settings).plan)
-    states = {entry.image: str(entry.state) for entry in rebuilds.of_wave(connection, wave_id)}
-    gone = inventory.find(connection, [key for key in states if key not in layers])
-    return drawing.with_gone(layers, gone.values()), states
+def _of_document(context: Context, asked: Asked, document: Path) -> drawings.Drawn:
+    layers = file.read(document).graph
+    if not len(layers):
+        raise RequestError(f"{document}: the inventory is empty")
+    if not asked.updates:
+        return drawings.shown(layers, {}, asked)
+    drafted = draft_for(context, asked.updates, asked.stream, str(asked.severity), document, context.settings)
+    return drawings.shown(layers, drawings.of_plan(drafted.plan), asked)
 
 
 def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked: str | None) -> None:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import when
 from rebuilder.domain.errors import RequestError
-from rebuilder.store import actions, holds, waves
-from rebuilder.store.actions import Verb
+from rebuilder.engine import orders
+from rebuilder.engine.orders import Order
+from rebuilder.store import actions
 from rebuilder.store.database import reading
 
 ANSWER_SECONDS, LOOK_SECONDS = 3.0, 0.1
@@ -46,10 +46,7 @@ def moment(text: str, now: float) -> float:
 def hold(context: Context, image: str, until: str | None, who: str, reason: str) -> None:
     """Do not build an image until it is released. A build that runs is not stopped."""
     now = time.time()
-    end = moment(until, now) if until else None
-    with context.engine.begin() as connection:
-        holds.hold(connection, image, who, reason, end, now)
-    click.echo(f"{image} is held{f' until {when(end)}' if end else ''}")
+    _order(context, Order("hold", image, who, reason, moment(until, now) if until else None))
 
 
 @click.command()
@@ -59,9 +56,7 @@ def hold(context: Context, image: str, until: str | None, who: str, reason: str)
 @click.pass_obj
 def release(context: Context, image: str, who: str, reason: str) -> None:
     """Let an image that is on hold be built again."""
-    with context.engine.begin() as connection:
-        was = holds.release(connection, image, who, reason, time.time())
-    click.echo(f"{image} is released" if was else f"{image} was not held")
+    _order(context, Order("release", image, who, reason))
 
 
 @click.command()
@@ -71,15 +66,7 @@ def release(context: Context, image: str, who: str, reason: str) -> None:
 @click.pass_obj
 def approve(context: Context, wave_id: int, who: str, reason: str) -> None:
     """Let a wave begin that a rule of the policy keeps waiting."""
-    now = time.time()
-    with context.engine.begin() as connection:
-        found = waves.find(connection, wave_id)
-        if found is None:
-            raise RequestError(f"there is no wave {wave_id}")
-        done = waves.approve(connection, wave_id, who, now)
-        if done:
-            actions.record(connection, "approve", str(wave_id), who, reason, now)
-    click.echo(f"wave {wave_id} is approved" if done else f"wave {wave_id} needs no approval: it is {found.state}")
+    _order(context, Order("approve", str(wave_id), who, reason))
 
 
 @click.command()
@@ -88,10 +75,7 @@ def approve(context: Context, wave_id: int, who: str, reason: str) -> None:
 @click.pass_obj
 def pause(context: Context, who: str, reason: str) -> None:
     """Start no builds until `resume`. Messages are taken in and planned, and builds that run go on."""
-    with context.engine.begin() as connection:
-        new = holds.pause(connection, who, reason, time.time())
-        by = holds.paused(connection)
-    click.echo("paused: no builds are started" if new else f"paused already, by {by}")
+    _order(context, Order("pause", "", who, reason))
 
 
 @click.command()
@@ -100,9 +84,7 @@ def pause(context: Context, who: str, reason: str) -> None:
 @click.pass_obj
 def resume(context: Context, who: str, reason: str) -> None:
     """Start builds again."""
-    with context.engine.begin() as connection:
-        was = holds.resume(connection, who, reason, time.time())
-    click.echo("builds are started again" if was else "it was not paused")
+    _order(context, Order("resume", "", who, reason))
 
 
 @click.command()
@@ -112,7 +94,7 @@ def resume(context: Context, who: str, reason: str) -> None:
 @click.pass_obj
 def retry(context: Context, target: str, who: str, reason: str) -> None:
     """Build again what failed or was canceled, and then what it blocked: an image's last rebuild, or all of a wave."""
-    _ask(context, Verb.RETRY, target, who, reason)
+    _order(context, Order("retry", target, who, reason))
 
 
 @click.command()
@@ -122,7 +104,7 @@ def retry(context: Context, target: str, who: str, reason: str) -> None:
 @click.pass_obj
 def cancel(context: Context, target: str, who: str, reason: str) -> None:
     """Stop the rebuilds of an image or of a wave, also at the builder. What waits for them is blocked."""
-    _ask(context, Verb.CANCEL, target, who, reason)
+    _order(context, Order("cancel", target, who, reason))
 
 
 @click.command()
@@ -133,28 +115,20 @@ def cancel(context: Context, target: str, who: str, reason: str) -> None:
 @click.pass_obj
 def rebuild(context: Context, image: str, with_descendants: bool, who: str, reason: str) -> None:
     """Rebuild an image, whether an update asks for it or not."""
-    if image.isdigit():
-        raise RequestError(f"{image} is no image; `retry {image}` builds again what failed in wave {image}")
-    _ask(context, Verb.REBUILD_ALL if with_descendants else Verb.REBUILD, image, who, reason)
+    _order(context, Order("rebuild", image, who, reason, with_descendants=with_descendants))
 
 
-def _ask(context: Context, verb: Verb, target: str, who: str, reason: str) -> None:
-    """Ask the engine, and say what it answers. Raises RequestError for an unknown image or wave."""
+def _order(context: Context, order: Order) -> None:
+    """Give the order, and say what came of it; what only the engine can do is waited for a little."""
     with context.engine.begin() as connection:
-        if not (target.isascii() and target.isdigit()):
-            holds.image_id(connection, target)
-        elif waves.find(connection, int(target)) is None:
-            raise RequestError(f"there is no wave {target}")
-        asked = actions.request(connection, verb, target, who, reason, time.time())
+        given = orders.give(connection, order, time.time())
     until = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < until:
-        with reading(context.engine) as connection:
-            answer = actions.answer(connection, asked)
-        if answer is not None:
-            click.echo(answer)
-            return
+    answer = given.answer
+    while answer is None and time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
-    click.echo("asked for; the engine does it in its next pass (does it run?)")
+        with reading(context.engine) as connection:
+            answer = actions.answer(connection, given.id)
+    click.echo("asked for; the engine does it in its next pass (does it run?)" if answer is None else answer)
 
 
 VERBS: tuple[click.Command, ...] = (hold, release, approve, pause, resume, retry, cancel, rebuild)

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from rebuilder.answers.answer import Answer
+
 COLOURS = {
     "waiting": "dim",
     "queued": "cyan",
@@ -41,7 +43,8 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def as_json(value: Any) -> None:
-    """Print a value as JSON, without control characters that a terminal would act on."""
+    """Print a value, or an answer, as JSON, without control characters that a terminal would act on."""
+    value = value.model_dump(mode="json") if isinstance(value, Answer) else value
     written = json.dumps(value, indent=2, ensure_ascii=False)
     click.echo(CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
 
@@ -84,10 +87,15 @@ def say(*parts: object) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """Print a table as wide as the terminal, or as wide as its content where there is none."""
-    drawn = Table(*columns, title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    console().print(drawn(columns, rows, title))
+
+
+def drawn(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
+    """A table, to be printed."""
+    found = Table(*columns, title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for row in rows:
-        drawn.add_row(*(safe(cell) for cell in row))
-    console().print(drawn)
+        found.add_row(*(safe(cell) for cell in row))
+    return found
 
 
 class _Output(Console):
@@ -113,9 +121,12 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def when(seconds: float | None) -> str:
-    """A moment as people read it, in UTC."""
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
+def when(moment: datetime | float | None) -> str:
+    """A moment, as such or in seconds since the epoch, as people read it, in UTC."""
+    if moment is None:
+        return ""
+    read = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, UTC)
+    return f"{read.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def length(seconds: float) -> str:

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.text import Text
-from sqlalchemy import Connection
 
+from rebuilder.answers import plan as planned
+from rebuilder.answers.why import VerdictOnChange, Why
+from rebuilder.cli.asking import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, joined, length, line, marked, named, say, table, when
-from rebuilder.cli.words import because, left_out, names, sentences, told_of, written_reason, written_skip
+from rebuilder.cli.words import because, left_out, names, sentences, told_of
 from rebuilder.config import Settings
 from rebuilder.domain.affected import Skip
-from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Plan
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.engine import intake, planning
-from rebuilder.engine import why as explaining
+from rebuilder.engine import planning
 from rebuilder.engine.planning import Draft
-from rebuilder.engine.why import Answer, Verdict
 from rebuilder.inventory import file
-from rebuilder.store import waves
 from rebuilder.store.database import reading
 
 SEVERITIES = [str(severity) for severity in Severity]
@@ -84,7 +84,7 @@ def plan(
         settings = settings.model_copy(update={"descendants": descendants})
     found = draft_for(context, updates, stream, severity, document, settings).plan
     if json_:
-        as_json(written(found))
+        as_json(planned.written(found))
     else:
         show(found, explain)
 
@@ -97,12 +97,11 @@ def draft_for(
 
     Raises RequestError for what is no NVR, an unknown stream, a wrong document or an empty inventory.
     """
-    builds = [SourceBuild.parse(update) for update in updates]
     if document is not None:
+        builds = [SourceBuild.parse(update) for update in updates]
         return _draft_of(document, builds, stream, Severity(severity), settings)
     with reading(context.engine) as connection:
-        wanted = planning.changes_from(builds, _streams(connection, settings), stream, Severity(severity))
-        return planning.draft(connection, wanted, settings, time.time())
+        return planned.draft(connection, updates, stream, Severity(severity), settings, time.time())
 
 
 def _draft_of(
@@ -116,51 +115,6 @@ def _draft_of(
     used = dict.fromkeys(image.stream for image in inventory.images)
     known = tuple(configured.get(name) or Stream(name) for name in used)
     return planning.draft_of(inventory, planning.changes_from(builds, known, stream, severity), settings)
-
-
-def proposed(connection: Connection, wave_id: int, settings: Settings) -> Draft:
-    """What a wave that waits for an operator would do if it were approved now."""
-    wanted = [item.change for item in waves.changes_of(connection, wave_id)]
-    return planning.draft(connection, wanted, settings, time.time(), approved=True)
-
-
-def _streams(connection: Connection, settings: Settings) -> tuple[Stream, ...]:
-    known = intake.known_streams(connection, settings)
-    if not known:
-        raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
-    return known
-
-
-def written(plan: Plan) -> dict[str, Any]:
-    """The plan as scripts read it; `policy` only where a rule had a say."""
-    answer: dict[str, Any] = {
-        "changes": [_change(change) for change in plan.changes],
-        "rebuilds": [
-            {"image": rebuild.image, "depends_on": list(rebuild.depends_on), "level": rebuild.level,
-             "reasons": [written_reason(reason) for reason in rebuild.reasons]}
-            for rebuild in plan.rebuilds
-        ],
-        "skipped": [written_skip(skipped) for skipped in plan.skipped],
-        "untouched": plan.untouched,
-        "estimate": {
-            "makespan_s": plan.estimate.makespan_s,
-            "critical_path": list(plan.estimate.critical_path),
-            "work_s": plan.estimate.work_s,
-            "slots": plan.estimate.slots,
-        },
-    }
-    if plan.applied:
-        answer["policy"] = [
-            {"rule": a.rule, "action": str(a.action), **({"change": _change(a.change)} if a.change else {
-                "images": a.images})}
-            for a in plan.applied
-        ]
-    return answer
-
-
-def _change(change: Change) -> dict[str, str]:
-    return {"source": change.build.name, "evr": str(change.build.evr), "stream": change.stream,
-            "severity": str(change.severity)}
 
 
 def show(plan: Plan, explain: bool) -> None:
@@ -194,99 +148,73 @@ def show(plan: Plan, explain: bool) -> None:
 @click.command()
 @click.argument("image")
 @update_options(required=False)
+@server_option
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
 def why(
-    context: Context, image: str, updates: tuple[str, ...], stream: str | None, severity: str, json_: bool
+    context: Context, image: str, updates: tuple[str, ...], stream: str | None, severity: str, server: str | None,
+    json_: bool,
 ) -> None:
     """Why an image was rebuilt, or was not; with --update, whether that would rebuild it."""
-    settings, now = context.settings, time.time()
+    asked = source(context, server)
     if not updates:
-        with reading(context.engine) as connection:
-            _streams(connection, settings)
-            answer = explaining.why(connection, image, settings, now)
+        answer = asked.why(image)
         if json_:
-            as_json(_written_answer(answer))
+            as_json(answer)
         else:
             say(joined("\n", _told(answer)))
         return
-    builds = [SourceBuild.parse(update) for update in updates]
-    with reading(context.engine) as connection:
-        wanted = planning.changes_from(builds, _streams(connection, settings), stream, Severity(severity))
-        verdicts = explaining.would(connection, image, wanted, settings, now)
+    found = asked.would(image, updates, stream, Severity(severity))
     if json_:
-        as_json({"image": image, "verdicts": [_written_verdict(verdict) for verdict in verdicts]})
+        as_json(found)
     else:
-        for verdict in verdicts:
-            say(told_of(verdict.change), ": ", _in_words(verdict, "would be rebuilt"))
+        for verdict in found.verdicts:
+            say(_about(verdict), ": ", _in_words(verdict, "would be rebuilt"))
 
 
-def _written_answer(answer: Answer) -> dict[str, Any]:
-    return {
-        "image": answer.image,
-        "build": answer.build.ident if answer.build else None,
-        "held": {"who": answer.held.who, "reason": answer.held.reason, "since": when(answer.held.since)}
-        if answer.held else None,
-        "rebuilds": [
-            {"wave": t.entry.wave_id, "state": str(t.entry.state), "why": t.entry.reason,
-             "planned": when(t.entry.created_at), "ended": when(t.entry.ended_at) or None,
-             "reasons": [
-                 {**written_reason(r), "change": _change(r.change), "update": r.change.update or None,
-                  "url": r.change.url or None}
-                 for r in t.reasons
-             ],
-             "messages": list(t.messages)}
-            for t in answer.rebuilds
-        ],
-        "not_rebuilt": [_written_verdict(verdict) for verdict in answer.others],
-    }
+def _about(verdict: VerdictOnChange) -> str:
+    """The change that a verdict is on, with its severity and its update."""
+    change = planned.change_of(verdict.change)
+    return told_of(replace(change, update=verdict.update or ""))
 
 
-def _written_verdict(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "change": _change(verdict.change),
-        "verdict": verdict.word,
-        "by": verdict.by or None,
-        "reasons": [written_reason(reason) for reason in verdict.reasons],
-        "depends_on": list(verdict.depends_on),
-        "installed": list(verdict.installed),
-        "since": when(verdict.since) or None,
-        "approval": {"rule": verdict.rule, "wave": verdict.wave} if verdict.rule else None,
-    }
-
-
-def _told(answer: Answer) -> Iterator[Text]:
-    yield line(named(answer.image), f": build {answer.build.ident[:40] if answer.build else 'none'}")
+def _told(answer: Why) -> Iterator[Text]:
+    yield line(named(answer.image), f": build {answer.build[:40] if answer.build else 'none'}")
     if answer.held:
-        yield line(marked("held", "held"), f" since {when(answer.held.since)} by ", named(answer.held))
+        held = answer.held
+        by = f"{held.who}: {held.reason}" if held.reason else held.who
+        yield line(marked("held", "held"), f" since {when(held.since)} by ", named(by))
     for told in answer.rebuilds:
-        entry = told.entry
-        because_of = f": {entry.reason}" if entry.reason else ""
-        yield line(entry.state, f" in wave {entry.wave_id}, planned {when(entry.created_at)}{because_of}")
-        for reason in told.reasons:
+        because_of = f": {told.why}" if told.why else ""
+        yield line(told.state, f" in wave {told.wave}, planned {when(told.planned)}{because_of}")
+        for written in told.reasons:
+            reason = planned.told_by(written)
             yield line("    ", because(reason), f"; {told_of(reason.change)}")
         for message in told.messages:
             yield line(f"    told by message {message}")
-    absent = [verdict for verdict in answer.others if verdict.word == "not-installed"]
-    for verdict in answer.others:
-        if verdict.word != "not-installed":
-            yield line(told_of(verdict.change), ": ", _in_words(verdict, "is to be rebuilt"))
+    absent = [verdict for verdict in answer.not_rebuilt if verdict.verdict == "not-installed"]
+    for verdict in answer.not_rebuilt:
+        if verdict.verdict != "not-installed":
+            yield line(_about(verdict), ": ", _in_words(verdict, "is to be rebuilt"))
     if absent:
         yield line(f"not for {len(absent)} of the last changes: it does not carry them")
 
 
-def _in_words(verdict: Verdict, rebuilt: str) -> Text:
-    if verdict.word == "not-installed":
-        return line(marked("would not be rebuilt", verdict.word), ": it does not carry it")
-    if verdict.word != "rebuild":
+def _in_words(verdict: VerdictOnChange, rebuilt: str) -> Text:
+    word = verdict.verdict
+    if word == "not-installed":
+        return line(marked("would not be rebuilt", word), ": it does not carry it")
+    if word != "rebuild":
         since = f" since {when(verdict.since)}" if verdict.since else ""
         having = f" ({', '.join(verdict.installed)})" if verdict.installed else ""
-        because_of = left_out(Skip(verdict.word), verdict.by)
-        return line(marked("not rebuilt", verdict.word), ": ", because_of, since, having)
+        return line(marked("not rebuilt", word), ": ", left_out(Skip(word), verdict.by or ""), since, having)
     after = line(", after ", names(verdict.depends_on)) if verdict.depends_on else ""
-    wave = f" as wave {verdict.wave}" if verdict.wave else ""
-    asked = line(f"; waits{wave} for `rebuilder approve` (rule ", named(verdict.rule), ")") if verdict.rule else ""
-    return line(marked(rebuilt, verdict.word), after, ": ", joined("; ", sentences(verdict.reasons, True)), asked)
+    asked = line("")
+    if verdict.approval:
+        wave = f" as wave {verdict.approval.wave}" if verdict.approval.wave else ""
+        asked = line(f"; waits{wave} for `rebuilder approve` (rule ", named(verdict.approval.rule), ")")
+    reasons = [planned.reason_of(reason, planned.change_of(verdict.change)) for reason in verdict.reasons]
+    return line(marked(rebuilt, word), after, ": ", joined("; ", sentences(reasons, True)), asked)
 
 
 VERBS: tuple[click.Command, ...] = (plan, why)

@@ -1,4 +1,4 @@
-"""`run`, `engine`, `replay`: the verbs that make things happen."""
+"""`run`, `engine`, `web`, `replay`: the verbs that make things happen."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from typing import Any, TextIO
 import click
 
 from consumers import topics
+from rebuilder import config
 from rebuilder.cli.context import Context
 from rebuilder.cli.notifier import publishing
 from rebuilder.cli.output import as_json
+from rebuilder.config import configuration_file
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.message import Received
 from rebuilder.engine import catalogue, intake, workshop
@@ -37,10 +39,8 @@ def engine(context: Context, until_idle: bool) -> int:
 
 def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
     """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    _log_to_stderr()
+    _end_by(stop)
     with only_engine(context.engine), publishing(context, drain=until_idle):
         builder = workshop.builder_for(context.engine, context.settings)
         catalogue.begin(context.engine, context.settings)
@@ -51,11 +51,25 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
         notify("READY=1")
         try:
             loop.run(stop, until_idle=until_idle)
+            loop.end()
         finally:
             notify("STOPPING=1")
             builder.close()
     with reading(context.engine) as connection:
         return int(until_idle and rebuilds.any_stopped(connection))
+
+
+def _end_by(stop: threading.Event) -> None:
+    """A SIGTERM or a Ctrl-C asks us to end, and is no error."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    for noisy in ("alembic", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # a broker that is away is what health and metrics tell
 
 
 @click.command()
@@ -105,13 +119,29 @@ def _fate(context: Context, message: Received) -> str:
 @click.option("--until-idle", is_flag=True, help="Without a bus: work off the inbox, then exit.")
 @click.pass_obj
 def run(context: Context, until_idle: bool) -> int:
-    """Consumer and engine together."""
+    """Consumer, engine and web together."""
     if until_idle:
         return work(context, threading.Event(), True)
     from rebuilder.cli.consumer import consuming
+    from rebuilder.web.server import serving
 
-    with consuming(context):
+    _log_to_stderr()
+    bus = config.bus(configuration_file(context.path))
+    with serving(context.engine, context.settings, bus), consuming(context):
         return work(context, threading.Event(), False)
 
 
-VERBS: tuple[click.Command, ...] = (run, engine, replay)
+@click.command()
+@click.pass_obj
+def web(context: Context) -> None:
+    """Serve the status pages, the API and the metrics."""
+    from rebuilder.web.server import serving
+
+    _log_to_stderr()
+    stop = threading.Event()
+    _end_by(stop)
+    with serving(context.engine, context.settings, config.bus(configuration_file(context.path))):
+        stop.wait()
+
+
+VERBS: tuple[click.Command, ...] = (run, engine, web, replay)

@@ -2,153 +2,160 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple
+import time
+from collections.abc import Mapping, Sequence
 
 import click
-from sqlalchemy import Connection
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
 
+from rebuilder.answers import plan as planned
+from rebuilder.answers import rebuilds
+from rebuilder.answers.status import SHOWN, Notifications, Status, WaveInBrief
 from rebuilder.cli import plans
+from rebuilder.cli.asking import Source, server_option, source
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, joined, length, say, table, when
+from rebuilder.cli.output import as_json, console, drawn, joined, length, line, say, table, when
 from rebuilder.cli.words import sentences
-from rebuilder.domain.errors import RequestError
-from rebuilder.domain.lifecycle import OPEN, STOPPED, State
-from rebuilder.store import actions, causes, changes, holds, inbox, outbox, rebuilds, waves
+from rebuilder.domain.errors import RequestError, UnreachableError
+from rebuilder.domain.lifecycle import STOPPED, State
+from rebuilder.store import inbox
 from rebuilder.store.database import reading
 
-SHOWN = 10
+WATCH_SECONDS = 2.0
 
 
 @click.command()
+@click.option("--watch", "-w", is_flag=True, help="Show it anew every two seconds, until Ctrl-C.")
+@server_option
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
-def status(context: Context, json_: bool) -> int:
+def status(context: Context, watch: bool, server: str | None, json_: bool) -> int:
     """What is being rebuilt, what comes next, what failed. Exit status 1 where an image's last rebuild failed."""
-    with reading(context.engine) as connection:
-        open_ones = rebuilds.in_states(connection, OPEN)
-        messages, settling = inbox.counts(connection), changes.settling(connection)
-        paused, asked = holds.paused(connection), actions.requested(connection)
-        recent, stopped = waves.latest(connection, 5), rebuilds.any_stopped(connection)
-        counted = {wave.id: rebuilds.counts(connection, wave.id) for wave in recent}
-        unsent, (refused, newest) = outbox.waiting(connection), outbox.set_aside(connection, SHOWN)
+    asked = source(context, server)
+    if watch:
+        if json_:
+            raise RequestError("--watch goes not with --json")
+        return _watch(asked)
+    found = asked.status()
     if json_:
-        as_json({
-            "messages": dict(messages),
-            "settling": settling,
-            "rebuilds": [{"image": e.image, "wave": e.wave_id, "state": str(e.state), "severity": e.severity,
-                          "attempt": e.attempt, "reason": e.reason} for e in open_ones],
-            "waves": [{"id": w.id, "state": w.state, "created": when(w.created_at),
-                       "rebuilds": {str(k): v for k, v in counted[w.id].items()}} for w in recent],
-            "paused": {"who": paused.who, "reason": paused.reason, "since": when(paused.since)} if paused else None,
-            "requests": [{"verb": str(r.verb), "target": r.target, "who": r.who, "reason": r.reason} for r in asked],
-            "notifications": {
-                "waiting": unsent, "set_aside": refused,
-                "newest": [{"topic": f"rebuilder.{r.notice}", "image": r.image or None, "wave": r.wave_id,
-                            "at": when(r.at), "reason": r.reason} for r in newest],
-            },
-            "well": not stopped,
-        })
-        return int(stopped)
-    if open_ones:
-        table(("image", "state", "wave", "severity", "attempt", "reason"),
-              [(e.image, e.state, e.wave_id, e.severity, e.attempt or "", e.reason) for e in open_ones[:50]])
-        if len(open_ones) > 50:
-            click.echo(f"and {len(open_ones) - 50} more")
+        as_json(found)
     else:
-        click.echo("nothing is being rebuilt")
-    if recent:
-        table(("wave", "state", "planned", "rebuilds"),
-              [(w.id, w.state, when(w.created_at), _asked(w) or _counted(counted[w.id])) for w in recent])
-    if paused:
-        click.echo(f"paused since {when(paused.since)} by {paused}: no builds are started")
-    for request in asked:
-        click.echo(f"asked for: {request.target}: {request}")
-    if refused:
-        table(("notification", "image", "wave", "at", "was not sent"),
-              [(r.notice, r.image, r.wave_id, when(r.at), r.reason) for r in newest])
-        click.echo(f"{refused} notifications are set aside: the broker or their schema refuses them")
-    if unsent:
-        click.echo(f"{unsent} notifications wait for the broker")
-    unread, rejected = messages.get("new", 0), messages.get("rejected", 0)
-    click.echo(f"{unread} messages unread, {rejected} rejected; {settling} changes settle")
-    return int(stopped)
+        console().print(_shown(found))
+    return int(not found.well)
 
 
-def _asked(found: waves.WaveEntry) -> str:
+def _watch(asked: Source) -> int:
+    """Show the status until somebody ends it. A server that went away is waited for."""
+    found = asked.status()
+    screen = console()
+    with Live(_shown(found), console=screen, auto_refresh=False, screen=screen.is_terminal) as live:
+        try:
+            while True:
+                time.sleep(WATCH_SECONDS)
+                try:
+                    found = asked.status()
+                    live.update(_shown(found), refresh=True)
+                except UnreachableError as error:
+                    live.update(Group(_shown(found), line(error)), refresh=True)
+        except KeyboardInterrupt:
+            return int(not found.well)
+
+
+def _shown(found: Status) -> RenderableType:
+    parts: list[RenderableType] = []
+    if found.rebuilds:
+        parts.append(drawn(
+            ("image", "state", "wave", "severity", "attempt", "reason"),
+            [(e.image, e.state, e.wave, e.severity, e.attempt or "", e.reason) for e in found.rebuilds[: SHOWN // 2]],
+        ))  # fmt: skip
+        others = sum(found.open.values()) - min(len(found.rebuilds), SHOWN // 2)
+        parts += [line(f"and {others} more")] if others else []
+    else:
+        parts.append(line("nothing is being rebuilt"))
+    if found.waves:
+        parts.append(drawn(
+            ("wave", "state", "planned", "rebuilds"),
+            [(w.id, w.state, when(w.created), _asked(w) or _counted(w.rebuilds)) for w in found.waves],
+        ))  # fmt: skip
+    if found.paused:
+        by = f"{found.paused.who}: {found.paused.reason}" if found.paused.reason else found.paused.who
+        parts.append(line(f"paused since {when(found.paused.since)} by {by}: no builds are started"))
+    for request in found.requests:
+        reason = f": {request.reason}" if request.reason else ""
+        parts.append(line(f"asked for: {request.target}: {request.verb} by {request.who}{reason}"))
+    parts += _notifications(found.notifications)
+    unread, rejected = found.messages.get("new", 0), found.messages.get("rejected", 0)
+    parts.append(line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes settle"))
+    return Group(*parts)
+
+
+def _notifications(found: Notifications) -> list[RenderableType]:
+    """Those that could not be sent, and how many wait; nothing where all are sent."""
+    parts: list[RenderableType] = []
+    if found.set_aside:
+        parts.append(drawn(
+            ("notification", "image", "wave", "at", "was not sent"),
+            [(n.topic, n.image or "", n.wave, when(n.at), n.reason) for n in found.newest],
+        ))  # fmt: skip
+        parts.append(line(f"{found.set_aside} notifications are set aside: the broker or their schema refuses them"))
+    if found.waiting:
+        parts.append(line(f"{found.waiting} notifications wait for the broker"))
+    return parts
+
+
+def _asked(found: WaveInBrief | rebuilds.Wave) -> str:
     """What a wave waits for; nothing where it has begun."""
     if found.state != "planned":
         return ""
-    waits = "is about to begin" if found.approved_at else f"waits for `rebuilder approve {found.id}`"
+    waits = "is about to begin" if found.approved else f"waits for `rebuilder approve {found.id}`"
     return f"{waits} (rule {found.rule})"
 
 
-def _counted(found: object) -> str:
-    assert isinstance(found, dict)
+def _counted(found: Mapping[str, int]) -> str:
     return ", ".join(f"{found[state]} {state}" for state in State if found.get(state))
 
 
 @click.command()
 @click.argument("wave_id", metavar="ID", type=int)
 @click.option("--story", is_flag=True, help="Every step of its rebuilds, in the order in which it happened.")
+@server_option
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
-def wave(context: Context, wave_id: int, story: bool, json_: bool) -> int:
+def wave(context: Context, wave_id: int, story: bool, server: str | None, json_: bool) -> int:
     """One wave: its rebuilds, parents first, and why they are there. Exit status 1 where one failed."""
-    with reading(context.engine) as connection:
-        found = waves.find(connection, wave_id)
-        if found is None:
-            raise RequestError(f"there is no wave {wave_id}")
-        if found.state == "planned":
-            return _proposed(connection, context, found, json_)
-        entries = rebuilds.of_wave(connection, wave_id)
-        steps = rebuilds.steps_of_wave(connection, wave_id) if story else []
-        reasons = causes.reasons_of(connection, [entry.id for entry in entries])
-    stopped = any(entry.state in STOPPED for entry in entries)
+    asked = source(context, server)
+    found = asked.wave(wave_id)
+    stopped = any(entry.state in STOPPED for entry in found.rebuilds)
     if story:
-        _tell(steps, json_)
-        return int(stopped)
-    if json_:
-        as_json({
-            "id": found.id, "state": found.state,
-            "created": when(found.created_at), "finished": when(found.finished_at),
-            "rebuilds": [
-                {"image": e.image, "level": e.level, "state": str(e.state), "severity": e.severity,
-                 "attempt": e.attempt, "reason": e.reason, "note": e.note, "ref": e.ref, "log": e.log,
-                 "started": when(e.started_at), "ended": when(e.ended_at),
-                 "causes": [sentence.plain for sentence in sentences(reasons.get(e.id, ()), True)]}
-                for e in entries
-            ],
-        })
-        return int(stopped)
-    rows = [
-        (e.level, e.image, e.state,
-         length(e.ended_at - e.started_at) if e.ended_at and e.started_at else "",
-         e.reason or e.note or joined("; ", sentences(reasons.get(e.id, ()), False)))
-        for e in entries
-    ]
-    table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}")
+        _tell(asked.story(wave_id), json_)
+    elif json_:
+        as_json(found)
+    elif found.plan is not None:
+        plans.show(planned.read(found.plan), explain=False)
+        say(f"wave {found.id} {_asked(found)}")
+    else:
+        rows = [(e.level, e.image, e.state, _took(e), e.reason or e.note or _reasons(e)) for e in found.rebuilds]
+        eta = f", done about {when(found.eta)}" if found.eta else ""
+        table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}{eta}")
     return int(stopped)
+
+
+def _took(entry: rebuilds.InWave) -> str:
+    return length((entry.ended - entry.started).total_seconds()) if entry.ended and entry.started else ""
+
+
+def _reasons(entry: rebuilds.InWave) -> Text:
+    return joined("; ", sentences([planned.told_by(cause) for cause in entry.causes], False))
 
 
 def _tell(steps: Sequence[rebuilds.Step], json_: bool) -> None:
     if json_:
-        as_json([{"at": when(s.at), "image": s.image, "event": s.event, "state": s.state, "reason": s.reason}
-                 for s in steps])
+        as_json([step.model_dump(mode="json") for step in steps])
     else:
-        table(("at", "image", "event", "state", "reason"), [(when(s.at), *astuple(s)[1:]) for s in steps])
-
-
-def _proposed(connection: Connection, context: Context, found: waves.WaveEntry, json_: bool) -> int:
-    """A wave that waits for an operator: what it would do if it were approved now."""
-    drafted = plans.proposed(connection, found.id, context.settings).plan
-    if json_:
-        as_json({"id": found.id, "state": found.state, "created": when(found.created_at), "finished": None,
-                 "rule": found.rule, "rebuilds": [], "plan": plans.written(drafted)})
-        return 0
-    plans.show(drafted, explain=False)
-    say(f"wave {found.id} {_asked(found)}")
-    return 0
+        table(("at", "image", "event", "state", "reason"),
+              [(when(s.at), s.image, s.event, s.state, s.reason) for s in steps])
 
 
 @click.command("inbox")

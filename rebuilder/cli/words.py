@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.text import Text
 
+from rebuilder.answers.words import LEFT_OUT
 from rebuilder.cli.output import joined, line, named
-from rebuilder.domain.affected import Reason, Skip, Skipped
+from rebuilder.domain.affected import Reason, Skip
 from rebuilder.domain.change import Change
-
-LEFT_OUT = {
-    Skip.ALREADY_CURRENT: "already current",
-    Skip.OTHER_MODULE: "its RPM and the update are not of the same module",
-    Skip.OTHER_STREAM: "of another stream",
-    Skip.DROPPED: "the update has no such RPM any more",
-    Skip.UNKNOWN: "nobody could read what is in it",
-    Skip.POLICY: "left out by the policy's rule {by}",
-    Skip.HELD: "held by {by}",
-    Skip.PARENT_LEFT_OUT: "it would be built on the old {by}, which is left out",
-}
 
 
 def left_out(reason: Skip, by: str) -> Text:
@@ -55,20 +44,3 @@ def told_of(change: Change) -> str:
     severity = "" if change.severity == "unspecified" else f", {change.severity}"
     update = f", {change.update}" if change.update else ""
     return f"{change.build} in {change.stream}{severity}{update}"
-
-
-def written_reason(reason: Reason) -> dict[str, Any]:
-    """A reason as scripts read it; `external` only where the RPM may come from outside the inventory."""
-    written = {
-        "kind": reason.kind,
-        "installed": reason.installed or None,
-        "available": reason.change.build.evr.version_release,
-        "inherited_from": reason.inherited_from or None,
-    }
-    return {**written, "external": reason.external} if reason.external else written
-
-
-def written_skip(skipped: Skipped) -> dict[str, str]:
-    """An image that is left out as scripts read it; `by` only where somebody or something is named."""
-    written = {"image": skipped.image, "reason": str(skipped.reason)}
-    return {**written, "by": skipped.by} if skipped.by else written

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.image import Image, ParentKind
 
 if TYPE_CHECKING:
@@ -99,10 +99,10 @@ class Graph:
         return self._place.keys()
 
     def image(self, key: str) -> Image:
-        """The image of that name. Raises RequestError where there is none."""
+        """The image of that name. Raises UnknownError where there is none."""
         place = self._place.get(key)
         if place is None:
-            raise RequestError(f"unknown image {key}")
+            raise UnknownError(f"unknown image {key}")
         return self.images[place]
 
     def parents(self, key: str) -> tuple[tuple[str, ParentKind], ...]:

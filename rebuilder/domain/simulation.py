@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Job, inherited, makespan, paths_below, rank
+from rebuilder.domain.schedule import Job, inherited, lower_bound, makespan, paths_below, rank
 
 
 class Policy(StrEnum):
@@ -43,7 +43,7 @@ def simulate(
     """Build these jobs, given parents first. The true lengths, unknown before, are the estimates times `factors`."""
     seconds = [job.seconds * factor for job, factor in zip(jobs, factors or [1.0] * len(jobs), strict=True)]
     true = [Job(job.name, job.after, length) for job, length in zip(jobs, seconds, strict=True)]
-    bound = max(max(paths_below(true), default=0.0), sum(seconds) / slots)
+    bound = lower_bound(true, slots)
     return Simulation(_makespan(jobs, severities, seconds, slots, policy), bound, len(jobs), slots, policy)
 
 

@@ -19,11 +19,12 @@ from rebuilder.config import Settings
 from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.lifecycle import State
-from rebuilder.engine import dispatch, intake, operators, planning, reconcile
+from rebuilder.engine import dispatch, intake, operators, outcome, planning, reconcile
+from rebuilder.engine.gauge import Gauge, Measured
 from rebuilder.engine.resolve import resolve
 from rebuilder.engine.watch import watch
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import actions, changes, inbox, outbox, rebuilds, waves
+from rebuilder.store import actions, changes, heartbeats, inbox, outbox, rebuilds, waves
 from rebuilder.store.database import first_line, reading
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ class Loop:
     ) -> None:
         self.engine = outbox.announcing(engine, settings.announced)
         self.settings = settings
-        self.builder = builder
+        self._gauge = Gauge()
+        self.builder = Measured(builder, self._gauge)
         self._parse = parse
         self._clock = clock
         self._alive = alive
@@ -78,7 +80,10 @@ class Loop:
         done = taken.messages + self._resolved(now)
         done += operators.carry_out(self.engine, self.builder, settings, now)
         with self.engine.begin() as connection:
-            done += planning.settle(connection, settings, now)
+            began = time.monotonic()
+            if planning.settle(connection, settings, now):
+                self._gauge.count("plan", "settled", time.monotonic() - began)
+                done += 1
             done += planning.begin_approved(connection, settings, now)
         if now >= self._watch_at:
             self._watch_at = now + settings.watch_seconds
@@ -91,6 +96,7 @@ class Loop:
             done += self._patiently(dispatch.submit, now)
         with self.engine.begin() as connection:
             for wave_id in waves.finish(connection, now):
+                outcome.weigh(connection, wave_id, settings, now)
                 log.info("wave %d is finished", wave_id)
         return done
 
@@ -123,6 +129,19 @@ class Loop:
             log.warning("builder %s cannot be asked: %s", self.builder.name, trouble)
             return 0
 
+    def beat(self) -> None:
+        """Say that the loop gets on, where it is time to."""
+        now = self._clock()
+        if self._gauge.due(now):
+            with self.engine.begin() as connection:
+                self._gauge.beat(connection, now)
+
+    def end(self) -> None:
+        """Say that the loop was told to end: it is not missed."""
+        with self.engine.begin() as connection:
+            self._gauge.beat(connection, self._clock())
+            heartbeats.stopped(connection, ("engine", "builder"))
+
     def idle(self) -> bool:
         """Whether nothing is left to be done: no unread message, settling change or approved wave, nothing open."""
         with reading(self.engine) as connection:
@@ -141,6 +160,7 @@ class Loop:
         while not stop.is_set():
             try:
                 done = self.once()
+                self.beat()
                 if until_idle and not done and self.stands():
                     return
             except DBAPIError as error:

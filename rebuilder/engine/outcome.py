@@ -11,7 +11,9 @@ from rebuilder.config import Settings
 from rebuilder.domain.affected import Reason
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import Effect, Event, State
-from rebuilder.store import causes, inventory, rebuilds, waves
+from rebuilder.domain.schedule import lower_bound
+from rebuilder.store import causes, inventory, progress, rebuilds, tallies, waves
+from rebuilder.store.tallies import Counted
 
 LONGEST_PAUSE = 3600.0
 
@@ -82,6 +84,15 @@ def aborted(connection: Connection, entry: rebuilds.Entry, reason: str, settings
     else:
         rebuilds.hand_over(connection, entry, heir)
         _ended(connection, entry, Event.TAKEN_OVER, f"goes on in wave {heir.wave_id}: {reason}", settings, now)
+
+
+def weigh(connection: Connection, wave_id: int, settings: Settings, now: float) -> None:
+    """Keep how long a finished wave took, beside the least that its builds could have taken."""
+    jobs = progress.jobs_of_wave(connection, wave_id)
+    if jobs:
+        took = now - waves.find(connection, wave_id).created_at
+        least = lower_bound(jobs, settings.slots)
+        tallies.add(connection, "wave", {"makespan": Counted(1, took), "lower-bound": Counted(1, least)})
 
 
 def pause(attempt: int, first: float) -> float:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.affected import Reason, Skip
+from rebuilder.domain.affected import Carried, Reason, Skip
 from rebuilder.domain.change import Change
 from rebuilder.domain.image import ImageBuild
-from rebuilder.engine import planning
+from rebuilder.domain.plan import make_plan
+from rebuilder.domain.schedule import durations
 from rebuilder.store import causes, changes, holds, inventory, rebuilds, waves
 from rebuilder.store.changes import Noticed
 from rebuilder.store.holds import Held
@@ -63,25 +64,69 @@ class Answer:
 def would(
     connection: Connection, image: str, wanted: Sequence[Change], settings: Settings, now: float
 ) -> tuple[Verdict, ...]:
-    """What each of these changes, alone, would mean for the image. Raises RequestError for an unknown image."""
+    """What each of these changes, alone, would mean for the image. Raises UnknownError for an unknown image."""
     holds.image_id(connection, image)
-    return tuple(_verdict(connection, image, change, settings, now) for change in wanted)
+    family = _Family(connection, image, {change.build.name for change in wanted}, settings, now)
+    return tuple(family.verdict(change) for change in wanted)
 
 
-def _verdict(connection: Connection, image: str, change: Change, settings: Settings, now: float) -> Verdict:
-    plan = planning.draft(connection, [change], settings, now).plan
-    (merged,) = plan.changes
-    rule = next((applied.rule for applied in plan.applied if applied.change is not None), "")
-    for rebuild in plan.rebuilds:
-        if rebuild.image == image:
-            return Verdict(merged, "rebuild", "", rebuild.reasons, rebuild.depends_on, rule=rule)
-    skipped = next((skipped for skipped in plan.skipped if skipped.image == image), None)
-    if skipped is None:
-        return Verdict(merged, "not-installed")
-    installed = inventory.installed(connection, image, change.build.name)
-    current = skipped.reason is Skip.ALREADY_CURRENT
-    since = inventory.since(connection, image, change.build.name) if current else None
-    return Verdict(merged, str(skipped.reason), skipped.by, installed=installed, since=since)
+class _Family:
+    """An image and what it is built on: nothing else has a say in whether a change would rebuild it."""
+
+    def __init__(
+        self, connection: Connection, image: str, sources: Iterable[str], settings: Settings, now: float
+    ) -> None:
+        self._connection = connection
+        self._image = image
+        self._slots = settings.slots
+        keys = inventory.family_above(connection, image)
+        self._graph = inventory.among(connection, keys)
+        self._carried = inventory.carried(connection, sources, keys)
+        self._terms = settings.terms({key: str(hold) for key, hold in holds.held(connection, now).items()})
+        self._seconds = durations(self._graph.images)
+        self._since: dict[str, float | None] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether the image's current build could be read."""
+        return self._image not in self._carried.unknown
+
+    def carries(self, source: str) -> bool:
+        """Whether the image has RPMs of the source package."""
+        return any(rpm.source == source for rpm in self._carried.rpms.get(self._image, ()))
+
+    def verdict(self, change: Change) -> Verdict:
+        """What the change means for the image."""
+        plan = make_plan(
+            self._graph, self._of(change.build.name), [change], self._terms,
+            slots=self._slots, seconds=self._seconds,
+        )
+        (merged,) = plan.changes
+        rule = next((applied.rule for applied in plan.applied if applied.change is not None), "")
+        for rebuild in plan.rebuilds:
+            if rebuild.image == self._image:
+                return Verdict(merged, "rebuild", "", rebuild.reasons, rebuild.depends_on, rule=rule)
+        skipped = next((skipped for skipped in plan.skipped if skipped.image == self._image), None)
+        if skipped is None:
+            return Verdict(merged, "not-installed")
+        rpms = self._carried.rpms.get(self._image, ())
+        installed = tuple(sorted(rpm.nevra for rpm in rpms if rpm.source == change.build.name))
+        since = self._unchanged(change.build.name) if skipped.reason is Skip.ALREADY_CURRENT else None
+        return Verdict(merged, str(skipped.reason), skipped.by, installed=installed, since=since)
+
+    def _of(self, source: str) -> Carried:
+        """What is carried of one source package."""
+        found = {
+            image: mine
+            for image, rpms in self._carried.rpms.items()
+            if (mine := [rpm for rpm in rpms if rpm.source == source])
+        }
+        return Carried(found, self._carried.unknown)
+
+    def _unchanged(self, source: str) -> float | None:
+        if source not in self._since:
+            self._since[source] = inventory.since(self._connection, self._image, source)
+        return self._since[source]
 
 
 def why(connection: Connection, image: str, settings: Settings, now: float) -> Answer:
@@ -91,7 +136,9 @@ def why(connection: Connection, image: str, settings: Settings, now: float) -> A
     found = _told(connection, image_id)
     taken = {reason.change.build for told in found for reason in told.reasons}
     recent = [item for item in changes.recent(connection, RECENT_CHANGES) if item.change.build not in taken]
-    others = tuple(_other(connection, image, item, settings, now) for item in recent)
+    family = _Family(connection, image, {item.change.build.name for item in recent}, settings, now)
+    stream = image.rpartition(":")[2]
+    others = tuple(_other(connection, family, stream, item, settings) for item in recent)
     return Answer(image, inventory.manifest_of(connection, image), held, found, others)
 
 
@@ -102,15 +149,13 @@ def _told(connection: Connection, image_id: int) -> tuple[Told, ...]:
     return tuple(Told(entry, reasons.get(entry.id, ()), messages.get(entry.id, ())) for entry in entries)
 
 
-def _other(connection: Connection, image: str, item: Noticed, settings: Settings, now: float) -> Verdict:
+def _other(connection: Connection, family: _Family, stream: str, item: Noticed, settings: Settings) -> Verdict:
     """Only a change of a package that is in the image, or may be, is worth a plan."""
-    stream = image.rpartition(":")[2]
-    known = inventory.is_known(connection, image)
-    if known and not inventory.installed(connection, image, item.change.build.name) and settings.descendants != "all":
+    if family.known and not family.carries(item.change.build.name) and settings.descendants != "all":
         return Verdict(item.change, "not-installed")
     if item.change.stream != stream:
         return Verdict(item.change, str(Skip.OTHER_STREAM))
-    found = _verdict(connection, image, item.change, settings, now)
+    found = family.verdict(item.change)
     wave = waves.waiting_for(connection, item.id)
     if wave is None:
         return found

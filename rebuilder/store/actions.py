@@ -38,10 +38,12 @@ class Request:
         return f"{self.verb} by {self.who}{f': {self.reason}' if self.reason else ''}"
 
 
-def record(connection: Connection, verb: str, target: str, who: str, reason: str, now: float) -> None:
-    """Write down what an operator did, and what is done with that."""
-    row = {"at": now, "who": who, "verb": verb, "target": target, "reason": reason, "done_at": now}
-    connection.execute(insert(Action).values(row))
+def record(
+    connection: Connection, verb: str, target: str, who: str, reason: str, now: float, answer: str = ""
+) -> int:
+    """Write down what an operator did, and what is done with that; its number."""
+    row = {"at": now, "who": who, "verb": verb, "target": target, "reason": reason, "done_at": now, "answer": answer}
+    return connection.execute(insert(Action).values(row).returning(Action.id)).scalar_one()
 
 
 def request(connection: Connection, verb: Verb, target: str, who: str, reason: str, now: float) -> int:

@@ -87,13 +87,13 @@ def unresolved(connection: Connection) -> list[Noticed]:
     rows = connection.execute(
         select(Change.__table__).where(Change.state == "settling", Change.rpms.is_(None)).order_by(Change.id)
     )
-    return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
+    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
 
 
 def resolved(connection: Connection, names: Iterable[str]) -> dict[tuple[str, str], ChangeValue]:
     """What Koji said before of builds of these packages, by package and version: they were new in another stream."""
     known = select(Change.__table__).where(Change.source.in_(set(names)), Change.rpms.is_not(None))
-    return {(row.source, row.version_release): _value(row) for row in connection.execute(known.order_by(Change.id))}
+    return {(row.source, row.version_release): value_of(row) for row in connection.execute(known.order_by(Change.id))}
 
 
 def resolve(connection: Connection, change_id: int, epoch: int | None, rpms: Sequence[str]) -> None:
@@ -135,10 +135,11 @@ def settled(
     oldest, youngest = min(row.noticed_at for row in rows), max(row.noticed_at for row in rows)
     if not (urgent or youngest <= now - settle_seconds or oldest <= now - LONGEST * settle_seconds):
         return []
-    return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
+    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
 
 
-def _value(row: Row[Any]) -> ChangeValue:
+def value_of(row: Row[Any]) -> ChangeValue:
+    """A row of the table as a value."""
     version, _, release = row.version_release.rpartition("-")
     return ChangeValue(
         SourceBuild(row.source, EVR(row.epoch, version, release)),
@@ -159,20 +160,25 @@ def planned(connection: Connection, ids: Sequence[int]) -> None:
 def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, ChangeValue]:
     """These changes by their ids."""
     rows = connection.execute(select(Change.__table__).where(Change.id.in_(set(ids))))
-    return {row.id: _value(row) for row in rows}
+    return {row.id: value_of(row) for row in rows}
 
 
 def taken_up(connection: Connection) -> list[Noticed]:
     """Every change that was planned, and whose package is, or was, in some image."""
     known = exists().where(Rpm.source == Change.source)
     rows = connection.execute(select(Change.__table__).where(Change.state == "planned", known).order_by(Change.id))
-    return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
+    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
 
 
 def recent(connection: Connection, limit: int) -> list[Noticed]:
     """The changes noticed last, newest first."""
     rows = connection.execute(select(Change.__table__).order_by(Change.id.desc()).limit(limit))
-    return [Noticed(row.id, _value(row), row.message_id or "") for row in rows]
+    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
+
+
+def noticed(connection: Connection) -> int:
+    """How many changes were ever noticed, near enough: the highest number that one has."""
+    return connection.scalar(select(func.max(Change.id))) or 0
 
 
 def settling(connection: Connection) -> int:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, or_, select
 
-from rebuilder.domain.errors import RequestError
-from rebuilder.store.actions import Verb, record, request
+from rebuilder.domain.errors import UnknownError
+from rebuilder.store.actions import Verb, request
 from rebuilder.store.models import Hold, Image, Pause
 from rebuilder.store.rows import insert_one
 
@@ -43,7 +43,6 @@ def hold(connection: Connection, image: str, who: str, reason: str, until: float
     connection.execute(delete(Hold).where(Hold.image_id == ident))
     row = {"image_id": ident, "who": who, "reason": reason, "since": now, "until": until}
     connection.execute(insert(Hold).values(row))
-    record(connection, "hold", image, who, reason, now)
 
 
 def release(connection: Connection, image: str, who: str, reason: str, now: float) -> bool:
@@ -52,17 +51,16 @@ def release(connection: Connection, image: str, who: str, reason: str, now: floa
         delete(Hold).where(Hold.image_id == image_id(connection, image)).returning(Hold.image_id)
     ).first()
     if gone is not None:
-        record(connection, "release", image, who, reason, now)
         request(connection, Verb.CATCH_UP, image, who, reason, now)
     return gone is not None
 
 
 def image_id(connection: Connection, image: str) -> int:
-    """Raises RequestError for an image that is not in the inventory."""
+    """Raises UnknownError for an image that is not in the inventory."""
     name, _, stream = image.rpartition(":")
     found = connection.scalar(select(Image.id).where(Image.name == name, Image.stream == stream, Image.present))
     if found is None:
-        raise RequestError(f"unknown image {image}")
+        raise UnknownError(f"unknown image {image}")
     return found
 
 
@@ -86,15 +84,9 @@ def paused(connection: Connection) -> Paused | None:
 
 def pause(connection: Connection, who: str, reason: str, now: float) -> bool:
     """Start no builds from now on; whether that is new."""
-    new = insert_one(connection, Pause, {"id": 1, "who": who, "reason": reason, "since": now})
-    if new:
-        record(connection, "pause", "", who, reason, now)
-    return new
+    return insert_one(connection, Pause, {"id": 1, "who": who, "reason": reason, "since": now})
 
 
-def resume(connection: Connection, who: str, reason: str, now: float) -> bool:
+def resume(connection: Connection) -> bool:
     """Start builds again; whether the engine was paused."""
-    was = connection.execute(delete(Pause)).rowcount > 0
-    if was:
-        record(connection, "resume", "", who, reason, now)
-    return was
+    return connection.execute(delete(Pause)).rowcount > 0

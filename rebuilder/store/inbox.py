@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, func, select, update
 
 from rebuilder.domain.message import Received
+from rebuilder.store import tallies
 from rebuilder.store.models import Message
 from rebuilder.store.rows import insert_one
+from rebuilder.store.tallies import Counted
+
+ENDED = ("accepted", "ignored", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,10 @@ def receive(engine: Engine, messages: Sequence[Received], now: float | None = No
     """Keep these messages, durably, in one transaction. For each: True if it is new, False for a duplicate."""
     at = time.time() if now is None else now
     with engine.begin() as connection:
-        return [insert_one(connection, Message, _row(message, at)) for message in messages]
+        new = [insert_one(connection, Message, _row(message, at)) for message in messages]
+        if twice := new.count(False):
+            tallies.add(connection, "message", {"duplicate": Counted(twice)})
+    return new
 
 
 def _row(message: Received, at: float) -> dict[str, object]:
@@ -64,9 +71,21 @@ def _kept(connection: Connection, condition: object, order: object, limit: int) 
 def mark(connection: Connection, seq: int, state: str, reason: str = "") -> None:
     """Record what became of a message: `accepted`, `ignored` or `rejected`, and why."""
     connection.execute(update(Message).where(Message.seq == seq).values(state=state, reason=reason))
+    tallies.one(connection, "message", state)
 
 
 def counts(connection: Connection) -> Mapping[str, int]:
-    """How many messages there are in each state."""
-    rows = connection.execute(select(Message.state, func.count()).group_by(Message.state))
-    return {row[0]: row[1] for row in rows}
+    """How many messages are unread, and what became of those that were read; states that no message had are left out.
+
+    Those that were read are counted for ever, whether they are still kept or not.
+    """
+    unread = connection.scalar(select(func.count()).select_from(Message).where(Message.state == "new")) or 0
+    told = tallies.read(connection, "message")
+    found = {"new": unread, **{state: told[state].count for state in ENDED if state in told}}
+    return {state: count for state, count in found.items() if count}
+
+
+def oldest_unread(connection: Connection) -> float | None:
+    """When the message that waits longest was received."""
+    query = select(Message.received_at).where(Message.state == "new").order_by(Message.seq).limit(1)
+    return connection.scalar(query)

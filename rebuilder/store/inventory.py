@@ -114,6 +114,23 @@ def _parents(connection: Connection, image_ids: list[int] | None) -> dict[int, l
     return parents
 
 
+def family_above(connection: Connection, image: str) -> set[str]:
+    """The image and all that it is built on, directly or not."""
+    name, _, stream = image.rpartition(":")
+    above = select(Image.id).where(Image.name == name, Image.stream == stream).cte("above", recursive=True)
+    parents = select(ImageParent.parent_id).join(above, ImageParent.image_id == above.c.id)
+    above = above.union(parents.where(ImageParent.parent_id.is_not(None)))
+    query = select(Image.name + ":" + Image.stream).join(above, above.c.id == Image.id).where(Image.present)
+    return set(connection.scalars(query))
+
+
+def children(connection: Connection, image_id: int) -> tuple[str, ...]:
+    """The images that are built directly on this one, by name."""
+    query = select(Image.name, Image.stream).join(ImageParent, ImageParent.image_id == Image.id)
+    query = query.where(ImageParent.parent_id == image_id, Image.present).distinct()
+    return tuple(f"{name}:{stream}" for name, stream in connection.execute(query.order_by(Image.name, Image.stream)))
+
+
 def measured(connection: Connection, keys: Collection[str] | None = None) -> dict[str, float]:
     """The median seconds of the last builds of those of these images, or of all, that have been built."""
     query = select(Image.name + ":" + Image.stream, Image.measured).where(Image.present, Image.measured.is_not(None))
@@ -135,8 +152,11 @@ def ids(connection: Connection) -> dict[str, int]:
     return {f"{name}:{stream}": ident for name, stream, ident in rows}
 
 
-def carried(connection: Connection, sources: Iterable[str]) -> Carried:
-    """The RPMs from these source packages in the images' current builds, and the images nobody could read."""
+def carried(connection: Connection, sources: Iterable[str], keys: Collection[str] | None = None) -> Carried:
+    """The RPMs from these source packages in the images' current builds, and the images nobody could read.
+
+    Of all images, or of these few.
+    """
     key = Image.name + ":" + Image.stream
     found: dict[str, list[Package]] = {}
     packages: dict[int, Package] = {}
@@ -149,12 +169,20 @@ def carried(connection: Connection, sources: Iterable[str]) -> Carried:
         .where(Image.present, Rpm.source.in_(sorted(set(sources))))
         .order_by(Image.id, Rpm.id)
     )
+    unread: Select[Any] | CompoundSelect[str] = _unread()
+    if keys is not None:
+        query = query.where(_named(keys))
+        missing = select(key).outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
+        unread = missing.where(Image.present, ImageBuild.manifest_id.is_(None), _named(keys))
     for row in connection.execute(query):
+        if keys is not None and row[0] not in keys:
+            continue
         package = packages.get(row[1])
         if package is None:
             package = packages[row[1]] = Package(*row[2:])
         found.setdefault(row[0], []).append(package)
-    return Carried(found, frozenset(connection.scalars(_unread())))
+    unknown = frozenset(connection.scalars(unread))
+    return Carried(found, unknown if keys is None else unknown.intersection(keys))
 
 
 def rpms_from(connection: Connection, sources: Iterable[str]) -> dict[int, Package]:
@@ -239,19 +267,6 @@ def manifest_of(connection: Connection, key: str) -> BuildValue | None:
         return None
     content = manifests.read(connection, [row.manifest_id])[row.manifest_id] if row.manifest_id else None
     return BuildValue(key, row.ident, content, tuple(row.parents), row.digest, tuple(row.tags))
-
-
-def is_known(connection: Connection, key: str) -> bool:
-    """Whether the image's current build has a manifest that somebody could read."""
-    name, _, stream = key.rpartition(":")
-    query = select(ImageBuild.manifest_id).join(Image, Image.current_build_id == ImageBuild.id)
-    return connection.scalar(query.where(Image.name == name, Image.stream == stream)) is not None
-
-
-def installed(connection: Connection, key: str, source: str) -> tuple[str, ...]:
-    """The RPMs from this source package in the image's current build, as NEVRAs."""
-    found = connection.execute(_installed(key, source).add_columns(*manifests.FIELDS))
-    return tuple(sorted(Package(*row[1:]).nevra for row in found))
 
 
 def _installed(key: str, source: str) -> Select[Any]:

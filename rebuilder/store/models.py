@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, MetaData, String, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from rebuilder.domain.change import Severity
@@ -44,6 +55,7 @@ class Message(Base):
         UniqueConstraint("id"),
         one_of("state", MESSAGE_STATES, "state"),
         Index("ix_message_new", "seq", sqlite_where=text("state = 'new'"), postgresql_where=text("state = 'new'")),
+        Index("ix_message_state", "state", "seq"),
     )
 
     seq: Mapped[int] = mapped_column(primary_key=True)
@@ -69,6 +81,7 @@ class Change(Base):
         one_of("severity", Severity, "severity"),
         Index("ix_change_settling", "id", sqlite_where=text("state = 'settling'"),
               postgresql_where=text("state = 'settling'")),
+        Index("ix_change_update", "update"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -179,6 +192,7 @@ class ImageBuild(Base):
     __table_args__ = (
         UniqueConstraint("image_id", "ident"),
         Index("ix_image_build_manifest", "manifest_id"),
+        Index("ix_image_build_image", "image_id", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -264,7 +278,8 @@ class WaveChange(Base):
 class Rebuild(Base):
     """One image in a wave. `rank` orders the queue, lowest first.
 
-    `note` says who wanted one and why, where no change did, and `asked_by` their name alone.
+    `note` says who wanted one and why, where no change did, and `asked_by` their name alone. One is `superseded` when
+    the image gets a newer one: what counts for an image is found without looking at history.
     """
 
     __tablename__ = "rebuild"
@@ -284,12 +299,20 @@ class Rebuild(Base):
             postgresql_where=text("state IN ('queued', 'waiting')"),
         ),
         Index("ix_rebuild_state", "state", "rank"),
+        Index("ix_rebuild_newest_in_state", "state", "id"),
+        Index("ix_rebuild_severity", "severity", "id"),
+        Index("ix_rebuild_image", "image_id", "id"),
+        Index("ix_rebuild_created", "created_at"),
+        Index("ix_rebuild_build", "build_id"),
+        Index("ix_rebuild_current", "state", sqlite_where=text("NOT superseded"),
+              postgresql_where=text("NOT superseded")),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"))
-    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), index=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
     state: Mapped[str] = mapped_column(String(16))
+    superseded: Mapped[bool] = mapped_column(server_default=false())
     severity: Mapped[str] = mapped_column(String(16))
     level: Mapped[int]
     rank: Mapped[float]
@@ -325,6 +348,7 @@ class Cause(Base):
     """
 
     __tablename__ = "cause"
+    __table_args__ = (Index("ix_cause_change", "change_id", "rebuild_id"),)
 
     rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
     change_id: Mapped[int] = mapped_column(ForeignKey("change.id"), primary_key=True)
@@ -371,3 +395,41 @@ class Outbox(Base):
     body: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     refused_at: Mapped[float | None]
     refused: Mapped[str] = mapped_column(server_default="")
+
+
+class Tally(Base):
+    """What is counted as it happens, because counting it afterwards would mean looking at all of history.
+
+    `seconds` is the sum of the lengths of what has a length.
+    """
+
+    __tablename__ = "tally"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    label: Mapped[str] = mapped_column(String(64), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[float] = mapped_column(server_default="0")
+
+
+class Heartbeat(Base):
+    """When each loop last got through a pass, and when it last could not, with the reason."""
+
+    __tablename__ = "heartbeat"
+
+    loop: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[float]
+    every: Mapped[float]
+    trouble: Mapped[str] = mapped_column(server_default="")
+
+
+class Token(Base):
+    """Who may change things over HTTP. The token itself is nowhere: `digest` is its SHA-256."""
+
+    __tablename__ = "token"
+    __table_args__ = (UniqueConstraint("name"), UniqueConstraint("digest"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[float]

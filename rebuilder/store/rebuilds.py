@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -25,13 +26,15 @@ from sqlalchemy.orm import aliased
 
 from rebuilder.domain import lifecycle
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, Event, State
-from rebuilder.store import outbox
+from rebuilder.store import outbox, tallies
 from rebuilder.store.holds import paused
 from rebuilder.store.models import Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge, Transition
 from rebuilder.store.rows import insert_new
+from rebuilder.store.tallies import Counted
 
 HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
+UNSETTLED = OPEN | STOPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ def key_of_attempt(key: str, attempt: int) -> str:
     return f"{key.rsplit('.', 1)[0]}.{attempt}"
 
 
-def _select() -> Select[Any]:
+def selected() -> Select[Any]:
+    """All rebuilds with their images, to be narrowed and handed to `entries`."""
     r = Rebuild
     columns: tuple[Any, ...] = (
         r.id, r.wave_id, r.image_id, (Image.name + ":" + Image.stream).label("image"), r.state, r.severity, r.level,
@@ -76,36 +80,38 @@ def _select() -> Select[Any]:
     return select(*columns).join(Image, Image.id == r.image_id)
 
 
-def _entries(connection: Connection, query: Select[Any]) -> list[Entry]:
-    rows = connection.execute(query)
-    return [Entry(**{**row, "state": State(row["state"])}) for row in rows.mappings()]
+def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
+    """What the query selects."""
+    rows = ((*row[:4], State(row[4]), *row[5:]) for row in connection.execute(query))
+    return [Entry(*row) for row in rows]
 
 
-def in_states(connection: Connection, states: Iterable[State]) -> list[Entry]:
-    """All rebuilds in these states, in the order of the queue."""
-    return _entries(connection, _select().where(Rebuild.state.in_(states)).order_by(Rebuild.rank, Rebuild.id))
+def in_states(connection: Connection, states: Iterable[State], limit: int | None = None) -> list[Entry]:
+    """All rebuilds in these states, or the first of them, in the order of the queue."""
+    query = selected().where(Rebuild.state.in_(states)).order_by(Rebuild.rank, Rebuild.id)
+    return entries(connection, query.limit(limit))
 
 
 def of_wave(connection: Connection, wave_id: int) -> list[Entry]:
     """The rebuilds of a wave, parents first."""
-    return _entries(connection, _select().where(Rebuild.wave_id == wave_id).order_by(Rebuild.level, Rebuild.id))
+    return entries(connection, selected().where(Rebuild.wave_id == wave_id).order_by(Rebuild.level, Rebuild.id))
 
 
 def of_image(connection: Connection, image_id: int, limit: int) -> list[Entry]:
     """The last rebuilds of an image, newest first."""
-    return _entries(connection, _select().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
+    return entries(connection, selected().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
 
 
 def of_ids(connection: Connection, ids: Sequence[int]) -> dict[int, Entry]:
     """These rebuilds by their ids."""
-    return {entry.id: entry for entry in _entries(connection, _select().where(Rebuild.id.in_(ids)))}
+    return {entry.id: entry for entry in entries(connection, selected().where(Rebuild.id.in_(ids)))}
 
 
 def latest_of_image(connection: Connection, image: str) -> Entry | None:
     """The last rebuild of an image that has begun, else its last one."""
     name, _, stream = image.rpartition(":")
-    query = _select().where(Image.name == name, Image.stream == stream)
-    found = _entries(connection, query.order_by((Rebuild.ref != "").desc(), Rebuild.id.desc()).limit(1))
+    query = selected().where(Image.name == name, Image.stream == stream)
+    found = entries(connection, query.order_by((Rebuild.ref != "").desc(), Rebuild.id.desc()).limit(1))
     return found[0] if found else None
 
 
@@ -113,9 +119,9 @@ def startable(connection: Connection, now: float, limit: int, full: Collection[s
     """The queued rebuilds to start next: not pausing, their image not held, nor being built, nor of a full stream."""
     other = aliased(Rebuild)
     live = exists().where(other.image_id == Rebuild.image_id, other.state.in_(LIVE))
-    query = _select().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~_held(now))
+    query = selected().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~_held(now))
     query = query.where(Image.stream.not_in(full)) if full else query
-    return _entries(connection, query.order_by(Rebuild.rank, Rebuild.id).limit(limit))
+    return entries(connection, query.order_by(Rebuild.rank, Rebuild.id).limit(limit))
 
 
 def _held(now: float) -> Exists:
@@ -130,7 +136,7 @@ def released(connection: Connection) -> list[Entry]:
         .where(RebuildEdge.rebuild_id == Rebuild.id, RebuildEdge.parent_id == parent.id)
         .where(parent.state.not_in(DONE))
     )
-    return _entries(connection, _select().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id))
+    return entries(connection, selected().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id))
 
 
 def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
@@ -160,20 +166,20 @@ def overtaken(connection: Connection, ids: Sequence[int]) -> list[Entry]:
     other = or_(Rebuild.before_build_id.is_(None), Rebuild.before_build_id != Image.current_build_id)
     told = exists().where(Cause.rebuild_id == Rebuild.id)
     parent = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed == "")
-    query = _select().where(Rebuild.id.in_(ids), Image.current_build_id.is_not(None), other, told, ~parent)
-    return _entries(connection, query.where(Rebuild.note == ""))
+    query = selected().where(Rebuild.id.in_(ids), Image.current_build_id.is_not(None), other, told, ~parent)
+    return entries(connection, query.where(Rebuild.note == ""))
 
 
 def descendants(connection: Connection, rebuild_id: int) -> list[Entry]:
     """Every rebuild that waits for this one, directly or through others."""
     below = select(RebuildEdge.rebuild_id).where(RebuildEdge.parent_id == rebuild_id).cte("below", recursive=True)
     below = below.union(select(RebuildEdge.rebuild_id).join(below, RebuildEdge.parent_id == below.c.rebuild_id))
-    return _entries(connection, _select().join(below, below.c.rebuild_id == Rebuild.id).order_by(Rebuild.id))
+    return entries(connection, selected().join(below, below.c.rebuild_id == Rebuild.id).order_by(Rebuild.id))
 
 
 def fresh(connection: Connection, entry: Entry) -> Entry:
     """The same rebuild as it is now."""
-    return _entries(connection, _select().where(Rebuild.id == entry.id))[0]
+    return entries(connection, selected().where(Rebuild.id == entry.id))[0]
 
 
 def later(connection: Connection, entry: Entry) -> Entry | None:
@@ -184,8 +190,8 @@ def later(connection: Connection, entry: Entry) -> Entry | None:
 
 def follower(connection: Connection, entry: Entry) -> Entry | None:
     """The further rebuild that waits for the image's live one to end."""
-    query = _select().where(Rebuild.image_id == entry.image_id, Rebuild.state.in_(PENDING), Rebuild.id != entry.id)
-    found = _entries(connection, query)
+    query = selected().where(Rebuild.image_id == entry.image_id, Rebuild.state.in_(PENDING), Rebuild.id != entry.id)
+    found = entries(connection, query)
     return found[0] if found else None
 
 
@@ -204,8 +210,8 @@ def hand_over(connection: Connection, entry: Entry, heir: Entry) -> None:
 
 def submitting(connection: Connection, now: float) -> list[Entry]:
     """The rebuilds to be handed over to the builder now."""
-    query = _select().where(Rebuild.state == State.SUBMITTING, Rebuild.not_before <= now)
-    return _entries(connection, query.order_by(Rebuild.rank, Rebuild.id))
+    query = selected().where(Rebuild.state == State.SUBMITTING, Rebuild.not_before <= now)
+    return entries(connection, query.order_by(Rebuild.rank, Rebuild.id))
 
 
 def postpone(connection: Connection, entry: Entry, until: float) -> None:
@@ -215,34 +221,34 @@ def postpone(connection: Connection, entry: Entry, until: float) -> None:
 
 def blocked_children(connection: Connection, rebuild_id: int) -> list[Entry]:
     """The blocked rebuilds that wait for this one."""
-    query = _select().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
+    query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
     found = query.where(RebuildEdge.parent_id == rebuild_id, Rebuild.state == State.BLOCKED)
-    return _entries(connection, found.order_by(Rebuild.id))
+    return entries(connection, found.order_by(Rebuild.id))
 
 
 def left_behind(connection: Connection, entry: Entry) -> list[Entry]:
     """The blocked rebuilds that wait for an earlier rebuild of this one's image, which did not succeed."""
     parent = aliased(Rebuild)
-    query = _select().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
+    query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
     query = query.join(parent, parent.id == RebuildEdge.parent_id)
     earlier = parent.image_id == entry.image_id, parent.id < entry.id, parent.state.in_(STOPPED)
-    return _entries(connection, query.where(Rebuild.state == State.BLOCKED, *earlier).order_by(Rebuild.id))
+    return entries(connection, query.where(Rebuild.state == State.BLOCKED, *earlier).order_by(Rebuild.id))
 
 
 def stopped_parents(connection: Connection, rebuild_id: int) -> list[Entry]:
     """What keeps a rebuild blocked, once it waits for the newest rebuild of each of its parents."""
-    found = _entries(connection, _parents_of(rebuild_id))
+    found = entries(connection, _parents_of(rebuild_id))
     for parent in found:
         newest = later(connection, parent)
         if newest is not None:
             edge = RebuildEdge.rebuild_id == rebuild_id, RebuildEdge.parent_id == parent.id
             connection.execute(delete(RebuildEdge).where(*edge))
             insert_new(connection, RebuildEdge, [{"rebuild_id": rebuild_id, "parent_id": newest.id}])
-    return _entries(connection, _parents_of(rebuild_id))
+    return entries(connection, _parents_of(rebuild_id))
 
 
 def _parents_of(rebuild_id: int) -> Select[Any]:
-    query = _select().join(RebuildEdge, RebuildEdge.parent_id == Rebuild.id)
+    query = selected().join(RebuildEdge, RebuildEdge.parent_id == Rebuild.id)
     return query.where(RebuildEdge.rebuild_id == rebuild_id, Rebuild.state.in_(STOPPED)).order_by(Rebuild.id)
 
 
@@ -300,6 +306,10 @@ def record(connection: Connection, steps: Iterable[tuple[int, str, State, str]],
     ]
     if rows:
         connection.execute(insert(Transition), rows)
+        happened = Counter(str(row["event"]) for row in rows)
+        ended = Counter(str(row["state"]) for row in rows if row["state"] in lifecycle.ENDED)
+        tallies.add(connection, "step", {event: Counted(count) for event, count in happened.items()})
+        tallies.add(connection, "ended", {state: Counted(count) for state, count in ended.items()})
 
 
 def story(connection: Connection, rebuild_id: int) -> str:
@@ -318,34 +328,10 @@ def block(connection: Connection, entry: Entry, now: float, max_attempts: int) -
                  reason=f"{entry.image} did not succeed")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a rebuild's story."""
-
-    at: float
-    image: str
-    event: str
-    state: str
-    reason: str
-
-
-def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:
-    """All that happened to the rebuilds of a wave, in the order in which it did."""
-    query = (
-        select(Transition.at, Image.name + ":" + Image.stream, Transition.event, Transition.state, Transition.reason)
-        .join(Rebuild, Rebuild.id == Transition.rebuild_id)
-        .join(Image, Image.id == Rebuild.image_id)
-        .where(Rebuild.wave_id == wave_id)
-    )
-    return [Step(*row) for row in connection.execute(query.order_by(Transition.id))]
-
-
 def unsettled(connection: Connection) -> dict[str, State]:
     """The images whose last rebuild is open or did not succeed, each with its state."""
-    newer = aliased(Rebuild)
-    superseded = exists().where(newer.image_id == Rebuild.image_id, newer.id > Rebuild.id)
     query = select(Image.name + ":" + Image.stream, Rebuild.state).join(Image, Image.id == Rebuild.image_id)
-    rows = connection.execute(query.where(Rebuild.state.in_(OPEN | STOPPED), ~superseded))
+    rows = connection.execute(query.where(Rebuild.state.in_(UNSETTLED), ~Rebuild.superseded))
     return {image: State(state) for image, state in rows}
 
 
@@ -382,6 +368,4 @@ def any_moving(connection: Connection, now: float) -> bool:
 
 def any_stopped(connection: Connection) -> bool:
     """Whether the last rebuild of some image did not succeed."""
-    later = aliased(Rebuild)
-    superseded = exists().where(and_(later.image_id == Rebuild.image_id, later.id > Rebuild.id))
-    return bool(connection.scalar(select(exists().where(Rebuild.state.in_(STOPPED), ~superseded))))
+    return bool(connection.scalar(select(exists().where(Rebuild.state.in_(STOPPED), ~Rebuild.superseded))))

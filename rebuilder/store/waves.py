@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from rebuilder.domain.change import Severity, most_severe
+from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.lifecycle import OPEN, PENDING, STOPPED, Event, State
 from rebuilder.domain.notice import LISTED, Notice
 from rebuilder.domain.plan import Plan, PlannedRebuild
@@ -21,6 +22,8 @@ from rebuilder.store import changes, outbox, rebuilds
 from rebuilder.store.changes import Noticed
 from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave, WaveChange
 from rebuilder.store.rows import chunks, insert_new
+
+LARGEST = 2**31  # the databases' limit on numbers of rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,9 @@ def _create(
         }
         for rebuild in fresh
     ]
+    for part in chunks([row["image_id"] for row in rows], 500):
+        earlier = Rebuild.image_id.in_(part), ~Rebuild.superseded
+        connection.execute(update(Rebuild).where(*earlier).values(superseded=True))
     connection.execute(insert(Rebuild), rows)
     made = rebuilds.of_wave(connection, wave_id)
     rebuilds.record(connection, [(entry.id, "planned", State.WAITING, "") for entry in made], now)
@@ -247,7 +253,14 @@ def waiting_for(connection: Connection, change_id: int) -> WaveEntry | None:
     """The wave with this change that waits for an operator."""
     query = select(Wave.__table__).join(WaveChange, WaveChange.wave_id == Wave.id)
     row = connection.execute(query.where(WaveChange.change_id == change_id, Wave.state == "planned")).first()
-    return _entry(row) if row else None
+    return entry_of(row) if row else None
+
+
+def taking_up(connection: Connection, change_id: int) -> list[WaveEntry]:
+    """The waves that take up a change, the newest first."""
+    query = select(Wave.__table__).join(WaveChange, WaveChange.wave_id == Wave.id)
+    rows = connection.execute(query.where(WaveChange.change_id == change_id).order_by(Wave.id.desc()))
+    return [entry_of(row) for row in rows]
 
 
 def changes_of(connection: Connection, wave_id: int) -> list[Noticed]:
@@ -283,19 +296,24 @@ def _outcome(connection: Connection, wave_id: int) -> outbox.Facts:
     }
 
 
-def latest(connection: Connection, limit: int) -> list[WaveEntry]:
-    """The newest waves first."""
-    rows = connection.execute(select(Wave.__table__).order_by(Wave.id.desc()).limit(limit))
-    return [_entry(row) for row in rows]
+def latest(connection: Connection, limit: int, before: int | None = None) -> list[WaveEntry]:
+    """The newest waves first, or those from the one `before` on."""
+    query = select(Wave.__table__) if before is None else select(Wave.__table__).where(Wave.id < before)
+    rows = connection.execute(query.order_by(Wave.id.desc()).limit(limit))
+    return [entry_of(row) for row in rows]
 
 
-def _entry(row: Row[Any]) -> WaveEntry:
+def entry_of(row: Row[Any]) -> WaveEntry:
+    """A row of the table as a value."""
     return WaveEntry(
         row.id, row.created_at, row.finished_at, row.state, row.rule, row.approved_at, row.approved_by
     )
 
 
-def find(connection: Connection, wave_id: int) -> WaveEntry | None:
-    """The wave of that id."""
-    row = connection.execute(select(Wave.__table__).where(Wave.id == wave_id)).one_or_none()
-    return _entry(row) if row else None
+def find(connection: Connection, wave_id: int) -> WaveEntry:
+    """The wave of that id. Raises UnknownError where there is none."""
+    possible = 0 < wave_id < LARGEST
+    row = connection.execute(select(Wave.__table__).where(Wave.id == wave_id)).one_or_none() if possible else None
+    if row is None:
+        raise UnknownError(f"there is no wave {wave_id}")
+    return entry_of(row)

@@ -151,8 +151,8 @@ def test_a_paused_engine_plans_and_finishes_but_starts_nothing(store: Engine) ->
     assert bench.states() == [("base", "succeeded"), ("mid", "queued"), ("app", "waiting")]
     assert bench.loop.stands()
     with store.begin() as connection:
-        assert holds.resume(connection, "ann", "", bench.clock.now)
-        assert not holds.resume(connection, "ann", "", bench.clock.now)
+        assert holds.resume(connection)
+        assert not holds.resume(connection)
     bench.finish()
     assert bench.states()[-1] == ("app", "succeeded")
 

@@ -154,7 +154,7 @@ class Engine(RuleBasedStateMachine):
         bench.builder.before = bench.builder.after = lambda _: None
         self.builds_end_so(set(), {})
         with bench.store.begin() as connection:
-            holds.resume(connection, "ann", "", bench.clock.now)
+            holds.resume(connection)
             for found, _ in IMAGES:
                 holds.release(connection, found.key, "ann", "", bench.clock.now)
         bench.finish()

@@ -1,0 +1,28 @@
+"""Moments in answers: in UTC, to the millisecond, so that what went through JSON is what it was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, overload
+
+from pydantic import PlainSerializer
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[datetime, PlainSerializer(_written, return_type=str, when_used="json")]
+
+
+@overload
+def moment(seconds: float) -> datetime: ...
+@overload
+def moment(seconds: None) -> None: ...
+@overload
+def moment(seconds: float | None) -> datetime | None: ...
+def moment(seconds: float | None) -> datetime | None:
+    """Seconds since the epoch as an answer has them."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(round(seconds * 1000) / 1000, UTC)

@@ -1,0 +1,145 @@
+"""What is being rebuilt, what comes next, what failed."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from rebuilder.answers.answer import Answer
+from rebuilder.answers.moment import Moment, moment
+from rebuilder.domain.lifecycle import LIVE, OPEN, State
+from rebuilder.store import actions, changes, holds, inbox, outbox, progress, rebuilds, waves
+from rebuilder.store.rebuilds import Entry
+
+RECENT = 5
+SHOWN = 100
+
+
+class OpenRebuild(Answer):
+    """A rebuild that is not done."""
+
+    image: str
+    wave: int
+    state: str
+    severity: str
+    attempt: int
+    reason: str
+
+
+class WaveInBrief(Answer):
+    """A wave with the number of its rebuilds in each state. One that waits for approval has none yet."""
+
+    id: int
+    state: str
+    created: Moment
+    finished: Moment | None
+    rule: str
+    approved: Moment | None
+    rebuilds: dict[str, int]
+
+
+class Paused(Answer):
+    """Who paused the engine, since when, and why."""
+
+    who: str
+    reason: str
+    since: Moment
+
+
+class Request(Answer):
+    """What an operator asked for, and the engine has not carried out yet."""
+
+    verb: str
+    target: str
+    who: str
+    reason: str
+
+
+class SetAside(Answer):
+    """A notification that cannot be sent: the broker or its schema refuses it. One about a wave has no image."""
+
+    topic: str
+    image: str | None
+    wave: int
+    at: Moment
+    reason: str
+
+
+class Notifications(Answer):
+    """How many wait for the broker, how many are set aside, and the newest of those."""
+
+    waiting: int
+    set_aside: int
+    newest: tuple[SetAside, ...]
+
+
+class Status(Answer):
+    """`rebuilds` are those under way, then what comes next; `open` says how many there are of each state.
+
+    `well` is false while the last rebuild of some image did not succeed.
+    """
+
+    messages: dict[str, int]
+    settling: int
+    open: dict[str, int]
+    rebuilds: tuple[OpenRebuild, ...]
+    waves: tuple[WaveInBrief, ...]
+    paused: Paused | None
+    requests: tuple[Request, ...]
+    notifications: Notifications
+    well: bool
+
+
+def read(connection: Connection, now: float) -> Status:
+    """How things stand now."""
+    paused = holds.paused(connection)
+    return Status(
+        messages=dict(inbox.counts(connection)),
+        settling=changes.settling(connection),
+        open={str(state): count for state in OPEN if (count := progress.count_in(connection, state))},
+        rebuilds=tuple(map(open_rebuild, _first(connection))),
+        waves=tuple(brief(connection, wave) for wave in waves.latest(connection, RECENT)),
+        paused=Paused(who=paused.who, reason=paused.reason, since=moment(paused.since)) if paused else None,
+        requests=tuple(
+            Request(verb=str(r.verb), target=r.target, who=r.who, reason=r.reason)
+            for r in actions.requested(connection)
+        ),
+        notifications=_notifications(connection),
+        well=not rebuilds.any_stopped(connection),
+    )
+
+
+def _notifications(connection: Connection) -> Notifications:
+    refused, newest = outbox.set_aside(connection, RECENT)
+    return Notifications(
+        waiting=outbox.waiting(connection),
+        set_aside=refused,
+        newest=tuple(
+            SetAside(topic=f"rebuilder.{r.notice}", image=r.image or None, wave=r.wave_id, at=moment(r.at),
+                     reason=r.reason)
+            for r in newest
+        ),
+    )
+
+
+def _first(connection: Connection) -> list[Entry]:
+    """What is under way, then what is next in the queue, then what waits for its parents."""
+    found: list[Entry] = []
+    for states in (LIVE, [State.QUEUED], [State.WAITING]):
+        if len(found) < SHOWN:
+            found += rebuilds.in_states(connection, states, SHOWN - len(found))
+    return found
+
+
+def open_rebuild(entry: Entry) -> OpenRebuild:
+    """An open rebuild as an answer."""
+    return OpenRebuild(image=entry.image, wave=entry.wave_id, state=entry.state, severity=entry.severity,
+                       attempt=entry.attempt, reason=entry.reason)
+
+
+def brief(connection: Connection, wave: waves.WaveEntry) -> WaveInBrief:
+    """A wave and how far it is."""
+    counted = rebuilds.counts(connection, wave.id)
+    return WaveInBrief(
+        id=wave.id, state=wave.state, created=moment(wave.created_at), finished=moment(wave.finished_at),
+        rule=wave.rule, approved=moment(wave.approved_at), rebuilds={str(state): n for state, n in counted.items()},
+    )

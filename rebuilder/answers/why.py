@@ -1,0 +1,130 @@
+"""Why an image was rebuilt, why it was not, and whether an update would rebuild it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from rebuilder.answers.answer import Answer
+from rebuilder.answers.moment import Moment, moment
+from rebuilder.answers.plan import (
+    ToldReason,
+    WrittenChange,
+    WrittenReason,
+    streams,
+    told_reason,
+    wanted,
+    written_change,
+    written_reason,
+)
+from rebuilder.config import Settings
+from rebuilder.domain.change import Severity
+from rebuilder.domain.rpm import SourceBuild
+from rebuilder.engine import why as explaining
+from rebuilder.engine.why import Told, Verdict
+
+
+class Hold(Answer):
+    """Who holds the image since when, and why."""
+
+    who: str
+    reason: str
+    since: Moment
+
+
+class ToldRebuild(Answer):
+    """A rebuild of the image, what it was for, and the messages that told of that."""
+
+    wave: int
+    state: str
+    why: str
+    planned: Moment
+    ended: Moment | None
+    reasons: tuple[ToldReason, ...]
+    messages: tuple[str, ...]
+
+
+class Approval(Answer):
+    """The rule that asks for an approval, and the wave that waits for it, where there is one."""
+
+    rule: str
+    wave: int | None
+
+
+class VerdictOnChange(Answer):
+    """What a change means for the image: `rebuild`, `not-installed`, or why it is left out; `by` is what that names.
+
+    `installed` has the image's RPMs of the package, there unchanged `since` then, where that is known.
+    """
+
+    change: WrittenChange
+    update: str | None
+    verdict: str
+    by: str | None
+    reasons: tuple[WrittenReason, ...]
+    depends_on: tuple[str, ...]
+    installed: tuple[str, ...]
+    since: Moment | None
+    approval: Approval | None
+
+
+class Why(Answer):
+    """The image's last rebuilds, newest first, and what the last changes that did not rebuild it mean for it."""
+
+    image: str
+    build: str | None
+    held: Hold | None
+    rebuilds: tuple[ToldRebuild, ...]
+    not_rebuilt: tuple[VerdictOnChange, ...]
+
+
+class Would(Answer):
+    """What updates would mean for the image."""
+
+    image: str
+    verdicts: tuple[VerdictOnChange, ...]
+
+
+def read(connection: Connection, image: str, settings: Settings, now: float) -> Why:
+    """All there is to say about the image. Raises UnknownError where there is no such image."""
+    streams(connection, settings)
+    found = explaining.why(connection, image, settings, now)
+    held = found.held
+    return Why(
+        image=image,
+        build=found.build.ident if found.build else None,
+        held=Hold(who=held.who, reason=held.reason, since=moment(held.since)) if held else None,
+        rebuilds=tuple(_told(told) for told in found.rebuilds),
+        not_rebuilt=tuple(verdict(other) for other in found.others),
+    )
+
+
+def would(
+    connection: Connection, image: str, updates: Sequence[str], stream: str | None, severity: Severity,
+    settings: Settings, now: float,
+) -> Would:
+    """What these source builds, by their NVRs, would mean for the image. Raises RequestError."""
+    builds = [SourceBuild.parse(update) for update in updates]
+    changes = wanted(connection, builds, stream, severity, settings)
+    verdicts = explaining.would(connection, image, changes, settings, now)
+    return Would(image=image, verdicts=tuple(map(verdict, verdicts)))
+
+
+def _told(told: Told) -> ToldRebuild:
+    entry = told.entry
+    return ToldRebuild(
+        wave=entry.wave_id, state=entry.state, why=entry.reason, planned=moment(entry.created_at),
+        ended=moment(entry.ended_at), reasons=tuple(told_reason(reason) for reason in told.reasons),
+        messages=told.messages,
+    )
+
+
+def verdict(found: Verdict) -> VerdictOnChange:
+    """A verdict of the engine's as an answer."""
+    return VerdictOnChange(
+        change=written_change(found.change), update=found.change.update or None, verdict=found.word,
+        by=found.by or None, reasons=tuple(written_reason(reason) for reason in found.reasons),
+        depends_on=found.depends_on, installed=found.installed, since=moment(found.since),
+        approval=Approval(rule=found.rule, wave=found.wave) if found.rule else None,
+    )

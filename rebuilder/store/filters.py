@@ -1,0 +1,127 @@
+"""What lists are narrowed by, and how they are cut into pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from rebuilder.store.models import Cause, Change, Image, Rebuild, Wave, WaveChange
+
+FEW = 20  # changes: what they caused is found from them; what very many caused is soon met among all
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Every part that is given must fit. `image` is a glob (`*` and `?`) of a name or, with a colon, of name:stream.
+
+    `since` and `until` are seconds since the epoch: at `since` or later, and before `until`.
+    """
+
+    states: tuple[str, ...] = ()
+    image: str = ""
+    stream: str = ""
+    package: str = ""
+    update: str = ""
+    severities: tuple[str, ...] = ()
+    since: float | None = None
+    until: float | None = None
+    wave: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """At most `limit` rows, of those that come after the row `after` in the order of the list (None is the first)."""
+
+    limit: int
+    after: Any = None
+
+
+def glob(column: ColumnElement[str] | InstrumentedAttribute[str], pattern: str, dialect: str) -> ColumnElement[bool]:
+    """Whether the column fits the pattern, upper and lower case being different."""
+    if not any(mark in pattern for mark in "*?"):
+        return column == pattern
+    if dialect == "sqlite":
+        return column.op("GLOB", is_comparison=True)(pattern.replace("[", "[[]"))
+    for mark in "\\%_":
+        pattern = pattern.replace(mark, f"\\{mark}")
+    return column.like(pattern.replace("*", "%").replace("?", "_"), escape="\\")
+
+
+def images(wanted: Filter, dialect: str) -> list[ColumnElement[bool]]:
+    """What the filter says of an image's name and stream."""
+    found: list[ColumnElement[bool]] = []
+    name, colon, stream = wanted.image.rpartition(":")
+    if wanted.image:
+        found.append(glob(Image.name, name if colon else wanted.image, dialect))
+    if colon:
+        found.append(glob(Image.stream, stream, dialect))
+    if wanted.stream:
+        found.append(Image.stream == wanted.stream)
+    return found
+
+
+def between(column: Any, wanted: Filter) -> list[ColumnElement[bool]]:
+    """What the filter says of a moment."""
+    since = [column >= wanted.since] if wanted.since is not None else []
+    return since + ([column < wanted.until] if wanted.until is not None else [])
+
+
+def changes(wanted: Filter) -> list[ColumnElement[bool]]:
+    """What the filter says of the changes that something is about."""
+    package = [Change.source == wanted.package] if wanted.package else []
+    return package + ([Change.update == wanted.update] if wanted.update else [])
+
+
+def rebuilds(connection: Connection, query: Select[Any], wanted: Filter) -> Select[Any]:
+    """The query, on rebuilds and their images, narrowed."""
+    if wanted.states:
+        query = query.where(Rebuild.state.in_(wanted.states))
+    if wanted.severities:
+        query = query.where(Rebuild.severity.in_(wanted.severities))
+    if wanted.wave is not None:
+        query = query.where(Rebuild.wave_id == wanted.wave)
+    named = images(wanted, connection.dialect.name)
+    if named:
+        query = query.where(Rebuild.image_id.in_(select(Image.id).where(*named)))
+    about = changes(wanted)
+    if about:
+        ids = list(connection.scalars(select(Change.id).where(*about).limit(FEW + 1)))
+        if len(ids) <= FEW:
+            query = query.where(Rebuild.id.in_(select(Cause.rebuild_id).where(Cause.change_id.in_(ids))))
+        else:
+            causes = exists().where(Cause.rebuild_id == Rebuild.id, Cause.change_id == Change.id)
+            query = query.where(causes.where(*about))
+    return query.where(*between(Rebuild.created_at, wanted))
+
+
+def waves(connection: Connection, query: Select[Any], wanted: Filter) -> Select[Any]:
+    """The query, on waves, narrowed."""
+    if wanted.states:
+        query = query.where(Wave.state.in_(wanted.states))
+    about = changes(wanted)
+    if wanted.severities:
+        about.append(Change.severity.in_(wanted.severities))
+    if about:
+        taken = select(WaveChange.wave_id).join(Change, Change.id == WaveChange.change_id).where(*about)
+        query = query.where(Wave.id.in_(taken))
+    named = images(wanted, connection.dialect.name)
+    if named:
+        ids = select(Image.id).where(*named)
+        query = query.where(exists().where(Rebuild.wave_id == Wave.id, Rebuild.image_id.in_(ids)))
+    return query.where(*between(Wave.created_at, wanted))
+
+
+def after(column: Any, page: Slice) -> list[ColumnElement[bool]]:
+    """Of a list with the newest first, what comes after the page before."""
+    return [] if page.after is None else [column < page.after]
+
+
+def after_name(page: Slice) -> list[ColumnElement[bool]]:
+    """Of images in the order of their names and streams, what comes after the page before."""
+    if page.after is None:
+        return []
+    name, _, stream = str(page.after).rpartition(":")
+    return [or_(Image.name > name, and_(Image.name == name, Image.stream > stream))]

@@ -1,0 +1,158 @@
+"""The HTTP API, for scripts: what can be read. `api_lists` has the lists, `api_actions` what changes something."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from rebuilder.answers import coverage, drawings, logs, plan, queue, rebuilds, records, status, why
+from rebuilder.domain.change import Severity
+from rebuilder.web import api_actions, api_lists, problems
+from rebuilder.web.etags import Tagged
+from rebuilder.web.queries import Ident, ImageName, SeverityWord, Text
+from rebuilder.web.reader import Configured, Database, Reader
+
+MOST_UPDATES = 20
+NVR = Annotated[Text, Field(min_length=1, description="A source build: name-[epoch:]version-release")]
+
+router = APIRouter(prefix="/api/v1", route_class=Tagged, responses=problems.ANY)
+
+
+@router.get("/status")
+def read_status(connection: Reader) -> status.Status:
+    """What is being rebuilt, what comes next, what failed."""
+    return status.read(connection, time.time())
+
+
+@router.get("/queue")
+def read_queue(
+    connection: Reader, settings: Configured, limit: Annotated[int, Query(ge=1, le=500)] = 100
+) -> queue.Queue:
+    """What waits for a slot, in the order in which it will start, and why it has not."""
+    return queue.read(connection, settings, time.time(), limit)
+
+
+@router.get("/holds")
+def read_holds(connection: Reader) -> tuple[records.Held, ...]:
+    """The images that must not be built."""
+    return records.held(connection, time.time())
+
+
+@router.get("/waves/{wave_id}")
+def read_wave(connection: Reader, settings: Configured, wave_id: Ident) -> rebuilds.Wave:
+    """A wave: its rebuilds, parents first, and why they are there."""
+    return rebuilds.wave(connection, wave_id, settings, time.time())
+
+
+@router.get("/waves/{wave_id}/story")
+def read_story(connection: Reader, wave_id: Ident) -> tuple[rebuilds.Step, ...]:
+    """Every step of the wave's rebuilds, in the order in which it happened."""
+    return rebuilds.story(connection, wave_id)
+
+
+@router.get("/rebuilds/{rebuild_id}")
+def read_rebuild(connection: Reader, settings: Configured, rebuild_id: Ident) -> rebuilds.RebuildInFull:
+    """A rebuild: why it is there, its story, when it will be done."""
+    return rebuilds.read(connection, rebuild_id, settings, time.time())
+
+
+@router.get("/images/{image:path}/why")
+def read_why(
+    connection: Reader,
+    settings: Configured,
+    image: ImageName,
+    update: Annotated[tuple[NVR, ...], Query(max_length=MOST_UPDATES)] = (),
+    stream: Text = "",
+    severity: SeverityWord = "unspecified",
+) -> why.Why | why.Would:
+    """Why the image was rebuilt, or was not; with updates, whether they would rebuild it."""
+    if update:
+        return why.would(connection, image, update, stream or None, Severity(severity), settings, time.time())
+    return why.read(connection, image, settings, time.time())
+
+
+@router.get("/images/{image:path}/log")
+def read_log(
+    engine: Database, settings: Configured, image: ImageName, offset: Annotated[int, Query(ge=0, lt=2**40)] = 0
+) -> logs.Part:
+    """What the image's last build says, from a character on; as far as it is written by now."""
+    return logs.read(engine, settings, image, offset)
+
+
+@router.get("/images/{image:path}")
+def read_image(connection: Reader, image: ImageName) -> records.ImageInFull:
+    """An image: its current build, parents and children."""
+    return records.image_in_full(connection, image)
+
+
+@router.get("/builds/{build_id}")
+def read_build(connection: Reader, build_id: Ident) -> records.BuildInFull:
+    """An image build, and what changed since the one before."""
+    return records.build_in_full(connection, build_id)
+
+
+@router.get("/manifests/{digest}")
+def read_manifest(connection: Reader, digest: Text) -> records.Manifest:
+    """Every RPM of a build, inherited ones included."""
+    return records.manifest(connection, digest)
+
+
+@router.get("/changes/{change_id}")
+def read_change(connection: Reader, change_id: Ident) -> records.Change:
+    """A source build that is new in a stream."""
+    return records.one_change(connection, change_id)
+
+
+@router.get("/messages/{message_id:path}")
+def read_message(connection: Reader, message_id: Text) -> records.MessageInFull:
+    """A message as it came from the bus, and what became of it."""
+    return records.message_in_full(connection, message_id)
+
+
+@router.get("/coverage/{name}")
+def read_coverage(connection: Reader, settings: Configured, name: Text) -> coverage.Coverage:
+    """Is the fix everywhere? For an update's alias, or a build's NVR: each image that carries the package."""
+    return coverage.read(connection, name, settings, time.time())
+
+
+@router.get("/graph")
+def read_graph(
+    connection: Reader,
+    settings: Configured,
+    image: Annotated[Text, Query(description="Only this image's family.")] = "",
+    wave: Annotated[int | None, Query(ge=1, lt=2**31, description="Only this wave's images, with states.")] = None,
+    update: Annotated[tuple[NVR, ...], Query(max_length=MOST_UPDATES)] = (),
+    stream: Text = "",
+    severity: SeverityWord = "unspecified",
+) -> drawings.Drawing:
+    """The images and what they are built on."""
+    asked = drawings.Asked(image or None, wave, update, stream or None, Severity(severity))
+    return drawings.read(connection, asked, settings, time.time()).document
+
+
+class WhatIf(BaseModel):
+    """Updates, and the terms on which to plan them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    updates: Annotated[tuple[NVR, ...], Field(min_length=1, max_length=MOST_UPDATES)]
+    stream: Text | None = None
+    severity: SeverityWord = "unspecified"
+    descendants: Literal["affected", "all"] | None = None
+
+
+@router.post("/plan")
+def make_plan(connection: Reader, settings: Configured, asked: WhatIf) -> plan.WrittenPlan:
+    """What updates would rebuild, in which order, and why. Changes nothing."""
+    changed: dict[str, Any] = {"descendants": asked.descendants} if asked.descendants else {}
+    terms = settings.model_copy(update=changed)
+    severity = Severity(asked.severity)
+    drafted = plan.draft(connection, asked.updates, asked.stream, severity, terms, time.time())
+    return plan.written(drafted.plan)
+
+
+router.include_router(api_lists.router)
+router.include_router(api_actions.router)

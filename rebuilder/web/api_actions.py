@@ -1,0 +1,127 @@
+"""What changes something: orders of operators, with a bearer token that may give them."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field
+
+from rebuilder.answers import records
+from rebuilder.engine import orders
+from rebuilder.engine.orders import Order
+from rebuilder.store import tokens
+from rebuilder.store.database import reading
+from rebuilder.web import problems
+from rebuilder.web.queries import Ident, Text, When
+from rebuilder.web.reader import Database, Reader
+
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+bearer = HTTPBearer(auto_error=False, description="Made with `rebuilder token add`")
+router = APIRouter()
+
+
+def presented(
+    engine: Database, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> tokens.Known:
+    """The token that came with the request; 401 where there is none, or it is not known."""
+    if credentials is None:
+        raise HTTPException(401, "this needs a token: `Authorization: Bearer ...`", CHALLENGE)
+    with reading(engine) as connection:
+        found = tokens.find(connection, credentials.credentials)
+    if found is None:
+        raise HTTPException(401, "the token is not known", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    return found
+
+
+class Ask(BaseModel):
+    """An order. People will read the reason."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Text = ""
+
+
+class OfTarget(Ask):
+    """An order about an image (name:stream), or about a wave, by its number."""
+
+    verb: Literal["retry", "cancel"]
+    target: Annotated[Text, Field(min_length=1)]
+
+
+class ToRebuild(Ask):
+    """Rebuild an image, whether an update asks for it or not; and then, if wished, what is built on it."""
+
+    verb: Literal["rebuild"]
+    target: Annotated[Text, Field(min_length=1)]
+    with_descendants: bool = False
+
+
+class ToHold(Ask):
+    """Do not build an image, until it is released or that moment comes."""
+
+    verb: Literal["hold"]
+    target: Annotated[Text, Field(min_length=1)]
+    until: When | None = None
+
+
+class ToRelease(Ask):
+    """Let an image that is on hold be built again."""
+
+    verb: Literal["release"]
+    target: Annotated[Text, Field(min_length=1)]
+
+
+class ToApprove(Ask):
+    """Let a wave begin that a rule of the policy keeps waiting; `target` is its number."""
+
+    verb: Literal["approve"]
+    target: Annotated[Text, Field(pattern=r"^[0-9]{1,10}$")]
+
+
+class OfEngine(Ask):
+    """Start no builds; start builds again."""
+
+    verb: Literal["pause", "resume"]
+
+
+Asked = Annotated[OfTarget | ToRebuild | ToHold | ToRelease | ToApprove | OfEngine, Field(discriminator="verb")]
+Presented = Annotated[tokens.Known, Depends(presented)]
+
+
+@router.post(
+    "/actions",
+    status_code=201,
+    responses={
+        202: {"model": records.Action, "description": "The engine will do it in its next pass"},
+        **problems.told(401, "There is no token, or it is not known"),
+        **problems.told(403, "The token is not for this"),
+    },
+)
+def act(engine: Database, token: Presented, asked: Asked, response: Response) -> records.Action:
+    """Give an order: 201, it is done; 202, the engine is asked, and `/actions/{id}` says what came of it.
+
+    It is kept with the token's name as who gave it.
+    """
+    if not token.may(asked.verb):
+        raise HTTPException(403, f"the token {token.name} is not for {asked.verb}")
+    now = time.time()
+    until = asked.until.timestamp() if isinstance(asked, ToHold) and asked.until else None
+    if until is not None and until <= now:
+        raise HTTPException(400, "until: that moment is over")
+    order = Order(asked.verb, getattr(asked, "target", ""), token.name, asked.reason, until,
+                  getattr(asked, "with_descendants", False))
+    with engine.begin() as connection:
+        given = orders.give(connection, order, now)
+        found = records.one_action(connection, given.id)
+    response.status_code = 202 if given.answer is None else 201
+    response.headers["Location"] = f"/api/v1/actions/{given.id}"
+    return found
+
+
+@router.get("/actions/{action_id}")
+def read_action(connection: Reader, action_id: Ident) -> records.Action:
+    """What an operator did or asked for, and what came of it."""
+    return records.one_action(connection, action_id)

@@ -1,0 +1,81 @@
+"""The API's lists: the newest first, images by name; narrowed, and in pages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+
+from rebuilder.answers import rebuilds, records, status
+from rebuilder.store import search
+from rebuilder.web.etags import Tagged
+from rebuilder.web.queries import Changes, Images, Page, Part, RebuildState, Text, Times, cut, narrowed
+from rebuilder.web.reader import Reader
+
+router = APIRouter(route_class=Tagged)
+
+
+@router.get("/waves")
+def list_waves(
+    connection: Reader, part: Part, images: Images, changes: Changes, times: Times,
+    state: Annotated[tuple[Literal["planned", "running", "finished"], ...], Query()] = (),
+) -> Page[status.WaveInBrief]:
+    """Waves, with how far they are."""
+    found = search.waves(connection, narrowed(images, changes, times, states=state), part)
+    return cut(found, part, lambda wave: status.brief(connection, wave), lambda wave: wave.id)
+
+
+@router.get("/rebuilds")
+def list_rebuilds(
+    connection: Reader, part: Part, images: Images, changes: Changes, times: Times,
+    state: Annotated[tuple[RebuildState, ...], Query()] = (),
+    wave: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
+) -> Page[rebuilds.Rebuild]:
+    """Rebuilds."""
+    found = search.rebuilds(connection, narrowed(images, changes, times, states=state, wave=wave), part)
+    return cut(found, part, rebuilds.rebuild, lambda entry: entry.id)
+
+
+@router.get("/images")
+def list_images(
+    connection: Reader, part: Part, images: Images,
+    state: Annotated[tuple[RebuildState, ...], Query(description="The state of the newest rebuild.")] = (),
+) -> Page[records.Image]:
+    """The images of the inventory; `package` asks for those whose current build carries it."""
+    found = search.images(connection, narrowed(images, states=state), part)
+    return cut(found, part, records.image, lambda entry: entry.image)
+
+
+@router.get("/builds")
+def list_builds(connection: Reader, part: Part, images: Images, times: Times) -> Page[records.ImageBuild]:
+    """Finished builds of images; `package` asks for those that have it in them."""
+    found = search.builds(connection, narrowed(images, times), part)
+    return cut(found, part, records.build, lambda entry: entry.id)
+
+
+@router.get("/changes")
+def list_changes(
+    connection: Reader, part: Part, changes: Changes, times: Times, stream: Text = "", package: Text = "",
+    state: Annotated[tuple[Literal["settling", "planned"], ...], Query()] = (),
+) -> Page[records.Change]:
+    """Source builds that are new in streams."""
+    wanted = narrowed(changes, times, stream=stream, package=package, states=state)
+    found = search.changes(connection, wanted, part)
+    return cut(found, part, records.change, lambda noted: noted.noticed.id)
+
+
+@router.get("/messages")
+def list_messages(
+    connection: Reader, part: Part, times: Times,
+    topic: Annotated[Text, Query(description="A glob.")] = "",
+    state: Annotated[tuple[Literal["new", "accepted", "ignored", "rejected"], ...], Query()] = (),
+) -> Page[records.Message]:
+    """Messages from the bus, and what became of them."""
+    found = search.messages(connection, narrowed(times, states=state), topic, part)
+    return cut(found, part, records.message, lambda kept: kept.seq)
+
+
+@router.get("/actions")
+def list_actions(connection: Reader, part: Part) -> Page[records.Action]:
+    """What operators did, and asked for."""
+    return cut(search.deeds(connection, part), part, records.action, lambda deed: deed.id)

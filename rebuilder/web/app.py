@@ -1,0 +1,49 @@
+"""The application: one factory, with everything that a request needs in `app.state`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy import Engine
+
+from rebuilder.config import Bus, Settings
+from rebuilder.web import api, health, live, metrics, pages, problems
+from rebuilder.web.broker import Broker
+from rebuilder.web.security import SecurityHeaders
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> FastAPI:
+    """The web application on this database. The description of its API is at /api/v1/openapi.json.
+
+    With `bus`, health and metrics look at the broker too.
+
+    FastAPI's own pages about the API load scripts from elsewhere, so they are left out.
+    """
+    app = FastAPI(
+        title="rebuilder",
+        summary="Ordered rebuilds of layered container images when an RPM in a lower layer is updated",
+        version=version("rebuilder"),
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.engine = engine
+    app.state.settings = settings
+    app.state.broker = Broker(bus) if bus else None
+    app.state.hub = live.Hub(engine)
+    app.state.registry = metrics.registry_of(engine, settings, app.state.broker)
+    problems.install(app)
+    app.include_router(api.router)
+    app.include_router(health.router)
+    app.include_router(metrics.router)
+    app.include_router(live.router)
+    app.include_router(pages.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.include_router(pages.nowhere)
+    app.add_middleware(SecurityHeaders)
+    return app

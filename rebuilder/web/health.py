@@ -1,0 +1,118 @@
+"""Health: whether rebuilder gets on, and what is wrong where it does not."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from rebuilder.store import heartbeats, inbox
+from rebuilder.store.database import reading
+from rebuilder.store.heartbeats import Beat
+from rebuilder.web.broker import Broker, State
+from rebuilder.web.reader import Database
+
+UNREAD_SECONDS = 60.0
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+class Check(BaseModel):
+    """One thing that must be well."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Health(BaseModel):
+    """`ok` where all is well; else the checks say what is wrong."""
+
+    ok: bool
+    checks: list[Check]
+
+
+def broker_of(request: Request) -> Broker | None:
+    """The broker, where the configuration names one."""
+    broker: Broker | None = request.app.state.broker
+    return broker
+
+
+@router.get("/live", responses={503: {"model": Health}})
+def live(engine: Database, response: Response) -> Health:
+    """Whether what runs gets on: the database answers, and no loop that began has stopped without being told to."""
+    return _answer(checks(engine, None, time.time(), ready=False), response)
+
+
+@router.get("/ready", responses={503: {"model": Health}})
+def ready(
+    engine: Database, broker: Annotated[Broker | None, Depends(broker_of)], response: Response
+) -> Health:
+    """Whether messages become builds: the engine runs, reads the inbox and has its builder; the broker is there."""
+    return _answer(checks(engine, broker, time.time(), ready=True), response)
+
+
+def _answer(found: list[Check], response: Response) -> Health:
+    well = all(check.ok for check in found)
+    response.status_code = 200 if well else 503
+    response.headers["Cache-Control"] = "no-store"
+    return Health(ok=well, checks=found)
+
+
+def checks(engine: Engine, broker: Broker | None, now: float, *, ready: bool) -> list[Check]:
+    """All that is looked at, in the order in which things depend on each other."""
+    try:
+        with reading(engine) as connection:
+            return seen(connection, broker, now, ready=ready)
+    except SQLAlchemyError:
+        return [Check(name="database", ok=False, detail="cannot be reached")]
+
+
+def seen(connection: Connection, broker: Broker | None, now: float, *, ready: bool = True) -> list[Check]:
+    """The same, on a connection to a database that answers."""
+    beats = heartbeats.read(connection)
+    found = [Check(name="database", ok=True, detail="answers"), _engine(beats, now, needed=ready)]
+    if not ready:
+        return found
+    found += [_builder(beats), _inbox(connection, now)]
+    return [*found, _bus(broker.state, beats, now)] if broker else found
+
+
+def _engine(beats: dict[str, Beat], now: float, *, needed: bool) -> Check:
+    beat = beats.get("engine")
+    if beat is None:
+        return Check(name="engine", ok=not needed, detail="does not run")
+    ago = f"got on {max(0, now - beat.at):.0f} s ago"
+    return Check(name="engine", ok=not beat.late(now), detail=f"last {ago}" if beat.late(now) else ago)
+
+
+def _builder(beats: dict[str, Beat]) -> Check:
+    beat = beats.get("builder")
+    trouble = beat.trouble if beat else ""
+    return Check(name="builder", ok=not trouble, detail=trouble or "no trouble")
+
+
+def _inbox(connection: Connection, now: float) -> Check:
+    oldest = inbox.oldest_unread(connection)
+    if oldest is None:
+        return Check(name="inbox", ok=True, detail="all messages are read")
+    detail = f"the oldest unread message waits for {max(0, now - oldest):.0f} s"
+    return Check(name="inbox", ok=now - oldest <= UNREAD_SECONDS, detail=detail)
+
+
+def _bus(state: State, beats: dict[str, Beat], now: float) -> Check:
+    """Messages that wait in a queue while none gets in are the sign of a consumer that hangs."""
+    if not state.reachable or state.trouble:
+        return Check(name="bus", ok=False, detail=state.trouble)
+    unread = [name for name, queue in state.queues.items() if not queue.consumers]
+    if unread:
+        return Check(name="bus", ok=False, detail=f"nobody reads queue {', '.join(unread)}")
+    beat = beats.get("consumer")
+    if state.waiting_seconds > UNREAD_SECONDS and (beat is None or beat.late(now)):
+        told = f"{state.waiting} messages wait for {state.waiting_seconds:.0f} s, and none gets in"
+        return Check(name="bus", ok=False, detail=told)
+    return Check(name="bus", ok=True, detail=f"{state.waiting} messages wait")

@@ -1,0 +1,166 @@
+"""Metrics in Prometheus' format: from the database, where consumer and engine keep what they count, and the broker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from rebuilder.config import Settings
+from rebuilder.domain.lifecycle import ENDED, LIVE, OPEN, State
+from rebuilder.store import changes, heartbeats, holds, inbox, progress, tallies
+from rebuilder.store.database import reading
+from rebuilder.store.tallies import Counted
+from rebuilder.web.broker import Broker
+
+CALLS = ("submit", "find", "poll", "result", "cancel")
+NONE = Counted(0)
+
+router = APIRouter()
+
+
+@router.get("/metrics", include_in_schema=False)
+def metrics(request: Request) -> Response:
+    """Everything that is measured."""
+    registry: CollectorRegistry = request.app.state.registry
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(registry), headers={"Content-Type": media_type, "Cache-Control": "no-store"})
+
+
+def registry_of(engine: Engine, settings: Settings, broker: Broker | None) -> CollectorRegistry:
+    """What an application measures."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Measurements(engine, settings, broker))
+    ProcessCollector(namespace="rebuilder_web", registry=registry)
+    return registry
+
+
+class Measurements(Collector):
+    """Reads what is measured when it is asked for: in short, bounded queries, however long history is."""
+
+    def __init__(self, engine: Engine, settings: Settings, broker: Broker | None) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._broker = broker
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing before it is asked for: a database that is away must not keep the server from starting."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._of_broker()
+        try:
+            with reading(self._engine) as connection:
+                found = list(self._of_database(connection, time.time()))
+        except SQLAlchemyError:
+            found = []
+        yield _gauge("database_up", "Whether the database answers.", float(bool(found)))
+        yield from found
+
+    def _of_broker(self) -> Iterator[Metric]:
+        if self._broker is None:
+            return
+        state = self._broker.state
+        yield _gauge("broker_up", "Whether the broker can be reached.", float(state.reachable))
+        depth = GaugeMetricFamily("rebuilder_queue_messages", "Messages ready in a queue.", labels=["queue"])
+        readers = GaugeMetricFamily("rebuilder_queue_consumers", "Consumers of a queue.", labels=["queue"])
+        for name, queue in state.queues.items():
+            depth.add_metric([name], queue.messages)
+            readers.add_metric([name], queue.consumers)
+        yield from (depth, readers)
+
+    def _of_database(self, connection: Connection, now: float) -> Iterator[Metric]:
+        yield from _messages(connection, now)
+        yield from self._rebuilds(connection, now)
+        yield from _engine(connection)
+        yield from _loops(connection, now)
+
+    def _rebuilds(self, connection: Connection, now: float) -> Iterator[Metric]:
+        open_ones = GaugeMetricFamily("rebuilder_rebuilds", "Rebuilds that are not done, by state.", labels=["state"])
+        counted = {state: progress.count_in(connection, state) for state in State if state in OPEN}
+        for state, count in counted.items():
+            open_ones.add_metric([str(state)], count)
+        steps = tallies.read(connection, "step")
+        ended = tallies.read(connection, "ended")
+        outcomes = CounterMetricFamily("rebuilder_rebuilds_ended", "Rebuilds by their outcome.", labels=["outcome"])
+        for state in State:
+            if state in ENDED:
+                outcomes.add_metric([str(state)], ended.get(str(state), NONE).count)
+        yield from (open_ones, outcomes)
+        oldest = progress.oldest_in(connection, State.QUEUED)
+        yield _gauge("queue_oldest_age_seconds", "How long the oldest queued rebuild has waited.", _age(oldest, now))
+        yield _gauge("slots", "Builds that there may be at one time.", self._settings.slots)
+        yield _gauge("slots_used", "Builds under way.", sum(counted[state] for state in LIVE))
+        yield _counter("attempts", "Builds begun.", steps.get("dispatched", NONE).count)
+        yield _counter("aborts", "Builds that trouble of the infrastructure ended.", steps.get("aborted", NONE).count)
+        yield _gauge("paused", "Whether the engine must start no builds.", float(holds.paused(connection) is not None))
+
+
+def _messages(connection: Connection, now: float) -> Iterator[Metric]:
+    told = tallies.read(connection, "message")
+    unread = inbox.counts(connection).get("new", 0)
+    read = {state: told.get(state, NONE).count for state in inbox.ENDED}
+    twice = told.get("duplicate", NONE).count
+    yield _counter("messages_received", "Messages received, duplicates included.", unread + sum(read.values()) + twice)
+    yield _counter("messages_duplicate", "Messages that were received before.", twice)
+    yield _counter("messages_rejected", "Messages that could not be parsed.", read["rejected"])
+    yield _counter("messages_accepted", "Messages that were acted on.", read["accepted"])
+    yield _gauge("messages_unread", "Messages that nobody has acted on yet.", unread)
+    oldest = inbox.oldest_unread(connection)
+    yield _gauge("messages_oldest_unread_age_seconds", "Age of the oldest of them.", _age(oldest, now))
+    yield _counter("changes", "Changes noticed.", changes.noticed(connection))
+    yield _gauge("changes_settling", "Changes that wait to be planned.", changes.settling(connection))
+
+
+def _engine(connection: Connection) -> Iterator[Metric]:
+    calls, trouble = tallies.read(connection, "builder"), tallies.read(connection, "trouble")
+    latency = SummaryMetricFamily("rebuilder_builder_call_seconds", "What calls to the builder take.", labels=["call"])
+    failures = CounterMetricFamily("rebuilder_builder_trouble", "Calls that could not be answered.", labels=["call"])
+    for call in CALLS:
+        counted = calls.get(call, NONE)
+        latency.add_metric([call], count_value=counted.count, sum_value=counted.seconds)
+        failures.add_metric([call], trouble.get(call, NONE).count)
+    yield from (latency, failures)
+    twice = tallies.read(connection, "submission").get("duplicate", NONE).count
+    yield _counter("duplicate_submissions", "Builds that were submitted twice; must be 0.", twice)
+    yield _summary("plan_seconds", "What planning takes.", tallies.read(connection, "plan"), "settled")
+    waves = tallies.read(connection, "wave")
+    yield _summary("wave_makespan_seconds", "What finished waves took.", waves, "makespan")
+    yield _summary("wave_lower_bound_seconds", "The least that they could have taken.", waves, "lower-bound")
+    took, least = waves.get("makespan", NONE).seconds, waves.get("lower-bound", NONE).seconds
+    ratio = took / least if least else float("nan")
+    yield _gauge("wave_makespan_ratio", "Makespan over lower bound of all finished waves.", ratio)
+
+
+def _loops(connection: Connection, now: float) -> Iterator[Metric]:
+    at = GaugeMetricFamily("rebuilder_heartbeat_timestamp_seconds", "When a loop last got on.", labels=["loop"])
+    age = GaugeMetricFamily("rebuilder_heartbeat_age_seconds", "How long that is ago.", labels=["loop"])
+    for loop, beat in heartbeats.read(connection).items():
+        at.add_metric([loop], beat.at)
+        age.add_metric([loop], max(0.0, now - beat.at))
+    yield from (at, age)
+
+
+def _age(moment: float | None, now: float) -> float:
+    """Seconds since the moment; 0 where there is none."""
+    return 0.0 if moment is None else max(0.0, now - moment)
+
+
+def _gauge(name: str, about: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"rebuilder_{name}", about, value=value)
+
+
+def _counter(name: str, about: str, value: float) -> Metric:
+    return CounterMetricFamily(f"rebuilder_{name}", about, value=value)
+
+
+def _summary(name: str, about: str, counted: Mapping[str, Counted], label: str) -> Metric:
+    found = counted.get(label, NONE)
+    return SummaryMetricFamily(f"rebuilder_{name}", about, count_value=found.count, sum_value=found.seconds)

@@ -1,0 +1,99 @@
+"""Errors as RFC 9457 tells them (application/problem+json), whatever went wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from rebuilder.domain.build import Aborted
+from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
+
+log = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """What was wrong with the request, or with us. `errors` names the parts of the request that were wrong."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] = []
+
+
+def told(status: int, what: str) -> dict[int | str, dict[str, Any]]:
+    """An answer of this kind, for the description of the API."""
+    return {status: {"description": what, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}}
+
+
+ANY: dict[int | str, dict[str, Any]] = {
+    **told(400, "The request is wrong"),
+    **told(404, "What is named is not there"),
+    **told(422, "The request is not of the form that it must have"),
+    **told(503, "The database, or the builder, cannot be reached"),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application so."""
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_form)
+    app.add_exception_handler(RequestError, _of_request)
+    app.add_exception_handler(UnreachableError, _of_service)
+    app.add_exception_handler(Aborted, _of_service)
+    app.add_exception_handler(SQLAlchemyError, _of_database)
+    app.add_exception_handler(Exception, _of_ourselves)
+
+
+def answer(
+    status: int, detail: str, headers: Mapping[str, str] | None = None, errors: list[dict[str, str]] | None = None
+) -> JSONResponse:
+    """A problem as a response."""
+    title = HTTPStatus(status).phrase
+    problem = Problem(title=title, status=status, detail=detail, errors=errors or [])
+    return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
+
+
+def _of_http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return answer(error.status_code, str(error.detail), error.headers)
+
+
+def _of_form(_request: Request, error: Exception) -> JSONResponse:
+    """What was sent is not repeated: it may be what nobody should see, or what cannot be written."""
+    assert isinstance(error, RequestValidationError)
+    errors = [{"where": ".".join(map(str, e["loc"])), "what": str(e["msg"])} for e in error.errors()]
+    first = f"{errors[0]['where']}: {errors[0]['what']}" if errors else "not of the form that it must have"
+    return answer(422, _printable(first), errors=[{k: _printable(v) for k, v in e.items()} for e in errors])
+
+
+def _of_request(_request: Request, error: Exception) -> JSONResponse:
+    return answer(404 if isinstance(error, UnknownError) else 400, _printable(str(error)))
+
+
+def _of_service(_request: Request, error: Exception) -> JSONResponse:
+    return answer(503, _printable(str(error)))
+
+
+def _of_database(_request: Request, error: Exception) -> JSONResponse:
+    log.error("database: %s", error)
+    return answer(503, "the database cannot answer now", {"Retry-After": "5"})
+
+
+def _of_ourselves(_request: Request, _error: Exception) -> JSONResponse:
+    return answer(500, "this is a fault of ours; it is in the log")
+
+
+def _printable(text: str) -> str:
+    """The text in characters that every encoding of JSON can carry."""
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,66 @@
+"""Serving the application, beside the engine or alone."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from sqlalchemy import Engine
+
+from rebuilder.config import Bus, Settings
+from rebuilder.domain.errors import RequestError
+from rebuilder.web.app import create_app
+from rebuilder.web.live import Hub
+
+log = logging.getLogger(__name__)
+GRACE_SECONDS = 5
+
+
+@contextmanager
+def serving(engine: Engine, settings: Settings, bus: Bus) -> Iterator[None]:
+    """Answer requests from a thread of its own. Raises RequestError where the address cannot be had."""
+    with _listening(settings) as listener:
+        server = _server(engine, settings, bus)
+        thread = threading.Thread(target=server.run, args=([listener],), name="web")
+        thread.start()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+class _Server(uvicorn.Server):
+    """Ends soon: live pages would otherwise be waited for, and they never end by themselves."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        hub: Hub = self.config.app.state.hub  # type: ignore[union-attr]
+        hub.close()
+        await super().shutdown(sockets)
+
+
+def _server(engine: Engine, settings: Settings, bus: Bus) -> uvicorn.Server:
+    """Proxies are not trusted to say who asks, and what is asked is not logged: neither is used for anything."""
+    return _Server(uvicorn.Config(
+        create_app(engine, settings, bus), log_config=None, access_log=False, proxy_headers=False, server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    ))
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    host, port = settings.web.host, settings.web.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        told = f"consumer_config.web: cannot listen on {host}, port {port}: {error.strerror or error}"
+        raise RequestError(told) from None
+    with listener:
+        address, chosen = listener.getsockname()[:2]
+        log.info("web: http://%s:%d/", f"[{address}]" if ":" in address else address, chosen)
+        yield listener
