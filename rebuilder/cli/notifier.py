@@ -33,8 +33,11 @@ LONGEST_RECONNECT_WAIT = 30
 
 
 @contextmanager
-def publishing(context: Context, *, drain: bool) -> Iterator[None]:
-    """Publish what is announced inside the block, where anything is; with `drain` also what is left after it."""
+def publishing(context: Context, stop: threading.Event, *, drain: bool) -> Iterator[None]:
+    """Publish what is announced inside the block, where anything is; with `drain` also what is left after it.
+
+    That ends early when `stop` is set.
+    """
     if not context.settings.announced:
         yield
         return
@@ -42,16 +45,17 @@ def publishing(context: Context, *, drain: bool) -> Iterator[None]:
     with beside(context, "publisher", [sys.executable, "-m", "rebuilder", *where, "notify"]):
         yield
         if drain:
-            _drain(context)
+            _drain(context, stop)
 
 
-def _drain(context: Context) -> None:
+def _drain(context: Context, stop: threading.Event) -> None:
     """Wait until everything is published; say what is not, where nothing gets through any more."""
     before, since = -1, time.monotonic()
     while (left := _left(context)) and time.monotonic() < since + DRAIN_SECONDS:
         if left != before:
             before, since = left, time.monotonic()
-        time.sleep(LOOK_SECONDS)
+        if stop.wait(LOOK_SECONDS):
+            break
     if left:
         log.warning("%d notifications are not published yet: they are kept, and `rebuilder engine` sends them", left)
 

@@ -41,7 +41,7 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with only_engine(context.engine), publishing(context, drain=until_idle):
+    with only_engine(context.engine), publishing(context, stop, drain=until_idle):
         catalogue.begin(context.engine, context.settings)
         builder = workshop.builder_for(context.engine, context.settings)
         loop = Loop(context.engine, context.settings, builder, topics.parse, alive=lambda: notify("WATCHDOG=1"))
