@@ -237,7 +237,7 @@ def test_what_is_about_the_same_stays_in_order_however_slow_the_broker_is(store:
     def send(message: Message) -> None:
         bench.clock.now += 100
         times[message.id] += 1
-        if times[message.id] == 1:
+        if message.topic.endswith(".queued") and times[message.id] == 1:
             raise PublishReturned("full")
         taken.append(message)
 
