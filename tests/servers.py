@@ -29,6 +29,7 @@ PACKAGES = {
     "postgresql": "postgresql",
     "buildah": "buildah crun",
     "rpm": "rpm createrepo-c",
+    "git": "git",
     "systemd": "systemd",
     "graphviz": "graphviz",
     "chromium": "chromium",

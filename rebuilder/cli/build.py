@@ -23,7 +23,7 @@ LOOK_SECONDS = 0.5
 def log(context: Context, image: str, follow: bool) -> None:
     """The log of an image's last build, also while it runs."""
     builder = workshop.builder_for(context.engine, context.settings)
-    offset = 0
+    offset, last = 0, not follow
     while True:
         with reading(context.engine) as connection:
             inventory.load(connection).image(image)
@@ -33,8 +33,9 @@ def log(context: Context, image: str, follow: bool) -> None:
         for part in builder.log(entry.ref, offset) if entry.ref else ():
             click.echo(part, nl=False)
             offset += len(part)
-        if not follow or entry.state not in LIVE:
+        if last:
             return
+        last = entry.state not in LIVE  # its last lines may be on their way
         time.sleep(LOOK_SECONDS)
 
 

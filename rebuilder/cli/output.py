@@ -31,6 +31,7 @@ COLOURS = {
     "not-installed": "green",
     "other-stream": "dim",
     "other-module": "dim",
+    "dropped": "dim",
     "unknown": "yellow",
     "held": "magenta",
     "policy": "magenta",

@@ -42,9 +42,12 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with only_engine(context.engine), publishing(context, stop, drain=until_idle):
-        catalogue.begin(context.engine, context.settings)
         builder = workshop.builder_for(context.engine, context.settings)
-        loop = Loop(context.engine, context.settings, builder, topics.parse, alive=lambda: notify("WATCHDOG=1"))
+        catalogue.begin(context.engine, context.settings)
+        hub = workshop.hub_for(context.settings)
+        loop = Loop(
+            context.engine, context.settings, builder, topics.parse, hub=hub, alive=lambda: notify("WATCHDOG=1")
+        )
         notify("READY=1")
         try:
             loop.run(stop, until_idle=until_idle)

@@ -17,7 +17,7 @@ from rebuilder.domain.change import Change, most_severe
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ParentKind
 from rebuilder.domain.policy import Action, Rule
-from rebuilder.domain.rpm import MODULE, Rpm, is_stale, newest
+from rebuilder.domain.rpm import MODULE, Rpm, newest
 
 
 class Skip(StrEnum):
@@ -26,6 +26,7 @@ class Skip(StrEnum):
     ALREADY_CURRENT = "already-current"
     OTHER_MODULE = "other-module"
     OTHER_STREAM = "other-stream"
+    DROPPED = "dropped"
     UNKNOWN = "unknown"
     POLICY = "policy"  # by: the rule
     HELD = "held"  # by: who, and why
@@ -250,7 +251,10 @@ class _Search:
         modular = MODULE in rpm.release
         place = self._offers.get((rpm.source, stream, modular))
         if place is not None:
-            return (rpm.nevra, place) if is_stale(rpm, self._changes[place].build.evr) else Skip.ALREADY_CURRENT
+            change = self._changes[place]
+            if not change.replaces(rpm):
+                return Skip.DROPPED
+            return (rpm.nevra, place) if change.makes_stale(rpm) else Skip.ALREADY_CURRENT
         return Skip.OTHER_MODULE if (rpm.source, stream, not modular) in self._offers else Skip.OTHER_STREAM
 
     def _decide(self, image: Image, key: str, stale: Sequence[_Stale]) -> None:

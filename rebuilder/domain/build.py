@@ -53,3 +53,7 @@ class Status:
 
 class Aborted(Exception):
     """Infrastructure trouble: the request may or may not have arrived, and is worth trying again."""
+
+
+class Refused(Exception):
+    """The builder will never take this order as it is, for a reason that lies in the image: one line says which."""

@@ -11,7 +11,6 @@ from rebuilder.config import Settings
 from rebuilder.domain.affected import Reason
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import Effect, Event, State
-from rebuilder.domain.rpm import is_stale
 from rebuilder.store import causes, inventory, rebuilds, waves
 
 LONGEST_PAUSE = 3600.0
@@ -48,7 +47,7 @@ def not_updated(build: ImageBuild, reasons: Sequence[Reason]) -> str:
         f"{rpm.nevra}{layers.get(rpm.nevra, '')} stayed, {change.build} is offered"
         for rpm in build.manifest.rpms
         for change in changes
-        if rpm.source == change.build.name and is_stale(rpm, change.build.evr)
+        if rpm.source == change.build.name and change.makes_stale(rpm)
     )
     return f"not-updated: {'; '.join(stayed)}" if stayed else ""
 

@@ -57,7 +57,10 @@ class Message(Base):
 
 
 class Change(Base):
-    """A source build that is new in a stream, however many messages told of it."""
+    """A source build that is new in a stream, however many messages told of it.
+
+    `rpms` has the names of its binary RPMs as Koji has them, none where Koji has no such build; null until it is asked.
+    """
 
     __tablename__ = "change"
     __table_args__ = (
@@ -79,6 +82,7 @@ class Change(Base):
     type: Mapped[str]
     waits_for_repo: Mapped[str] = mapped_column(server_default="")
     message_id: Mapped[str | None] = mapped_column(ForeignKey("message.id"))
+    rpms: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     noticed_at: Mapped[float]
     state: Mapped[str] = mapped_column(String(16), server_default="settling")
 
@@ -169,7 +173,7 @@ class ManifestRpm(Base):
 
 
 class ImageBuild(Base):
-    """A finished build of an image. `parents` has the idents of the builds it was built on."""
+    """A finished build of an image. `parents` has the idents of the builds it was built on, `tags` its pull specs."""
 
     __tablename__ = "image_build"
     __table_args__ = (
@@ -182,6 +186,7 @@ class ImageBuild(Base):
     ident: Mapped[str]
     digest: Mapped[str]
     parents: Mapped[list[str]] = mapped_column(JSON)
+    tags: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
     manifest_id: Mapped[int | None] = mapped_column(ForeignKey("manifest.id"))
     recorded_at: Mapped[float]
 
