@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ LOOK_SECONDS = 0.2
 DRAIN_SECONDS = 30.0
 PUBLISH_SECONDS = 10
 LONGEST_RECONNECT_WAIT = 30
+GIVE_WAY = 10  # to the engine, where there are not processors enough for both
 
 
 @contextmanager
@@ -72,6 +74,7 @@ def notify(context: Context) -> None:
     from rebuilder.engine.notify import Publisher
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    os.nice(GIVE_WAY)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
