@@ -5,6 +5,7 @@ It runs in threads of the test's process, so that the test holds the tasks in it
 
 from __future__ import annotations
 
+import base64
 import secrets
 import ssl
 import threading
@@ -38,10 +39,12 @@ class Hub:
     """`trouble` is nothing, `offline` (the hub says so), `503`, `silent` (no answer) or `refused` (nobody listens).
 
     `losing` names the method of which the next call is carried out and its answer lost. `requests` counts the round
-    trips, `calls` the calls in them.
+    trips, `calls` the calls in them. With a `keytab` it asks for a Kerberos ticket at the login over TLS.
     """
 
-    def __init__(self, koji: Koji | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, koji: Koji | None = None, tls: ssl.SSLContext | None = None, keytab: Path | None = None
+    ) -> None:
         self.koji = koji or Koji()
         self.port = free_port()
         self.trouble = ""
@@ -52,6 +55,7 @@ class Hub:
         self.released = threading.Event()
         self.logins: list[str] = []
         self._tls = tls
+        self._keytab = keytab
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -125,10 +129,19 @@ class Hub:
         if self.trouble == "silent":
             self.released.wait(30)
             return
+        headers, who = {}, ""
+        if self._keytab and request.path.endswith("/ssllogin"):
+            who, token = self._negotiated(request.headers.get("Authorization", ""))
+            headers["WWW-Authenticate"] = f"Negotiate {token}".strip()
+            if not who:
+                request.send_response(401)
+                request.send_header("WWW-Authenticate", "Negotiate")
+                request.end_headers()
+                return
         params, method = loads(body)
         assert method is not None
         try:
-            result = (self._called(request, method, params),)
+            result = (self._called(request, method, params, who),)
             content = dumps(result, methodresponse=True, allow_none=True)
         except Fault as fault:
             content = dumps(fault, allow_none=True)
@@ -140,16 +153,30 @@ class Hub:
             return
         request.send_response(200)
         request.send_header("Content-Type", "text/xml")
+        for name, value in headers.items():
+            request.send_header(name, value)
         request.end_headers()
         request.wfile.write(content.encode())
 
-    def _called(self, request: BaseHTTPRequestHandler, method: str, params: tuple[Any, ...]) -> Any:
+    def _negotiated(self, header: str) -> tuple[str, str]:
+        """Whose ticket came with the request, and the answer that proves who we are."""
+        kind, _, token = header.partition(" ")
+        if kind != "Negotiate":
+            return "", ""
+        import gssapi
+
+        ours = gssapi.Credentials(usage="accept", store={"keytab": str(self._keytab)})
+        context = gssapi.SecurityContext(creds=ours, usage="accept")
+        answer = context.step(base64.b64decode(token))
+        return str(context.initiator_name), base64.b64encode(answer or b"").decode()
+
+    def _called(self, request: BaseHTTPRequestHandler, method: str, params: tuple[Any, ...], who: str) -> Any:
         if self.trouble == "offline":
             raise Fault(OFFLINE, "database outage")
         session = self._session(request, method)
         with self.koji.lock:
             if method == "sslLogin":
-                return self._certified(request)
+                return self._opened(who) if who else self._certified(request)
             if method != "multiCall":
                 return self._one(session, method, params)
             return [self._part(session, call) for call in params[0]]

@@ -32,6 +32,7 @@ PACKAGES = {
     "git": "git",
     "systemd": "systemd",
     "graphviz": "graphviz",
+    "kerberos": "krb5-kdc krb5-admin-server",
     "chromium": "chromium",
 }
 POSTGRES_PROGRAMS = ("/usr/lib/postgresql/*/bin", "/usr/bin")

@@ -168,6 +168,8 @@ def test_a_tag_message_becomes_an_ordered_wave_through_an_outage_and_a_task_canc
     keys = [task.key for task in site.koji.submitted()]
     assert len(set(keys)) == len(keys) == 5, "each submission arrived once"
     assert site.asked("inventory", "show", "web:f42")["build"] == "web-1-2"
+    assert site.asked("inventory", "show", "web:f42")["digest"] == "sha256:web2"
+    assert "tags: registry.example.com/f42/web:latest" in site.run("inventory", "show", "web:f42").stdout
     installed = site.asked("inventory", "show", "web:f42")["rpms"]
     assert {rpm for rpm in installed if rpm.startswith("openssl")} == {
         "openssl-libs-1:3.2.2-1.fc42.x86_64", "openssl-libs-1:3.2.2-1.fc42.aarch64",

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import hub
+import kerberos
 import pytest
+import servers
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -215,13 +217,17 @@ class Authority:
         return path
 
 
-def test_a_tls_client_certificate_logs_in_and_renews(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
+def served_with_tls(authority: Authority) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.issue("localhost"))
     context.load_verify_locations(authority.file)
     context.verify_mode = ssl.CERT_OPTIONAL
-    with hub.Hub(Koji(), tls=context) as running:
+    return context
+
+
+def test_a_tls_client_certificate_logs_in_and_renews(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with hub.Hub(Koji(), tls=served_with_tls(authority)) as running:
         chosen = KojiSettings(
             hub=running.url, login="certificate", certificate=authority.issue("rebuilder"), server_ca=authority.file
         )
@@ -232,3 +238,29 @@ def test_a_tls_client_certificate_logs_in_and_renews(tmp_path: Path) -> None:
         assert running.logins == ["certificate", "certificate"]
         with pytest.raises(Aborted, match="certificate"):
             Hub(chosen.model_copy(update={"server_ca": None}), building=True).call("getLoggedInUser")
+
+
+# --- Kerberos
+
+
+def test_a_keytab_logs_in_and_renews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers.need("kerberos", *kerberos.PROGRAMS)
+    realm, authority = kerberos.Realm(tmp_path), Authority(tmp_path)
+    for name, value in realm.environment.items():
+        monkeypatch.setenv(name, value)
+    ours, theirs = realm.keytab("rebuilder"), realm.keytab("HTTP/localhost")
+    with realm.running(), hub.Hub(Koji(), served_with_tls(authority), theirs) as running:
+        principal = f"rebuilder@{kerberos.REALM}"
+        chosen = KojiSettings(
+            hub=running.url, login="gssapi", principal=principal, keytab=ours, server_ca=authority.file
+        )
+        session = Hub(chosen, building=True)
+        assert session.call("getLoggedInUser")["name"] == "rebuilder"
+        running.expire()
+        assert session.call("getLoggedInUser")["name"] == "rebuilder"
+        assert running.logins == [principal, principal]
+        with running.away(), pytest.raises(Aborted):
+            session.call("getLoggedInUser")
+        assert session.call("getLoggedInUser")["name"] == "rebuilder"
+        with pytest.raises(Aborted, match="gssapi auth failed"):
+            Hub(chosen.model_copy(update={"principal": "nobody"}), building=True).call("getLoggedInUser")
