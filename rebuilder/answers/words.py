@@ -8,6 +8,7 @@ LEFT_OUT = {
     Skip.ALREADY_CURRENT: "already current",
     Skip.OTHER_MODULE: "its RPM and the update are not of the same module",
     Skip.OTHER_STREAM: "of another stream",
+    Skip.DROPPED: "the update has no such RPM any more",
     Skip.UNKNOWN: "nobody could read what is in it",
     Skip.POLICY: "left out by the policy's rule {by}",
     Skip.HELD: "held by {by}",
