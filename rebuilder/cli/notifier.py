@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -30,11 +31,15 @@ LOOK_SECONDS = 0.2
 DRAIN_SECONDS = 30.0
 PUBLISH_SECONDS = 10
 LONGEST_RECONNECT_WAIT = 30
+GIVE_WAY = 10  # to the engine, where there are not processors enough for both
 
 
 @contextmanager
-def publishing(context: Context, *, drain: bool) -> Iterator[None]:
-    """Publish what is announced inside the block, where anything is; with `drain` also what is left after it."""
+def publishing(context: Context, stop: threading.Event, *, drain: bool) -> Iterator[None]:
+    """Publish what is announced inside the block, where anything is; with `drain` also what is left after it.
+
+    That ends early when `stop` is set.
+    """
     if not context.settings.announced:
         yield
         return
@@ -42,16 +47,17 @@ def publishing(context: Context, *, drain: bool) -> Iterator[None]:
     with beside(context, "publisher", [sys.executable, "-m", "rebuilder", *where, "notify"]):
         yield
         if drain:
-            _drain(context)
+            _drain(context, stop)
 
 
-def _drain(context: Context) -> None:
+def _drain(context: Context, stop: threading.Event) -> None:
     """Wait until everything is published; say what is not, where nothing gets through any more."""
     before, since = -1, time.monotonic()
     while (left := _left(context)) and time.monotonic() < since + DRAIN_SECONDS:
         if left != before:
             before, since = left, time.monotonic()
-        time.sleep(LOOK_SECONDS)
+        if stop.wait(LOOK_SECONDS):
+            break
     if left:
         log.warning("%d notifications are not published yet: they are kept, and `rebuilder engine` sends them", left)
 
@@ -68,6 +74,7 @@ def notify(context: Context) -> None:
     from rebuilder.engine.notify import Publisher
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    os.nice(GIVE_WAY)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -41,7 +41,7 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
     """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed."""
     _log_to_stderr()
     _end_by(stop)
-    with only_engine(context.engine), publishing(context, drain=until_idle):
+    with only_engine(context.engine), publishing(context, stop, drain=until_idle):
         builder = workshop.builder_for(context.engine, context.settings)
         catalogue.begin(context.engine, context.settings)
         hub = workshop.hub_for(context.settings)

@@ -77,9 +77,10 @@ class Publisher:
             return 0
         done: list[int] = []
         refused: dict[int, str] = {}
+        behind: set[Subject] = set()  # an earlier letter about these has not gone out: nor must the later ones
         try:
             for letter in self._written(found):
-                if stop.is_set() or not self._deal(letter, done, refused):
+                if stop.is_set() or not (letter.subject in behind or self._deal(letter, done, refused, behind)):
                     break
         finally:
             with self._engine.begin() as connection:
@@ -105,10 +106,8 @@ class Publisher:
             outbox.keep(connection, bodies)
         return [letter.written(bodies[letter.seq]) if letter.body is None else letter for letter in found]
 
-    def _deal(self, letter: Letter, done: list[int], refused: dict[int, str]) -> bool:
-        """Send one letter, unless an earlier one about the same is held; whether to go on with the next."""
-        if letter.subject in self._holding(self._clock()):
-            return True
+    def _deal(self, letter: Letter, done: list[int], refused: dict[int, str], behind: set[Subject]) -> bool:
+        """Send one letter; whether to go on with the next."""
         message = letters.message(letter)
         try:
             self._send(message)
@@ -116,6 +115,7 @@ class Publisher:
             refused[letter.seq] = reason_of(error)
             log.error("%s of wave %d is set aside: %s", letter.notice, letter.wave_id, refused[letter.seq])
         except PublishReturned as error:
+            behind.add(letter.subject)
             return self._hold(letter, error)
         except Exception as error:  # whatever it is, the letter is not lost: it stays where it is
             self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import bus
 import pytest
+from fedora_messaging.exceptions import PublishReturned
 from fedora_messaging.message import Message, get_message
 from integration.test_engine_crashes import dying_at, live_again
 from integration.workbench import Given, Workbench, image
@@ -223,6 +225,27 @@ def test_what_a_full_queue_does_not_take_is_sent_later_and_holds_up_nothing_else
                 opened.queue_purge(f"full.{line.queue}")
         opened.queue_delete(f"full.{line.queue}")
     assert told([*early, *line.received()]) == happened(store)
+
+
+def test_what_is_about_the_same_stays_in_order_however_slow_the_broker_is(store: Engine) -> None:
+    bench = Workbench(store, WORLD, **ON)
+    bench.tell(FIX)
+    bench.finish()
+    times: Counter[str] = Counter()
+    taken: list[Message] = []
+
+    def send(message: Message) -> None:
+        bench.clock.now += 100
+        times[message.id] += 1
+        if message.topic.endswith(".queued") and times[message.id] == 1:
+            raise PublishReturned("full")
+        taken.append(message)
+
+    publisher = Publisher(store, bench.settings, send, clock=bench.clock)
+    while left(store):
+        publisher.once(threading.Event())
+        bench.clock.now += 100
+    assert told(taken) == happened(store)
 
 
 def test_what_the_broker_forbids_is_set_aside_with_the_reason(line: Bus, store: Engine) -> None:
