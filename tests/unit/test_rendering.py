@@ -33,11 +33,10 @@ def test_what_has_no_shape_is_shown_by_its_code(text: str, seen: str) -> None:
 
 @given(st.text())
 def test_whatever_is_put_into_a_template_comes_out_as_printable_text_without_markup(text: str) -> None:
-    made = TEMPLATES.env.from_string('<p title="{{ text }}">{{ text }}</p>').render(text=text)
-    inside = made.removeprefix('<p title="').removesuffix("</p>")
-    assert inside.replace('">', "", 1).replace("\n", "").replace("\t", "").isprintable()
-    assert not set("<>\"'") & set(inside.replace('">', "", 1))
-    assert Markup(made).unescape().count(str(shown(text))) == 2 or not text
+    made = TEMPLATES.env.from_string("{{ text }}").render(text=text)
+    assert made.replace("\n", "").replace("\t", "").isprintable()
+    assert not set("<>\"'") & set(made)
+    assert Markup(made).unescape() == shown(text)
 
 
 @pytest.mark.parametrize("url", [
