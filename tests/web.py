@@ -18,10 +18,10 @@ class Client:
 
     def __init__(self, store: Engine, settings: Settings | None = None, bus: Bus | None = None) -> None:
         self.store = store
-        self.http = TestClient(create_app(store, settings or Settings(), bus), raise_server_exceptions=False)
+        self.http = TestClient(create_app(store, settings or Settings(), bus), raise_server_exceptions=True)
 
     def get(self, path: str, **asked: Any) -> httpx.Response:
-        return self.http.get(f"/api/v1/{path}", params=asked)
+        return self.http.get(f"/api/v1/{path}", params=asked or None)
 
     def reads(self, path: str, **asked: Any) -> Any:
         response = self.get(path, **asked)

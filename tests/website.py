@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0
 CONFIGURATION = """\
 [consumer_config]
-database_url = "sqlite:///{folder}/rebuilder.db"
+database_url = "{database_url}"
 builder = "simulated"
 max_builds = 4
 settle_seconds = 0
@@ -49,16 +49,23 @@ MESSAGE = {
 
 
 class Website:
-    """A folder with a configuration and an inventory, and the command as an operator types it."""
+    """A folder with a configuration and an inventory, and the command as an operator types it.
+
+    `pid` is that of the last process that was started.
+    """
 
     def __init__(
-        self, folder: Path, *, speed: float = 60, failures: tuple[str, ...] = (), more: str = ""
+        self, folder: Path, *, speed: float = 60, failures: tuple[str, ...] = (), more: str = "", database_url: str = ""
     ) -> None:
+        """With `database_url`, what is in that database is shown, and no inventory is put into it."""
         self.folder = folder
-        text = CONFIGURATION.format(folder=folder, failures=json.dumps(failures), more=more)
+        self.pid = 0
+        url = database_url or f"sqlite:///{folder}/rebuilder.db"
+        text = CONFIGURATION.format(folder=folder, failures=json.dumps(failures), more=more, database_url=url)
         (folder / "config.toml").write_text(text)
         (folder / "inventory.json").write_text(json.dumps(document(speed)))
-        self.types("inventory", "sync")
+        if not database_url:
+            self.types("inventory", "sync")
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "rebuilder", "--config", str(self.folder / "config.toml"), *words]
@@ -80,6 +87,7 @@ class Website:
         log = self.folder / f"{words[0]}.log"
         with log.open("w") as file:
             process = subprocess.Popen(self.command(*words), cwd=ROOT, stdout=file, stderr=file)
+            self.pid = process.pid
             try:
                 yield log
             finally:

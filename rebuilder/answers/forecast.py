@@ -32,6 +32,9 @@ class Expected:
         return [found for found in self.open if found.entry.state in LIVE]
 
 
+NOTHING = Expected((), Forecast({}, frozenset(), {}), (), {}, None)
+
+
 def read(connection: Connection, settings: Settings, now: float) -> Expected:
     """What is open now, and when it will be done."""
     held, paused = holds.held(connection, now), holds.paused(connection)

@@ -29,29 +29,19 @@ class OpenRebuild:
 
 def open_ones(connection: Connection) -> list[OpenRebuild]:
     """All that is open, in the order of the queue."""
-    entries = rebuilds.in_states(connection, OPEN)
-    query = select(Rebuild.id, Rebuild.rank, Image.estimate, Image.measured)
-    rows = connection.execute(query.join(Image, Image.id == Rebuild.image_id).where(Rebuild.state.in_(OPEN)))
-    more = {row.id: row for row in rows}
+    query = rebuilds.selected().add_columns(Rebuild.rank, Image.name, Image.stream, Image.estimate, Image.measured)
+    rows = connection.execute(query.where(Rebuild.state.in_(OPEN)).order_by(Rebuild.rank, Rebuild.id)).all()
     after = progress.open_parents(connection)
-    measured = {e.image: more[e.id].measured for e in entries if more[e.id].measured}
-    images = [
-        ImageValue(*_split(entry.image), (), estimate=more[entry.id].estimate) for entry in entries
-    ]
+    images = [ImageValue(name, stream, (), estimate=estimate) for *_, name, stream, estimate, _ in rows]
+    measured = {image.key: row[-1] for image, row in zip(images, rows, strict=True) if row[-1]}
     if any(not image.estimate and image.key not in measured for image in images):
         measured = inventory.measured(connection)  # what is usual in their streams counts
     seconds = durations(images, measured)
-    return [
-        OpenRebuild(
-            entry, tuple(after.get(entry.id, ())), more[entry.id].rank, seconds[entry.image]
-        )
-        for entry in entries
-    ]
-
-
-def _split(key: str) -> tuple[str, str]:
-    name, _, stream = key.rpartition(":")
-    return name, stream
+    found = []
+    for row in rows:
+        entry = rebuilds.entry_of(row[:-5])
+        found.append(OpenRebuild(entry, tuple(after.get(entry.id, ())), row[-5], seconds[entry.image]))
+    return found
 
 
 def parents_in(connection: Connection, wave_id: int) -> dict[int, tuple[int, ...]]:

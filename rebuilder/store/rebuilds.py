@@ -82,8 +82,13 @@ def selected() -> Select[Any]:
 
 def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
     """What the query selects."""
-    rows = ((*row[:4], State(row[4]), *row[5:]) for row in connection.execute(query))
-    return [Entry(*row) for row in rows]
+    return [entry_of(row) for row in connection.execute(query)]
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """A row of `selected` as a value."""
+    ident, wave_id, image_id, image, state, *rest = row
+    return Entry(ident, wave_id, image_id, image, State(state), *rest)
 
 
 def in_states(connection: Connection, states: Iterable[State], limit: int | None = None) -> list[Entry]:

@@ -19,7 +19,6 @@ def bench(store: Engine) -> Workbench:
                       simulated={"failures": ["mid:f42"]}, max_builds=2)
     found.tell("openssl-3.2.2-1.fc42", severity="high")
     found.finish()
-    found.settings = found.settings.model_copy(update={"simulated": {"duration": 60}})
     return found
 
 

@@ -123,7 +123,10 @@ class Engine(RuleBasedStateMachine):
     @rule(pause=st.booleans())
     def the_engine_is_paused_or_resumed(self, pause: bool) -> None:
         with self.bench.store.begin() as connection:
-            (holds.pause if pause else holds.resume)(connection, "ann", "", self.bench.clock.now)
+            if pause:
+                holds.pause(connection, "ann", "", self.bench.clock.now)
+            else:
+                holds.resume(connection)
 
     @invariant()
     def no_child_is_built_before_its_parents(self) -> None:

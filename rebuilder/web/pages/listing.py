@@ -13,7 +13,7 @@ from rebuilder.web.pages.rendering import PageRoute, page
 from rebuilder.web.pages.search import WORDS, cleaned
 from rebuilder.web.reader import Configured, Reader
 
-SHOWN = 50
+SHOWN, WAVES = 50, 20
 HIGHEST = 2**31 - 1
 
 router = APIRouter(route_class=PageRoute)
@@ -22,9 +22,9 @@ router = APIRouter(route_class=PageRoute)
 @router.get("/waves")
 def all_waves(request: Request, connection: Reader, settings: Configured, before: int = HIGHEST) -> Response:
     """The waves, newest first."""
-    found = waves.latest(connection, SHOWN + 1, max(0, min(before, HIGHEST)))
-    lines = wave_lines(connection, found[:SHOWN], forecast.read(connection, settings, time.time()))
-    return page(request, "waves.html", connection, waves=lines, more=len(found) > SHOWN)
+    found = waves.latest(connection, WAVES + 1, max(0, min(before, HIGHEST)))
+    lines = wave_lines(connection, found[:WAVES], forecast.read(connection, settings, time.time()))
+    return page(request, "waves.html", connection, waves=lines, more=len(found) > WAVES)
 
 
 @router.get("/images")

@@ -108,7 +108,7 @@ def asset(name: str) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, finalize=shown,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )
     filters = (clock, iso, koji, lasting, link, roughly, segment, when)
     environment.filters |= {function.__name__: function for function in filters}

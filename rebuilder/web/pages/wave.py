@@ -25,7 +25,7 @@ from rebuilder.web.pages.drawing import Bar, Branch, Drawing, Scale
 from rebuilder.web.pages.rendering import PageRoute, page
 from rebuilder.web.reader import Configured, Reader
 
-SHOWN, DRAWN = 250, 120
+SHOWN, DRAWN = 120, 120
 
 router = APIRouter(route_class=PageRoute)
 
@@ -66,7 +66,8 @@ def read(connection: Connection, wave: WaveEntry, settings: Settings, now: float
     names = {entry.id: entry.image for entry in entries}
     above = outlook.parents_in(connection, wave.id)
     parents = {entry.image: [names[parent] for parent in above.get(entry.id, ())] for entry in entries}
-    open_ = forecast.read(connection, settings, now)
+    any_open = any(entry.state in OPEN for entry in entries)
+    open_ = forecast.read(connection, settings, now) if any_open else forecast.NOTHING
     mine = [value for value in open_.values if value.id in names]
     by_id = {found.entry.id: found for found in open_.open}
     done_in = open_.forecast.of([value.id for value in mine])

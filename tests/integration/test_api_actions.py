@@ -1,0 +1,172 @@
+"""Orders over HTTP: who may give which, what they do, and that nothing happens without a token."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from typing import Any
+
+import pytest
+from integration.test_store import content
+from integration.workbench import Workbench
+from sqlalchemy import Engine, select
+from web import Client, problem
+
+from rebuilder.engine.orders import ORDERS
+from rebuilder.store import holds, tokens
+from rebuilder.store.database import reading
+from rebuilder.store.models import Token
+
+ASKED: list[dict[str, Any]] = [
+    {"verb": "retry", "target": "base:f42"},
+    {"verb": "cancel", "target": "1"},
+    {"verb": "rebuild", "target": "base:f42"},
+    {"verb": "hold", "target": "base:f42"},
+    {"verb": "release", "target": "base:f42"},
+    {"verb": "approve", "target": "1"},
+    {"verb": "pause"},
+    {"verb": "resume"},
+]
+
+
+@pytest.fixture
+def bench(store: Engine) -> Workbench:
+    found = Workbench(store, simulated={"failures": ["base:f42"]},
+                      policy=[{"name": "ask", "action": "approve", "severity": "low"}])
+    found.tell("openssl-3.2.2-1.fc42", severity="high")
+    found.finish()
+    return found
+
+
+@pytest.fixture
+def client(bench: Workbench) -> Client:
+    return Client(bench.store, bench.settings)
+
+
+def test_every_order_is_tried_here() -> None:
+    assert {asked["verb"] for asked in ASKED} == set(ORDERS)
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked["verb"])
+@pytest.mark.parametrize("token", ["", "rebuilder_wrong", "of another scope"])
+def test_without_the_right_token_nothing_is_changed(
+    client: Client, bench: Workbench, asked: dict[str, Any], token: str
+) -> None:
+    others = [order for order in ORDERS if order != asked["verb"]]
+    limited = client.token("limited", *others)
+    before = content(bench.store)
+    response = client.orders(limited if token == "of another scope" else token, **asked)
+    assert problem(response, 403 if token == "of another scope" else 401)
+    assert ("www-authenticate" in response.headers) == (response.status_code == 401)
+    assert content(bench.store) == before
+
+
+def test_a_revoked_token_is_not_known(client: Client, bench: Workbench) -> None:
+    token = client.token("ann", "all")
+    with bench.store.begin() as connection:
+        tokens.revoke(connection, "ann")
+    problem(client.orders(token, verb="pause"), 401)
+
+
+def test_a_retry_is_carried_out_by_the_engine_in_the_name_of_the_token(client: Client, bench: Workbench) -> None:
+    response = client.orders(client.token("ci of ann", "retry"), verb="retry", target="1", reason="mirror is back")
+    assert (response.status_code, response.json()["done"]) == (202, None)
+    where = response.headers["location"].removeprefix("/api/v1/")
+    bench.builder.settings = bench.settings.simulated.model_copy(update={"failures": ()})
+    bench.passes()
+    told = client.reads(where)
+    assert (told["who"], told["reason"], told["answer"]) == ("ci of ann", "mirror is back", "retrying base:f42")
+    assert client.reads("waves/1/story")[-1]["reason"] == "" or told["done"]
+
+
+def test_holds_and_pauses_are_in_the_name_of_the_token(client: Client, bench: Workbench) -> None:
+    token = client.token("ann", "hold", "release", "pause", "resume")
+    held = client.orders(token, verb="hold", target="mid:f42", reason="<b>", until="2100-01-01T00:00:00Z")
+    assert (held.status_code, held.json()["answer"]) == (201, "mid:f42 is held until 2100-01-01 00:00:00Z")
+    assert client.reads("holds")[0]["who"] == "ann"
+    assert client.orders(token, verb="release", target="mid:f42").json()["answer"] == "mid:f42 is released"
+    assert client.orders(token, verb="pause").status_code == 201
+    with reading(bench.store) as connection:
+        assert str(holds.paused(connection)) == "ann"
+    assert client.orders(token, verb="pause").json()["answer"] == "paused already, by ann"
+    assert client.orders(token, verb="resume").json()["answer"] == "builds are started again"
+    assert {action["who"] for action in client.items("actions")} == {"ann"}
+
+
+def test_a_wave_is_approved(client: Client, bench: Workbench) -> None:
+    bench.tell("openssl-3.2.9-1.fc42", severity="low")
+    bench.passes()
+    (wave,) = client.items("waves", state="planned")
+    answer = client.orders(client.token("ann", "approve"), verb="approve", target=str(wave["id"])).json()["answer"]
+    assert answer == f"wave {wave['id']} is approved"
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "word"),
+    [
+        ({"verb": "retry", "target": "ghost:f42"}, 404, "unknown image"),
+        ({"verb": "retry", "target": "77"}, 404, "there is no wave 77"),
+        ({"verb": "retry", "target": "9" * 30}, 404, "there is no wave"),
+        ({"verb": "rebuild", "target": "1"}, 400, "1 is no image"),
+        ({"verb": "hold", "target": "base:f42", "until": "2001-01-01"}, 400, "over"),
+        ({"verb": "hold", "target": "base:f42\0"}, 422, "NUL"),
+        ({"verb": "approve", "target": "x"}, 422, "target"),
+        ({"verb": "explode"}, 422, "verb"),
+        ({"verb": "pause", "who": "somebody else"}, 422, "who"),
+    ],
+)
+def test_a_wrong_order_changes_nothing(
+    client: Client, bench: Workbench, asked: dict[str, Any], status: int, word: str
+) -> None:
+    token = client.token("ann", "all")
+    before = content(bench.store)
+    assert word in problem(client.orders(token, **asked), status)
+    assert content(bench.store) == before
+
+
+# --- tokens
+
+
+def test_what_is_kept_of_a_token_does_not_give_it_away(client: Client, bench: Workbench) -> None:
+    token = client.token("ann", "all")
+    with reading(bench.store) as connection:
+        (row,) = connection.execute(select(Token.__table__))
+    assert token not in repr(row)
+    assert token.removeprefix(tokens.PREFIX) not in repr(row)
+    assert len(token) > 43
+
+
+def test_all_tokens_are_compared_and_each_in_constant_time(
+    client: Client, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = client.token("ann", "all")
+    client.token("bob", "all")
+    compared: list[bool] = []
+    true_one = hmac.compare_digest
+
+    def counting(one: str, other: str) -> bool:
+        compared.append(true_one(one, other))
+        return compared[-1]
+
+    monkeypatch.setattr(hmac, "compare_digest", counting)
+    with reading(bench.store) as connection:
+        assert tokens.find(connection, mine) is not None
+        assert tokens.find(connection, mine + "x") is None
+    assert sorted(compared) == [False, False, False, True]
+
+
+def test_tokens_are_in_no_log(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    good, bad = client.token("ann", "pause"), "rebuilder_something-secret"
+    client.orders(good, verb="pause")
+    client.orders(good, verb="resume")
+    client.orders(bad, verb="pause")
+    client.orders(good, verb=good)
+    assert good not in caplog.text
+    assert bad not in caplog.text
+
+
+def test_no_answer_repeats_what_was_sent(client: Client) -> None:
+    token = client.token("ann", "all")
+    response = client.orders(token, verb="pause", reason=["secret"])
+    assert "secret" not in response.text

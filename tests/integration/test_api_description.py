@@ -1,0 +1,67 @@
+"""The description of the API, tried out by schemathesis: by what it allows and what it forbids, nothing answers 500."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from integration.workbench import BASH, CHAIN, Workbench, image
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from sqlalchemy import Engine
+
+from rebuilder.store import tokens
+from rebuilder.web.app import create_app
+
+EXAMPLES = 15
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture
+def bench(store: Engine) -> Workbench:
+    """Something of everything, also an image of which nothing is known."""
+    found = Workbench(store, (*CHAIN, image("plain", rpms=(BASH,)), image("blind", rpms=None)),
+                      simulated={"failures": ["mid:f42"]})
+    found.tell("openssl-3.2.2-1.fc42", severity="high")
+    found.finish()
+    return found
+
+
+def operations(bench: Workbench) -> Iterator[APIOperation]:
+    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", create_app(bench.store, bench.settings))
+    found = (result.ok() for result in schema.get_all_operations())
+    return (operation for operation in found if operation.path.startswith("/api/"))  # health says 503 where ill
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
+def test_nothing_answers_500(bench: Workbench, mode: GenerationMode) -> None:
+    with bench.store.begin() as connection:
+        token = tokens.add(connection, "schemathesis", (tokens.ALL,), 0.0)
+    tried = set()
+    for operation in operations(bench):
+        try:
+            strategy = operation.as_strategy(generation_mode=mode)
+            try_out(strategy, {"Authorization": f"Bearer {token}"})
+            tried.add(operation.path)
+        except Unsatisfiable:  # nothing that could be sent is forbidden
+            assert mode is GenerationMode.NEGATIVE
+    assert len(tried) > 15
+
+
+def try_out(strategy, headers):  # type: ignore[no-untyped-def]
+    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+              suppress_health_check=list(HealthCheck))
+    @given(case=strategy)
+    def each(case: schemathesis.Case) -> None:
+        case.call_and_validate(checks=CHECKS, headers=headers)
+
+    each()
