@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import click
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -47,20 +48,40 @@ def status(context: Context, watch: bool, server: str | None, json_: bool) -> in
 
 
 def _watch(asked: Source) -> int:
-    """Show the status until somebody ends it. A server that went away is waited for."""
-    found = asked.status()
-    screen = console()
-    with Live(_shown(found), console=screen, auto_refresh=False, screen=screen.is_terminal) as live:
+    """Show the status until somebody ends it, also while a server is away."""
+    found, screen = asked.status(), console()
+    with _display(screen) as show:
+        show(_shown(found))
         try:
             while True:
                 time.sleep(WATCH_SECONDS)
                 try:
                     found = asked.status()
-                    live.update(_shown(found), refresh=True)
+                    show(_shown(found))
                 except UnreachableError as error:
-                    live.update(Group(_shown(found), line(error)), refresh=True)
+                    show(Group(_shown(found), line(error)))
         except KeyboardInterrupt:
             return int(not found.well)
+
+
+@contextmanager
+def _display(screen: Console) -> Iterator[Callable[[RenderableType], None]]:
+    """Something that shows one thing in the place of the one before, or after it where there is no terminal."""
+    if screen.is_terminal:
+        with Live(console=screen, auto_refresh=False, screen=True) as live:
+            yield lambda shown: live.update(shown, refresh=True)
+        return
+    last = ""
+
+    def show(shown: RenderableType) -> None:
+        nonlocal last
+        with screen.capture() as drawing:
+            screen.print(shown)
+        if drawing.get() != last:
+            last = drawing.get()
+            click.echo(last, nl=False)
+
+    yield show
 
 
 def _shown(found: Status) -> RenderableType:

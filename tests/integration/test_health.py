@@ -149,7 +149,7 @@ def test_what_happened_is_counted(store: Engine) -> None:
     assert before["rebuilder_messages_oldest_unread_age_seconds"] > 0
     bench.finish()
     bench.loop.beat()
-    found = measured(Client(store))
+    found = measured(Client(store, bench.settings))
     expected = {
         "rebuilder_messages_received_total": 3, "rebuilder_messages_duplicate_total": 1,
         "rebuilder_messages_rejected_total": 1, "rebuilder_messages_accepted_total": 1,
@@ -198,6 +198,7 @@ def test_a_build_that_is_submitted_twice_is_noticed(store: Engine) -> None:
     bench.tell("openssl-3.2.2-1.fc42")
     bench.loop.once()
     (build, *_) = bench.builder.builds.values()
-    bench.loop.builder.submit(build.order)
+    with pytest.raises(Aborted, match="was submitted before"):
+        bench.loop.builder.submit(build.order)
     bench.loop.beat()
     assert measured(Client(store))["rebuilder_duplicate_submissions_total"] == 1

@@ -1,0 +1,190 @@
+"""The web as a process of its own, and the verbs that ask it instead of the database."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import bus
+import httpx
+import pytest
+from acceptance.test_cli import ROOT, User, update
+
+from rebuilder.demo.broker import Broker
+from rebuilder.demo.process import free_port
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    """Somebody with a wave that is done, of which a build failed, and something on hold."""
+    found = User(tmp_path)
+    found.configure(simulated='failures = ["httpd:f42"]', more=more(free_port()))
+    found.types("inventory", "sync")
+    found.types("replay", "-", stdin=update())
+    found.types("run", "--until-idle")
+    found.types("hold", "base:f42", "--who", "ann", "--reason", "tests")
+    return found
+
+
+def more(port: int) -> str:
+    return f"web = {{host = '127.0.0.1', port = {port}}}"
+
+
+def port_of(user: User) -> int:
+    found = re.search(r"port = (\d+)", (user.folder / "config.toml").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def url(user: User) -> Iterator[str]:
+    quiet = subprocess.DEVNULL
+    running = subprocess.Popen(user.command("web"), cwd=ROOT, env=user.environment, stdout=quiet, stderr=quiet)
+    port = port_of(user)
+    try:
+        bus.until(lambda: running.poll() is None and answers(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.terminate()
+        assert running.wait(30) == 0
+
+
+QUESTIONS = [
+    ("status",),
+    ("wave", "1"),
+    ("wave", "1", "--story"),
+    ("why", "httpd:f42"),
+    ("why", "base:f42"),
+    ("why", "app:f42"),
+    ("why", "httpd:f42", "--update", "openssl-3.2.9-1.fc42", "--severity", "high"),
+    ("log", "base:f42"),
+    ("graph",),
+    ("graph", "--image", "httpd:f42"),
+    ("graph", "--wave", "1"),
+    ("graph", "--update", "openssl-3.2.9-1.fc42", "--severity", "low"),
+    ("graph", "--format", "dot"),
+]
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=" ".join)
+def test_a_server_says_what_the_database_says(user: User, url: str, question: tuple[str, ...]) -> None:
+    mine = user.types(*question)
+    theirs = user.types(*question, "--server", url)
+    assert mine.stdout
+    assert (theirs.returncode, theirs.stdout, theirs.stderr) == (mine.returncode, mine.stdout, mine.stderr)
+
+
+@pytest.mark.parametrize("question", [q for q in QUESTIONS if q[0] not in ("log",) and "dot" not in q], ids=" ".join)
+def test_a_server_says_it_as_json_too(user: User, url: str, question: tuple[str, ...]) -> None:
+    mine = user.types(*question, "--json")
+    theirs = user.types(*question, "--json", "--server", url)
+    assert mine.stdout.startswith(("{", "["))
+    assert (theirs.returncode, theirs.stdout) == (mine.returncode, mine.stdout)
+
+
+def test_a_wave_that_waits_for_approval_is_shown_by_a_server_too(user: User, url: str) -> None:
+    policy = 'policy = [{name = "ask first", action = "approve"}]'
+    user.configure(more=f"{more(port_of(user))}\n{policy}")
+    user.types("release", "base:f42")
+    other = update("m2").replace("openssl-3.2.2", "openssl-3.2.9")
+    user.types("replay", "-", stdin=other)
+    user.types("run", "--until-idle")
+    waiting = str(user.reads("status", status=1)["waves"][0]["id"])
+    mine = user.types("wave", waiting)
+    assert "ask first" in mine.stdout
+    assert user.types("wave", waiting, "--server", url).stdout == mine.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "word"),
+    [
+        (("wave", "7"), 2, "there is no wave 7"),
+        (("why", "ghost:f42"), 2, "unknown image ghost:f42"),
+        (("log", "ghost:f42"), 2, "unknown image ghost:f42"),
+        (("why", "base:f42", "--update", "bash"), 2, "not an NVR"),
+        (("graph", "--image", "ghost:f42"), 2, "unknown image ghost:f42"),
+    ],
+)
+def test_what_a_server_refuses_is_one_line(
+    user: User, url: str, arguments: tuple[str, ...], status: int, word: str
+) -> None:
+    mine = user.is_refused(*arguments, status=status)
+    theirs = user.is_refused(*arguments, "--server", url, status=status)
+    assert word in mine
+    assert theirs == mine
+
+
+@pytest.mark.parametrize("question", [("status",), ("wave", "1"), ("why", "base:f42"), ("log", "base:f42"), ("graph",)],
+                         ids=lambda question: question[0])
+def test_a_server_that_is_not_there_is_one_line_and_status_3(user: User, question: tuple[str, ...]) -> None:
+    line = user.is_refused(*question, "--server", f"http://127.0.0.1:{free_port()}", status=3)
+    assert "cannot be reached: " in line
+
+
+def test_what_is_no_server_of_ours_is_said(user: User) -> None:
+    assert "must start with http" in user.is_refused("status", "--server", "localhost")
+
+
+def test_status_is_watched_until_somebody_ends_it(user: User) -> None:
+    watching = subprocess.Popen(user.command("status", "--watch"), cwd=ROOT, env=user.environment,
+                                stdout=subprocess.PIPE, text=True)
+    try:
+        assert watching.stdout is not None
+        assert "nothing is being rebuilt" in watching.stdout.readline()
+        watching.send_signal(2)
+        assert watching.wait(30) == 1  # as of `status`: a rebuild failed
+    finally:
+        watching.kill()
+        watching.communicate()
+
+
+def test_an_address_that_is_taken_is_one_line(user: User) -> None:
+    with socket.create_server(("127.0.0.1", port_of(user))):
+        assert "consumer_config.web: cannot listen" in user.is_refused("web")
+
+
+def test_tokens_are_made_once_and_revoked(user: User, url: str) -> None:
+    token = user.types("token", "add", "ci", "--scope", "pause").stdout.strip()
+    (known,) = user.reads("token", "list")
+    assert (known["name"], known["scopes"]) == ("ci", ["pause"])
+    assert token not in user.types("token", "list").stdout
+    assert "named ci already" in user.is_refused("token", "add", "ci", "--scope", "all")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert httpx.post(f"{url}/api/v1/actions", json={"verb": "pause"}, headers=headers).status_code == 201
+    assert user.reads("status", status=1)["paused"]["who"] == "ci"
+    user.types("token", "revoke", "ci")
+    assert httpx.post(f"{url}/api/v1/actions", json={"verb": "resume"}, headers=headers).status_code == 401
+    assert "no token named ci" in user.is_refused("token", "revoke", "ci")
+
+
+def test_run_serves_engine_consumer_and_web_together(tmp_path: Path, broker: Broker, fresh_queue: str) -> None:
+    port = free_port()
+    path = bus.configure(tmp_path, broker, fresh_queue, f"sqlite:///{tmp_path / 'run.db'}")
+    path.write_text(path.read_text() + f"[consumer_config.web]\nport = {port}\n")
+    user = User(tmp_path)
+    command = [*user.command("run")]
+    command[command.index("--config") + 1] = str(path)
+    running = subprocess.Popen(command, cwd=ROOT, env=user.environment, stderr=subprocess.PIPE, text=True)
+    said: list[str] = []
+    assert running.stderr is not None
+    reader = threading.Thread(target=said.extend, args=(running.stderr,))
+    reader.start()
+    try:
+        bus.until(lambda: running.poll() is None and answers(port))
+        bus.until(lambda: httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=30).status_code == 200, 0.5)
+    finally:
+        running.terminate()
+        assert running.wait(60) == 0, said
+        reader.join()
