@@ -16,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    sqlite, postgresql = sa.text("superseded = 0"), sa.text("NOT superseded")
     op.drop_index("ix_rebuild_current", "rebuild")
-    newest = {"sqlite_where": sa.text("superseded = 0"), "postgresql_where": sa.text("NOT superseded")}
-    op.create_index("ix_rebuild_current", "rebuild", ["state"], **newest)
-    op.create_index("ix_rebuild_newest", "rebuild", ["image_id"], **newest)
+    op.create_index("ix_rebuild_current", "rebuild", ["state"], sqlite_where=sqlite, postgresql_where=postgresql)
+    op.create_index("ix_rebuild_newest", "rebuild", ["image_id"], sqlite_where=sqlite, postgresql_where=postgresql)
