@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -89,13 +89,9 @@ def stopped(connection: Connection, limit: int) -> list[Entry]:
     return rebuilds.entries(connection, query.order_by(Rebuild.id.desc()).limit(limit))
 
 
-def blocked_by(connection: Connection, rebuild_ids: Sequence[int]) -> Mapping[int, int]:
-    """How many blocked rebuilds there are below each of these."""
-    found = {}
-    for rebuild_id in rebuild_ids:
-        below = rebuilds.descendants(connection, rebuild_id)
-        found[rebuild_id] = sum(entry.state is State.BLOCKED for entry in below)
-    return found
+def blocked_below(connection: Connection, rebuild_id: int) -> int:
+    """How many blocked rebuilds there are below this one."""
+    return sum(entry.state is State.BLOCKED for entry in rebuilds.descendants(connection, rebuild_id))
 
 
 def image_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]:

@@ -34,7 +34,7 @@ def one(request: Request, rebuild_id: int, connection: Reader, engine: Database,
         reasons=causes.reasons_of(connection, [rebuild_id]).get(rebuild_id, ()),
         messages=causes.messages_of(connection, [rebuild_id]).get(rebuild_id, ()),
         steps=progress.steps_of(connection, rebuild_id),
-        behind=outlook.blocked_by(connection, [rebuild_id])[rebuild_id],
+        behind=outlook.blocked_below(connection, rebuild_id),
         log="" if link(entry.log) else _end_of_log(engine, settings, entry),
     )
 

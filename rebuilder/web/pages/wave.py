@@ -136,6 +136,24 @@ def _bar(entry: Entry, view: View) -> Bar | None:
     return view.scale.bar(entry.started_at, entry.started_at + took)
 
 
+def _blocked_below(view: View, failed: Sequence[Entry]) -> dict[int, int]:
+    """How many blocked rebuilds of the wave there are below each of these."""
+    children: dict[str, list[str]] = {}
+    for key, above in view.parents.items():
+        for parent in above:
+            children.setdefault(parent, []).append(key)
+    blocked = {entry.image for entry in view.entries if entry.state is State.BLOCKED}
+    found = {}
+    for entry in failed:
+        below, todo = set(), [entry.image]
+        while todo:
+            fresh = [key for key in children.get(todo.pop(), ()) if key not in below]
+            below.update(fresh)
+            todo += fresh
+        found[entry.id] = len(below & blocked)
+    return found
+
+
 def _drawing(view: View) -> Drawing | None:
     """The graph, where there are not too many images for one."""
     if len(view.entries) > DRAWN or not any(view.parents.values()):
@@ -162,6 +180,6 @@ def wave(
     return page(
         request, "wave.html", connection, live=f"wave={wave_id}",
         wave=found, changes=noticed, view=view, counts=counts, bar_parts=drawing.parts(counts), failed=failed,
-        behind=outlook.blocked_by(connection, [entry.id for entry in failed[:SHOWN]]),
+        behind=_blocked_below(view, failed[:SHOWN]),
         rows=_rows(connection, view, every), graph=_drawing(view),
     )
