@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from osbs.exceptions import OsbsValidationException
+
+KEPT = frozenset({
+    *("base_image", "component", "compose_ids", "git_branch", "git_ref", "git_uri", "isolated", "koji_parent_build"),
+    *("koji_target", "koji_task_id", "platforms", "release", "scratch", "signing_intent", "user", "userdata"),
+    *("yum_repourls", "buildtime_limit", "reactor_config_map"),
+})  # fmt: skip
+
+
+class BuildCommon:
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+        self.isolated, self.scratch = values.get("isolated"), values.get("scratch")
+        self.reactor_config_map = values.get("reactor_config_map")
+
+    @classmethod
+    def make_params(
+        cls, build_conf: Any = None, component: Any = None, koji_target: Any = None, koji_task_id: Any = None,
+        scratch: Any = None, signing_intent: Any = None, user: Any = None, userdata: Any = None,
+        default_buildtime_limit: Any = None, max_buildtime_limit: Any = None, **kwargs: Any,
+    ) -> Any:
+        limit = min(int(default_buildtime_limit), int(max_buildtime_limit))
+        kwargs |= {
+            "component": component, "koji_target": koji_target, "koji_task_id": koji_task_id, "user": user,
+            "scratch": build_conf.get_scratch(scratch), "signing_intent": signing_intent, "userdata": userdata,
+            "buildtime_limit": limit, "reactor_config_map": build_conf.get_reactor_config_map(),
+        }
+        if user is None:
+            raise OsbsValidationException("Missing required params: 'user'")
+        return cls({key: value for key, value in kwargs.items() if value is not None and key in KEPT})
+
+    def to_json(self) -> str:
+        return json.dumps({key: value for key, value in self.values.items() if value}, sort_keys=True)
+
+
+class BuildUserParams(BuildCommon):
+    @classmethod
+    def make_params(
+        cls, base_image: Any = None, build_conf: Any = None, compose_ids: Any = None, git_branch: Any = None,
+        git_ref: Any = None, git_uri: Any = None, isolated: Any = None, koji_parent_build: Any = None,
+        name_label: Any = None, platforms: Any = None, release: Any = None, repo_info: Any = None,
+        yum_repourls: Any = None, **kwargs: Any,
+    ) -> Any:
+        if not base_image or not name_label:
+            raise OsbsValidationException("base_image and name_label must be provided")
+        if kwargs.get("signing_intent") and compose_ids:
+            raise OsbsValidationException("Please only define signing_intent -OR- compose_ids, not both")
+        for name, value in (("compose_ids", compose_ids), ("yum_repourls", yum_repourls)):
+            if not (value is None or isinstance(value, list)):
+                raise OsbsValidationException(f"{name} must be a list")
+        kwargs |= {
+            "base_image": base_image, "build_conf": build_conf, "compose_ids": compose_ids, "isolated": isolated,
+            "koji_parent_build": koji_parent_build, "platforms": platforms, "release": release,
+            "yum_repourls": yum_repourls, "git_uri": repo_info.git_uri, "git_ref": repo_info.git_ref,
+            "git_branch": repo_info.git_branch,
+        }
+        return super().make_params(**kwargs)
