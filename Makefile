@@ -1,20 +1,22 @@
 # make test     lint, types, floors, and every test (installs what is missing)
 # make demo     the demonstration on this machine; ARGS="..." are handed to `rebuilder demo`
 # make bench    the benchmarks
+# make docs     write docs/messages.md anew from the classes of the messages
+# make screenshot    the picture in the README, from a real run
 PYTHON ?= python3
 JOBS ?= 2
 ARGS ?=
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: test demo bench lint clean bootstrap
+.PHONY: test demo bench docs screenshot lint clean bootstrap
 .DEFAULT_GOAL := test
 
 bootstrap:
 	@.ci/bootstrap test
 
 lint: bootstrap
-	$(BIN)/ruff check rebuilder consumers tests
+	$(BIN)/ruff check rebuilder consumers tests docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
 
@@ -23,6 +25,12 @@ test: lint
 
 bench: bootstrap
 	$(BIN)/pytest -s -n 0 tests/benchmarks $(ARGS)
+
+docs: bootstrap
+	PYTHONPATH=.:tests $(BIN)/python tests/messages_page.py
+
+screenshot: bootstrap
+	PYTHONPATH=tests $(BIN)/python docs/screenshot.py
 
 demo:
 	@.ci/bootstrap demo

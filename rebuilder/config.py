@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rebuilder.domain.affected import Terms
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
+from rebuilder.domain.notice import Notice
 from rebuilder.domain.policy import Action, Pattern, Rule
-
-BUILDERS = ("buildah", "simulated")
 
 
 def state_directory() -> Path:
@@ -33,22 +32,36 @@ class Table(BaseModel):
 
 
 class StreamSettings(Table):
-    """What feeds a stream, and what its images are built for."""
+    """What feeds a stream, and what its images are built for.
+
+    `git_branch` is where Koji builds its images from, where no build of theirs says; empty is the stream's name.
+    """
 
     dist: str = ""
     bodhi_releases: tuple[str, ...] = ()
     koji_tags: tuple[str, ...] = ()
     koji_target: str = ""
+    git_branch: str = ""
     testing: bool = False
     max_builds: int | None = Field(default=None, ge=1)
 
 
 class InventorySettings(Table):
-    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`."""
+    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`; Koji has none."""
 
-    source: Literal["file", "containerfiles"] = "file"
+    source: Literal["file", "containerfiles", "koji"] = "file"
     path: Path | None = None
     stream: str = "default"
+
+    @property
+    def named(self) -> bool:
+        """Whether there is a source to read the images from."""
+        return self.source == "koji" or self.path is not None
+
+    @property
+    def moves(self) -> bool:
+        """Whether images can change at the source without us."""
+        return self.named and self.source != "file"
 
 
 class BuildahSettings(Table):
@@ -65,6 +78,41 @@ class BuildahSettings(Table):
     rpmdb: tuple[str, ...] = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 
 
+class KojiSettings(Table):
+    """A Koji hub: `hub` is the URL of its XML-RPC, `web` that of its pages.
+
+    `login` says who we are when we build: a Kerberos `keytab` with its `principal` (`gssapi`), a TLS client
+    certificate with its key in one file (`certificate`), or `user` and `password_file`. `server_ca` is for hubs whose
+    certificate the system does not trust. `build_from` is the commit of an image's last build, or its branch's head.
+    Of `timeout_seconds` each answer may take; live builds are asked for every `poll_seconds`.
+    """
+
+    max_builds: int | None = Field(default=None, ge=1)
+    hub: str = ""
+    web: str = ""
+    login: Literal["gssapi", "certificate", "password", ""] = ""
+    principal: str = ""
+    keytab: Path | None = None
+    certificate: Path | None = None
+    user: str = ""
+    password_file: Path | None = None
+    server_ca: Path | None = None
+    build_from: Literal["commit", "branch"] = "commit"
+    scratch: bool = False
+    yum_repourls: tuple[str, ...] = ()
+    compose_ids: tuple[int, ...] = ()
+    signing_intent: str = ""
+    timeout_seconds: float = Field(default=20, gt=0)
+    poll_seconds: float = Field(default=15, ge=0)
+
+    @field_validator("hub", "web")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if url and not url.startswith(("https://", "http://")):
+            raise ValueError("must start with https:// or http://")
+        return url.rstrip("/")
+
+
 class SimulatedSettings(Table):
     """Builds that only take time. `failures` and `aborts` name images (name:stream) whose builds end so."""
 
@@ -73,6 +121,72 @@ class SimulatedSettings(Table):
     speed: float = Field(default=1, gt=0)
     failures: tuple[str, ...] = ()
     aborts: dict[str, int] = Field(default_factory=dict)
+
+
+class NotifySettings(Table):
+    """What is announced on the bus, if anything is. `url` is where the status pages are: messages point there."""
+
+    enabled: bool = False
+    events: tuple[Notice, ...] = tuple(Notice)
+    url: str = ""
+
+    @field_validator("url")
+    @classmethod
+    def _web_address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url.rstrip("/")
+
+
+class OsbsOverrides(Table):
+    """Keys of osbs-client's own configuration that take the place of what its file says."""
+
+    openshift_url: str | None = None
+    namespace: str | None = None
+    verify_ssl: bool | None = None
+    use_auth: bool | None = None
+    token: str | None = None
+    token_file: Path | None = None
+    username: str | None = None
+    password: str | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    use_kerberos: bool | None = None
+    kerberos_keytab: str | None = None
+    kerberos_principal: str | None = None
+    kerberos_ccache: str | None = None
+    pipeline_run_path: Path | None = None
+    reactor_config_map: str | None = None
+    reactor_config_map_scratch: str | None = None
+
+
+class OsbsSettings(Table):
+    """Builds by OSBS. `file` and `section` are osbs-client's configuration, `user` whom the builds belong to.
+
+    The limits are those of one build in seconds; with none, they are those of osbs-client's configuration.
+    `call_seconds` bounds every call into the client. `logs` is the folder of the builds' logs.
+    """
+
+    max_builds: int | None = Field(default=None, ge=1)
+    file: Path = Path("/etc/osbs.conf")
+    section: str = "default_binary"
+    overrides: OsbsOverrides = OsbsOverrides()
+    user: str = Field(default="rebuilder", min_length=1)
+    platforms: tuple[str, ...] = ()
+    scratch: bool = False
+    yum_repourls: tuple[str, ...] = ()
+    compose_ids: tuple[int, ...] = ()
+    signing_intent: str = ""
+    default_buildtime_limit: int | None = Field(default=None, ge=1)
+    max_buildtime_limit: int | None = Field(default=None, ge=1)
+    call_seconds: float = Field(default=60, gt=0)
+    logs: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_source_of_composes(self) -> OsbsSettings:
+        if self.compose_ids and self.signing_intent:
+            raise ValueError("compose_ids and signing_intent cannot both be given: OSBS takes one of them")
+        return self
 
 
 class ReconcileSettings(Table):
@@ -136,10 +250,14 @@ class RuleSettings(Table):
 
 
 class Settings(Table):
-    """All of `[consumer_config]`. Every default lets the command run with no file at all."""
+    """All of `[consumer_config]`. Every default lets the command run with no file at all.
+
+    In a dry run builds only take time, as with the builder `simulated`, and nothing is announced.
+    """
 
     database_url: str = ""
-    builder: Literal["buildah", "simulated"] = "simulated"
+    builder: Literal["buildah", "koji", "osbs", "simulated"] = "simulated"
+    dry_run: bool = False
     max_builds: int = Field(default=4, ge=1)
     settle_seconds: float = Field(default=60, ge=0)
     descendants: Literal["affected", "all"] = "affected"
@@ -150,10 +268,13 @@ class Settings(Table):
     time_limit: float = Field(default=4 * 3600, gt=0)
     repo_seconds: float = Field(default=1800, ge=0)
     poll_seconds: float = Field(default=1, gt=0)
+    notify: NotifySettings = NotifySettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     inventory: InventorySettings = InventorySettings()
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
     buildah: BuildahSettings = BuildahSettings()
+    koji: KojiSettings = KojiSettings()
+    osbs: OsbsSettings = OsbsSettings()
     simulated: SimulatedSettings = SimulatedSettings()
     web: WebSettings = WebSettings()
 
@@ -169,10 +290,20 @@ class Settings(Table):
         return Terms(self.descendants, self.stage_parents, tuple(rule.rule for rule in self.policy), held)
 
     @property
+    def announced(self) -> frozenset[Notice]:
+        """What is announced on the bus. What happens in a dry run has not happened."""
+        return frozenset(self.notify.events) if self.notify.enabled and not self.dry_run else frozenset()
+
+    @property
     def slots(self) -> int:
         """How many builds there may be at one time, by our own limit and the builder's."""
-        limit = {"buildah": self.buildah.max_builds, "simulated": self.simulated.max_builds}[self.builder]
+        limit: int | None = getattr(self, self.builder).max_builds
         return min(self.max_builds, limit or self.max_builds)
+
+    @property
+    def watch_seconds(self) -> float:
+        """How often the builder is asked for the live builds, where no message tells of an end."""
+        return self.koji.poll_seconds if self.builder == "koji" else 0
 
     @property
     def database(self) -> str:

@@ -97,9 +97,9 @@ def waiting(opened: BlockingChannel, queue: str) -> int:
     return int(opened.queue_declare(queue, passive=True).method.message_count)
 
 
-def until(ready: Callable[[], Any], pause: float = 0.02) -> Any:
+def until(ready: Callable[[], Any], pause: float = 0.02, patience: float = PATIENCE) -> Any:
     """Wait for a true answer, and give it."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (answer := ready()):
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(pause)

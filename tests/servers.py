@@ -7,6 +7,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import psycopg
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
-from rebuilder.demo.broker import Broker
+from rebuilder.demo.broker import Broker, _script
 from rebuilder.demo.process import LOOPBACK, Child, Process, family, free_port
 
 WITHOUT = "REBUILDER_TESTS_WITHOUT"
@@ -28,8 +29,10 @@ PACKAGES = {
     "postgresql": "postgresql",
     "buildah": "buildah crun",
     "rpm": "rpm createrepo-c",
+    "git": "git",
     "systemd": "systemd",
     "graphviz": "graphviz",
+    "kerberos": "krb5-kdc krb5-admin-server",
     "chromium": "chromium",
 }
 POSTGRES_PROGRAMS = ("/usr/lib/postgresql/*/bin", "/usr/bin")
@@ -66,6 +69,12 @@ def channel_to(broker: Broker) -> Iterator[BlockingChannel]:
         channel = connection.channel()
         channel.confirm_delivery()
         yield channel
+
+
+def control(broker: Broker, *arguments: str) -> None:
+    """RabbitMQ's own command for administrators."""
+    command = [str(_script().with_name("rabbitmqctl")), "-q", "-n", "rebuilder@localhost", *arguments]
+    subprocess.run(command, env=broker._environment(), check=True, capture_output=True)
 
 
 def processes_of(folder: Path) -> set[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -68,7 +68,16 @@ def read(connection: Connection, name: str, settings: Settings, now: float) -> C
 
     Raises RequestError for a name that is neither a known update nor a build of a stream's.
     """
-    wanted = merge(_changes(connection, name, settings), Carried({}))
+    return _read(connection, name, _changes(connection, name, settings), settings, now)
+
+
+def read_change(connection: Connection, change: Change, settings: Settings, now: float) -> Coverage:
+    """The coverage of one change."""
+    return _read(connection, change.build.nvr, [change], settings, now)
+
+
+def _read(connection: Connection, name: str, changes: Sequence[Change], settings: Settings, now: float) -> Coverage:
+    wanted = merge(changes, Carried({}))
     expected = forecast.expected(connection, settings, now)
     held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
     fixes = tuple(_fix(connection, change, expected, held) for change in wanted)

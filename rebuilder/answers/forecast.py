@@ -1,35 +1,59 @@
-"""When what is open will be done."""
+"""What is open, and when it will be done."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.forecast import Remaining, ends
-from rebuilder.domain.image import Image
+from rebuilder.domain import forecast
+from rebuilder.domain.forecast import Forecast, Open
 from rebuilder.domain.lifecycle import LIVE
-from rebuilder.domain.schedule import durations
-from rebuilder.store import progress
+from rebuilder.store import holds, outlook
+from rebuilder.store.holds import Held, Paused
+from rebuilder.store.outlook import OpenRebuild
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """All open rebuilds in the order of the queue, when they will be done, and what stands in their way."""
+
+    open: tuple[OpenRebuild, ...]
+    forecast: Forecast
+    values: tuple[Open, ...]
+    held: Mapping[str, Held]
+    paused: Paused | None
+
+    @property
+    def live(self) -> list[OpenRebuild]:
+        """Those that use a slot."""
+        return [found for found in self.open if found.entry.state in LIVE]
+
+
+NOTHING = Expected((), Forecast({}, frozenset(), {}), (), {}, None)
+
+
+def read(connection: Connection, settings: Settings, now: float) -> Expected:
+    """What is open now, and when it will be done."""
+    held, paused = holds.held(connection, now), holds.paused(connection)
+    found = outlook.open_ones(connection)
+    values = tuple(_value(item, held, paused is not None, now) for item in found)
+    return Expected(tuple(found), forecast.forecast(values, settings.slots), values, held, paused)
 
 
 def expected(connection: Connection, settings: Settings, now: float) -> dict[int, float]:
-    """When each open rebuild is expected to end, by its id; all of them share the slots."""
-    found = ends(_remaining(connection, now), settings.slots)
-    return {ident: now + seconds for ident, seconds in found.items()}
+    """When each open rebuild that does not stand is expected to end, by its id; all of them share the slots."""
+    found = read(connection, settings, now)
+    return {ident: now + seconds for ident, seconds in found.forecast.done_in.items()}
 
 
-def _remaining(connection: Connection, now: float) -> list[Remaining]:
-    entries = progress.all_open(connection)
-    images = [Image(entry.name, entry.stream, estimate=entry.estimate) for entry in entries]
-    measured = {
-        image.key: entry.measured for image, entry in zip(images, entries, strict=True) if entry.measured is not None
-    }
-    seconds = durations(images, measured)
-    after = progress.open_parents(connection)
-    builds = []
-    for rank, (image, entry) in enumerate(zip(images, entries, strict=True)):
-        live = entry.state in LIVE
-        spent = now - entry.started_at if live and entry.started_at is not None else 0.0
-        left = max(seconds[image.key] - spent, 0.0)
-        builds.append(Remaining(entry.id, tuple(after.get(entry.id, ())), left, rank, live))
-    return builds
+def _value(found: OpenRebuild, held: Mapping[str, Held], paused: bool, now: float) -> Open:
+    entry = found.entry
+    live = entry.state in LIVE
+    return Open(
+        entry.id, found.after, entry.state, found.seconds, found.rank,
+        running=max(0.0, now - entry.started_at) if live and entry.started_at is not None else 0.0,
+        stands=not live and (paused or entry.image in held),
+    )

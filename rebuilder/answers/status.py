@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from rebuilder.answers.answer import Answer
 from rebuilder.answers.moment import Moment, moment
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
-from rebuilder.store import actions, changes, holds, inbox, progress, rebuilds, waves
+from rebuilder.store import actions, changes, holds, inbox, outbox, progress, rebuilds, waves
 from rebuilder.store.rebuilds import Entry
 
 RECENT = 5
@@ -54,6 +54,24 @@ class Request(Answer):
     reason: str
 
 
+class SetAside(Answer):
+    """A notification that cannot be sent: the broker or its schema refuses it. One about a wave has no image."""
+
+    topic: str
+    image: str | None
+    wave: int
+    at: Moment
+    reason: str
+
+
+class Notifications(Answer):
+    """How many wait for the broker, how many are set aside, and the newest of those."""
+
+    waiting: int
+    set_aside: int
+    newest: tuple[SetAside, ...]
+
+
 class Status(Answer):
     """`rebuilds` are those under way, then what comes next; `open` says how many there are of each state.
 
@@ -67,6 +85,7 @@ class Status(Answer):
     waves: tuple[WaveInBrief, ...]
     paused: Paused | None
     requests: tuple[Request, ...]
+    notifications: Notifications
     well: bool
 
 
@@ -84,7 +103,21 @@ def read(connection: Connection, now: float) -> Status:
             Request(verb=str(r.verb), target=r.target, who=r.who, reason=r.reason)
             for r in actions.requested(connection)
         ),
+        notifications=_notifications(connection),
         well=not rebuilds.any_stopped(connection),
+    )
+
+
+def _notifications(connection: Connection) -> Notifications:
+    refused, newest = outbox.set_aside(connection, RECENT)
+    return Notifications(
+        waiting=outbox.waiting(connection),
+        set_aside=refused,
+        newest=tuple(
+            SetAside(topic=f"rebuilder.{r.notice}", image=r.image or None, wave=r.wave_id, at=moment(r.at),
+                     reason=r.reason)
+            for r in newest
+        ),
     )
 
 

@@ -18,7 +18,10 @@ class Builder(Protocol):
     name: str
 
     def submit(self, order: Order) -> Submission:
-        """Start the build. The caller has asked `find` for the key wherever an earlier submission was possible."""
+        """Start the build. The caller has asked `find` for the key wherever an earlier submission was possible.
+
+        Raises Refused where the image itself keeps the build from being started.
+        """
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
         """The builds known under these keys, running or ended; a key that is absent was never submitted."""

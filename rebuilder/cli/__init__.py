@@ -13,6 +13,7 @@ from rebuilder.cli import (
     demonstration,
     graphs,
     images,
+    notifier,
     operators,
     plans,
     running,
@@ -38,7 +39,7 @@ def rebuilder(context: click.Context, config: str | None) -> None:
     context.obj = Context(config)
 
 
-for family in (databases, images, plans, simulation, graphs, state, operators, tokens, build, running,
+for family in (databases, images, plans, simulation, graphs, state, operators, tokens, build, running, notifier,
                demonstration):
     for verb in family.VERBS:
         rebuilder.add_command(verb)

@@ -21,7 +21,7 @@ LOOK_SECONDS = 0.5
 def log(context: Context, image: str, follow: bool, server: str | None) -> None:
     """The log of an image's last build, also while it runs."""
     asked = source(context, server)
-    offset = 0
+    offset, last = 0, not follow
     while True:
         part = asked.log(image, offset)
         if not (part.built or follow):
@@ -30,8 +30,9 @@ def log(context: Context, image: str, follow: bool, server: str | None) -> None:
         offset = part.next
         if part.text:
             continue  # there may be more of it already
-        if not follow or (part.built and not part.live):
+        if last:
             return
+        last = part.built and not part.live  # its last lines may be on their way
         time.sleep(LOOK_SECONDS)
 
 

@@ -7,6 +7,7 @@ import click
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json
 from rebuilder.config import configuration_file
+from rebuilder.engine import workshop
 from rebuilder.store import database
 
 
@@ -19,8 +20,9 @@ def config() -> None:
 @click.option("--json", "json_", is_flag=True, help="All settings, defaults included, as JSON.")
 @click.pass_obj
 def check(context: Context, json_: bool) -> None:
-    """Read the configuration and say whether it is good."""
+    """Read the configuration and say whether it is good, and has all that the builder needs."""
     settings = context.settings
+    workshop.check(settings)
     if json_:
         as_json(settings.model_dump(mode="json"))
         return

@@ -75,6 +75,8 @@ def show(context: Context, image: str, json_: bool) -> None:
         "parents": [{"name": str(parent), "kind": str(parent.kind)} for parent in found.parents],
         "children": list(graph.children(image)),
         "build": build.ident if build else None,
+        "digest": build.digest if build else "",
+        "tags": list(build.tags) if build else [],
         "rpms": rpms if build and build.manifest is not None else None,
     }
     if json_:
@@ -84,6 +86,9 @@ def show(context: Context, image: str, json_: bool) -> None:
         values = [item if isinstance(item, str) else f"{item['name']} ({item['kind']})" for item in answer[name] or ()]
         say(f"{name}: {', '.join(values) or 'none'}")
     say(f"build: {answer['build'] or 'none'}")
+    for name, known in (("digest", build.digest if build else ""), ("tags", ", ".join(build.tags) if build else "")):
+        if known:
+            say(f"{name}: {known}")
     click.echo(f"rpms: {len(rpms)}" if answer["rpms"] is not None else "rpms: unknown")
     for nevra in rpms:
         say(f"  {nevra}")

@@ -33,6 +33,7 @@ COLOURS = {
     "not-installed": "green",
     "other-stream": "dim",
     "other-module": "dim",
+    "dropped": "dim",
     "unknown": "yellow",
     "held": "magenta",
     "policy": "magenta",

@@ -16,6 +16,7 @@ import click
 from consumers import topics
 from rebuilder import config
 from rebuilder.cli.context import Context
+from rebuilder.cli.notifier import publishing
 from rebuilder.cli.output import as_json
 from rebuilder.config import configuration_file
 from rebuilder.domain.errors import RequestError
@@ -40,10 +41,13 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
     """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed."""
     _log_to_stderr()
     _end_by(stop)
-    with only_engine(context.engine):
-        catalogue.begin(context.engine, context.settings)
+    with only_engine(context.engine), publishing(context, stop, drain=until_idle):
         builder = workshop.builder_for(context.engine, context.settings)
-        loop = Loop(context.engine, context.settings, builder, topics.parse, alive=lambda: notify("WATCHDOG=1"))
+        catalogue.begin(context.engine, context.settings)
+        hub = workshop.hub_for(context.settings)
+        loop = Loop(
+            context.engine, context.settings, builder, topics.parse, hub=hub, alive=lambda: notify("WATCHDOG=1")
+        )
         notify("READY=1")
         try:
             loop.run(stop, until_idle=until_idle)
@@ -122,10 +126,9 @@ def run(context: Context, until_idle: bool) -> int:
     from rebuilder.web.server import serving
 
     _log_to_stderr()
-    stop = threading.Event()
     bus = config.bus(configuration_file(context.path))
-    with serving(context.engine, context.settings, bus), consuming(context, stop):
-        return work(context, stop, False)
+    with serving(context.engine, context.settings, bus), consuming(context):
+        return work(context, threading.Event(), False)
 
 
 @click.command()

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from rebuilder.answers import plan as planned
 from rebuilder.answers import rebuilds
-from rebuilder.answers.status import SHOWN, Status, WaveInBrief
+from rebuilder.answers.status import SHOWN, Notifications, Status, WaveInBrief
 from rebuilder.cli import plans
 from rebuilder.cli.asking import Source, server_option, source
 from rebuilder.cli.context import Context
@@ -106,9 +106,24 @@ def _shown(found: Status) -> RenderableType:
     for request in found.requests:
         reason = f": {request.reason}" if request.reason else ""
         parts.append(line(f"asked for: {request.target}: {request.verb} by {request.who}{reason}"))
+    parts += _notifications(found.notifications)
     unread, rejected = found.messages.get("new", 0), found.messages.get("rejected", 0)
     parts.append(line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes settle"))
     return Group(*parts)
+
+
+def _notifications(found: Notifications) -> list[RenderableType]:
+    """Those that could not be sent, and how many wait; nothing where all are sent."""
+    parts: list[RenderableType] = []
+    if found.set_aside:
+        parts.append(drawn(
+            ("notification", "image", "wave", "at", "was not sent"),
+            [(n.topic, n.image or "", n.wave, when(n.at), n.reason) for n in found.newest],
+        ))  # fmt: skip
+        parts.append(line(f"{found.set_aside} notifications are set aside: the broker or their schema refuses them"))
+    if found.waiting:
+        parts.append(line(f"{found.waiting} notifications wait for the broker"))
+    return parts
 
 
 def _asked(found: WaveInBrief | rebuilds.Wave) -> str:

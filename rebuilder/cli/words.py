@@ -6,19 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
+from rebuilder.answers.words import LEFT_OUT
 from rebuilder.cli.output import joined, line, named
 from rebuilder.domain.affected import Reason, Skip
 from rebuilder.domain.change import Change
-
-LEFT_OUT = {
-    Skip.ALREADY_CURRENT: "already current",
-    Skip.OTHER_MODULE: "its RPM and the update are not of the same module",
-    Skip.OTHER_STREAM: "of another stream",
-    Skip.UNKNOWN: "nobody could read what is in it",
-    Skip.POLICY: "left out by the policy's rule {by}",
-    Skip.HELD: "held by {by}",
-    Skip.PARENT_LEFT_OUT: "it would be built on the old {by}, which is left out",
-}
 
 
 def left_out(reason: Skip, by: str) -> Text:

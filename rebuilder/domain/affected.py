@@ -17,7 +17,7 @@ from rebuilder.domain.change import Change, most_severe
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ParentKind
 from rebuilder.domain.policy import Action, Rule
-from rebuilder.domain.rpm import MODULE, Rpm, is_stale, newest
+from rebuilder.domain.rpm import MODULE, Rpm, newest
 
 
 class Skip(StrEnum):
@@ -26,6 +26,7 @@ class Skip(StrEnum):
     ALREADY_CURRENT = "already-current"
     OTHER_MODULE = "other-module"
     OTHER_STREAM = "other-stream"
+    DROPPED = "dropped"
     UNKNOWN = "unknown"
     POLICY = "policy"  # by: the rule
     HELD = "held"  # by: who, and why
@@ -143,32 +144,26 @@ def assess(graph: Graph, carried: Carried, changes: Sequence[Change], terms: Ter
     return search.found
 
 
-class _Trace(NamedTuple):
-    """Where an image has an RPM from: the layer that brought it in, and the parent that hands it on ("" is itself)."""
-
-    layer: str = ""
-    through: str = ""
-
-
 class _Stale(NamedTuple):
     """An RPM that is older than what the change at `place` offers."""
 
     place: int
-    trace: _Trace
+    rpm: Rpm
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What the changes mean for the RPMs of an image, and of all that have the same from the same parent."""
+    """What the changes mean for the RPMs of an image, and of all below it that have just the same.
 
-    traces: Mapping[Rpm, _Trace]
+    `layers` has the layer that brought each RPM in; "" is the image itself, if `own`.
+    """
+
+    layers: Mapping[Rpm, str]
     stale: tuple[_Stale, ...]
     reasons: tuple[Reason, ...]
     otherwise: Skip
-
-
-_OWN = _Trace()
+    own: bool
 
 
 class _Search:
@@ -186,7 +181,7 @@ class _Search:
         self._still_stale: set[str] = set()
         self._known: dict[tuple[str, Rpm], tuple[str, int] | Skip] = {}
         self._contents: dict[str, _Content] = {}
-        self._inherited: dict[str, _Content] = {}
+        self._handed_on: dict[str, _Content] = {}
 
     def look_at(self, key: str) -> None:
         """Decide whether the image is rebuilt, and why; or why it is left out."""
@@ -204,61 +199,75 @@ class _Search:
             self._still_stale.add(key)
 
     def _content(self, key: str) -> _Content:
-        """Most images have nothing of their own, and then the same content as all such children of their parent."""
-        parents = self._graph.parents(key)
-        bases = [parent for parent, kind in parents if kind is ParentKind.BASE and parent in self._contents]
-        rpms, stream = self._carried.rpms[key], _stream_of(key)
+        """Most images have nothing of their own, and then the same content as all such images below their parent."""
+        bases, rpms, stream = self._bases(key), self._carried.rpms[key], _stream_of(key)
         if len(bases) != 1 or _stream_of(bases[0]) != stream or rpms != self._carried.rpms[bases[0]]:
-            return self._read(key, stream, self._trace(rpms, bases))
-        content = self._inherited.get(bases[0])
+            return self._read(key, stream, self._layers(rpms, bases))
+        above = self._contents[bases[0]]
+        if not above.own:
+            return above
+        content = self._handed_on.get(bases[0])
         if content is None:
-            content = self._inherited[bases[0]] = self._read(key, stream, self._trace(rpms, bases))
+            content = self._handed_on[bases[0]] = self._read(key, stream, self._layers(rpms, bases))
         return content
 
-    def _trace(self, rpms: Iterable[Rpm], bases: Iterable[str]) -> dict[Rpm, _Trace]:
-        traces = dict.fromkeys(rpms, _OWN)
-        for parent in bases:
-            for rpm, above in self._contents[parent].traces.items():
-                if traces.get(rpm) is _OWN:
-                    traces[rpm] = _Trace(above.layer or parent, parent)
-        return traces
+    def _bases(self, key: str) -> list[str]:
+        """The parents that hand RPMs on."""
+        parents = self._graph.parents(key)
+        return [parent for parent, kind in parents if kind is ParentKind.BASE and parent in self._contents]
 
-    def _read(self, key: str, stream: str, traces: Mapping[Rpm, _Trace]) -> _Content:
+    def _layers(self, rpms: Iterable[Rpm], bases: Iterable[str]) -> dict[Rpm, str]:
+        layers = dict.fromkeys(rpms, "")
+        for parent in bases:
+            for rpm, layer in self._contents[parent].layers.items():
+                if layers.get(rpm) == "":
+                    layers[rpm] = layer or parent
+        return layers
+
+    def _read(self, key: str, stream: str, layers: Mapping[Rpm, str]) -> _Content:
         stale, others = [], set()
-        for rpm, trace in traces.items():
+        for rpm, layer in layers.items():
             answer = self._known.get((stream, rpm))
             if answer is None:
                 answer = self._known[stream, rpm] = self._answer(rpm, stream)
             if isinstance(answer, Skip):
                 others.add(answer)
             else:
-                stale.append(self._stale(key, *answer, trace))
+                nevra, place = answer
+                reason = Reason("rpm", self._changes[place], nevra, layer, self._external(layer or key))
+                stale.append(_Stale(place, rpm, reason))
         otherwise = next((skip for skip in Skip if skip in others), Skip.UNKNOWN)
-        return _Content(traces, tuple(stale), tuple([item.reason for item in stale]), otherwise)
+        reasons = tuple([item.reason for item in stale])
+        return _Content(layers, tuple(stale), reasons, otherwise, "" in layers.values())
 
-    def _stale(self, key: str, nevra: str, place: int, trace: _Trace) -> _Stale:
-        outside = self._external(trace.layer or key)
-        return _Stale(place, trace, Reason("rpm", self._changes[place], nevra, trace.layer, outside))
+    def _through(self, key: str, rpm: Rpm) -> str:
+        """The parent that hands the RPM on to the image; "" where the image has it of its own."""
+        if not self._contents[key].layers[rpm]:
+            return ""
+        return next(parent for parent in self._bases(key) if rpm in self._contents[parent].layers)
 
     def _answer(self, rpm: Rpm, stream: str) -> tuple[str, int] | Skip:
         """The RPM's name and the place of the change that makes it stale, or why none does."""
         modular = MODULE in rpm.release
         place = self._offers.get((rpm.source, stream, modular))
         if place is not None:
-            return (rpm.nevra, place) if is_stale(rpm, self._changes[place].build.evr) else Skip.ALREADY_CURRENT
+            change = self._changes[place]
+            if not change.replaces(rpm):
+                return Skip.DROPPED
+            return (rpm.nevra, place) if change.makes_stale(rpm) else Skip.ALREADY_CURRENT
         return Skip.OTHER_MODULE if (rpm.source, stream, not modular) in self._offers else Skip.OTHER_STREAM
 
     def _decide(self, image: Image, key: str, stale: Sequence[_Stale]) -> None:
         denied = {place: rule for place in {item.place for item in stale} if (rule := self._denied(image, place))}
         self.found.denied.update(rule.name for rule in denied.values())
         allowed = [item for item in stale if item.place not in denied]
-        reachable = {item.place for item in allowed if item.trace.through not in self._still_stale}
+        reachable = {item.place for item in allowed if self._through(key, item.rpm) not in self._still_stale}
         if not allowed:
             self._leave_out(key, Skip.POLICY, min(rule.name for rule in denied.values()))
         elif key in self._terms.held:
             self._leave_out(key, Skip.HELD, self._terms.held[key])
         elif not reachable:
-            self._leave_out(key, Skip.PARENT_LEFT_OUT, allowed[0].trace.through)
+            self._leave_out(key, Skip.PARENT_LEFT_OUT, self._through(key, allowed[0].rpm))
         else:
             self._ask(image, sorted(reachable))
             self.found.reasons[key] = tuple(item.reason for item in allowed if item.place in reachable)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rebuilder.domain.change import Change, Severity
-from rebuilder.domain.image import Image, ImageBuild
+from rebuilder.domain.image import Image, ImageBuild, ParentKind
 
 
 class Phase(StrEnum):
@@ -34,6 +34,12 @@ class Order:
     current: ImageBuild | None = None
     severity: Severity = Severity.UNSPECIFIED
 
+    @property
+    def base(self) -> ImageBuild | None:
+        """The build that the image's base is to be, where that is an image of the inventory which has one."""
+        bases = {parent.image for parent in self.image.parents if parent.kind is ParentKind.BASE and parent.image}
+        return next((build for build in self.parents if build.image in bases), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:
@@ -53,3 +59,7 @@ class Status:
 
 class Aborted(Exception):
     """Infrastructure trouble: the request may or may not have arrived, and is worth trying again."""
+
+
+class Refused(Exception):
+    """The builder will never take this order as it is, for a reason that lies in the image: one line says which."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
-from rebuilder.domain.rpm import SourceBuild
+from rebuilder.domain.rpm import Rpm, SourceBuild, is_stale
 
 
 class Severity(StrEnum):
@@ -34,7 +34,10 @@ def most_severe(severities: tuple[Severity, ...]) -> Severity:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A source RPM build that is new in a stream. `update` and `url` name the Bodhi update that brought it."""
+    """A source RPM build that is new in a stream. `update` and `url` name the Bodhi update that brought it.
+
+    `rpms` has the names of the binary RPMs it was built into, where that is known; empty is not known.
+    """
 
     build: SourceBuild
     stream: str
@@ -42,6 +45,15 @@ class Change:
     update: str = ""
     url: str = ""
     type: str = ""
+    rpms: tuple[str, ...] = ()
+
+    def makes_stale(self, rpm: Rpm) -> bool:
+        """Whether it offers something newer for an RPM of its own source package."""
+        return self.replaces(rpm) and is_stale(rpm, self.build.evr)
+
+    def replaces(self, rpm: Rpm) -> bool:
+        """Whether it has such an RPM at all: a package that it was built without any more, nothing will update."""
+        return not self.rpms or rpm.name in self.rpms
 
     def __str__(self) -> str:
         return f"{self.build} in {self.stream}"

@@ -1,52 +1,94 @@
-"""When each of the builds that are open is expected to end, if all goes as it usually does."""
+"""When open rebuilds will be done: what runs goes on, what waits starts by its place in the queue.
+
+Pure. A forecast is as good as the images' histories; what an operator or a failure holds up has none.
+"""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from rebuilder.domain.lifecycle import LIVE, State
+from rebuilder.domain.schedule import Job, ends, paths_below
+
+OVERDUE = 0.1  # of its expected seconds is what a build that should be done is thought to need still
 
 
 @dataclass(frozen=True, slots=True)
-class Remaining:
-    """A build that is not done: the names of those it waits for, the seconds that it still takes, and its rank.
+class Open:
+    """An open rebuild: those it waits for, the expected seconds of its build, and its place in the queue.
 
-    One that runs already has its slot.
+    `running` is for how many seconds its build has run. One that `stands` does not begin by itself.
     """
 
-    name: int
+    id: int
     after: tuple[int, ...]
+    state: State
     seconds: float
     rank: float
-    running: bool = False
+    running: float = 0.0
+    stands: bool = False
+
+    @property
+    def left(self) -> float:
+        """The expected seconds of building that are left."""
+        if self.state not in LIVE:
+            return self.seconds
+        return max(self.seconds - self.running, self.seconds * OVERDUE)
 
 
-def ends(builds: Sequence[Remaining], slots: int) -> dict[int, float]:
-    """In how many seconds each of these builds ends: whenever a slot is free, the ready one of the lowest rank starts.
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The seconds from now until each rebuild is done, and those that nobody can tell this of, because they stand."""
 
-    What waits for a build that is not among them waits for nothing.
+    done_in: Mapping[int, float]
+    standing: frozenset[int]
+    path_below: Mapping[int, float]
+
+    def of(self, ids: Sequence[int]) -> float | None:
+        """The seconds until all of these are done that can be; None where none of them can."""
+        return max((self.done_in[ident] for ident in ids if ident in self.done_in), default=None)
+
+
+def forecast(rebuilds: Sequence[Open], slots: int) -> Forecast:
+    """When each of these, in whatever order, will be done on so many slots.
+
+    What waits for one that stands, stands too. What is not among these is done.
     """
-    place = {build.name: at for at, build in enumerate(builds)}
-    missing = [sum(1 for name in build.after if name in place) for build in builds]
-    children: list[list[int]] = [[] for _ in builds]
-    for at, build in enumerate(builds):
-        for name in build.after:
-            if name in place:
-                children[place[name]].append(at)
-    running = [(build.seconds, at) for at, build in enumerate(builds) if build.running]
-    heapq.heapify(running)
-    ready = [(b.rank, at) for at, b in enumerate(builds) if not b.running and not missing[at]]
-    heapq.heapify(ready)
-    found: dict[int, float] = {}
-    now = 0.0
-    while running or ready:
-        while ready and len(running) < max(slots, 1):
-            _, at = heapq.heappop(ready)
-            heapq.heappush(running, (now + builds[at].seconds, at))
-        now, at = heapq.heappop(running)
-        found[builds[at].name] = now
-        for child in children[at]:
-            missing[child] -= 1
-            if not missing[child] and not builds[child].running:
-                heapq.heappush(ready, (builds[child].rank, child))
-    return found
+    rebuilds = _ordered(rebuilds)
+    standing: set[int] = set()
+    for rebuild in rebuilds:
+        if rebuild.stands or not standing.isdisjoint(rebuild.after):
+            standing.add(rebuild.id)
+    moving = [rebuild for rebuild in rebuilds if rebuild.id not in standing]
+    known = {rebuild.id for rebuild in moving}
+    jobs = [Job(str(r.id), tuple(str(parent) for parent in r.after if parent in known), r.left) for r in moving]
+    ranks = [float("-inf") if rebuild.state in LIVE else rebuild.rank for rebuild in moving]
+    taken = max(slots, sum(rebuild.state in LIVE for rebuild in moving))
+    done = dict(zip((rebuild.id for rebuild in moving), ends(jobs, taken, ranks), strict=True))
+    below = dict(zip((rebuild.id for rebuild in moving), paths_below(jobs), strict=True))
+    return Forecast(done, frozenset(standing), below)
+
+
+def _ordered(rebuilds: Sequence[Open]) -> list[Open]:
+    """Parents first: of several waves, which are not in that order by themselves."""
+    known = {rebuild.id: rebuild for rebuild in rebuilds}
+    sorter = TopologicalSorter({rebuild.id: [p for p in rebuild.after if p in known] for rebuild in rebuilds})
+    return [known[ident] for ident in sorter.static_order()]
+
+
+def critical_path(rebuilds: Sequence[Open], found: Forecast) -> tuple[int, ...]:
+    """The longest chain of builds that is left among these, by the expected seconds; the first among equals."""
+    children: dict[int, list[int]] = {}
+    among = [rebuild for rebuild in rebuilds if rebuild.id in found.path_below]
+    known = {rebuild.id for rebuild in among}
+    for rebuild in among:
+        for parent in rebuild.after:
+            children.setdefault(parent, []).append(rebuild.id)
+    choice = [rebuild.id for rebuild in among if known.isdisjoint(rebuild.after)]
+    path = []
+    while choice:
+        path.append(max(choice, key=found.path_below.__getitem__))
+        choice = children.get(path[-1], [])
+    return tuple(path)

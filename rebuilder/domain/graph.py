@@ -53,26 +53,30 @@ class Graph:
         return tuple(edges.items())
 
     def _sorted(self) -> list[int]:
-        """Parents first, and otherwise as given: the same images always come in the same order."""
-        missing = [len(edges) for edges in self._parents]
-        children = self._child_places
-        order = [place for place, count in enumerate(missing) if not count]
-        for place in order:
-            for child in children[place]:
-                missing[child] -= 1
-                if not missing[child]:
-                    order.append(child)
-        if len(order) != len(self.images):
-            raise Cycle(self._cycle(missing))
+        """Parents first, and otherwise as given: what is close together in the inventory stays so."""
+        order: list[int] = []
+        begun, done = bytearray(len(self.images)), bytearray(len(self.images))
+        for start in range(len(self.images)):
+            todo = [start]
+            while todo:
+                place = todo[-1]
+                above = [parent for parent, _ in self._parents[place] if not done[parent]]
+                if above and begun[place]:
+                    raise Cycle(self._cycle(place, begun, done))
+                if above:
+                    begun[place] = 1
+                    todo += reversed(above)
+                elif not done[todo.pop()]:
+                    done[place] = 1
+                    order.append(place)
         return order
 
-    def _cycle(self, missing: Sequence[int]) -> list[str]:
-        """One cycle among the images whose parents never came, from an image back to itself."""
-        place = next(place for place, count in enumerate(missing) if count)
+    def _cycle(self, place: int, begun: Sequence[int], done: Sequence[int]) -> list[str]:
+        """The cycle that was closed at this place, from an image back to itself: what is begun leads around it."""
         path: list[int] = []
         while place not in path:
             path.append(place)
-            place = next(parent for parent, _ in self._parents[place] if missing[parent])
+            place = next(parent for parent, _ in self._parents[place] if begun[parent] and not done[parent])
         return [self._names[at] for at in [*path[path.index(place) :], place]]
 
     @cached_property
@@ -120,11 +124,30 @@ class Graph:
 
     def in_order(self, keys: Iterable[str]) -> list[str]:
         """These images, parents first."""
-        return sorted(keys, key=self._rank.__getitem__)
+        return [self._names[place] for place in self._places_in_order(keys)]
+
+    def layered(self, keys: Iterable[str]) -> list[tuple[str, tuple[str, ...], int]]:
+        """These images, parents first, each with its direct parents among them and its level.
+
+        The level is the number of steps on the longest way down to it from an image that has none of them above.
+        """
+        names, levels, found = self._names, [-1] * len(self._names), []
+        for place in self._places_in_order(keys):
+            above = [parent for parent, _ in self._parents[place] if levels[parent] >= 0]
+            level = levels[place] = max([levels[parent] for parent in above]) + 1 if above else 0
+            found.append((names[place], tuple([names[parent] for parent in above]), level))
+        return found
+
+    def _places_in_order(self, keys: Iterable[str]) -> list[int]:
+        return sorted(map(self._place.__getitem__, keys), key=self._rank.__getitem__)
 
     @cached_property
-    def _rank(self) -> dict[str, int]:
-        return {key: at for at, key in enumerate(self.ordered())}
+    def _rank(self) -> list[int]:
+        """At which place in the order each image comes."""
+        rank = [0] * len(self._order)
+        for at, place in enumerate(self._order):
+            rank[place] = at
+        return rank
 
     def descendants(self, keys: Iterable[str], kinds: frozenset[ParentKind] = frozenset(ParentKind)) -> set[str]:
         """Everything below these images through edges of the given kinds, without the images themselves."""

@@ -127,7 +127,8 @@ def _line(rpm: Rpm) -> str:
 class ImageBuild:
     """One finished build of an image. `ident` is its NVR or image id, `parents` the idents it was built on.
 
-    `manifest` is None where nobody could read it: such an image is reported as unknown, never guessed at.
+    `manifest` is None where nobody could read it: such an image is reported as unknown, never guessed at. `tags` has
+    the pull specs by which others find it.
     """
 
     image: str
@@ -135,6 +136,7 @@ class ImageBuild:
     manifest: Manifest | None = None
     parents: tuple[str, ...] = ()
     digest: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

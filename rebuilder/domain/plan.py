@@ -90,10 +90,4 @@ def plan_by_hand(graph: Graph, image: str, descendants: bool, *, slots: int, sec
 
 
 def _ordered(graph: Graph, reasons: Mapping[str, tuple[Reason, ...]]) -> tuple[PlannedRebuild, ...]:
-    levels: dict[str, int] = {}
-    rebuilds = []
-    for key in graph.in_order(reasons):
-        after = tuple([parent for parent, _ in graph.parents(key) if parent in reasons])
-        levels[key] = max([levels[parent] for parent in after]) + 1 if after else 0
-        rebuilds.append(PlannedRebuild(key, after, levels[key], reasons[key]))
-    return tuple(rebuilds)
+    return tuple([PlannedRebuild(key, after, level, reasons[key]) for key, after, level in graph.layered(reasons)])

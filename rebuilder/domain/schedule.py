@@ -99,7 +99,7 @@ def estimate(jobs: Sequence[Job], slots: int) -> Estimate:
     """What building these jobs, given parents first, takes when the longest chain goes first."""
     children = _children(jobs)
     below = _paths_below(jobs, children)
-    total = _makespan(jobs, children, slots, [-path for path in below])
+    total = max(_ends(jobs, children, slots, [-path for path in below]), default=0.0)
     return Estimate(total, _critical_path(jobs, children, below), sum([job.seconds for job in jobs]), slots)
 
 
@@ -110,32 +110,39 @@ def makespan(
 
     Without ranks, the one that was ready first. `seconds` are the true lengths, where the jobs' are estimates.
     """
-    return _makespan(jobs, _children(jobs), slots, ranks, seconds)
+    return max(_ends(jobs, _children(jobs), slots, ranks, seconds), default=0.0)
 
 
-def _makespan(
+def ends(jobs: Sequence[Job], slots: int, ranks: Sequence[float]) -> list[float]:
+    """The seconds after which each job, given parents first, is done by the same rule."""
+    return _ends(jobs, _children(jobs), slots, ranks)
+
+
+def _ends(
     jobs: Sequence[Job],
     children: Sequence[Sequence[int]],
     slots: int,
     ranks: Sequence[float] | None,
     seconds: Sequence[float] | None = None,
-) -> float:
+) -> list[float]:
     missing = [len(job.after) for job in jobs]
     takes = [job.seconds for job in jobs] if seconds is None else seconds
     ready = [(ranks[at] if ranks else 0.0, at) for at, count in enumerate(missing) if not count]
     heapq.heapify(ready)
     running: list[tuple[float, int]] = []
+    found = [0.0] * len(jobs)
     now = 0.0
     while ready or running:
         while ready and len(running) < slots:
             _, at = heapq.heappop(ready)
             heapq.heappush(running, (now + takes[at], at))
         now, done = heapq.heappop(running)
+        found[done] = now
         for child in children[done]:
             missing[child] -= 1
             if not missing[child]:
                 heapq.heappush(ready, (ranks[child] if ranks else now, child))
-    return now
+    return found
 
 
 def _critical_path(

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted, Order, Submission
+from rebuilder.domain.build import Aborted, Order, Refused, Submission
 from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, Event
 from rebuilder.engine import outcome
@@ -82,17 +82,16 @@ def _dispatch(connection: Connection, entry: rebuilds.Entry, settings: Settings,
 
 
 def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> int:
-    """Hand over to the builder all that is committed to; how many arrived."""
+    """Hand over to the builder all that is committed to; how many arrived.
+
+    Raises Aborted where the builder cannot be asked what it has already: then nothing is submitted.
+    """
     with reading(engine) as connection:
         entries = rebuilds.submitting(connection, now)
         orders = _orders(connection, entries)
     if not entries:
         return 0
-    try:
-        found = builder.find([entry.key for entry in entries])
-    except Aborted as trouble:
-        log.warning("builder %s cannot be asked: %s", builder.name, trouble)
-        return 0
+    found = builder.find([entry.key for entry in entries])
     arrived = 0
     for entry in entries:
         try:
@@ -100,6 +99,10 @@ def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> 
         except Aborted as trouble:
             with engine.begin() as connection:
                 outcome.aborted(connection, entry, str(trouble), settings, now)
+            continue
+        except Refused as refusal:
+            with engine.begin() as connection:
+                outcome.failed(connection, entry, str(refusal), settings, now)
             continue
         _accepted(engine, entry, submission, settings, now)
         arrived += 1

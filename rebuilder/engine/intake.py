@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.change import (
+    BuildFinished,
     Change,
     Event,
     Ignored,
@@ -25,9 +27,22 @@ Parse = Callable[[Received], tuple[Event, ...]]
 BATCH = 500
 
 
-def read(connection: Connection, parse: Parse, settings: Settings, now: float) -> int:
-    """Act on the oldest unread messages; how many there were. What cannot be parsed is rejected, with the reason."""
+@dataclass(slots=True)
+class Taken:
+    """What was read: how many messages; the numbers of the tasks whose container builds ended, 0 for one without.
+
+    `images` is true where an image may have got another build at the inventory's source.
+    """
+
+    messages: int = 0
+    tasks: set[int] = field(default_factory=set)
+    images: bool = False
+
+
+def read(connection: Connection, parse: Parse, settings: Settings, now: float) -> Taken:
+    """Act on the oldest unread messages. What cannot be parsed is rejected, with the reason."""
     unread = inbox.unread(connection, BATCH)
+    taken = Taken(len(unread))
     streams = known_streams(connection, settings) if unread else ()
     for kept in unread:
         try:
@@ -35,10 +50,23 @@ def read(connection: Connection, parse: Parse, settings: Settings, now: float) -
         except Unparseable as error:
             inbox.mark(connection, kept.seq, "rejected", str(error))
             continue
+        for event in events:
+            if isinstance(event, BuildFinished) and event.container:
+                taken.tasks.add(event.task_id or 0)
+            elif isinstance(event, Offer) and event.koji_tag:
+                taken.images = taken.images or _is_image(connection, event, settings)
         reasons = [_act(connection, event, kept.message.id, settings, streams, now) for event in events]
         ignored = all(reasons)
         inbox.mark(connection, kept.seq, "ignored" if ignored else "accepted", "; ".join(filter(None, reasons)))
-    return len(unread)
+    return taken
+
+
+def _is_image(connection: Connection, offer: Offer, settings: Settings) -> bool:
+    """Whether what was tagged is, by its name, an image of a stream that the tag feeds."""
+    if settings.inventory.source != "koji":
+        return False
+    fed = [name for name, stream in settings.streams.items() if offer.koji_tag in stream.koji_tags]
+    return bool(inventory.find(connection, [f"{offer.build.name}:{name}" for name in fed]))
 
 
 def preview(connection: Connection, message: Received, parse: Parse, settings: Settings) -> str:
@@ -54,7 +82,7 @@ def preview(connection: Connection, message: Received, parse: Parse, settings: S
 def _taken(event: Event, settings: Settings, streams: tuple[Stream, ...]) -> bool:
     if isinstance(event, Offer):
         return bool(feeds(event, settings, streams))
-    return isinstance(event, RepoDone | Withdrawal)
+    return isinstance(event, RepoDone | Withdrawal) or (isinstance(event, BuildFinished) and event.container)
 
 
 def known_streams(connection: Connection, settings: Settings) -> tuple[Stream, ...]:
@@ -82,6 +110,8 @@ def _act(
             return ""
         case Ignored():
             return event.reason
+        case BuildFinished(container=True):
+            return ""
         case _:
             return "the end of a build is no reason to rebuild"
 

@@ -6,6 +6,7 @@ Every pass begins from what the database says, so the process can be killed anyw
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,19 +16,28 @@ from sqlalchemy.exc import DBAPIError
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
+from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import UnreachableError
+from rebuilder.domain.lifecycle import State
 from rebuilder.engine import dispatch, intake, operators, outcome, planning, reconcile
 from rebuilder.engine.gauge import Gauge, Measured
+from rebuilder.engine.resolve import resolve
 from rebuilder.engine.watch import watch
-from rebuilder.store import actions, changes, heartbeats, inbox, rebuilds, waves
+from rebuilder.inventory.koji.hub import Hub
+from rebuilder.store import actions, changes, heartbeats, inbox, outbox, rebuilds, waves
 from rebuilder.store.database import first_line, reading
 
 log = logging.getLogger(__name__)
 DATABASE_PAUSE = 5.0
+Work = Callable[[Engine, Builder, Settings, float], int]
 
 
 class Loop:
-    """The engine. `parse` turns a message into events; `alive` is called after every pass that got through."""
+    """The engine. `parse` turns a message into events; `alive` is called after every pass that got through.
+
+    `hub` is asked what changes are, where there is a Koji. What is away is asked again after a while, and meanwhile
+    costs nobody a failure.
+    """
 
     def __init__(
         self,
@@ -36,28 +46,38 @@ class Loop:
         builder: Builder,
         parse: intake.Parse,
         *,
+        hub: Hub | None = None,
         clock: Callable[[], float] = time.time,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
-        self.engine = engine
+        self.engine = outbox.announcing(engine, settings.announced)
         self.settings = settings
         self._gauge = Gauge()
         self.builder = Measured(builder, self._gauge)
         self._parse = parse
         self._clock = clock
         self._alive = alive
+        self._hub = hub
         self._reconcile_at = 0.0
+        self._images_at = math.inf
+        self._watch_at = self._submit_at = self._resolve_at = 0.0
 
     def once(self) -> int:
         """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database is in trouble."""
         now, settings = self._clock(), self.settings
         if now >= self._reconcile_at:
-            reconcile.reconcile(self.engine, settings, now, anew=self._reconcile_at > 0)  # at the start, they were
-            self._reconcile_at = now + settings.reconcile.every_seconds
+            anew = self._reconcile_at > 0  # at the start, they were
+            reconcile.reconcile(self.engine, settings, now, anew=anew, hub=self._hub)
+            self._reconcile_at, self._images_at = now + settings.reconcile.every_seconds, math.inf
+        elif now >= self._images_at:
+            self._images_at = math.inf
+            reconcile.look(self.engine, settings, now, anew=True)
         if self.idle():
             return 0
         with self.engine.begin() as connection:
-            done = intake.read(connection, self._parse, settings, now)
+            taken = intake.read(connection, self._parse, settings, now)
+            self._heed(connection, taken, now)
+        done = taken.messages + self._resolved(now)
         done += operators.carry_out(self.engine, self.builder, settings, now)
         with self.engine.begin() as connection:
             began = time.monotonic()
@@ -65,16 +85,49 @@ class Loop:
                 self._gauge.count("plan", "settled", time.monotonic() - began)
                 done += 1
             done += planning.begin_approved(connection, settings, now)
-        done += watch(self.engine, self.builder, settings, now)
+        if now >= self._watch_at:
+            self._watch_at = now + settings.watch_seconds
+            done += self._patiently(watch, now)
         with self.engine.begin() as connection:
             done += dispatch.release(connection, settings, now)
             done += dispatch.intend(connection, settings, now)
-        done += dispatch.submit(self.engine, self.builder, settings, now)
+        if now >= self._submit_at:
+            self._submit_at = now
+            done += self._patiently(dispatch.submit, now)
         with self.engine.begin() as connection:
             for wave_id in waves.finish(connection, now):
                 outcome.weigh(connection, wave_id, settings, now)
                 log.info("wave %d is finished", wave_id)
         return done
+
+    def _heed(self, connection: Connection, taken: intake.Taken, now: float) -> None:
+        """A message says that a build ended: one of ours is looked at now, the images of others soon."""
+        if taken.tasks:
+            self._watch_at = 0.0
+        refs = {entry.ref for entry in rebuilds.in_states(connection, [State.BUILDING])} if taken.tasks else set()
+        others = taken.images or {str(task) for task in taken.tasks} - refs
+        if others and self.settings.inventory.source == "koji":
+            self._images_at = min(self._images_at, now + self.settings.settle_seconds)
+
+    def _resolved(self, now: float) -> int:
+        """Ask the hub what the new changes are."""
+        if self._hub is None or now < self._resolve_at:
+            return 0
+        try:
+            return resolve(self.engine, self._hub)
+        except Aborted as trouble:
+            self._resolve_at = now + self.settings.koji.poll_seconds
+            log.warning("changes wait: %s", trouble)
+            return 0
+
+    def _patiently(self, work: Work, now: float) -> int:
+        """Ask the builder; where it is away, it is asked again with the next watch."""
+        try:
+            return work(self.engine, self.builder, self.settings, now)
+        except Aborted as trouble:
+            self._submit_at = self._watch_at = now + self.settings.watch_seconds
+            log.warning("builder %s cannot be asked: %s", self.builder.name, trouble)
+            return 0
 
     def beat(self) -> None:
         """Say that the loop gets on, where it is time to."""

@@ -86,7 +86,7 @@ def _cancel(connection: Connection, request: Request, settings: Settings, now: f
     for target in _targets(connection, request):
         entry = rebuilds.fresh(connection, target)
         if entry.state in OPEN or entry.state is State.BLOCKED:
-            outcome.canceled(connection, entry, f"canceled: {request}", settings, now)
+            outcome.canceled(connection, entry, f"canceled: {request}", settings, now, request.who)
             canceled.append(entry.image)
     return f"canceled {_named(canceled)}" if canceled else "nothing to cancel"
 
@@ -114,7 +114,7 @@ def _rebuild(connection: Connection, request: Request, settings: Settings, now: 
     seconds = durations(graph.images, inventory.measured(connection))
     below = request.verb is Verb.REBUILD_ALL
     plan = plan_by_hand(graph, request.target, below, slots=settings.slots, seconds=seconds)
-    wave_id, waiting = waves.by_hand(connection, plan, f"by hand: {request}", seconds, now)
+    wave_id, waiting = waves.by_hand(connection, plan, f"by hand: {request}", request.who, seconds, now)
     said = [f"wave {wave_id} rebuilds {_named([r.image for r in plan.rebuilds if r.image not in waiting])}"]
     joined = [f"{_named(waiting)} waits to be rebuilt already"] if waiting else []
     return "; ".join([*(said if wave_id else []), *joined])

@@ -11,7 +11,6 @@ from rebuilder.config import Settings
 from rebuilder.domain.affected import Reason
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import Effect, Event, State
-from rebuilder.domain.rpm import is_stale
 from rebuilder.domain.schedule import lower_bound
 from rebuilder.store import causes, inventory, progress, rebuilds, tallies, waves
 from rebuilder.store.tallies import Counted
@@ -50,7 +49,7 @@ def not_updated(build: ImageBuild, reasons: Sequence[Reason]) -> str:
         f"{rpm.nevra}{layers.get(rpm.nevra, '')} stayed, {change.build} is offered"
         for rpm in build.manifest.rpms
         for change in changes
-        if rpm.source == change.build.name and is_stale(rpm, change.build.evr)
+        if rpm.source == change.build.name and change.makes_stale(rpm)
     )
     return f"not-updated: {'; '.join(stayed)}" if stayed else ""
 
@@ -60,9 +59,11 @@ def failed(connection: Connection, entry: rebuilds.Entry, reason: str, settings:
     _ended(connection, entry, Event.FAILED, reason or "the builder gave no reason", settings, now)
 
 
-def canceled(connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float) -> None:
-    """Somebody stopped the build at the builder."""
-    _ended(connection, entry, Event.CANCELED, reason or "canceled at the builder", settings, now)
+def canceled(
+    connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float, who: str = ""
+) -> None:
+    """Somebody stopped the build: the operator `who`, or one whom only the builder knows."""
+    _ended(connection, entry, Event.CANCELED, reason or "canceled at the builder", settings, now, who=who)
 
 
 def aborted(connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float) -> None:
@@ -137,10 +138,10 @@ def unblock(connection: Connection, entry: rebuilds.Entry, settings: Settings, n
 
 def _ended(
     connection: Connection, entry: rebuilds.Entry, event: Event, reason: str, settings: Settings, now: float,
-    **values: float,
+    who: str = "", **values: float,
 ) -> None:
     effects = rebuilds.step(
-        connection, entry, event, now, max_attempts=settings.max_attempts, reason=reason, **values
+        connection, entry, event, now, max_attempts=settings.max_attempts, reason=reason, who=who, **values
     )
     _follow(connection, entry, effects, settings, now)
 

@@ -15,7 +15,7 @@ from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Plan, make_plan
 from rebuilder.domain.policy import Action
-from rebuilder.domain.rpm import SourceBuild, is_stale
+from rebuilder.domain.rpm import SourceBuild
 from rebuilder.domain.schedule import durations
 from rebuilder.engine import intake
 from rebuilder.inventory.document import Document
@@ -106,7 +106,9 @@ def settle(connection: Connection, settings: Settings, now: float) -> bool:
 
     What a rule wants to be approved becomes a wave of its own that waits; the rest does not wait for it.
     """
-    noticed = changes.settled(connection, now, settings.settle_seconds, settings.repo_seconds)
+    noticed = changes.settled(
+        connection, now, settings.settle_seconds, settings.repo_seconds, resolved=bool(settings.koji.hub)
+    )
     if not noticed:
         return False
     drafted = draft(connection, (item.change for item in noticed), settings, now)
@@ -151,7 +153,7 @@ def _still_wanted(connection: Connection, known: Sequence[Noticed], settings: Se
     older = [
         ident
         for ident, rpm in rpms.items()
-        if any(takes[c.stream].takes(rpm.release) and is_stale(rpm, c.build.evr) for c in offers[rpm.source])
+        if any(takes[c.stream].takes(rpm.release) and c.makes_stale(rpm) for c in offers[rpm.source])
     ]
     wanted = {rpms[ident].source for ident in inventory.in_use(connection, older)}
     return [item for item in known if item.change.build.name in wanted]

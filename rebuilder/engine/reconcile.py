@@ -8,23 +8,55 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, Engine
 
 from rebuilder.config import Settings
+from rebuilder.domain.build import Aborted
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Manifest
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild, is_stale
 from rebuilder.engine import catalogue, planning
+from rebuilder.inventory.koji import offers
+from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import changes, inventory
+from rebuilder.store.database import reading
 
 log = logging.getLogger(__name__)
 
 
-def reconcile(engine: Engine, settings: Settings, now: float, *, anew: bool) -> None:
+def reconcile(engine: Engine, settings: Settings, now: float, *, anew: bool, hub: Hub | None = None) -> None:
+    """Take up what no message told of: what Koji's tags offer, where there is a `hub`, and what the images are now."""
+    if hub is not None:
+        try:
+            missed(engine, hub, settings, now)
+        except Aborted as trouble:
+            log.error("what Koji's tags offer cannot be looked at: %s", trouble)
+    look(engine, settings, now, anew=anew)
+
+
+def missed(engine: Engine, hub: Hub, settings: Settings, now: float) -> int:
+    """Notice what the streams' tags have newer than some image, and nobody told of; how much. Raises Aborted."""
+    found: dict[Change, None] = {}
+    for stream in settings.known_streams:
+        with reading(engine) as connection:
+            rpms = [rpm for rpm in inventory.rpms_in(connection, stream.name) if stream.takes(rpm.release)]
+        carried: dict[str, list[Rpm]] = {}
+        for rpm in rpms:
+            carried.setdefault(rpm.source, []).append(rpm)
+        for tag in settings.streams[stream.name].koji_tags:
+            for build in offers.newest(hub, tag, sorted(carried)):
+                change = Change(build, stream.name)
+                if stream.takes(build.evr.release) and any(map(change.makes_stale, carried.get(build.name, ()))):
+                    found[change] = None
+    with engine.begin() as connection:
+        return changes.notice(connection, changes.unknown(connection, found), None, "", now)
+
+
+def look(engine: Engine, settings: Settings, now: float, *, anew: bool) -> None:
     """Plan what is stale and in no plan; with `anew` after looking at images that can change without us."""
     rebuilt: tuple[str, ...] = ()
-    if anew and settings.inventory.path is not None and settings.inventory.source != "file":
+    if anew and settings.inventory.moves:
         try:
             rebuilt = catalogue.sync(engine, settings).rebuilt
-        except RequestError as error:
+        except (RequestError, Aborted) as error:
             log.error("the images cannot be read anew: %s", error)
     with engine.begin() as connection:
         if settings.reconcile.foreign_builds == "plan":

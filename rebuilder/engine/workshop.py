@@ -8,16 +8,27 @@ from rebuilder.builders.protocol import Builder
 from rebuilder.builders.simulated import SimulatedBuilder
 from rebuilder.config import Settings
 from rebuilder.domain.image import Manifest
+from rebuilder.inventory.koji import hub
+from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import inventory
 from rebuilder.store.database import reading
 
 
 def builder_for(engine: Engine, settings: Settings) -> Builder:
-    """The configured builder. Raises RequestError where it cannot work here."""
-    if settings.builder == "buildah":
+    """The configured builder; in a dry run the simulated one. Raises RequestError where it cannot work here."""
+    wanted = "simulated" if settings.dry_run else settings.builder
+    if wanted == "buildah":
         from rebuilder.builders.buildah import BuildahBuilder
 
         return BuildahBuilder(settings.buildah)
+    if wanted == "koji":
+        from rebuilder.builders.koji import KojiBuilder
+
+        return KojiBuilder(settings)
+    if wanted == "osbs":
+        from rebuilder.builders.osbs import OsbsBuilder
+
+        return OsbsBuilder(settings)
 
     def manifest_of(image: str) -> Manifest | None:
         with reading(engine) as connection:
@@ -25,3 +36,18 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
         return build.manifest if build else None
 
     return SimulatedBuilder(settings.simulated, manifest_of)
+
+
+def hub_for(settings: Settings) -> Hub | None:
+    """The Koji hub that is asked what changes are; None where none is named."""
+    return Hub(settings.koji) if settings.koji.hub else None
+
+
+def check(settings: Settings) -> None:
+    """Raises RequestError saying what the configured builder and inventory lack, as a credential; asks nobody."""
+    if "koji" in (settings.builder, settings.inventory.source):
+        hub.check(settings.koji, building=settings.builder == "koji")
+    if settings.builder == "osbs":
+        from rebuilder.builders.osbs import OsbsBuilder
+
+        OsbsBuilder(settings).close()

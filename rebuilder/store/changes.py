@@ -12,7 +12,7 @@ from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.change import Severity, Withdrawal
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.store.models import Change, Rpm
-from rebuilder.store.rows import insert_one
+from rebuilder.store.rows import chunks, insert_one
 
 LONGEST = 10  # times settle_seconds
 
@@ -82,16 +82,53 @@ def withdraw(connection: Connection, withdrawal: Withdrawal) -> None:
     )
 
 
-def settled(connection: Connection, now: float, settle_seconds: float, repo_seconds: float) -> list[Noticed]:
+def unresolved(connection: Connection) -> list[Noticed]:
+    """The settling changes of which Koji was not asked yet."""
+    rows = connection.execute(
+        select(Change.__table__).where(Change.state == "settling", Change.rpms.is_(None)).order_by(Change.id)
+    )
+    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
+
+
+def resolved(connection: Connection, names: Iterable[str]) -> dict[tuple[str, str], ChangeValue]:
+    """What Koji said before of builds of these packages, by package and version: they were new in another stream."""
+    known = select(Change.__table__).where(Change.source.in_(set(names)), Change.rpms.is_not(None))
+    return {(row.source, row.version_release): value_of(row) for row in connection.execute(known.order_by(Change.id))}
+
+
+def resolve(connection: Connection, change_id: int, epoch: int | None, rpms: Sequence[str]) -> None:
+    """Keep what Koji says of a change."""
+    told = {"epoch": epoch, "rpms": list(rpms)}
+    connection.execute(update(Change).where(Change.id == change_id).values(told))
+
+
+def forget(connection: Connection, change_id: int) -> None:
+    """Drop a change that no plan has taken up."""
+    connection.execute(delete(Change).where(Change.id == change_id, Change.state == "settling"))
+
+
+def unknown(connection: Connection, changes: Iterable[ChangeValue]) -> list[ChangeValue]:
+    """Those of these changes that nobody has told of."""
+    wanted = list(changes)
+    known: set[tuple[str, str, str]] = set()
+    for part in chunks(sorted({change.build.name for change in wanted}), 500):
+        rows = select(Change.source, Change.version_release, Change.stream).where(Change.source.in_(part))
+        known.update((source, version, stream) for source, version, stream in connection.execute(rows))
+    return [c for c in wanted if (c.build.name, c.build.evr.version_release, c.stream) not in known]
+
+
+def settled(
+    connection: Connection, now: float, settle_seconds: float, repo_seconds: float, *, resolved: bool = False
+) -> list[Noticed]:
     """All changes to be planned together now; none until no new one has come for a while, as bursts do.
 
     Ten times `settle_seconds` is the longest that any waits. An urgent change does not wait, and takes along what is
-    settling. One that waits for a repository is not ready until that is done, or `repo_seconds` have passed.
+    settling. One that waits for a repository is not ready until that is done, or `repo_seconds` have passed; with
+    `resolved`, none is before Koji was asked of it.
     """
     ready = or_(Change.waits_for_repo == "", Change.noticed_at <= now - repo_seconds)
-    rows = connection.execute(
-        select(Change.__table__).where(Change.state == "settling", ready).order_by(Change.id)
-    ).all()
+    query = select(Change.__table__).where(Change.state == "settling", ready).order_by(Change.id)
+    rows = connection.execute(query.where(Change.rpms.is_not(None)) if resolved else query).all()
     urgent = any(row.severity == Severity.URGENT for row in rows)
     if not rows:
         return []
@@ -111,6 +148,7 @@ def value_of(row: Row[Any]) -> ChangeValue:
         row.update,
         row.url,
         row.type,
+        tuple(row.rpms or ()),
     )
 
 

@@ -207,6 +207,16 @@ def in_use(connection: Connection, rpm_ids: Sequence[int]) -> set[int]:
     return found
 
 
+def rpms_in(connection: Connection, stream: str) -> list[Package]:
+    """Every RPM, once, that is in the current build of some image of the stream."""
+    current = (
+        exists()
+        .where(ManifestRpm.rpm_id == Rpm.id, ImageBuild.manifest_id == ManifestRpm.manifest_id)
+        .where(Image.current_build_id == ImageBuild.id, Image.present, Image.stream == stream)
+    )
+    return [Package(*row) for row in connection.execute(select(*manifests.FIELDS).where(current))]
+
+
 def _unread() -> CompoundSelect[str]:
     """The images with no current build, and those with one whose manifest nobody could read.
 
@@ -220,7 +230,9 @@ def _unread() -> CompoundSelect[str]:
 def current_builds(connection: Connection, keys: Iterable[str] | None = None) -> dict[str, BuildValue]:
     """The current builds, without their manifests, of these images or of all."""
     query = (
-        select(Image.name, Image.stream, ImageBuild.ident, ImageBuild.digest, ImageBuild.parents)
+        select(
+            Image.name, Image.stream, ImageBuild.ident, ImageBuild.parents, ImageBuild.digest, ImageBuild.tags
+        )
         .join(ImageBuild, ImageBuild.id == Image.current_build_id)
         .where(Image.present)
     )
@@ -228,11 +240,19 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
     if wanted is not None and len(wanted) <= MANY:
         query = query.where(_named(wanted))
     builds = {}
-    for name, stream, ident, digest, parents in connection.execute(query):
+    for name, stream, ident, parents, digest, tags in connection.execute(query):
         key = f"{name}:{stream}"
         if wanted is None or key in wanted:
-            builds[key] = BuildValue(key, ident, None, tuple(parents), digest)
+            builds[key] = BuildValue(key, ident, None, tuple(parents), digest, tuple(tags))
     return builds
+
+
+def read_builds(connection: Connection) -> dict[str, str]:
+    """The idents of the current builds whose manifests are known, by image."""
+    query = select(Image.name + ":" + Image.stream, ImageBuild.ident)
+    query = query.join(ImageBuild, ImageBuild.id == Image.current_build_id)
+    rows = connection.execute(query.where(Image.present, ImageBuild.manifest_id.is_not(None)))
+    return {row[0]: row[1] for row in rows}
 
 
 def manifest_of(connection: Connection, key: str) -> BuildValue | None:
@@ -246,7 +266,7 @@ def manifest_of(connection: Connection, key: str) -> BuildValue | None:
     if row is None:
         return None
     content = manifests.read(connection, [row.manifest_id])[row.manifest_id] if row.manifest_id else None
-    return BuildValue(key, row.ident, content, tuple(row.parents), row.digest)
+    return BuildValue(key, row.ident, content, tuple(row.parents), row.digest, tuple(row.tags))
 
 
 def _installed(key: str, source: str) -> Select[Any]:
@@ -379,6 +399,7 @@ def record_builds(
             "ident": build.ident,
             "digest": build.digest,
             "parents": list(build.parents),
+            "tags": list(build.tags),
             "manifest_id": manifest_ids[build.image],
             "recorded_at": now,
         }

@@ -1,43 +1,66 @@
-"""One engine for one database."""
+"""One engine for one database, and one publisher."""
 
 from __future__ import annotations
 
 import fcntl
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine, text
 
 from rebuilder.domain.errors import RequestError
 
-ADVISORY = 0x7265_6275
+ADVISORY = {"engine": 0x7265_6275, "publisher": 0x7265_6276}
+SUFFIX = {"engine": ".lock", "publisher": ".publisher.lock"}
+LOOK_SECONDS = 0.2
 
 
 @contextmanager
 def only_engine(engine: Engine) -> Iterator[None]:
     """Hold the engine's lock on the database; it goes with the process. Raises RequestError where another has it."""
-    held = _postgresql(engine) if engine.dialect.name == "postgresql" else _sqlite(engine)
+    with _held(engine, "engine"):
+        yield
+
+
+@contextmanager
+def only_publisher(engine: Engine, stop: threading.Event) -> Iterator[None]:
+    """Hold the publisher's lock on the database, once another that still ends has let go of it, or `stop` is set."""
+    with ExitStack() as stack:
+        while not stop.is_set():
+            try:
+                stack.enter_context(_held(engine, "publisher"))
+                break
+            except RequestError:
+                stop.wait(LOOK_SECONDS)
+        yield
+
+
+@contextmanager
+def _held(engine: Engine, role: str) -> Iterator[None]:
+    held = _postgresql(engine, role) if engine.dialect.name == "postgresql" else _sqlite(engine, role)
     with held:
         yield
 
 
 @contextmanager
-def _postgresql(engine: Engine) -> Iterator[None]:
+def _postgresql(engine: Engine, role: str) -> Iterator[None]:
+    key = {"key": ADVISORY[role]}
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY}):
-            raise RequestError("another engine runs on this database")
+        if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):
+            raise RequestError(f"another {role} runs on this database")
         try:
             yield
         finally:  # back in the pool, the connection would go on holding it
-            connection.scalar(text("SELECT pg_advisory_unlock(:key)"), {"key": ADVISORY})
+            connection.scalar(text("SELECT pg_advisory_unlock(:key)"), key)
 
 
 @contextmanager
-def _sqlite(engine: Engine) -> Iterator[None]:
-    with Path(f"{engine.url.database}.lock").open("w") as file:
+def _sqlite(engine: Engine, role: str) -> Iterator[None]:
+    with Path(f"{engine.url.database}{SUFFIX[role]}").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RequestError("another engine runs on this database") from None
+            raise RequestError(f"another {role} runs on this database") from None
         yield

@@ -24,6 +24,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from rebuilder.domain.change import Severity
 from rebuilder.domain.image import ParentKind
 from rebuilder.domain.lifecycle import LIVE, State
+from rebuilder.domain.notice import Notice
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -68,7 +69,10 @@ class Message(Base):
 
 
 class Change(Base):
-    """A source build that is new in a stream, however many messages told of it."""
+    """A source build that is new in a stream, however many messages told of it.
+
+    `rpms` has the names of its binary RPMs as Koji has them, none where Koji has no such build; null until it is asked.
+    """
 
     __tablename__ = "change"
     __table_args__ = (
@@ -91,6 +95,7 @@ class Change(Base):
     type: Mapped[str]
     waits_for_repo: Mapped[str] = mapped_column(server_default="")
     message_id: Mapped[str | None] = mapped_column(ForeignKey("message.id"))
+    rpms: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     noticed_at: Mapped[float]
     state: Mapped[str] = mapped_column(String(16), server_default="settling")
 
@@ -181,7 +186,7 @@ class ManifestRpm(Base):
 
 
 class ImageBuild(Base):
-    """A finished build of an image. `parents` has the idents of the builds it was built on."""
+    """A finished build of an image. `parents` has the idents of the builds it was built on, `tags` its pull specs."""
 
     __tablename__ = "image_build"
     __table_args__ = (
@@ -195,6 +200,7 @@ class ImageBuild(Base):
     ident: Mapped[str]
     digest: Mapped[str]
     parents: Mapped[list[str]] = mapped_column(JSON)
+    tags: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
     manifest_id: Mapped[int | None] = mapped_column(ForeignKey("manifest.id"))
     recorded_at: Mapped[float]
 
@@ -270,9 +276,10 @@ class WaveChange(Base):
 
 
 class Rebuild(Base):
-    """One image in a wave. `rank` orders the queue, lowest first. `note` says who wanted one, where no change did.
+    """One image in a wave. `rank` orders the queue, lowest first.
 
-    One is `superseded` when the image gets a newer one: what counts for an image is found without looking at history.
+    `note` says who wanted one and why, where no change did, and `asked_by` their name alone. One is `superseded` when
+    the image gets a newer one: what counts for an image is found without looking at history.
     """
 
     __tablename__ = "rebuild"
@@ -297,7 +304,9 @@ class Rebuild(Base):
         Index("ix_rebuild_image", "image_id", "id"),
         Index("ix_rebuild_created", "created_at"),
         Index("ix_rebuild_build", "build_id"),
-        Index("ix_rebuild_current", "state", sqlite_where=text("NOT superseded"),
+        Index("ix_rebuild_current", "state", sqlite_where=text("superseded = 0"),
+              postgresql_where=text("NOT superseded")),
+        Index("ix_rebuild_newest", "image_id", sqlite_where=text("superseded = 0"),
               postgresql_where=text("NOT superseded")),
     )
 
@@ -315,6 +324,7 @@ class Rebuild(Base):
     log: Mapped[str] = mapped_column(server_default="")
     reason: Mapped[str] = mapped_column(server_default="")
     note: Mapped[str] = mapped_column(server_default="")
+    asked_by: Mapped[str] = mapped_column(server_default="")
     not_before: Mapped[float] = mapped_column(server_default="0")
     created_at: Mapped[float]
     started_at: Mapped[float | None]
@@ -361,6 +371,32 @@ class Transition(Base):
     event: Mapped[str] = mapped_column(String(24))
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str]
+
+
+class Outbox(Base):
+    """What is to be announced, in the order in which it happened. A row goes away once the broker has confirmed it.
+
+    `id` is the message's, however often it is sent. `facts` is what was so at that moment and may be different later,
+    `body` the message as it was first sent. One that cannot be sent stays for a while, with why it was `refused`.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        one_of("notice", Notice, "notice"),
+        Index("ix_outbox_refused_at", "refused_at", sqlite_where=text("refused_at IS NOT NULL"),
+              postgresql_where=text("refused_at IS NOT NULL")),
+    )
+
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(String(36))
+    notice: Mapped[str] = mapped_column(String(24))
+    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"))
+    rebuild_id: Mapped[int | None] = mapped_column(ForeignKey("rebuild.id"))
+    at: Mapped[float]
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    body: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    refused_at: Mapped[float | None]
+    refused: Mapped[str] = mapped_column(server_default="")
 
 
 class Tally(Base):

@@ -58,27 +58,6 @@ def current(connection: Connection, stream: str) -> dict[str, Entry]:
         ~Rebuild.superseded, Image.stream == stream))}
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A rebuild that is not done, and what is known of how long its image takes (seconds; see `Image`)."""
-
-    id: int
-    state: State
-    started_at: float | None
-    name: str
-    stream: str
-    estimate: float
-    measured: float | None
-
-
-def all_open(connection: Connection) -> list[Open]:
-    """All rebuilds that are not done, in the order of the queue."""
-    columns = Rebuild.id, Rebuild.state, Rebuild.started_at, Image.name, Image.stream, Image.estimate, Image.measured
-    query = select(*columns).join(Image, Image.id == Rebuild.image_id).where(Rebuild.state.in_(OPEN))
-    rows = connection.execute(query.order_by(Rebuild.rank, Rebuild.id))
-    return [Open(row[0], State(row[1]), *row[2:]) for row in rows]
-
-
 def open_parents(connection: Connection) -> dict[int, list[int]]:
     """Which open rebuilds each open rebuild waits for."""
     child, parent = aliased(Rebuild), aliased(Rebuild)

@@ -26,7 +26,7 @@ from sqlalchemy.orm import aliased
 
 from rebuilder.domain import lifecycle
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, Event, State
-from rebuilder.store import tallies
+from rebuilder.store import outbox, tallies
 from rebuilder.store.holds import paused
 from rebuilder.store.models import Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge, Transition
 from rebuilder.store.rows import insert_new
@@ -54,6 +54,7 @@ class Entry:
     log: str
     reason: str
     note: str
+    asked_by: str
     created_at: float
     started_at: float | None
     ended_at: float | None
@@ -74,15 +75,20 @@ def selected() -> Select[Any]:
     r = Rebuild
     columns: tuple[Any, ...] = (
         r.id, r.wave_id, r.image_id, (Image.name + ":" + Image.stream).label("image"), r.state, r.severity, r.level,
-        r.attempt, r.key, r.ref, r.log, r.reason, r.note, r.created_at, r.started_at, r.ended_at,
+        r.attempt, r.key, r.ref, r.log, r.reason, r.note, r.asked_by, r.created_at, r.started_at, r.ended_at,
     )
     return select(*columns).join(Image, Image.id == r.image_id)
 
 
 def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
     """What the query selects."""
-    rows = ((*row[:4], State(row[4]), *row[5:]) for row in connection.execute(query))
-    return [Entry(*row) for row in rows]
+    return [entry_of(row) for row in connection.execute(query)]
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """A row of `selected` as a value."""
+    ident, wave_id, image_id, image, state, *rest = row
+    return Entry(ident, wave_id, image_id, image, State(state), *rest)
 
 
 def in_states(connection: Connection, states: Iterable[State], limit: int | None = None) -> list[Entry]:
@@ -99,6 +105,11 @@ def of_wave(connection: Connection, wave_id: int) -> list[Entry]:
 def of_image(connection: Connection, image_id: int, limit: int) -> list[Entry]:
     """The last rebuilds of an image, newest first."""
     return entries(connection, selected().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
+
+
+def of_ids(connection: Connection, ids: Sequence[int]) -> dict[int, Entry]:
+    """These rebuilds by their ids."""
+    return {entry.id: entry for entry in entries(connection, selected().where(Rebuild.id.in_(ids)))}
 
 
 def latest_of_image(connection: Connection, image: str) -> Entry | None:
@@ -198,7 +209,8 @@ def hand_over(connection: Connection, entry: Entry, heir: Entry) -> None:
     insert_new(connection, RebuildEdge, [{"rebuild_id": child, "parent_id": heir.id} for child in children])
     connection.execute(delete(RebuildEdge).where(RebuildEdge.parent_id == entry.id))
     if entry.note:
-        connection.execute(update(Rebuild).where(Rebuild.id == heir.id).values(note=entry.note))
+        asked = {"note": entry.note, "asked_by": entry.asked_by}
+        connection.execute(update(Rebuild).where(Rebuild.id == heir.id).values(asked))
 
 
 def submitting(connection: Connection, now: float) -> list[Entry]:
@@ -253,10 +265,12 @@ def step(
     *,
     max_attempts: int,
     reason: str = "",
+    who: str = "",
     **values: Any,
 ) -> tuple[lifecycle.Effect, ...]:
     """Take the rebuild through one event: its state, its story, its times. Returns the effects to carry out.
 
+    `who` is the operator whose doing it is, where it is one's.
     Raises Impossible, with the whole story, for an event that cannot happen.
     """
     before = lifecycle.Rebuild(entry.state, entry.attempt, max_attempts)
@@ -277,6 +291,15 @@ def step(
     if changed.rowcount != 1:
         raise lifecycle.Impossible(f"{entry.image} (rebuild {entry.id}) is not {entry.state} any more")
     record(connection, [(entry.id, event, after.state, reason)], now)
+    facts = {
+        "attempt": after.attempt,
+        "started": values.get("started_at", entry.started_at),
+        "reason": reason,
+        "log": values.get("log", entry.log),
+        "build": values.get("build_id"),
+        "who": who,
+    }
+    outbox.came_into(connection, entry.id, entry.wave_id, after.state, now, facts)
     return effects
 
 

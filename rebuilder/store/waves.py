@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,12 @@ from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.errors import UnknownError
-from rebuilder.domain.lifecycle import OPEN, PENDING, Event, State
+from rebuilder.domain.lifecycle import OPEN, PENDING, STOPPED, Event, State
+from rebuilder.domain.notice import LISTED, Notice
 from rebuilder.domain.plan import Plan, PlannedRebuild
 from rebuilder.domain.rpm import newest
 from rebuilder.domain.schedule import Job, inherited, paths_below, rank
-from rebuilder.store import changes, rebuilds
+from rebuilder.store import changes, outbox, rebuilds
 from rebuilder.store.changes import Noticed
 from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave, WaveChange
 from rebuilder.store.rows import chunks, insert_new
@@ -44,11 +46,12 @@ def accept(
     seconds: Mapping[str, float],
     now: float,
     approved: int | None = None,
+    who: str = "",
 ) -> int | None:
     """Turn the plan into rebuilds; the id of the wave, or None where there was nothing new to make.
 
     An image with a rebuild that has not begun gets no second one: it joins, with its causes and parents.
-    `approved` is the wave that was proposed for these changes, where there is one.
+    `approved` is the wave that was proposed for these changes, where there is one; `who` the operator who asked for it.
     """
     if approved is not None:
         connection.execute(update(Wave).where(Wave.id == approved).values(state="running"))
@@ -57,6 +60,8 @@ def accept(
     known, before = _images(connection)
     ranks = _ranks(plan, seconds, now)
     wave_id = approved or (_begin(connection, now, "running") if fresh else None)
+    if wave_id:
+        outbox.about_wave(connection, Notice.WAVE_PLANNED, wave_id, now, {"state": "running", "who": who})
     if wave_id and fresh:
         _create(connection, wave_id, fresh, known, before, ranks, now)
     made = {entry.image: entry for entry in rebuilds.of_wave(connection, wave_id)} if wave_id else {}
@@ -70,16 +75,16 @@ def accept(
 
 
 def by_hand(
-    connection: Connection, plan: Plan, note: str, seconds: Mapping[str, float], now: float
+    connection: Connection, plan: Plan, note: str, who: str, seconds: Mapping[str, float], now: float
 ) -> tuple[int | None, list[str]]:
     """Rebuilds that an operator wants; the wave where there is a new one, and the images that wait already."""
     waiting = {entry.image for entry in rebuilds.in_states(connection, PENDING)}
-    wave_id = accept(connection, plan, [], seconds, now)
+    wave_id = accept(connection, plan, [], seconds, now, who=who)
     images = [rebuild.image for rebuild in plan.rebuilds]
     known, _ = _images(connection)
     for part in chunks([known[image] for image in images], 500):
         pending = Rebuild.image_id.in_(part), Rebuild.state.in_(PENDING)
-        connection.execute(update(Rebuild).where(*pending).values(note=note))
+        connection.execute(update(Rebuild).where(*pending).values(note=note, asked_by=who))
     return wave_id, [image for image in images if image in waiting]
 
 
@@ -227,6 +232,7 @@ def propose(connection: Connection, change_ids: Sequence[int], rule: str, now: f
     """Keep a wave for these changes that waits for an operator; its id. It is planned anew once it is approved."""
     wave_id = _begin(connection, now, "planned", rule)
     connection.execute(insert(WaveChange), [{"wave_id": wave_id, "change_id": ident} for ident in change_ids])
+    outbox.about_wave(connection, Notice.WAVE_PLANNED, wave_id, now, {"state": "planned", "who": ""})
     return wave_id
 
 
@@ -250,6 +256,13 @@ def waiting_for(connection: Connection, change_id: int) -> WaveEntry | None:
     return entry_of(row) if row else None
 
 
+def taking_up(connection: Connection, change_id: int) -> list[WaveEntry]:
+    """The waves that take up a change, the newest first."""
+    query = select(Wave.__table__).join(WaveChange, WaveChange.wave_id == Wave.id)
+    rows = connection.execute(query.where(WaveChange.change_id == change_id).order_by(Wave.id.desc()))
+    return [entry_of(row) for row in rows]
+
+
 def changes_of(connection: Connection, wave_id: int) -> list[Noticed]:
     """The changes that the wave takes up."""
     ids = connection.scalars(
@@ -265,12 +278,28 @@ def finish(connection: Connection, now: float) -> list[int]:
     done = list(connection.scalars(select(Wave.id).where(Wave.state == "running", ~open_one)))
     if done:
         connection.execute(update(Wave).where(Wave.id.in_(done)).values(state="finished", finished_at=now))
+    if outbox.announces(connection, Notice.WAVE_FINISHED):
+        for wave_id in done:
+            outbox.about_wave(connection, Notice.WAVE_FINISHED, wave_id, now, _outcome(connection, wave_id))
     return done
 
 
-def latest(connection: Connection, limit: int) -> list[WaveEntry]:
-    """The newest waves first."""
-    rows = connection.execute(select(Wave.__table__).order_by(Wave.id.desc()).limit(limit))
+def _outcome(connection: Connection, wave_id: int) -> outbox.Facts:
+    """How the rebuilds of a wave ended: another attempt may change that later."""
+    entries = rebuilds.of_wave(connection, wave_id)
+    stopped = [entry for entry in entries if entry.state in STOPPED][:LISTED]
+    return {
+        "state": "finished",
+        "who": "",
+        "counts": dict(Counter(str(entry.state) for entry in entries)),
+        "stopped": [{"image": e.image, "state": str(e.state), "reason": e.reason} for e in stopped],
+    }
+
+
+def latest(connection: Connection, limit: int, before: int | None = None) -> list[WaveEntry]:
+    """The newest waves first, or those from the one `before` on."""
+    query = select(Wave.__table__) if before is None else select(Wave.__table__).where(Wave.id < before)
+    rows = connection.execute(query.order_by(Wave.id.desc()).limit(limit))
     return [entry_of(row) for row in rows]
 
 

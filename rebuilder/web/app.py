@@ -10,8 +10,9 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
 from rebuilder.config import Bus, Settings
-from rebuilder.web import api, health, metrics, pages, problems
+from rebuilder.web import api, health, live, metrics, pages, problems
 from rebuilder.web.broker import Broker
+from rebuilder.web.security import SecurityHeaders
 
 STATIC = Path(__file__).parent / "static"
 
@@ -34,11 +35,15 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
     app.state.engine = engine
     app.state.settings = settings
     app.state.broker = Broker(bus) if bus else None
+    app.state.hub = live.Hub(engine)
     app.state.registry = metrics.registry_of(engine, settings, app.state.broker)
     problems.install(app)
     app.include_router(api.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(live.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.include_router(pages.nowhere)
+    app.add_middleware(SecurityHeaders)
     return app

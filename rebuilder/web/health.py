@@ -67,13 +67,19 @@ def checks(engine: Engine, broker: Broker | None, now: float, *, ready: bool) ->
     """All that is looked at, in the order in which things depend on each other."""
     try:
         with reading(engine) as connection:
-            beats = heartbeats.read(connection)
-            found = [Check(name="database", ok=True, detail="answers"), _engine(beats, now, needed=ready)]
-            if ready:
-                found += [_builder(beats), _inbox(connection, now)]
+            return seen(connection, broker, now, ready=ready)
     except SQLAlchemyError:
         return [Check(name="database", ok=False, detail="cannot be reached")]
-    return [*found, _bus(broker.state, beats, now)] if ready and broker else found
+
+
+def seen(connection: Connection, broker: Broker | None, now: float, *, ready: bool = True) -> list[Check]:
+    """The same, on a connection to a database that answers."""
+    beats = heartbeats.read(connection)
+    found = [Check(name="database", ok=True, detail="answers"), _engine(beats, now, needed=ready)]
+    if not ready:
+        return found
+    found += [_builder(beats), _inbox(connection, now)]
+    return [*found, _bus(broker.state, beats, now)] if broker else found
 
 
 def _engine(beats: dict[str, Beat], now: float, *, needed: bool) -> Check:

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from rebuilder.config import Bus, Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.web.app import create_app
+from rebuilder.web.live import Hub
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 5
@@ -33,9 +34,18 @@ def serving(engine: Engine, settings: Settings, bus: Bus) -> Iterator[None]:
             thread.join()
 
 
+class _Server(uvicorn.Server):
+    """Ends soon: live pages would otherwise be waited for, and they never end by themselves."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        hub: Hub = self.config.app.state.hub  # type: ignore[union-attr]
+        hub.close()
+        await super().shutdown(sockets)
+
+
 def _server(engine: Engine, settings: Settings, bus: Bus) -> uvicorn.Server:
     """Proxies are not trusted to say who asks, and what is asked is not logged: neither is used for anything."""
-    return uvicorn.Server(uvicorn.Config(
+    return _Server(uvicorn.Config(
         create_app(engine, settings, bus), log_config=None, access_log=False, proxy_headers=False, server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     ))

@@ -137,7 +137,7 @@ def test_an_image_is_shown_with_all_it_is_built_on_and_all_built_on_it(reader: U
         "builder:f42\napp:f42 on httpd:f42, builder:f42 (stage), registry.example.com/go:1 (external, stage)\n"
     )
     assert list(states(reader, "--image", "app:f42")) == ["base:f42", "builder:f42", "httpd:f42", "app:f42"]
-    assert list(states(reader, "--image", "base:f42")) == ["base:f42", "httpd:f42", "current:f42", "app:f42", "two:f42"]
+    assert list(states(reader, "--image", "base:f42")) == ["base:f42", "httpd:f42", "app:f42", "two:f42", "current:f42"]
     assert said(reader, "--image", "old:f41") == "old:f41\n"
 
 

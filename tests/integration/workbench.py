@@ -16,7 +16,8 @@ from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import Rpm
 from rebuilder.engine import workshop
 from rebuilder.engine.loop import Loop
-from rebuilder.store import inbox, inventory, rebuilds
+from rebuilder.store import actions, inbox, inventory, rebuilds, waves
+from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild, Transition, Wave
 
@@ -99,7 +100,8 @@ class Workbench:
 
     def restart(self) -> None:
         """Another engine on the same database and builder: the first one's memory is lost."""
-        self.loop = Loop(self.store, self.settings, self.builder, parse, clock=self.clock)
+        hub = workshop.hub_for(self.settings)
+        self.loop = Loop(self.store, self.settings, self.builder, parse, hub=hub, clock=self.clock)
 
     def manifest_of(self, image: str) -> Manifest | None:
         simulated = workshop.builder_for(self.store, self.settings)
@@ -119,6 +121,15 @@ class Workbench:
 
     def receive(self, topic: str, body: Any, ident: str) -> None:
         inbox.receive(self.store, [Received(ident, f"org.fedoraproject.prod.{topic}", {}, body)], self.clock.now)
+
+    def ask(self, verb: str, target: str, who: str = "somebody") -> None:
+        """An operator asks the engine for something."""
+        with self.store.begin() as connection:
+            actions.request(connection, Verb(verb), target, who, "", self.clock.now)
+
+    def approve(self, wave: int, who: str) -> None:
+        with self.store.begin() as connection:
+            assert waves.approve(connection, wave, who, self.clock.now)
 
     def passes(self, seconds: float = 0, step: float = 5) -> None:
         """Passes until nothing more can be done now, then for so many seconds more."""

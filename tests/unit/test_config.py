@@ -10,6 +10,7 @@ from rebuilder import config
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
+from rebuilder.domain.notice import Notice
 
 
 def load(folder: Path, text: str) -> Settings:
@@ -65,12 +66,23 @@ def test_the_table_is_read(tmp_path: Path) -> None:
         ('[consumer_config.streams.f42]\ndits = ".fc42"', "streams.f42.dits: unknown key"),
         ("[consumer_config.streams.f42]\nkoji_tags = 7", "streams.f42.koji_tags"),
         ("[consumer_config.simulated]\nspeed = 0", "simulated.speed"),
+        ('[consumer_config.notify]\nevents = ["image.failed", "image.exploded"]', "notify.events.1"),
+        ('[consumer_config.notify]\nurl = "rebuilder.example.org"', "notify.url"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(tmp_path: Path, table: str, key: str) -> None:
     with pytest.raises(RequestError) as error:
         load(tmp_path, f"[consumer_config]\n{table}\n")
     assert f"{tmp_path / 'config.toml'}: consumer_config.{key}" in str(error.value)
+
+
+def test_nothing_is_announced_unless_it_is_asked_for_and_never_in_a_dry_run(tmp_path: Path) -> None:
+    notify = "[consumer_config.notify]\nenabled = true\nurl = 'https://example.org/'\n"
+    assert Settings().announced == frozenset()
+    assert load(tmp_path, notify).announced == frozenset(Notice)
+    assert load(tmp_path, notify).notify.url == "https://example.org"
+    assert load(tmp_path, f"{notify}events = ['image.failed']").announced == {Notice.IMAGE_FAILED}
+    assert load(tmp_path, f"[consumer_config]\ndry_run = true\n{notify}").announced == frozenset()
 
 
 def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:

@@ -79,11 +79,11 @@ def dot_of(graph: Graph, states: Mapping[str, str] | None = None) -> str:
 def test_every_image_stands_once_under_its_first_base_parent_and_names_the_others() -> None:
     assert tree(LAYERS, ALL) == [
         ("base:f42", "", "registry.example.com/fedora:42 (external)"),
-        ("builder:f42", "", ""),
-        ("alone:f42", "", ""),
         ("httpd:f42", "base:f42", ""),
+        ("builder:f42", "", ""),
         ("app:f42", "httpd:f42", "builder:f42 (stage), registry.example.com/go:1 (external, stage)"),
         ("two:f42", "httpd:f42", "base:f42"),
+        ("alone:f42", "", ""),
     ]
 
 
@@ -129,8 +129,8 @@ def test_the_family_of_an_image_is_what_it_is_built_on_and_what_is_built_on_it()
 def test_the_document_has_the_images_and_the_edges_between_them_alone() -> None:
     assert drawing.as_document(LAYERS, ["app:f42", "httpd:f42", "builder:f42"], {"app:f42": "failed"}) == {
         "images": [
-            {"image": "builder:f42", "state": None, "external": []},
             {"image": "httpd:f42", "state": None, "external": []},
+            {"image": "builder:f42", "state": None, "external": []},
             {"image": "app:f42", "state": "failed",
              "external": [{"name": "registry.example.com/go:1", "kind": "stage"}]},
         ],

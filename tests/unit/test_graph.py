@@ -120,3 +120,15 @@ def test_the_order_has_parents_first_and_every_image_once(images: list[Image]) -
     for key in order:
         assert graph.descendants([key]) == nx.descendants(graph.nx, key)
         assert graph.ancestors([key]) == nx.ancestors(graph.nx, key)
+
+
+def test_images_given_parents_first_stay_in_their_order() -> None:
+    given = [image("base"), image("app", "base"), image("other"), image("top", "other", stage=("app",)), image("last")]
+    assert list(Graph(given).ordered()) == [known.key for known in given]
+
+
+def test_an_image_given_before_its_parents_comes_right_after_them() -> None:
+    given = [
+        image("top", "left", "right"), image("alone"), image("right", "base"), image("left", "base"), image("base"),
+    ]
+    assert names(Graph(given).ordered()) == ["base", "left", "right", "top", "alone"]

@@ -28,8 +28,8 @@ def loaded(path: Path) -> LazyConfig:
     return LazyConfig().load_config(config_path=str(path))
 
 
-def test_there_are_two_samples() -> None:
-    assert [path.stem for path in SAMPLES] == ["one-machine", "postgresql"]
+def test_there_is_a_sample_for_each_kind_of_site() -> None:
+    assert [path.stem for path in SAMPLES] == ["koji", "one-machine", "osbs", "postgresql"]
 
 
 def test_fedora_messaging_accepts_the_sample(sample: Path) -> None:

@@ -1,0 +1,162 @@
+"""Builds by OSBS (Tekton on OpenShift), driven with osbs-client.
+
+A rebuild's run has a name made from its key, so that the cluster itself keeps it from being made twice: what is there
+already was submitted. The run says of itself which image it is of, so that any engine can adopt it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from threading import Lock
+from typing import TypeVar
+
+from rebuilder.builders import pipeline_run
+from rebuilder.builders.crew import Call, all_of
+from rebuilder.builders.osbs_client import PARAMETERS, Client
+from rebuilder.builders.pipeline_run import PipelineRun, name_of
+from rebuilder.builders.run_log import Logs
+from rebuilder.config import Settings, state_directory
+from rebuilder.domain.build import Aborted, Order, Phase, Refused, Status, Submission
+from rebuilder.domain.image import ImageBuild
+from rebuilder.inventory.koji.build import pin
+from rebuilder.inventory.koji.hub import Hub
+from rebuilder.inventory.koji.reader import Reader
+
+T = TypeVar("T")
+LOST = "OSBS does not know this run any more"
+
+
+class OsbsBuilder:
+    """What it has built is read from Koji, where one is configured: only there is told which RPMs are in it.
+
+    Raises RequestError where osbs-client is missing, unfit, or not configured.
+    """
+
+    name = "osbs"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings.osbs
+        self._targets = {name: stream.koji_target for name, stream in settings.streams.items()}
+        self._koji = Reader(Hub(settings.koji)) if settings.koji.hub else None
+        self._client = Client(self._settings)
+        self._logs = Logs(self._settings.logs or state_directory() / "osbs", self._client)
+        self._submitting: dict[str, Call[None]] = {}
+        self._lock = Lock()
+
+    def submit(self, order: Order) -> Submission:
+        """Hand over the build. A submission that takes too long goes on; asked for it again, we wait for the same."""
+        name = name_of(order.key)
+        parameters = self._parameters(order)
+        with self._lock:
+            call = self._submitting.get(name)
+            if call is None or call.ended:
+                call = Call(lambda: self._client.create(name, pipeline_run.annotations_of(order), parameters)).begin()
+                self._submitting[name] = call
+        try:
+            call.result(self._settings.call_seconds)
+        finally:
+            if call.ended:
+                self._submitting.pop(name, None)
+        return self._submission(name)
+
+    def _submission(self, name: str) -> Submission:
+        return Submission(name, str(self._logs.path(name)))
+
+    def _parameters(self, order: Order) -> dict[str, object]:
+        """What the client is told of the build. `koji_task_id` is not: it must name a task that is open, and none is.
+
+        Raises Refused for an image that has no place to be built from.
+        """
+        image, settings = order.image, self._settings
+        source = image.source
+        if not (source.git and source.ref):
+            raise Refused(f"{image.key} cannot be built by OSBS: its source needs a git repository and a ref (branch)")
+        found = {
+            "git_uri": source.git,
+            "git_ref": source.commit or source.ref,
+            "git_branch": source.ref,
+            "user": settings.user,
+            "target": self._targets.get(image.stream),
+            "platforms": list(settings.platforms),
+            "koji_parent_build": pin(order.base),
+            "scratch": settings.scratch,
+            "yum_repourls": list(settings.yum_repourls),
+            "compose_ids": list(settings.compose_ids),
+            "signing_intent": settings.signing_intent,
+            "userdata": {"rebuilder": name_of(order.key)},
+            **self._client.limits,
+        }
+        assert found.keys() <= PARAMETERS
+        return {key: value for key, value in found.items() if value}
+
+    def _all(self, ask: Callable[[str], T], names: Sequence[str]) -> dict[str, T]:
+        """The answer for each name, a few asked at a time. Raises Aborted where one cannot be had."""
+        calls = [lambda name=name: ask(name) for name in names]
+        return dict(zip(names, all_of(calls, self._settings.call_seconds), strict=True))
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
+        names = {key: name_of(key) for key in keys}
+        runs = self._all(self._client.run, list(names.values()))
+        return {key: self._submission(name) for key, name in names.items() if runs[name] is not None}
+
+    def poll(self, refs: Sequence[str]) -> Mapping[str, Status]:
+        statuses = self._all(self._status, refs)
+        for ref, status in statuses.items():
+            if status.phase is Phase.RUNNING:
+                self._logs.follow(ref)
+            elif status.reason != LOST:
+                self._logs.complete(ref)
+        return statuses
+
+    def _status(self, name: str) -> Status:
+        run = self._client.run(name)
+        if run is None:
+            return Status(Phase.ABORTED, LOST)
+        status = run.status
+        if status.phase is not Phase.FAILED:
+            return status
+        tasks = self._client.tasks(run)
+        return pipeline_run.failure(tasks, self._client.error(name) or status.reason)
+
+    def result(self, ref: str) -> ImageBuild:
+        """Koji's build where there is one and Koji is configured; else what OSBS says, and nobody knows the RPMs."""
+        run, found, digest = Call(lambda: self._result(ref)).begin().result(self._settings.call_seconds)
+        if run is None:
+            raise Aborted(f"the result of {ref} cannot be read: {LOST}")
+        specs = tuple(pipeline_run.pull_specs(found.get("repositories")))
+        number = pipeline_run.one_line(str(found.get("koji-build-id") or ""))
+        if self._koji is not None and number.isdecimal():
+            build = self._koji.build(run.image, int(number))
+            return replace(build, parents=build.parents or run.parents, digest=build.digest or digest)
+        ident = digest or next(iter(specs), ref)
+        return ImageBuild(run.image, ident, None, run.parents, digest, specs)
+
+    def _result(self, ref: str) -> tuple[PipelineRun | None, Mapping[str, object], str]:
+        run = self._client.run(ref)
+        if run is None:
+            return None, {}, ""
+        found = self._client.results(ref)
+        return run, found, pipeline_run.digest_of(found.get("repositories"), self._client.task_results(ref))
+
+    def cancel(self, ref: str) -> None:
+        Call(lambda: self._cancel(ref)).begin().result(self._settings.call_seconds)
+
+    def _cancel(self, ref: str) -> None:
+        run = self._client.run(ref)
+        if run is None or run.canceled or run.status.phase is not Phase.RUNNING:
+            return
+        try:
+            self._client.cancel(ref)
+        except Aborted:
+            if (run := self._client.run(ref)) is not None and not run.canceled and run.status.phase is Phase.RUNNING:
+                raise
+
+    def log(self, ref: str, offset: int = 0) -> Iterator[str]:
+        return self._logs.of(ref).read(offset)
+
+    def close(self) -> None:
+        """The runs go on in the cluster."""
+        self._logs.close()
+        if self._koji is not None:
+            self._koji.close()

@@ -1,0 +1,265 @@
+"""osbs-client, found, checked, and with its exceptions turned into ours."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from threading import Lock
+from types import ModuleType
+from typing import Any, TypeVar
+
+from rebuilder.builders.pipeline_run import PipelineRun, Task, one_line
+from rebuilder.config import OsbsSettings
+from rebuilder.domain.build import Aborted, Refused
+from rebuilder.domain.errors import RequestError
+
+T = TypeVar("T")
+NAMING, WRITING = "_get_binary_container_pipeline_name", "_get_binary_container_pipeline_data"
+USED = ("create_binary_container_build", "get_build", "cancel_build", "get_build_error_message", "get_build_results",
+        "get_task_results", "get_build_logs")  # fmt: skip
+NOT_FOUND, CONFLICT, UNAUTHORIZED = 404, 409, 401
+UNKNOWN = "the run is not there"
+PARAMETERS = frozenset({
+    *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
+    *("yum_repourls", "compose_ids", "signing_intent", "userdata", "default_buildtime_limit", "max_buildtime_limit"),
+})  # fmt: skip
+
+
+class Library:
+    """The modules of osbs-client that we use. Raises RequestError, in one line, where they are missing or unfit."""
+
+    def __init__(self) -> None:
+        try:
+            self.api, self.conf, self.exceptions, self.tekton, self.params, http = map(import_module, (
+                "osbs.api", "osbs.conf", "osbs.exceptions", "osbs.tekton", "osbs.build.user_params", "osbs.osbs_http",
+            ))
+        except ModuleNotFoundError as error:
+            if error.name == "osbs":
+                told = "osbs-client is not installed: install python3-osbs-client from the distribution"
+            else:
+                told = f"osbs-client cannot be used here: {error.name} is missing"
+            raise RequestError(f"builder osbs: {told}") from None
+        names = ("OsbsValidationException", "OsbsCommitNotFound")
+        self.refusals = tuple(getattr(self.exceptions, name) for name in names if hasattr(self.exceptions, name))
+        _check_urllib3(http)
+        self._check_signatures()
+
+    def _check_signatures(self) -> None:
+        """The client drops keywords that it does not know without a word: each of ours must have a place in it."""
+        api = self.api.OSBS
+        missing = [name for name in (*USED, NAMING, WRITING) if not hasattr(api, name)]
+        if missing:
+            raise RequestError(f"builder osbs: this osbs-client has no {', '.join(missing)}: version 2 is needed")
+        names = ("create_binary_container_build", "create_binary_container_pipeline_run", "get_user_params")
+        takes = [getattr(api, name, None) for name in names]
+        takes += [base.__dict__.get("make_params") for base in self.params.BuildUserParams.__mro__]
+        if dropped := sorted(PARAMETERS - _keywords(takes)):
+            raise RequestError(f"builder osbs: this osbs-client would drop {', '.join(dropped)} without a word")
+
+
+def _check_urllib3(http: ModuleType) -> None:
+    """osbs-client 2.8 hands urllib3 a keyword that urllib3 2 has no more; every request would fail."""
+    try:
+        outdated, found = "method_whitelist" in inspect.getsource(http), version("urllib3")
+    except (OSError, PackageNotFoundError):
+        return
+    if outdated and int(found.partition(".")[0]) >= 2:
+        raise RequestError(f"builder osbs: this osbs-client does not work with urllib3 {found}: install urllib3 < 2")
+
+
+def _keywords(functions: Iterable[Any]) -> set[str]:
+    plain = [getattr(function, "__func__", function) for function in functions if function is not None]
+    return {name for function in plain for name in inspect.signature(function).parameters}
+
+
+class Client:
+    """The cluster as osbs-client sees it. Every method may raise Aborted, for trouble of the infrastructure."""
+
+    def __init__(self, settings: OsbsSettings) -> None:
+        self._settings = settings
+        self._library = Library()
+        self._check_configuration()
+        self._lock = Lock()
+        self._osbs: Any = None
+
+    def _check_configuration(self) -> None:
+        configuration, settings = self._configuration(), self._settings
+        place = f"{settings.file} [{settings.section}] or consumer_config.osbs.overrides"
+        needed = {
+            "openshift_url": configuration.get_openshift_base_uri(),
+            "pipeline_run_path": configuration.get_pipeline_run_path(),
+        }
+        for key, value in needed.items():
+            if not value:
+                raise RequestError(f"builder osbs: {key} is not set: set it in {place}")
+        overrides = settings.overrides
+        for file in (overrides.token_file, overrides.pipeline_run_path, overrides.client_cert, overrides.client_key):
+            if file is not None and not file.is_file():
+                raise RequestError(f"consumer_config.osbs.overrides: {file}: no such file")
+
+    def _configuration(self) -> Any:
+        overrides = self._settings.overrides.model_dump(exclude_none=True, mode="json")
+        return self._library.conf.Configuration(
+            conf_file=str(self._settings.file), conf_section=self._settings.section, **overrides
+        )
+
+    @functools.cached_property
+    def limits(self) -> dict[str, int]:
+        """The two limits of a build in seconds. The client cannot do without them, nor looks for them itself."""
+        configuration, settings = self._configuration(), self._settings
+        return {
+            "default_buildtime_limit": settings.default_buildtime_limit
+            or int(configuration.get_default_buildtime_limit()),
+            "max_buildtime_limit": settings.max_buildtime_limit or int(configuration.get_max_buildtime_limit()),
+        }
+
+    def _connected(self) -> Any:
+        """A client, which reads the token now and never again. It shall not repeat requests: we do, and know of it."""
+        osbs = self._library.api.OSBS(self._configuration())
+        osbs.os.retries_enabled = False
+        return osbs
+
+    def _call(self, use: Callable[[Any], T]) -> T:
+        """Use the client; where its token is not accepted any more, once more with a new client and a fresh token."""
+        with self._lock:
+            if self._osbs is None:
+                self._osbs = self._translated(self._connected)
+            osbs = self._osbs
+        try:
+            return self._translated(lambda: use(osbs))
+        except Unauthorized:
+            with self._lock:
+                if self._osbs is osbs:
+                    self._osbs = self._translated(self._connected)
+                osbs = self._osbs
+            return self._translated(lambda: use(osbs))
+
+    def _translated(self, call: Callable[[], T]) -> T:
+        exceptions = self._library.exceptions
+        try:
+            return call()
+        except self._library.refusals as error:
+            raise Refused(f"OSBS refuses it: {_told(error)}") from None
+        except exceptions.OsbsAuthException as error:
+            raise Unauthorized(_told(error)) from None
+        except exceptions.OsbsException as error:
+            code = getattr(error, "status_code", None)
+            if code == UNAUTHORIZED:
+                raise Unauthorized(_told(error)) from None
+            told = f"OSBS: {code}: {_told(error)}" if code else f"OSBS: {_told(error)}"
+            raise Answered(told, code if isinstance(code, int) else None) from None
+
+    def create(self, name: str, annotations: Mapping[str, str], parameters: Mapping[str, object]) -> None:
+        """Make the run, under exactly this name. One that is there already is left as it is.
+
+        Raises Refused where the Dockerfile is not one that OSBS builds. A clone of the repository is made for that.
+        """
+
+        def use(osbs: Any) -> None:
+            named = _naming(type(osbs), name, annotations)(self._configuration())
+            named.os = osbs.os  # the same connection, and the same token
+            named.create_binary_container_build(**parameters)
+
+        try:
+            self._call(use)
+        except Answered as answer:
+            if answer.code != CONFLICT or self.run(name) is None:
+                raise
+
+    def run(self, name: str) -> PipelineRun | None:
+        """The run as it is now, None where there is none."""
+        try:
+            document = self._call(lambda osbs: osbs.get_build(name))
+        except Answered as answer:
+            if answer.code == NOT_FOUND:
+                return None
+            raise
+        return PipelineRun(document) if document else None
+
+    def tasks(self, run: PipelineRun) -> list[Task]:
+        """How the tasks of the run stand; those that are gone already are left out."""
+        read = self._library.tekton.TaskRun
+        found = [self._call(lambda osbs, name=name: read(osbs.os, name).get_info()) for name in run.tasks]  # type: ignore[misc]
+        return [Task.of(document) for document in found if document]
+
+    def error(self, name: str) -> str:
+        """What the client itself says of a run that failed; empty where it finds no words."""
+        try:
+            return str(self._call(lambda osbs: osbs.get_build_error_message(name)))
+        except Answered as answer:
+            if answer.code is None:  # it stumbled over a task without a status
+                return ""
+            raise
+
+    def results(self, name: str) -> Mapping[str, object]:
+        found: Mapping[str, object] = self._call(lambda osbs: osbs.get_build_results(name))
+        return found
+
+    def task_results(self, name: str) -> Mapping[str, Mapping[str, str]]:
+        found: Mapping[str, Mapping[str, str]] = self._call(lambda osbs: osbs.get_task_results(name))
+        return found
+
+    def cancel(self, name: str) -> None:
+        self._call(lambda osbs: osbs.cancel_build(name))
+
+    def follow(self, name: str) -> Iterator[tuple[str, str]]:
+        """(task, line) as they are written, until the run ends. Waits for them."""
+        stream = self._call(lambda osbs: osbs.get_build_logs(name, follow=True, wait=True))
+        try:
+            yield from stream
+        except Exception as error:  # what it is made of is not the client's alone: requests', and gaps in the documents
+            raise Aborted(f"OSBS: the log's stream broke: {_told(error)}") from None
+
+    def written(self, name: str) -> Iterator[tuple[str, str]]:
+        """(task, line) of all that is written by now."""
+        logs = self._call(lambda osbs: osbs.get_build_logs(name)) or {}
+        for task, containers in logs.items():
+            texts = containers.values() if isinstance(containers, Mapping) else [containers]
+            for text in texts:
+                yield from ((task, line) for line in str(text or "").splitlines())
+
+
+def _naming(osbs_class: Any, name: str, annotations: Mapping[str, str]) -> Any:
+    """A client whose next run has this name and these annotations, in place of a random name and none."""
+
+    def written(self: Any, *args: Any, **kwargs: Any) -> Any:
+        document = getattr(super(named, self), WRITING)(*args, **kwargs)
+        metadata = document["metadata"]
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
+        return document
+
+    named: Any = type("OSBS", (osbs_class,), {NAMING: lambda self, *args, **kwargs: name, WRITING: written})
+    return named
+
+
+class Answered(Aborted):
+    """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one."""
+
+    def __init__(self, told: str, code: int | None) -> None:
+        super().__init__(told)
+        self.code = code
+
+
+class Unauthorized(Aborted):
+    """The token is not accepted."""
+
+    def __init__(self, told: str) -> None:
+        super().__init__(f"OSBS does not accept our credentials (renew the token or its file): {told}")
+
+
+def _told(error: Exception) -> str:
+    """The client's exception in one line: of an answer in Kubernetes' own form, its message; of a cause, the cause."""
+    cause = getattr(error, "cause", None)
+    message = error.args[0] if error.args else ""
+    text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if isinstance(document, dict) and document.get("message"):
+        text = str(document["message"])
+    return one_line(text) or one_line(repr(cause or error))

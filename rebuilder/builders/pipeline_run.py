@@ -1,0 +1,173 @@
+"""What a Tekton PipelineRun says: pure functions of its JSON document, and of its TaskRuns'."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rebuilder.domain.build import Order, Phase, Status
+
+NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # also good as the label that Tekton makes of it
+KEY, IMAGE, PARENTS, CAUSES = (f"rebuilder/{word}" for word in ("key", "image", "parents", "causes"))
+GOOD = frozenset({"Succeeded", "Completed"})
+CANCELED = frozenset({"PipelineRunCancelled", "Cancelled", "CancelledRunFinally", "StoppedRunFinally"})
+BAD_BUILD = "Failed"  # every other reason (a time-out, a pipeline that cannot be found) is not the build's fault
+TASK_CANCELED = "TaskRunCancelled"
+# A task that could not run, or was not let: the image is not to blame.
+TASK_TROUBLE = re.compile(r"TaskRunTimeout|ImagePull|PodCreationFailed|PodEvicted|Evicted|ExceededNodeResources|"
+                          r"CouldntGetTask|CreateContainerConfigError|ResourceVerification|Preempt")  # fmt: skip
+
+
+def name_of(key: str) -> str:
+    """The name of the run that a key has, always the same: a valid name in Kubernetes of at most 63 characters."""
+    if NAME.fullmatch(key):
+        return key
+    slug = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
+    begun = slug if slug[:1].isalpha() else f"r-{slug}"
+    return f"{begun[:52].strip('-')}-{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()[:10]}"
+
+
+def annotations_of(order: Order) -> dict[str, str]:
+    """What the run says of itself, so that any engine can adopt it, and operators see why it is there."""
+    return {
+        KEY: order.key,
+        IMAGE: order.image.key,
+        PARENTS: json.dumps([parent.ident for parent in order.parents]),
+        CAUSES: json.dumps([str(change.build) for change in order.causes]),
+    }
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """One run, as it was when it was read."""
+
+    document: Mapping[str, Any]
+
+    def _annotation(self, name: str) -> str:
+        return str((self.document.get("metadata") or {}).get("annotations", {}).get(name, ""))
+
+    @property
+    def image(self) -> str:
+        """The image's key; empty where the run is none of ours."""
+        return self._annotation(IMAGE)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return tuple(json.loads(self._annotation(PARENTS) or "[]"))
+
+    @cached_property
+    def _status(self) -> Mapping[str, Any]:
+        return self.document.get("status") or {}
+
+    @cached_property
+    def _condition(self) -> Mapping[str, Any]:
+        return condition_of(self.document)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of its TaskRuns, as far as there are any yet."""
+        found = self._status.get("childReferences") or []
+        return tuple(child["name"] for child in found if child.get("kind") == "TaskRun" and child.get("name"))
+
+    @property
+    def status(self) -> Status:
+        """How it stands. With no `.status` yet it is pending, which is running to us."""
+        reason, message = str(self._condition.get("reason", "")), one_line(str(self._condition.get("message", "")))
+        told = ": ".join(filter(None, (reason, message)))
+        match self._condition.get("status"):
+            case "True":
+                good = reason in GOOD
+                return Status(Phase.SUCCEEDED) if good else Status(Phase.ABORTED, f"ended with the unknown {told}")
+            case "False":
+                if reason in CANCELED or self.canceled:
+                    return Status(Phase.CANCELED, f"canceled at OSBS: {told}")
+                return Status(Phase.FAILED if reason == BAD_BUILD else Phase.ABORTED, told or "the run failed")
+            case _:
+                return Status(Phase.RUNNING)
+
+    @property
+    def canceled(self) -> bool:
+        """Whether somebody, maybe we, asked for its end."""
+        return (self.document.get("spec") or {}).get("status") in CANCELED
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """How one TaskRun of a run ended. `name` is the pipeline's name for it."""
+
+    name: str
+    failed: bool
+    canceled: bool
+    trouble: bool
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Task:
+        condition = condition_of(document)
+        reason = str(condition.get("reason", ""))
+        labels = (document.get("metadata") or {}).get("labels") or {}
+        ended, canceled = condition.get("status") == "False", reason == TASK_CANCELED
+        trouble = bool(TASK_TROUBLE.search(reason))
+        return cls(str(labels.get("tekton.dev/pipelineTask", "")), ended and not canceled, canceled, trouble)
+
+
+def failure(tasks: Sequence[Task], told: str) -> Status:
+    """What a run that failed has died of: the build's own fault, trouble of its tasks, or somebody who stopped one."""
+    failed = [task for task in tasks if task.failed]
+    if not failed and any(task.canceled for task in tasks):
+        names = ", ".join(task.name for task in tasks if task.canceled)
+        return Status(Phase.CANCELED, f"canceled at OSBS: task {names}")
+    told = one_line(told) or "the run failed"
+    unnamed = [task.name for task in failed if task.name not in told]
+    reason = f"{', '.join(unnamed)}: {told}" if unnamed else told
+    blameless = bool(failed) and all(task.trouble for task in failed)
+    return Status(Phase.ABORTED if blameless else Phase.FAILED, reason)
+
+
+def condition_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first condition of a run or a task; empty where it has not begun."""
+    conditions = (document.get("status") or {}).get("conditions") or [{}]
+    found: Mapping[str, Any] = conditions[0]
+    return found
+
+
+def digest_of(repositories: object, task_results: Mapping[str, Mapping[str, str]]) -> str:
+    """The image's digest: what the last task wrote down, else the one in a pull spec; empty where none is told."""
+    for results in task_results.values():
+        for entry in _digests(results.get("annotations")):
+            if isinstance(entry, dict) and entry.get("digest"):
+                return str(entry["digest"])
+    return next((spec.rpartition("@")[2] for spec in pull_specs(repositories) if "@sha256:" in spec), "")
+
+
+def _digests(annotations: object) -> Sequence[object]:
+    found = _loaded(annotations)
+    listed = _loaded(found.get("digests")) if isinstance(found, dict) else []
+    return listed if isinstance(listed, list) else []
+
+
+def _loaded(value: object) -> object:
+    """JSON where it is text that can be read, the value itself where it was read already."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
+
+
+def pull_specs(repositories: object) -> Iterator[str]:
+    """All names that the image was pushed under, those that are never moved first."""
+    if isinstance(repositories, list):
+        yield from map(str, repositories)
+    elif isinstance(repositories, dict):
+        for kind in ("unique", "primary", "floating"):
+            yield from map(str, repositories.get(kind) or ())
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())

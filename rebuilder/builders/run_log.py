@@ -1,0 +1,107 @@
+"""The logs of runs, each written to a file while the run goes, by a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice, takewhile
+from pathlib import Path
+
+from rebuilder.builders.crew import Call
+from rebuilder.builders.osbs_client import Client
+from rebuilder.domain.build import Aborted, Refused
+
+log = logging.getLogger(__name__)
+PAUSE_SECONDS = 30.0  # before a stream that broke is opened again
+CLOSE_SECONDS = 10.0
+KEPT = 1000  # ended runs of which we remember that their logs are complete
+MARK = " | "
+
+
+class RunLog:
+    """One file: every line begins with its task's name, so that a stream that begins anew is known by its lines."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+
+    def read(self, offset: int) -> Iterator[str]:
+        try:
+            yield self.path.read_text(encoding="utf-8", errors="replace")[offset:]
+        except FileNotFoundError:
+            return
+
+    def write(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Add what is not in the file yet: of each task, the lines after those that it has."""
+        with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            had = self._had()
+            seen: Counter[str] = Counter()
+            with self.path.open("a", encoding="utf-8") as file:
+                for task, line in lines:
+                    seen[task] += 1
+                    if seen[task] > had[task]:
+                        file.write(f"{task}{MARK}{line}\n")
+                        file.flush()
+
+    def _had(self) -> Counter[str]:
+        """How many lines of each task the file has. A line that was cut in two by a crash is taken back."""
+        text = "".join(self.read(0))
+        if text and not text.endswith("\n"):
+            text = text[: text.rfind("\n") + 1]
+            self.path.write_text(text, encoding="utf-8")
+        return Counter(line.partition(MARK)[0] for line in text.splitlines())
+
+
+class Logs:
+    """The logs of all builds of a builder, in one folder."""
+
+    def __init__(self, folder: Path, client: Client) -> None:
+        self._folder = folder
+        self._client = client
+        self._followed: dict[str, tuple[Call[None], float]] = {}
+        self._completed: dict[str, Call[None]] = {}
+        self._closed = False
+        self._logs: dict[str, RunLog] = {}
+
+    def of(self, name: str) -> RunLog:
+        return self._logs.setdefault(name, RunLog(self.path(name)))
+
+    def path(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def follow(self, name: str) -> None:
+        """See to it that what the run writes comes into its file. Returns at once."""
+        call, since = self._followed.get(name, (None, 0.0))
+        now = time.monotonic()
+        if call is None or (call.ended and now - since > PAUSE_SECONDS):
+            self._followed[name] = (Call(lambda: self._copy(name, self._client.follow(name))).begin(), now)
+
+    def complete(self, name: str) -> None:
+        """The run has ended: after its stream has, what that did not bring is fetched. Returns at once."""
+        if name in self._completed:
+            return
+        self._followed.pop(name, None)
+        for old in list(islice(self._completed, max(0, len(self._completed) - KEPT))):
+            if self._completed[old].ended:
+                del self._completed[old]
+                self._logs.pop(old, None)
+        self._completed[name] = Call(lambda: self._copy(name, self._client.written(name))).begin()
+
+    def _copy(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
+        try:
+            self.of(name).write(takewhile(lambda _: not self._closed, lines))
+        except (Aborted, Refused, OSError) as trouble:
+            log.warning("the log of %s stops here for now: %s", name, trouble)
+
+    def close(self) -> None:
+        """Write what is left of the runs that have ended, then nothing more: whoever comes next goes on."""
+        begun = time.monotonic()
+        for call in self._completed.values():
+            with suppress(Aborted):
+                call.result(CLOSE_SECONDS, time.monotonic() - begun)
+        self._closed = True

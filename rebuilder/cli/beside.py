@@ -1,0 +1,59 @@
+"""Processes of our own beside the engine, which are started again where they end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rebuilder.cli.context import Context
+from rebuilder.config import configuration_file
+
+log = logging.getLogger(__name__)
+STOP_SECONDS = 20
+RESTART_SECONDS = 5.0
+
+
+@contextmanager
+def beside(context: Context, name: str, command: Sequence[str]) -> Iterator[None]:
+    """Keep the command running inside the block, with the same configuration as fedora-messaging's.
+
+    Its standard input ends when we do, however that happens.
+    """
+    stop = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(name, command, _environment(context), stop), name=name)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        keeper.join()
+
+
+def _environment(context: Context) -> dict[str, str]:
+    environment = dict(os.environ)
+    path = configuration_file(context.path)
+    if path is not None:
+        environment["FEDORA_MESSAGING_CONF"] = str(path.resolve())
+    return environment
+
+
+def _keep(name: str, command: Sequence[str], environment: dict[str, str], stop: threading.Event) -> None:
+    while not stop.is_set():
+        # In a group of its own: a Ctrl-C is for us, and it is asked to end once, not twice.
+        child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
+        while child.poll() is None and not stop.wait(0.2):
+            pass
+        if child.returncode is None:
+            child.terminate()
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            return
+        log.error("the %s ended with status %d; starting it again", name, child.returncode)
+        stop.wait(RESTART_SECONDS)

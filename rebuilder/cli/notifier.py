@@ -1,0 +1,111 @@
+"""The publisher as a process of its own, beside the engine: it takes as much of a processor as the engine does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rebuilder.cli.beside import beside
+from rebuilder.cli.context import Context
+from rebuilder.config import configuration_file
+from rebuilder.domain.errors import RequestError
+from rebuilder.store import outbox
+from rebuilder.store.database import reading
+from rebuilder.store.lock import only_publisher
+
+if TYPE_CHECKING:  # fedora-messaging takes a while to load, and no other verb needs it
+    from fedora_messaging.message import Message
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 0.2
+DRAIN_SECONDS = 30.0
+PUBLISH_SECONDS = 10
+LONGEST_RECONNECT_WAIT = 30
+GIVE_WAY = 10  # to the engine, where there are not processors enough for both
+
+
+@contextmanager
+def publishing(context: Context, stop: threading.Event, *, drain: bool) -> Iterator[None]:
+    """Publish what is announced inside the block, where anything is; with `drain` also what is left after it.
+
+    That ends early when `stop` is set.
+    """
+    if not context.settings.announced:
+        yield
+        return
+    where = ["--config", str(context.path)] if context.path else []
+    with beside(context, "publisher", [sys.executable, "-m", "rebuilder", *where, "notify"]):
+        yield
+        if drain:
+            _drain(context, stop)
+
+
+def _drain(context: Context, stop: threading.Event) -> None:
+    """Wait until everything is published; say what is not, where nothing gets through any more."""
+    before, since = -1, time.monotonic()
+    while (left := _left(context)) and time.monotonic() < since + DRAIN_SECONDS:
+        if left != before:
+            before, since = left, time.monotonic()
+        if stop.wait(LOOK_SECONDS):
+            break
+    if left:
+        log.warning("%d notifications are not published yet: they are kept, and `rebuilder engine` sends them", left)
+
+
+def _left(context: Context) -> int:
+    with reading(context.engine) as connection:
+        return outbox.waiting(connection)
+
+
+@click.command(hidden=True)
+@click.pass_obj
+def notify(context: Context) -> None:
+    """Publish what is in the outbox, for the engine that started this process, and until that ends."""
+    from rebuilder.engine.notify import Publisher
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    os.nice(GIVE_WAY)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_await_end_of_input, args=(stop,), daemon=True).start()
+    publisher = Publisher(context.engine, context.settings, sender(configuration_file(context.path)))
+    with only_publisher(context.engine, stop):
+        publisher.run(stop)
+
+
+def _await_end_of_input(stop: threading.Event) -> None:
+    """The engine holds the other end, and lets go of it when it ends, in whatever way."""
+    while sys.stdin.buffer.read(1):
+        pass
+    stop.set()
+
+
+def sender(path: Path | None) -> Callable[[Message], None]:
+    """fedora-messaging's own publishing, set up by the file. Raises RequestError where that is wrong."""
+    from fedora_messaging import api, config
+    from fedora_messaging.exceptions import ConfigurationException
+    from fedora_messaging.twisted.factory import FedoraMessagingFactoryV2
+
+    try:
+        config.conf.load_config(config_path=None if path is None else str(path))
+    except ConfigurationException as error:
+        raise RequestError(f"{path}: {error}") from None
+    # By default the waits grow to an hour, and all trouble is told as a traceback: the publisher has its own words.
+    FedoraMessagingFactoryV2.maxDelay = LONGEST_RECONNECT_WAIT
+    for name in ("fedora_messaging", "twisted", "pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return lambda message: api.publish(message, timeout=PUBLISH_SECONDS)
+
+
+VERBS: tuple[click.Command, ...] = (notify,)

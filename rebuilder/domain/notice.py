@@ -1,0 +1,29 @@
+"""What can be announced on the bus."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from rebuilder.domain.lifecycle import State
+
+LISTED = 100  # images, changes and the like that one message names; more are only counted
+
+
+class Notice(StrEnum):
+    """The words that the topics end in, after `rebuilder.`, and by which the settings name them."""
+
+    WAVE_PLANNED = "wave.planned"
+    WAVE_FINISHED = "wave.finished"
+    IMAGE_QUEUED = "image.queued"
+    IMAGE_BUILDING = "image.building"
+    IMAGE_SUCCEEDED = "image.succeeded"
+    IMAGE_FAILED = "image.failed"
+    IMAGE_BLOCKED = "image.blocked"
+    IMAGE_CANCELED = "image.canceled"
+    IMAGE_UNNEEDED = "image.unneeded"
+
+
+# To wait for a parent, or for the builder's answer, is nothing that happens to an image.
+OF_STATE: dict[State, Notice] = {
+    state: Notice(f"image.{state}") for state in State if state not in (State.WAITING, State.SUBMITTING)
+}

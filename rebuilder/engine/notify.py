@@ -1,0 +1,151 @@
+"""The publisher: sends what is in the outbox, in order, and forgets what the broker has confirmed.
+
+A letter leaves the outbox only then, so it can be killed anywhere; what is sent twice has the same id and body.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from fedora_messaging.exceptions import PublishForbidden, PublishReturned
+from fedora_messaging.exceptions import ValidationError as Invalid
+from fedora_messaging.message import Message
+from jsonschema.exceptions import SchemaError, ValidationError
+from pika.exceptions import ShortStringTooLong, UnsupportedAMQPFieldException
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from rebuilder.config import Settings
+from rebuilder.engine import letters
+from rebuilder.store import outbox
+from rebuilder.store.database import first_line, reading
+from rebuilder.store.outbox import Letter
+
+log = logging.getLogger(__name__)
+
+BATCH = 100  # letters read, and forgotten, at a time: no more than these are sent again after a crash
+HELD = 100  # subjects whose letters the broker does not take; with more, it is the broker that is in trouble
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+DATABASE_PAUSE = 5.0
+KEPT_SECONDS, FORGET_SECONDS = 7 * 86400.0, 3600.0
+NEVER = (
+    PublishForbidden, Invalid, ValidationError, SchemaError, ShortStringTooLong, UnsupportedAMQPFieldException,
+)  # fmt: skip
+
+Send = Callable[[Message], None]
+Subject = tuple[int, int | None]
+
+
+class Publisher:
+    """Works off the outbox. `send` returns once the broker has confirmed a message, and raises what publishing does."""
+
+    def __init__(
+        self, engine: Engine, settings: Settings, send: Send, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._send = send
+        self._clock = clock
+        self._pause = 0.0
+        self._forget_at = 0.0
+        self._held: dict[Subject, tuple[float, float]] = {}  # until when, and for how long that is
+
+    def run(self, stop: threading.Event) -> None:
+        """Send what there is until `stop` is set. The broker and the database are waited for."""
+        while not stop.is_set():
+            try:
+                sent = self.once(stop)
+            except DBAPIError as error:
+                log.error("database: %s; trying again in %.0f s", first_line(error), DATABASE_PAUSE)
+                stop.wait(DATABASE_PAUSE)
+                continue
+            if self._pause or not sent:
+                stop.wait(self._pause or self._settings.poll_seconds)
+
+    def once(self, stop: threading.Event) -> int:
+        """Send the oldest letters; how many the broker has now, or were set aside."""
+        now = self._clock()
+        self._forget(now)
+        held = self._holding(now)
+        with reading(self._engine) as connection:
+            found = outbox.unsent(connection, BATCH, held) if len(held) < HELD else []
+        if not found:
+            self._pause = 0.0
+            return 0
+        done: list[int] = []
+        refused: dict[int, str] = {}
+        behind: set[Subject] = set()  # an earlier letter about these has not gone out: nor must the later ones
+        try:
+            for letter in self._written(found):
+                if stop.is_set() or not (letter.subject in behind or self._deal(letter, done, refused, behind)):
+                    break
+        finally:
+            with self._engine.begin() as connection:
+                outbox.confirmed(connection, done)
+                outbox.refuse(connection, refused, now)
+        return len(done) + len(refused)
+
+    def _forget(self, now: float) -> None:
+        """What was set aside is kept for a while, and no longer."""
+        if now >= self._forget_at:
+            with self._engine.begin() as connection:
+                outbox.forget_refused(connection, now - KEPT_SECONDS)
+            self._forget_at = now + FORGET_SECONDS
+
+    def _written(self, found: Sequence[Letter]) -> list[Letter]:
+        """The letters with their bodies, which are kept before anything is sent."""
+        blank = [letter for letter in found if letter.body is None]
+        if not blank:
+            return list(found)
+        with reading(self._engine) as connection:
+            bodies = letters.write(connection, blank, self._settings.notify.url)
+        with self._engine.begin() as connection:
+            outbox.keep(connection, bodies)
+        return [letter.written(bodies[letter.seq]) if letter.body is None else letter for letter in found]
+
+    def _deal(self, letter: Letter, done: list[int], refused: dict[int, str], behind: set[Subject]) -> bool:
+        """Send one letter; whether to go on with the next."""
+        message = letters.message(letter)
+        try:
+            self._send(message)
+        except NEVER as error:
+            refused[letter.seq] = reason_of(error)
+            log.error("%s of wave %d is set aside: %s", letter.notice, letter.wave_id, refused[letter.seq])
+        except PublishReturned as error:
+            behind.add(letter.subject)
+            return self._hold(letter, error)
+        except Exception as error:  # whatever it is, the letter is not lost: it stays where it is
+            self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
+            log.warning("the broker cannot be reached, and is tried again: %s", reason_of(error))
+            return False
+        else:
+            done.append(letter.seq)
+        if self._pause:
+            log.info("the broker is there again")
+        self._pause = 0.0
+        self._held.pop(letter.subject, None)
+        return True
+
+    def _hold(self, letter: Letter, error: Exception) -> bool:
+        """Something is full: the letter is sent again later, and until then what is about others."""
+        now = self._clock()
+        _, before = self._held.get(letter.subject, (now, 0.0))
+        pause = min(2 * before or FIRST_PAUSE, LONGEST_PAUSE)
+        self._held[letter.subject] = now + pause, pause
+        log.warning("%s of wave %d is not taken, and sent again: %s", letter.notice, letter.wave_id, reason_of(error))
+        return len(self._holding(now)) < HELD
+
+    def _holding(self, now: float) -> list[Subject]:
+        """What nothing is sent about now."""
+        return [subject for subject, (until, _) in self._held.items() if until > now]
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, in one line; of a message that its schema refuses, where that is."""
+    if isinstance(error, ValidationError):
+        return f"{error.json_path}: {error.message}"
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,140 @@
+"""A container build as Koji tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from rebuilder.domain.image import ImageBuild, ParentKind, Source
+
+SCM = "git+"
+LATEST = "latest"
+INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+
+
+class BuildState(IntEnum):
+    """Koji's numbers."""
+
+    BUILDING = 0
+    COMPLETE = 1
+    DELETED = 2
+    FAILED = 3
+    CANCELED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """A parent by its pull spec; its build is 0 and its NVR empty where Koji has no build of it."""
+
+    kind: ParentKind
+    spec: str
+    build: int = 0
+    nvr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerBuild:
+    """A build of a container image. `published` has the pull specs by which others find it, the best one first.
+
+    `task` is the one that built it, 0 where there is none; `seconds` is what it took, 0 where that is not known.
+    """
+
+    id: int
+    nvr: str
+    name: str
+    source: Source
+    above: tuple[Above, ...]
+    published: tuple[str, ...]
+    digest: str
+    task: int
+    seconds: float
+
+    @classmethod
+    def parse(cls, told: Mapping[str, Any] | None) -> ContainerBuild | None:
+        """Read what `getBuild` answers; None for what is no container image: other builds, Flatpaks, no build."""
+        extra = (told or {}).get("extra") or {}
+        image = extra.get("image")
+        task = int(extra.get("container_koji_task_id") or 0)
+        if not told or not isinstance(image, dict) or image.get("flatpak") or not (task or "index" in image):
+            return None
+        index = image.get("index") or {}
+        return cls(
+            int(told["id"]), told["nvr"], told["name"], _source(told.get("source") or ""), tuple(_above(image)),
+            tuple(dict.fromkeys(_published(index))), digest_of(index.get("digests") or {}), task, _seconds(told),
+        )
+
+
+def evr_of(nvr: str) -> tuple[str, str, str]:
+    """Name, version and release; a container's version need not have a digit."""
+    name, version, release = nvr.rsplit("-", 2)
+    return name, version, release
+
+
+def pin(base: ImageBuild | None) -> str:
+    """The NVR to build the last FROM on, which is the base's; empty where Koji has no such build."""
+    ident = base.ident if base is not None else ""
+    return ident if ident.count("-") >= 2 and "/" not in ident and ":" not in ident else ""
+
+
+def digest_of(digests: Mapping[str, str]) -> str:
+    """The digest for all architectures, where there is one."""
+    found = [digests[kind] for kind in INDEXES if kind in digests]
+    return str((found or list(digests.values()) or [""])[0])
+
+
+def _source(url: str) -> Source:
+    place, _, commit = url.partition("#")
+    return Source(git=place.removeprefix(SCM), commit=commit)
+
+
+def _seconds(told: Mapping[str, Any]) -> float:
+    began, ended = told.get("start_ts"), told.get("completion_ts")
+    return max(0.0, float(ended) - float(began)) if began and ended else 0.0
+
+
+def _above(image: Mapping[str, Any]) -> Iterator[Above]:
+    """The parents in the order of their FROMs, but the base first.
+
+    The base is the build that Koji names; else the last FROM, if Koji knows no build of it. Where it is neither, the
+    image is made from scratch, and all that it names are stages.
+    """
+    builds: Mapping[str, Any] = image.get("parent_image_builds") or {}
+    specs = dict.fromkeys([*(image.get("parent_images") or ()), *builds])
+    found = [Above(ParentKind.STAGE, spec, *_named(builds.get(spec))) for spec in specs if spec]
+    base = int(image.get("parent_build_id") or 0)
+    at = next((place for place, above in enumerate(found) if base and above.build == base), None)
+    if at is None and base:
+        yield Above(ParentKind.BASE, "", base)
+    elif at is None and found and not found[-1].build:
+        at = len(found) - 1
+    if at is not None:
+        first = found.pop(at)
+        yield Above(ParentKind.BASE, first.spec, first.build, first.nvr)
+    yield from found
+
+
+def _named(build: Mapping[str, Any] | None) -> tuple[int, str]:
+    return (int(build["id"]), str(build["nvr"])) if build else (0, "")
+
+
+def _published(index: Mapping[str, Any]) -> Iterator[str]:
+    pulls = [str(spec) for spec in index.get("pull") or ()]
+    floating = [str(tag) for tag in index.get("floating_tags") or ()]
+    tags = sorted(floating, key=lambda tag: tag != LATEST) + [str(tag) for tag in index.get("tags") or ()]
+    for repository in dict.fromkeys(map(repository_of, pulls)):
+        yield from (f"{repository}:{tag}" for tag in tags)
+    yield from pulls
+
+
+def repository_of(spec: str) -> str:
+    """A pull spec without its tag or digest; the registry may have a port."""
+    place = spec.partition("@")[0]
+    head, slash, last = place.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
+
+
+def full_spec(spec: str) -> str:
+    """A pull spec with the tag that it means."""
+    return spec if repository_of(spec) != spec else f"{spec}:{LATEST}"

@@ -1,0 +1,198 @@
+"""The images that are tagged in the streams' tags, with their parents and what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rebuilder.config import Settings
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Image, ImageBuild, Inventory, Parent
+from rebuilder.domain.rpm import EVR
+from rebuilder.inventory.koji.build import Above, BuildState, ContainerBuild, evr_of, full_spec
+from rebuilder.inventory.koji.contents import Contents
+from rebuilder.inventory.koji.hub import Denied, Hub, ask
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was read before: the images, and the idents of their current builds whose manifests are known."""
+
+    images: Mapping[str, Image] = field(default_factory=dict)
+    builds: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tagged:
+    """The newest build of an image in its stream's tags."""
+
+    key: str
+    stream: str
+    build: int
+    nvr: str
+
+
+def read(hub: Hub, settings: Settings, known: Known, progress: Progress | None = None) -> Inventory:
+    """All images of the streams' tags. Only builds that are not known yet are looked into.
+
+    Raises Aborted where the hub is away, and RequestError for a tag that it does not have.
+    """
+    tagged = _tagged(hub, settings)
+    kept = _kept(hub, tagged, known)
+    fresh = {item.key: item for item in tagged if item.key not in kept}
+    builds = dict(zip(fresh, _builds(hub, [item.build for item in fresh.values()]), strict=True))
+    read_now = {key: build for key, build in builds.items() if build is not None}
+    branches = _branches(hub, read_now.values())
+    parents = _Parents(hub, tagged, kept, read_now)
+    names = {key: item.stream for key, item in fresh.items()}
+    images = [known.images[key] for key in kept]
+    images += [_image(key, names[key], build, branches, parents, settings) for key, build in read_now.items()]
+    images = parents.again(images)
+    told = (lambda done: progress(done, len(read_now))) if progress else (lambda done: None)
+    contents = Contents(hub).read([build.id for build in read_now.values()], told)
+    made = [ImageBuild(key, nvr) for key, nvr in kept.items()]
+    made += [image_build(key, build, contents[build.id]) for key, build in read_now.items()]
+    return Inventory(tuple(images), settings.known_streams, tuple(made))
+
+
+def image_build(key: str, build: ContainerBuild, manifest: Any) -> ImageBuild:
+    """The build as one of that image."""
+    above = tuple(dict.fromkeys(parent.nvr for parent in build.above if parent.nvr))
+    return ImageBuild(key, build.nvr, manifest, above, build.digest, build.published)
+
+
+def _tagged(hub: Hub, settings: Settings) -> list[_Tagged]:
+    tags = [(stream, tag) for stream, fed in settings.streams.items() for tag in fed.koji_tags]
+    if not tags:
+        raise RequestError("no Koji tags to read images from: set consumer_config.streams.NAME.koji_tags")
+    newest: dict[str, _Tagged] = {}
+    calls = [ask("listTagged", tag, latest=True, inherit=True, type="image") for _, tag in tags]
+    for (stream, tag), answer in zip(tags, hub.many(calls, 1), strict=True):
+        if isinstance(answer, Denied):
+            raise RequestError(f"consumer_config.streams.{stream}.koji_tags: {tag}: {answer}")
+        for row in answer:
+            item = _Tagged(f"{row['name']}:{stream}", stream, int(row["build_id"]), str(row["nvr"]))
+            if item.key not in newest or newest[item.key].build < item.build:
+                newest[item.key] = item
+    return list(newest.values())
+
+
+def _kept(hub: Hub, tagged: Sequence[_Tagged], known: Known) -> dict[str, str]:
+    """The images that need not be looked at, each with its build: the one in the tag, or a newer one of ours.
+
+    A build may be tagged long after it was made: until then, the older one in the tag is not what the image is now.
+    """
+    kept, ahead = {}, {}
+    for item in tagged:
+        build = known.builds.get(item.key) if item.key in known.images else None
+        if build == item.nvr:
+            kept[item.key] = build
+        elif build is not None and _newer(build, item.nvr):
+            ahead[item.key] = build
+    for (key, nvr), told in zip(ahead.items(), hub.many([ask("getBuild", nvr) for nvr in ahead.values()]), strict=True):
+        if told and not isinstance(told, Denied) and told["state"] == BuildState.COMPLETE:
+            kept[key] = nvr
+    return kept
+
+
+def _newer(nvr: str, than: str) -> bool:
+    try:
+        (mine, *version), (theirs, *other) = evr_of(nvr), evr_of(than)
+    except ValueError:
+        return False
+    return mine == theirs and EVR(0, *version).is_newer_than(EVR(0, *other))
+
+
+def _builds(hub: Hub, builds: Iterable[int | str]) -> Iterator[ContainerBuild | None]:
+    """Each of these builds, or None for what is no container image."""
+    for told in hub.many([ask("getBuild", build) for build in builds]):
+        yield None if isinstance(told, Denied) else ContainerBuild.parse(told)
+
+
+def _branches(hub: Hub, builds: Iterable[ContainerBuild]) -> dict[int, str]:
+    """The git branch that each task was told to build from, by the task."""
+    tasks = [build.task for build in builds if build.task]
+    answers = zip(tasks, hub.many([ask("getTaskRequest", task) for task in tasks]), strict=True)
+    return {task: _branch(request) for task, request in answers if not isinstance(request, Denied)}
+
+
+def _branch(request: Any) -> str:
+    options = [part for part in request or () if isinstance(part, dict)]
+    return next((str(part["git_branch"]) for part in options if part.get("git_branch")), "")
+
+
+def _image(
+    key: str, stream: str, build: ContainerBuild, branches: Mapping[int, str], parents: _Parents, settings: Settings
+) -> Image:
+    branch = branches.get(build.task) or settings.streams[stream].git_branch or stream
+    above: dict[str, Parent] = {}
+    for parent in build.above:
+        found = parents.parent(key, stream, parent)
+        above.setdefault(str(found), found)
+    source, pull_spec = replace(build.source, ref=branch), build.published[0] if build.published else ""
+    return Image(build.name, stream, tuple(above.values()), source, build.seconds, pull_spec)
+
+
+class _Parents:
+    """Finds the images of the inventory that others are built on."""
+
+    def __init__(
+        self, hub: Hub, tagged: Sequence[_Tagged], kept: Mapping[str, str], read_now: Mapping[str, ContainerBuild]
+    ) -> None:
+        self._hub = hub
+        self._keys = {*kept, *read_now}
+        self._by_nvr = {item.nvr: item.key for item in tagged} | {nvr: key for key, nvr in kept.items()}
+        self._streams: dict[str, list[str]] = {}
+        for item in tagged:
+            self._streams.setdefault(item.key.rpartition(":")[0], []).append(item.stream)
+        self._published = {spec: key for key, build in read_now.items() for spec in build.published}
+        self._unread = dict(kept)
+        self._nvrs = self._named(above.build for build in read_now.values() for above in build.above if not above.nvr)
+
+    def _named(self, builds: Iterable[int]) -> dict[int, str]:
+        """The NVRs of builds of which only the number was told."""
+        wanted = sorted({build for build in builds if build})
+        answers = zip(wanted, self._hub.many([ask("getBuild", build) for build in wanted]), strict=True)
+        return {build: str(told["nvr"]) for build, told in answers if told and not isinstance(told, Denied)}
+
+    def parent(self, child: str, stream: str, above: Above) -> Parent:
+        """The parent as the graph has it; one that is in none of the tags is external."""
+        nvr = above.nvr or self._nvrs.get(above.build, "")
+        key = self._of_build(nvr, stream) if nvr else ""
+        key = key or (self._of_spec(full_spec(above.spec)) if above.spec else "")
+        if key in self._keys and key != child:
+            return Parent(above.kind, key)
+        return Parent(above.kind, external=above.spec or nvr or f"Koji's build {above.build}")
+
+    def again(self, images: Sequence[Image]) -> list[Image]:
+        """The same images; what was external when it was read may be in the tags by now."""
+        new = {spec: key for spec, key in self._published.items() if key in self._keys}
+        return [
+            replace(image, parents=tuple(
+                Parent(parent.kind, new[full_spec(parent.external)])
+                if parent.external and new.get(full_spec(parent.external), image.key) != image.key else parent
+                for parent in image.parents
+            ))
+            for image in images
+        ]
+
+    def _of_build(self, nvr: str, stream: str) -> str:
+        """The image that has this build, or had it: then in the child's stream, or in the only one there is."""
+        if nvr in self._by_nvr:
+            return self._by_nvr[nvr]
+        name = evr_of(nvr)[0]
+        streams = self._streams.get(name, [])
+        if stream in streams:
+            return f"{name}:{stream}"
+        return f"{name}:{streams[0]}" if len(streams) == 1 else ""
+
+    def _of_spec(self, spec: str) -> str:
+        """The image that is published under this pull spec; those that were not read now are, where need be."""
+        if spec not in self._published and self._unread:
+            unread, self._unread = self._unread, {}
+            for key, build in zip(unread, _builds(self._hub, unread.values()), strict=True):
+                self._published |= dict.fromkeys(build.published if build else (), key)
+        return self._published.get(spec, "")

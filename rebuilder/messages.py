@@ -1,0 +1,352 @@
+"""What rebuilder says on the message bus: one class for each topic.
+
+For everybody who reads these messages: it needs fedora-messaging, and nothing else of rebuilder. A change of a schema
+that could break a reader makes a new class, and the old one stays. Moments are ISO 8601 in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from fedora_messaging import message
+from fedora_messaging.message import DEBUG, ERROR, INFO, WARNING
+
+Schema = dict[str, Any]
+
+# Names become headers, which must fit into one frame of 128 kB; an AMQP header's name has 255 bytes.
+LISTED = 100  # images, changes, and the like in one message; more are counted, not named
+NAME = 200
+
+
+def _text(description: str, **more: Any) -> Schema:
+    return {"type": "string", "description": description, **more}
+
+
+def _maybe(description: str) -> Schema:
+    return {"type": ["string", "null"], "description": description}
+
+
+def _number(description: str) -> Schema:
+    return {"type": "integer", "description": description}
+
+
+def _some(description: str, items: Schema) -> Schema:
+    return {"type": "array", "description": description, "items": items, "maxItems": LISTED}
+
+
+def _fields(description: str, properties: dict[str, Schema], *, null: bool = False) -> Schema:
+    """An object that has all of these; further ones may come with a later release."""
+    kind: Any = ["object", "null"] if null else "object"
+    return {"type": kind, "description": description, "properties": properties, "required": list(properties)}
+
+
+SEVERITY = _text("urgent, high, medium, low or unspecified: that of the most severe change")
+CHANGE: dict[str, Schema] = {
+    "source": _text("the source package", maxLength=NAME),
+    "evr": _text("its new version, with the epoch where that is known and not 0"),
+    "stream": _text("the stream in which it is new"),
+    "severity": _text("urgent, high, medium, low or unspecified"),
+    "type": _text("what Bodhi calls the update: security, bugfix, enhancement, newpackage; or nothing"),
+    "update": _maybe("the alias of the Bodhi update that brought it"),
+    "url": _maybe("the page of that update"),
+}
+RPM: dict[str, Schema] = {
+    "installed": _text("an RPM that the change makes stale, as NEVRA"),
+    "inherited_from": _maybe("the image of whose layer the RPM is; null where it is of this image's own"),
+}
+CAUSE: dict[str, Schema] = {
+    **CHANGE,
+    "rpms": _some("what of it the image carries; none where it is only rebuilt because a parent is", _fields("", RPM)),
+}
+PARENT: dict[str, Schema] = {
+    "image": _text("name:stream, or the pull spec of an image that is not ours"),
+    "kind": _text("base: the FROM of the last stage; stage: of another one, or a COPY --from"),
+    "rebuild": {"type": ["integer", "null"], "description": "the rebuild of the parent that this one waited for"},
+}
+BUILD: dict[str, Schema] = {
+    "nvr": _text("the name that the builder gave to the build: an NVR in Koji, an image id in buildah"),
+    "digest": _maybe("its digest, where the builder told it"),
+    "parents": _some("the builds that it was built on", _text("as nvr")),
+}
+WHERE_AND_WHO: dict[str, Schema] = {
+    "at": _text("when it happened"),
+    "url": _maybe("the status page"),
+    "agent": _maybe("who did it, where somebody did: canceled a rebuild, asked for it, approved the wave"),
+    "users": _some("all who had to do with it", _text("a user name", maxLength=NAME)),
+}
+IMAGE: dict[str, Schema] = {
+    "rebuild": _number("the id of the rebuild"),
+    "wave": _number("the wave that it belongs to"),
+    "image": _text("name:stream", maxLength=NAME),
+    "name": _text("the image's name"),
+    "stream": _text("the image's stream"),
+    "state": _text("the state that the rebuild came into"),
+    "severity": SEVERITY,
+    "attempt": _number("how often it was handed to the builder, this time included; 0 before the first"),
+    "reason": _text("why: of a failure, a stop, or a further attempt; else nothing"),
+    "note": _text("who asked for it and why, where no change did"),
+    "causes": _some("the changes that it takes up", _fields("", CAUSE)),
+    "parents": _some("what the image is built on", _fields("", PARENT)),
+    "build": _fields("the new build, once there is one", BUILD, null=True),
+    "log": _maybe("where the log of the build is: a URL, or a path on the builder's machine"),
+    "timing": _fields("when the rebuild was planned, begun and ended", {
+        "created": _text("when it was planned"),
+        "started": _maybe("when the last attempt was handed to the builder"),
+        "ended": _maybe("when it came to an end"),
+    }),
+    **WHERE_AND_WHO,
+}  # fmt: skip
+WAVE: dict[str, Schema] = {
+    "wave": _number("the id of the wave"),
+    "state": _text("planned: it waits for an operator's approval; running; finished"),
+    "rule": _text("the rules of the policy that want it to be approved; else nothing"),
+    "severity": SEVERITY,
+    "changes": _some("the changes that it takes up; the first of them", _fields("", CHANGE)),
+    "rebuilds": _number("how many rebuilds it has"),
+    "images": _some("what it rebuilds, parents first; the first of them", _text("name:stream", maxLength=NAME)),
+    **WHERE_AND_WHO,
+}
+PLANNED: dict[str, Schema] = {
+    **WAVE,
+    "created": _text("when it was made"),
+}
+FINISHED: dict[str, Schema] = {
+    **PLANNED,
+    "counts": {"type": "object", "description": "how many rebuilds ended in each state"},
+    "stopped": _some("the images that were not rebuilt: failed, blocked or canceled; the first of them", _fields("", {
+        "image": _text("name:stream", maxLength=NAME),
+        "state": _text("how its rebuild ended"),
+        "reason": _text("why"),
+    })),
+}  # fmt: skip
+
+
+def _version_1(topic: str, properties: dict[str, Schema]) -> Schema:
+    """The schema of a body."""
+    return {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "id": f"urn:fedora:message-schema:{topic}.v1",
+        **_fields(f"The body of {topic}", properties),
+    }
+
+
+def _build_of(found: dict[str, Any]) -> str:
+    """A change of a body in words."""
+    return f"{found['source']}-{found['evr']}"
+
+
+def _named(words: Iterable[str]) -> str:
+    """The first few of them, and how many there are beside these."""
+    found = list(words)
+    return ", ".join(found) if len(found) <= 3 else f"{', '.join(found[:2])} and {len(found) - 2} more"
+
+
+class RebuilderMessage(message.Message):
+    """What all messages of rebuilder have in common."""
+
+    @property
+    def app_name(self) -> str:
+        return "rebuilder"
+
+    @property
+    def app_icon(self) -> str:
+        return "https://apps.fedoraproject.org/img/icons/rebuilder.png"
+
+    @property
+    def url(self) -> str | None:
+        """The status page of the image or the wave, where the sender has one."""
+        found: str | None = self.body["url"]
+        return found
+
+    @property
+    def agent_name(self) -> str | None:
+        """Who did it, where somebody did."""
+        found: str | None = self.body["agent"]
+        return found
+
+    @property
+    def usernames(self) -> list[str]:
+        return sorted(self.body["users"])
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """The changes that caused it."""
+        return list(self.body["changes"])
+
+    @property
+    def packages(self) -> list[str]:
+        """The source packages that caused it."""
+        return sorted({found["source"] for found in self.changes})
+
+    @property
+    def images(self) -> list[str]:
+        """The images that it is about, as name:stream."""
+        return list(self.body["images"])
+
+    @property
+    def containers(self) -> list[str]:
+        """The images, each with and without its stream: rules for what somebody owns know the name alone."""
+        return sorted({name for image in self.images for name in (image, image.rpartition(":")[0])})
+
+    def _told(self) -> list[str]:
+        """The changes, one a line, each with its update."""
+        lines = []
+        for found in self.changes:
+            update = " ".join(filter(None, (found["update"], found["url"])))
+            lines.append(f"  {_build_of(found)} ({found['severity']}) {update}".rstrip())
+        return lines
+
+    def _lines(self) -> list[str]:
+        """What there is to say beside the summary."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return "\n".join([self.summary, *self._lines(), *([self.url] if self.url else [])])
+
+
+class ImageMessage(RebuilderMessage):
+    """A rebuild of an image came into a state."""
+
+    words: ClassVar[str]
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        return list(self.body["causes"])
+
+    @property
+    def images(self) -> list[str]:
+        return [self.body["image"]]
+
+    @property
+    def summary(self) -> str:
+        told = f" for {_named(map(_build_of, self.changes))}" if self.changes else ""
+        why = f": {self.body['reason']}" if self.body["reason"] else ""
+        return f"{self.body['image']} {self.words}{told} (wave {self.body['wave']}){why}"
+
+    def _lines(self) -> list[str]:
+        body = self.body
+        lines = ["Changes:", *self._told()] if self.changes else []
+        lines += [f"Wanted {body['note']}"] if body["note"] else []
+        lines += [f"Built on: {', '.join(parent['image'] for parent in body['parents'])}"] if body["parents"] else []
+        lines += [f"Build: {body['build']['nvr']}"] if body["build"] else []
+        lines += [f"Attempt: {body['attempt']}"] if body["attempt"] else []
+        lines += [f"Log: {body['log']}"] if body["log"] else []
+        return lines
+
+
+class ImageQueuedV1(ImageMessage):
+    """A rebuild may start, and waits for a slot: its parents are done, or an attempt that was lost is repeated."""
+
+    topic = "rebuilder.image.queued"
+    severity = DEBUG
+    words = "waits to be rebuilt"
+    body_schema = _version_1(topic, IMAGE)
+
+
+class ImageBuildingV1(ImageMessage):
+    """The builder has the build."""
+
+    topic = "rebuilder.image.building"
+    severity = DEBUG
+    words = "is being rebuilt"
+    body_schema = _version_1(topic, IMAGE)
+
+
+class ImageSucceededV1(ImageMessage):
+    """The image was rebuilt, and the changes are in it."""
+
+    topic = "rebuilder.image.succeeded"
+    severity = INFO
+    words = "was rebuilt"
+    body_schema = _version_1(topic, IMAGE)
+
+
+class ImageFailedV1(ImageMessage):
+    """The build failed, or a change is not in it (`not-updated`); what is built on the image is blocked."""
+
+    topic = "rebuilder.image.failed"
+    severity = ERROR
+    words = "could not be rebuilt"
+    body_schema = _version_1(topic, IMAGE)
+
+
+class ImageBlockedV1(ImageMessage):
+    """The image is not rebuilt because one that it is built on was not."""
+
+    topic = "rebuilder.image.blocked"
+    severity = WARNING
+    words = "is blocked"
+    body_schema = _version_1(topic, IMAGE)
+
+
+class ImageCanceledV1(ImageMessage):
+    """Somebody stopped the rebuild."""
+
+    topic = "rebuilder.image.canceled"
+    severity = WARNING
+    words = "is not rebuilt"
+    body_schema = _version_1(topic, IMAGE)
+
+
+class ImageUnneededV1(ImageMessage):
+    """The image need not be rebuilt any more: what would have caused it went away."""
+
+    topic = "rebuilder.image.unneeded"
+    severity = INFO
+    words = "need not be rebuilt"
+    body_schema = _version_1(topic, IMAGE)
+
+
+class WaveMessage(RebuilderMessage):
+    """Something about a whole set of rebuilds."""
+
+    @property
+    def summary(self) -> str:
+        told = f" for {_named(map(_build_of, self.changes))}" if self.changes else ""
+        return f"wave {self.body['wave']}{told} {self._words()}"
+
+    def _words(self) -> str:
+        raise NotImplementedError
+
+    def _lines(self) -> list[str]:
+        lines = ["Changes:", *self._told()] if self.changes else []
+        return [*lines, f"Images: {', '.join(self.images)}"] if self.images else lines
+
+
+class WavePlannedV1(WaveMessage):
+    """A wave of rebuilds begins; or, in the state `planned`, waits for an operator's approval and has none yet."""
+
+    topic = "rebuilder.wave.planned"
+    severity = INFO
+    body_schema = _version_1(topic, PLANNED)
+
+    def _words(self) -> str:
+        if self.body["state"] == "planned":
+            return f"waits for approval ({self.body['rule']})"
+        return f"rebuilds {self.body['rebuilds']} image{'' if self.body['rebuilds'] == 1 else 's'}"
+
+
+class WaveFinishedV1(WaveMessage):
+    """Nothing of the wave is open any more. Its severity is WARNING where not all of it succeeded."""
+
+    topic = "rebuilder.wave.finished"
+    severity = INFO
+    body_schema = _version_1(topic, FINISHED)
+
+    def _words(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(self.body["counts"].items()))
+        return f"is finished: {counts or 'nothing was to be done'}"
+
+    def _lines(self) -> list[str]:
+        stopped = [f"  {found['image']} {found['state']}: {found['reason']}" for found in self.body["stopped"]]
+        return [*super()._lines(), *(["Not rebuilt:", *stopped] if stopped else [])]
+
+
+CLASSES: dict[str, type[RebuilderMessage]] = {
+    found.topic: found
+    for found in (
+        WavePlannedV1, WaveFinishedV1, ImageQueuedV1, ImageBuildingV1, ImageSucceededV1, ImageFailedV1,
+        ImageBlockedV1, ImageCanceledV1, ImageUnneededV1,
+    )
+}  # fmt: skip

@@ -1,0 +1,93 @@
+"""The builds that an image had, what is in them, and what changed from each to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from rebuilder.domain.rpm import Rpm as Package
+from rebuilder.store import manifests
+from rebuilder.store.models import ImageBuild, ManifestRpm, Rpm
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What is in one build and was not in the one before. `changed` has an RPM as it was, and as it is."""
+
+    added: tuple[Package, ...] = ()
+    removed: tuple[Package, ...] = ()
+    changed: tuple[tuple[Package, Package], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A finished build. `since` is what changed from the build before; None where one of the two cannot be read."""
+
+    id: int
+    ident: str
+    digest: str
+    parents: tuple[str, ...]
+    recorded_at: float
+    manifest_id: int | None
+    since: Difference | None
+
+
+def of_image(connection: Connection, image_id: int, limit: int) -> list[Build]:
+    """The last builds of an image, newest first."""
+    query = select(ImageBuild.__table__).where(ImageBuild.image_id == image_id)
+    rows = connection.execute(query.order_by(ImageBuild.id.desc()).limit(limit + 1)).all()
+    contents = _rpm_ids(connection, {row.manifest_id for row in rows if row.manifest_id is not None})
+    pairs = list(zip(rows, [*rows[1:], None], strict=True))[:limit]
+    changed: set[int] = set()
+    for row, before in pairs:
+        if before is not None and row.manifest_id in contents and before.manifest_id in contents:
+            changed |= contents[row.manifest_id] ^ contents[before.manifest_id]
+    packages = _packages(connection, changed)
+    return [
+        Build(
+            row.id, row.ident, row.digest, tuple(row.parents), row.recorded_at, row.manifest_id,
+            difference(
+                [packages[ident] for ident in contents[before.manifest_id] - contents[row.manifest_id]],
+                [packages[ident] for ident in contents[row.manifest_id] - contents[before.manifest_id]],
+            )
+            if before is not None and row.manifest_id in contents and before.manifest_id in contents
+            else None,
+        )
+        for row, before in pairs
+    ]
+
+
+def _rpm_ids(connection: Connection, manifest_ids: set[int]) -> dict[int, set[int]]:
+    found: dict[int, set[int]] = {ident: set() for ident in manifest_ids}
+    query = select(ManifestRpm.manifest_id, ManifestRpm.rpm_id).where(ManifestRpm.manifest_id.in_(manifest_ids))
+    for manifest_id, rpm_id in connection.execute(query):
+        found[manifest_id].add(rpm_id)
+    return found
+
+
+def _packages(connection: Connection, ids: Iterable[int]) -> dict[int, Package]:
+    rows = connection.execute(select(Rpm.id, *manifests.FIELDS).where(Rpm.id.in_(list(ids))))
+    return {row[0]: Package(*row[1:]) for row in rows}
+
+
+def difference(before: Iterable[Package], after: Iterable[Package]) -> Difference:
+    """What changed from some RPMs to others, by name: one of the same name and architecture was changed."""
+    gone = {(rpm.name, rpm.arch): rpm for rpm in sorted(before, key=str)}
+    come = {(rpm.name, rpm.arch): rpm for rpm in sorted(after, key=str)}
+    return Difference(
+        tuple(rpm for key, rpm in come.items() if key not in gone),
+        tuple(rpm for key, rpm in gone.items() if key not in come),
+        tuple((gone[key], rpm) for key, rpm in come.items() if key in gone and gone[key] != rpm),
+    )
+
+
+def content(connection: Connection, manifest_id: int) -> list[Package]:
+    """The RPMs of a manifest, by name."""
+    query = select(*manifests.FIELDS).join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
+    rows = connection.execute(query.where(ManifestRpm.manifest_id == manifest_id).order_by(Rpm.name, Rpm.arch, Rpm.id))
+    return [Package(*row) for row in rows]

@@ -1,0 +1,64 @@
+"""Finding images and changes by a part of what they are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, String, and_, cast, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from rebuilder.store.models import Change, Image, Rebuild
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image by its name and stream, and the state of its last rebuild; empty where it never had one."""
+
+    key: str
+    state: str
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChange:
+    """A change by its source build."""
+
+    id: int
+    nvr: str
+    stream: str
+    severity: str
+    update: str
+    noticed_at: float
+
+
+def _like(column: ColumnElement[str] | InstrumentedAttribute[str], words: str) -> ColumnElement[bool]:
+    """The column has the words in it; `*` and `?` stand for what they do in file names."""
+    escaped = words.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    pattern = escaped.replace("*", "%").replace("?", "_")
+    globbed = any(sign in words for sign in "*?")
+    return func.lower(column).like(pattern if globbed else f"%{pattern}%", escape="\\")
+
+
+def images(connection: Connection, words: str, limit: int, after: str = "") -> list[FoundImage]:
+    """The images with these words in `name:stream`, in the order of that, from `after` on."""
+    key = Image.name + ":" + Image.stream
+    newest = and_(Rebuild.image_id == Image.id, ~Rebuild.superseded)
+    query = select(key, Rebuild.state, Image.present).outerjoin(Rebuild, newest)
+    if words:
+        query = query.where(_like(key, words))
+    if after:
+        query = query.where(key > after)
+    rows = connection.execute(query.order_by(key).limit(limit))
+    return [FoundImage(found, state or "", present) for found, state, present in rows]
+
+
+def changes(connection: Connection, words: str, limit: int, before: int | None = None) -> list[FoundChange]:
+    """The changes with these words in their source build, update or stream, newest first, from `before` on."""
+    nvr = Change.source + "-" + Change.version_release
+    columns = (Change.id, nvr, Change.stream, Change.severity, Change.update, Change.noticed_at)
+    query = select(*columns)
+    if words:
+        query = query.where(or_(_like(nvr, words), _like(cast(Change.update, String), words)))
+    if before is not None:
+        query = query.where(Change.id < before)
+    return [FoundChange(*row) for row in connection.execute(query.order_by(Change.id.desc()).limit(limit))]

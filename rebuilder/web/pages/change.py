@@ -1,0 +1,42 @@
+"""A change, or all of an update: how far the fix has come, as one percentage, and what each image has of it."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Request, Response
+
+from rebuilder.answers import coverage
+from rebuilder.answers.coverage import Coverage
+from rebuilder.store import search, waves
+from rebuilder.web.pages.rendering import Missing, PageRoute, page
+from rebuilder.web.reader import Configured, Reader
+
+SHOWN = 250
+
+router = APIRouter(route_class=PageRoute)
+
+
+@router.get("/changes/{change_id:int}")
+def change(
+    request: Request, change_id: int, connection: Reader, settings: Configured, every: bool = False
+) -> Response:
+    """One change: a source build in a stream."""
+    noted = search.change(connection, change_id) if change_id < waves.LARGEST else None
+    if noted is None:
+        raise Missing(f"there is no change {change_id}")
+    found = coverage.read_change(connection, noted.noticed.change, settings, time.time())
+    return page(
+        request, "change.html", connection, live="",
+        noted=noted, waves=waves.taking_up(connection, change_id), coverage=found, shown=None if every else SHOWN,
+    )
+
+
+@router.get("/updates/{name:path}")
+def update(request: Request, name: str, connection: Reader, settings: Configured, every: bool = False) -> Response:
+    """All that an update brought, by its alias; or a source build in all streams, by its NVR."""
+    found: Coverage = coverage.read(connection, name.replace("\0", ""), settings, time.time())
+    return page(
+        request, "update.html", connection, live="",
+        coverage=found, shown=None if every else SHOWN,
+    )

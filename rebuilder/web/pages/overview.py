@@ -1,0 +1,75 @@
+"""The overview: what runs, what waits and why, what went wrong, the last waves, and whether all parts are well."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import Connection
+
+from rebuilder.answers import forecast, queue
+from rebuilder.answers.forecast import Expected
+from rebuilder.domain.lifecycle import State
+from rebuilder.store import actions, changes, outlook, waves
+from rebuilder.store.waves import WaveEntry
+from rebuilder.web import health
+from rebuilder.web.pages.drawing import Part, parts
+from rebuilder.web.pages.rendering import PageRoute, page
+from rebuilder.web.reader import Configured, Reader
+
+RECENT, HEAD, FAILURES, RUNNING = 8, 8, 10, 50
+
+router = APIRouter(route_class=PageRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class WaveLine:
+    """A wave in a list: how far it is, the changes it takes up (id and source build), and when it should be done."""
+
+    wave: WaveEntry
+    counts: Mapping[State, int]
+    bar: Sequence[Part]
+    changes: Sequence[tuple[int, str]]
+    done_in: float | None
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+def wave_lines(connection: Connection, found: Sequence[WaveEntry], open_: Expected) -> list[WaveLine]:
+    """These waves as lines of a list."""
+    ids = [wave.id for wave in found]
+    counts, told = outlook.counts_of(connection, ids), outlook.changes_of(connection, ids)
+    members: dict[int, list[int]] = {}
+    for item in open_.open:
+        members.setdefault(item.entry.wave_id, []).append(item.entry.id)
+    return [
+        WaveLine(wave, counts[wave.id], parts(counts[wave.id]), told[wave.id],
+                 open_.forecast.of(members.get(wave.id, ())))
+        for wave in found
+    ]
+
+
+@router.get("/")
+def overview(request: Request, connection: Reader, settings: Configured) -> Response:
+    """What goes on now."""
+    now = time.time()
+    open_ = forecast.read(connection, settings, now)
+    failed = outlook.stopped(connection, FAILURES + 1)
+    return page(
+        request, "overview.html", connection, live="",
+        open=open_,
+        running=open_.live[:RUNNING],
+        slots=settings.slots,
+        queue=queue.read(connection, settings, now, HEAD),
+        waiting=sum(found.entry.state is State.WAITING for found in open_.open),
+        failed=failed[:FAILURES],
+        more_failed=len(failed) > FAILURES,
+        waves=wave_lines(connection, waves.latest(connection, RECENT), open_),
+        settling=changes.settling(connection),
+        asked=actions.requested(connection),
+        health=health.seen(connection, request.app.state.broker, now),
+    )

@@ -1,0 +1,156 @@
+"""From what a page says to HTML: whatever comes from outside is shown as text, letter by letter."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.templating import Jinja2Templates
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from sqlalchemy import Connection
+
+from rebuilder.answers.words import LEFT_OUT
+from rebuilder.domain.affected import Skip
+from rebuilder.domain.change import Change
+from rebuilder.domain.errors import RequestError, UnknownError
+from rebuilder.engine.why import Verdict
+from rebuilder.store import marks
+
+HERE = Path(__file__).parent.parent
+SECONDS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
+def shown(value: object) -> object:
+    """A text as the eye can see it: what has no shape of its own, or would turn the line around, by its code."""
+    if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value)
+
+
+def lasting(seconds: float) -> str:
+    """A length of time in its two largest units: 12 s, 3 min 20 s, 2 h 5 min."""
+    whole = max(0, round(seconds))
+    for unit, word, smaller, small_word in SECONDS:
+        if whole >= unit:
+            rest = whole % unit // smaller
+            return f"{whole // unit} {word} {rest} {small_word}" if rest else f"{whole // unit} {word}"
+    return f"{whole} s"
+
+
+def roughly(seconds: float) -> str:
+    """A length of time as people say it: by its largest unit alone."""
+    return " ".join(lasting(seconds).split()[:2])
+
+
+def when(seconds: float) -> str:
+    """A moment, in UTC, as people read it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def clock(seconds: float) -> str:
+    """The time of a day, in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M}Z"
+
+
+def iso(seconds: float) -> str:
+    """A moment as programs read it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def segment(text: str) -> str:
+    """The text as a part of a path, whatever it has in it."""
+    return quote(text, safe=":")
+
+
+def link(url: str) -> str:
+    """The address where it is one of the web; nothing for what a browser would run, or look for on our own site."""
+    try:
+        found = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if found.scheme in ("http", "https") and found.netloc and url.isprintable() else ""
+
+
+def koji(base: str, nvr: str) -> str:
+    """Where Koji shows the build; empty where there is no Koji."""
+    return f"{base}/search?match=exact&type=build&terms={quote(nvr, safe='')}" if base else ""
+
+
+def bodhi(base: str, change: Change) -> str:
+    """Where Bodhi shows the update that a change came with; empty where it came with none."""
+    if change.url and link(change.url):
+        return change.url
+    return f"{base}/updates/{quote(change.update, safe='')}" if base and change.update else ""
+
+
+def left_out(verdict: Verdict) -> str:
+    """Why a change did not rebuild an image that carries its package."""
+    return LEFT_OUT[Skip(verdict.word)].replace("{by}", verdict.by)
+
+
+@cache
+def asset(name: str) -> str:
+    """Where a static file is: by its content, so that browsers may keep it for good."""
+    digest = hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?{digest}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, finalize=shown,
+        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+    )
+    filters = (clock, iso, koji, lasting, link, roughly, segment, when)
+    environment.filters |= {function.__name__: function for function in filters}
+    environment.globals |= {"asset": asset, "bodhi": bodhi, "left_out": left_out}
+    return environment
+
+
+TEMPLATES = Jinja2Templates(env=_environment())
+
+
+def page(request: Request, name: str, connection: Connection, status: int = 200, **content: Any) -> Response:
+    """The page of that template. It knows how far the database was when it was made, so that it can become live."""
+    settings = request.app.state.settings.web
+    shared = {"mark": str(marks.read(connection)), "now": time.time(), "links": settings, "live": None, "words": ""}
+    answer = TEMPLATES.TemplateResponse(request, name, {**shared, **content}, status_code=status)
+    answer.headers["Cache-Control"] = "no-cache"
+    return answer
+
+
+class Missing(UnknownError):
+    """What a page should be about is not there."""
+
+
+class PageRoute(APIRoute):
+    """A page: where what it should be about is not there, or the request is wrong, a page says so."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_or_say(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestError as error:
+                return sorry(request, 404, str(error))
+            except RequestValidationError as error:
+                first = error.errors()[0]
+                return sorry(request, 400, f"{first['loc'][-1]}: {first['msg']}")
+
+        return handle_or_say
+
+
+def sorry(request: Request, status: int, what: str) -> Response:
+    """The page that says what is wrong."""
+    content = {"mark": "", "now": time.time(), "live": None, "status": status, "what": what, "words": ""}
+    return TEMPLATES.TemplateResponse(request, "sorry.html", content, status_code=status)

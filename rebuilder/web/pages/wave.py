@@ -1,0 +1,185 @@
+"""A wave: how far it is and when it will be done, its failures first, its time line, its graph, and its causes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import Connection
+
+from rebuilder.answers import forecast
+from rebuilder.answers.forecast import Expected
+from rebuilder.config import Settings
+from rebuilder.domain.affected import Reason
+from rebuilder.domain.forecast import critical_path
+from rebuilder.domain.lifecycle import LIVE, OPEN, State
+from rebuilder.engine import planning
+from rebuilder.store import causes, outlook, rebuilds, waves
+from rebuilder.store.outlook import OpenRebuild
+from rebuilder.store.rebuilds import Entry
+from rebuilder.store.waves import WaveEntry
+from rebuilder.web.pages import drawing
+from rebuilder.web.pages.drawing import Bar, Branch, Drawing, Scale
+from rebuilder.web.pages.rendering import PageRoute, page
+from rebuilder.web.reader import Configured, Reader
+
+SHOWN, DRAWN = 120, 120
+
+router = APIRouter(route_class=PageRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A rebuild in the time line: where it stands in the tree, why it is there, and when it ran or should run."""
+
+    entry: Entry
+    branch: Branch
+    reasons: Sequence[Reason]
+    bar: Bar | None
+    critical: bool
+    took: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A wave that has begun. `path` is the chain of builds that decides when it will be done."""
+
+    entries: Sequence[Entry]
+    parents: Mapping[str, Sequence[str]]
+    open: Expected
+    by_id: Mapping[int, OpenRebuild]
+    scale: Scale
+    path: Sequence[OpenRebuild]
+    done_in: float | None
+    standing: int
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {entry.image: str(entry.state) for entry in self.entries}
+
+
+def read(connection: Connection, wave: WaveEntry, settings: Settings, now: float) -> View:
+    """All of a wave that a page tells, but for its causes."""
+    entries = rebuilds.of_wave(connection, wave.id)
+    names = {entry.id: entry.image for entry in entries}
+    above = outlook.parents_in(connection, wave.id)
+    parents = {entry.image: [names[parent] for parent in above.get(entry.id, ())] for entry in entries}
+    any_open = any(entry.state in OPEN for entry in entries)
+    open_ = forecast.read(connection, settings, now) if any_open else forecast.NOTHING
+    mine = [value for value in open_.values if value.id in names]
+    by_id = {found.entry.id: found for found in open_.open}
+    done_in = open_.forecast.of([value.id for value in mine])
+    ended = max((entry.ended_at for entry in entries if entry.ended_at is not None), default=now)
+    end = now + (done_in or 0) if mine else ended
+    start = min((entry.started_at for entry in entries if entry.started_at is not None), default=wave.created_at)
+    return View(
+        entries, _in_order(parents), open_, by_id, Scale(min(start, wave.created_at), end, now),
+        [by_id[ident] for ident in critical_path(mine, open_.forecast)], done_in,
+        sum(value.id in open_.forecast.standing for value in mine),
+    )
+
+
+def _in_order(parents: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Parents first: an edge that came later may lead to an image of the same level."""
+    found: dict[str, Sequence[str]] = {}
+    waiting = list(parents)
+    while waiting:
+        ready = [key for key in waiting if all(parent in found for parent in parents[key])]
+        found.update((key, parents[key]) for key in ready)
+        waiting = [key for key in waiting if key not in found]
+        assert ready, "rebuilds wait for each other"
+    return found
+
+
+def _rows(connection: Connection, view: View, every: bool) -> list[Row]:
+    """The rebuilds as a tree; where they are too many, those that matter most now."""
+    entries = {entry.image: entry for entry in view.entries}
+    branches = drawing.tree(view.parents)
+    if len(branches) > SHOWN and not every:
+        ranked = sorted(branches, key=lambda branch: _interest(entries[branch.key]))
+        chosen = {branch.key for branch in ranked[:SHOWN]}
+        branches = [branch for branch in branches if branch.key in chosen]
+    told = causes.reasons_of(connection, [entries[branch.key].id for branch in branches])
+    critical = {found.entry.id for found in view.path}
+    return [
+        Row(entry, branch, told.get(entry.id, ()), _bar(entry, view), entry.id in critical,
+            _took(entry, view.scale.now))
+        for branch in branches
+        for entry in (entries[branch.key],)
+    ]
+
+
+def _interest(entry: Entry) -> int:
+    order = (State.FAILED, State.CANCELED, State.BUILDING, State.SUBMITTING, State.QUEUED, State.BLOCKED)
+    return order.index(entry.state) if entry.state in order else len(order)
+
+
+def _took(entry: Entry, now: float) -> float | None:
+    if entry.started_at is None or entry.state in OPEN - LIVE:
+        return None
+    return (now if entry.state in LIVE or entry.ended_at is None else entry.ended_at) - entry.started_at
+
+
+def _bar(entry: Entry, view: View) -> Bar | None:
+    """When it ran; for one that is to come, when it is expected to."""
+    if entry.state in OPEN - LIVE:
+        done_in = view.open.forecast.done_in.get(entry.id)
+        if done_in is None:
+            return None
+        end = view.scale.now + done_in
+        return view.scale.bar(end - view.by_id[entry.id].seconds, end, ahead=True)
+    took = _took(entry, view.scale.now)
+    if took is None or entry.started_at is None:
+        return None
+    return view.scale.bar(entry.started_at, entry.started_at + took)
+
+
+def _blocked_below(view: View, failed: Sequence[Entry]) -> dict[int, int]:
+    """How many blocked rebuilds of the wave there are below each of these."""
+    children: dict[str, list[str]] = {}
+    for key, above in view.parents.items():
+        for parent in above:
+            children.setdefault(parent, []).append(key)
+    blocked = {entry.image for entry in view.entries if entry.state is State.BLOCKED}
+    found = {}
+    for entry in failed:
+        below, todo = set(), [entry.image]
+        while todo:
+            fresh = [key for key in children.get(todo.pop(), ()) if key not in below]
+            below.update(fresh)
+            todo += fresh
+        found[entry.id] = len(below & blocked)
+    return found
+
+
+def _drawing(view: View) -> Drawing | None:
+    """The graph, where there are not too many images for one."""
+    if len(view.entries) > DRAWN or not any(view.parents.values()):
+        return None
+    return drawing.graph(view.parents, view.states, [found.entry.image for found in view.path])
+
+
+@router.get("/waves/{wave_id:int}")
+def wave(
+    request: Request, wave_id: int, connection: Reader, settings: Configured, every: bool = False
+) -> Response:
+    """One wave."""
+    now = time.time()
+    found = waves.find(connection, wave_id)
+    noticed = waves.changes_of(connection, wave_id)
+    if found.state == "planned":
+        wanted = [item.change for item in noticed]
+        plan = planning.draft(connection, wanted, settings, now, approved=True).plan
+        return page(request, "planned.html", connection, wave=found, changes=noticed, plan=plan,
+                    live=f"wave={wave_id}")
+    view = read(connection, found, settings, now)
+    counts = outlook.counts_of(connection, [wave_id])[wave_id]
+    failed = [entry for entry in view.entries if entry.state in (State.FAILED, State.CANCELED)]
+    return page(
+        request, "wave.html", connection, live=f"wave={wave_id}",
+        wave=found, changes=noticed, view=view, counts=counts, bar_parts=drawing.parts(counts), failed=failed,
+        behind=_blocked_below(view, failed[:SHOWN]),
+        rows=_rows(connection, view, every), graph=_drawing(view),
+    )

@@ -1,0 +1,140 @@
+"""What notifications cost: the engine on a wave of ten thousand, and the publisher beside plain publishing."""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import bus
+import pytest
+from fedora_messaging import api
+from sqlalchemy import Engine, delete
+from test_engine import SLOTS, UPDATE, only_openssl
+
+from consumers.topics import parse
+from rebuilder.cli.notifier import sender
+from rebuilder.config import Settings, SimulatedSettings
+from rebuilder.demo.broker import Broker
+from rebuilder.domain.message import Received
+from rebuilder.engine import letters, workshop
+from rebuilder.engine.loop import Loop
+from rebuilder.engine.notify import Publisher
+from rebuilder.store import database, inbox, inventory, outbox
+from rebuilder.store.database import reading
+from rebuilder.store.models import Outbox
+
+IMAGES, MESSAGES, ROUNDS = 10_000, 1_000, 3
+CONFIGURATION = """amqp_url = "{url}"
+topic_prefix = "{prefix}"
+[consumer_config]
+database_url = "{database}"
+[consumer_config.notify]
+enabled = true
+"""
+
+
+def settings(announcing: bool) -> Settings:
+    return Settings(
+        max_builds=SLOTS, settle_seconds=0, poll_seconds=0.2, simulated=SimulatedSettings(duration=0),
+        notify={"enabled": announcing},
+    )  # fmt: skip
+
+
+def configured(folder: Path, broker: Broker, url: str) -> Path:
+    """A configuration, and a queue that gets everything published by it."""
+    prefix = f"bench.{secrets.token_hex(4)}"
+    path = folder / "config.toml"
+    path.write_text(CONFIGURATION.format(url=broker.amqp_url, prefix=prefix, database=url), encoding="utf-8")
+    with bus.channel(broker) as opened:
+        opened.queue_declare(prefix, durable=True)
+        opened.queue_bind(prefix, "amq.topic", f"{prefix}.#")
+    return path
+
+
+def address(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
+    return f"sqlite:///{folder / 'bench.db'}" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+def prepared(url: str, images: int) -> Engine:
+    engine = database.open_database(url)
+    database.upgrade(engine)
+    with engine.begin() as connection:
+        inventory.sync(connection, only_openssl(images), time.time())
+    return engine
+
+
+def wave(engine: Engine, number: int, announcing: bool) -> tuple[float, float]:
+    """The seconds of one wave over all images, and those of them that the engine had a processor."""
+    chosen = settings(announcing)
+    loop = Loop(engine, chosen, workshop.builder_for(engine, chosen), parse)
+    body = {"update": {**UPDATE["update"], "builds": [{"nvr": f"openssl-3.3.{number}-1.fc42", "epoch": 1}]}}
+    inbox.receive(engine, [Received(str(number), "org.x.bodhi.update.complete.stable", {}, body)])
+    began, worked = time.perf_counter(), time.process_time()
+    while loop.once():
+        pass
+    return time.perf_counter() - began, time.process_time() - worked
+
+
+def left(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return outbox.waiting(connection)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_engine_is_slowed_by_at_most_a_tenth(
+    kind: str, broker: Broker, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = address(kind, tmp_path, request)
+    engine, path = prepared(url, IMAGES), configured(tmp_path, broker, url)
+    command = [sys.executable, "-m", "rebuilder", "--config", str(path), "notify"]
+    quiet, told = [], []
+    print(f"\n{kind}: waves of {IMAGES}; seconds, and of these with a processor")
+    for number in range(0, 2 * ROUNDS, 2):
+        quiet.append(wave(engine, number, False))
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as publisher:
+            told.append(wave(engine, number + 1, True))
+            sent = 3 * IMAGES + 2 - left(engine)
+            publisher.terminate()
+        with engine.begin() as connection:
+            connection.execute(delete(Outbox))
+        print("  {:.1f} ({:.1f}) quiet, {:.1f} ({:.1f}) announced".format(*quiet[-1], *told[-1]), flush=True)
+    for at, what in enumerate(("seconds", "processor")):
+        slower = statistics.median(t[at] for t in told) / statistics.median(q[at] for q in quiet) - 1
+        print(f"  {what}: {slower:+.1%} by announcing (at most +10%)")
+    print(f"  {sent} of {3 * IMAGES + 2} notifications of the last wave were published before it ended")
+    engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_outbox_is_published_at_0_8_or_more_of_the_rate_of_plain_publishing(
+    kind: str, broker: Broker, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = address(kind, tmp_path, request)
+    engine, path = prepared(url, MESSAGES), configured(tmp_path, broker, url)
+    send, stop = sender(path), threading.Event()
+    plain, worked = [], []
+    for number in range(ROUNDS):
+        wave(engine, number, True)
+        with reading(engine) as connection:
+            found = outbox.unsent(connection, MESSAGES)
+            bodies = letters.write(connection, found, "")
+        made = [letters.message(letter.written(bodies[letter.seq])) for letter in found]
+        began = time.perf_counter()
+        for message in made:
+            api.publish(message)
+        plain.append(len(made) / (time.perf_counter() - began))
+        count = left(engine)
+        began = time.perf_counter()
+        publisher = Publisher(engine, settings(True), send)
+        while publisher.once(stop):
+            pass
+        worked.append(count / (time.perf_counter() - began))
+    ratio = statistics.median(worked) / statistics.median(plain)
+    print(f"\n{kind}: plain publishing {statistics.median(plain):.0f} msg/s, the outbox "
+          f"{statistics.median(worked):.0f} msg/s: {ratio:.2f} (at least 0.80)")
+    engine.dispose()

@@ -1,0 +1,313 @@
+"""What a Koji hub has, for tests: tags, builds, what is in them, and tasks that a test moves on by hand.
+
+Answers have the shapes of a real hub's, as far as anybody here reads them, with the oddities that matter: numbers of
+builds as text in a task's result, null for what is missing, `task_id` null, faults of tasks with codes of their own.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from xmlrpc.client import Fault
+
+from rebuilder.domain.rpm import Rpm, SourceBuild, is_stale
+
+FREE, OPEN, CLOSED, CANCELED, ASSIGNED, FAILED = range(6)
+COMPLETE = 1
+GENERIC, CONTAINER_FAULT = 1000, 2001
+REGISTRY = "registry.example.com"
+OPTIONS = frozenset({
+    *("scratch", "isolated", "dependency_replacements", "yum_repourls", "arch_override", "git_branch", "release"),
+    *("koji_parent_build", "flatpak", "compose_ids", "signing_intent", "skip_build", "userdata"),
+    "operator_csv_modifications_url",
+})  # fmt: skip
+ARCHES = ("x86_64", "aarch64")
+
+
+@dataclass
+class Task:
+    id: int
+    request: list[Any]
+    owner: int
+    created: float
+    state: int = FREE
+    result: dict[str, Any] | None = None
+    fault: tuple[int, str] | None = None
+    log: str = ""
+    build: int | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.request[2]
+        return found
+
+    @property
+    def key(self) -> str:
+        return str(self.options.get("userdata", {}).get("rebuilder", {}).get("key", ""))
+
+
+@dataclass
+class Koji:
+    """`offered` has the newest source builds: what a build that ends well takes in, where its parent has not."""
+
+    builds: dict[int, dict[str, Any]] = field(default_factory=dict)
+    tags: dict[str, list[int]] = field(default_factory=dict)
+    archives: dict[int, list[int]] = field(default_factory=dict)
+    rpms: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    contents: dict[int, list[Rpm]] = field(default_factory=dict)
+    of_build: dict[int, list[str]] = field(default_factory=dict)
+    tasks: dict[int, Task] = field(default_factory=dict)
+    offered: dict[str, SourceBuild] = field(default_factory=dict)
+    targets: dict[str, str] = field(default_factory=lambda: {"f42-container": "f42-images"})
+    names: Iterable[int] = field(default_factory=lambda: itertools.count(101))
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def _next(self) -> int:
+        return next(iter(self.names))
+
+    # --- what is there
+
+    def source_build(self, nvr: str, *binaries: str, epoch: int | None = None, tag: str = "") -> int:
+        """A build of a source package; known already, it is the same one."""
+        for build in self.builds.values():
+            if build["nvr"] == nvr:
+                return int(build["id"])
+        ident = self._add(nvr, epoch, tag)
+        self.of_build[ident] = list(binaries or [nvr.rsplit("-", 2)[0]])
+        return ident
+
+    def _add(self, nvr: str, epoch: int | None, tag: str, **more: Any) -> int:
+        ident = self._next()
+        name, version, release = nvr.rsplit("-", 2)
+        self.builds[ident] = {
+            "id": ident, "build_id": ident, "nvr": nvr, "name": name, "package_name": name, "version": version,
+            "release": release, "epoch": epoch, "state": COMPLETE, "task_id": None, "extra": None, "source": None,
+            "start_ts": 1000.0, "completion_ts": 1240.5, **more,
+        }  # fmt: skip
+        if tag:
+            self.tags.setdefault(tag, []).append(ident)
+        return ident
+
+    def image(
+        self, nvr: str, tag: str, rpms: Iterable[str | Rpm], parents: Mapping[str, str | None] | None = None,
+        base: str = "", stream: str = "f42", arches: Iterable[str] = ARCHES, task: int | None = None,
+        commit: str = "c0",
+    ) -> int:
+        """A build of a container image; `parents` by pull spec, `base` is the NVR of the one in the last FROM."""
+        name, version, release = nvr.rsplit("-", 2)
+        repository = f"{REGISTRY}/{stream}/{name}"
+        if task is None:
+            first = Task(self._next(), [f"git+https://src.example.com/{name}#{stream}", "f42-container",
+                                        {"git_branch": stream}], 7, time.time(), CLOSED)
+            self.tasks[first.id] = first
+            task = first.id
+        known = {build["nvr"]: build for build in self.builds.values()}
+        above = {spec: {"id": known[parent]["id"], "nvr": parent} if parent else None
+                 for spec, parent in (parents or {}).items()}
+        image: dict[str, Any] = {
+            "parent_images": list(above), "parent_image_builds": above, "isolated": False,
+            "index": {
+                "pull": [f"{repository}@sha256:{name}{release}", f"{repository}:{version}-{release}"],
+                "tags": [f"{version}-{release}"], "floating_tags": ["latest", version],
+                "digests": {"application/vnd.oci.image.index.v1+json": f"sha256:{name}{release}"},
+            },
+        }  # fmt: skip
+        if base:
+            image["parent_build_id"] = known[base]["id"]
+        extra = {"image": image, "container_koji_task_id": task}
+        ident = self._add(nvr, None, tag, extra=extra, source=f"git+https://src.example.com/{name}#{commit}")
+        content = [self._rpm(rpm) for rpm in rpms]
+        self.contents[ident] = content
+        for arch in arches:
+            archive = self._next()
+            self.archives.setdefault(ident, []).append(archive)
+            self.rpms[archive] = [self._row(rpm, arch) for rpm in content]
+        return ident
+
+    @staticmethod
+    def _rpm(rpm: str | Rpm) -> Rpm:
+        if isinstance(rpm, Rpm):
+            return rpm
+        nevra, _, source = rpm.partition(" ")
+        return Rpm.parse(nevra, f"{source}.src.rpm" if source else "")
+
+    def _row(self, rpm: Rpm, arch: str) -> dict[str, Any]:
+        source = f"{rpm.source}-{rpm.source_evr}" if rpm.source_evr else ""
+        return {
+            "id": 1, "name": rpm.name, "version": rpm.version, "release": rpm.release, "epoch": rpm.epoch or None,
+            "arch": rpm.arch if rpm.arch == "noarch" else arch,
+            "build_id": self.source_build(source, rpm.name, epoch=rpm.epoch or None) if source else 0,
+            "nvr": f"{rpm.name}-{rpm.version}-{rpm.release}", "external_repo_name": "INTERNAL" if source else "other",
+        }  # fmt: skip
+
+    def by_nvr(self, nvr: str) -> dict[str, Any]:
+        return next(build for build in self.builds.values() if build["nvr"] == nvr)
+
+    # --- what tests do with tasks
+
+    def live(self) -> list[Task]:
+        with self.lock:
+            return [task for task in self.tasks.values() if task.state in (FREE, OPEN, ASSIGNED)]
+
+    def submitted(self) -> list[Task]:
+        """The tasks that carry our key."""
+        with self.lock:
+            return [task for task in self.tasks.values() if task.key]
+
+    def advance(self, task: Task) -> None:
+        """One step on its way: FREE, ASSIGNED, OPEN, then it ends well."""
+        with self.lock:
+            if task.state == OPEN:
+                self.close(task)
+            elif task.state in (FREE, ASSIGNED):
+                task.state = ASSIGNED if task.state == FREE else OPEN
+
+    def close(self, task: Task, state: int = COMPLETE) -> None:
+        """The task ends with a build, which has its parent's RPMs, and the newest of its own."""
+        with self.lock:
+            name = task.request[0].partition("#")[0].rstrip("/").rpartition("/")[2]
+            versions = [build for build in self.builds.values() if build["name"] == name and build["extra"]]
+            task.state = CLOSED
+            task.result = {"repositories": [f"{REGISTRY}/f42/{name}:new"], "koji_builds": []}
+            if task.options.get("scratch"):
+                return
+            last = versions[-1]
+            image = last["extra"]["image"]
+            above = {spec: parent and parent["nvr"] for spec, parent in image["parent_image_builds"].items()}
+            base = self.builds[image["parent_build_id"]]["nvr"] if "parent_build_id" in image else ""
+            pinned = task.options.get("koji_parent_build", "")
+            if pinned and not base:
+                self.fail(task, "koji_parent_build: there is no parent image in FROM scratch")
+                return
+            if pinned:
+                above = {spec: pinned if parent == base else parent for spec, parent in above.items()}
+                base = pinned
+            ident = self.image(
+                f"{name}-{last['version']}-{int(last['release']) + 1}", self.targets[task.request[1]],
+                self._built(self.contents[last["id"]], base), above, base, task=task.id,
+                commit=task.request[0].partition("#")[2],
+            )
+            self.builds[ident]["state"] = state
+            task.build, task.result["koji_builds"] = ident, [str(ident)]
+
+    def _built(self, rpms: Iterable[Rpm], base: str) -> list[Rpm]:
+        inherited = {rpm.name: rpm for rpm in self.contents[self.by_nvr(base)["id"]]} if base else {}
+        return [inherited.get(rpm.name) or self._newest(rpm) for rpm in rpms]
+
+    def _newest(self, rpm: Rpm) -> Rpm:
+        new = self.offered.get(rpm.source)
+        if new is None or not is_stale(rpm, new.evr):
+            return rpm
+        epoch = rpm.epoch if new.evr.epoch is None else new.evr.epoch
+        return Rpm(rpm.name, epoch, new.evr.version, new.evr.release, rpm.arch, rpm.source, new.evr.version_release)
+
+    def fail(self, task: Task, text: str = "the build is\nbad", code: int = CONTAINER_FAULT) -> None:
+        with self.lock:
+            task.state, task.fault = FAILED, (code, text)
+
+    # --- what the hub answers
+
+    def get_build(self, build: Any, strict: bool = False) -> Any:
+        if isinstance(build, str):
+            return next((found for found in self.builds.values() if found["nvr"] == build), None)
+        return self.builds.get(build)
+
+    def list_tagged(
+        self, tag: str, latest: bool = False, inherit: bool = False, package: str | None = None,
+        type: str | None = None,  # noqa: A002 - Koji's name
+    ) -> Any:
+        if tag not in self.tags:
+            raise Fault(GENERIC, f"Invalid tagInfo: '{tag}'")
+        found: dict[Any, dict[str, Any]] = {}
+        for ident in self.tags[tag]:
+            build = self.builds[ident]
+            fits = (type is None or ident in self.archives) and (package is None or build["name"] == package)
+            if fits and build["state"] == COMPLETE:
+                found[build["name"] if latest else ident] = {**build, "extra": None, "tag_name": tag}
+        return list(found.values())
+
+    def get_latest_builds(self, tag: str, event: Any = None, package: str | None = None, type: Any = None) -> Any:  # noqa: A002
+        return self.list_tagged(tag, True, True, package, type)
+
+    def list_archives(self, build: int, type: str | None = None) -> Any:  # noqa: A002
+        digests = {"application/vnd.oci.image.manifest.v1+json": f"sha256:{build}"}
+        docker = {"digests": digests, "repositories": [], "tags": []}
+        return [{"id": archive, "arch": arch, "extra": {"docker": docker}}
+                for archive, arch in zip(self.archives.get(build, []), ARCHES, strict=False)]
+
+    def list_rpms(self, build: int | None = None, imageID: int | None = None) -> Any:  # noqa: N803
+        return self.rpms.get(imageID or 0, [])
+
+    def list_build_rpms(self, build: int) -> Any:
+        epoch = self.builds[build]["epoch"]
+        names = self.of_build.get(build, [])
+        source = self.builds[build]["name"]
+        return [{"name": name, "epoch": epoch, "arch": arch}
+                for name, arch in [*((name, "x86_64") for name in names), (source, "src")] if names]
+
+    def build_container(
+        self, owner: int | None, src: str, target: str, opts: Any = None, priority: Any = None,
+        channel: str = "container",
+    ) -> int:
+        if owner is None:
+            raise Fault(GENERIC, "must have an owner")
+        if unknown := set(opts or {}) - OPTIONS:
+            raise Fault(GENERIC, f"unexpected options: {', '.join(sorted(unknown))}")
+        if priority and priority < 0:
+            raise Fault(1004, "only admins may create high-priority tasks")
+        task = Task(self._next(), [src, target, dict(opts or {})], owner, time.time())
+        self.tasks[task.id] = task
+        return task.id
+
+    def list_tasks(self, opts: Mapping[str, Any], queryOpts: Mapping[str, Any] | None = None) -> Any:  # noqa: N803
+        query = queryOpts or {}
+        found = [
+            {"id": task.id, "state": task.state, "owner": task.owner, "method": "buildContainer",
+             "create_ts": task.created, "request": task.request if opts.get("decode") else None}
+            for task in self.tasks.values()
+            if task.owner == opts["owner"] and task.created > opts.get("createdAfter", 0)
+        ]  # fmt: skip
+        return found[query.get("offset", 0) :][: query.get("limit")]
+
+    def get_task_info(self, task: int, request: bool = False, strict: bool = False) -> Any:
+        found = self.tasks.get(task)
+        return found and {"id": task, "state": found.state, "method": "buildContainer", "owner": found.owner}
+
+    def get_task_result(self, task: int) -> Any:
+        found = self.tasks.get(task)
+        if found is None:
+            raise Fault(GENERIC, f"No such task: {task}")
+        if found.fault is not None:
+            raise Fault(*found.fault)
+        if found.state == CANCELED:
+            raise Fault(GENERIC, f"Task {task} is canceled")
+        if found.result is None:
+            raise Fault(GENERIC, f"Task {task} is not finished")
+        return found.result
+
+    def get_task_request(self, task: int) -> Any:
+        found = self.tasks.get(task)
+        if found is None:
+            raise Fault(GENERIC, f"No such task: {task}")
+        return found.request
+
+    def cancel_task(self, owner: int | None, task: int, recurse: bool = True) -> None:
+        found = self.tasks.get(task)
+        if found is None:
+            raise Fault(GENERIC, f"No such task: {task}")
+        if owner != found.owner:
+            raise Fault(1004, "Cannot cancel task, not owner")
+        if found.state in (FREE, OPEN, ASSIGNED):
+            found.state = CANCELED
+
+    def list_output(self, task: int) -> list[str]:
+        return ["container-build.log", "metadata.json"] if self.tasks[task].log else []
+
+    def output(self, task: int, name: str, offset: int = 0, size: int = -1) -> str:
+        content = self.tasks[task].log.encode()[offset:]
+        return base64.b64encode(content if size < 0 else content[:size]).decode()

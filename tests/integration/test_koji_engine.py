@@ -1,0 +1,286 @@
+"""The engine with a Koji hub: what changes are, what was missed, and messages as the fast path."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hub
+import pytest
+from hub_tasks import FAILED, Koji, Task
+from integration.workbench import Clock, Workbench, image
+from sqlalchemy import Engine, select
+
+from consumers.topics import parse
+from rebuilder.config import Settings
+from rebuilder.domain.message import Received
+from rebuilder.domain.rpm import SourceBuild
+from rebuilder.engine import catalogue, workshop
+from rebuilder.engine.loop import Loop
+from rebuilder.store import changes, inbox, inventory, rebuilds
+from rebuilder.store.database import reading
+from rebuilder.store.models import Change, Rebuild
+
+SSL = "openssl-libs-1:3.2.1-1.fc42.x86_64 openssl-3.2.1-1.fc42"
+OLD = "openssl-libs-1:3.2.1-1.fc42.x86_64"
+FIX = "openssl-3.2.2-1.fc42"
+IMAGES = "f42-images"
+UPDATES = "f42-updates"
+STREAM = {"dist": ".fc42", "koji_tags": [IMAGES, UPDATES], "koji_target": "f42-container"}
+
+
+@pytest.fixture
+def running() -> Iterator[hub.Hub]:
+    with hub.Hub(Koji()) as made:
+        made.koji.tags |= {IMAGES: [], UPDATES: []}
+        yield made
+
+
+def bench(store: Engine, running: hub.Hub, *images: Any, **settings: Any) -> Workbench:
+    koji = {"hub": running.url, "timeout_seconds": 5}
+    return Workbench(store, images or (image("base"),), koji=koji, **settings)
+
+
+def told(store: Engine) -> list[tuple[int | None, list[str] | None]]:
+    with reading(store) as connection:
+        return [tuple(row) for row in connection.execute(select(Change.epoch, Change.rpms).order_by(Change.id))]  # type: ignore[misc]
+
+
+# --- what changes are
+
+
+def test_the_epoch_and_the_rpms_are_koji_s_whatever_the_message_says(store: Engine, running: hub.Hub) -> None:
+    running.koji.source_build(FIX, "openssl", "openssl-libs", epoch=1)
+    made = bench(store, running)
+    made.tell(FIX)
+    made.finish()
+    assert told(store) == [(1, ["openssl", "openssl-libs"])]
+    assert made.states() == [("base", "succeeded")]
+
+
+def test_a_lower_epoch_is_no_update_though_its_version_is_higher(store: Engine, running: hub.Hub) -> None:
+    running.koji.source_build("openssl-4.0-1.fc42", "openssl-libs", epoch=0)
+    made = bench(store, running)
+    made.tell("openssl-4.0-1.fc42")
+    made.finish()
+    assert made.states() == []
+
+
+def test_koji_is_asked_once_of_a_build_that_two_streams_and_two_messages_tell_of(
+    store: Engine, running: hub.Hub
+) -> None:
+    running.koji.source_build(FIX, "openssl-libs", epoch=1)
+    made = bench(store, running, streams={"f42": {"bodhi_releases": ["F42"]}, "other": {"bodhi_releases": ["F42"]}})
+    made.tell(FIX)
+    made.finish()
+    running.calls.clear()
+    made.tell(FIX, ident="again", severity="high")
+    made.finish()
+    assert told(store) == [(1, ["openssl-libs"])] * 2
+    assert running.calls["listBuildRPMs"] == 0
+
+
+def test_a_package_that_the_update_has_no_more_rebuilds_nothing(store: Engine, running: hub.Hub) -> None:
+    running.koji.source_build(FIX, "openssl", epoch=1)
+    made = bench(store, running)
+    made.tell(FIX)
+    made.finish()
+    assert made.states() == []
+
+
+def test_what_is_no_build_of_rpms_or_not_complete_is_forgotten(store: Engine, running: hub.Hub) -> None:
+    running.koji.image("openssl-3.2.2-7.fc42", IMAGES, [SSL])
+    broken = running.koji.source_build("openssl-3.2.3-1.fc42", "openssl-libs", epoch=1)
+    running.koji.builds[broken]["state"] = FAILED
+    made = bench(store, running)
+    made.tell("openssl-3.2.2-7.fc42", "openssl-3.2.3-1.fc42")
+    made.finish()
+    assert told(store) == []
+    assert made.states() == []
+
+
+def test_what_koji_does_not_know_is_taken_as_it_was_told(store: Engine, running: hub.Hub) -> None:
+    made = bench(store, running)
+    made.tell(FIX)
+    made.finish()
+    assert made.states() == [("base", "succeeded")]
+
+
+def test_nothing_is_guessed_while_koji_is_away_and_nothing_is_lost(store: Engine, running: hub.Hub) -> None:
+    running.koji.source_build(FIX, "openssl-libs", epoch=1)
+    made = bench(store, running)
+    made.tell(FIX, severity="urgent")
+    with running.away():
+        made.passes(300)
+        assert made.states() == []
+        with reading(store) as connection:
+            assert changes.settling(connection) == 1
+    made.finish()
+    assert made.states() == [("base", "succeeded")]
+
+
+# --- what was missed
+
+
+def test_what_is_tagged_and_was_never_told_of_is_caught_up(store: Engine, running: hub.Hub) -> None:
+    running.koji.source_build(FIX, "openssl-libs", epoch=1, tag=UPDATES)
+    running.koji.source_build("bash-9-1.fc43", "bash", tag=UPDATES)
+    running.koji.source_build("zsh-9-1.fc42", "zsh", tag=UPDATES)
+    streams = {"f42": STREAM, "idle": {"koji_tags": [UPDATES]}}
+    base = image("base", rpms=(OLD, "bash-5.2-1.fc42.x86_64"))
+    made = bench(store, running, base, streams=streams, reconcile={"every_seconds": 100})
+    made.passes(10)
+    assert made.states() == [("base", "succeeded")]
+    made.passes(250)
+    assert made.states() == [("base", "succeeded")]
+    assert told(store) == [(1, ["openssl-libs"])]
+
+
+def test_reconciling_leaves_alone_what_waits_for_its_repository(store: Engine, running: hub.Hub) -> None:
+    running.koji.source_build(FIX, "openssl-libs", epoch=1, tag=UPDATES)
+    made = bench(store, running, streams={"f42": STREAM}, reconcile={"every_seconds": 10})
+    with running.away():
+        made.passes()
+    body = {"name": "openssl", "version": "3.2.2", "release": "1.fc42", "tag": UPDATES}
+    made.receive("buildsys.tag", body, "tag")
+    made.passes(100)
+    assert made.states() == []
+    made.receive("buildsys.repo.done", {"tag": UPDATES}, "done")
+    made.finish()
+    assert made.states() == [("base", "succeeded")]
+
+
+def test_a_hub_that_is_away_does_not_keep_the_rest_from_being_caught_up(store: Engine, running: hub.Hub) -> None:
+    made = bench(store, running, streams={"f42": STREAM}, reconcile={"every_seconds": 10})
+    with running.away():
+        made.passes(50)
+    assert made.loop.stands()
+
+
+# --- images and builds in Koji
+
+
+class Site:
+    """An engine whose images and builds are Koji's, with a clock that the test moves."""
+
+    def __init__(self, store: Engine, running: hub.Hub, folder: Path, **settings: Any) -> None:
+        self.store, self.koji, self.clock = store, running.koji, Clock()
+        self.clock.now = time.time()
+        self.settings = Settings.model_validate({
+            "builder": "koji", "settle_seconds": 0, "inventory": {"source": "koji"}, "streams": {"f42": STREAM},
+            "reconcile": {"every_seconds": 100_000, "foreign_builds": "plan"},
+            "koji": {"hub": running.url, "login": "password", "user": "rebuilder", "poll_seconds": 1000,
+                     "password_file": str(hub.password_file(folder)), "timeout_seconds": 5},
+            **settings,
+        })  # fmt: skip
+        catalogue.begin(store, self.settings)
+        builder, asked = workshop.builder_for(store, self.settings), workshop.hub_for(self.settings)
+        self.loop = Loop(store, self.settings, builder, parse, hub=asked, clock=self.clock)
+        self.passes()
+
+    def passes(self, seconds: float = 0) -> None:
+        self.clock.now += seconds
+        while self.loop.once():
+            pass
+
+    def tagged(self, nvr: str) -> None:
+        name, version, release = nvr.rsplit("-", 2)
+        body = {"name": name, "version": version, "release": release, "tag": UPDATES}
+        self.receive("buildsys.tag", body)
+        self.receive("buildsys.repo.done", {"tag": UPDATES})
+
+    def finished(self, task: int | None, name: str = "base") -> None:
+        body = {"name": name, "version": "42", "release": "2", "epoch": None, "old": 0, "new": 1, "build_id": 1,
+                "attribute": "state", "task_id": task, "task": {"method": "buildContainer"}}
+        self.receive("buildsys.build.state.change", body)
+
+    def receive(self, topic: str, body: Any) -> None:
+        inbox.receive(self.store, [Received(f"{topic} {time.monotonic_ns()}", f"org.x.{topic}", {}, body)])
+
+    def states(self) -> list[str]:
+        with reading(self.store) as connection:
+            return list(connection.scalars(select(Rebuild.state).order_by(Rebuild.id)))
+
+    def current(self, key: str) -> str:
+        with reading(self.store) as connection:
+            return inventory.current_builds(connection)[key].ident
+
+    def live(self) -> Task:
+        (task,) = self.koji.live()
+        return task
+
+
+def offer(running: hub.Hub, nvr: str = FIX) -> None:
+    running.koji.source_build(nvr, "openssl-libs", epoch=1)
+    running.koji.offered["openssl"] = SourceBuild.parse(nvr)
+
+
+def test_a_message_about_our_build_is_the_fast_path(store: Engine, running: hub.Hub, tmp_path: Path) -> None:
+    running.koji.image("base-42-1", IMAGES, [SSL])
+    made = Site(store, running, tmp_path)
+    offer(running)
+    made.tagged(FIX)
+    made.passes()
+    task = made.live()
+    running.koji.close(task)
+    made.passes(500)
+    assert made.states() == ["building"], "nobody asked Koji yet"
+    made.finished(task.id)
+    made.passes()
+    assert made.states() == ["succeeded"]
+    assert made.current("base:f42") == "base-42-2"
+
+
+def test_without_a_message_polling_finds_the_end(store: Engine, running: hub.Hub, tmp_path: Path) -> None:
+    running.koji.image("base-42-1", IMAGES, [SSL])
+    made = Site(store, running, tmp_path)
+    offer(running)
+    made.tagged(FIX)
+    made.passes()
+    running.koji.close(made.live())
+    made.passes(1001)
+    assert made.states() == ["succeeded"]
+
+
+def test_an_image_that_somebody_else_built_is_read_and_what_is_on_it_rebuilt(
+    store: Engine, running: hub.Hub, tmp_path: Path
+) -> None:
+    running.koji.image("base-42-1", IMAGES, [SSL])
+    running.koji.image("app-1-1", IMAGES, [SSL], {"reg/base": "base-42-1"}, "base-42-1")
+    made = Site(store, running, tmp_path)
+    running.koji.source_build(FIX, "openssl-libs", epoch=1)
+    running.koji.image("base-42-2", IMAGES, ["openssl-libs-1:3.2.2-1.fc42.x86_64 openssl-3.2.2-1.fc42"])
+    made.finished(4711)
+    made.passes()
+    made.passes(1)
+    assert made.current("base:f42") == "base-42-2"
+    assert made.live().options["koji_parent_build"] == "base-42-2"
+
+
+def test_an_image_that_is_tagged_later_is_read_then(store: Engine, running: hub.Hub, tmp_path: Path) -> None:
+    running.koji.image("base-42-1", IMAGES, [SSL])
+    made = Site(store, running, tmp_path)
+    running.koji.image("base-42-2", IMAGES, [SSL])
+    made.receive("buildsys.tag", {"name": "base", "version": "42", "release": "2", "tag": IMAGES})
+    made.passes()
+    made.passes(1)
+    assert made.current("base:f42") == "base-42-2"
+
+
+def test_an_engine_starts_while_the_hub_is_away_where_the_images_are_known(
+    store: Engine, running: hub.Hub, tmp_path: Path
+) -> None:
+    running.koji.image("base-42-1", IMAGES, [SSL])
+    made = Site(store, running, tmp_path)
+    with running.away():
+        again = Site(store, running, tmp_path)
+    offer(running)
+    again.tagged(FIX)
+    again.passes(2000)
+    running.koji.close(again.live())
+    again.passes(2000)
+    assert made.current("base:f42") == "base-42-2"
+    with reading(store) as connection:
+        assert not rebuilds.any_open(connection)

@@ -1,0 +1,266 @@
+"""Sessions with a hub: logging in, expiry, and outages that hold nobody up."""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hub
+import kerberos
+import pytest
+import servers
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hub_tasks import Koji
+
+from rebuilder.config import KojiSettings
+from rebuilder.domain.build import Aborted
+from rebuilder.domain.errors import RequestError
+from rebuilder.inventory.koji.hub import Denied, Hub, ask
+
+
+@pytest.fixture
+def running() -> Iterator[hub.Hub]:
+    with hub.Hub(Koji()) as made:
+        yield made
+
+
+def settings(running: hub.Hub, folder: Path, **changes: Any) -> KojiSettings:
+    values = {"hub": running.url, "login": "password", "user": "rebuilder", "timeout_seconds": 5}
+    return KojiSettings.model_validate({**values, "password_file": hub.password_file(folder), **changes})
+
+
+def test_reading_needs_no_name_and_logs_nobody_in(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(KojiSettings(hub=running.url))
+    assert session.call("getBuild", "nothing-1-1") is None
+    session.close()
+    assert running.logins == []
+
+
+def test_a_session_is_opened_with_the_first_call_and_left_with_the_last(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path), building=True)
+    assert running.requests == 0
+    assert session.call("getLoggedInUser")["name"] == "rebuilder"
+    assert len(running.sessions) == 1
+    session.close()
+    assert running.sessions == {}
+    assert session.call("getLoggedInUser")["name"] == "rebuilder", "it opens again"
+
+
+def test_an_expired_session_is_renewed(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path), building=True)
+    session.call("getLoggedInUser")
+    running.expire()
+    assert session.call("getLoggedInUser")["name"] == "rebuilder"
+    assert len(running.logins) == 2
+    running.expire()
+    assert [user["name"] for user in session.many([ask("getLoggedInUser")] * 2)] == ["rebuilder"] * 2
+
+
+def test_a_hub_that_has_forgotten_the_session_gets_a_new_login(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path), building=True)
+    session.call("getLoggedInUser")
+    running.forget()
+    assert session.call("getLoggedInUser")["name"] == "rebuilder"
+    assert running.logins == ["password", "password"]
+
+
+def test_a_wrong_password_is_trouble_that_says_so(running: hub.Hub, tmp_path: Path) -> None:
+    chosen = settings(running, tmp_path)
+    (tmp_path / "password").write_text("wrong")
+    with pytest.raises(Aborted, match="invalid username or password"):
+        Hub(chosen, building=True).call("getLoggedInUser")
+
+
+def test_what_was_carried_out_is_not_carried_out_again_when_its_answer_is_lost(
+    running: hub.Hub, tmp_path: Path
+) -> None:
+    session = Hub(settings(running, tmp_path), building=True)
+    session.call("getLoggedInUser")
+    running.losing = "buildContainer"
+    with pytest.raises(Aborted, match="unable to retry call"):
+        session.call("buildContainer", "git+https://src.example.com/app#1", "target", {})
+    assert running.calls["buildContainer"] == 1
+    assert session.call("getLoggedInUser")["name"] == "rebuilder"
+
+
+def test_a_refusal_is_no_trouble(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path), building=True)
+    with pytest.raises(Denied, match="Invalid tagInfo") as refused:
+        session.call("listTagged", "nothing")
+    assert refused.value.code == 1000
+    good, bad = session.many([ask("getBuild", 1), ask("listTagged", "nothing")])
+    assert good is None
+    assert isinstance(bad, Denied)
+
+
+@pytest.mark.parametrize("trouble", ["refused", "offline", "503"])
+def test_an_outage_is_trouble_in_one_line_and_passes(running: hub.Hub, tmp_path: Path, trouble: str) -> None:
+    for session in (Hub(settings(running, tmp_path), building=True), Hub(settings(running, tmp_path))):
+        session.call("getBuild", 1)
+        with running.away(trouble):
+            for work in (lambda s=session: s.call("getBuild", 1), lambda s=session: list(s.many([ask("getBuild", 1)]))):
+                with pytest.raises(Aborted) as told:
+                    work()
+                assert running.url in str(told.value)
+                assert "\n" not in str(told.value)
+        assert session.call("getBuild", 1) is None
+
+
+def test_a_hub_that_does_not_answer_is_waited_for_once_and_then_left_alone(running: hub.Hub, tmp_path: Path) -> None:
+    now = [0.0]
+    session = Hub(settings(running, tmp_path, timeout_seconds=0.2), building=True, clock=lambda: now[0])
+    session.call("getBuild", 1)
+
+    def asked() -> str:
+        before = running.requests
+        with pytest.raises(Aborted) as told:
+            session.call("getBuild", 1)
+        return "asked" if running.requests > before else str(told.value)
+
+    with running.away("silent"):
+        original = session._opened
+
+        def slow() -> Any:
+            now[0] += 10
+            return original()
+
+        session._opened = slow  # type: ignore[method-assign]
+        assert asked() == "asked"
+        assert "left alone" in asked()
+        now[0] += 39
+        assert "left alone" in asked()
+        now[0] += 2
+        assert asked() == "asked"
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_for_a_call(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path, timeout_seconds=0.2), building=True)
+    session.call("getBuild", 1)
+    before = running.requests
+    with running.away("silent"), pytest.raises(Aborted, match="timed out"):
+        session.call("getBuild", 1)
+    assert running.requests == before + 1
+
+
+# --- what is missing
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"login": ""}, "koji.login is not set: gssapi, certificate or password"),
+        ({"user": ""}, "koji.user is not set"),
+        ({"password_file": None}, "koji.password_file is not set: the file with the password"),
+        ({"password_file": "/nonexistent"}, "koji.password_file: /nonexistent cannot be read"),
+        ({"login": "certificate"}, "koji.certificate is not set: the file with the client certificate and its key"),
+        ({"login": "gssapi"}, "koji.keytab is not set: the keytab of the Kerberos principal"),
+        ({"login": "gssapi", "keytab": __file__}, "koji.principal is not set"),
+        ({"hub": ""}, "koji.hub is not set"),
+    ],
+)
+def test_a_missing_credential_is_named_before_anything_is_asked(
+    running: hub.Hub, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(RequestError, match=r"consumer_config\.koji") as told:
+        Hub(settings(running, tmp_path, **changes), building=True)
+    assert said in str(told.value)
+    assert running.requests == 0
+
+
+def test_without_koji_s_client_it_is_said_how_to_get_it(
+    running: hub.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "koji", None)
+    with pytest.raises(RequestError, match=r"pip install 'rebuilder\[koji\]'"):
+        Hub(KojiSettings(hub=running.url))
+
+
+# --- TLS
+
+
+class Authority:
+    """Certificates for a server and a client, in files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+        self.file = folder / "ca.pem"
+        self._folder = folder
+        signed = self._signed(self._name, self._key, True)
+        self.file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+
+    def _signed(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, authority: bool) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        made = x509.CertificateBuilder(self._name, name, key.public_key(), x509.random_serial_number())
+        made = made.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+        made = made.add_extension(x509.BasicConstraints(authority, None), critical=True)
+        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        return made.sign(self._key, hashes.SHA256())
+
+    def issue(self, name: str) -> Path:
+        key = ec.generate_private_key(ec.SECP256R1())
+        signed = self._signed(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, False)
+        path = self._folder / f"{name}.pem"
+        path.write_bytes(
+            signed.public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return path
+
+
+def served_with_tls(authority: Authority) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.issue("localhost"))
+    context.load_verify_locations(authority.file)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def test_a_tls_client_certificate_logs_in_and_renews(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with hub.Hub(Koji(), tls=served_with_tls(authority)) as running:
+        chosen = KojiSettings(
+            hub=running.url, login="certificate", certificate=authority.issue("rebuilder"), server_ca=authority.file
+        )
+        session = Hub(chosen, building=True)
+        assert session.call("getLoggedInUser")["name"] == "rebuilder"
+        running.expire()
+        assert session.call("getLoggedInUser")["name"] == "rebuilder"
+        assert running.logins == ["certificate", "certificate"]
+        with pytest.raises(Aborted, match="certificate"):
+            Hub(chosen.model_copy(update={"server_ca": None}), building=True).call("getLoggedInUser")
+
+
+# --- Kerberos
+
+
+def test_a_keytab_logs_in_and_renews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers.need("kerberos", *kerberos.PROGRAMS)
+    realm, authority = kerberos.Realm(tmp_path), Authority(tmp_path)
+    for name, value in realm.environment.items():
+        monkeypatch.setenv(name, value)
+    ours, theirs = realm.keytab("rebuilder"), realm.keytab("HTTP/localhost")
+    with realm.running(), hub.Hub(Koji(), served_with_tls(authority), theirs) as running:
+        principal = f"rebuilder@{kerberos.REALM}"
+        chosen = KojiSettings(
+            hub=running.url, login="gssapi", principal=principal, keytab=ours, server_ca=authority.file
+        )
+        session = Hub(chosen, building=True)
+        assert session.call("getLoggedInUser")["name"] == "rebuilder"
+        running.expire()
+        assert session.call("getLoggedInUser")["name"] == "rebuilder"
+        assert running.logins == [principal, principal]
+        with running.away(), pytest.raises(Aborted):
+            session.call("getLoggedInUser")
+        assert session.call("getLoggedInUser")["name"] == "rebuilder"
+        with pytest.raises(Aborted, match="gssapi auth failed"):
+            Hub(chosen.model_copy(update={"principal": "nobody"}), building=True).call("getLoggedInUser")

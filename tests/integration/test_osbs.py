@@ -1,0 +1,386 @@
+"""OSBS: what its client and its cluster do to a builder, and what must come of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hub
+import pytest
+from harnesses.osbs import DOCKERFILE, STANDIN, OsbsHarness, forget, repository, standing_in
+from hub_tasks import Koji
+from machine import until
+from tekton import Fault
+
+from rebuilder.builders import run_log
+from rebuilder.builders.osbs import OsbsBuilder
+from rebuilder.builders.pipeline_run import name_of
+from rebuilder.config import KojiSettings, Settings
+from rebuilder.domain.build import Aborted, Phase, Refused, Status
+from rebuilder.domain.change import Change
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
+from rebuilder.domain.rpm import SourceBuild
+
+
+@pytest.fixture
+def osbs(tmp_path: Path) -> Iterator[OsbsHarness]:
+    with OsbsHarness.world(tmp_path / "osbs") as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path) -> None:
+    (tmp_path / "osbs").mkdir()
+
+
+def changed(harness: OsbsHarness, **values: Any) -> Settings:
+    return harness.settings.model_copy(update={"osbs": harness.settings.osbs.model_copy(update=values)})
+
+
+def user_params(harness: OsbsHarness, name: str) -> dict[str, Any]:
+    (parameter,) = harness.cluster.runs[name]["spec"]["params"]
+    found: dict[str, Any] = json.loads(parameter["value"])
+    return found
+
+
+def phase(harness: OsbsHarness, ref: str) -> Phase:
+    return harness.builder.poll([ref])[ref].phase
+
+
+def test_the_run_is_asked_for_with_all_that_a_rebuild_needs(osbs: OsbsHarness) -> None:
+    builder = OsbsBuilder(changed(
+        osbs, platforms=("x86_64", "s390x"), yum_repourls=("https://example.org/a.repo",), signing_intent="release",
+        default_buildtime_limit=600, max_buildtime_limit=7200,
+    ))  # fmt: skip
+    ref = builder.submit(osbs.order("app-f42-1")).ref
+    params = user_params(osbs, ref)
+    assert params.pop("base_image")
+    assert params == {
+        "component": "img-container", "git_branch": "f42", "git_ref": osbs.commit,
+        "git_uri": str(osbs.folder / "repository"), "koji_parent_build": "base-container-42-7",
+        "koji_target": "f42-candidate", "platforms": ["x86_64", "s390x"], "signing_intent": "release",
+        "user": "rebuilder", "userdata": {"rebuilder": "app-f42-1"}, "yum_repourls": ["https://example.org/a.repo"],
+        "buildtime_limit": 600,
+    }  # fmt: skip
+
+
+def test_the_run_says_of_itself_what_it_is_and_keeps_what_its_template_says(osbs: OsbsHarness) -> None:
+    cause = Change(SourceBuild.parse("openssl-1:3.2.2-1.fc42"), "f42")
+    ref = osbs.builder.submit(replace(osbs.order("app-f42-1"), causes=(cause,))).ref
+    assert osbs.cluster.runs[ref]["metadata"] == {
+        "name": "app-f42-1",
+        "annotations": {
+            "theirs": "kept", "rebuilder/key": "app-f42-1", "rebuilder/image": "app-f42-1:f42",
+            "rebuilder/parents": '["base-container-42-7"]', "rebuilder/causes": '["openssl-1:3.2.2-1.fc42"]',
+        },
+    }  # fmt: skip
+
+
+def test_without_a_configured_limit_the_client_s_own_configuration_gives_it(osbs: OsbsHarness) -> None:
+    (osbs.folder / "osbs.conf").write_text("[default_binary]\ndefault_buildtime_limit = 1234\n")
+    osbs.restart()
+    assert user_params(osbs, osbs.builder.submit(osbs.order("limited-f42-1")).ref)["buildtime_limit"] == 1234
+
+
+def test_only_the_base_is_pinned_and_only_to_a_build_that_koji_knows(osbs: OsbsHarness) -> None:
+    tools, base = ImageBuild("tools:f42", "tools-container-1-1"), ImageBuild("base:f42", "base-container-42-8")
+    kinds = (Parent(ParentKind.STAGE, "tools:f42"), Parent(ParentKind.BASE, "base:f42"))
+    order = osbs.order("both-f42-1")
+    both = replace(order, image=replace(order.image, parents=kinds), parents=(tools, base))
+    assert user_params(osbs, osbs.builder.submit(both).ref)["koji_parent_build"] == "base-container-42-8"
+    unknown = replace(osbs.order("digest-f42-1"), parents=(ImageBuild("base:f42", "sha256:" + "2" * 64),))
+    assert "koji_parent_build" not in user_params(osbs, osbs.builder.submit(unknown).ref)
+
+
+def test_a_run_is_pending_then_started_then_running_all_of_which_is_running_to_us(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("slow-f42-1")).ref
+    assert "status" not in osbs.cluster.runs[ref]
+    assert phase(osbs, ref) is Phase.RUNNING
+    osbs.cluster.runs[ref]["status"] = {}
+    assert phase(osbs, ref) is Phase.RUNNING
+    for reason in ("Started", "Running"):
+        osbs.cluster._set(ref, "Unknown", reason)
+        assert phase(osbs, ref) is Phase.RUNNING
+
+
+@pytest.mark.parametrize("reason", ["Succeeded", "Completed"])
+def test_both_words_for_success_are_one(osbs: OsbsHarness, reason: str) -> None:
+    ref = osbs.builder.submit(osbs.order("good-f42-1")).ref
+    osbs.cluster.succeed(ref, {}, reason)
+    assert phase(osbs, ref) is Phase.SUCCEEDED
+
+
+def test_a_failure_has_the_client_s_own_words_and_the_task_that_failed(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("bad-f42-1")).ref
+    osbs.cluster.fail(ref, "dnf: nothing provides\nlibfoo")
+    found = osbs.builder.poll([ref])[ref]
+    assert found == Status(Phase.FAILED, "Error in binary-container-build: dnf: nothing provides libfoo;")
+
+
+@pytest.mark.parametrize(("reason", "task_reason"), [
+    ("PipelineRunTimeout", "TaskRunTimeout"), ("CouldntGetPipeline", "Failed"), ("Failed", "TaskRunImagePullFailed"),
+    ("Failed", "PodEvicted"),
+])  # fmt: skip
+def test_what_is_not_the_image_s_fault_is_an_abort(osbs: OsbsHarness, reason: str, task_reason: str) -> None:
+    ref = osbs.builder.submit(osbs.order("unlucky-f42-1")).ref
+    osbs.cluster.fail(ref, "no luck", reason, task_reason)
+    assert phase(osbs, ref) is Phase.ABORTED
+
+
+def test_a_run_whose_task_somebody_stopped_is_canceled(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("stopped-f42-1")).ref
+    osbs.cluster.fail(ref, "TaskRun was cancelled", "Failed", "TaskRunCancelled")
+    assert phase(osbs, ref) is Phase.CANCELED
+
+
+def test_a_run_that_was_deleted_is_lost_which_the_client_calls_a_failure(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("deleted-f42-1")).ref
+    osbs.cluster.remove(ref)
+    assert osbs.builder.poll([ref])[ref] == Status(Phase.ABORTED, "OSBS does not know this run any more")
+
+
+@pytest.mark.parametrize("code", [409, 500, 503])
+def test_an_answer_that_says_nothing_of_the_build_is_an_abort(osbs: OsbsHarness, code: int) -> None:
+    ref = osbs.builder.submit(osbs.order("asked-f42-1")).ref
+    osbs.cluster.faults.append(Fault("GET", "pipelineruns", code))
+    with pytest.raises(Aborted, match=f"OSBS: {code}: injected {code}"):
+        osbs.builder.poll([ref])
+    assert phase(osbs, ref) is Phase.RUNNING
+
+
+def test_the_client_is_kept_from_repeating_what_we_would_not_know_of(osbs: OsbsHarness) -> None:
+    osbs.cluster.faults.append(Fault("POST", "pipelineruns$", 500, after=True))
+    with pytest.raises(Aborted, match="500"):
+        osbs.builder.submit(osbs.order("once-f42-1"))
+    assert osbs.cluster.posted == ["once-f42-1"]
+    assert set(osbs.builder.find(["once-f42-1"])) == {"once-f42-1"}
+
+
+def test_already_exists_means_submitted(osbs: OsbsHarness) -> None:
+    order = osbs.order("twice-f42-1")
+    assert osbs.builder.submit(order) == osbs.builder.submit(order)
+    assert osbs.cluster.posted == ["twice-f42-1"] * 2
+    assert osbs.cluster.created == ["twice-f42-1"]
+
+
+def test_a_conflict_without_a_run_is_none(osbs: OsbsHarness) -> None:
+    osbs.cluster.faults.append(Fault("POST", "pipelineruns$", 409))
+    with pytest.raises(Aborted, match="409"):
+        osbs.builder.submit(osbs.order("odd-f42-1"))
+
+
+def test_an_expired_token_is_read_anew_once_and_then_it_is_said(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("token-f42-1")).ref
+    osbs.cluster.tokens = {"token-2"}
+    with pytest.raises(Aborted, match=r"does not accept our credentials .*renew the token"):
+        osbs.builder.poll([ref])
+    osbs.token_file.write_text("token-2\n")
+    assert phase(osbs, ref) is Phase.RUNNING
+    osbs.builder.submit(osbs.order("token-f42-2"))
+    assert osbs.cluster.created == ["token-f42-1", "token-f42-2"]
+
+
+def test_a_password_gets_its_token_from_the_cluster(osbs: OsbsHarness) -> None:
+    overrides = osbs.settings.osbs.overrides.model_copy(
+        update={"token_file": None, "username": "builder", "password": "secret"}
+    )
+    builder = OsbsBuilder(changed(osbs, overrides=overrides))
+    assert builder.poll([builder.submit(osbs.order("password-f42-1")).ref])["password-f42-1"].phase is Phase.RUNNING
+
+
+def test_a_dockerfile_that_osbs_refuses_is_the_image_s_fault(osbs: OsbsHarness) -> None:
+    commit = repository(osbs.folder / "unlabeled", DOCKERFILE)
+    order = osbs.order("refused-f42-1")
+    source = Source(git=str(osbs.folder / "unlabeled"), ref="f42", commit=commit)
+    with pytest.raises(Refused, match="required label missing"):
+        osbs.builder.submit(replace(order, image=replace(order.image, source=source)))
+    with pytest.raises(Refused, match="needs a git repository and a ref"):
+        osbs.builder.submit(replace(order, image=Image("far", "f42")))
+    assert osbs.cluster.posted == []
+
+
+def test_a_repository_that_cannot_be_cloned_now_is_trouble(osbs: OsbsHarness) -> None:
+    order = osbs.order("gone-f42-1")
+    away = replace(order.image, source=replace(order.image.source, git=str(osbs.folder / "nowhere")))
+    with pytest.raises(Aborted, match="Unable to clone"):
+        osbs.builder.submit(replace(order, image=away))
+
+
+def test_a_submission_that_hangs_is_given_up_for_now_and_waited_for_again(
+    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder, order = OsbsBuilder(changed(osbs, call_seconds=0.1)), osbs.order("hangs-f42-1")
+    create, going = builder._client.create, [True]
+
+    def slowly(*args: Any) -> None:
+        until(lambda: not going)
+        create(*args)
+
+    monkeypatch.setattr(builder._client, "create", slowly)
+    for _ in range(2):
+        with pytest.raises(Aborted, match=r"no answer within 0\.1 s"):
+            builder.submit(order)
+    going.clear()
+    until(lambda: builder.find([order.key]))
+    assert osbs.cluster.posted == [name_of(order.key)]
+
+
+def test_the_result_has_digest_and_names_and_no_guess_at_the_rpms(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("done-f42-1")).ref
+    osbs.succeed(ref)
+    digest = "sha256:" + "1" * 64
+    specs = (f"registry.example.org/img:{ref}", "registry.example.org/img:latest")
+    built = ImageBuild("done-f42-1:f42", digest, None, ("base-container-42-7",), digest, specs)
+    assert osbs.builder.result(ref) == built
+
+
+SSL = "openssl-libs-1:3.2.2-1.fc42.x86_64 openssl-3.2.2-1.fc42"
+
+
+@pytest.fixture
+def koji() -> Iterator[hub.Hub]:
+    with hub.Hub(Koji()) as running:
+        running.koji.image("base-container-42-7", "f42-images", [SSL])
+        running.koji.image(
+            "img-container-1-5", "f42-images", [SSL],
+            {"registry/f42/base": "base-container-42-7"}, "base-container-42-7",
+        )  # fmt: skip
+        yield running
+
+
+def with_koji(osbs: OsbsHarness, running: hub.Hub) -> OsbsBuilder:
+    koji = KojiSettings(hub=running.url, timeout_seconds=5)
+    return OsbsBuilder(osbs.settings.model_copy(update={"koji": koji}))
+
+
+def test_the_result_is_koji_s_build_with_its_rpms_where_there_is_a_koji(osbs: OsbsHarness, koji: hub.Hub) -> None:
+    builder = with_koji(osbs, koji)
+    ref = builder.submit(osbs.order("koji-f42-1")).ref
+    number = koji.koji.by_nvr("img-container-1-5")["id"]
+    osbs.cluster.succeed(ref, {"repositories": {}, "koji-build-id": str(number)})
+    with koji.away(), pytest.raises(Aborted):
+        builder.result(ref)
+    built = with_koji(osbs, koji).result(ref)
+    assert (built.image, built.ident) == ("koji-f42-1:f42", "img-container-1-5")
+    assert built.parents == ("base-container-42-7",)
+    assert built.manifest is not None
+    assert {rpm.nevra for rpm in built.manifest.rpms} >= {"openssl-libs-1:3.2.2-1.fc42.x86_64"}
+
+
+def test_a_build_that_koji_does_not_have_yet_is_asked_for_again(osbs: OsbsHarness, koji: hub.Hub) -> None:
+    builder = with_koji(osbs, koji)
+    ref = builder.submit(osbs.order("early-f42-1")).ref
+    osbs.cluster.succeed(ref, {"koji-build-id": 987654})
+    with pytest.raises(Aborted, match="Koji has no container build 987654"):
+        builder.result(ref)
+
+
+def test_the_log_is_written_while_the_run_goes_and_a_new_builder_goes_on_with_it(osbs: OsbsHarness) -> None:
+    submission = osbs.builder.submit(osbs.order("logged-f42-1"))
+    ref, path = submission.ref, Path(submission.log)
+    osbs.say(ref, "one")
+    until(lambda: path.exists() and path.read_text() == "binary-container-build | one\n")
+    osbs.builder.close()
+    osbs.restart()
+    osbs.say(ref, "two")
+    until(lambda: path.read_text() == "binary-container-build | one\nbinary-container-build | two\n")
+
+
+def test_a_log_that_nobody_followed_is_fetched_when_the_run_has_ended(osbs: OsbsHarness) -> None:
+    submission = osbs.builder.submit(osbs.order("unseen-f42-1"))
+    osbs.cluster.say(submission.ref, "one", "two")
+    osbs.succeed(submission.ref)
+    osbs.builder.poll([submission.ref])
+    osbs.builder.close()
+    assert "".join(osbs.builder.log(submission.ref)).count("\n") == 2
+
+
+def test_a_log_s_stream_that_broke_is_opened_again_and_nothing_is_written_twice(
+    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "PAUSE_SECONDS", 0)
+    ref = osbs.builder.submit(osbs.order("broken-f42-1")).ref
+    osbs.say(ref, "one")
+    until(lambda: "one" in "".join(osbs.builder.log(ref)))
+    with osbs.cluster.away():
+        time.sleep(0.2)
+    osbs.cluster.say(ref, "two")
+    until(lambda: osbs.builder.poll([ref]) and "two" in "".join(osbs.builder.log(ref)))
+    assert "".join(osbs.builder.log(ref)).count("one") == 1
+
+
+def without(tmp_path: Path, change: Callable[[Path], None]) -> Path:
+    """A copy of the stand-in that was changed."""
+    shutil.copytree(STANDIN, tmp_path / "changed")
+    change(tmp_path / "changed" / "osbs")
+    return tmp_path / "changed"
+
+
+def edited(file: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, new))
+
+    return change
+
+
+class Absent:
+    """Keeps `osbs` from being found, wherever it is."""
+
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        if name == "osbs":
+            raise ModuleNotFoundError(name, name=name)
+
+
+def test_a_client_that_is_missing_is_one_line_at_the_start(
+    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget()
+    monkeypatch.setattr(sys, "meta_path", [Absent, *sys.meta_path])
+    with pytest.raises(RequestError) as error:
+        OsbsBuilder(osbs.settings)
+    told = "builder osbs: osbs-client is not installed: install python3-osbs-client from the distribution"
+    assert str(error.value) == told
+
+
+PARAMS = "build/user_params.py"
+UNFIT = {
+    "needs": (edited("osbs_http.py", "import requests", "import absent_module"), "absent_module is missing"),
+    "urllib3": (edited("osbs_http.py", "RETRIES = 8", "method_whitelist = RETRIES = 8"), "install urllib3 < 2"),
+    "pins": (edited(PARAMS, "koji_parent_build: Any = None,", ""), "would drop koji_parent_build without a word"),
+    "userdata": (edited(PARAMS, "userdata: Any = None,", ""), "would drop userdata without a word"),
+    "old": (edited("api.py", "_get_binary_container_pipeline_name", "_named"), "version 2 is needed"),
+}
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_a_client_that_is_unfit_is_one_line_at_the_start(osbs: OsbsHarness, tmp_path: Path, unfit: str) -> None:
+    change, told = UNFIT[unfit]
+    with standing_in(without(tmp_path, change)), pytest.raises(RequestError, match=told) as error:
+        OsbsBuilder(osbs.settings)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "told"), [
+    ("openshift_url", "openshift_url is not set: set it in .*osbs.conf .default_binary. or consumer_config.osbs"),
+    ("pipeline_run_path", "pipeline_run_path is not set"),
+])  # fmt: skip
+def test_what_the_configuration_lacks_is_said_at_the_start(osbs: OsbsHarness, name: str, told: str) -> None:
+    overrides = osbs.settings.osbs.overrides.model_copy(update={name: None})
+    with pytest.raises(RequestError, match=told):
+        OsbsBuilder(changed(osbs, overrides=overrides))
+
+
+def test_a_token_s_file_that_is_not_there_is_said_at_the_start(osbs: OsbsHarness) -> None:
+    osbs.token_file.unlink()
+    with pytest.raises(RequestError, match="token: no such file"):
+        osbs.restart()

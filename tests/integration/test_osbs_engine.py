@@ -1,0 +1,225 @@
+"""The engine on OSBS, with everything that goes wrong on the way: one run for each rebuild."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import hub
+import pytest
+from harnesses.osbs import DOCKERFILE, OsbsHarness, repository
+from hub_tasks import Koji
+from integration.workbench import Workbench, image
+from sqlalchemy import Engine
+from tekton import Fault
+
+from rebuilder.config import KojiSettings
+from rebuilder.domain.image import Source
+from rebuilder.engine import dispatch
+from rebuilder.store import actions, database
+from rebuilder.store.actions import Verb
+
+NVR = "openssl-3.2.2-1.fc42"
+
+
+class Site:
+    """A base with an image on it, an engine, and a cluster that ends every run that the engine has seen go."""
+
+    def __init__(self, store: Engine, osbs: OsbsHarness, base: Source | None = None) -> None:
+        self.osbs, self.cluster = osbs, osbs.cluster
+        source = Source(git=str(osbs.folder / "repository"), ref="f42", commit=osbs.commit)
+        given = ((image("base"), base or source), (image("app", "base"), source))
+        self.bench = Workbench(store, [(replace(i, source=at), build) for (i, build), at in given], poll_seconds=0.01)
+        self.restart()
+
+    def restart(self) -> None:
+        self.osbs.restart()
+        self.bench.builder = self.osbs.builder  # type: ignore[assignment]
+        self.bench.restart()
+
+    def work(self) -> None:
+        """Until nothing is left to be done."""
+        for _ in range(300):
+            if not self.bench.loop.once() and self.bench.loop.idle():
+                return
+            for name, run in list(self.cluster.runs.items()):
+                if "status" in run:
+                    self.succeed(name)
+                else:
+                    self.cluster.begin(name)
+            self.bench.clock.now += 5
+        raise AssertionError(f"not idle: {self.bench.states()}")
+
+    def succeed(self, name: str) -> None:
+        self.osbs.succeed(name)
+
+    def until_building(self) -> str:
+        """The name of the base's run."""
+        self.bench.tell(NVR)
+        self.bench.passes()
+        (name,) = self.cluster.runs
+        return name
+
+    def ended_well(self) -> None:
+        assert self.bench.states() == [("base", "succeeded"), ("app", "succeeded")]
+        assert len(self.cluster.runs) == 2
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[Engine]:
+    engine = database.open_database(sqlite_url)
+    database.upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def osbs(tmp_path: Path) -> Iterator[OsbsHarness]:
+    (tmp_path / "osbs").mkdir()
+    with OsbsHarness.world(tmp_path / "osbs") as made:
+        yield made
+
+
+@pytest.fixture
+def site(store: Engine, osbs: OsbsHarness) -> Site:
+    return Site(store, osbs)
+
+
+def once_each(site: Site) -> None:
+    assert len(site.cluster.created) == len(set(site.cluster.created)) == 2
+
+
+def test_a_wave_goes_through_and_what_nobody_could_verify_is_said_to_be_so(site: Site) -> None:
+    site.bench.tell(NVR)
+    site.work()
+    site.ended_well()
+    once_each(site)
+    assert [entry.reason for entry in site.bench.rebuilds()] == ["not verified: its manifest is unknown"] * 2
+
+
+class WithKoji(Site):
+    """OSBS imports each build into Koji, whose builds have these RPMs."""
+
+    def __init__(self, store: Engine, osbs: OsbsHarness, koji: Koji) -> None:
+        self.koji = koji
+        super().__init__(store, osbs)
+
+    def succeed(self, name: str) -> None:
+        nvr = f"{name.partition('-')[0]}-container-42-8"
+        self.cluster.succeed(name, {"koji-build-id": self.koji.by_nvr(nvr)["id"]})
+
+    def pinned(self, image: str) -> object:
+        (run,) = [run for name, run in self.cluster.runs.items() if name.startswith(image)]
+        return json.loads(run["spec"]["params"][0]["value"]).get("koji_parent_build")
+
+
+@pytest.mark.parametrize(("version", "states"), [
+    ("3.2.2", [("base", "succeeded"), ("app", "succeeded")]), ("3.2.1", [("base", "failed"), ("app", "blocked")]),
+])  # fmt: skip
+def test_with_koji_the_child_is_pinned_to_its_parent_s_build_and_the_rpms_are_proof(
+    store: Engine, osbs: OsbsHarness, version: str, states: list[tuple[str, str]]
+) -> None:
+    ssl = [f"openssl-libs-1:{version}-1.fc42.x86_64 openssl-{version}-1.fc42"]
+    with hub.Hub(Koji()) as running:
+        koji = running.koji
+        parent = "base-container-42-8"
+        koji.image(parent, "f42-images", ssl)
+        koji.image("app-container-42-8", "f42-images", ssl, {"registry/base": parent}, parent)
+        osbs.settings = osbs.settings.model_copy(update={"koji": KojiSettings(hub=running.url)})
+        site = WithKoji(store, osbs, koji)
+        site.bench.tell(NVR)
+        site.work()
+        assert site.bench.states() == states
+        if version == "3.2.2":
+            assert site.pinned("app") == parent
+            assert {entry.reason for entry in site.bench.rebuilds()} == {""}
+        else:
+            assert "openssl-libs-1:3.2.1-1.fc42.x86_64 stayed" in site.bench.entry("base").reason
+
+
+def test_a_run_that_was_made_though_the_answer_was_lost_is_the_one_that_counts(site: Site) -> None:
+    site.cluster.faults += [Fault("POST", "pipelineruns$", 500, times=1, after=True)]
+    site.bench.tell(NVR)
+    site.work()
+    site.ended_well()
+    once_each(site)
+    assert site.cluster.posted == site.cluster.created
+
+
+def test_a_run_that_was_made_before_the_engine_died_is_adopted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatch, "_accepted", dies)
+        with pytest.raises(KeyboardInterrupt):
+            site.until_building()
+    assert len(site.cluster.created) == 1
+    site.restart()
+    site.work()
+    site.ended_well()
+    once_each(site)
+    assert site.cluster.posted == site.cluster.created
+
+
+def test_a_run_that_is_deleted_under_us_is_made_again_and_is_no_failure(site: Site) -> None:
+    name = site.until_building()
+    site.cluster.remove(name)
+    site.work()
+    site.ended_well()
+    assert name not in site.cluster.runs
+    assert len(site.cluster.created) == 3
+
+
+def test_a_token_that_expires_in_the_middle_is_waited_for(site: Site) -> None:
+    site.until_building()
+    site.cluster.tokens = {"token-2"}
+    site.bench.passes(30)
+    assert site.bench.states() == [("base", "building"), ("app", "waiting")]
+    site.osbs.token_file.write_text("token-2")
+    site.work()
+    site.ended_well()
+    once_each(site)
+
+
+def test_a_cluster_that_is_down_for_a_while_costs_no_build(site: Site) -> None:
+    with site.cluster.away():
+        site.bench.tell(NVR)
+        site.bench.passes(300)
+        assert site.bench.states() == [("base", "submitting"), ("app", "waiting")]
+    site.bench.passes(1)
+    assert site.bench.states() == [("base", "building"), ("app", "waiting")]
+    with site.cluster.away():
+        site.bench.passes(300)
+        assert site.bench.states() == [("base", "building"), ("app", "waiting")]
+    site.work()
+    site.ended_well()
+    once_each(site)
+
+
+def test_an_image_that_osbs_refuses_has_failed_and_blocks_what_is_on_it(store: Engine, osbs: OsbsHarness) -> None:
+    commit = repository(osbs.folder / "unlabeled", DOCKERFILE)
+    site = Site(store, osbs, Source(git=str(osbs.folder / "unlabeled"), ref="f42", commit=commit))
+    site.bench.tell(NVR)
+    site.work()
+    assert site.bench.states() == [("base", "failed"), ("app", "blocked")]
+    assert "required label missing" in site.bench.entry("base").reason
+    assert site.cluster.posted == []
+
+
+def test_a_failed_run_is_not_repeated_and_says_why(site: Site) -> None:
+    site.osbs.fail(site.until_building())
+    site.bench.passes()
+    assert site.bench.states() == [("base", "failed"), ("app", "blocked")]
+    assert "nothing provides libfoo" in site.bench.entry("base").reason
+
+
+def test_an_operator_s_cancel_ends_the_run(site: Site) -> None:
+    name = site.until_building()
+    with site.bench.store.begin() as connection:
+        actions.request(connection, Verb.CANCEL, "base:f42", "me", "", site.bench.clock.now)
+    site.bench.passes()
+    assert site.bench.states()[0] == ("base", "canceled")
+    assert site.cluster.runs[name]["spec"]["status"] == "CancelledRunFinally"

@@ -1,0 +1,347 @@
+"""A cluster as osbs-client sees it: Tekton's API over HTTP, with runs that the test moves, and faults on demand."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from rebuilder.demo.process import LOOPBACK, free_port
+
+TEKTON, CORE = "/apis/tekton.dev/v1beta1", "/api/v1"
+TASK = "binary-container-build"
+LOOK_SECONDS = 0.02
+
+
+@dataclass
+class Fault:
+    """Answer the next `times` requests that fit with `code`. With `after`, what they asked for is done all the same."""
+
+    method: str
+    path: str
+    code: int
+    times: int = 1
+    after: bool = False
+
+
+@dataclass
+class TaskRun:
+    name: str
+    task: str
+    status: dict[str, Any]
+    lines: list[str] = field(default_factory=list)
+    results: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        return self.status["conditions"][0]["status"] != "Unknown"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        results = [{"name": name, "value": value} for name, value in self.results.items()]
+        return {
+            "kind": "TaskRun",
+            "metadata": {"name": self.name, "labels": {"tekton.dev/pipelineTask": self.task}},
+            "status": {**self.status, "podName": f"{self.name}-pod", "taskResults": results},
+        }
+
+
+class Cluster:
+    """One namespace. `posted` counts the requests that would have made a run of a name, `created` those that did."""
+
+    def __init__(self, namespace: str = "osbs") -> None:
+        self.namespace = namespace
+        self.tokens = {"token-1"}
+        self.faults: list[Fault] = []
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.tasks: dict[str, list[TaskRun]] = {}
+        self.posted: list[str] = []
+        self.created: list[str] = []
+        self.lock = threading.RLock()
+        self._port = free_port()
+        self._server: ThreadingHTTPServer | None = None
+        self.up()
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self._port}/"
+
+    def up(self) -> None:
+        self._server = Server((LOOPBACK, self._port), Handler)
+        self._server.cluster = self
+        threading.Thread(target=self._server.serve_forever, args=(LOOK_SECONDS,), daemon=True).start()
+
+    def down(self) -> None:
+        """Nobody listens any more: connections are refused."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        self.down()
+        try:
+            yield
+        finally:
+            self.up()
+
+    def begin(self, name: str) -> None:
+        """The controller takes up the run: it has a status now, and a task that runs."""
+        if "status" not in self.runs[name]:
+            self._set(name, "Unknown", "Running", "Tasks Completed: 0")
+            self.add_task(name, TASK)
+
+    def add_task(self, name: str, task: str) -> TaskRun:
+        made = TaskRun(f"{name}-{task}", task, {
+            "conditions": [_condition("Unknown", "Running")],
+            "steps": [{"container": f"step-{task}"}],
+        })  # fmt: skip
+        self.tasks.setdefault(name, []).append(made)
+        self.runs[name]["status"]["childReferences"] = [
+            {"kind": "TaskRun", "name": found.name, "pipelineTaskName": found.task} for found in self.tasks[name]
+        ]
+        return made
+
+    def _set(self, name: str, status: str, reason: str, message: str = "") -> None:
+        self.runs[name].setdefault("status", {})["conditions"] = [_condition(status, reason, message)]
+
+    def _end_tasks(self, name: str, status: str, reason: str, message: str = "", exit_code: int = 0) -> None:
+        for task in self.tasks.get(name, ()):
+            if not task.ended:
+                task.status["conditions"] = [_condition(status, reason, message)]
+                task.status["completionTime"] = "2026-01-01T00:00:00Z"
+                task.status["steps"][0]["terminated"] = {"exitCode": exit_code}
+
+    def say(self, name: str, *lines: str) -> None:
+        with self.lock:
+            self.begin(name)
+            self.tasks[name][0].lines += lines
+
+    def succeed(self, name: str, results: Mapping[str, Any], reason: str = "Succeeded", digest: str = "") -> None:
+        with self.lock:
+            self.begin(name)
+            if digest:
+                told = {"digests": [{"registry": "registry", "repository": "img", "tag": "1-1", "digest": digest}]}
+                self.add_task(name, "binary-container-exit").results["annotations"] = json.dumps(told)
+            self._end_tasks(name, "True", "Succeeded")
+            found = [{"name": key, "value": json.dumps(value)} for key, value in results.items()]
+            self.runs[name]["status"]["pipelineResults"] = found
+            self._set(name, "True", reason, "Tasks Completed: 1")
+
+    def fail(self, name: str, message: str, reason: str = "Failed", task_reason: str = "Failed") -> None:
+        with self.lock:
+            self.begin(name)
+            self._end_tasks(name, "False", task_reason, message, 1)
+            self._set(name, "False", reason, "Tasks Completed: 1 (Failed: 1, Cancelled 0), Skipped: 3")
+
+    def cancel(self, name: str) -> None:
+        with self.lock:
+            self.begin(name)
+            if self.runs[name]["status"]["conditions"][0]["status"] == "Unknown":
+                self._end_tasks(name, "False", "TaskRunCancelled", "TaskRun was cancelled", 1)
+                self._set(name, "False", "PipelineRunCancelled", f'PipelineRun "{name}" was cancelled')
+
+    def remove(self, name: str) -> None:
+        with self.lock:
+            del self.runs[name]
+            self.tasks.pop(name, None)
+
+    def task(self, name: str) -> TaskRun | None:
+        return next((task for tasks in self.tasks.values() for task in tasks if task.name == name), None)
+
+
+class Server(ThreadingHTTPServer):
+    cluster: Cluster
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+class Refusal(Exception):
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def log_message(self, *_: object) -> None:
+        """Not to the terminal."""
+
+    def _serve(self) -> None:
+        cluster = self.server.cluster
+        path = urlsplit(self.path).path.rstrip("/")
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        fault = self._fault(path)
+        if fault is not None and not fault.after:
+            return self._answer(fault.code, _status(fault.code, f"injected {fault.code}"))
+        try:
+            if path == "/oauth/authorize":
+                return self._token()
+            self._authorize()
+            if fault is not None:
+                with cluster.lock:
+                    self._documents(path, body)
+                return self._answer(fault.code, _status(fault.code, f"injected {fault.code}"))
+            if self._streams(path):
+                return None
+            with cluster.lock:
+                code, document = self._documents(path, body)
+            return self._answer(code, document)
+        except Refusal as refusal:
+            return self._answer(refusal.code, _status(refusal.code, str(refusal)))
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
+
+    def _fault(self, path: str) -> Fault | None:
+        cluster = self.server.cluster
+        with cluster.lock:
+            for fault in cluster.faults:
+                if fault.times and fault.method == self.command and re.search(fault.path, path):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def _authorize(self) -> None:
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token not in self.server.cluster.tokens:
+            raise Refusal(401, "Unauthorized")
+
+    def _token(self) -> None:
+        """As OpenShift's login does: the token is in the fragment of where it sends the client on."""
+        if not self.headers.get("Authorization", "").startswith("Basic "):
+            return self._answer(401, _status(401, "Unauthorized"))
+        self.send_response(302)
+        token = sorted(self.server.cluster.tokens)[-1]
+        self.send_header("Location", f"{self.server.cluster.url}oauth/token#access_token={token}&token_type=Bearer")
+        self.send_header("Content-Length", "0")
+        return self.end_headers()
+
+    def _answer(self, code: int, document: Any) -> None:
+        body = document.encode() if isinstance(document, str) else json.dumps(document).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/plain" if isinstance(document, str) else "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _documents(self, path: str, body: bytes) -> tuple[int, Any]:
+        cluster = self.server.cluster
+        prefix = f"{TEKTON}/namespaces/{cluster.namespace}"
+        if path == f"{prefix}/pipelineruns" and self.command == "POST":
+            return self._create(json.loads(body))
+        kind, _, name = path.removeprefix(prefix + "/").partition("/")
+        if kind == "pipelineruns" and name in cluster.runs:
+            return self._run(name, body)
+        if kind == "taskruns" and (task := cluster.task(name)) is not None:
+            return 200, task.document
+        return self._pod(path)
+
+    def _create(self, document: dict[str, Any]) -> tuple[int, Any]:
+        cluster, name = self.server.cluster, document["metadata"]["name"]
+        cluster.posted.append(name)
+        if len(name) > 63 or not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", name):
+            raise Refusal(422, f'PipelineRun "{name}" is invalid: metadata.name')
+        if name in cluster.runs:
+            raise Refusal(409, f'pipelineruns.tekton.dev "{name}" already exists')
+        cluster.created.append(name)
+        cluster.runs[name] = document
+        return 201, document
+
+    def _run(self, name: str, body: bytes) -> tuple[int, Any]:
+        cluster = self.server.cluster
+        document = cluster.runs[name]
+        if self.command == "DELETE":
+            cluster.remove(name)
+        elif self.command == "PATCH":
+            document["spec"].update(json.loads(body)["spec"])
+            cluster.cancel(name)
+        return 200, document
+
+    def _pod(self, path: str) -> tuple[int, Any]:
+        found = re.fullmatch(rf"{CORE}/namespaces/{self.server.cluster.namespace}/pods/(.+)-pod(/log)?", path)
+        task = self.server.cluster.task(found[1]) if found else None
+        if found is None or task is None:
+            raise Refusal(404, f"{path} not found")
+        if found[2]:
+            return 200, "".join(f"{line}\n" for line in task.lines)
+        return 200, {"metadata": {"name": f"{task.name}-pod"}, "status": {"phase": "Running"}}
+
+    def _streams(self, path: str) -> bool:
+        """Whether it was a request for what is told as it happens: a watch, or a log that is followed."""
+        cluster = self.server.cluster
+        query = parse_qs(urlsplit(self.path).query)
+        watch = re.fullmatch(rf"(?:{TEKTON}|{CORE})/watch/namespaces/{cluster.namespace}/(\w+)/(.+)", path)
+        if watch:
+            self._stream(self._events(watch[1], watch[2]))
+        elif path.endswith("/log") and query.get("follow"):
+            with cluster.lock:
+                self._pod(path)
+                task = cluster.task(path.split("/")[-2].removesuffix("-pod"))
+            assert task is not None
+            self._stream(self._lines(task))
+        else:
+            return False
+        return True
+
+    def _events(self, kind: str, name: str) -> Iterator[str]:
+        """An event for every change, until the object has ended or is gone."""
+        cluster = self.server.cluster
+        find: dict[str, Callable[[], Any]] = {
+            "pipelineruns": lambda: cluster.runs.get(name),
+            "taskruns": lambda: task.document if (task := cluster.task(name)) else None,
+            "pods": lambda: {"metadata": {"name": name}, "status": {"phase": "Running"}},
+        }
+        told = ""
+        while cluster._server is self.server:
+            with cluster.lock:
+                found = find[kind]()
+                event = json.dumps({"type": "MODIFIED", "object": found})
+            if found is None:
+                return
+            if event != told:
+                told = event
+                yield event + "\n"
+            if kind == "pods" or found.get("status", {}).get("conditions", [{}])[0].get("status") in ("True", "False"):
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def _lines(self, task: TaskRun) -> Iterator[str]:
+        at = 0
+        while self.server.cluster._server is self.server:
+            ended = task.ended or self.server.cluster.task(task.name) is None
+            while at < len(task.lines):
+                yield task.lines[at] + "\n"
+                at += 1
+            if ended:
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def _stream(self, texts: Iterator[str]) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for text in texts:
+            data = text.encode()
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+
+def _condition(status: str, reason: str, message: str = "") -> dict[str, str]:
+    return {"type": "Succeeded", "status": status, "reason": reason, "message": message}
+
+
+def _status(code: int, message: str) -> dict[str, Any]:
+    return {"kind": "Status", "status": "Failure", "message": message, "code": code}

@@ -1,0 +1,62 @@
+"""When open rebuilds will be done."""
+
+from __future__ import annotations
+
+import pytest
+
+from rebuilder.domain.forecast import Open, critical_path, forecast
+from rebuilder.domain.lifecycle import State
+
+BASE = Open(1, (), State.BUILDING, 100, 0, running=40)
+MID = Open(2, (1,), State.WAITING, 50, 1)
+APP = Open(3, (2,), State.WAITING, 30, 2)
+SIDE = Open(4, (1,), State.WAITING, 20, 3)
+
+
+def test_what_runs_needs_what_is_left_of_it_and_then_what_waits_for_it_begins() -> None:
+    found = forecast([BASE, MID, APP, SIDE], 4)
+    assert found.done_in == {1: 60, 2: 110, 3: 140, 4: 80}
+    assert found.of([1, 2, 3, 4]) == 140
+
+
+def test_they_may_come_in_any_order() -> None:
+    assert forecast([APP, SIDE, MID, BASE], 4) == forecast([BASE, MID, APP, SIDE], 4)
+
+
+def test_with_one_slot_they_follow_in_the_order_of_the_queue() -> None:
+    assert forecast([BASE, MID, APP, SIDE], 1).done_in == {1: 60, 2: 110, 3: 140, 4: 160}
+
+
+def test_a_build_that_should_be_done_is_thought_to_need_a_little_more() -> None:
+    assert forecast([Open(1, (), State.BUILDING, 100, 0, running=300)], 1).done_in == {1: 10}
+
+
+def test_builds_that_run_go_on_though_there_are_fewer_slots_now() -> None:
+    both = [Open(ident, (), State.BUILDING, 100, 0, running=20) for ident in (1, 2)]
+    assert forecast(both, 1).of([1, 2]) == 80
+
+
+def test_a_slot_is_taken_by_what_runs_for_another_wave() -> None:
+    mine = Open(2, (), State.QUEUED, 10, -1000)
+    assert forecast([BASE, mine], 1).of([2]) == 70
+
+
+def test_what_is_held_and_what_waits_for_it_has_no_end() -> None:
+    held = Open(2, (1,), State.WAITING, 50, 1, stands=True)
+    found = forecast([BASE, held, APP, SIDE], 4)
+    assert found.standing == {2, 3}
+    assert found.of([2, 3]) is None
+    assert found.of([2, 4]) == 80
+
+
+def test_the_critical_path_is_the_longest_chain_that_is_left() -> None:
+    rebuilds = [BASE, MID, APP, SIDE]
+    assert critical_path(rebuilds, forecast(rebuilds, 2)) == (1, 2, 3)
+    assert critical_path(rebuilds[1:], forecast(rebuilds, 2)) == (2, 3), "of one wave among several"
+    assert critical_path([], forecast([], 2)) == ()
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_nothing_is_done_before_its_parents(slots: int) -> None:
+    found = forecast([BASE, MID, APP, SIDE], slots).done_in
+    assert found[1] < found[2] < found[3] and found[1] < found[4]

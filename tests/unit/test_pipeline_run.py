@@ -1,0 +1,101 @@
+"""What is made of a run's documents, whatever is missing in them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rebuilder.builders.pipeline_run import NAME, PipelineRun, Task, digest_of, failure, name_of, pull_specs
+from rebuilder.domain.build import Phase, Status
+
+
+def condition(status: str, reason: str = "", message: str = "") -> dict[str, Any]:
+    return {"conditions": [{"status": status, "reason": reason, "message": message}]}
+
+
+@given(st.text())
+def test_every_key_has_a_valid_name_that_stays_the_same(key: str) -> None:
+    assert NAME.fullmatch(name_of(key))
+    assert name_of(key) == name_of(key)
+
+
+@given(st.text(), st.text())
+def test_two_keys_never_have_one_name(one: str, other: str) -> None:
+    assert (name_of(one) == name_of(other)) == (one == other)
+
+
+def test_a_key_that_is_a_name_is_its_run_s_name() -> None:
+    assert name_of("httpd-f42-0123456789ab") == "httpd-f42-0123456789ab"
+
+
+def test_an_attempt_s_key_can_be_read_in_its_run_s_name() -> None:
+    assert name_of("httpd-f42-0123456789ab.2").startswith("httpd-f42-0123456789ab-2-")
+    assert name_of("httpd-f42-0123456789ab.2") != name_of("httpd-f42-0123456789ab-2")
+
+
+@pytest.mark.parametrize("document", [
+    {}, {"status": None}, {"status": {}}, {"status": {"conditions": []}}, {"status": condition("Unknown", "Started")},
+])  # fmt: skip
+def test_a_run_with_nothing_to_say_yet_runs(document: dict[str, Any]) -> None:
+    run = PipelineRun(document)
+    assert run.status == Status(Phase.RUNNING)
+    assert (run.image, run.parents, run.tasks) == ("", (), ())
+
+
+@pytest.mark.parametrize(("status", "expected"), [
+    (condition("True", "Succeeded"), Phase.SUCCEEDED),
+    (condition("True", "Completed"), Phase.SUCCEEDED),
+    (condition("False", "Failed"), Phase.FAILED),
+    (condition("False", "PipelineRunCancelled"), Phase.CANCELED),
+    (condition("False", "Cancelled"), Phase.CANCELED),
+    (condition("False", "PipelineRunTimeout"), Phase.ABORTED),
+    (condition("False", "CouldntGetPipeline"), Phase.ABORTED),
+    (condition("True", "Novelty"), Phase.ABORTED),
+])  # fmt: skip
+def test_each_end_has_its_phase(status: dict[str, Any], expected: Phase) -> None:
+    assert PipelineRun({"status": status}).status.phase is expected
+
+
+def test_a_run_that_failed_while_it_was_being_stopped_was_canceled() -> None:
+    document = {"spec": {"status": "CancelledRunFinally"}, "status": condition("False", "Failed")}
+    assert PipelineRun(document).status.phase is Phase.CANCELED
+
+
+def task(name: str, status: str, reason: str) -> Task:
+    return Task.of({"metadata": {"labels": {"tekton.dev/pipelineTask": name}}, "status": condition(status, reason)})
+
+
+def test_a_failure_names_the_task_where_the_client_s_words_do_not() -> None:
+    tasks = [task("clone", "True", "Succeeded"), task("build", "False", "Failed")]
+    assert failure(tasks, "Error in plugin x:\n boom;\n") == Status(Phase.FAILED, "build: Error in plugin x: boom;")
+    assert failure(tasks, "Error in build: boom;") == Status(Phase.FAILED, "Error in build: boom;")
+    assert failure([], "") == Status(Phase.FAILED, "the run failed")
+
+
+def test_trouble_of_one_task_does_not_excuse_the_failure_of_another() -> None:
+    evicted, bad = task("a", "False", "PodEvicted"), task("b", "False", "Failed")
+    assert failure([evicted], "a: gone").phase is Phase.ABORTED
+    assert failure([evicted, bad], "a: gone").phase is Phase.FAILED
+
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(("repositories", "annotations", "expected"), [
+    ({}, json.dumps({"digests": [{"digest": DIGEST}]}), DIGEST),
+    ({}, json.dumps({"digests": json.dumps([{"digest": DIGEST}])}), DIGEST),
+    ({"primary": [f"registry/img@{DIGEST}"]}, "{}", DIGEST),
+    ({"unique": ["registry/img:1"]}, "not JSON", ""),
+    (None, json.dumps({"digests": None}), ""),
+    (["registry/img:1", f"registry/img@{DIGEST}"], "[]", DIGEST),
+])  # fmt: skip
+def test_the_digest_is_where_osbs_writes_it_down(repositories: object, annotations: str, expected: str) -> None:
+    assert digest_of(repositories, {"binary-container-exit": {"annotations": annotations}}) == expected
+
+
+def test_names_that_never_move_come_first() -> None:
+    assert list(pull_specs({"floating": ["f"], "unique": ["u"], "primary": ["p"]})) == ["u", "p", "f"]
