@@ -54,8 +54,11 @@ def upgrade() -> None:
     op.create_index("ix_rebuild_severity", "rebuild", ["severity", "id"])
     op.create_index("ix_rebuild_created", "rebuild", ["created_at"])
     op.create_index("ix_rebuild_build", "rebuild", ["build_id"])
-    current = sa.text("NOT superseded")
-    op.create_index("ix_rebuild_current", "rebuild", ["state"], sqlite_where=current, postgresql_where=current)
+    for name, column in (("ix_rebuild_current", "state"), ("ix_rebuild_newest", "image_id")):
+        op.create_index(  # SQLite only uses an index whose condition it is asked by
+            name, "rebuild", [column], sqlite_where=sa.text("superseded = 0"),
+            postgresql_where=sa.text("NOT superseded"),
+        )  # fmt: skip
     op.create_index("ix_message_state", "message", ["state", "seq"])
     op.create_index("ix_change_update", "change", ["update"])
     op.create_index("ix_cause_change", "cause", ["change_id", "rebuild_id"])
