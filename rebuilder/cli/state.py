@@ -51,8 +51,8 @@ def _watch(asked: Source) -> int:
     """Show the status until somebody ends it, also while a server is away."""
     found, screen = asked.status(), console()
     with _display(screen) as show:
-        show(_shown(found))
         try:
+            show(_shown(found))
             while True:
                 time.sleep(WATCH_SECONDS)
                 try:

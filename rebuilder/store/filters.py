@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from rebuilder.store.models import Cause, Change, Image, Rebuild, Wave, WaveChange
@@ -90,7 +90,12 @@ def rebuilds(connection: Connection, query: Select[Any], wanted: Filter) -> Sele
     if about:
         ids = list(connection.scalars(select(Change.id).where(*about).limit(FEW + 1)))
         if len(ids) <= FEW:
-            query = query.where(Rebuild.id.in_(select(Cause.rebuild_id).where(Cause.change_id.in_(ids))))
+            caused = Cause.change_id.in_(ids)
+            query = query.where(
+                Rebuild.id.in_(select(Cause.rebuild_id).where(caused)),
+                # The newest may be far back in history, where a scan from its end would be long.
+                Rebuild.id <= select(func.max(Cause.rebuild_id)).where(caused).scalar_subquery(),
+            )
         else:
             causes = exists().where(Cause.rebuild_id == Rebuild.id, Cause.change_id == Change.id)
             query = query.where(causes.where(*about))

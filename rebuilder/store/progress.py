@@ -28,7 +28,8 @@ def count_in(connection: Connection, state: State) -> int:
 
 def oldest_in(connection: Connection, state: State) -> float | None:
     """When the oldest of the rebuilds in the state was planned."""
-    return connection.scalar(select(func.min(Rebuild.created_at)).where(Rebuild.state == state))
+    # Of the bare column PostgreSQL would look for the smallest in all of history.
+    return connection.scalar(select(func.min(Rebuild.created_at + 0.0)).where(Rebuild.state == state))
 
 
 def not_before(connection: Connection, ids: Sequence[int]) -> dict[int, float]:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bus
@@ -20,8 +21,12 @@ from rebuilder.demo.process import free_port
 
 @pytest.fixture
 def user(tmp_path: Path) -> User:
+    return somebody(tmp_path)
+
+
+def somebody(folder: Path) -> User:
     """Somebody with a wave that is done, of which a build failed, and something on hold."""
-    found = User(tmp_path)
+    found = User(folder)
     found.configure(simulated='failures = ["httpd:f42"]', more=more(free_port()))
     found.types("inventory", "sync")
     found.types("replay", "-", stdin=update())
@@ -50,6 +55,20 @@ def answers(port: int) -> bool:
 
 @pytest.fixture
 def url(user: User) -> Iterator[str]:
+    with serving(user) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[User, str]]:
+    """Somebody and the server, for tests that change nothing."""
+    user = somebody(tmp_path_factory.mktemp("asked"))
+    with serving(user) as url:
+        yield user, url
+
+
+@contextmanager
+def serving(user: User) -> Iterator[str]:
     quiet = subprocess.DEVNULL
     running = subprocess.Popen(user.command("web"), cwd=ROOT, env=user.environment, stdout=quiet, stderr=quiet)
     port = port_of(user)
@@ -69,7 +88,6 @@ QUESTIONS = [
     ("why", "base:f42"),
     ("why", "app:f42"),
     ("why", "httpd:f42", "--update", "openssl-3.2.9-1.fc42", "--severity", "high"),
-    ("log", "base:f42"),
     ("graph",),
     ("graph", "--image", "httpd:f42"),
     ("graph", "--wave", "1"),
@@ -79,15 +97,17 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=" ".join)
-def test_a_server_says_what_the_database_says(user: User, url: str, question: tuple[str, ...]) -> None:
+def test_a_server_says_what_the_database_says(asked: tuple[User, str], question: tuple[str, ...]) -> None:
+    user, url = asked
     mine = user.types(*question)
     theirs = user.types(*question, "--server", url)
     assert mine.stdout
     assert (theirs.returncode, theirs.stdout, theirs.stderr) == (mine.returncode, mine.stdout, mine.stderr)
 
 
-@pytest.mark.parametrize("question", [q for q in QUESTIONS if q[0] not in ("log",) and "dot" not in q], ids=" ".join)
-def test_a_server_says_it_as_json_too(user: User, url: str, question: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("question", [question for question in QUESTIONS if "dot" not in question], ids=" ".join)
+def test_a_server_says_it_as_json_too(asked: tuple[User, str], question: tuple[str, ...]) -> None:
+    user, url = asked
     mine = user.types(*question, "--json")
     theirs = user.types(*question, "--json", "--server", url)
     assert mine.stdout.startswith(("{", "["))
@@ -118,8 +138,9 @@ def test_a_wave_that_waits_for_approval_is_shown_by_a_server_too(user: User, url
     ],
 )
 def test_what_a_server_refuses_is_one_line(
-    user: User, url: str, arguments: tuple[str, ...], status: int, word: str
+    asked: tuple[User, str], arguments: tuple[str, ...], status: int, word: str
 ) -> None:
+    user, url = asked
     mine = user.is_refused(*arguments, status=status)
     theirs = user.is_refused(*arguments, "--server", url, status=status)
     assert word in mine
@@ -128,16 +149,21 @@ def test_what_a_server_refuses_is_one_line(
 
 @pytest.mark.parametrize("question", [("status",), ("wave", "1"), ("why", "base:f42"), ("log", "base:f42"), ("graph",)],
                          ids=lambda question: question[0])
-def test_a_server_that_is_not_there_is_one_line_and_status_3(user: User, question: tuple[str, ...]) -> None:
+def test_a_server_that_is_not_there_is_one_line_and_status_3(
+    asked: tuple[User, str], question: tuple[str, ...]
+) -> None:
+    user, _ = asked
     line = user.is_refused(*question, "--server", f"http://127.0.0.1:{free_port()}", status=3)
     assert "cannot be reached: " in line
 
 
-def test_what_is_no_server_of_ours_is_said(user: User) -> None:
+def test_what_is_no_server_of_ours_is_said(asked: tuple[User, str]) -> None:
+    user, _ = asked
     assert "must start with http" in user.is_refused("status", "--server", "localhost")
 
 
-def test_status_is_watched_until_somebody_ends_it(user: User) -> None:
+def test_status_is_watched_until_somebody_ends_it(asked: tuple[User, str]) -> None:
+    user, _ = asked
     watching = subprocess.Popen(user.command("status", "--watch"), cwd=ROOT, env=user.environment,
                                 stdout=subprocess.PIPE, text=True)
     try:
@@ -150,9 +176,23 @@ def test_status_is_watched_until_somebody_ends_it(user: User) -> None:
         watching.communicate()
 
 
-def test_an_address_that_is_taken_is_one_line(user: User) -> None:
-    with socket.create_server(("127.0.0.1", port_of(user))):
-        assert "consumer_config.web: cannot listen" in user.is_refused("web")
+def test_an_address_that_is_taken_is_one_line(asked: tuple[User, str]) -> None:
+    user, _ = asked
+    assert "consumer_config.web: cannot listen" in user.is_refused("web")
+
+
+def test_a_log_is_read_and_followed_over_a_server(user: User) -> None:
+    (rebuild, _) = user.reads("wave", "1", status=1)["rebuilds"]
+    folder = user.folder / "builds" / rebuild["ref"]
+    folder.mkdir(parents=True)
+    (folder / "log").write_text("STEP 1\nit went wrong: <&>\n")
+    user.configure(more=f"{more(port_of(user))}\nbuildah = {{state = '{user.folder}/builds'}}")
+    path = user.folder / "config.toml"
+    path.write_text(path.read_text().replace('builder = "simulated"', 'builder = "buildah"'))
+    with serving(user) as url:
+        for options in ((), ("--follow",), ("--server", url), ("--follow", "--server", url)):
+            assert user.types("log", "base:f42", *options).stdout == "STEP 1\nit went wrong: <&>\n"
+        assert "has not been built" in user.is_refused("log", "app:f42", "--server", url)
 
 
 def test_tokens_are_made_once_and_revoked(user: User, url: str) -> None:
