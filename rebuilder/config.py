@@ -197,18 +197,17 @@ class ReconcileSettings(Table):
 
 
 class WebSettings(Table):
-    """Where the status pages and the API are. `url` is the address that people know them by, where a proxy is between.
+    """Where the status pages and the API listen.
 
     Links to builds and updates go to `koji_url` and `bodhi_url`; where one is empty there are none.
     """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    url: str = ""
     koji_url: str = "https://koji.fedoraproject.org/koji"
     bodhi_url: str = "https://bodhi.fedoraproject.org"
 
-    @field_validator("url", "koji_url", "bodhi_url")
+    @field_validator("koji_url", "bodhi_url")
     @classmethod
     def _address(cls, url: str) -> str:
         if url and not url.startswith(("http://", "https://")):

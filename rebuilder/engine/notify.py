@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from fedora_messaging.exceptions import PublishForbidden, PublishReturned
 from fedora_messaging.exceptions import ValidationError as Invalid
@@ -20,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from rebuilder.config import Settings
 from rebuilder.engine import letters
-from rebuilder.store import outbox
+from rebuilder.store import heartbeats, outbox
 from rebuilder.store.database import first_line, reading
 from rebuilder.store.outbox import Letter
 
@@ -30,6 +31,7 @@ BATCH = 100  # letters read, and forgotten, at a time: no more than these are se
 HELD = 100  # subjects whose letters the broker does not take; with more, it is the broker that is in trouble
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 DATABASE_PAUSE = 5.0
+BEAT_SECONDS = 10.0
 KEPT_SECONDS, FORGET_SECONDS = 7 * 86400.0, 3600.0
 NEVER = (
     PublishForbidden, Invalid, ValidationError, SchemaError, ShortStringTooLong, UnsupportedAMQPFieldException,
@@ -50,6 +52,8 @@ class Publisher:
         self._send = send
         self._clock = clock
         self._pause = 0.0
+        self._trouble = ""
+        self._beaten = 0.0
         self._forget_at = 0.0
         self._held: dict[Subject, tuple[float, float]] = {}  # until when, and for how long that is
 
@@ -58,12 +62,26 @@ class Publisher:
         while not stop.is_set():
             try:
                 sent = self.once(stop)
+                self._beat()
             except DBAPIError as error:
                 log.error("database: %s; trying again in %.0f s", first_line(error), DATABASE_PAUSE)
                 stop.wait(DATABASE_PAUSE)
                 continue
             if self._pause or not sent:
                 stop.wait(self._pause or self._settings.poll_seconds)
+        with suppress(DBAPIError), self._engine.begin() as connection:
+            heartbeats.stopped(connection, ("publisher",))
+
+    def _beat(self) -> None:
+        """Say that the publisher gets on, and what the broker said where it takes nothing; at most every few seconds.
+
+        Between two tries there may be a pause as long as the longest.
+        """
+        now = self._clock()
+        if not 0 <= now - self._beaten < BEAT_SECONDS:
+            with self._engine.begin() as connection:
+                heartbeats.beat(connection, "publisher", LONGEST_PAUSE, now, self._trouble)
+            self._beaten = now
 
     def once(self, stop: threading.Event) -> int:
         """Send the oldest letters; how many the broker has now, or were set aside."""
@@ -119,13 +137,14 @@ class Publisher:
             return self._hold(letter, error)
         except Exception as error:  # whatever it is, the letter is not lost: it stays where it is
             self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
+            self._trouble = f"the broker cannot be reached: {reason_of(error)}"
             log.warning("the broker cannot be reached, and is tried again: %s", reason_of(error))
             return False
         else:
             done.append(letter.seq)
         if self._pause:
             log.info("the broker is there again")
-        self._pause = 0.0
+        self._pause, self._trouble = 0.0, ""
         self._held.pop(letter.subject, None)
         return True
 

@@ -138,6 +138,11 @@ def waiting(connection: Connection) -> int:
     return connection.scalar(select(func.count()).select_from(Outbox).where(Outbox.refused_at.is_(None))) or 0
 
 
+def oldest(connection: Connection) -> float | None:
+    """When that was written which waits longest to be sent."""
+    return connection.scalar(select(Outbox.at).where(Outbox.refused_at.is_(None)).order_by(Outbox.seq).limit(1))
+
+
 def set_aside(connection: Connection, limit: int) -> tuple[int, list[Refused]]:
     """How many letters could not be sent, and the newest of them."""
     query = (

@@ -75,19 +75,28 @@ def checks(engine: Engine, broker: Broker | None, now: float, *, ready: bool) ->
 def seen(connection: Connection, broker: Broker | None, now: float, *, ready: bool = True) -> list[Check]:
     """The same, on a connection to a database that answers."""
     beats = heartbeats.read(connection)
-    found = [Check(name="database", ok=True, detail="answers"), _engine(beats, now, needed=ready)]
+    engine = _loop("engine", beats, now) or Check(name="engine", ok=not ready, detail="does not run")
+    publisher = _loop("publisher", beats, now)
+    found = [Check(name="database", ok=True, detail="answers"), engine, *([publisher] if publisher else [])]
     if not ready:
         return found
     found += [_builder(beats), _inbox(connection, now)]
+    found += [_announced(beats)] if publisher else []
     return [*found, _bus(broker.state, beats, now)] if broker else found
 
 
-def _engine(beats: dict[str, Beat], now: float, *, needed: bool) -> Check:
-    beat = beats.get("engine")
+def _loop(name: str, beats: dict[str, Beat], now: float) -> Check | None:
+    """Whether a loop gets on; None for one that does not run, and is not meant to."""
+    beat = beats.get(name)
     if beat is None:
-        return Check(name="engine", ok=not needed, detail="does not run")
+        return None
     ago = f"got on {max(0, now - beat.at):.0f} s ago"
-    return Check(name="engine", ok=not beat.late(now), detail=f"last {ago}" if beat.late(now) else ago)
+    return Check(name=name, ok=not beat.late(now), detail=f"last {ago}" if beat.late(now) else ago)
+
+
+def _announced(beats: dict[str, Beat]) -> Check:
+    trouble = beats["publisher"].trouble
+    return Check(name="notifications", ok=not trouble, detail=trouble or "no trouble")
 
 
 def _builder(beats: dict[str, Beat]) -> Check:

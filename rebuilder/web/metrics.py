@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import ENDED, LIVE, OPEN, State
-from rebuilder.store import changes, heartbeats, holds, inbox, progress, tallies
+from rebuilder.store import changes, heartbeats, holds, inbox, outbox, progress, tallies
 from rebuilder.store.database import reading
 from rebuilder.store.tallies import Counted
 from rebuilder.web.broker import Broker
@@ -80,6 +80,7 @@ class Measurements(Collector):
         yield from _messages(connection, now)
         yield from self._rebuilds(connection, now)
         yield from _engine(connection)
+        yield from _publishing(connection, now)
         yield from _loops(connection, now)
 
     def _rebuilds(self, connection: Connection, now: float) -> Iterator[Metric]:
@@ -137,6 +138,14 @@ def _engine(connection: Connection) -> Iterator[Metric]:
     took, least = waves.get("makespan", NONE).seconds, waves.get("lower-bound", NONE).seconds
     ratio = took / least if least else float("nan")
     yield _gauge("wave_makespan_ratio", "Makespan over lower bound of all finished waves.", ratio)
+
+
+def _publishing(connection: Connection, now: float) -> Iterator[Metric]:
+    yield _gauge("publish_backlog", "Notifications that are to be published.", outbox.waiting(connection))
+    oldest = outbox.oldest(connection)
+    yield _gauge("publish_oldest_age_seconds", "How long the oldest of them has waited.", _age(oldest, now))
+    refused, _ = outbox.set_aside(connection, 0)
+    yield _gauge("publish_set_aside", "Notifications that cannot be published.", refused)
 
 
 def _loops(connection: Connection, now: float) -> Iterator[Metric]:

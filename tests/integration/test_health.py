@@ -68,6 +68,18 @@ def test_the_builders_trouble_is_told(store: Engine) -> None:
     assert (ok, checks["builder"]) == (False, (False, "koji: the hub is offline"))
 
 
+def test_a_publisher_that_hangs_and_one_that_has_trouble_are_told(store: Engine) -> None:
+    client = Client(store)
+    beat(store, "engine", 1)
+    assert "publisher" not in health(client)[1]
+    beat(store, "publisher", 1, "the broker cannot be reached: Connection refused")
+    ok, checks = health(client)
+    assert (ok, checks["notifications"]) == (False, (False, "the broker cannot be reached: Connection refused"))
+    assert health(client, "live")[0]
+    beat(store, "publisher", 900)
+    assert not health(client, "live")[0]
+
+
 def test_messages_that_nobody_reads_are_told(store: Engine) -> None:
     bench = Workbench(store)
     beat(store, "engine", 1)
@@ -191,6 +203,16 @@ def test_trouble_with_the_builder_is_counted_and_forgotten_when_it_answers(store
     bench.loop.once()
     bench.loop.beat()
     assert health(Client(store))[1]["builder"] == (True, "no trouble")
+
+
+def test_what_is_still_to_be_published_is_measured(store: Engine) -> None:
+    bench = Workbench(store, notify={"enabled": True})
+    bench.tell("openssl-3.2.2-1.fc42")
+    bench.passes()
+    found = measured(Client(store))
+    assert found["rebuilder_publish_backlog"] > 0
+    assert found["rebuilder_publish_oldest_age_seconds"] > 0
+    assert found["rebuilder_publish_set_aside"] == 0
 
 
 def test_a_build_that_is_submitted_twice_is_noticed(store: Engine) -> None:
