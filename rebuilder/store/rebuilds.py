@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Exists,
     Select,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -80,9 +82,9 @@ def selected() -> Select[Any]:
     return select(*columns).join(Image, Image.id == r.image_id)
 
 
-def entries(connection: Connection, query: Select[Any]) -> list[Entry]:
-    """What the query selects."""
-    return [entry_of(row) for row in connection.execute(query)]
+def entries(connection: Connection, query: Select[Any], values: Mapping[str, Any] | None = None) -> list[Entry]:
+    """What the query selects, with these values for what it leaves open."""
+    return [entry_of(row) for row in connection.execute(query, values)]
 
 
 def entry_of(row: Sequence[Any]) -> Entry:
@@ -233,11 +235,17 @@ def blocked_children(connection: Connection, rebuild_id: int) -> list[Entry]:
 
 def left_behind(connection: Connection, entry: Entry) -> list[Entry]:
     """The blocked rebuilds that wait for an earlier rebuild of this one's image, which did not succeed."""
+    return entries(connection, _left_behind(), {"of": entry.image_id, "before": entry.id})
+
+
+@cache
+def _left_behind() -> Select[Any]:
+    """Made once: every build that ends asks for it."""
     parent = aliased(Rebuild)
     query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
     query = query.join(parent, parent.id == RebuildEdge.parent_id)
-    earlier = parent.image_id == entry.image_id, parent.id < entry.id, parent.state.in_(STOPPED)
-    return entries(connection, query.where(Rebuild.state == State.BLOCKED, *earlier).order_by(Rebuild.id))
+    earlier = parent.image_id == bindparam("of"), parent.id < bindparam("before"), parent.state.in_(STOPPED)
+    return query.where(Rebuild.state == State.BLOCKED, *earlier).order_by(Rebuild.id)
 
 
 def stopped_parents(connection: Connection, rebuild_id: int) -> list[Entry]:
@@ -283,11 +291,9 @@ def step(
         values.setdefault("ended_at", now)
     if event is Event.DISPATCHED:
         values.setdefault("started_at", now)
-    changed = connection.execute(
-        update(Rebuild)
-        .where(Rebuild.id == entry.id, Rebuild.state == entry.state)
-        .values(state=after.state, attempt=after.attempt, reason=reason, **values)
-    )
+    new = {"state": after.state, "attempt": after.attempt, "reason": reason, **values}
+    where = {"of": entry.id, "was": entry.state}
+    changed = connection.execute(_changing(tuple(new)), {**where, **{f"new_{name}": new[name] for name in new}})
     if changed.rowcount != 1:
         raise lifecycle.Impossible(f"{entry.image} (rebuild {entry.id}) is not {entry.state} any more")
     record(connection, [(entry.id, event, after.state, reason)], now)
@@ -301,6 +307,13 @@ def step(
     }
     outbox.came_into(connection, entry.id, entry.wave_id, after.state, now, facts)
     return effects
+
+
+@cache
+def _changing(columns: tuple[str, ...]) -> Any:
+    """Sets these columns of the rebuild `of`, if it still is what it `was`. Made once: every step asks for it."""
+    unchanged = Rebuild.id == bindparam("of"), Rebuild.state == bindparam("was")
+    return update(Rebuild).where(*unchanged).values({name: bindparam(f"new_{name}") for name in columns})
 
 
 def record(connection: Connection, steps: Iterable[tuple[int, str, State, str]], now: float) -> None:
@@ -350,12 +363,17 @@ def counts(connection: Connection, wave_id: int | None = None) -> Mapping[State,
 
 def measure(connection: Connection, image_id: int) -> None:
     """Keep the median seconds of the image's last builds that succeeded: what its next one is expected to take."""
-    query = select(Rebuild.ended_at - Rebuild.started_at).where(
-        Rebuild.image_id == image_id, Rebuild.state == State.SUCCEEDED
-    )
-    found = connection.scalars(query.order_by(Rebuild.id.desc()).limit(HISTORY))
+    found = connection.scalars(_last_seconds(), {"of": image_id})
     last = [seconds for seconds in found if seconds is not None]
     connection.execute(update(Image).where(Image.id == image_id).values(measured=median(last)))
+
+
+@cache
+def _last_seconds() -> Select[Any]:
+    """Made once. The state is hidden from the planner: SQLite would go through all that ever succeeded."""
+    succeeded = func.coalesce(Rebuild.state, "") == State.SUCCEEDED
+    query = select(Rebuild.ended_at - Rebuild.started_at).where(Rebuild.image_id == bindparam("of"), succeeded)
+    return query.order_by(Rebuild.id.desc()).limit(HISTORY)
 
 
 def any_open(connection: Connection) -> bool:

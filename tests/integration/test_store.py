@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
+from statistics import StatisticsError
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, delete, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, Engine, delete, event, func, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from rebuilder.domain.change import Change, Severity
@@ -315,3 +316,16 @@ def test_images_that_nobody_could_read_are_unknown_until_somebody_can(store: Eng
     sync(store)
     with database.reading(store) as connection:
         assert inventory.carried(connection, ["bash"]).unknown == frozenset()
+
+
+def test_what_an_image_s_builds_take_is_found_by_the_image_and_not_in_all_of_history(sqlite_url: str) -> None:
+    engine = database.open_database(sqlite_url)
+    database.upgrade(engine)
+    asked: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _u, query, values, *_: asked.append((query, values)))
+    with engine.begin() as connection, pytest.raises(StatisticsError):
+        rebuilds.measure(connection, 1)  # there are none yet
+    query, values = asked[-1]
+    with engine.connect() as connection:
+        steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
+    assert ["ix_rebuild_image (image_id=?)" in step[-1] for step in steps] == [True], steps
