@@ -99,10 +99,6 @@ class Findings:
         self.skipped[image] = Skipped(image, reason, by)
 
 
-def _stream_of(key: str) -> str:
-    return key.rpartition(":")[2]
-
-
 def merge(changes: Iterable[Change], carried: Carried) -> tuple[Change, ...]:
     """One change for each source package and stream: the newest build, with the severity of the worst.
 
@@ -134,8 +130,7 @@ def _newest(group: Sequence[Change], epochs: set[int]) -> Change:
 def assess(graph: Graph, carried: Carried, changes: Sequence[Change], terms: Terms) -> Findings:
     """Look at every image that carries, or may carry, one of the packages. `changes` are merged ones."""
     search = _Search(graph, carried, changes, terms)
-    for key in graph.in_order(carried.rpms):
-        search.look_at(key)
+    search.look()
     streams = {change.stream for change in changes}
     for key in carried.unknown:
         if graph.image(key).stream in streams:
@@ -159,6 +154,8 @@ class _Content:
     `layers` has the layer that brought each RPM in; "" is the image itself, if `own`.
     """
 
+    rpms: Sequence[Rpm]
+    stream: str
     layers: Mapping[Rpm, str]
     stale: tuple[_Stale, ...]
     reasons: tuple[Reason, ...]
@@ -180,52 +177,51 @@ class _Search:
         self._ruled = any(self._rules)
         self._still_stale: set[str] = set()
         self._known: dict[tuple[str, Rpm], tuple[str, int] | Skip] = {}
-        self._contents: dict[str, _Content] = {}
-        self._handed_on: dict[str, _Content] = {}
+        self._images = graph.layers(carried.rpms)
+        self._contents: list[_Content] = []
+        self._handed_on: dict[int, _Content] = {}
 
-    def look_at(self, key: str) -> None:
-        """Decide whether the image is rebuilt, and why; or why it is left out."""
-        content = self._contents[key] = self._content(key)
-        if not content.stale:
-            self._leave_out(key, content.otherwise)
-        elif self._ruled or self._still_stale or key in self._terms.held:
-            self._decide(self._graph.image(key), key, content.stale)
-        else:
-            self.found.reasons[key] = content.reasons
+    def look(self) -> None:
+        """Decide of each image whether it is rebuilt, and why; or why it is left out."""
+        rpms, found = self._carried.rpms, self.found
+        for number, (key, bases) in enumerate(zip(self._images.names, self._images.bases, strict=True)):
+            content = self._content(key, rpms[key], bases)
+            self._contents.append(content)
+            if not content.stale:
+                self._leave_out(key, content.otherwise)
+            elif self._ruled or self._still_stale or key in self._terms.held:
+                self._decide(number, key, content.stale)
+            else:
+                found.reasons[key] = content.reasons
 
     def _leave_out(self, key: str, reason: Skip, by: str = "") -> None:
         self.found.leave_out(key, reason, by)
         if reason in STILL_STALE:
             self._still_stale.add(key)
 
-    def _content(self, key: str) -> _Content:
+    def _content(self, key: str, rpms: Sequence[Rpm], bases: Sequence[int]) -> _Content:
         """Most images have nothing of their own, and then the same content as all such images below their parent."""
-        bases, rpms, stream = self._bases(key), self._carried.rpms[key], _stream_of(key)
-        if len(bases) != 1 or _stream_of(bases[0]) != stream or rpms != self._carried.rpms[bases[0]]:
-            return self._read(key, stream, self._layers(rpms, bases))
-        above = self._contents[bases[0]]
+        stream = key[key.rindex(":") + 1 :]
+        above = self._contents[bases[0]] if len(bases) == 1 else None
+        if above is None or above.stream != stream or above.rpms != rpms:
+            return self._read(key, rpms, stream, bases)
         if not above.own:
             return above
         content = self._handed_on.get(bases[0])
         if content is None:
-            content = self._handed_on[bases[0]] = self._read(key, stream, self._layers(rpms, bases))
+            content = self._handed_on[bases[0]] = self._read(key, rpms, stream, bases)
         return content
 
-    def _bases(self, key: str) -> list[str]:
-        """The parents that hand RPMs on."""
-        parents = self._graph.parents(key)
-        return [parent for parent, kind in parents if kind is ParentKind.BASE and parent in self._contents]
-
-    def _layers(self, rpms: Iterable[Rpm], bases: Iterable[str]) -> dict[Rpm, str]:
+    def _layers(self, rpms: Iterable[Rpm], bases: Iterable[int]) -> dict[Rpm, str]:
         layers = dict.fromkeys(rpms, "")
         for parent in bases:
             for rpm, layer in self._contents[parent].layers.items():
                 if layers.get(rpm) == "":
-                    layers[rpm] = layer or parent
+                    layers[rpm] = layer or self._images.names[parent]
         return layers
 
-    def _read(self, key: str, stream: str, layers: Mapping[Rpm, str]) -> _Content:
-        stale, others = [], set()
+    def _read(self, key: str, rpms: Sequence[Rpm], stream: str, bases: Sequence[int]) -> _Content:
+        stale, others, layers = [], set(), self._layers(rpms, bases)
         for rpm, layer in layers.items():
             answer = self._known.get((stream, rpm))
             if answer is None:
@@ -238,13 +234,14 @@ class _Search:
                 stale.append(_Stale(place, rpm, reason))
         otherwise = next((skip for skip in Skip if skip in others), Skip.UNKNOWN)
         reasons = tuple([item.reason for item in stale])
-        return _Content(layers, tuple(stale), reasons, otherwise, "" in layers.values())
+        return _Content(rpms, stream, layers, tuple(stale), reasons, otherwise, "" in layers.values())
 
-    def _through(self, key: str, rpm: Rpm) -> str:
+    def _through(self, number: int, rpm: Rpm) -> str:
         """The parent that hands the RPM on to the image; "" where the image has it of its own."""
-        if not self._contents[key].layers[rpm]:
+        if not self._contents[number].layers[rpm]:
             return ""
-        return next(parent for parent in self._bases(key) if rpm in self._contents[parent].layers)
+        bases = self._images.bases[number]
+        return next(self._images.names[parent] for parent in bases if rpm in self._contents[parent].layers)
 
     def _answer(self, rpm: Rpm, stream: str) -> tuple[str, int] | Skip:
         """The RPM's name and the place of the change that makes it stale, or why none does."""
@@ -257,17 +254,18 @@ class _Search:
             return (rpm.nevra, place) if change.makes_stale(rpm) else Skip.ALREADY_CURRENT
         return Skip.OTHER_MODULE if (rpm.source, stream, not modular) in self._offers else Skip.OTHER_STREAM
 
-    def _decide(self, image: Image, key: str, stale: Sequence[_Stale]) -> None:
+    def _decide(self, number: int, key: str, stale: Sequence[_Stale]) -> None:
+        image = self._graph.image(key)
         denied = {place: rule for place in {item.place for item in stale} if (rule := self._denied(image, place))}
         self.found.denied.update(rule.name for rule in denied.values())
         allowed = [item for item in stale if item.place not in denied]
-        reachable = {item.place for item in allowed if self._through(key, item.rpm) not in self._still_stale}
+        reachable = {item.place for item in allowed if self._through(number, item.rpm) not in self._still_stale}
         if not allowed:
             self._leave_out(key, Skip.POLICY, min(rule.name for rule in denied.values()))
         elif key in self._terms.held:
             self._leave_out(key, Skip.HELD, self._terms.held[key])
         elif not reachable:
-            self._leave_out(key, Skip.PARENT_LEFT_OUT, self._through(key, allowed[0].rpm))
+            self._leave_out(key, Skip.PARENT_LEFT_OUT, self._through(number, allowed[0].rpm))
         else:
             self._ask(image, sorted(reachable))
             self.found.reasons[key] = tuple(item.reason for item in allowed if item.place in reachable)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 from rebuilder.domain.lifecycle import LIVE, State
-from rebuilder.domain.schedule import Job, ends, paths_below
+from rebuilder.domain.schedule import Jobs, ends, paths_below
 
 OVERDUE = 0.1  # of its expected seconds is what a build that should be done is thought to need still
 
@@ -62,12 +62,13 @@ def forecast(rebuilds: Sequence[Open], slots: int) -> Forecast:
         if rebuild.stands or not standing.isdisjoint(rebuild.after):
             standing.add(rebuild.id)
     moving = [rebuild for rebuild in rebuilds if rebuild.id not in standing]
-    known = {rebuild.id for rebuild in moving}
-    jobs = [Job(str(r.id), tuple(str(parent) for parent in r.after if parent in known), r.left) for r in moving]
+    number = {rebuild.id: at for at, rebuild in enumerate(moving)}
+    after = [[number[parent] for parent in rebuild.after if parent in number] for rebuild in moving]
+    jobs = Jobs(after, [rebuild.left for rebuild in moving])
     ranks = [float("-inf") if rebuild.state in LIVE else rebuild.rank for rebuild in moving]
     taken = max(slots, sum(rebuild.state in LIVE for rebuild in moving))
-    done = dict(zip((rebuild.id for rebuild in moving), ends(jobs, taken, ranks), strict=True))
-    below = dict(zip((rebuild.id for rebuild in moving), paths_below(jobs), strict=True))
+    done = dict(zip(number, ends(jobs, taken, ranks), strict=True))
+    below = dict(zip(number, paths_below(jobs), strict=True))
     return Forecast(done, frozenset(standing), below)
 
 

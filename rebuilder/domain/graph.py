@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,20 @@ class Cycle(RequestError):
         self.path = path
 
 
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Some images, numbered parents first: the numbers of those among them that each is built on, and its level.
+
+    `bases` has those that hand RPMs on to it. The level is the number of steps on the longest way down to it from an
+    image that has none of them above.
+    """
+
+    names: Sequence[str]
+    after: Sequence[tuple[int, ...]]
+    bases: Sequence[tuple[int, ...]]
+    levels: Sequence[int]
+
+
 class Graph:
     """Images and what they are built on. Made once, never changed; acyclic.
 
@@ -37,10 +52,13 @@ class Graph:
         if len(self._place) != len(self.images):
             twice = next(name for place, name in enumerate(self._names) if self._place[name] != place)
             raise RequestError(f"image {twice} is there twice")
-        self._parents = [self._edges_of(image) for image in self.images]
+        self._parents: list[tuple[int, ...]] = []
+        self._bases: list[tuple[int, ...]] = []  # those of the parents that hand RPMs on: mostly the same tuple
+        for image in self.images:
+            self._add_edges(image)
         self._order = self._sorted()
 
-    def _edges_of(self, image: Image) -> tuple[tuple[int, ParentKind], ...]:
+    def _add_edges(self, image: Image) -> None:
         edges: dict[int, ParentKind] = {}
         for parent in image.parents:
             if not parent.image:
@@ -50,7 +68,10 @@ class Graph:
                 raise RequestError(f"image {image.key}: unknown parent {parent.image}")
             if edges.get(place) is not ParentKind.BASE:
                 edges[place] = parent.kind
-        return tuple(edges.items())
+        parents = tuple(edges)
+        bases = tuple([place for place, kind in edges.items() if kind is ParentKind.BASE])
+        self._parents.append(parents)
+        self._bases.append(parents if bases == parents else bases)
 
     def _sorted(self) -> list[int]:
         """Parents first, and otherwise as given: what is close together in the inventory stays so."""
@@ -60,7 +81,7 @@ class Graph:
             todo = [start]
             while todo:
                 place = todo[-1]
-                above = [parent for parent, _ in self._parents[place] if not done[parent]]
+                above = [parent for parent in self._parents[place] if not done[parent]]
                 if above and begun[place]:
                     raise Cycle(self._cycle(place, begun, done))
                 if above:
@@ -76,14 +97,14 @@ class Graph:
         path: list[int] = []
         while place not in path:
             path.append(place)
-            place = next(parent for parent, _ in self._parents[place] if begun[parent] and not done[parent])
+            place = next(parent for parent in self._parents[place] if begun[parent] and not done[parent])
         return [self._names[at] for at in [*path[path.index(place) :], place]]
 
     @cached_property
     def _child_places(self) -> list[list[int]]:
         children: list[list[int]] = [[] for _ in self.images]
         for place, edges in enumerate(self._parents):
-            for parent, _ in edges:
+            for parent in edges:
                 children[parent].append(place)
         return children
 
@@ -111,8 +132,11 @@ class Graph:
 
     @cached_property
     def _named_parents(self) -> list[tuple[tuple[str, ParentKind], ...]]:
-        names = self._names
-        return [tuple([(names[place], kind) for place, kind in edges]) for edges in self._parents]
+        names, base, stage = self._names, ParentKind.BASE, ParentKind.STAGE
+        return [
+            tuple([(names[place], base if place in bases else stage) for place in parents])
+            for parents, bases in zip(self._parents, self._bases, strict=True)
+        ]
 
     def children(self, key: str) -> tuple[str, ...]:
         """The images built directly on this one, in the order of the inventory."""
@@ -126,17 +150,24 @@ class Graph:
         """These images, parents first."""
         return [self._names[place] for place in self._places_in_order(keys)]
 
-    def layered(self, keys: Iterable[str]) -> list[tuple[str, tuple[str, ...], int]]:
-        """These images, parents first, each with its direct parents among them and its level.
-
-        The level is the number of steps on the longest way down to it from an image that has none of them above.
-        """
-        names, levels, found = self._names, [-1] * len(self._names), []
-        for place in self._places_in_order(keys):
-            above = [parent for parent, _ in self._parents[place] if levels[parent] >= 0]
-            level = levels[place] = max([levels[parent] for parent in above]) + 1 if above else 0
-            found.append((names[place], tuple([names[parent] for parent in above]), level))
-        return found
+    def layers(self, keys: Iterable[str]) -> Layers:
+        """These images, parents first, each with its direct parents among them and its level."""
+        places = self._places_in_order(keys)
+        numbers = [-1] * len(self._names)
+        levels: list[int] = []
+        after: list[tuple[int, ...]] = []
+        bases: list[tuple[int, ...]] = []
+        for number, place in enumerate(places):
+            parents, handing_on = self._parents[place], self._bases[place]
+            above = tuple([numbers[parent] for parent in parents if numbers[parent] >= 0])
+            after.append(above)
+            if handing_on is parents:
+                bases.append(above)
+            else:
+                bases.append(tuple([numbers[parent] for parent in handing_on if numbers[parent] >= 0]))
+            levels.append(max([levels[parent] for parent in above]) + 1 if above else 0)
+            numbers[place] = number
+        return Layers([self._names[place] for place in places], after, bases, levels)
 
     def _places_in_order(self, keys: Iterable[str]) -> list[int]:
         return sorted(map(self._place.__getitem__, keys), key=self._rank.__getitem__)
@@ -156,7 +187,8 @@ class Graph:
         while todo:
             place = todo.pop()
             for child in self._child_places[place]:
-                if child not in seen and dict(self._parents[child])[place] in kinds:
+                kind = ParentKind.BASE if place in self._bases[child] else ParentKind.STAGE
+                if child not in seen and kind in kinds:
                     seen.add(child)
                     todo.append(child)
         return {self._names[place] for place in seen.difference(start)}
@@ -166,7 +198,7 @@ class Graph:
         start = [self._place[key] for key in keys]
         seen, todo = set(start), list(start)
         while todo:
-            for parent, _ in self._parents[todo.pop()]:
+            for parent in self._parents[todo.pop()]:
                 if parent not in seen:
                     seen.add(parent)
                     todo.append(parent)
@@ -179,6 +211,6 @@ class Graph:
 
         graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from(image.key for image in self.images)
-        for image, edges in zip(self.images, self._parents, strict=True):
-            graph.add_edges_from((self._names[place], image.key, {"kind": str(kind)}) for place, kind in edges)
+        for image, edges in zip(self.images, self._named_parents, strict=True):
+            graph.add_edges_from((parent, image.key, {"kind": str(kind)}) for parent, kind in edges)
         return graph

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from rebuilder.domain.affected import Carried, Reason, Skipped, Terms, assess, merge
 from rebuilder.domain.change import Change
-from rebuilder.domain.graph import Graph
+from rebuilder.domain.graph import Graph, Layers
 from rebuilder.domain.policy import Action
-from rebuilder.domain.schedule import Estimate, Job, durations, estimate
+from rebuilder.domain.schedule import Estimate, Jobs, durations, estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,12 @@ class Plan:
     applied: tuple[Applied, ...]
     estimate: Estimate
 
+    def jobs(self, seconds: Mapping[str, float]) -> Jobs:
+        """Its builds, numbered as `rebuilds` are; `seconds` has the expected length of each image's."""
+        number = {rebuild.image: at for at, rebuild in enumerate(self.rebuilds)}
+        after = [[number[parent] for parent in rebuild.depends_on] for rebuild in self.rebuilds]
+        return Jobs(after, [seconds[rebuild.image] for rebuild in self.rebuilds])
+
     @property
     def unapproved(self) -> tuple[Change, ...]:
         """The changes that a rule wants an operator to approve."""
@@ -68,14 +74,14 @@ def make_plan(
     """
     wanted = merge(changes, carried)
     found = assess(graph, carried, wanted, terms or Terms())
-    rebuilds = _ordered(graph, found.reasons)
+    layers = graph.layers(found.reasons)
     skipped = tuple(found.skipped[key] for key in graph.in_order(found.skipped))
     applied = [Applied(rule, Action.DENY, images) for rule, images in sorted(found.denied.items())]
     applied += [Applied(rule.name, Action.APPROVE, change=change) for change, rule in found.asked.items()]
     expected = seconds if seconds is not None else durations(graph.images)
-    jobs = [Job(rebuild.image, rebuild.depends_on, expected[rebuild.image]) for rebuild in rebuilds]
-    untouched = elsewhere + len(graph) - len(rebuilds) - len(skipped)
-    return Plan(wanted, rebuilds, skipped, untouched, tuple(applied), estimate(jobs, slots))
+    untouched = elsewhere + len(graph) - len(layers.names) - len(skipped)
+    rebuilds, course = _rebuilds(layers, found.reasons), _estimate(layers, expected, slots)
+    return Plan(wanted, rebuilds, skipped, untouched, tuple(applied), course)
 
 
 def plan_by_hand(graph: Graph, image: str, descendants: bool, *, slots: int, seconds: Mapping[str, float]) -> Plan:
@@ -84,10 +90,19 @@ def plan_by_hand(graph: Graph, image: str, descendants: bool, *, slots: int, sec
     Raises RequestError for an unknown image.
     """
     wanted = {graph.image(image).key: (), **(dict.fromkeys(graph.descendants([image]), ()) if descendants else {})}
-    rebuilds = _ordered(graph, wanted)
-    jobs = [Job(rebuild.image, rebuild.depends_on, seconds[rebuild.image]) for rebuild in rebuilds]
-    return Plan((), rebuilds, (), len(graph) - len(rebuilds), (), estimate(jobs, slots))
+    layers = graph.layers(wanted)
+    untouched = len(graph) - len(layers.names)
+    return Plan((), _rebuilds(layers, wanted), (), untouched, (), _estimate(layers, seconds, slots))
 
 
-def _ordered(graph: Graph, reasons: Mapping[str, tuple[Reason, ...]]) -> tuple[PlannedRebuild, ...]:
-    return tuple([PlannedRebuild(key, after, level, reasons[key]) for key, after, level in graph.layered(reasons)])
+def _rebuilds(layers: Layers, reasons: Mapping[str, tuple[Reason, ...]]) -> tuple[PlannedRebuild, ...]:
+    names = layers.names
+    return tuple([
+        PlannedRebuild(name, tuple([names[parent] for parent in above]), level, reasons[name])
+        for name, above, level in zip(names, layers.after, layers.levels, strict=True)
+    ])
+
+
+def _estimate(layers: Layers, seconds: Mapping[str, float], slots: int) -> Estimate:
+    jobs = Jobs(layers.after, [seconds[name] for name in layers.names])
+    return estimate(layers.names, jobs, slots)

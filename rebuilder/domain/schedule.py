@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 
 from rebuilder.domain.change import Severity, most_severe
@@ -24,13 +26,28 @@ class Estimate:
     slots: int
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One build of a plan: the names of those it waits for, and its length in seconds."""
+@dataclass(frozen=True)
+class Jobs:
+    """Builds, numbered parents first: the numbers of those that each one waits for, and its length in seconds."""
 
-    name: str
-    after: tuple[str, ...]
-    seconds: float
+    after: Sequence[Sequence[int]]
+    seconds: Sequence[float]
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    @cached_property
+    def children(self) -> Sequence[Sequence[int]]:
+        """Those that wait for each one. Most are waited for by none, and these share one empty list."""
+        nobody: list[int] = []
+        children = [nobody] * len(self)
+        for at, above in enumerate(self.after):
+            for parent in above:
+                if children[parent] is nobody:
+                    children[parent] = [at]
+                else:
+                    children[parent].append(at)
+        return children
 
 
 def durations(images: Iterable[Image], measured: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -50,9 +67,15 @@ def durations(images: Iterable[Image], measured: Mapping[str, float] | None = No
     }
 
 
-def paths_below(jobs: Sequence[Job]) -> list[float]:
-    """For each job, given parents first, the seconds of the longest chain that begins with it."""
-    return _paths_below(jobs, _children(jobs))
+def paths_below(jobs: Jobs) -> Sequence[float]:
+    """For each job the seconds of the longest chain that begins with it."""
+    below = array("d", bytes(8 * len(jobs)))
+    for at in range(len(jobs) - 1, -1, -1):
+        below[at] = path = below[at] + jobs.seconds[at]
+        for parent in jobs.after[at]:
+            if below[parent] < path:
+                below[parent] = path
+    return below
 
 
 def rank(created_at: float, severity: Severity, path_seconds: float) -> float:
@@ -64,95 +87,77 @@ def rank(created_at: float, severity: Severity, path_seconds: float) -> float:
     return created_at - severity.weight * SEVERITY_SECONDS - path_seconds
 
 
-def inherited(jobs: Sequence[Job], severities: Sequence[Severity]) -> list[Severity]:
-    """The severity of each job, given parents first, and of what waits below it: the highest counts."""
+def inherited(jobs: Jobs, severities: Sequence[Severity]) -> list[Severity]:
+    """The severity of each job and of what waits below it: the highest counts."""
     worst = list(severities)
-    for at, below in reversed(list(enumerate(_children(jobs)))):
-        worst[at] = most_severe((worst[at], *(worst[child] for child in below)))
+    for at in range(len(jobs) - 1, -1, -1):
+        for parent in jobs.after[at]:
+            worst[parent] = most_severe((worst[parent], worst[at]))
     return worst
 
 
-def _children(jobs: Sequence[Job]) -> list[list[int]]:
-    """The places of the jobs that wait for each job."""
-    place = {job.name: at for at, job in enumerate(jobs)}
-    children: list[list[int]] = [[] for _ in jobs]
-    for at, job in enumerate(jobs):
-        for parent in job.after:
-            children[place[parent]].append(at)
-    return children
-
-
-def _paths_below(jobs: Sequence[Job], children: Sequence[Sequence[int]]) -> list[float]:
-    below = [job.seconds for job in jobs]
-    for at in range(len(jobs) - 1, -1, -1):
-        if children[at]:
-            below[at] += max([below[child] for child in children[at]])
-    return below
-
-
-def lower_bound(jobs: Sequence[Job], slots: int) -> float:
+def lower_bound(jobs: Jobs, slots: int) -> float:
     """The least seconds that any order takes: the longest path, or all work on all slots."""
-    return max(max(paths_below(jobs), default=0.0), sum(job.seconds for job in jobs) / slots)
+    return max(max(paths_below(jobs), default=0.0), sum(jobs.seconds) / slots)
 
 
-def estimate(jobs: Sequence[Job], slots: int) -> Estimate:
-    """What building these jobs, given parents first, takes when the longest chain goes first."""
-    children = _children(jobs)
-    below = _paths_below(jobs, children)
-    total = max(_ends(jobs, children, slots, [-path for path in below]), default=0.0)
-    return Estimate(total, _critical_path(jobs, children, below), sum([job.seconds for job in jobs]), slots)
+def estimate(names: Sequence[str], jobs: Jobs, slots: int) -> Estimate:
+    """What building these takes when the longest chain goes first."""
+    below = paths_below(jobs)
+    total = makespan(jobs, slots, array("d", [-path for path in below]))
+    return Estimate(total, tuple([names[at] for at in critical_path(jobs, below)]), sum(jobs.seconds), slots)
+
+
+def critical_path(jobs: Jobs, below: Sequence[float]) -> list[int]:
+    """The longest chain, by the paths below each job; among equals the first."""
+    path: list[int] = []
+    choice: Sequence[int] = [at for at, above in enumerate(jobs.after) if not above]
+    while choice:
+        path.append(max(choice, key=below.__getitem__))
+        choice = jobs.children[path[-1]]
+    return path
 
 
 def makespan(
-    jobs: Sequence[Job], slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
+    jobs: Jobs, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
 ) -> float:
     """Seconds that list scheduling takes: whenever a slot is free, the ready job of the lowest rank starts.
 
     Without ranks, the one that was ready first. `seconds` are the true lengths, where the jobs' are estimates.
     """
-    return max(_ends(jobs, _children(jobs), slots, ranks, seconds), default=0.0)
+    return max(ends(jobs, slots, ranks, seconds), default=0.0)
 
 
-def ends(jobs: Sequence[Job], slots: int, ranks: Sequence[float]) -> list[float]:
-    """The seconds after which each job, given parents first, is done by the same rule."""
-    return _ends(jobs, _children(jobs), slots, ranks)
+def ends(
+    jobs: Jobs, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
+) -> Sequence[float]:
+    """The seconds after which each job is done by the same rule.
 
-
-def _ends(
-    jobs: Sequence[Job],
-    children: Sequence[Sequence[int]],
-    slots: int,
-    ranks: Sequence[float] | None,
-    seconds: Sequence[float] | None = None,
-) -> list[float]:
-    missing = [len(job.after) for job in jobs]
-    takes = [job.seconds for job in jobs] if seconds is None else seconds
-    ready = [(ranks[at] if ranks else 0.0, at) for at, count in enumerate(missing) if not count]
+    Jobs are looked at in no order that a cache could foresee, so what is known of them is kept in little space.
+    """
+    takes = array("d", jobs.seconds if seconds is None else seconds)
+    missing = array("i", map(len, jobs.after))
+    roots = [at for at, count in enumerate(missing) if not count]
+    order = array("i", roots if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__))
+    turns = array("i", bytes(missing.itemsize * len(jobs)))
+    for turn, at in enumerate(order):
+        turns[at] = turn
+    ready = [turns[at] for at in roots]
     heapq.heapify(ready)
     running: list[tuple[float, int]] = []
-    found = [0.0] * len(jobs)
+    found = array("d", bytes(takes.itemsize * len(jobs)))
     now = 0.0
     while ready or running:
         while ready and len(running) < slots:
-            _, at = heapq.heappop(ready)
+            at = order[heapq.heappop(ready)]
             heapq.heappush(running, (now + takes[at], at))
         now, done = heapq.heappop(running)
         found[done] = now
-        for child in children[done]:
+        for child in jobs.children[done]:
             missing[child] -= 1
             if not missing[child]:
-                heapq.heappush(ready, (ranks[child] if ranks else now, child))
+                if ranks is None:
+                    turns[child] = len(order)
+                    order.append(child)
+                heapq.heappush(ready, turns[child])
     return found
-
-
-def _critical_path(
-    jobs: Sequence[Job], children: Sequence[Sequence[int]], below: Sequence[float]
-) -> tuple[str, ...]:
-    """The names along the longest chain; among equals the first as given."""
-    path: list[str] = []
-    choice: Sequence[int] = [at for at, job in enumerate(jobs) if not job.after]
-    while choice:
-        longest = max(choice, key=below.__getitem__)
-        path.append(jobs[longest].name)
-        choice = children[longest]
-    return tuple(path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Job, inherited, lower_bound, makespan, paths_below, rank
+from rebuilder.domain.schedule import Jobs, inherited, lower_bound, makespan, paths_below, rank
 
 
 class Policy(StrEnum):
@@ -34,21 +34,20 @@ class Simulation:
 
 
 def simulate(
-    jobs: Sequence[Job],
+    jobs: Jobs,
     severities: Sequence[Severity],
     slots: int,
     policy: Policy,
     factors: Sequence[float] | None = None,
 ) -> Simulation:
-    """Build these jobs, given parents first. The true lengths, unknown before, are the estimates times `factors`."""
-    seconds = [job.seconds * factor for job, factor in zip(jobs, factors or [1.0] * len(jobs), strict=True)]
-    true = [Job(job.name, job.after, length) for job, length in zip(jobs, seconds, strict=True)]
-    bound = lower_bound(true, slots)
+    """Build these jobs, numbered parents first. The true lengths, unknown before, are the estimates times `factors`."""
+    seconds = [length * factor for length, factor in zip(jobs.seconds, factors or [1.0] * len(jobs), strict=True)]
+    bound = lower_bound(Jobs(jobs.after, seconds), slots)
     return Simulation(_makespan(jobs, severities, seconds, slots, policy), bound, len(jobs), slots, policy)
 
 
 def _makespan(
-    jobs: Sequence[Job], severities: Sequence[Severity], seconds: Sequence[float], slots: int, policy: Policy
+    jobs: Jobs, severities: Sequence[Severity], seconds: Sequence[float], slots: int, policy: Policy
 ) -> float:
     match policy:
         case Policy.CRITICAL_PATH:
@@ -58,15 +57,16 @@ def _makespan(
         case Policy.FIFO:
             return makespan(jobs, slots, None, seconds)
         case Policy.LEVELS:
-            levels = [[Job(str(at), (), seconds[at]) for at in level] for level in _levels(jobs)]
+            levels = [Jobs([()] * len(level), [seconds[at] for at in level]) for level in _levels(jobs)]
             return sum(makespan(level, slots, None) for level in levels)
 
 
-def _levels(jobs: Sequence[Job]) -> list[list[int]]:
-    levels: dict[str, int] = {}
+def _levels(jobs: Jobs) -> list[list[int]]:
+    levels: list[int] = []
     found: list[list[int]] = []
-    for at, job in enumerate(jobs):
-        level = levels[job.name] = max((levels[parent] + 1 for parent in job.after), default=0)
+    for at, above in enumerate(jobs.after):
+        level = max((levels[parent] + 1 for parent in above), default=0)
+        levels.append(level)
         found.extend([] for _ in range(level + 1 - len(found)))
         found[level].append(at)
     return found

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import OPEN, State
-from rebuilder.domain.schedule import Job
+from rebuilder.domain.schedule import Jobs
 from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition
 from rebuilder.store.rebuilds import Entry, entries, selected
 from rebuilder.store.rows import chunks
@@ -84,7 +84,7 @@ class Step:
     reason: str
 
 
-def jobs_of_wave(connection: Connection, wave_id: int) -> list[Job]:
+def jobs_of_wave(connection: Connection, wave_id: int) -> Jobs:
     """The builds that the wave took, parents first, each as long as it was."""
     built = select(Rebuild.id, Rebuild.ended_at - Rebuild.started_at).where(Rebuild.wave_id == wave_id)
     rows = connection.execute(built.order_by(Rebuild.level, Rebuild.id))
@@ -96,11 +96,12 @@ def jobs_of_wave(connection: Connection, wave_id: int) -> list[Job]:
         .join(parent, parent.id == RebuildEdge.parent_id)
         .where(child.wave_id == wave_id, parent.wave_id == wave_id, child.level > parent.level)
     )
-    after: dict[int, list[str]] = {}
+    number = {ident: at for at, ident in enumerate(lengths)}
+    after: list[list[int]] = [[] for _ in lengths]
     for ident, above in connection.execute(edges):
-        if above in lengths:
-            after.setdefault(ident, []).append(str(above))
-    return [Job(str(ident), tuple(after.get(ident, ())), seconds) for ident, seconds in lengths.items()]
+        if ident in number and above in number:
+            after[number[ident]].append(number[above])
+    return Jobs(after, list(lengths.values()))
 
 
 def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:

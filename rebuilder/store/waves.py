@@ -17,7 +17,7 @@ from rebuilder.domain.lifecycle import OPEN, PENDING, STOPPED, Event, State
 from rebuilder.domain.notice import LISTED, Notice
 from rebuilder.domain.plan import Plan, PlannedRebuild
 from rebuilder.domain.rpm import newest
-from rebuilder.domain.schedule import Job, inherited, paths_below, rank
+from rebuilder.domain.schedule import inherited, paths_below, rank
 from rebuilder.store import changes, outbox, rebuilds
 from rebuilder.store.changes import Noticed
 from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave, WaveChange
@@ -90,11 +90,11 @@ def by_hand(
 
 def _ranks(plan: Plan, seconds: Mapping[str, float], now: float) -> dict[str, tuple[Severity, float]]:
     """Severity, inherited upward from what waits below, and rank of every rebuild of the plan."""
-    jobs = [Job(rebuild.image, rebuild.depends_on, seconds[rebuild.image]) for rebuild in plan.rebuilds]
+    jobs = plan.jobs(seconds)
     told = [most_severe(tuple(reason.change.severity for reason in rebuild.reasons)) for rebuild in plan.rebuilds]
     return {
-        job.name: (worst, rank(now, worst, below))
-        for job, worst, below in zip(jobs, inherited(jobs, told), paths_below(jobs), strict=True)
+        rebuild.image: (worst, rank(now, worst, below))
+        for rebuild, worst, below in zip(plan.rebuilds, inherited(jobs, told), paths_below(jobs), strict=True)
     }
 
 

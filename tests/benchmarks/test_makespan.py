@@ -9,16 +9,18 @@ import forest
 import pytest
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Job
+from rebuilder.domain.schedule import Jobs
 from rebuilder.domain.simulation import Policy, simulate
 
 SEEDS = 40
 
 
-def jobs_of(count: int, seed: int) -> list[Job]:
+def jobs_of(count: int, seed: int) -> Jobs:
     """The images of a forest, each with a build of lognormal length."""
     images = [layer.image for layer in forest.forest(count, 2, seed)]
-    return [Job(i.key, tuple(dict.fromkeys(str(parent) for parent in i.parents)), i.estimate) for i in images]
+    number = {image.key: at for at, image in enumerate(images)}
+    after = [list(dict.fromkeys(number[parent.image] for parent in image.parents)) for image in images]
+    return Jobs(after, [image.estimate for image in images])
 
 
 @pytest.mark.parametrize(("images", "slots"), [(1000, 100), (250, 30)])
@@ -30,7 +32,7 @@ def test_the_critical_path_goes_first(images: int, slots: int) -> None:
             for seed in range(SEEDS):
                 jobs = jobs_of(images, seed)
                 dice = random.Random(seed)
-                factors = [dice.lognormvariate(0.0, noise) for _ in jobs]
+                factors = [dice.lognormvariate(0.0, noise) for _ in range(images)]
                 found.append(simulate(jobs, [Severity.UNSPECIFIED] * len(jobs), slots, policy, factors).ratio)
             mean = statistics.mean(found)
             print(f"  estimates off by sigma {noise}: {policy:14} {mean:6.3f} {max(found):6.3f}")

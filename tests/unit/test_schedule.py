@@ -9,60 +9,58 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Job, estimate, makespan, paths_below, rank
+from rebuilder.domain.schedule import Estimate, Jobs, estimate, makespan, paths_below, rank
 
-DIAMOND = (
-    Job("base", (), 100),
-    Job("short", ("base",), 10),
-    Job("long", ("base",), 50),
-    Job("app", ("short", "long"), 5),
-)
+NAMES = ("base", "short", "long", "app")
+DIAMOND = Jobs(((), (0,), (0,), (1, 2)), (100, 10, 50, 5))
+NOTHING = Jobs((), ())
 
 
 def test_the_longest_chain_below_counts_the_job_itself() -> None:
-    assert paths_below(DIAMOND) == [155, 15, 55, 5]
+    assert list(paths_below(DIAMOND)) == [155, 15, 55, 5]
 
 
 def test_the_critical_path_is_the_longest_chain() -> None:
-    assert estimate(DIAMOND, 1).critical_path == ("base", "long", "app")
+    assert estimate(NAMES, DIAMOND, 1).critical_path == ("base", "long", "app")
 
 
 def test_nothing_takes_no_time() -> None:
-    assert estimate((), 4).makespan_s == 0
-    assert estimate((), 4).critical_path == ()
+    assert estimate((), NOTHING, 4).makespan_s == 0
+    assert estimate((), NOTHING, 4).critical_path == ()
 
 
 def test_with_one_slot_it_takes_all_the_work() -> None:
-    assert estimate(DIAMOND, 1).makespan_s == 165
+    assert estimate(NAMES, DIAMOND, 1).makespan_s == 165
 
 
 def test_with_slots_enough_it_takes_the_longest_chain() -> None:
-    found = estimate(DIAMOND, 2)
+    found = estimate(NAMES, DIAMOND, 2)
     assert (found.makespan_s, found.work_s, found.slots) == (155, 165, 2)
 
 
 def test_the_longest_chain_goes_first() -> None:
-    jobs = (Job("a", (), 10), Job("b", (), 10), Job("root", (), 10), Job("leaf", ("root",), 10))
-    assert estimate(jobs, 2).makespan_s == 20
+    jobs = Jobs(((), (), (), (2,)), (10, 10, 10, 10))
+    assert estimate(("a", "b", "root", "leaf"), jobs, 2).makespan_s == 20
     assert makespan(jobs, 2, None) == 30, "first come, first served is worse here"
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> tuple[Job, ...]:
-    return tuple(
-        Job(str(at), tuple(str(p) for p in sorted(draw(st.sets(st.integers(0, at - 1), max_size=3))) if at),
-            draw(st.integers(1, 50)))
-        if at else Job("0", (), draw(st.integers(1, 50)))
-        for at in range(draw(st.integers(1, 10)))
-    )  # fmt: skip
+def plans(draw: st.DrawFn) -> Jobs:
+    count = draw(st.integers(1, 10))
+    after = [sorted(draw(st.sets(st.integers(0, at - 1), max_size=3))) if at else [] for at in range(count)]
+    return Jobs(after, [draw(st.integers(1, 50)) for _ in range(count)])
+
+
+def estimated(jobs: Jobs, slots: int) -> Estimate:
+    return estimate([str(at) for at in range(len(jobs))], jobs, slots)
 
 
 @given(plans(), st.integers(1, 5))
 def test_an_estimate_is_between_the_lower_bound_and_what_list_scheduling_promises(
-    jobs: tuple[Job, ...], slots: int
+    jobs: Jobs, slots: int
 ) -> None:
-    found = estimate(jobs, slots)
-    chain = sum(job.seconds for job in jobs if job.name in found.critical_path)
+    found = estimated(jobs, slots)
+    chain = sum(jobs.seconds[int(name)] for name in found.critical_path)
     assert max(chain, found.work_s / slots) <= found.makespan_s + 1e-9
     assert found.makespan_s <= found.work_s / slots + chain * (1 - 1 / slots) + 1e-9
     assert chain == max(paths_below(jobs))

@@ -7,10 +7,10 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.test_schedule import DIAMOND, plans
+from unit.test_schedule import DIAMOND, NOTHING, estimated, plans
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Job, estimate, makespan, rank
+from rebuilder.domain.schedule import Jobs, makespan, rank
 from rebuilder.domain.simulation import Policy, simulate
 
 LOW = Severity.LOW
@@ -19,10 +19,10 @@ DAY = 24 * 3600.0
 
 @given(plans(), st.integers(1, 5), st.sampled_from(Policy), st.floats(0, 1))
 def test_no_policy_is_quicker_than_the_lower_bound(
-    jobs: tuple[Job, ...], slots: int, policy: Policy, noise: float
+    jobs: Jobs, slots: int, policy: Policy, noise: float
 ) -> None:
     dice = random.Random(1)
-    factors = [dice.lognormvariate(0, noise) for _ in jobs]
+    factors = [dice.lognormvariate(0, noise) for _ in range(len(jobs))]
     found = simulate(jobs, [LOW] * len(jobs), slots, policy, factors)
     assert found.makespan_s >= found.lower_bound_s - 1e-6
     if policy is not Policy.LEVELS:
@@ -30,19 +30,19 @@ def test_no_policy_is_quicker_than_the_lower_bound(
 
 
 @given(plans(), st.integers(1, 5))
-def test_without_noise_it_takes_what_the_plan_says(jobs: tuple[Job, ...], slots: int) -> None:
+def test_without_noise_it_takes_what_the_plan_says(jobs: Jobs, slots: int) -> None:
     found = simulate(jobs, [LOW] * len(jobs), slots, Policy.CRITICAL_PATH)
-    assert found.makespan_s == pytest.approx(estimate(jobs, slots).makespan_s)
+    assert found.makespan_s == pytest.approx(estimated(jobs, slots).makespan_s)
 
 
 def test_levels_wait_for_the_slowest_of_the_level_above() -> None:
-    jobs = (Job("a", (), 100), Job("b", (), 10), Job("c", ("b",), 100))
+    jobs = Jobs(((), (), (1,)), (100, 10, 100))
     assert simulate(jobs, [LOW] * 3, 9, Policy.LEVELS).makespan_s == 200
     assert simulate(jobs, [LOW] * 3, 9, Policy.FIFO).makespan_s == 110
 
 
 def test_nothing_to_build_takes_no_time() -> None:
-    found = simulate((), (), 3, Policy.LEVELS)
+    found = simulate(NOTHING, (), 3, Policy.LEVELS)
     assert (found.makespan_s, found.ratio, found.builds) == (0, 1, 0)
 
 
@@ -52,10 +52,9 @@ def test_one_slot_takes_all_the_work() -> None:
 
 def test_what_waits_under_a_stream_of_urgent_builds_starts_within_four_days_and_its_path() -> None:
     hour = 3600.0
-    urgent = [Job(f"urgent{at}", (), hour) for at in range(24 * 8)]
-    created = [at * hour for at in range(len(urgent))]  # one slot, and always one more urgent build for it
+    created = [at * hour for at in range(24 * 8)]  # one slot, and always one more urgent build for it
     ranks = [rank(at, Severity.URGENT, hour) for at in created]
     patient = rank(0.0, Severity.UNSPECIFIED, hour)
     overtaking = sum(other < patient for other in ranks)
     assert overtaking * hour <= 4 * DAY + hour
-    assert makespan(urgent[:overtaking], 1, ranks) <= 4 * DAY + hour
+    assert makespan(Jobs([()] * overtaking, [hour] * overtaking), 1, ranks) <= 4 * DAY + hour
