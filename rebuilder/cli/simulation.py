@@ -10,7 +10,6 @@ import click
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, length, table
 from rebuilder.cli.plans import descendants_option, document_option, draft_for, update_options
-from rebuilder.domain.change import most_severe
 from rebuilder.domain.simulation import Policy, Simulation
 from rebuilder.domain.simulation import simulate as simulated
 
@@ -46,7 +45,7 @@ def simulate(
         settings = settings.model_copy(update={"descendants": descendants})
     found = draft_for(context, updates, stream, severity, document, settings)
     jobs = found.plan.jobs(found.seconds)
-    severities = [most_severe(tuple(reason.change.severity for reason in r.reasons)) for r in found.plan.rebuilds]
+    severities = [rebuild.severity for rebuild in found.plan.rebuilds]
     wanted = [Policy(policy)] if policy else [Policy.CRITICAL_PATH] if json_ else list(Policy)
     dice = random.Random(seed)
     factors = [dice.lognormvariate(0.0, noise) for _ in found.plan.rebuilds]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
+from rebuilder.domain import schedule
 from rebuilder.domain.lifecycle import LIVE, State
 from rebuilder.domain.schedule import Jobs, ends, paths_below
 
@@ -62,13 +63,12 @@ def forecast(rebuilds: Sequence[Open], slots: int) -> Forecast:
         if rebuild.stands or not standing.isdisjoint(rebuild.after):
             standing.add(rebuild.id)
     moving = [rebuild for rebuild in rebuilds if rebuild.id not in standing]
-    number = {rebuild.id: at for at, rebuild in enumerate(moving)}
-    after = [[number[parent] for parent in rebuild.after if parent in number] for rebuild in moving]
-    jobs = Jobs(after, [rebuild.left for rebuild in moving])
+    jobs = _jobs(moving)
     ranks = [float("-inf") if rebuild.state in LIVE else rebuild.rank for rebuild in moving]
     taken = max(slots, sum(rebuild.state in LIVE for rebuild in moving))
-    done = dict(zip(number, ends(jobs, taken, ranks), strict=True))
-    below = dict(zip(number, paths_below(jobs), strict=True))
+    ids = [rebuild.id for rebuild in moving]
+    done = dict(zip(ids, ends(jobs, taken, ranks), strict=True))
+    below = dict(zip(ids, paths_below(jobs), strict=True))
     return Forecast(done, frozenset(standing), below)
 
 
@@ -81,15 +81,13 @@ def _ordered(rebuilds: Sequence[Open]) -> list[Open]:
 
 def critical_path(rebuilds: Sequence[Open], found: Forecast) -> tuple[int, ...]:
     """The longest chain of builds that is left among these, by the expected seconds; the first among equals."""
-    children: dict[int, list[int]] = {}
     among = [rebuild for rebuild in rebuilds if rebuild.id in found.path_below]
-    known = {rebuild.id for rebuild in among}
-    for rebuild in among:
-        for parent in rebuild.after:
-            children.setdefault(parent, []).append(rebuild.id)
-    choice = [rebuild.id for rebuild in among if known.isdisjoint(rebuild.after)]
-    path = []
-    while choice:
-        path.append(max(choice, key=found.path_below.__getitem__))
-        choice = children.get(path[-1], [])
-    return tuple(path)
+    below = [found.path_below[rebuild.id] for rebuild in among]
+    return tuple(among[at].id for at in schedule.critical_path(_jobs(among), below))
+
+
+def _jobs(rebuilds: Sequence[Open]) -> Jobs:
+    """Their builds, numbered as they come. What is not among them is not waited for."""
+    number = {rebuild.id: at for at, rebuild in enumerate(rebuilds)}
+    after = [[number[parent] for parent in rebuild.after if parent in number] for rebuild in rebuilds]
+    return Jobs(after, [rebuild.left for rebuild in rebuilds])

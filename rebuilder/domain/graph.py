@@ -132,11 +132,13 @@ class Graph:
 
     @cached_property
     def _named_parents(self) -> list[tuple[tuple[str, ParentKind], ...]]:
-        names, base, stage = self._names, ParentKind.BASE, ParentKind.STAGE
         return [
-            tuple([(names[place], base if place in bases else stage) for place in parents])
-            for parents, bases in zip(self._parents, self._bases, strict=True)
+            tuple([(self._names[parent], self._kind(parent, place)) for parent in parents])
+            for place, parents in enumerate(self._parents)
         ]
+
+    def _kind(self, parent: int, place: int) -> ParentKind:
+        return ParentKind.BASE if parent in self._bases[place] else ParentKind.STAGE
 
     def children(self, key: str) -> tuple[str, ...]:
         """The images built directly on this one, in the order of the inventory."""
@@ -187,8 +189,7 @@ class Graph:
         while todo:
             place = todo.pop()
             for child in self._child_places[place]:
-                kind = ParentKind.BASE if place in self._bases[child] else ParentKind.STAGE
-                if child not in seen and kind in kinds:
+                if child not in seen and self._kind(place, child) in kinds:
                     seen.add(child)
                     todo.append(child)
         return {self._names[place] for place in seen.difference(start)}

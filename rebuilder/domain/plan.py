@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rebuilder.domain.affected import Carried, Reason, Skipped, Terms, assess, merge
-from rebuilder.domain.change import Change
+from rebuilder.domain.change import Change, Severity, most_severe
 from rebuilder.domain.graph import Graph, Layers
 from rebuilder.domain.policy import Action
 from rebuilder.domain.schedule import Estimate, Jobs, durations, estimate
@@ -23,6 +23,11 @@ class PlannedRebuild:
     depends_on: tuple[str, ...]
     level: int
     reasons: tuple[Reason, ...]
+
+    @property
+    def severity(self) -> Severity:
+        """That of the most severe of its changes."""
+        return most_severe(tuple(reason.change.severity for reason in self.reasons))
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def durations(images: Iterable[Image], measured: Mapping[str, float] | None = No
 
 def paths_below(jobs: Jobs) -> Sequence[float]:
     """For each job the seconds of the longest chain that begins with it."""
-    below = array("d", bytes(8 * len(jobs)))
+    below = array("d", [0.0]) * len(jobs)
     for at in range(len(jobs) - 1, -1, -1):
         below[at] = path = below[at] + jobs.seconds[at]
         for parent in jobs.after[at]:
@@ -139,13 +139,13 @@ def ends(
     missing = array("i", map(len, jobs.after))
     roots = [at for at, count in enumerate(missing) if not count]
     order = array("i", roots if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__))
-    turns = array("i", bytes(missing.itemsize * len(jobs)))
+    turns = array("i", [0]) * len(jobs)
     for turn, at in enumerate(order):
         turns[at] = turn
     ready = [turns[at] for at in roots]
     heapq.heapify(ready)
     running: list[tuple[float, int]] = []
-    found = array("d", bytes(takes.itemsize * len(jobs)))
+    found = array("d", [0.0]) * len(jobs)
     now = 0.0
     while ready or running:
         while ready and len(running) < slots:

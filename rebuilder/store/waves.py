@@ -91,7 +91,7 @@ def by_hand(
 def _ranks(plan: Plan, seconds: Mapping[str, float], now: float) -> dict[str, tuple[Severity, float]]:
     """Severity, inherited upward from what waits below, and rank of every rebuild of the plan."""
     jobs = plan.jobs(seconds)
-    told = [most_severe(tuple(reason.change.severity for reason in rebuild.reasons)) for rebuild in plan.rebuilds]
+    told = [rebuild.severity for rebuild in plan.rebuilds]
     return {
         rebuild.image: (worst, rank(now, worst, below))
         for rebuild, worst, below in zip(plan.rebuilds, inherited(jobs, told), paths_below(jobs), strict=True)
