@@ -24,6 +24,7 @@ from rebuilder.engine.loop import Loop
 from rebuilder.inventory.containerfile import parents
 from rebuilder.store import database, inbox, inventory, rebuilds
 from rebuilder.store.database import reading
+from rebuilder.store.sync import save_inventory
 
 WITHOUT = "static"
 
@@ -37,7 +38,7 @@ def run(folder: Path, screen: Screen) -> list[Line]:
     )
     engine = database.ready(settings.database)
     with engine.begin() as connection:
-        inventory.sync(connection, pretended(), time.time())
+        save_inventory(connection, pretended(), time.time())
     screen.step(f"put {len(CONTAINERFILES)} images into the inventory")
     with reading(engine) as connection:
         graph = inventory.load(connection)

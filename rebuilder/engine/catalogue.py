@@ -17,8 +17,8 @@ from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import inventory
 from rebuilder.store.database import reading
-from rebuilder.store.inventory import SyncResult
 from rebuilder.store.models import Image
+from rebuilder.store.sync import SyncResult, save_inventory
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -52,7 +52,7 @@ def sync(engine: Engine, settings: Settings, progress: Progress | None = None) -
     """Make the store say what the source says, in one transaction."""
     found = read(engine, settings, progress)
     with engine.begin() as connection:
-        return inventory.sync(connection, found, time.time())
+        return save_inventory(connection, found, time.time())
 
 
 def begin(engine: Engine, settings: Settings) -> None:

@@ -12,7 +12,8 @@ from rebuilder.domain.affected import Reason
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import Effect, Event, State
 from rebuilder.domain.schedule import lower_bound
-from rebuilder.store import causes, inventory, progress, rebuilds, tallies, waves
+from rebuilder.store import causes, progress, rebuilds, tallies, waves
+from rebuilder.store.sync import record_builds
 from rebuilder.store.tallies import Counted
 
 LONGEST_PAUSE = 3600.0
@@ -22,7 +23,7 @@ def built(
     connection: Connection, entry: rebuilds.Entry, build: ImageBuild, settings: Settings, now: float
 ) -> None:
     """Record the build, and prove that what it was made for is in it; else it has failed with `not-updated`."""
-    recorded = inventory.record_builds(connection, [build], {entry.image: entry.image_id}, now)
+    recorded = record_builds(connection, [build], {entry.image: entry.image_id}, now)
     stayed = not_updated(build, causes.reasons_of(connection, [entry.id]).get(entry.id, ()))
     if stayed and entry.adopted:
         aborted(connection, entry, f"its build was of an earlier attempt: {stayed}", settings, now)

@@ -10,9 +10,10 @@ from sqlalchemy import Connection, Engine, select
 
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
 from rebuilder.domain.rpm import Rpm
-from rebuilder.store import inventory, models, tallies
+from rebuilder.store import models, tallies
 from rebuilder.store.models import Base
 from rebuilder.store.rows import chunks, load, refresh_statistics
+from rebuilder.store.sync import save_inventory
 from rebuilder.store.tallies import Counted
 
 WAVE = 1000
@@ -26,7 +27,7 @@ SECONDS, FAILED = 60.0, 31  # of a build; every so many rebuilds failed
 def make(engine: Engine, rebuilds: int = 1_000_000) -> int:
     """Fill an empty database with that many finished rebuilds; the number of the wave that is under way."""
     with engine.begin() as connection:
-        inventory.sync(connection, _inventory(), 0.0)
+        save_inventory(connection, _inventory(), 0.0)
         images = list(connection.scalars(select(models.Image.id).order_by(models.Image.id)))
         manifest = connection.scalar(select(models.Manifest.id).limit(1))
         assert manifest is not None

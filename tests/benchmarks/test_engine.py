@@ -18,9 +18,10 @@ from rebuilder.domain.image import ImageBuild, Inventory
 from rebuilder.domain.message import Received
 from rebuilder.engine import workshop
 from rebuilder.engine.loop import Loop
-from rebuilder.store import database, inbox, inventory, rebuilds
+from rebuilder.store import database, inbox, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.models import Transition
+from rebuilder.store.sync import save_inventory
 
 IMAGES, SLOTS, IDLE_SECONDS = 10_000, 100, 20.0
 UPDATE = {
@@ -52,7 +53,7 @@ def test_a_wave_of_ten_thousand_and_then_nothing(
     database.upgrade(engine)
     settings = Settings(max_builds=SLOTS, settle_seconds=0, simulated=SimulatedSettings(duration=0))
     with engine.begin() as connection:
-        inventory.sync(connection, only_openssl(IMAGES), time.time())
+        save_inventory(connection, only_openssl(IMAGES), time.time())
     loop = Loop(engine, settings, workshop.builder_for(engine, settings), parse)
     memory = []
     for number in range(2):

@@ -20,6 +20,7 @@ from pathlib import Path
 from rebuilder import config
 from rebuilder.engine import catalogue
 from rebuilder.store import database, inventory
+from rebuilder.store.sync import save_inventory
 
 def most():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
@@ -30,7 +31,7 @@ before = most()
 found = catalogue.read(engine, settings)
 read = most()
 with engine.begin() as connection:
-    result = inventory.sync(connection, found, time.time())
+    result = save_inventory(connection, found, time.time())
 print(json.dumps([len(found.images), len(result.added), before, read, most()]))
 """
 CONFIGURATION = """[consumer_config]

@@ -24,9 +24,10 @@ from rebuilder.domain.message import Received
 from rebuilder.engine import letters, workshop
 from rebuilder.engine.loop import Loop
 from rebuilder.engine.notify import Publisher
-from rebuilder.store import database, inbox, inventory, outbox
+from rebuilder.store import database, inbox, outbox
 from rebuilder.store.database import reading
 from rebuilder.store.models import Outbox
+from rebuilder.store.sync import save_inventory
 
 IMAGES, MESSAGES, ROUNDS = 10_000, 1_000, 3
 CONFIGURATION = """amqp_url = "{url}"
@@ -64,7 +65,7 @@ def prepared(url: str, images: int) -> Engine:
     engine = database.open_database(url)
     database.upgrade(engine)
     with engine.begin() as connection:
-        inventory.sync(connection, only_openssl(images), time.time())
+        save_inventory(connection, only_openssl(images), time.time())
     return engine
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from integration.workbench import BASH, SSL, Workbench, image
 from sqlalchemy import Engine, func, select
 
-from consumers.topics import parse
 from rebuilder.domain.build import Aborted
 from rebuilder.domain.change import Change
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.engine import intake, planning
-from rebuilder.store import changes, holds, inbox, inventory, waves
+from rebuilder.engine import planning
+from rebuilder.store import changes, inbox, inventory
 from rebuilder.store.database import reading
 from rebuilder.store.models import Cause, Wave
 
@@ -296,72 +294,6 @@ def test_a_build_untagged_before_its_repository_was_made_is_forgotten(store: Eng
     assert bench.states() == []
 
 
-
-
-ASK = [{"name": "ask", "action": "approve", "package": "openssl"}]
-
-
-def test_a_wave_that_a_rule_wants_approved_waits_until_it_is(store: Engine) -> None:
-    bench = Workbench(store, policy=ASK)
-    bench.tell("openssl-3.2.2-1.fc42")
-    bench.finish()
-    assert bench.states() == []
-    with store.begin() as connection:
-        assert waves.latest(connection, 5)[0].state == "planned"
-        assert waves.approve(connection, 1, "ann", bench.clock.now)
-        assert not waves.approve(connection, 1, "bob", bench.clock.now)
-    bench.finish()
-    assert {state for _, state in bench.states()} == {"succeeded"}
-    with reading(store) as connection:
-        wave = waves.find(connection, 1)
-    assert wave is not None
-    assert (wave.state, wave.rule, wave.approved_by) == ("finished", "ask", "ann")
-
-
-def test_what_needs_no_approval_does_not_wait_for_what_does(store: Engine) -> None:
-    bench = Workbench(store, [image("a", rpms=(SSL, BASH)), image("b")], policy=ASK)
-    bench.tell("openssl-3.2.2-1.fc42", "bash-5.3-1.fc42")
-    bench.finish()
-    assert bench.states() == [("a", "succeeded")]
-    assert "bash-5.3-1.fc42.x86_64" in bench.installed("a")
-
-
-def test_an_approved_wave_is_planned_on_what_the_images_carry_then(store: Engine) -> None:
-    bench = Workbench(store, [image("a"), image("b")], policy=ASK)
-    bench.tell("openssl-3.2.2-1.fc42")
-    bench.finish()
-    current = "openssl-libs-1:3.2.2-1.fc42.x86_64"
-    with store.begin() as connection:
-        known = inventory.ids(connection)
-        found = image("a", rpms=[current])[1]
-        assert found is not None
-        inventory.record_builds(connection, [replace(found, ident="second")], known, bench.clock.now)
-        waves.approve(connection, 1, "ann", bench.clock.now)
-    bench.finish()
-    assert bench.states() == [("b", "succeeded")]
-
-
-def test_an_image_on_hold_is_not_planned_and_the_rest_is(store: Engine) -> None:
-    bench = Workbench(store)
-    with store.begin() as connection:
-        holds.hold(connection, "mid:f42", "ann", "broken", None, bench.clock.now)
-    bench.tell("openssl-3.2.2-1.fc42")
-    bench.finish()
-    assert dict(bench.states()) == {"base": "succeeded", "alone": "succeeded"}
-
-
-def test_a_queued_rebuild_waits_while_its_image_is_held_and_a_hold_ends_by_itself(store: Engine) -> None:
-    bench = Workbench(store, [image("a")])
-    bench.tell("openssl-3.2.2-1.fc42")
-    with store.begin() as connection:
-        intake.read(connection, parse, bench.settings, bench.clock.now)
-        planning.settle(connection, bench.settings, bench.clock.now)
-        holds.hold(connection, "a:f42", "ann", "", bench.clock.now + 100, bench.clock.now)
-    bench.passes(seconds=90)
-    assert bench.states() == [("a", "queued")]
-    assert bench.loop.stands()
-    bench.passes(seconds=30)
-    assert bench.states() == [("a", "succeeded")]
 
 
 def test_the_median_of_the_last_builds_is_what_the_next_one_is_expected_to_take(store: Engine) -> None:

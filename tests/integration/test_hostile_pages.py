@@ -20,7 +20,8 @@ from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Paren
 from rebuilder.domain.rpm import Rpm
 from rebuilder.engine import orders
 from rebuilder.engine.orders import Order
-from rebuilder.store import database, inventory, models
+from rebuilder.store import database, models
+from rebuilder.store.sync import save_inventory
 from rebuilder.web.server import serving
 
 SCRIPT = "<script>document.title='taken'</script>"
@@ -58,7 +59,7 @@ def client(settings: Settings) -> Iterator[Client]:
             for at, name in enumerate(NAMES)
         )
         builds = tuple(ImageBuild(image.key, QUOTES, Manifest.of([RPM]), (SCRIPT,), SCRIPT) for image in images)
-        inventory.sync(connection, Inventory(images, (), builds), now)
+        save_inventory(connection, Inventory(images, (), builds), now)
         ids = list(connection.scalars(select(models.Image.id).order_by(models.Image.id)))
         connection.execute(insert(models.Change), {
             "id": 1, "source": "openssl<u>", "epoch": 1, "version_release": f"3{QUOTES}-2", "stream": "f42",

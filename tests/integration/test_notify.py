@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,6 @@ import bus
 import pytest
 from fedora_messaging.exceptions import PublishReturned
 from fedora_messaging.message import Message, get_message
-from integration.test_engine_crashes import dying_at, live_again
 from integration.workbench import Given, Workbench, image
 from servers import control
 from sqlalchemy import Engine, select
@@ -29,7 +28,7 @@ from rebuilder.engine.notify import Publisher
 from rebuilder.messages import LISTED
 from rebuilder.store import outbox
 from rebuilder.store.database import reading
-from rebuilder.store.models import Rebuild, Transition
+from rebuilder.store.models import Transition
 from rebuilder.store.outbox import Refused
 
 FIX = "openssl-3.2.2-1.fc42"
@@ -339,70 +338,6 @@ def test_a_wave_that_needs_approval_is_told_when_it_waits_and_when_it_begins(lin
     assert waits.packages == ["openssl"]
     assert (begins.body["rebuilds"], begins.agent_name) == (4, "carol")
     assert begins.containers == ["alone", "alone:f42", "app", "app:f42", "base", "base:f42", "mid", "mid:f42"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({}, set()),
-        ({"notify": {"enabled": False, "events": ["image.failed"]}}, set()),
-        ({"notify": {"enabled": True}, "dry_run": True}, set()),
-        ({"notify": {"enabled": True, "events": ["image.succeeded", "wave.finished"]}},
-         {Notice.IMAGE_SUCCEEDED, Notice.WAVE_FINISHED}),
-    ],
-)  # fmt: skip
-def test_only_what_the_settings_name_is_announced(
-    store: Engine, settings: Mapping[str, object], expected: set[Notice]
-) -> None:
-    bench = Workbench(store, WORLD, **settings)
-    bench.tell(FIX)
-    bench.finish()
-    with reading(store) as connection:
-        assert {letter.notice for letter in outbox.unsent(connection, 100)} == expected
-
-
-def test_a_step_that_is_taken_back_is_not_announced(store: Engine) -> None:
-    bench = Workbench(store, WORLD, **ON)
-    bench.tell(FIX)
-    bench.passes()
-    before = left(store)
-    entry = bench.entry("base")
-    with pytest.raises(ZeroDivisionError), bench.loop.engine.begin() as connection:
-        outbox.came_into(connection, entry.id, entry.wave_id, State.SUCCEEDED, 0, {})
-        raise ZeroDivisionError
-    assert left(store) == before
-
-
-def test_what_was_set_aside_is_forgotten_after_a_week(store: Engine) -> None:
-    bench = Workbench(store, WORLD, **ON)
-    bench.tell(FIX)
-    bench.finish()
-    with store.begin() as connection:
-        letters = outbox.unsent(connection, 100)
-        outbox.refuse(connection, {letter.seq: "never" for letter in letters}, bench.clock.now)
-    sent: list[Message] = []
-    for days, kept in ((6.9, len(letters)), (7.1, 0)):
-        now = bench.clock.now + days * 86400
-        Publisher(store, bench.settings, sent.append, clock=lambda now=now: now).once(threading.Event())
-        assert (len(set_aside(store)), sent) == (kept, [])
-
-
-def test_every_state_of_a_story_is_in_the_outbox_wherever_the_engine_died(store: Engine) -> None:
-    for place in range(100):
-        bench = Workbench(store, WORLD[:2], **ON)
-        bench.tell(f"openssl-3.2.{place + 2}-1.fc42")
-        bench.builder.before = dying_at(place)
-        deaths = live_again(bench)
-        if not deaths:
-            break
-    written: Told = {}
-    with reading(store) as connection:
-        for letter in outbox.unsent(connection, 10_000):
-            if letter.rebuild_id is not None:
-                written.setdefault(letter.rebuild_id, []).append(letter.notice.removeprefix("image."))
-        assert set(written) == set(connection.scalars(select(Rebuild.id)))
-    assert place > 3
-    assert written == happened(store)
 
 
 def test_a_publisher_whose_engine_is_gone_ends(line: Bus, store: Engine) -> None:

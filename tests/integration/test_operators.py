@@ -15,6 +15,7 @@ from rebuilder.engine import reconcile
 from rebuilder.store import actions, changes, holds, inventory
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
+from rebuilder.store.sync import record_builds
 
 FIX = "openssl-3.2.2-1.fc42"
 CHAIN = (image("base"), image("mid", "base"), image("app", "mid"))
@@ -216,7 +217,7 @@ def test_a_parent_that_somebody_else_built_leaves_its_children_stale(store: Engi
     assert build is not None
     with store.begin() as connection:
         known = inventory.ids(connection)
-        inventory.record_builds(connection, [replace(build, ident="elsewhere")], known, bench.clock.now)
+        record_builds(connection, [replace(build, ident="elsewhere")], known, bench.clock.now)
         found = reconcile.foreign(connection, ["base:f42"])
         changes.notice(connection, found, None, "", bench.clock.now)
     assert [str(change) for change in found] == ["openssl-1:3.2.9-1.fc42 in f42"]

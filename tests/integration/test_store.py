@@ -23,7 +23,7 @@ from rebuilder.domain.lifecycle import LIVE
 from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import Rpm, SourceBuild
 from rebuilder.store import changes, database, inbox, inventory, manifests, models, rebuilds, waves
-from rebuilder.store.inventory import SyncResult
+from rebuilder.store.sync import SyncResult, record_builds, save_inventory
 
 BASH, LIBS = "bash-5.2.37-1.fc42.x86_64", "openssl-libs-1:3.2.1-1.fc42.x86_64"
 
@@ -49,7 +49,7 @@ def sync(
     store: Engine, images: Sequence[Image] = (BASE, HTTPD), builds: Sequence[ImageBuild] = BUILDS
 ) -> SyncResult:
     with store.begin() as connection:
-        return inventory.sync(connection, Inventory(tuple(images), (Stream("f42", ".fc42"),), tuple(builds)), 1.0)
+        return save_inventory(connection, Inventory(tuple(images), (Stream("f42", ".fc42"),), tuple(builds)), 1.0)
 
 
 def count(store: Engine, model: type[models.Base]) -> int:
@@ -301,10 +301,10 @@ def test_only_current_builds_carry(store: Engine) -> None:
     newer = LIBS.replace("3.2.1", "3.2.2")
     with store.begin() as connection:
         ids = inventory.ids(connection)
-        inventory.record_builds(connection, [build("httpd", BASH, newer, ident="2")], ids, 2.0)
+        record_builds(connection, [build("httpd", BASH, newer, ident="2")], ids, 2.0)
         carried = inventory.carried(connection, ["openssl"])
         assert [rpm.nevra for rpm in carried.rpms["httpd:f42"]] == [newer]
-        inventory.record_builds(connection, [build("httpd", BASH, ident="3")], ids, 3.0)
+        record_builds(connection, [build("httpd", BASH, ident="3")], ids, 3.0)
         assert inventory.carried(connection, ["openssl"]).rpms == {}
         assert set(inventory.carried(connection, ["bash", "openssl"]).rpms) == {"base:f42", "httpd:f42"}
 

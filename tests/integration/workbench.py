@@ -16,10 +16,11 @@ from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import Rpm
 from rebuilder.engine import workshop
 from rebuilder.engine.loop import Loop
-from rebuilder.store import actions, inbox, inventory, rebuilds, waves
+from rebuilder.store import actions, inbox, rebuilds, waves
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild, Transition, Wave
+from rebuilder.store.sync import save_inventory
 
 SSL = "openssl-libs-1:3.2.1-1.fc42.x86_64"
 BASH = "bash-5.2-1.fc42.x86_64"
@@ -94,7 +95,7 @@ class Workbench:
         builds = tuple(build for _, build in images if build is not None)
         with store.begin() as connection:
             whole = Inventory(tuple(image for image, _ in images), (Stream("f42", ".fc42"),), builds)
-            inventory.sync(connection, whole, self.clock.now)
+            save_inventory(connection, whole, self.clock.now)
         self.builder = Builder(self.settings.simulated, self.manifest_of, self.clock)
         self.restart()
 

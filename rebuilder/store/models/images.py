@@ -1,0 +1,121 @@
+"""Images, their builds, and what is in these."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from rebuilder.domain.image import ParentKind
+from rebuilder.store.models.base import Base, one_of
+
+
+class Stream(Base):
+    """A stream that the inventory's document or the configuration names."""
+
+    __tablename__ = "stream"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    dist: Mapped[str]
+
+
+class Image(Base):
+    """An image of the inventory. One that left the inventory stays for its history, `present` false.
+
+    `estimate` is the inventory's word on the seconds of a build, `measured` the median of its last builds.
+    """
+
+    __tablename__ = "image"
+    __table_args__ = (UniqueConstraint("name", "stream"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    stream: Mapped[str] = mapped_column(index=True)
+    source: Mapped[dict[str, str]] = mapped_column(JSON)
+    pull_spec: Mapped[str]
+    estimate: Mapped[float]
+    measured: Mapped[float | None]
+    present: Mapped[bool]
+    current_build_id: Mapped[int | None] = mapped_column(
+        ForeignKey("image_build.id", use_alter=True, name="fk_image_current_build"), index=True
+    )
+
+
+class ImageParent(Base):
+    """What an image is built on: another image, or an external pull spec."""
+
+    __tablename__ = "image_parent"
+    __table_args__ = (
+        CheckConstraint("(parent_id IS NULL) <> (external = '')", name="one"),
+        one_of("kind", ParentKind, "kind"),
+    )
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"), index=True)
+    external: Mapped[str]
+
+
+class Rpm(Base):
+    """A binary RPM, once, however many images carry it."""
+
+    __tablename__ = "rpm"
+    __table_args__ = (
+        UniqueConstraint("name", "epoch", "version", "release", "arch", "source", "source_evr", name="uq_rpm_nevra"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    epoch: Mapped[int]
+    version: Mapped[str]
+    release: Mapped[str]
+    arch: Mapped[str]
+    source: Mapped[str] = mapped_column(index=True)
+    source_evr: Mapped[str]
+
+
+class Manifest(Base):
+    """A set of RPMs, once, however many builds have it. `digest` is that of its sorted content."""
+
+    __tablename__ = "manifest"
+    __table_args__ = (UniqueConstraint("digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+
+
+class ManifestRpm(Base):
+    """Which RPMs a manifest has; found by RPM, and by manifest."""
+
+    __tablename__ = "manifest_rpm"
+    __table_args__ = (Index("ix_manifest_rpm_manifest", "manifest_id"), {"sqlite_with_rowid": False})
+
+    rpm_id: Mapped[int] = mapped_column(ForeignKey("rpm.id"), primary_key=True)
+    manifest_id: Mapped[int] = mapped_column(ForeignKey("manifest.id"), primary_key=True)
+
+
+class ImageBuild(Base):
+    """A finished build of an image. `parents` has the idents of the builds it was built on, `tags` its pull specs."""
+
+    __tablename__ = "image_build"
+    __table_args__ = (
+        UniqueConstraint("image_id", "ident"),
+        Index("ix_image_build_manifest", "manifest_id"),
+        Index("ix_image_build_image", "image_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    ident: Mapped[str]
+    digest: Mapped[str]
+    parents: Mapped[list[str]] = mapped_column(JSON)
+    tags: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
+    manifest_id: Mapped[int | None] = mapped_column(ForeignKey("manifest.id"))
+    recorded_at: Mapped[float]

@@ -1,0 +1,142 @@
+"""Waves and their rebuilds: why there is each one, and what happened to it."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from rebuilder.domain.change import Severity
+from rebuilder.domain.lifecycle import LIVE, State
+from rebuilder.store.models.base import Base, one_of
+
+WAVE_STATES = ("planned", "running", "finished")
+
+
+class Wave(Base):
+    """A plan that was accepted. One that is `planned` has no rebuilds yet: `rule` wants it to be approved first."""
+
+    __tablename__ = "wave"
+    __table_args__ = (one_of("state", WAVE_STATES, "state"), Index("ix_wave_state", "state"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created_at: Mapped[float]
+    finished_at: Mapped[float | None]
+    state: Mapped[str] = mapped_column(String(16))
+    rule: Mapped[str] = mapped_column(server_default="")
+    approved_at: Mapped[float | None]
+    approved_by: Mapped[str] = mapped_column(server_default="")
+
+
+class WaveChange(Base):
+    """The changes that a wave takes up."""
+
+    __tablename__ = "wave_change"
+    __table_args__ = (Index("ix_wave_change_change", "change_id"),)
+
+    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"), primary_key=True)
+    change_id: Mapped[int] = mapped_column(ForeignKey("change.id"), primary_key=True)
+
+
+class Rebuild(Base):
+    """One image in a wave. `rank` orders the queue, lowest first.
+
+    `note` says who wanted one and why, where no change did, and `asked_by` their name alone. One is `superseded` when
+    the image gets a newer one: what counts for an image is found without looking at history.
+    """
+
+    __tablename__ = "rebuild"
+    __table_args__ = (
+        UniqueConstraint("wave_id", "image_id"),
+        UniqueConstraint("key"),
+        one_of("state", State, "state"),
+        one_of("severity", Severity, "severity"),
+        Index(
+            "uq_rebuild_live", "image_id", unique=True,
+            sqlite_where=text(f"state IN ({', '.join(repr(str(s)) for s in sorted(LIVE))})"),
+            postgresql_where=text(f"state IN ({', '.join(repr(str(s)) for s in sorted(LIVE))})"),
+        ),
+        Index(
+            "uq_rebuild_pending", "image_id", unique=True,
+            sqlite_where=text("state IN ('queued', 'waiting')"),
+            postgresql_where=text("state IN ('queued', 'waiting')"),
+        ),
+        Index("ix_rebuild_state", "state", "rank"),
+        Index("ix_rebuild_newest_in_state", "state", "id"),
+        Index("ix_rebuild_severity", "severity", "id"),
+        Index("ix_rebuild_image", "image_id", "id"),
+        Index("ix_rebuild_created", "created_at"),
+        Index("ix_rebuild_build", "build_id"),
+        Index("ix_rebuild_current", "state", sqlite_where=text("superseded = 0"),
+              postgresql_where=text("NOT superseded")),
+        Index("ix_rebuild_newest", "image_id", sqlite_where=text("superseded = 0"),
+              postgresql_where=text("NOT superseded")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    superseded: Mapped[bool] = mapped_column(server_default=false())
+    severity: Mapped[str] = mapped_column(String(16))
+    level: Mapped[int]
+    rank: Mapped[float]
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    key: Mapped[str] = mapped_column(String(63))
+    ref: Mapped[str] = mapped_column(server_default="")
+    log: Mapped[str] = mapped_column(server_default="")
+    reason: Mapped[str] = mapped_column(server_default="")
+    note: Mapped[str] = mapped_column(server_default="")
+    asked_by: Mapped[str] = mapped_column(server_default="")
+    not_before: Mapped[float] = mapped_column(server_default="0")
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    before_build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
+    build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
+
+
+class RebuildEdge(Base):
+    """A rebuild waits for its parent's."""
+
+    __tablename__ = "rebuild_edge"
+    __table_args__ = (Index("ix_rebuild_edge_parent", "parent_id"),)
+
+    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
+    parent_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
+
+
+class Cause(Base):
+    """Why a rebuild is there: a change, and the RPM that it makes stale. `installed` is empty for a parent's sake.
+
+    `inherited_from` and `external` say where the image has the RPM from, as the plan's Reason does.
+    """
+
+    __tablename__ = "cause"
+    __table_args__ = (Index("ix_cause_change", "change_id", "rebuild_id"),)
+
+    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
+    change_id: Mapped[int] = mapped_column(ForeignKey("change.id"), primary_key=True)
+    installed: Mapped[str] = mapped_column(primary_key=True)
+    inherited_from: Mapped[str]
+    external: Mapped[str] = mapped_column(server_default="")
+
+
+class Transition(Base):
+    """Every step of every rebuild, with its time and why."""
+
+    __tablename__ = "transition"
+    __table_args__ = (Index("ix_transition_rebuild", "rebuild_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"))
+    at: Mapped[float]
+    event: Mapped[str] = mapped_column(String(24))
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str]

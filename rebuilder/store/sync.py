@@ -1,0 +1,177 @@
+"""Keeps images, their parents and their builds in step with the inventory's source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import Image as ImageValue
+from rebuilder.domain.image import ImageBuild as BuildValue
+from rebuilder.domain.image import Inventory
+from rebuilder.domain.image import Stream as StreamValue
+from rebuilder.store import inventory as stored
+from rebuilder.store import manifests
+from rebuilder.store.models import Image, ImageBuild, ImageParent, Stream
+from rebuilder.store.rows import chunks, refresh_statistics
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a sync changed, by image name."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    rebuilt: tuple[str, ...]
+    unchanged: int
+
+
+def save_inventory(connection: Connection, inventory: Inventory, now: float) -> SyncResult:
+    """Make the store say what the source says. The caller's transaction makes it all or nothing.
+
+    Raises RequestError for an inventory that makes no graph.
+    """
+    Graph(inventory.images)
+    before = {image.key: image for image in stored.load(connection).images}
+    _save_streams(connection, inventory.streams)
+    wanted = {image.key: image for image in inventory.images}
+    added = [key for key in wanted if key not in before]
+    changed = [key for key, image in wanted.items() if key in before and before[key] != image]
+    removed = [key for key in before if key not in wanted]
+    known = stored.ids(connection)
+    fresh = [_columns(wanted[key]) for key in added if key not in known]
+    if fresh:
+        connection.execute(insert(Image), fresh)
+        known = stored.ids(connection)
+    again = [key for key in added if key in before or key in known] + changed
+    _change(connection, {known[key]: _columns(wanted[key]) for key in again})
+    _change(connection, {known[key]: {"present": False} for key in removed})
+    _save_parents(connection, [wanted[key] for key in [*added, *changed]], known)
+    rebuilt = _save_builds(connection, inventory.builds, known, now)
+    touched = {*added, *changed, *rebuilt}
+    return SyncResult(
+        tuple(added), tuple(changed), tuple(removed), tuple(key for key in rebuilt if key not in set(added)),
+        len(wanted) - len(touched),
+    )
+
+
+def _change(connection: Connection, rows: Mapping[int, dict[str, Any]]) -> None:
+    """Set the same columns of each of these images."""
+    if rows:
+        columns: dict[str, Any] = {name: bindparam(name) for name in next(iter(rows.values()))}
+        statement = update(Image).where(Image.id == bindparam("ident")).values(columns)
+        connection.execute(statement, [{"ident": ident, **values} for ident, values in rows.items()])
+
+
+def _columns(image: ImageValue) -> dict[str, object]:
+    source = {name: getattr(image.source, name) for name in ("git", "ref", "commit", "path", "containerfile")}
+    return {
+        "name": image.name,
+        "stream": image.stream,
+        "source": source,
+        "pull_spec": image.pull_spec,
+        "estimate": image.estimate,
+        "present": True,
+    }
+
+
+def _save_streams(connection: Connection, wanted: Iterable[StreamValue]) -> None:
+    connection.execute(delete(Stream))
+    rows = [{"name": stream.name, "dist": stream.dist} for stream in wanted]
+    if rows:
+        connection.execute(insert(Stream), rows)
+
+
+def _save_parents(connection: Connection, images: list[ImageValue], known: Mapping[str, int]) -> None:
+    for part in chunks([known[image.key] for image in images], 500):
+        connection.execute(delete(ImageParent).where(ImageParent.image_id.in_(part)))
+    rows = [
+        {
+            "image_id": known[image.key],
+            "position": position,
+            "kind": str(parent.kind),
+            "parent_id": known[parent.image] if parent.image else None,
+            "external": parent.external,
+        }
+        for image in images
+        for position, parent in enumerate(image.parents)
+    ]
+    if rows:
+        connection.execute(insert(ImageParent), rows)
+
+
+def _save_builds(
+    connection: Connection, builds: Iterable[BuildValue], known: Mapping[str, int], now: float
+) -> list[str]:
+    """Record the builds that are not current yet, or could not be read before; the names of their images."""
+    current, unread = stored.current_builds(connection), stored.unread(connection)
+    new = [
+        build
+        for build in builds
+        if build.image not in current
+        or current[build.image].ident != build.ident
+        or (build.image in unread and build.manifest is not None)
+    ]
+    for part in chunks(new, stored.MANY):
+        record_builds(connection, part, known, now)
+    if len(new) > stored.MANY:
+        refresh_statistics(connection)
+    return [build.image for build in new]
+
+
+def record_builds(
+    connection: Connection, builds: Iterable[BuildValue], known: Mapping[str, int], now: float
+) -> dict[str, int]:
+    """Record these builds, at most one an image, and make them current; the id of each by its image."""
+    builds = list(builds)
+    interned = manifests.intern(connection, (build.manifest for build in builds if build.manifest is not None))
+    manifest_ids = {b.image: None if b.manifest is None else interned[b.manifest.digest] for b in builds}
+    before = _ids_of(connection, builds, known)
+    new = [
+        {
+            "image_id": known[build.image],
+            "ident": build.ident,
+            "digest": build.digest,
+            "parents": list(build.parents),
+            "tags": list(build.tags),
+            "manifest_id": manifest_ids[build.image],
+            "recorded_at": now,
+        }
+        for build in builds
+        if build.image not in before
+    ]
+    if new:
+        connection.execute(insert(ImageBuild), new)
+    read = [(before[image], found) for image, found in manifest_ids.items() if image in before and found is not None]
+    for build_id, manifest_id in read:
+        unread = ImageBuild.id == build_id, ImageBuild.manifest_id.is_(None)
+        connection.execute(update(ImageBuild).where(*unread).values(manifest_id=manifest_id))
+    recorded = _ids_of(connection, builds, known) if new else before
+    current = update(Image).where(Image.id == bindparam("image")).values(current_build_id=bindparam("build"))
+    if recorded:
+        connection.execute(current, [{"image": known[image], "build": found} for image, found in recorded.items()])
+    return recorded
+
+
+def _ids_of(connection: Connection, builds: Sequence[BuildValue], known: Mapping[str, int]) -> dict[str, int]:
+    """The ids of those of these builds that are recorded, by their images."""
+    wanted = {known[build.image]: build for build in builds}
+    query = select(ImageBuild.image_id, ImageBuild.ident, ImageBuild.id).where(
+        ImageBuild.image_id.in_(wanted), ImageBuild.ident.in_({build.ident for build in builds})
+    )
+    return {
+        wanted[image_id].image: build_id
+        for image_id, ident, build_id in connection.execute(query)
+        if wanted[image_id].ident == ident
+    }
