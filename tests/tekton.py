@@ -157,6 +157,41 @@ class Cluster:
     def task(self, name: str) -> TaskRun | None:
         return next((task for tasks in self.tasks.values() for task in tasks if task.name == name), None)
 
+    def events(self, kind: str, name: str) -> Iterator[str]:
+        """A line for every change, until the object has ended or is gone."""
+        find: dict[str, Callable[[], Any]] = {
+            "pipelineruns": lambda: self.runs.get(name),
+            "taskruns": lambda: task.document if (task := self.task(name)) else None,
+            "pods": lambda: {"metadata": {"name": name}, "status": {"phase": "Running"}},
+        }
+        told, server = "", self._server
+        while self._server is server:
+            with self.lock:
+                found = find[kind]()
+                if found is None:
+                    return
+                event = json.dumps({"type": "MODIFIED", "object": found}) + "\n"
+                # Decided by what is told, in the same breath: while the line is on its way, the object may end.
+                last = kind == "pods" or _ended(found)
+            if event != told:
+                told = event
+                yield event
+            if last:
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def lines(self, task: TaskRun) -> Iterator[str]:
+        """The lines of a task's log as they are said, until the task has ended or is gone."""
+        at, server = 0, self._server
+        while self._server is server:
+            ended = task.ended or self.task(task.name) is None
+            while at < len(task.lines):
+                yield task.lines[at] + "\n"
+                at += 1
+            if ended:
+                return
+            time.sleep(LOOK_SECONDS)
+
 
 class Server(ThreadingHTTPServer):
     cluster: Cluster
@@ -283,49 +318,16 @@ class Handler(BaseHTTPRequestHandler):
         query = parse_qs(urlsplit(self.path).query)
         watch = re.fullmatch(rf"(?:{TEKTON}|{CORE})/watch/namespaces/{cluster.namespace}/(\w+)/(.+)", path)
         if watch:
-            self._stream(self._events(watch[1], watch[2]))
+            self._stream(cluster.events(watch[1], watch[2]))
         elif path.endswith("/log") and query.get("follow"):
             with cluster.lock:
                 self._pod(path)
                 task = cluster.task(path.split("/")[-2].removesuffix("-pod"))
             assert task is not None
-            self._stream(self._lines(task))
+            self._stream(cluster.lines(task))
         else:
             return False
         return True
-
-    def _events(self, kind: str, name: str) -> Iterator[str]:
-        """An event for every change, until the object has ended or is gone."""
-        cluster = self.server.cluster
-        find: dict[str, Callable[[], Any]] = {
-            "pipelineruns": lambda: cluster.runs.get(name),
-            "taskruns": lambda: task.document if (task := cluster.task(name)) else None,
-            "pods": lambda: {"metadata": {"name": name}, "status": {"phase": "Running"}},
-        }
-        told = ""
-        while cluster._server is self.server:
-            with cluster.lock:
-                found = find[kind]()
-                event = json.dumps({"type": "MODIFIED", "object": found})
-            if found is None:
-                return
-            if event != told:
-                told = event
-                yield event + "\n"
-            if kind == "pods" or found.get("status", {}).get("conditions", [{}])[0].get("status") in ("True", "False"):
-                return
-            time.sleep(LOOK_SECONDS)
-
-    def _lines(self, task: TaskRun) -> Iterator[str]:
-        at = 0
-        while self.server.cluster._server is self.server:
-            ended = task.ended or self.server.cluster.task(task.name) is None
-            while at < len(task.lines):
-                yield task.lines[at] + "\n"
-                at += 1
-            if ended:
-                return
-            time.sleep(LOOK_SECONDS)
 
     def _stream(self, texts: Iterator[str]) -> None:
         self.send_response(200)
@@ -337,6 +339,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
+
+
+def _ended(document: Mapping[str, Any]) -> bool:
+    """Whether Tekton is done with a run or a task: its one condition is no longer open."""
+    conditions = document.get("status", {}).get("conditions", [{}])
+    return conditions[0].get("status") in ("True", "False")
 
 
 def _condition(status: str, reason: str, message: str = "") -> dict[str, str]:

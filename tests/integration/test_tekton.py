@@ -80,6 +80,15 @@ def test_a_watch_tells_of_every_change_until_the_run_ends(cluster: Cluster) -> N
     assert seen == ["pending", "Running", "Succeeded"]
 
 
+def test_a_run_that_ends_while_a_line_of_its_watch_is_on_its_way_is_still_told_of(cluster: Cluster) -> None:
+    ask(cluster, "POST", runs(cluster), json=RUN)
+    cluster.say("run-1", "one")
+    events = cluster.events("pipelineruns", "run-1")
+    assert "Running" in next(events)
+    cluster.succeed("run-1", {})
+    assert ["Succeeded" in event for event in events] == [True]
+
+
 def test_a_log_is_followed_until_its_task_ends(cluster: Cluster) -> None:
     ask(cluster, "POST", runs(cluster), json=RUN)
     cluster.say("run-1", "one")
