@@ -17,9 +17,10 @@ from rebuilder.domain.build import Aborted, Order, Refused, Submission
 from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, Event
 from rebuilder.engine import outcome
-from rebuilder.store import causes, holds, inventory, rebuilds
+from rebuilder.store import causes, holds, inventory, rebuilds, steps
 from rebuilder.store.database import reading
 from rebuilder.store.rows import chunks
+from rebuilder.store.steps import Move
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,11 @@ def release(connection: Connection, settings: Settings, now: float) -> int:
         ids = [entry.id for entry in part]
         gone = dict.fromkeys(rebuilds.without_cause(connection, ids), "its parents came out unchanged")
         gone.update(dict.fromkeys(_current(connection, ids), "it became current by another build"))
-        for entry in part:
-            rebuilds.step(
-                connection, entry, Event.CAUSES_GONE if entry.id in gone else Event.PARENTS_DONE, now,
-                max_attempts=settings.max_attempts, reason=gone.get(entry.id, ""),
-            )
+        moves = [
+            Move(entry, Event.CAUSES_GONE if entry.id in gone else Event.PARENTS_DONE, gone.get(entry.id, ""))
+            for entry in part
+        ]
+        steps.move_all(connection, moves, now, settings.max_attempts)
     return len(entries)
 
 
@@ -63,11 +64,13 @@ def intend(connection: Connection, settings: Settings, now: float) -> int:
         entries = rebuilds.startable(connection, now, free, full)
         if not entries:
             break
+        chosen = []
         for entry in entries:
             stream = _stream_of(entry)
             if live[stream] < limits.get(stream, settings.slots):
-                _dispatch(connection, entry, settings, now)
+                chosen.append(_dispatched(entry))
                 live[stream] += 1
+        steps.move_all(connection, chosen, now, settings.max_attempts)
     return live.total() - begun
 
 
@@ -75,10 +78,10 @@ def _stream_of(entry: rebuilds.Entry) -> str:
     return entry.image.rpartition(":")[2]
 
 
-def _dispatch(connection: Connection, entry: rebuilds.Entry, settings: Settings, now: float) -> None:
+def _dispatched(entry: rebuilds.Entry) -> Move:
     lost = entry.ref or not entry.attempt
     key = rebuilds.key_of_attempt(entry.key, entry.attempt + 1) if lost else entry.key
-    rebuilds.step(connection, entry, Event.DISPATCHED, now, max_attempts=settings.max_attempts, key=key, ref="", log="")
+    return Move(entry, Event.DISPATCHED, values={"key": key, "ref": "", "log": ""})
 
 
 def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> int:
@@ -111,7 +114,7 @@ def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> 
 
 def _accepted(engine: Engine, entry: rebuilds.Entry, submission: Submission, settings: Settings, now: float) -> None:
     with engine.begin() as connection:
-        rebuilds.step(
+        steps.move(
             connection, entry, Event.ACCEPTED, now,
             max_attempts=settings.max_attempts, ref=submission.ref, log=submission.log,
         )

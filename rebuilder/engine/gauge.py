@@ -48,8 +48,7 @@ class Gauge:
 
     def beat(self, connection: Connection, now: float) -> None:
         """The engine got on: say so, with all that was counted. What is not committed is counted no more."""
-        for name, found in sorted(self._counted.items()):
-            tallies.add(connection, name, found)
+        tallies.add(connection, self._counted)
         heartbeats.beat(connection, "engine", BEAT_SECONDS, now)
         heartbeats.beat(connection, "builder", BEAT_SECONDS, now, self.trouble)
         self._counted.clear()

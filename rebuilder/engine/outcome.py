@@ -10,9 +10,10 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.affected import Reason
 from rebuilder.domain.image import ImageBuild
-from rebuilder.domain.lifecycle import Effect, Event, State
+from rebuilder.domain.lifecycle import PENDING, Effect, Event, State
 from rebuilder.domain.schedule import lower_bound
-from rebuilder.store import causes, progress, rebuilds, tallies, waves
+from rebuilder.store import causes, progress, rebuilds, steps, tallies, waves
+from rebuilder.store.steps import Move
 from rebuilder.store.sync import record_builds
 from rebuilder.store.tallies import Counted
 
@@ -29,7 +30,7 @@ def built(
         aborted(connection, entry, f"its build was of an earlier attempt: {stayed}", settings, now)
         return
     reason = stayed or ("" if build.manifest is not None else "not verified: its manifest is unknown")
-    effects = rebuilds.step(
+    effects = steps.move(
         connection, entry, Event.FAILED if stayed else Event.BUILT, now,
         max_attempts=settings.max_attempts, reason=reason, build_id=recorded[entry.image],
     )
@@ -93,7 +94,7 @@ def weigh(connection: Connection, wave_id: int, settings: Settings, now: float) 
     if jobs:
         took = now - waves.find(connection, wave_id).created_at
         least = lower_bound(jobs, settings.slots)
-        tallies.add(connection, "wave", {"makespan": Counted(1, took), "lower-bound": Counted(1, least)})
+        tallies.add(connection, {"wave": {"makespan": Counted(1, took), "lower-bound": Counted(1, least)}})
 
 
 def pause(attempt: int, first: float) -> float:
@@ -104,14 +105,14 @@ def pause(attempt: int, first: float) -> float:
 
 def retried(connection: Connection, entry: rebuilds.Entry, reason: str, settings: Settings, now: float) -> None:
     """Begin anew, under a new key: the builder still knows the old one. What it blocked goes on, or waits with it."""
-    rebuilds.step(
+    steps.move(
         connection, entry, Event.RETRIED, now, max_attempts=settings.max_attempts, reason=reason,
         key=waves.key_of(entry.image, entry.wave_id, now, entry.key), ref="", log="", not_before=0, started_at=None,
         ended_at=None, build_id=None,
     )
     stopped = rebuilds.stopped_parents(connection, entry.id)
     if stopped:
-        rebuilds.step(
+        steps.move(
             connection, rebuilds.fresh(connection, entry), Event.PARENT_STOPPED, now,
             max_attempts=settings.max_attempts, reason=f"{stopped[0].image} did not succeed",
         )
@@ -131,7 +132,7 @@ def unblock(connection: Connection, entry: rebuilds.Entry, settings: Settings, n
         stopped = rebuilds.stopped_parents(connection, entry.id)
         if stopped:
             return stopped[0].image
-        rebuilds.step(connection, entry, Event.PARENT_RESUMED, now, max_attempts=settings.max_attempts)
+        steps.move(connection, entry, Event.PARENT_RESUMED, now, max_attempts=settings.max_attempts)
     for child in rebuilds.blocked_children(connection, entry.id):
         unblock(connection, child, settings, now)
     return ""
@@ -141,7 +142,7 @@ def _ended(
     connection: Connection, entry: rebuilds.Entry, event: Event, reason: str, settings: Settings, now: float,
     who: str = "", **values: float,
 ) -> None:
-    effects = rebuilds.step(
+    effects = steps.move(
         connection, entry, event, now, max_attempts=settings.max_attempts, reason=reason, who=who, **values
     )
     _follow(connection, entry, effects, settings, now)
@@ -151,4 +152,7 @@ def _follow(
     connection: Connection, entry: rebuilds.Entry, effects: tuple[Effect, ...], settings: Settings, now: float
 ) -> None:
     if Effect.BLOCK_DESCENDANTS in effects:
-        rebuilds.block(connection, entry, now, settings.max_attempts)
+        reason = f"{entry.image} did not succeed"
+        below = [child for child in rebuilds.descendants(connection, entry.id) if child.state in PENDING]
+        stopped = [Move(child, Event.PARENT_STOPPED, reason) for child in below]
+        steps.move_all(connection, stopped, now, settings.max_attempts)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from rebuilder.domain.affected import Reason
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.store import changes
 from rebuilder.store.models import Cause, Change
 
+_CAUSES = (
+    select(Cause.__table__)
+    .where(Cause.rebuild_id.in_(bindparam("rebuilds", expanding=True)))
+    .order_by(Cause.change_id, Cause.installed)
+)
+
 
 def reasons_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[Reason, ...]]:
     """The reasons of each of these rebuilds, as their plans gave them."""
-    rows = connection.execute(
-        select(Cause.__table__).where(Cause.rebuild_id.in_(rebuild_ids)).order_by(Cause.change_id, Cause.installed)
-    ).all()
+    rows = connection.execute(_CAUSES, {"rebuilds": rebuild_ids}).all()
     told = changes.of_ids(connection, {row.change_id for row in rows})
     found: dict[int, list[Reason]] = {}
     for row in rows:

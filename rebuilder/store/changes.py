@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, or_, select, update
 
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.change import Severity, Withdrawal
@@ -15,6 +15,7 @@ from rebuilder.store.models import Change, Rpm
 from rebuilder.store.rows import chunks, insert_one
 
 LONGEST = 10  # times settle_seconds
+_OF_IDS = select(Change.__table__).where(Change.id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def planned(connection: Connection, ids: Sequence[int]) -> None:
 
 def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, ChangeValue]:
     """These changes by their ids."""
-    rows = connection.execute(select(Change.__table__).where(Change.id.in_(set(ids))))
+    rows = connection.execute(_OF_IDS, {"ids": list(set(ids))})
     return {row.id: value_of(row) for row in rows}
 
 

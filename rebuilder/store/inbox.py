@@ -34,7 +34,7 @@ def receive(engine: Engine, messages: Sequence[Received], now: float | None = No
     with engine.begin() as connection:
         new = [insert_one(connection, Message, _row(message, at)) for message in messages]
         if twice := new.count(False):
-            tallies.add(connection, "message", {"duplicate": Counted(twice)})
+            tallies.add(connection, {"message": {"duplicate": Counted(twice)}})
     return new
 
 

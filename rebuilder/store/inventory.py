@@ -11,6 +11,7 @@ from sqlalchemy import (
     CompoundSelect,
     Connection,
     Select,
+    bindparam,
     exists,
     func,
     select,
@@ -30,6 +31,11 @@ from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, 
 from rebuilder.store.rows import chunks
 
 MANY = 500  # images: reading all there are is then as quick as naming them
+_CURRENT = (
+    select(ImageBuild.__table__)
+    .join(Image, Image.current_build_id == ImageBuild.id)
+    .where(Image.name == bindparam("image"), Image.stream == bindparam("of"))
+)
 
 
 def load(connection: Connection) -> Graph:
@@ -248,11 +254,7 @@ def read_builds(connection: Connection) -> dict[str, str]:
 def manifest_of(connection: Connection, key: str) -> BuildValue | None:
     """The current build of an image with its manifest, where there is one."""
     name, _, stream = key.rpartition(":")
-    row = connection.execute(
-        select(ImageBuild.__table__)
-        .join(Image, Image.current_build_id == ImageBuild.id)
-        .where(Image.name == name, Image.stream == stream)
-    ).one_or_none()
+    row = connection.execute(_CURRENT, {"image": name, "of": stream}).one_or_none()
     if row is None:
         return None
     content = manifests.read(connection, [row.manifest_id])[row.manifest_id] if row.manifest_id else None

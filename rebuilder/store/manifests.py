@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from rebuilder.domain.image import Manifest as Content
 from rebuilder.domain.rpm import Rpm as Package
@@ -12,6 +12,12 @@ from rebuilder.store.models import Manifest, ManifestRpm, Rpm
 from rebuilder.store.rows import chunks, insert_new, load
 
 FIELDS = (Rpm.name, Rpm.epoch, Rpm.version, Rpm.release, Rpm.arch, Rpm.source, Rpm.source_evr)
+_KNOWN = select(Manifest.digest, Manifest.id).where(Manifest.digest.in_(bindparam("digests", expanding=True)))
+_CONTENT = (
+    select(ManifestRpm.manifest_id, *FIELDS)
+    .join(Rpm, Rpm.id == ManifestRpm.rpm_id)
+    .where(ManifestRpm.manifest_id.in_(bindparam("manifests", expanding=True)))
+)
 
 
 def intern(connection: Connection, manifests: Iterable[Content]) -> dict[str, int]:
@@ -34,8 +40,7 @@ def intern(connection: Connection, manifests: Iterable[Content]) -> dict[str, in
 def _ids(connection: Connection, digests: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in chunks(digests, 500):
-        query = select(Manifest.digest, Manifest.id).where(Manifest.digest.in_(part))
-        found.update((digest, ident) for digest, ident in connection.execute(query))
+        found.update((digest, ident) for digest, ident in connection.execute(_KNOWN, {"digests": part}))
     return found
 
 
@@ -67,7 +72,6 @@ def read(connection: Connection, manifest_ids: Iterable[int]) -> Mapping[int, Co
     """The content of these manifests."""
     found: dict[int, list[Package]] = {ident: [] for ident in manifest_ids}
     for part in chunks(list(found), 500):
-        query = select(ManifestRpm.manifest_id, *FIELDS).join(Rpm, Rpm.id == ManifestRpm.rpm_id)
-        for row in connection.execute(query.where(ManifestRpm.manifest_id.in_(part))):
+        for row in connection.execute(_CONTENT, {"manifests": part}):
             found[row[0]].append(Package(*row[1:]))
     return {ident: Content.of(rpms) for ident, rpms in found.items()}

@@ -53,6 +53,16 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """A rebuild came into a state. `facts` has attempt, started, reason, log, build and who did it."""
+
+    rebuild_id: int
+    wave_id: int
+    state: State
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A letter that cannot be sent. `image` is empty for one about a wave."""
 
@@ -73,13 +83,15 @@ def announces(connection: Connection, notice: Notice) -> bool:
     return notice in connection.get_execution_options().get(OPTION, ())
 
 
-def came_into(
-    connection: Connection, rebuild_id: int, wave_id: int, state: State, now: float, facts: Facts
-) -> None:
-    """A rebuild came into a state. `facts` has attempt, started, reason, log, build and who did it."""
-    notice = OF_STATE.get(state)
-    if notice is not None and announces(connection, notice):
-        connection.execute(_INSERT, _row(notice, wave_id, rebuild_id, now, facts))
+def came_into(connection: Connection, news: Iterable[News], now: float) -> None:
+    """Rebuilds came into states, in this order."""
+    rows = [
+        _row(notice, told.wave_id, told.rebuild_id, now, told.facts)
+        for told in news
+        if (notice := OF_STATE.get(told.state)) is not None and announces(connection, notice)
+    ]
+    if rows:
+        connection.execute(_INSERT, rows)
 
 
 def about_wave(connection: Connection, notice: Notice, wave_id: int, now: float, facts: Facts) -> None:

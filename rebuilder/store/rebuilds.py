@@ -1,8 +1,7 @@
-"""Rebuilds: their steps through the lifecycle, and the sets of them that the engine asks for."""
+"""Rebuilds, and the sets of them that the engine asks for."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,24 +18,21 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     or_,
     select,
     update,
 )
 from sqlalchemy.orm import aliased
 
-from rebuilder.domain import lifecycle
-from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, Event, State
-from rebuilder.store import outbox, tallies
+from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, State
 from rebuilder.store.holds import paused
-from rebuilder.store.models import Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge, Transition
+from rebuilder.store.models import Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge
 from rebuilder.store.rows import insert_new
-from rebuilder.store.tallies import Counted
 
 HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
 UNSETTLED = OPEN | STOPPED
+_MEASURED = update(Image).where(Image.id == bindparam("of")).values(measured=bindparam("seconds"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,87 +261,6 @@ def _parents_of(rebuild_id: int) -> Select[Any]:
     return query.where(RebuildEdge.rebuild_id == rebuild_id, Rebuild.state.in_(STOPPED)).order_by(Rebuild.id)
 
 
-def step(
-    connection: Connection,
-    entry: Entry,
-    event: Event,
-    now: float,
-    *,
-    max_attempts: int,
-    reason: str = "",
-    who: str = "",
-    **values: Any,
-) -> tuple[lifecycle.Effect, ...]:
-    """Take the rebuild through one event: its state, its story, its times. Returns the effects to carry out.
-
-    `who` is the operator whose doing it is, where it is one's.
-    Raises Impossible, with the whole story, for an event that cannot happen.
-    """
-    before = lifecycle.Rebuild(entry.state, entry.attempt, max_attempts)
-    try:
-        after, effects = lifecycle.step(before, event)
-    except lifecycle.Impossible as error:
-        told = story(connection, entry.id)
-        raise lifecycle.Impossible(f"{entry.image} (rebuild {entry.id}): {error}; {told}") from None
-    if after.state in lifecycle.ENDED:
-        values.setdefault("ended_at", now)
-    if event is Event.DISPATCHED:
-        values.setdefault("started_at", now)
-    new = {"state": after.state, "attempt": after.attempt, "reason": reason, **values}
-    where = {"of": entry.id, "was": entry.state}
-    changed = connection.execute(_changing(tuple(new)), {**where, **{f"new_{name}": new[name] for name in new}})
-    if changed.rowcount != 1:
-        raise lifecycle.Impossible(f"{entry.image} (rebuild {entry.id}) is not {entry.state} any more")
-    record(connection, [(entry.id, event, after.state, reason)], now)
-    facts = {
-        "attempt": after.attempt,
-        "started": values.get("started_at", entry.started_at),
-        "reason": reason,
-        "log": values.get("log", entry.log),
-        "build": values.get("build_id"),
-        "who": who,
-    }
-    outbox.came_into(connection, entry.id, entry.wave_id, after.state, now, facts)
-    return effects
-
-
-@cache
-def _changing(columns: tuple[str, ...]) -> Any:
-    """Sets these columns of the rebuild `of`, if it still is what it `was`. Made once: every step asks for it."""
-    unchanged = Rebuild.id == bindparam("of"), Rebuild.state == bindparam("was")
-    return update(Rebuild).where(*unchanged).values({name: bindparam(f"new_{name}") for name in columns})
-
-
-def record(connection: Connection, steps: Iterable[tuple[int, str, State, str]], now: float) -> None:
-    """Write steps into the rebuilds' stories."""
-    rows = [
-        {"rebuild_id": ident, "at": now, "event": str(event), "state": str(state), "reason": reason}
-        for ident, event, state, reason in steps
-    ]
-    if rows:
-        connection.execute(insert(Transition), rows)
-        happened = Counter(str(row["event"]) for row in rows)
-        ended = Counter(str(row["state"]) for row in rows if row["state"] in lifecycle.ENDED)
-        tallies.add(connection, "step", {event: Counted(count) for event, count in happened.items()})
-        tallies.add(connection, "ended", {state: Counted(count) for state, count in ended.items()})
-
-
-def story(connection: Connection, rebuild_id: int) -> str:
-    """The steps of a rebuild so far, in one line."""
-    rows = connection.execute(
-        select(Transition.event, Transition.state).where(Transition.rebuild_id == rebuild_id).order_by(Transition.id)
-    )
-    return "story: " + ", ".join(f"{event} -> {state}" for event, state in rows)
-
-
-def block(connection: Connection, entry: Entry, now: float, max_attempts: int) -> None:
-    """Stop every rebuild below a failed or canceled one that has not begun."""
-    for child in descendants(connection, entry.id):
-        if child.state in PENDING:
-            step(connection, child, Event.PARENT_STOPPED, now, max_attempts=max_attempts,
-                 reason=f"{entry.image} did not succeed")
-
-
 def unsettled(connection: Connection) -> dict[str, State]:
     """The images whose last rebuild is open or did not succeed, each with its state."""
     query = select(Image.name + ":" + Image.stream, Rebuild.state).join(Image, Image.id == Rebuild.image_id)
@@ -365,7 +280,7 @@ def measure(connection: Connection, image_id: int) -> None:
     """Keep the median seconds of the image's last builds that succeeded: what its next one is expected to take."""
     found = connection.scalars(_last_seconds(), {"of": image_id})
     last = [seconds for seconds in found if seconds is not None]
-    connection.execute(update(Image).where(Image.id == image_id).values(measured=median(last)))
+    connection.execute(_MEASURED, {"of": image_id, "seconds": median(last)})
 
 
 @cache

@@ -6,14 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    bindparam,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image as ImageValue
@@ -24,6 +17,19 @@ from rebuilder.store import inventory as stored
 from rebuilder.store import manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, Stream
 from rebuilder.store.rows import chunks, refresh_statistics
+
+# Made once: every build that ends asks for them.
+_RECORDED = select(ImageBuild.image_id, ImageBuild.ident, ImageBuild.id).where(
+    ImageBuild.image_id.in_(bindparam("images", expanding=True)),
+    ImageBuild.ident.in_(bindparam("idents", expanding=True)),
+)
+_NEW = insert(ImageBuild).returning(ImageBuild.image_id, ImageBuild.id)
+_READ = (
+    update(ImageBuild)
+    .where(ImageBuild.id == bindparam("build"), ImageBuild.manifest_id.is_(None))
+    .values(manifest_id=bindparam("content"))
+)
+_CURRENT = update(Image).where(Image.id == bindparam("image")).values(current_build_id=bindparam("build"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,12 @@ def record_builds(
     builds = list(builds)
     interned = manifests.intern(connection, (build.manifest for build in builds if build.manifest is not None))
     manifest_ids = {b.image: None if b.manifest is None else interned[b.manifest.digest] for b in builds}
-    before = _ids_of(connection, builds, known)
+    recorded = _ids_of(connection, builds, known)
+    read = [
+        {"build": recorded[image], "content": found}
+        for image, found in manifest_ids.items()
+        if image in recorded and found is not None
+    ]
     new = [
         {
             "image_id": known[build.image],
@@ -149,29 +160,24 @@ def record_builds(
             "recorded_at": now,
         }
         for build in builds
-        if build.image not in before
+        if build.image not in recorded
     ]
+    if read:
+        connection.execute(_READ, read)
     if new:
-        connection.execute(insert(ImageBuild), new)
-    read = [(before[image], found) for image, found in manifest_ids.items() if image in before and found is not None]
-    for build_id, manifest_id in read:
-        unread = ImageBuild.id == build_id, ImageBuild.manifest_id.is_(None)
-        connection.execute(update(ImageBuild).where(*unread).values(manifest_id=manifest_id))
-    recorded = _ids_of(connection, builds, known) if new else before
-    current = update(Image).where(Image.id == bindparam("image")).values(current_build_id=bindparam("build"))
+        made = {row.image_id: row.id for row in connection.execute(_NEW, new)}
+        recorded |= {build.image: made[known[build.image]] for build in builds if build.image not in recorded}
     if recorded:
-        connection.execute(current, [{"image": known[image], "build": found} for image, found in recorded.items()])
+        connection.execute(_CURRENT, [{"image": known[image], "build": found} for image, found in recorded.items()])
     return recorded
 
 
 def _ids_of(connection: Connection, builds: Sequence[BuildValue], known: Mapping[str, int]) -> dict[str, int]:
     """The ids of those of these builds that are recorded, by their images."""
     wanted = {known[build.image]: build for build in builds}
-    query = select(ImageBuild.image_id, ImageBuild.ident, ImageBuild.id).where(
-        ImageBuild.image_id.in_(wanted), ImageBuild.ident.in_({build.ident for build in builds})
-    )
+    values = {"images": list(wanted), "idents": list({build.ident for build in builds})}
     return {
         wanted[image_id].image: build_id
-        for image_id, ident, build_id in connection.execute(query)
+        for image_id, ident, build_id in connection.execute(_RECORDED, values)
         if wanted[image_id].ident == ident
     }

@@ -21,11 +21,12 @@ class Counted:
     seconds: float = 0.0
 
 
-def add(connection: Connection, name: str, counted: Mapping[str, Counted]) -> None:
-    """Count these, by their labels. They are taken in order, so that two writers never wait for each other."""
+def add(connection: Connection, counted: Mapping[str, Mapping[str, Counted]]) -> None:
+    """Count these, by name and label. They are taken in order, so that two writers never wait for each other."""
     rows = [
         {"name": name, "label": label, "count": more.count, "seconds": more.seconds}
-        for label, more in sorted(counted.items())
+        for name, labels in sorted(counted.items())
+        for label, more in sorted(labels.items())
     ]
     if rows:
         connection.execute(_upsert(connection.dialect.name), rows)
@@ -33,7 +34,7 @@ def add(connection: Connection, name: str, counted: Mapping[str, Counted]) -> No
 
 def one(connection: Connection, name: str, label: str) -> None:
     """Count one."""
-    add(connection, name, {label: Counted(1)})
+    add(connection, {name: {label: Counted(1)}})
 
 
 @cache

@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, exists, insert, select, update
 
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.errors import UnknownError
@@ -18,12 +18,21 @@ from rebuilder.domain.notice import LISTED, Notice
 from rebuilder.domain.plan import Plan, PlannedRebuild
 from rebuilder.domain.rpm import newest
 from rebuilder.domain.schedule import inherited, paths_below, rank
-from rebuilder.store import changes, outbox, rebuilds
+from rebuilder.store import changes, outbox, rebuilds, steps
 from rebuilder.store.changes import Noticed
 from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave, WaveChange
 from rebuilder.store.rows import chunks, insert_new
+from rebuilder.store.steps import Move
 
 LARGEST = 2**31  # the databases' limit on numbers of rows
+_PLACE = (
+    update(Rebuild)
+    .where(Rebuild.id == bindparam("of"))
+    .values(
+        severity=bindparam("worst"),
+        rank=case((Rebuild.rank > bindparam("place"), bindparam("place")), else_=Rebuild.rank),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +77,7 @@ def accept(
     entries = {rebuild.image: made.get(rebuild.image) or pending[rebuild.image] for rebuild in plan.rebuilds}
     _link(connection, plan, entries)
     _cause(connection, plan, noticed, entries, {entry.id for entry in pending.values()})
-    for rebuild in plan.rebuilds:
-        if rebuild.image in pending:
-            _join(connection, pending[rebuild.image], rebuild, ranks[rebuild.image], now)
+    _join(connection, [(pending[r.image], r, *ranks[r.image]) for r in plan.rebuilds if r.image in pending], now)
     return wave_id
 
 
@@ -139,7 +146,7 @@ def _create(
         connection.execute(update(Rebuild).where(*earlier).values(superseded=True))
     connection.execute(insert(Rebuild), rows)
     made = rebuilds.of_wave(connection, wave_id)
-    rebuilds.record(connection, [(entry.id, "planned", State.WAITING, "") for entry in made], now)
+    steps.record(connection, [(entry.id, "planned", State.WAITING, "") for entry in made], now)
 
 
 def key_of(image: str, wave_id: int, now: float, earlier: str = "") -> str:
@@ -217,15 +224,25 @@ def _outdated(connection: Connection, causes: Sequence[Mapping[str, Any]]) -> se
 
 
 def _join(
-    connection: Connection, entry: rebuilds.Entry, rebuild: PlannedRebuild, place: tuple[Severity, float], now: float
+    connection: Connection, joined: Sequence[tuple[rebuilds.Entry, PlannedRebuild, Severity, float]], now: float
 ) -> None:
     """A queued rebuild that got a parent waits again; the better place in the queue counts."""
-    severity = most_severe((Severity(entry.severity), place[0]))
-    better = update(Rebuild).where(Rebuild.id == entry.id)
-    connection.execute(better.values(severity=str(severity)))
-    connection.execute(better.where(Rebuild.rank > place[1]).values(rank=place[1]))
-    if entry.state is State.QUEUED and rebuild.depends_on:
-        rebuilds.step(connection, entry, Event.PARENT_ADDED, now, max_attempts=1)
+    if not joined:
+        return
+    connection.execute(_PLACE, [
+        {
+            "of": entry.id,
+            "worst": str(most_severe((Severity(entry.severity), severity))),
+            "place": rank,
+        }
+        for entry, _, severity, rank in joined
+    ])  # fmt: skip
+    again = [
+        Move(entry, Event.PARENT_ADDED)
+        for entry, planned, *_ in joined
+        if entry.state is State.QUEUED and planned.depends_on
+    ]
+    steps.move_all(connection, again, now, max_attempts=1)
 
 
 def propose(connection: Connection, change_ids: Sequence[int], rule: str, now: float) -> int:

@@ -43,7 +43,7 @@ def make(engine: Engine, rebuilds: int = 1_000_000) -> int:
             f"UPDATE rebuild SET superseded = (1 = 1) WHERE id <= {max(0, last - IMAGES)} OR id <= {last} AND "
             f"image_id IN (SELECT image_id FROM rebuild WHERE id > {last})"
         )
-        tallies.add(connection, "step", {event: Counted(last) for event in STEPS})
+        tallies.add(connection, {"step": {event: Counted(last) for event in STEPS}})
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")

@@ -18,6 +18,7 @@ from rebuilder.engine.notify import Publisher
 from rebuilder.store import outbox
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild
+from rebuilder.store.outbox import News
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_a_step_that_is_taken_back_is_not_announced(store: Engine) -> None:
     before = left(store)
     entry = bench.entry("base")
     with pytest.raises(ZeroDivisionError), bench.loop.engine.begin() as connection:
-        outbox.came_into(connection, entry.id, entry.wave_id, State.SUCCEEDED, 0, {})
+        outbox.came_into(connection, [News(entry.id, entry.wave_id, State.SUCCEEDED, {})], 0)
         raise ZeroDivisionError
     assert left(store) == before
 
