@@ -85,7 +85,8 @@ def test_a_wave_of_ten_thousand_and_then_nothing(
         rate = sum(done.values()) / took
         told = ", ".join(f"{count} {state}" for state, count in done.items())
         print(f"{kind}: wave {number + 1}, {told}, {took:.1f} s, {rate:.0f} rebuilds/s "
-              f"(wanted: 200 on SQLite; {rate / yard:.2f} of the plain ones), {steps} steps recorded in all, {memory[-1]:.0f} MB at most")
+              f"(wanted: 200 on SQLite; {rate / yard:.2f} of the plain ones), {steps} steps recorded in all, "
+              f"{memory[-1]:.0f} MB at most")
     stop = threading.Event()
     threading.Timer(IDLE_SECONDS, stop.set).start()
     began = time.process_time()
