@@ -41,7 +41,7 @@ class TaskRun:
 
     @property
     def ended(self) -> bool:
-        return self.status["conditions"][0]["status"] != "Unknown"
+        return _ended(self.status)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class Cluster:
     def cancel(self, name: str) -> None:
         with self.lock:
             self.begin(name)
-            if self.runs[name]["status"]["conditions"][0]["status"] == "Unknown":
+            if not _ended(self.runs[name]["status"]):
                 self._end_tasks(name, "False", "TaskRunCancelled", "TaskRun was cancelled", 1)
                 self._set(name, "False", "PipelineRunCancelled", f'PipelineRun "{name}" was cancelled')
 
@@ -172,7 +172,7 @@ class Cluster:
                     return
                 event = json.dumps({"type": "MODIFIED", "object": found}) + "\n"
                 # Decided by what is told, in the same breath: while the line is on its way, the object may end.
-                last = kind == "pods" or _ended(found)
+                last = kind == "pods" or _ended(found.get("status", {}))
             if event != told:
                 told = event
                 yield event
@@ -341,9 +341,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
 
-def _ended(document: Mapping[str, Any]) -> bool:
-    """Whether Tekton is done with a run or a task: its one condition is no longer open."""
-    conditions = document.get("status", {}).get("conditions", [{}])
+def _ended(status: Mapping[str, Any]) -> bool:
+    """Whether Tekton is done with a run or a task of this status: its one condition is no longer open."""
+    conditions = status.get("conditions", [{}])
     return conditions[0].get("status") in ("True", "False")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -29,7 +30,6 @@ _READ = (
     .where(ImageBuild.id == bindparam("build"), ImageBuild.manifest_id.is_(None))
     .values(manifest_id=bindparam("content"))
 )
-_CURRENT = update(Image).where(Image.id == bindparam("image")).values(current_build_id=bindparam("build"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,17 @@ def save_inventory(connection: Connection, inventory: Inventory, now: float) -> 
     )
 
 
-def _change(connection: Connection, rows: Mapping[int, dict[str, Any]]) -> None:
+def _change(connection: Connection, rows: Mapping[int, Mapping[str, Any]]) -> None:
     """Set the same columns of each of these images."""
     if rows:
-        columns: dict[str, Any] = {name: bindparam(name) for name in next(iter(rows.values()))}
-        statement = update(Image).where(Image.id == bindparam("ident")).values(columns)
-        connection.execute(statement, [{"ident": ident, **values} for ident, values in rows.items()])
+        columns = tuple(next(iter(rows.values())))
+        connection.execute(_changing(columns), [{"ident": ident, **values} for ident, values in rows.items()])
+
+
+@cache
+def _changing(columns: tuple[str, ...]) -> Any:
+    """Made once: every build that ends asks for it."""
+    return update(Image).where(Image.id == bindparam("ident")).values({name: bindparam(name) for name in columns})
 
 
 def _columns(image: ImageValue) -> dict[str, object]:
@@ -149,6 +154,7 @@ def record_builds(
         for image, found in manifest_ids.items()
         if image in recorded and found is not None
     ]
+    missing = [build for build in builds if build.image not in recorded]
     new = [
         {
             "image_id": known[build.image],
@@ -159,16 +165,14 @@ def record_builds(
             "manifest_id": manifest_ids[build.image],
             "recorded_at": now,
         }
-        for build in builds
-        if build.image not in recorded
+        for build in missing
     ]
     if read:
         connection.execute(_READ, read)
     if new:
         made = {row.image_id: row.id for row in connection.execute(_NEW, new)}
-        recorded |= {build.image: made[known[build.image]] for build in builds if build.image not in recorded}
-    if recorded:
-        connection.execute(_CURRENT, [{"image": known[image], "build": found} for image, found in recorded.items()])
+        recorded |= {build.image: made[known[build.image]] for build in missing}
+    _change(connection, {known[image]: {"current_build_id": build_id} for image, build_id in recorded.items()})
     return recorded
 
 

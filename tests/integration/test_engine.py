@@ -294,8 +294,6 @@ def test_a_build_untagged_before_its_repository_was_made_is_forgotten(store: Eng
     assert bench.states() == []
 
 
-
-
 def test_the_median_of_the_last_builds_is_what_the_next_one_is_expected_to_take(store: Engine) -> None:
     bench = Workbench(store, [image("a", seconds=40), image("other", rpms=("bash-5.2-1.fc42.x86_64",), seconds=0)])
     for release in range(2, 5):
