@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine
 
@@ -17,12 +18,14 @@ from rebuilder.domain.build import Aborted, Order, Refused, Submission
 from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, Event
 from rebuilder.engine import outcome
+from rebuilder.engine.together import together
 from rebuilder.store import causes, holds, inventory, rebuilds, steps
 from rebuilder.store.database import reading
 from rebuilder.store.rows import chunks
 from rebuilder.store.steps import Move
 
 log = logging.getLogger(__name__)
+Answer = Submission | Aborted | Refused
 
 
 def release(connection: Connection, settings: Settings, now: float) -> int:
@@ -95,30 +98,34 @@ def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> 
     if not entries:
         return 0
     found = builder.find([entry.key for entry in entries])
-    arrived = 0
-    for entry in entries:
-        try:
-            submission = found.get(entry.key) or builder.submit(orders[entry.id])
-        except Aborted as trouble:
-            with engine.begin() as connection:
-                outcome.aborted(connection, entry, str(trouble), settings, now)
-            continue
-        except Refused as refusal:
-            with engine.begin() as connection:
-                outcome.failed(connection, entry, str(refusal), settings, now)
-            continue
-        _accepted(engine, entry, submission, settings, now)
-        arrived += 1
-    return arrived
+    answers = ((entry, found.get(entry.key) or _answer(builder, orders[entry.id])) for entry in entries)
+    return sum(_record(engine, group, settings, now) for group in together(answers))
 
 
-def _accepted(engine: Engine, entry: rebuilds.Entry, submission: Submission, settings: Settings, now: float) -> None:
+def _answer(builder: Builder, order: Order) -> Answer:
+    try:
+        return builder.submit(order)
+    except (Aborted, Refused) as no:
+        return no
+
+
+def _record(
+    engine: Engine, answers: Sequence[tuple[rebuilds.Entry, Answer]], settings: Settings, now: float
+) -> int:
+    accepted = []
     with engine.begin() as connection:
-        steps.move(
-            connection, entry, Event.ACCEPTED, now,
-            max_attempts=settings.max_attempts, ref=submission.ref, log=submission.log,
-        )
-    log.info("building %s as %s", entry.image, submission.ref)
+        for entry, answer in answers:
+            if isinstance(answer, Submission):
+                values = {"ref": answer.ref, "log": answer.log}
+                accepted.append(Move(entry, Event.ACCEPTED, values=values))
+            elif isinstance(answer, Refused):
+                outcome.failed(connection, entry, str(answer), settings, now)
+            else:
+                outcome.aborted(connection, entry, str(answer), settings, now)
+        steps.move_all(connection, accepted, now, settings.max_attempts)
+    for made in accepted:
+        log.info("building %s as %s", made.entry.image, made.values["ref"])
+    return len(accepted)
 
 
 def _orders(connection: Connection, entries: list[rebuilds.Entry]) -> dict[int, Order]:

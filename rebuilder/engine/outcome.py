@@ -21,24 +21,34 @@ LONGEST_PAUSE = 3600.0
 
 
 def built(
-    connection: Connection, entry: rebuilds.Entry, build: ImageBuild, settings: Settings, now: float
+    connection: Connection, found: Sequence[tuple[rebuilds.Entry, ImageBuild]], settings: Settings, now: float
 ) -> None:
-    """Record the build, and prove that what it was made for is in it; else it has failed with `not-updated`."""
-    recorded = record_builds(connection, [build], {entry.image: entry.image_id}, now)
-    stayed = not_updated(build, causes.reasons_of(connection, [entry.id]).get(entry.id, ()))
-    if stayed and entry.adopted:
-        aborted(connection, entry, f"its build was of an earlier attempt: {stayed}", settings, now)
-        return
-    reason = stayed or ("" if build.manifest is not None else "not verified: its manifest is unknown")
-    effects = steps.move(
-        connection, entry, Event.FAILED if stayed else Event.BUILT, now,
-        max_attempts=settings.max_attempts, reason=reason, build_id=recorded[entry.image],
-    )
-    if not stayed:
-        rebuilds.measure(connection, entry.image_id)
-        for child in rebuilds.left_behind(connection, entry):
-            unblock(connection, child, settings, now)
-    _follow(connection, entry, effects, settings, now)
+    """Record builds of different images, and prove that what each was made for is in it.
+
+    One in which it is not has failed with `not-updated`.
+    """
+    known = {entry.image: entry.image_id for entry, _ in found}
+    recorded = record_builds(connection, [build for _, build in found], known, now)
+    reasons = causes.reasons_of(connection, [entry.id for entry, _ in found])
+    moves = []
+    for entry, build in found:
+        stayed = not_updated(build, reasons.get(entry.id, ()))
+        if stayed and entry.adopted:
+            aborted(connection, entry, f"its build was of an earlier attempt: {stayed}", settings, now)
+            continue
+        reason = stayed or ("" if build.manifest is not None else "not verified: its manifest is unknown")
+        event = Event.FAILED if stayed else Event.BUILT
+        moves.append(Move(entry, event, reason, values={"build_id": recorded[entry.image]}))
+    effects = steps.move_all(connection, moves, now, settings.max_attempts)
+    _succeeded(connection, [made.entry for made in moves if made.event is Event.BUILT], settings, now)
+    for made, follow in zip(moves, effects, strict=True):
+        _follow(connection, made.entry, follow, settings, now)
+
+
+def _succeeded(connection: Connection, entries: Sequence[rebuilds.Entry], settings: Settings, now: float) -> None:
+    rebuilds.measure(connection, [entry.image_id for entry in entries])
+    for child in rebuilds.left_behind(connection, [entry.id for entry in entries]):
+        unblock(connection, child, settings, now)
 
 
 def not_updated(build: ImageBuild, reasons: Sequence[Reason]) -> str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import Engine
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 from rebuilder.domain.build import Aborted, Phase, Status
+from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import State
 from rebuilder.engine import outcome
+from rebuilder.engine.together import together
 from rebuilder.store import rebuilds
 from rebuilder.store.database import reading
 
 log = logging.getLogger(__name__)
+Ending = ImageBuild | Status
+OUTCOMES = {Phase.FAILED: outcome.failed, Phase.ABORTED: outcome.aborted, Phase.CANCELED: outcome.canceled}
 
 
 def watch(engine: Engine, builder: Builder, settings: Settings, now: float) -> int:
@@ -25,44 +30,56 @@ def watch(engine: Engine, builder: Builder, settings: Settings, now: float) -> i
         return 0
     statuses = builder.poll([entry.ref for entry in entries])
     lost = Status(Phase.ABORTED, "the builder does not know this build any more")
-    return sum(_ended(engine, builder, entry, statuses.get(entry.ref, lost), settings, now) for entry in entries)
+    endings = _endings(builder, [(entry, statuses.get(entry.ref, lost)) for entry in entries], settings, now)
+    return sum(_record(engine, group, settings, now) for group in together(endings))
 
 
-def _ended(
-    engine: Engine, builder: Builder, entry: rebuilds.Entry, status: Status, settings: Settings, now: float
-) -> bool:
-    if status.phase is Phase.RUNNING:
-        return _over_time(engine, builder, entry, settings, now)
-    if status.phase is Phase.SUCCEEDED:
-        return _succeeded(engine, builder, entry, settings, now)
-    ending = {Phase.FAILED: outcome.failed, Phase.ABORTED: outcome.aborted, Phase.CANCELED: outcome.canceled}
-    with engine.begin() as connection:
-        ending[status.phase](connection, entry, status.reason, settings, now)
-    log.info("%s %s: %s", entry.image, status.phase, status.reason)
-    return True
+def _endings(
+    builder: Builder, found: Iterable[tuple[rebuilds.Entry, Status]], settings: Settings, now: float
+) -> Iterator[tuple[rebuilds.Entry, Ending]]:
+    """The builds that ended: each with what came out, or with why nothing did."""
+    for entry, status in found:
+        ending: Ending | None = status
+        if status.phase is Phase.RUNNING:
+            ending = _over_time(builder, entry, settings, now)
+        elif status.phase is Phase.SUCCEEDED:
+            ending = _result(builder, entry)
+        if ending is not None:
+            yield entry, ending
 
 
-def _over_time(engine: Engine, builder: Builder, entry: rebuilds.Entry, settings: Settings, now: float) -> bool:
+def _over_time(builder: Builder, entry: rebuilds.Entry, settings: Settings, now: float) -> Status | None:
     """End a build that takes too long: it hangs, which is no fault of its own."""
     if entry.started_at is None or now - entry.started_at <= settings.time_limit:
-        return False
+        return None
     try:
         builder.cancel(entry.ref)
     except Aborted as trouble:
         log.warning("%s is over its time limit, and cannot be canceled: %s", entry.image, trouble)
-        return False
-    with engine.begin() as connection:
-        outcome.aborted(connection, entry, f"over its time limit of {settings.time_limit:g} s", settings, now)
-    return True
+        return None
+    return Status(Phase.ABORTED, f"over its time limit of {settings.time_limit:g} s")
 
 
-def _succeeded(engine: Engine, builder: Builder, entry: rebuilds.Entry, settings: Settings, now: float) -> bool:
+def _result(builder: Builder, entry: rebuilds.Entry) -> ImageBuild | None:
     try:
-        build = builder.result(entry.ref)
+        return builder.result(entry.ref)
     except Aborted as trouble:
         log.warning("%s was built, its result cannot be read yet: %s", entry.image, trouble)
-        return False
+        return None
+
+
+def _record(
+    engine: Engine, endings: Sequence[tuple[rebuilds.Entry, Ending]], settings: Settings, now: float
+) -> int:
+    built = [(entry, ending) for entry, ending in endings if isinstance(ending, ImageBuild)]
     with engine.begin() as connection:
-        outcome.built(connection, entry, build, settings, now)
-    log.info("%s was built: %s", entry.image, build.ident)
-    return True
+        outcome.built(connection, built, settings, now)
+        for entry, ending in endings:
+            if isinstance(ending, Status):
+                OUTCOMES[ending.phase](connection, entry, ending.reason, settings, now)
+    for entry, ending in endings:
+        if isinstance(ending, ImageBuild):
+            log.info("%s was built: %s", entry.image, ending.ident)
+        else:
+            log.info("%s %s: %s", entry.image, ending.phase, ending.reason)
+    return len(endings)

@@ -229,19 +229,19 @@ def blocked_children(connection: Connection, rebuild_id: int) -> list[Entry]:
     return entries(connection, found.order_by(Rebuild.id))
 
 
-def left_behind(connection: Connection, entry: Entry) -> list[Entry]:
-    """The blocked rebuilds that wait for an earlier rebuild of this one's image, which did not succeed."""
-    return entries(connection, _left_behind(), {"of": entry.image_id, "before": entry.id})
+def left_behind(connection: Connection, rebuild_ids: Collection[int]) -> list[Entry]:
+    """The blocked rebuilds that wait for an earlier rebuild of one of these's images, which did not succeed."""
+    return entries(connection, _left_behind(), {"of": rebuild_ids})
 
 
 @cache
 def _left_behind() -> Select[Any]:
-    """Made once: every build that ends asks for it."""
-    parent = aliased(Rebuild)
+    """Made once: with every build that ends it is asked."""
+    newer, parent = aliased(Rebuild), aliased(Rebuild)
     query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
-    query = query.join(parent, parent.id == RebuildEdge.parent_id)
-    earlier = parent.image_id == bindparam("of"), parent.id < bindparam("before"), parent.state.in_(STOPPED)
-    return query.where(Rebuild.state == State.BLOCKED, *earlier).order_by(Rebuild.id)
+    query = query.join(parent, parent.id == RebuildEdge.parent_id).join(newer, newer.image_id == parent.image_id)
+    earlier = newer.id.in_(bindparam("of", expanding=True)), parent.id < newer.id, parent.state.in_(STOPPED)
+    return query.where(Rebuild.state == State.BLOCKED, *earlier).distinct().order_by(Rebuild.id)
 
 
 def stopped_parents(connection: Connection, rebuild_id: int) -> list[Entry]:
@@ -276,19 +276,25 @@ def counts(connection: Connection, wave_id: int | None = None) -> Mapping[State,
     return {State(state): count for state, count in connection.execute(query)}
 
 
-def measure(connection: Connection, image_id: int) -> None:
-    """Keep the median seconds of the image's last builds that succeeded: what its next one is expected to take."""
-    found = connection.scalars(_last_seconds(), {"of": image_id})
-    last = [seconds for seconds in found if seconds is not None]
-    connection.execute(_MEASURED, {"of": image_id, "seconds": median(last)})
+def measure(connection: Connection, image_ids: Collection[int]) -> None:
+    """Keep the median seconds of each image's last builds that succeeded: what its next one is expected to take."""
+    last: dict[int, list[float]] = {}
+    for image_id, seconds in connection.execute(_last_seconds(), {"of": image_ids}):
+        if seconds is not None:
+            last.setdefault(image_id, []).append(seconds)
+    if last:
+        connection.execute(_MEASURED, [{"of": image, "seconds": median(found)} for image, found in last.items()])
 
 
 @cache
-def _last_seconds() -> Select[Any]:
+def _last_seconds() -> Select[int, float | None]:
     """Made once. The state is hidden from the planner: SQLite would go through all that ever succeeded."""
-    succeeded = func.coalesce(Rebuild.state, "") == State.SUCCEEDED
-    query = select(Rebuild.ended_at - Rebuild.started_at).where(Rebuild.image_id == bindparam("of"), succeeded)
-    return query.order_by(Rebuild.id.desc()).limit(HISTORY)
+    other = aliased(Rebuild)
+    succeeded, other_succeeded = (func.coalesce(one.state, "") == State.SUCCEEDED for one in (Rebuild, other))
+    newest = select(other.id).where(other.image_id == Image.id, other_succeeded).order_by(other.id.desc())
+    first = func.coalesce(newest.offset(HISTORY - 1).limit(1).scalar_subquery(), 0)
+    query = select(Image.id, Rebuild.ended_at - Rebuild.started_at).join(Rebuild, Rebuild.image_id == Image.id)
+    return query.where(Image.id.in_(bindparam("of", expanding=True)), succeeded, Rebuild.id >= first)
 
 
 def any_open(connection: Connection) -> bool:

@@ -18,8 +18,9 @@ from rebuilder.store.database import open_database, reading
 from rebuilder.store.lock import only_engine
 
 FIX = "openssl-3.2.2-1.fc42"
-IMAGES = (image("base"), image("mid", "base"), image("app", "mid", "base"))
-ALL = [("base", "succeeded"), ("mid", "succeeded"), ("app", "succeeded")]
+NAMES = ["base", "mid", "side", "app"]  # mid and side are built at the same time
+IMAGES = (image("base"), image("mid", "base"), image("side", "base"), image("app", "mid", "base"))
+ALL = [(name, "succeeded") for name in NAMES]
 
 
 class Died(Exception):
@@ -51,8 +52,8 @@ def live_again(bench: Workbench) -> int:
 def proven(bench: Workbench) -> None:
     """Everything was built, in order, and each once."""
     assert bench.states() == ALL
-    assert bench.submitted() == ["base", "mid", "app"]
-    assert all(bench.installed(name) == {SSL.replace("3.2.1", "3.2.2")} for name in ("base", "mid", "app"))
+    assert bench.submitted() == NAMES
+    assert all(bench.installed(name) == {SSL.replace("3.2.1", "3.2.2")} for name in NAMES)
     assert {entry.attempt for entry in bench.rebuilds()} == {1}
 
 
@@ -82,6 +83,19 @@ def test_what_was_not_submitted_before_a_death_is_submitted(store: Engine) -> No
     proven(bench)
 
 
+def test_of_what_is_submitted_at_the_same_time_nothing_is_submitted_twice(store: Engine) -> None:
+    bench = Workbench(store, [image(f"app{number}") for number in range(10)], max_builds=10)
+    bench.builder.after = dying_at(6)
+    bench.tell(FIX)
+    with pytest.raises(Died):
+        bench.passes()
+    assert (len(bench.submitted()), {state for _, state in bench.states()}) == (7, {"submitting"})
+    bench.restart()
+    bench.finish()
+    assert sorted(bench.submitted()) == sorted(f"app{number}" for number in range(10))
+    assert {(entry.state, entry.attempt) for entry in bench.rebuilds()} == {("succeeded", 1)}
+
+
 def deaths_at_every_place(store: Engine, arm: Callable[[Workbench, Callable[[Any], None]], None]) -> int:
     """The whole story again and again, with a death at the first place, the second…; how many places there are."""
     for place in range(100):
@@ -89,8 +103,8 @@ def deaths_at_every_place(store: Engine, arm: Callable[[Workbench, Callable[[Any
         bench.tell(f"openssl-3.2.{place + 2}-1.fc42")
         arm(bench, dying_at(place))
         deaths = live_again(bench)
-        assert bench.states()[-3:] == ALL
-        assert bench.submitted() == ["base", "mid", "app"]
+        assert bench.states()[-4:] == ALL
+        assert bench.submitted() == NAMES
         if not deaths:
             return place
     raise AssertionError
@@ -100,14 +114,14 @@ def test_a_death_before_any_call_to_the_builder_changes_nothing(store: Engine) -
     def arm(bench: Workbench, die: Callable[[Any], None]) -> None:
         bench.builder.before = die
 
-    assert deaths_at_every_place(store, arm) >= 4 * 3, "for each image: find, submit, poll, result"
+    assert deaths_at_every_place(store, arm) >= 4 * 3, "for each level: find, submit, poll, result"
 
 
 def test_a_death_after_any_submission_changes_nothing(store: Engine) -> None:
     def arm(bench: Workbench, die: Callable[[Any], None]) -> None:
         bench.builder.after = die
 
-    assert deaths_at_every_place(store, arm) == 3
+    assert deaths_at_every_place(store, arm) == 4
 
 
 def test_a_death_before_any_commit_changes_nothing(store: Engine) -> None:
@@ -132,7 +146,7 @@ def test_a_submission_that_arrived_although_it_was_not_answered_is_adopted(store
     bench.tell(FIX)
     bench.finish()
     assert bench.states() == ALL
-    assert Counter(bench.submitted()) == {"base": 1, "mid": 1, "app": 1}
+    assert Counter(bench.submitted()) == dict.fromkeys(NAMES, 1)
 
 
 def test_an_unread_message_is_read_by_the_next_engine(store: Engine) -> None:

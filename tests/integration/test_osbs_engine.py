@@ -153,7 +153,7 @@ def test_a_run_that_was_made_before_the_engine_died_is_adopted(site: Site, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(dispatch, "_accepted", dies)
+        patch.setattr(dispatch, "_record", dies)
         with pytest.raises(KeyboardInterrupt):
             site.until_building()
     assert len(site.cluster.created) == 1
