@@ -1,4 +1,8 @@
-"""The publisher as a process of its own, beside the engine: it takes as much of a processor as the engine does."""
+"""The publisher as a process of its own, beside the engine: it takes as much of a processor as the engine does.
+
+It gives way to the engine: what happens is more urgent than that somebody hears of it, and even on processors of their
+own two busy processes slow each other down.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import psutil
 
 from rebuilder.cli.beside import beside
 from rebuilder.cli.context import Context
@@ -31,7 +36,8 @@ LOOK_SECONDS = 0.2
 DRAIN_SECONDS = 30.0
 PUBLISH_SECONDS = 10
 LONGEST_RECONNECT_WAIT = 30
-GIVE_WAY = 10  # to the engine, where there are not processors enough for both
+NICE = 10  # where there are not processors enough for both
+BUSY_PERCENT, REST_SECONDS = 50.0, 1.0  # of one processor; with the engine busy, a batch a second goes out
 
 
 @contextmanager
@@ -74,12 +80,13 @@ def notify(context: Context) -> None:
     from rebuilder.engine.notify import Publisher
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    os.nice(GIVE_WAY)
+    os.nice(NICE)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_await_end_of_input, args=(stop,), daemon=True).start()
-    publisher = Publisher(context.engine, context.settings, sender(configuration_file(context.path)))
+    send = sender(configuration_file(context.path))
+    publisher = Publisher(context.engine, context.settings, send, rest=giving_way(os.getppid()))
     with only_publisher(context.engine, stop):
         publisher.run(stop)
 
@@ -89,6 +96,19 @@ def _await_end_of_input(stop: threading.Event) -> None:
     while sys.stdin.buffer.read(1):
         pass
     stop.set()
+
+
+def giving_way(pid: int) -> Callable[[], float]:
+    """What says how many seconds to rest now: some where that process has been busy since it was last asked."""
+    engine = psutil.Process(pid)
+    engine.cpu_percent()
+
+    def rest() -> float:
+        with suppress(psutil.NoSuchProcess):
+            return REST_SECONDS if engine.cpu_percent() > BUSY_PERCENT else 0.0
+        return 0.0
+
+    return rest
 
 
 def sender(path: Path | None) -> Callable[[Message], None]:

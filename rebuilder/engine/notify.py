@@ -42,14 +42,24 @@ Subject = tuple[int, int | None]
 
 
 class Publisher:
-    """Works off the outbox. `send` returns once the broker has confirmed a message, and raises what publishing does."""
+    """Works off the outbox. `send` returns once the broker has confirmed a message, and raises what publishing does.
+
+    `rest` has the seconds to let pass before the next letters, for the sake of who has more urgent work.
+    """
 
     def __init__(
-        self, engine: Engine, settings: Settings, send: Send, *, clock: Callable[[], float] = time.time
+        self,
+        engine: Engine,
+        settings: Settings,
+        send: Send,
+        *,
+        rest: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._send = send
+        self._rest = rest
         self._clock = clock
         self._pause = 0.0
         self._trouble = ""
@@ -67,8 +77,7 @@ class Publisher:
                 log.error("database: %s; trying again in %.0f s", first_line(error), DATABASE_PAUSE)
                 stop.wait(DATABASE_PAUSE)
                 continue
-            if self._pause or not sent:
-                stop.wait(self._pause or self._settings.poll_seconds)
+            stop.wait(self._pause or (self._rest() if sent else self._settings.poll_seconds))
         with suppress(DBAPIError), self._engine.begin() as connection:
             heartbeats.stopped(connection, ("publisher",))
 

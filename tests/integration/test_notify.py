@@ -21,6 +21,7 @@ from integration.workbench import Given, Workbench, image
 from servers import control
 from sqlalchemy import Engine, select
 
+from rebuilder.cli.notifier import giving_way
 from rebuilder.demo.broker import Broker
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.notice import OF_STATE, Notice
@@ -245,6 +246,45 @@ def test_what_is_about_the_same_stays_in_order_however_slow_the_broker_is(store:
         publisher.once(threading.Event())
         bench.clock.now += 100
     assert told(taken) == happened(store)
+
+
+class Waits(threading.Event):
+    """Says to stop when there is nothing left to send, and keeps what was waited for."""
+
+    def __init__(self, last: float) -> None:
+        super().__init__()
+        self.last = last
+        self.seconds: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout)
+        if timeout == self.last:
+            self.set()
+        return self.is_set()
+
+
+def test_between_two_batches_the_publisher_rests_as_long_as_it_is_told_to(store: Engine) -> None:
+    bench = Workbench(store, [image(f"app{number}") for number in range(70)], max_builds=70, **ON)
+    bench.tell(FIX)
+    bench.finish()
+    assert left(store) == 3 * 70 + 2
+    rests, taken, stop = iter([7.0, 0.0, 7.0]), list[Message](), Waits(bench.settings.poll_seconds)
+    Publisher(store, bench.settings, taken.append, rest=lambda: next(rests), clock=bench.clock).run(stop)
+    assert stop.seconds == [7.0, 0.0, 7.0, bench.settings.poll_seconds]
+    assert told(taken) == happened(store)
+
+
+def test_the_publisher_gives_way_to_an_engine_that_is_busy_and_to_no_other() -> None:
+    busy = "import time; began = time.monotonic()\nwhile time.monotonic() < began + 60: pass"
+    with subprocess.Popen([sys.executable, "-c", busy]) as engine:
+        rest = giving_way(engine.pid)
+        bus.until(lambda: rest() > 0)
+        engine.send_signal(signal.SIGSTOP)
+        bus.until(lambda: rest() == 0)
+        engine.send_signal(signal.SIGCONT)
+        bus.until(lambda: rest() > 0)
+        engine.kill()
+    assert rest() == 0
 
 
 def test_what_the_broker_forbids_is_set_aside_with_the_reason(line: Bus, store: Engine) -> None:
