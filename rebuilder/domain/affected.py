@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rebuilder.domain import policy
 from rebuilder.domain.change import Change, most_severe
-from rebuilder.domain.graph import Graph
+from rebuilder.domain.graph import Graph, Layers
 from rebuilder.domain.image import Image, ParentKind
 from rebuilder.domain.policy import Action, Rule
 from rebuilder.domain.rpm import MODULE, Rpm, newest
@@ -88,8 +88,12 @@ class Terms:
 
 @dataclass(slots=True)
 class Findings:
-    """The affected images with their reasons, those left out, and how often each rule left something out or asks."""
+    """The affected images with their reasons, those left out, and how often each rule left something out or asks.
 
+    `layers` has all images that carry one of the packages.
+    """
+
+    layers: Layers
     reasons: dict[str, tuple[Reason, ...]] = field(default_factory=dict)
     skipped: dict[str, Skipped] = field(default_factory=dict)
     denied: Counter[str] = field(default_factory=Counter)
@@ -167,7 +171,6 @@ class _Search:
     """Goes through the images, parents first: what a parent's verdict is must be known before its children's."""
 
     def __init__(self, graph: Graph, carried: Carried, changes: Sequence[Change], terms: Terms) -> None:
-        self.found = Findings()
         self._graph = graph
         self._carried = carried
         self._terms = terms
@@ -178,6 +181,7 @@ class _Search:
         self._still_stale: set[str] = set()
         self._known: dict[tuple[str, Rpm], tuple[str, int] | Skip] = {}
         self._images = graph.layers(carried.rpms)
+        self.found = Findings(self._images)
         self._contents: list[_Content] = []
         self._handed_on: dict[int, _Content] = {}
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -39,66 +40,83 @@ class Layers:
     levels: Sequence[int]
 
 
+def _edges(image: Image, places: Mapping[str, int]) -> dict[int, ParentKind]:
+    edges: dict[int, ParentKind] = {}
+    for parent in image.parents:
+        if not parent.image:
+            continue
+        place = places.get(parent.image)
+        if place is None:
+            raise RequestError(f"image {image.key}: unknown parent {parent.image}")
+        if edges.get(place) is not ParentKind.BASE:
+            edges[place] = parent.kind
+    return edges
+
+
+def _sorted(images: Sequence[Image], parents: Sequence[Collection[int]]) -> list[int]:
+    """Parents first, and otherwise as given: what is close together in the inventory stays so."""
+    order: list[int] = []
+    begun, done = bytearray(len(images)), bytearray(len(images))
+    for start in range(len(images)):
+        todo = [start]
+        while todo:
+            place = todo[-1]
+            above = [parent for parent in parents[place] if not done[parent]]
+            if above and begun[place]:
+                raise Cycle([images[at].key for at in _cycle(place, parents, begun, done)])
+            if above:
+                begun[place] = 1
+                todo += reversed(above)
+            elif not done[todo.pop()]:
+                done[place] = 1
+                order.append(place)
+    return order
+
+
+def _cycle(place: int, parents: Sequence[Collection[int]], begun: Sequence[int], done: Sequence[int]) -> list[int]:
+    """The cycle that was closed at this place, from an image back to itself: what is begun leads around it."""
+    path: list[int] = []
+    while place not in path:
+        path.append(place)
+        place = next(parent for parent in parents[place] if begun[parent] and not done[parent])
+    return [*path[path.index(place) :], place]
+
+
+def _levels(after: Sequence[Sequence[int]]) -> Sequence[int]:
+    levels = array("i", [0]) * len(after)
+    for at, above in enumerate(after):
+        for parent in above:
+            if levels[parent] >= levels[at]:
+                levels[at] = levels[parent] + 1
+    return levels
+
+
 class Graph:
-    """Images and what they are built on. Made once, never changed; acyclic.
+    """Images, numbered parents first, and what they are built on. Made once, never changed; acyclic.
 
     Raises RequestError for an image named twice, a parent that is not there, or a cycle (named in full).
     """
 
     def __init__(self, images: Iterable[Image]) -> None:
-        self.images: tuple[Image, ...] = tuple(images)
+        given = tuple(images)
+        found = {image.key: place for place, image in enumerate(given)}
+        if len(found) != len(given):
+            twice = next(image.key for place, image in enumerate(given) if found[image.key] != place)
+            raise RequestError(f"image {twice} is there twice")
+        edges = [_edges(image, found) for image in given]
+        order = _sorted(given, edges)
+        self.images: tuple[Image, ...] = tuple([given[place] for place in order])
         self._names = [image.key for image in self.images]
         self._place: dict[str, int] = {name: place for place, name in enumerate(self._names)}
-        if len(self._place) != len(self.images):
-            twice = next(name for place, name in enumerate(self._names) if self._place[name] != place)
-            raise RequestError(f"image {twice} is there twice")
         self._parents: list[tuple[int, ...]] = []
         self._bases: list[tuple[int, ...]] = []  # those of the parents that hand RPMs on: mostly the same tuple
-        for image in self.images:
-            self._add_edges(image)
-        self._order = self._sorted()
-
-    def _add_edges(self, image: Image) -> None:
-        edges: dict[int, ParentKind] = {}
-        for parent in image.parents:
-            if not parent.image:
-                continue
-            place = self._place.get(parent.image)
-            if place is None:
-                raise RequestError(f"image {image.key}: unknown parent {parent.image}")
-            if edges.get(place) is not ParentKind.BASE:
-                edges[place] = parent.kind
-        parents = tuple(edges)
-        bases = tuple([place for place, kind in edges.items() if kind is ParentKind.BASE])
-        self._parents.append(parents)
-        self._bases.append(parents if bases == parents else bases)
-
-    def _sorted(self) -> list[int]:
-        """Parents first, and otherwise as given: what is close together in the inventory stays so."""
-        order: list[int] = []
-        begun, done = bytearray(len(self.images)), bytearray(len(self.images))
-        for start in range(len(self.images)):
-            todo = [start]
-            while todo:
-                place = todo[-1]
-                above = [parent for parent in self._parents[place] if not done[parent]]
-                if above and begun[place]:
-                    raise Cycle(self._cycle(place, begun, done))
-                if above:
-                    begun[place] = 1
-                    todo += reversed(above)
-                elif not done[todo.pop()]:
-                    done[place] = 1
-                    order.append(place)
-        return order
-
-    def _cycle(self, place: int, begun: Sequence[int], done: Sequence[int]) -> list[str]:
-        """The cycle that was closed at this place, from an image back to itself: what is begun leads around it."""
-        path: list[int] = []
-        while place not in path:
-            path.append(place)
-            place = next(parent for parent in self._parents[place] if begun[parent] and not done[parent])
-        return [self._names[at] for at in [*path[path.index(place) :], place]]
+        number = [0] * len(given)
+        for at, place in enumerate(order):
+            number[place] = at
+            parents = tuple([number[parent] for parent in edges[place]])
+            bases = tuple([number[parent] for parent, kind in edges[place].items() if kind is ParentKind.BASE])
+            self._parents.append(parents)
+            self._bases.append(parents if bases == parents else bases)
 
     @cached_property
     def _child_places(self) -> list[list[int]]:
@@ -141,46 +159,34 @@ class Graph:
         return ParentKind.BASE if parent in self._bases[place] else ParentKind.STAGE
 
     def children(self, key: str) -> tuple[str, ...]:
-        """The images built directly on this one, in the order of the inventory."""
+        """The images built directly on this one, in the order of the images."""
         return tuple(self._names[place] for place in self._child_places[self._place[key]])
 
     def ordered(self) -> Iterable[str]:
         """All images, parents first."""
-        return (self._names[place] for place in self._order)
+        return iter(self._names)
 
     def in_order(self, keys: Iterable[str]) -> list[str]:
         """These images, parents first."""
-        return [self._names[place] for place in self._places_in_order(keys)]
+        return [self._names[place] for place in sorted(map(self._place.__getitem__, keys))]
 
-    def layers(self, keys: Iterable[str]) -> Layers:
-        """These images, parents first, each with its direct parents among them and its level."""
-        places = self._places_in_order(keys)
-        numbers = [-1] * len(self._names)
-        levels: list[int] = []
+    def layers(self, keys: Collection[str]) -> Layers:
+        """These images, each named once, parents first: each with its direct parents among them and its level."""
+        if len(keys) == len(self):
+            return Layers(self._names, self._parents, self._bases, _levels(self._parents))
+        places = sorted(map(self._place.__getitem__, keys))
+        numbers = array("i", [-1]) * len(self)
         after: list[tuple[int, ...]] = []
         bases: list[tuple[int, ...]] = []
         for number, place in enumerate(places):
             parents, handing_on = self._parents[place], self._bases[place]
             above = tuple([numbers[parent] for parent in parents if numbers[parent] >= 0])
             after.append(above)
-            if handing_on is parents:
-                bases.append(above)
-            else:
-                bases.append(tuple([numbers[parent] for parent in handing_on if numbers[parent] >= 0]))
-            levels.append(max([levels[parent] for parent in above]) + 1 if above else 0)
+            if handing_on is not parents:
+                above = tuple([numbers[parent] for parent in handing_on if numbers[parent] >= 0])
+            bases.append(above)
             numbers[place] = number
-        return Layers([self._names[place] for place in places], after, bases, levels)
-
-    def _places_in_order(self, keys: Iterable[str]) -> list[int]:
-        return sorted(map(self._place.__getitem__, keys), key=self._rank.__getitem__)
-
-    @cached_property
-    def _rank(self) -> list[int]:
-        """At which place in the order each image comes."""
-        rank = [0] * len(self._order)
-        for at, place in enumerate(self._order):
-            rank[place] = at
-        return rank
+        return Layers([self._names[place] for place in places], after, bases, _levels(after))
 
     def descendants(self, keys: Iterable[str], kinds: frozenset[ParentKind] = frozenset(ParentKind)) -> set[str]:
         """Everything below these images through edges of the given kinds, without the images themselves."""

@@ -5,7 +5,10 @@ Pure: the same inputs always give the same plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import gc
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rebuilder.domain.affected import Carried, Reason, Skipped, Terms, assess, merge
@@ -63,6 +66,19 @@ class Plan:
         return tuple(applied.change for applied in self.applied if applied.change is not None)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let the cycle collector rest: a plan has no cycles, and it would go through all of it again and again."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@_uncollected()
 def make_plan(
     graph: Graph,
     carried: Carried,
@@ -79,7 +95,7 @@ def make_plan(
     """
     wanted = merge(changes, carried)
     found = assess(graph, carried, wanted, terms or Terms())
-    layers = graph.layers(found.reasons)
+    layers = found.layers if found.layers.names == list(found.reasons) else graph.layers(found.reasons)
     skipped = tuple(found.skipped[key] for key in graph.in_order(found.skipped))
     applied = [Applied(rule, Action.DENY, images) for rule, images in sorted(found.denied.items())]
     applied += [Applied(rule.name, Action.APPROVE, change=change) for change, rule in found.asked.items()]
@@ -109,5 +125,5 @@ def _rebuilds(layers: Layers, reasons: Mapping[str, tuple[Reason, ...]]) -> tupl
 
 
 def _estimate(layers: Layers, seconds: Mapping[str, float], slots: int) -> Estimate:
-    jobs = Jobs(layers.after, [seconds[name] for name in layers.names])
+    jobs = Jobs(layers.after, array("d", [seconds[name] for name in layers.names]))
     return estimate(layers.names, jobs, slots)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,39 +126,82 @@ def makespan(
 
     Without ranks, the one that was ready first. `seconds` are the true lengths, where the jobs' are estimates.
     """
-    return max(ends(jobs, slots, ranks, seconds), default=0.0)
+    return max(_run(jobs, slots, ranks, seconds)[1], default=0.0)
 
 
 def ends(
     jobs: Jobs, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
 ) -> Sequence[float]:
-    """The seconds after which each job is done by the same rule.
+    """The seconds after which each job is done by the same rule."""
+    turns, found = _run(jobs, slots, ranks, seconds)
+    return array("d", map(found.__getitem__, turns))
 
-    Jobs are looked at in no order that a cache could foresee, so what is known of them is kept in little space.
+
+def _run(
+    jobs: Jobs, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None
+) -> tuple[Sequence[int], Sequence[float]]:
+    """Which turn each job has by its rank, and the seconds after which the job of each turn is done.
+
+    Everything is sorted by the turns first: then what is looked at together is kept together.
     """
-    takes = array("d", jobs.seconds if seconds is None else seconds)
-    missing = array("i", map(len, jobs.after))
-    roots = [at for at, count in enumerate(missing) if not count]
-    order = array("i", roots if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__))
+    order: Sequence[int] = range(len(jobs)) if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__)
     turns = array("i", [0]) * len(jobs)
     for turn, at in enumerate(order):
         turns[at] = turn
-    ready = [turns[at] for at in roots]
-    heapq.heapify(ready)
+    takes = array("d", map((jobs.seconds if seconds is None else seconds).__getitem__, order))
+    missing = array("i", map(array("i", map(len, jobs.after)).__getitem__, order))
+    children = list(map(jobs.children.__getitem__, order))
+    ready = _First(missing) if ranks is None else _Lowest(missing)
     running: list[tuple[float, int]] = []
     found = array("d", [0.0]) * len(jobs)
     now = 0.0
-    while ready or running:
-        while ready and len(running) < slots:
-            at = order[heapq.heappop(ready)]
-            heapq.heappush(running, (now + takes[at], at))
+    while True:
+        while len(running) < slots and (turn := ready.take()) >= 0:
+            heapq.heappush(running, (now + takes[turn], turn))
+        if not running:
+            return turns, found
         now, done = heapq.heappop(running)
         found[done] = now
-        for child in jobs.children[done]:
-            missing[child] -= 1
-            if not missing[child]:
-                if ranks is None:
-                    turns[child] = len(order)
-                    order.append(child)
-                heapq.heappush(ready, turns[child])
-    return found
+        for child in children[done]:
+            turn = turns[child]
+            missing[turn] -= 1
+            if not missing[turn]:
+                ready.put(turn)
+
+
+class _Lowest:
+    """The jobs that are ready: the one of the lowest turn is taken first.
+
+    A flag for each: as most turns are taken in their order, the next flag is close by, and no heap would be as quick.
+    """
+
+    def __init__(self, missing: Iterable[int]) -> None:
+        self._flags = bytearray([not count for count in missing])
+        self._from = 0
+
+    def put(self, turn: int) -> None:
+        self._flags[turn] = 1
+        if turn < self._from:
+            self._from = turn
+
+    def take(self) -> int:
+        """Its turn, or -1 where none is ready."""
+        turn = self._flags.find(1, self._from)
+        if turn >= 0:
+            self._flags[turn] = 0
+            self._from = turn + 1
+        return turn
+
+
+class _First:
+    """The same, and the one that was ready first is taken first."""
+
+    def __init__(self, missing: Iterable[int]) -> None:
+        self._turns = deque(turn for turn, count in enumerate(missing) if not count)
+
+    def put(self, turn: int) -> None:
+        self._turns.append(turn)
+
+    def take(self) -> int:
+        """Its turn, or -1 where none is ready."""
+        return self._turns.popleft() if self._turns else -1

@@ -122,6 +122,19 @@ def test_the_order_has_parents_first_and_every_image_once(images: list[Image]) -
         assert graph.ancestors([key]) == nx.ancestors(graph.nx, key)
 
 
+@given(layers(), st.data())
+def test_layers_are_the_chosen_images_with_their_parents_among_them(images: list[Image], data: st.DataObject) -> None:
+    graph = Graph(images)
+    for chosen in (set(graph.keys), data.draw(st.sets(st.sampled_from(sorted(graph.keys))))):
+        found, among = graph.layers(chosen), graph.nx.subgraph(chosen)
+        levels = {key: at for at, keys in enumerate(nx.topological_generations(among)) for key in keys}
+        assert list(found.names) == graph.in_order(chosen)
+        assert list(found.levels) == [levels[key] for key in found.names]
+        for at, key in enumerate(found.names):
+            assert {found.names[parent] for parent in found.after[at]} == set(among.predecessors(key))
+            assert set(found.bases[at]) <= set(found.after[at])
+
+
 def test_images_given_parents_first_stay_in_their_order() -> None:
     given = [image("base"), image("app", "base"), image("other"), image("top", "other", stage=("app",)), image("last")]
     assert list(Graph(given).ordered()) == [known.key for known in given]

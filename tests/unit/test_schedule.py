@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Estimate, Jobs, estimate, makespan, paths_below, rank
+from rebuilder.domain.schedule import Estimate, Jobs, ends, estimate, makespan, paths_below, rank
 
 NAMES = ("base", "short", "long", "app")
 DIAMOND = Jobs(((), (0,), (0,), (1, 2)), (100, 10, 50, 5))
@@ -64,6 +65,34 @@ def test_an_estimate_is_between_the_lower_bound_and_what_list_scheduling_promise
     assert max(chain, found.work_s / slots) <= found.makespan_s + 1e-9
     assert found.makespan_s <= found.work_s / slots + chain * (1 - 1 / slots) + 1e-9
     assert chain == max(paths_below(jobs))
+
+
+def by_hand(jobs: Jobs, slots: int, ranks: list[float] | None) -> list[float]:
+    """List scheduling as one would do it on paper."""
+    places = [(0.0 if ranks is None else ranks[at], at) for at in range(len(jobs))]
+    ready = [at for at in range(len(jobs)) if not jobs.after[at]]  # in the order in which they became so
+    running: list[tuple[float, tuple[float, int]]] = []
+    done: dict[int, float] = {}
+    now = 0.0
+    while ready or running:
+        while ready and len(running) < slots:
+            at = ready[0] if ranks is None else min(ready, key=places.__getitem__)
+            ready.remove(at)
+            running.append((now + jobs.seconds[at], places[at]))
+        now, (_, at) = min(running)
+        running.remove((now, places[at]))
+        done[at] = now
+        below = [child for child in range(len(jobs)) if at in jobs.after[child]]
+        ready += [child for child in below if done.keys() >= {*jobs.after[child]}]
+    return [done[at] for at in range(len(jobs))]
+
+
+@given(plans(), st.integers(1, 5), st.randoms())
+def test_every_job_ends_when_list_scheduling_by_hand_says_so(jobs: Jobs, slots: int, dice: Random) -> None:
+    ranks = [float(dice.randint(1, 5)) for _ in range(len(jobs))]
+    assert list(ends(jobs, slots, ranks)) == by_hand(jobs, slots, ranks)
+    assert list(ends(jobs, slots, None)) == by_hand(jobs, slots, None)
+    assert makespan(jobs, slots, ranks) == max(by_hand(jobs, slots, ranks))
 
 
 @pytest.mark.parametrize(("worse", "milder"), list(pairwise(Severity)))
