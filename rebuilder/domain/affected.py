@@ -187,9 +187,10 @@ class _Search:
 
     def look(self) -> None:
         """Decide of each image whether it is rebuilt, and why; or why it is left out."""
-        rpms, found = self._carried.rpms, self.found
-        for number, (key, bases) in enumerate(zip(self._images.names, self._images.bases, strict=True)):
-            content = self._content(key, rpms[key], bases)
+        images, found = self._images, self.found
+        carried = images.each(self._carried.rpms)
+        for number, (key, rpms, bases) in enumerate(zip(images.names, carried, images.bases, strict=True)):
+            content = self._content(key, rpms, bases)
             self._contents.append(content)
             if not content.stale:
                 self._leave_out(key, content.otherwise)

@@ -9,13 +9,16 @@ from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.image import Image, ParentKind
 
 if TYPE_CHECKING:
     import networkx as nx
+
+
+T = TypeVar("T")
 
 
 class Cycle(RequestError):
@@ -34,10 +37,15 @@ class Layers:
     image that has none of them above.
     """
 
-    names: Sequence[str]
+    names: list[str]
     after: Sequence[tuple[int, ...]]
     bases: Sequence[tuple[int, ...]]
     levels: Sequence[int]
+
+    def each(self, known: Mapping[str, T]) -> Iterable[T]:
+        """What is known of each of these images, in their order. It is looked up only where that is another one."""
+        alike = len(known) == len(self.names) and list(known) == self.names
+        return known.values() if alike else map(known.__getitem__, self.names)
 
 
 def _edges(image: Image, places: Mapping[str, int]) -> dict[int, ParentKind]:
@@ -110,7 +118,7 @@ class Graph:
         self._place: dict[str, int] = {name: place for place, name in enumerate(self._names)}
         self._parents: list[tuple[int, ...]] = []
         self._bases: list[tuple[int, ...]] = []  # those of the parents that hand RPMs on: mostly the same tuple
-        number = [0] * len(given)
+        number = array("i", [0]) * len(given)
         for at, place in enumerate(order):
             number[place] = at
             parents = tuple([number[parent] for parent in edges[place]])

@@ -119,11 +119,11 @@ def plan_by_hand(graph: Graph, image: str, descendants: bool, *, slots: int, sec
 def _rebuilds(layers: Layers, reasons: Mapping[str, tuple[Reason, ...]]) -> tuple[PlannedRebuild, ...]:
     names = layers.names
     return tuple([
-        PlannedRebuild(name, tuple([names[parent] for parent in above]), level, reasons[name])
-        for name, above, level in zip(names, layers.after, layers.levels, strict=True)
+        PlannedRebuild(name, tuple([names[parent] for parent in above]), level, why)
+        for name, above, level, why in zip(names, layers.after, layers.levels, layers.each(reasons), strict=True)
     ])
 
 
 def _estimate(layers: Layers, seconds: Mapping[str, float], slots: int) -> Estimate:
-    jobs = Jobs(layers.after, array("d", [seconds[name] for name in layers.names]))
+    jobs = Jobs(layers.after, array("d", layers.each(seconds)))
     return estimate(layers.names, jobs, slots)

@@ -144,14 +144,17 @@ def _run(
 
     Everything is sorted by the turns first: then what is looked at together is kept together.
     """
-    order: Sequence[int] = range(len(jobs)) if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__)
+    order = array("i", range(len(jobs)) if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__))
     turns = array("i", [0]) * len(jobs)
     for turn, at in enumerate(order):
         turns[at] = turn
     takes = array("d", map((jobs.seconds if seconds is None else seconds).__getitem__, order))
-    missing = array("i", map(array("i", map(len, jobs.after)).__getitem__, order))
     children = list(map(jobs.children.__getitem__, order))
-    ready = _First(missing) if ranks is None else _Lowest(missing)
+    missing = array("i", map(len, jobs.after))
+    ready = _First() if ranks is None else _Lowest(len(jobs))
+    for at, count in enumerate(missing):
+        if not count:
+            ready.put(turns[at])
     running: list[tuple[float, int]] = []
     found = array("d", [0.0]) * len(jobs)
     now = 0.0
@@ -163,10 +166,9 @@ def _run(
         now, done = heapq.heappop(running)
         found[done] = now
         for child in children[done]:
-            turn = turns[child]
-            missing[turn] -= 1
-            if not missing[turn]:
-                ready.put(turn)
+            missing[child] -= 1
+            if not missing[child]:
+                ready.put(turns[child])
 
 
 class _Lowest:
@@ -175,8 +177,8 @@ class _Lowest:
     A flag for each: as most turns are taken in their order, the next flag is close by, and no heap would be as quick.
     """
 
-    def __init__(self, missing: Iterable[int]) -> None:
-        self._flags = bytearray([not count for count in missing])
+    def __init__(self, count: int) -> None:
+        self._flags = bytearray(count)
         self._from = 0
 
     def put(self, turn: int) -> None:
@@ -196,8 +198,8 @@ class _Lowest:
 class _First:
     """The same, and the one that was ready first is taken first."""
 
-    def __init__(self, missing: Iterable[int]) -> None:
-        self._turns = deque(turn for turn, count in enumerate(missing) if not count)
+    def __init__(self) -> None:
+        self._turns: deque[int] = deque()
 
     def put(self, turn: int) -> None:
         self._turns.append(turn)

@@ -133,6 +133,8 @@ def test_layers_are_the_chosen_images_with_their_parents_among_them(images: list
         for at, key in enumerate(found.names):
             assert {found.names[parent] for parent in found.after[at]} == set(among.predecessors(key))
             assert set(found.bases[at]) <= set(found.after[at])
+        for known in (chosen, sorted(graph.keys), found.names):
+            assert list(found.each({key: key for key in known})) == found.names
 
 
 def test_images_given_parents_first_stay_in_their_order() -> None:
