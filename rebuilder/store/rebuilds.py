@@ -230,18 +230,19 @@ def blocked_children(connection: Connection, rebuild_id: int) -> list[Entry]:
 
 
 def left_behind(connection: Connection, rebuild_ids: Collection[int]) -> list[Entry]:
-    """The blocked rebuilds that wait for an earlier rebuild of one of these's images, which did not succeed."""
+    """The blocked rebuilds that wait for an earlier rebuild of the image of one of these, which did not succeed."""
     return entries(connection, _left_behind(), {"of": rebuild_ids})
 
 
 @cache
 def _left_behind() -> Select[Any]:
-    """Made once: with every build that ends it is asked."""
+    """Made once. The state is hidden from the planner: SQLite would go through all that is blocked."""
     newer, parent = aliased(Rebuild), aliased(Rebuild)
     query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
     query = query.join(parent, parent.id == RebuildEdge.parent_id).join(newer, newer.image_id == parent.image_id)
     earlier = newer.id.in_(bindparam("of", expanding=True)), parent.id < newer.id, parent.state.in_(STOPPED)
-    return query.where(Rebuild.state == State.BLOCKED, *earlier).distinct().order_by(Rebuild.id)
+    blocked = func.coalesce(Rebuild.state, "") == State.BLOCKED
+    return query.where(blocked, *earlier).distinct().order_by(Rebuild.id)
 
 
 def stopped_parents(connection: Connection, rebuild_id: int) -> list[Entry]:

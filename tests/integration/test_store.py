@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
@@ -317,17 +317,28 @@ def test_images_that_nobody_could_read_are_unknown_until_somebody_can(store: Eng
         assert inventory.carried(connection, ["bash"]).unknown == frozenset()
 
 
-def test_what_an_image_s_builds_take_is_found_by_the_image_and_not_in_all_of_history(sqlite_url: str) -> None:
-    engine = database.open_database(sqlite_url)
+def searched(url: str, call: Callable[[Connection], object]) -> list[str]:
+    """How SQLite goes about the last thing that the call asks: the steps that touch rebuilds."""
+    engine = database.open_database(url)
     database.upgrade(engine)
     asked: list[tuple[str, Any]] = []
     event.listen(engine, "before_cursor_execute", lambda _c, _u, query, values, *_: asked.append((query, values)))
     with engine.begin() as connection:
-        rebuilds.measure(connection, [1, 2])  # there are none yet
+        call(connection)
     query, values = asked[-1]
     with engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
-    searches = [step[-1] for step in plan if "rebuild" in step[-1]]
-    assert len(searches) == 2, plan
-    assert any("ix_rebuild_image (image_id=? AND id>?)" in step for step in searches), plan
-    assert all("ix_rebuild_image (image_id=?" in step for step in searches), plan
+    return [step[-1] for step in plan if "rebuild" in step[-1]]
+
+
+def test_what_an_image_s_builds_take_is_found_by_the_image_and_not_in_all_of_history(sqlite_url: str) -> None:
+    steps = searched(sqlite_url, lambda connection: rebuilds.measure(connection, [1, 2]))  # there are none yet
+    assert len(steps) == 2, steps
+    assert any("ix_rebuild_image (image_id=? AND id>?)" in step for step in steps), steps
+    assert all("ix_rebuild_image (image_id=?" in step for step in steps), steps
+
+
+def test_what_a_build_left_behind_is_found_by_its_image_and_not_in_all_that_is_blocked(sqlite_url: str) -> None:
+    steps = searched(sqlite_url, lambda connection: rebuilds.left_behind(connection, [1, 2]))
+    assert any("ix_rebuild_image (image_id=? AND id<?)" in step for step in steps), steps
+    assert not any("state=?" in step for step in steps), steps
