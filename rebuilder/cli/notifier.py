@@ -13,12 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import psutil
 
 from rebuilder.cli.beside import beside
 from rebuilder.cli.context import Context
@@ -100,13 +99,16 @@ def _await_end_of_input(stop: threading.Event) -> None:
 
 def giving_way(pid: int) -> Callable[[], float]:
     """What says how many seconds to rest now: some where that process has been busy since it was last asked."""
+    import psutil  # no other verb needs it
+
     engine = psutil.Process(pid)
     engine.cpu_percent()
 
     def rest() -> float:
-        with suppress(psutil.NoSuchProcess):
+        try:
             return REST_SECONDS if engine.cpu_percent() > BUSY_PERCENT else 0.0
-        return 0.0
+        except psutil.NoSuchProcess:
+            return 0.0
 
     return rest
 

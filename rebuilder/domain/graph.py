@@ -111,10 +111,11 @@ class Graph:
         if len(found) != len(given):
             twice = next(image.key for place, image in enumerate(given) if found[image.key] != place)
             raise RequestError(f"image {twice} is there twice")
+        keys = list(found)
         edges = [_edges(image, found) for image in given]
         order = _sorted(given, edges)
         self.images: tuple[Image, ...] = tuple([given[place] for place in order])
-        self._names = [image.key for image in self.images]
+        self._names = [keys[place] for place in order]
         self._place: dict[str, int] = {name: place for place, name in enumerate(self._names)}
         self._parents: list[tuple[int, ...]] = []
         self._bases: list[tuple[int, ...]] = []  # those of the parents that hand RPMs on: mostly the same tuple

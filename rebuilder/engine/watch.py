@@ -72,14 +72,14 @@ def _record(
     engine: Engine, endings: Sequence[tuple[rebuilds.Entry, Ending]], settings: Settings, now: float
 ) -> int:
     built = [(entry, ending) for entry, ending in endings if isinstance(ending, ImageBuild)]
+    others = [(entry, ending) for entry, ending in endings if isinstance(ending, Status)]
     with engine.begin() as connection:
-        outcome.built(connection, built, settings, now)
-        for entry, ending in endings:
-            if isinstance(ending, Status):
-                OUTCOMES[ending.phase](connection, entry, ending.reason, settings, now)
-    for entry, ending in endings:
-        if isinstance(ending, ImageBuild):
-            log.info("%s was built: %s", entry.image, ending.ident)
-        else:
-            log.info("%s %s: %s", entry.image, ending.phase, ending.reason)
+        if built:
+            outcome.built(connection, built, settings, now)
+        for entry, status in others:
+            OUTCOMES[status.phase](connection, entry, status.reason, settings, now)
+    for entry, build in built:
+        log.info("%s was built: %s", entry.image, build.ident)
+    for entry, status in others:
+        log.info("%s %s: %s", entry.image, status.phase, status.reason)
     return len(endings)
