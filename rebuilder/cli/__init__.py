@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 import sys
+from pkgutil import resolve_name
 
 import click
 from sqlalchemy.exc import DBAPIError
 
-from rebuilder.cli import (
-    build,
-    databases,
-    demonstration,
-    graphs,
-    images,
-    notifier,
-    operators,
-    plans,
-    running,
-    simulation,
-    state,
-    tokens,
-)
 from rebuilder.cli.context import Context
 from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store.database import first_line
 
 DONE, NOT_WELL, WRONG, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+VERBS = {
+    "approve": "operators:approve",
+    "cancel": "operators:cancel",
+    "config": "databases:config",
+    "db": "databases:db",
+    "demo": "demonstration:demo",
+    "engine": "running:engine",
+    "graph": "graphs:graph",
+    "hold": "operators:hold",
+    "inbox": "state:inbox_",
+    "inventory": "images:inventory",
+    "log": "build:log",
+    "notify": "notifier:notify",
+    "pause": "operators:pause",
+    "plan": "plans:plan",
+    "rebuild": "operators:rebuild",
+    "release": "operators:release",
+    "replay": "running:replay",
+    "resume": "operators:resume",
+    "retry": "operators:retry",
+    "run": "running:run",
+    "simulate": "simulation:simulate",
+    "status": "state:status",
+    "token": "tokens:token",
+    "wave": "state:wave",
+    "web": "running:web",
+    "why": "why:why",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+class Verbs(click.Group):
+    """Loads the verb that is asked for, and what it needs: to load them all takes longer than most of them do."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        verb: click.Command = resolve_name(f"{__name__}.{VERBS[cmd_name]}")
+        return verb
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="rebuilder")
 @click.option("--config", "config", type=click.Path(dir_okay=False), envvar="REBUILDER_CONFIG",
               help="fedora-messaging's configuration file; ours is in its [consumer_config].")
@@ -37,12 +65,6 @@ DONE, NOT_WELL, WRONG, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 def rebuilder(context: click.Context, config: str | None) -> None:
     """Ordered rebuilds of layered container images when an RPM in a lower layer is updated."""
     context.obj = Context(config)
-
-
-for family in (databases, images, plans, simulation, graphs, state, operators, tokens, build, running, notifier,
-               demonstration):
-    for verb in family.VERBS:
-        rebuilder.add_command(verb)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -34,6 +34,3 @@ def log(context: Context, image: str, follow: bool, server: str | None) -> None:
             return
         last = part.built and not part.live  # its last lines may be on their way
         time.sleep(LOOK_SECONDS)
-
-
-VERBS: tuple[click.Command, ...] = (log,)

@@ -44,6 +44,3 @@ def upgrade(context: Context) -> None:
     database.upgrade(engine)
     after = database.revision(engine)
     click.echo(f"{database.where(engine)}: {f'already at {after}' if before == after else f'now at {after}'}")
-
-
-VERBS: tuple[click.Command, ...] = (config, db)

@@ -41,6 +41,3 @@ def demo(simulated: bool, keep: bool) -> int:
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-VERBS: tuple[click.Command, ...] = (demo,)

@@ -124,6 +124,3 @@ def _svg(dot: str) -> bytes:
         told = done.stderr.decode(errors="replace").strip() or f"ended with {done.returncode}"
         raise RequestError(f"dot could not draw it: {told.splitlines()[-1]}")
     return done.stdout
-
-
-VERBS: tuple[click.Command, ...] = (graph,)

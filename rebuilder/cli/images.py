@@ -104,6 +104,3 @@ def export(context: Context) -> None:
             raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
         whole = Inventory(graph.images, store.streams(connection))
         click.echo(json.dumps(document.written(whole, lambda key: store.manifest_of(connection, key)), indent=1))
-
-
-VERBS: tuple[click.Command, ...] = (inventory,)

@@ -128,6 +128,3 @@ def sender(path: Path | None) -> Callable[[Message], None]:
     for name in ("fedora_messaging", "twisted", "pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return lambda message: api.publish(message, timeout=PUBLISH_SECONDS)
-
-
-VERBS: tuple[click.Command, ...] = (notify,)

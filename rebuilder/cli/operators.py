@@ -129,6 +129,3 @@ def _order(context: Context, order: Order) -> None:
         with reading(context.engine) as connection:
             answer = actions.answer(connection, given.id)
     click.echo("asked for; the engine does it in its next pass (does it run?)" if answer is None else answer)
-
-
-VERBS: tuple[click.Command, ...] = (hold, release, approve, pause, resume, retry, cancel, rebuild)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -45,7 +45,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def as_json(value: Any) -> None:
     """Print a value, or an answer, as JSON, without control characters that a terminal would act on."""
     value = value.model_dump(mode="json") if isinstance(value, Answer) else value
-    written = json.dumps(value, indent=2, ensure_ascii=False)
+    written = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     click.echo(CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
 
 

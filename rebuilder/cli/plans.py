@@ -1,24 +1,19 @@
-"""`plan`, `why`: what an update would rebuild, and why an image was rebuilt or was not."""
+"""`plan`: what an update would rebuild, and why."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.text import Text
 
 from rebuilder.answers import plan as planned
-from rebuilder.answers.why import VerdictOnChange, Why
-from rebuilder.cli.asking import server_option, source
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, joined, length, line, marked, named, say, table, when
-from rebuilder.cli.words import because, left_out, names, sentences, told_of
+from rebuilder.cli.output import as_json, joined, length, marked, named, say, table
+from rebuilder.cli.words import left_out, names, sentences
 from rebuilder.config import Settings
-from rebuilder.domain.affected import Skip
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
@@ -143,78 +138,3 @@ def show(plan: Plan, explain: bool) -> None:
             did = f"{applied.change} waits for `rebuilder approve`"
         say("rule ", named(applied.rule), f": {did}")
     click.echo(f"{len(plan.skipped)} left out, {plan.untouched} do not carry it")
-
-
-@click.command()
-@click.argument("image")
-@update_options(required=False)
-@server_option
-@click.option("--json", "json_", is_flag=True)
-@click.pass_obj
-def why(
-    context: Context, image: str, updates: tuple[str, ...], stream: str | None, severity: str, server: str | None,
-    json_: bool,
-) -> None:
-    """Why an image was rebuilt, or was not; with --update, whether that would rebuild it."""
-    asked = source(context, server)
-    if not updates:
-        answer = asked.why(image)
-        if json_:
-            as_json(answer)
-        else:
-            say(joined("\n", _told(answer)))
-        return
-    found = asked.would(image, updates, stream, Severity(severity))
-    if json_:
-        as_json(found)
-    else:
-        for verdict in found.verdicts:
-            say(_about(verdict), ": ", _in_words(verdict, "would be rebuilt"))
-
-
-def _about(verdict: VerdictOnChange) -> str:
-    """The change that a verdict is on, with its severity and its update."""
-    change = planned.change_of(verdict.change)
-    return told_of(replace(change, update=verdict.update or ""))
-
-
-def _told(answer: Why) -> Iterator[Text]:
-    yield line(named(answer.image), f": build {answer.build[:40] if answer.build else 'none'}")
-    if answer.held:
-        held = answer.held
-        by = f"{held.who}: {held.reason}" if held.reason else held.who
-        yield line(marked("held", "held"), f" since {when(held.since)} by ", named(by))
-    for told in answer.rebuilds:
-        because_of = f": {told.why}" if told.why else ""
-        yield line(told.state, f" in wave {told.wave}, planned {when(told.planned)}{because_of}")
-        for written in told.reasons:
-            reason = planned.told_by(written)
-            yield line("    ", because(reason), f"; {told_of(reason.change)}")
-        for message in told.messages:
-            yield line(f"    told by message {message}")
-    absent = [verdict for verdict in answer.not_rebuilt if verdict.verdict == "not-installed"]
-    for verdict in answer.not_rebuilt:
-        if verdict.verdict != "not-installed":
-            yield line(_about(verdict), ": ", _in_words(verdict, "is to be rebuilt"))
-    if absent:
-        yield line(f"not for {len(absent)} of the last changes: it does not carry them")
-
-
-def _in_words(verdict: VerdictOnChange, rebuilt: str) -> Text:
-    word = verdict.verdict
-    if word == "not-installed":
-        return line(marked("would not be rebuilt", word), ": it does not carry it")
-    if word != "rebuild":
-        since = f" since {when(verdict.since)}" if verdict.since else ""
-        having = f" ({', '.join(verdict.installed)})" if verdict.installed else ""
-        return line(marked("not rebuilt", word), ": ", left_out(Skip(word), verdict.by or ""), since, having)
-    after = line(", after ", names(verdict.depends_on)) if verdict.depends_on else ""
-    asked = line("")
-    if verdict.approval:
-        wave = f" as wave {verdict.approval.wave}" if verdict.approval.wave else ""
-        asked = line(f"; waits{wave} for `rebuilder approve` (rule ", named(verdict.approval.rule), ")")
-    reasons = [planned.reason_of(reason, planned.change_of(verdict.change)) for reason in verdict.reasons]
-    return line(marked(rebuilt, word), after, ": ", joined("; ", sentences(reasons, True)), asked)
-
-
-VERBS: tuple[click.Command, ...] = (plan, why)

@@ -142,6 +142,3 @@ def web(context: Context) -> None:
     _end_by(stop)
     with serving(context.engine, context.settings, config.bus(configuration_file(context.path))):
         stop.wait()
-
-
-VERBS: tuple[click.Command, ...] = (run, engine, web, replay)

@@ -63,6 +63,3 @@ def simulate(
 def _written(done: Simulation) -> dict[str, object]:
     return {"makespan_s": done.makespan_s, "lower_bound_s": done.lower_bound_s, "ratio": done.ratio,
             "builds": done.builds, "slots": done.slots, "policy": str(done.policy)}
-
-
-VERBS: tuple[click.Command, ...] = (simulate,)

@@ -197,6 +197,3 @@ def inbox_(context: Context, state: str | None, limit: int, json_: bool) -> None
         return
     table(("received", "topic", "state", "reason", "id"),
           [(when(k.received_at), k.message.topic, k.state, k.reason, k.message.id) for k in found])
-
-
-VERBS: tuple[click.Command, ...] = (status, wave, inbox_)

@@ -51,6 +51,3 @@ def revoke(context: Context, name: str) -> None:
     with context.engine.begin() as connection:
         tokens.revoke(connection, name)
     say(f"{name} is revoked")
-
-
-VERBS: tuple[click.Command, ...] = (token,)
