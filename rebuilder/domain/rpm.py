@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,8 @@ from rebuilder.domain.errors import RequestError
 
 # In the release of every RPM that was built in a module; which of the module's streams it is of, it does not tell.
 MODULE = ".module"
+FOREIGN = re.compile("[/:]")  # what neither a name nor a release has
+DIGIT = re.compile(r"\d")
 ARCHES = frozenset({
     *("noarch", "src", "x86_64", "i386", "i486", "i586", "i686", "athlon", "aarch64", "riscv64", "loongarch64"),
     *("armv5tel", "armv6hl", "armv7hl", "armv7hnl", "ppc", "ppc64", "ppc64le", "nosrc", "s390", "s390x", "sparc64"),
@@ -60,9 +63,10 @@ class SourceBuild:
 
         Raises RequestError when the text is not of that form.
         """
-        parts = text.strip().rsplit("-", 2)
-        plain = text.strip().isprintable() and " " not in text.strip()
-        if len(parts) != 3 or not all(parts) or not plain or any(c in "/:" for c in parts[0] + parts[2]):
+        stripped = text.strip()
+        parts = stripped.rsplit("-", 2)
+        plain = stripped.isprintable() and " " not in stripped
+        if len(parts) != 3 or not all(parts) or not plain or FOREIGN.search(parts[0] + parts[2]):
             raise RequestError(f"not an NVR (name-version-release): {text!r}")
         name, version, release = parts
         epoch: int | None = None
@@ -71,7 +75,7 @@ class SourceBuild:
             if not (head.isascii() and head.isdigit()) or not version or ":" in version:
                 raise RequestError(f"not an NVR (name-epoch:version-release): {text!r}")
             epoch = int(head)
-        if not any(c.isdigit() for c in version):
+        if not DIGIT.search(version):
             raise RequestError(f"not an NVR (its version {version!r} has no digit): {text!r}")
         return cls(name, EVR(epoch, version, release))
 

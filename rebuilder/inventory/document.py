@@ -1,14 +1,14 @@
 """The inventory document: its shape, what it means, and how an inventory is written as one.
 
-Large documents are mostly RPMs, the same ones again and again: each is looked at once, however many images have it.
+Large documents are mostly RPMs, the same ones again and again: each is kept once, however many images have it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -81,74 +81,101 @@ class RpmEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False
     source: str = ""
 
 
+RpmItem: TypeAlias = str | RpmEntry
+E = TypeVar("E")
+
+
 class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     stream: str = DEFAULT_STREAM
     parents: list[str | ParentEntry] | None = None
     source: SourceEntry | None = None
-    rpms: list[str | RpmEntry] | msgspec.UnsetType | None = msgspec.UNSET
+    rpms: list[RpmItem] | msgspec.UnsetType | None = msgspec.UNSET
     duration: float = 0.0
     pull_spec: str = ""
     build: str = ""
 
 
-class Root(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`streams` is looked at later: what is wrong in a mapping of any names, msgspec does not locate."""
+class Root(msgspec.Struct, Generic[E], frozen=True, forbid_unknown_fields=True):
+    """The document before its parts are looked at. What is wrong in a mapping of any names, msgspec does not locate."""
 
     version: Any = None
     streams: dict[str, Any] | None = None
-    images: list[ImageEntry] | None = None
+    images: list[E] | None = None
+
+
+class _Rpms(dict[RpmItem, int]):
+    """The place of each RPM in `parsed`, where it comes to when it is first asked for. Raises RequestError."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parsed: list[Rpm] = []
+
+    def __missing__(self, item: RpmItem) -> int:
+        parsed = Rpm.parse(item) if isinstance(item, str) else Rpm.parse(item.nevra, item.source)
+        self[item] = place = len(self.parsed)
+        self.parsed.append(parsed)
+        return place
 
 
 class Document:
-    """A document that is well formed and means something. Raises Wrong where it does not."""
+    """A document that is well formed and means something. Raises Wrong where it does not.
 
-    def __init__(self, root: Root) -> None:
+    `shaped` makes an image's entry of what the document has for it: one at a time, for all of a large document's
+    RPMs as text would be hundreds of megabytes.
+    """
+
+    def __init__(self, root: Root[E], shaped: Callable[[E], ImageEntry]) -> None:
         if isinstance(root.version, bool) or root.version != 1:
             raise Wrong("must be 1", "version")
-        self._entries = root.images or []
         self.streams = tuple(_stream(name, value) for name, value in (root.streams or {}).items())
-        self.images = tuple(_image(entry, at) for at, entry in enumerate(self._entries))
+        self._rpms = _Rpms()
+        self._contents: list[tuple[int, ...] | None] = []
+        self._builds: list[str] = []
+        images = []
+        for at, written in enumerate(root.images or ()):
+            entry = _shaped(shaped, written, at)
+            images.append(_image(entry, at))
+            self._builds.append(entry.build)
+            self._contents.append(None if entry.rpms is msgspec.UNSET else self._content(entry.rpms or (), at))
+        self.images = tuple(images)
         self.graph = _connected(self.images)
-        self._rpms = self._parsed()
 
-    def _parsed(self) -> dict[str | RpmEntry, Rpm]:
-        """Every RPM of the document, once."""
-        distinct: dict[str | RpmEntry, None] = {}
-        for entry in self._entries:
-            distinct.update(dict.fromkeys(entry.rpms or ()))
-        parsed = {}
-        for item in distinct:
-            try:
-                parsed[item] = Rpm.parse(item) if isinstance(item, str) else Rpm.parse(item.nevra, item.source)
-            except RequestError as error:
-                raise self._misplaced(item, str(error)) from None
-        return parsed
-
-    def _misplaced(self, item: str | RpmEntry, what: str) -> Wrong:
-        at, entry = next((at, entry) for at, entry in enumerate(self._entries) if entry.rpms and item in entry.rpms)
-        return Wrong(what, "images", at, "rpms", list(entry.rpms or ()).index(item))
+    def _content(self, items: Sequence[RpmItem], at: int) -> tuple[int, ...]:
+        try:
+            return tuple(map(self._rpms.__getitem__, items))
+        except RequestError as error:
+            first = next(which for which, item in enumerate(items) if item not in self._rpms)
+            raise Wrong(str(error), "images", at, "rpms", first) from None
 
     @cached_property
     def inventory(self) -> Inventory:
         """All of it, with every manifest."""
         builds = []
-        for image, entry in zip(self.images, self._entries, strict=True):
-            if entry.rpms is not msgspec.UNSET:
-                manifest = Manifest(frozenset(map(self._rpms.__getitem__, entry.rpms or ())))
-                builds.append(ImageBuild(image.key, entry.build or "document-" + manifest.digest[:12], manifest))
+        for image, build, content in zip(self.images, self._builds, self._contents, strict=True):
+            if content is not None:
+                manifest = Manifest(frozenset(map(self._rpms.parsed.__getitem__, content)))
+                builds.append(ImageBuild(image.key, build or "document-" + manifest.digest[:12], manifest))
         return Inventory(self.images, self.streams, tuple(builds))
 
     def carried(self, sources: Container[str]) -> Carried:
         """The RPMs of these source packages in each image, without making manifests."""
-        wanted = {item for item, rpm in self._rpms.items() if rpm.source in sources}
-        found = {}
-        for image, entry in zip(self.images, self._entries, strict=True):
-            here = wanted.intersection(entry.rpms or ())
-            if here:
-                found[image.key] = sorted((self._rpms[item] for item in here), key=lambda rpm: rpm.nevra)
-        unread = (i.key for i, entry in zip(self.images, self._entries, strict=True) if entry.rpms is msgspec.UNSET)
+        parsed = self._rpms.parsed
+        wanted = {place for place, rpm in enumerate(parsed) if rpm.source in sources}
+        found, unread = {}, []
+        for image, content in zip(self.images, self._contents, strict=True):
+            if content is None:
+                unread.append(image.key)
+            elif here := wanted.intersection(content):
+                found[image.key] = sorted((parsed[place] for place in here), key=lambda rpm: rpm.nevra)
         return Carried(found, frozenset(unread))
+
+
+def _shaped(shaped: Callable[[E], ImageEntry], written: E, at: int) -> ImageEntry:
+    try:
+        return shaped(written)
+    except msgspec.ValidationError as error:
+        raise misshapen(error, "images", at) from None
 
 
 def _stream(name: str, value: Any) -> Stream:
@@ -180,9 +207,10 @@ def _image(entry: ImageEntry, at: int) -> Image:
 
 def _parent(item: str | ParentEntry, stream: str, *place: str | int) -> Parent:
     entry = ParentEntry(image=item) if isinstance(item, str) else item
-    if entry.kind not in list(ParentKind):
-        raise Wrong("must be base or stage", *place, "kind")
-    kind = ParentKind(entry.kind)
+    try:
+        kind = ParentKind(entry.kind)
+    except ValueError:
+        raise Wrong("must be base or stage", *place, "kind") from None
     if (entry.image is None) == (entry.external is None):
         raise Wrong("a parent has image or external", *place)
     if entry.external is not None:

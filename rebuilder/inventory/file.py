@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.inventory.document import Document, Place, Root, Wrong, misshapen
+from rebuilder.inventory.document import Document, ImageEntry, Place, Root, Wrong, misshapen
 
 DEEPEST = 50
 TOO_DEEP = "nested too deeply"
@@ -56,9 +56,7 @@ def read(path: Path) -> Document:
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror or error}") from None
     try:
-        root = _root(content, path.suffix == ".json")
-        gc.freeze()  # millions of strings, and no cycles: not worth looking at again and again
-        return Document(root)
+        return _document(content, path.suffix == ".json")
     except Wrong as error:
         raise RequestError(f"{path}:{_line(content, error.place)}: {_where(error.place)}: {error}") from None
     except json.JSONDecodeError as error:
@@ -77,11 +75,12 @@ def read(path: Path) -> Document:
         raise RequestError(f"{path}:1: a value that cannot be read: {error}") from None
 
 
-def _root(content: bytes, as_json: bool) -> Root:
+def _document(content: bytes, as_json: bool) -> Document:
     try:
         if not as_json:
-            return msgspec.convert(yaml.load(content.decode("utf-8"), _Loader), Root)
-        return msgspec.json.decode(content, type=Root)
+            loaded = yaml.load(content.decode("utf-8"), _Loader)
+            return Document(msgspec.convert(loaded, Root[Any]), partial(msgspec.convert, type=ImageEntry))
+        return Document(msgspec.json.decode(content, type=Root[msgspec.Raw]), msgspec.json.Decoder(ImageEntry).decode)
     except msgspec.ValidationError as error:
         raise misshapen(error) from None
     except msgspec.DecodeError:
