@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rebuilder.store.models import Heartbeat
+from rebuilder.store.rows import insert_of
 
 MISSED = 6  # heartbeats
 
@@ -29,8 +29,7 @@ class Beat:
 
 def beat(connection: Connection, loop: str, every: float, now: float, trouble: str = "") -> None:
     """The loop got on."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    new = insert(Heartbeat).values(loop=loop, at=now, every=every, trouble=trouble)
+    new = insert_of(connection.dialect.name)(Heartbeat).values(loop=loop, at=now, every=every, trouble=trouble)
     same = {"at": new.excluded.at, "every": new.excluded.every, "trouble": new.excluded.trouble}
     connection.execute(new.on_conflict_do_update(index_elements=[Heartbeat.loop], set_=same))
 

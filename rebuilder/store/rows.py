@@ -15,6 +15,11 @@ Row = tuple[int, ...]
 CHUNK = 5000
 
 
+def insert_of(dialect: str) -> Any:
+    """The dialect's own `insert`, which has ON CONFLICT."""
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+
 def insert_new(connection: Connection, model: type[DeclarativeBase], rows: Sequence[dict[str, Any]]) -> None:
     """Insert the rows that no unique key of the model has yet."""
     if rows:
@@ -51,8 +56,7 @@ def refresh_statistics(connection: Connection) -> None:
 @cache
 def _insert(model: type[DeclarativeBase], dialect: str) -> Any:
     """Made once: the consumer asks for it with every message."""
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(model).on_conflict_do_nothing()
+    return insert_of(dialect)(model).on_conflict_do_nothing()
 
 
 @cache

@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rebuilder.store.models import Tally
+from rebuilder.store.rows import insert_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,7 @@ def one(connection: Connection, name: str, label: str) -> None:
 
 @cache
 def _upsert(dialect: str) -> Any:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    new = insert(Tally)
+    new = insert_of(dialect)(Tally)
     more = {"count": Tally.count + new.excluded.count, "seconds": Tally.seconds + new.excluded.seconds}
     return new.on_conflict_do_update(index_elements=[Tally.name, Tally.label], set_=more)
 
