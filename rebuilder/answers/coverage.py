@@ -14,7 +14,8 @@ from rebuilder.domain.affected import Carried, merge
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.rpm import MODULE, Rpm, SourceBuild, is_stale
-from rebuilder.engine import intake, planning
+from rebuilder.engine import intake
+from rebuilder.engine.draft import changes_from
 from rebuilder.store import coverage, holds, progress
 from rebuilder.store.coverage import Carrier
 from rebuilder.store.rebuilds import UNSETTLED, Entry
@@ -99,7 +100,7 @@ def _changes(connection: Connection, name: str, settings: Settings) -> list[Chan
         build = SourceBuild.parse(name)
     except RequestError:
         raise RequestError(f"no update {name} was heard of, and it is no NVR (name-version-release)") from None
-    return planning.changes_from([build], intake.known_streams(connection, settings), None, Severity.UNSPECIFIED)
+    return changes_from([build], intake.known_streams(connection, settings), None, Severity.UNSPECIFIED)
 
 
 def _fix(

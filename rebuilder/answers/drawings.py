@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from typing_extensions import TypedDict
 
-from rebuilder.answers import plan as planned
+from rebuilder.answers import drafts
 from rebuilder.config import Settings
 from rebuilder.domain import drawing
 from rebuilder.domain.change import Severity
@@ -88,7 +88,7 @@ def read(connection: Connection, asked: Asked, settings: Settings, now: float) -
     states: Mapping[str, str] = {}
     if asked.updates:
         updates = asked.updates, asked.stream, asked.severity
-        states = of_plan(planned.draft(connection, *updates, settings, now).plan)
+        states = of_plan(drafts.draft(connection, *updates, settings, now).plan)
     elif asked.wave is not None:
         layers, states = _of_wave(connection, layers, asked.wave, settings, now)
     return shown(layers, states, asked)
@@ -112,7 +112,7 @@ def _of_wave(
     connection: Connection, layers: Graph, wave_id: int, settings: Settings, now: float
 ) -> tuple[Graph, Mapping[str, str]]:
     if waves.find(connection, wave_id).state == "planned":
-        return layers, of_plan(planned.proposed(connection, wave_id, settings, now).plan)
+        return layers, of_plan(drafts.proposed(connection, wave_id, settings, now).plan)
     states = {entry.image: str(entry.state) for entry in rebuilds.of_wave(connection, wave_id)}
     gone = inventory.find(connection, [key for key in states if key not in layers])
     return drawing.with_gone(layers, gone.values()), states

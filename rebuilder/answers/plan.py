@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import NotRequired
 
-from sqlalchemy import Connection
 from typing_extensions import TypedDict
 
-from rebuilder.config import Settings
 from rebuilder.domain.affected import Reason, Skip, Skipped
 from rebuilder.domain.change import Change, Severity
-from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Applied, Plan, PlannedRebuild
 from rebuilder.domain.policy import Action
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.domain.schedule import Estimate
-from rebuilder.engine import intake, planning
-from rebuilder.engine.planning import Draft
-from rebuilder.store import waves
 
 
 class WrittenChange(TypedDict):
@@ -207,36 +200,3 @@ def told_by(document: ToldReason) -> Reason:
     change = change_of(document["change"])
     about = Change(change.build, change.stream, change.severity, document["update"] or "", document["url"] or "")
     return reason_of(document, about)
-
-
-def draft(
-    connection: Connection, updates: Sequence[str], stream: str | None, severity: Severity, settings: Settings,
-    now: float,
-) -> Draft:
-    """What these source builds, by their NVRs, would rebuild. Changes nothing.
-
-    Raises RequestError for what is no NVR, an unknown stream or an empty inventory.
-    """
-    builds = [SourceBuild.parse(update) for update in updates]
-    return planning.draft(connection, wanted(connection, builds, stream, severity, settings), settings, now)
-
-
-def wanted(
-    connection: Connection, builds: Iterable[SourceBuild], stream: str | None, severity: Severity, settings: Settings
-) -> list[Change]:
-    """The changes that these builds are. Raises RequestError for an unknown stream or an empty inventory."""
-    return planning.changes_from(builds, streams(connection, settings), stream, severity)
-
-
-def streams(connection: Connection, settings: Settings) -> tuple[Stream, ...]:
-    """The streams there are. Raises RequestError where there are none."""
-    known = intake.known_streams(connection, settings)
-    if not known:
-        raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
-    return known
-
-
-def proposed(connection: Connection, wave_id: int, settings: Settings, now: float) -> Draft:
-    """What a wave that waits for an operator would do if it were approved now."""
-    taken = [item.change for item in waves.changes_of(connection, wave_id)]
-    return planning.draft(connection, taken, settings, now, approved=True)

@@ -9,12 +9,12 @@ from sqlalchemy import Connection
 
 from rebuilder.answers import forecast
 from rebuilder.answers.answer import Answer
+from rebuilder.answers.drafts import proposed
 from rebuilder.answers.moment import Moment, moment
 from rebuilder.answers.plan import (
     ToldReason,
     WrittenChange,
     WrittenPlan,
-    proposed,
     told_reason,
     written,
     written_change,

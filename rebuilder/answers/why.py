@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from rebuilder.answers.answer import Answer
+from rebuilder.answers.drafts import streams, wanted
 from rebuilder.answers.moment import Moment, moment
 from rebuilder.answers.plan import (
     ToldReason,
     WrittenChange,
     WrittenReason,
-    streams,
     told_reason,
-    wanted,
     written_change,
     written_reason,
 )

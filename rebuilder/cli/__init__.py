@@ -6,12 +6,10 @@ import sys
 from pkgutil import resolve_name
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from rebuilder.cli.context import Context
 from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import RequestError, UnreachableError
-from rebuilder.store.database import first_line
 
 DONE, NOT_WELL, WRONG, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 VERBS = {
@@ -85,11 +83,22 @@ def status_of(arguments: list[str] | None = None) -> int:
         return _say(str(error), WRONG)
     except (UnreachableError, Aborted) as error:
         return _say(str(error), UNREACHABLE)
-    except DBAPIError as error:
-        return _say(f"database: {first_line(error)}", UNREACHABLE)
     except BrokenPipeError:
         sys.stderr.close()
         return DONE
+    except Exception as error:
+        if (trouble := _of_database(error)) is None:
+            raise
+        return _say(f"database: {trouble}", UNREACHABLE)
+
+
+def _of_database(error: Exception) -> str | None:
+    """What the database said, where it is the database's error."""
+    from sqlalchemy.exc import DBAPIError
+
+    from rebuilder.store.database import first_line
+
+    return first_line(error) if isinstance(error, DBAPIError) else None
 
 
 def _say(what: str, status: int) -> int:

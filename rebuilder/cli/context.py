@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING
 
 from rebuilder import config
 from rebuilder.config import Settings
-from rebuilder.store import database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 class Context:
@@ -26,4 +27,6 @@ class Context:
     @cached_property
     def engine(self) -> Engine:
         """The database, its tables up to date. Raises UnreachableError or RequestError."""
+        from rebuilder.store import database  # a quarter of a second, which whoever needs no database need not wait for
+
         return database.ready(self.settings.database)

@@ -15,12 +15,11 @@ from rebuilder.answers.drawings import Asked
 from rebuilder.cli.asking import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, console, named, safe
-from rebuilder.cli.plans import draft_for, update_options
+from rebuilder.cli.plans import document_in, draft_of, update_options
 from rebuilder.domain import drawing
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
-from rebuilder.inventory import file
 
 GUIDE = 4
 DEEPEST = 40
@@ -71,14 +70,12 @@ def graph(
         click.echo(dot if format_ == "dot" else _svg(dot), nl=False)
 
 
-def _of_document(context: Context, asked: Asked, document: Path) -> drawings.Drawn:
-    layers = file.read(document).graph
-    if not len(layers):
-        raise RequestError(f"{document}: the inventory is empty")
+def _of_document(context: Context, asked: Asked, path: Path) -> drawings.Drawn:
+    document = document_in(path)
     if not asked.updates:
-        return drawings.shown(layers, {}, asked)
-    drafted = draft_for(context, asked.updates, asked.stream, str(asked.severity), document, context.settings)
-    return drawings.shown(layers, drawings.of_plan(drafted.plan), asked)
+        return drawings.shown(document.graph, {}, asked)
+    drafted = draft_of(document, asked.updates, asked.stream, asked.severity, context.settings)
+    return drawings.shown(document.graph, drawings.of_plan(drafted.plan), asked)
 
 
 def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked: str | None) -> None:

@@ -1,4 +1,7 @@
-"""`plan`: what an update would rebuild, and why."""
+"""`plan`: what an update would rebuild, and why.
+
+What only the database is asked with loads when it is asked: a plan of a document need not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,9 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Plan
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.engine import planning
-from rebuilder.engine.planning import Draft
+from rebuilder.engine.draft import Draft, changes_from, of_document
 from rebuilder.inventory import file
-from rebuilder.store.database import reading
+from rebuilder.inventory.document import Document
 
 SEVERITIES = [str(severity) for severity in Severity]
 SHOWN = 100
@@ -93,23 +95,31 @@ def draft_for(
     Raises RequestError for what is no NVR, an unknown stream, a wrong document or an empty inventory.
     """
     if document is not None:
-        builds = [SourceBuild.parse(update) for update in updates]
-        return _draft_of(document, builds, stream, Severity(severity), settings)
+        return draft_of(document_in(document), updates, stream, Severity(severity), settings)
+    from rebuilder.answers import drafts
+    from rebuilder.store.database import reading
+
     with reading(context.engine) as connection:
-        return planned.draft(connection, updates, stream, Severity(severity), settings, time.time())
+        return drafts.draft(connection, updates, stream, Severity(severity), settings, time.time())
 
 
-def _draft_of(
-    document: Path, builds: list[SourceBuild], stream: str | None, severity: Severity, settings: Settings
+def document_in(path: Path) -> Document:
+    """The inventory document in this file. Raises RequestError for what is wrong in it, and where it has no images."""
+    document = file.read(path)
+    if not document.images:
+        raise RequestError(f"{path}: the inventory is empty")
+    return document
+
+
+def draft_of(
+    document: Document, updates: Sequence[str], stream: str | None, severity: Severity, settings: Settings
 ) -> Draft:
-    inventory = file.read(document)
-    if not inventory.images:
-        raise RequestError(f"{document}: the inventory is empty")
-    configured = {known.name: known for known in settings.known_streams}
-    configured.update({known.name: known for known in inventory.streams})
-    used = dict.fromkeys(image.stream for image in inventory.images)
+    """The plan for these updates on the document. Raises RequestError for what is no NVR, and an unknown stream."""
+    builds = [SourceBuild.parse(update) for update in updates]
+    configured = {known.name: known for known in (*settings.known_streams, *document.streams)}
+    used = dict.fromkeys(image.stream for image in document.images)
     known = tuple(configured.get(name) or Stream(name) for name in used)
-    return planning.draft_of(inventory, planning.changes_from(builds, known, stream, severity), settings)
+    return of_document(document, changes_from(builds, known, stream, severity), settings)
 
 
 def show(plan: Plan, explain: bool) -> None:

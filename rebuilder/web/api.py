@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from rebuilder.answers import coverage, drawings, logs, plan, queue, rebuilds, records, status, why
+from rebuilder.answers import coverage, drafts, drawings, logs, plan, queue, rebuilds, records, status, why
 from rebuilder.domain.change import Severity
 from rebuilder.web import api_actions, api_lists, problems
 from rebuilder.web.etags import Tagged
@@ -150,7 +150,7 @@ def make_plan(connection: Reader, settings: Configured, asked: WhatIf) -> plan.W
     changed: dict[str, Any] = {"descendants": asked.descendants} if asked.descendants else {}
     terms = settings.model_copy(update=changed)
     severity = Severity(asked.severity)
-    drafted = plan.draft(connection, asked.updates, asked.stream, severity, terms, time.time())
+    drafted = drafts.draft(connection, asked.updates, asked.stream, severity, terms, time.time())
     return plan.written(drafted.plan)
 
 
