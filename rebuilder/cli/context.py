@@ -1,4 +1,4 @@
-"""What the verbs share: settings and the database, opened when first asked for."""
+"""What the verbs share: settings and the database, loaded and opened when first asked for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rebuilder import config
-from rebuilder.config import Settings
-
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from rebuilder.config import Settings
 
 
 class Context:
@@ -22,11 +21,13 @@ class Context:
     @cached_property
     def settings(self) -> Settings:
         """The settings. Raises RequestError naming the wrong key."""
+        from rebuilder import config
+
         return config.load(self.path)
 
     @cached_property
     def engine(self) -> Engine:
         """The database, its tables up to date. Raises UnreachableError or RequestError."""
-        from rebuilder.store import database  # a quarter of a second, which whoever needs no database need not wait for
+        from rebuilder.store import database
 
         return database.ready(self.settings.database)
