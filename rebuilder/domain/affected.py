@@ -86,21 +86,18 @@ class Terms:
     held: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Findings:
-    """The affected images with their reasons, those left out, and how often each rule left something out or asks.
+    """The affected images, the `reasons` of each in their order; those left out; and what the rules had to say.
 
-    `layers` has all images that carry one of the packages.
+    `denied` counts the images that each rule left out, `asked` has the changes that a rule wants approved.
     """
 
-    layers: Layers
-    reasons: dict[str, tuple[Reason, ...]] = field(default_factory=dict)
-    skipped: dict[str, Skipped] = field(default_factory=dict)
-    denied: Counter[str] = field(default_factory=Counter)
-    asked: dict[Change, Rule] = field(default_factory=dict)
-
-    def leave_out(self, image: str, reason: Skip, by: str = "") -> None:
-        self.skipped[image] = Skipped(image, reason, by)
+    affected: Layers
+    reasons: Sequence[tuple[Reason, ...]]
+    skipped: Mapping[str, Skipped]
+    denied: Mapping[str, int]
+    asked: Mapping[Change, Rule]
 
 
 def merge(changes: Iterable[Change], carried: Carried) -> tuple[Change, ...]:
@@ -133,14 +130,7 @@ def _newest(group: Sequence[Change], epochs: set[int]) -> Change:
 
 def assess(graph: Graph, carried: Carried, changes: Sequence[Change], terms: Terms) -> Findings:
     """Look at every image that carries, or may carry, one of the packages. `changes` are merged ones."""
-    search = _Search(graph, carried, changes, terms)
-    search.look()
-    streams = {change.stream for change in changes}
-    for key in carried.unknown:
-        if graph.image(key).stream in streams:
-            search.found.leave_out(key, Skip.UNKNOWN)
-    search.propagate()
-    return search.found
+    return _Search(graph, carried, changes, terms).findings()
 
 
 class _Stale(NamedTuple):
@@ -181,28 +171,53 @@ class _Search:
         self._still_stale: set[str] = set()
         self._known: dict[tuple[str, Rpm], tuple[str, int] | Skip] = {}
         self._images = graph.layers(carried.rpms)
-        self.found = Findings(self._images)
         self._contents: list[_Content] = []
         self._handed_on: dict[int, _Content] = {}
+        self._skipped: dict[str, Skipped] = {}
+        self._denials: Counter[str] = Counter()
+        self._asked: dict[Change, Rule] = {}
 
-    def look(self) -> None:
+    def findings(self) -> Findings:
         """Decide of each image whether it is rebuilt, and why; or why it is left out."""
-        images, found = self._images, self.found
+        affected, reasons = self._images, self._look()
+        self._leave_out_unknown()
+        kinds = self._followed()
+        if kinds or not all(reasons):
+            known = {key: why for key, why in zip(affected.names, reasons, strict=True) if why}
+            if kinds:
+                self._propagate(known, kinds)
+            affected = self._graph.layers(known)
+            reasons = list(affected.each(known))
+        return Findings(affected, reasons, self._skipped, self._denials, self._asked)
+
+    def _look(self) -> list[tuple[Reason, ...]]:
+        """The reasons of each image that carries one of the packages, none where it is left out.
+
+        A list, because a mapping of so many images outgrows the processor's cache.
+        """
+        images, found = self._images, []
         carried = images.each(self._carried.rpms)
         for number, (key, rpms, bases) in enumerate(zip(images.names, carried, images.bases, strict=True)):
             content = self._content(key, rpms, bases)
             self._contents.append(content)
-            if not content.stale:
+            reasons = content.reasons
+            if not reasons:
                 self._leave_out(key, content.otherwise)
             elif self._ruled or self._still_stale or key in self._terms.held:
-                self._decide(number, key, content.stale)
-            else:
-                found.reasons[key] = content.reasons
+                reasons = self._decide(number, key, content.stale)
+            found.append(reasons)
+        return found
 
     def _leave_out(self, key: str, reason: Skip, by: str = "") -> None:
-        self.found.leave_out(key, reason, by)
+        self._skipped[key] = Skipped(key, reason, by)
         if reason in STILL_STALE:
             self._still_stale.add(key)
+
+    def _leave_out_unknown(self) -> None:
+        streams = {change.stream for change in self._changes}
+        for key in self._carried.unknown:
+            if self._graph.image(key).stream in streams:
+                self._leave_out(key, Skip.UNKNOWN)
 
     def _content(self, key: str, rpms: Sequence[Rpm], bases: Sequence[int]) -> _Content:
         """Most images have nothing of their own, and then the same content as all such images below their parent."""
@@ -259,10 +274,11 @@ class _Search:
             return (rpm.nevra, place) if change.makes_stale(rpm) else Skip.ALREADY_CURRENT
         return Skip.OTHER_MODULE if (rpm.source, stream, not modular) in self._offers else Skip.OTHER_STREAM
 
-    def _decide(self, number: int, key: str, stale: Sequence[_Stale]) -> None:
+    def _decide(self, number: int, key: str, stale: Sequence[_Stale]) -> tuple[Reason, ...]:
+        """Its reasons where the rules and the operators let it be rebuilt, else none."""
         image = self._graph.image(key)
         denied = {place: rule for place in {item.place for item in stale} if (rule := self._denied(image, place))}
-        self.found.denied.update(rule.name for rule in denied.values())
+        self._denials.update(rule.name for rule in denied.values())
         allowed = [item for item in stale if item.place not in denied]
         reachable = {item.place for item in allowed if self._through(number, item.rpm) not in self._still_stale}
         if not allowed:
@@ -273,7 +289,8 @@ class _Search:
             self._leave_out(key, Skip.PARENT_LEFT_OUT, self._through(number, allowed[0].rpm))
         else:
             self._ask(image, sorted(reachable))
-            self.found.reasons[key] = tuple(item.reason for item in allowed if item.place in reachable)
+            return tuple(item.reason for item in allowed if item.place in reachable)
+        return ()
 
     def _denied(self, image: Image, place: int) -> Rule | None:
         rule = policy.decide(self._rules[place], image)
@@ -283,39 +300,39 @@ class _Search:
         for place in places:
             rule = policy.decide(self._rules[place], image)
             if rule is not None and rule.action is Action.APPROVE:
-                self.found.asked.setdefault(self._changes[place], rule)
+                self._asked.setdefault(self._changes[place], rule)
 
     def _external(self, layer: str) -> str:
         parents = self._graph.image(layer).parents
         return next((p.external for p in parents if p.external and p.kind is ParentKind.BASE), "")
 
-    def propagate(self) -> None:
-        """Take in what is rebuilt for a parent's sake, where that is wished: with the first such parent's change."""
-        kinds = set()
-        if self._terms.descendants == "all":
-            kinds.add(ParentKind.BASE)
-        if self._terms.stage_parents == "propagate":
-            kinds.add(ParentKind.STAGE)
-        if not kinds:
-            return
-        for key in self._graph.in_order(self._graph.descendants(self.found.reasons, frozenset(kinds))):
-            if key not in self.found.reasons:
-                self._follow(self._graph.image(key), kinds)
+    def _followed(self) -> frozenset[ParentKind]:
+        """The kinds of parents for whose sake an image is rebuilt too."""
+        bases, stages = self._terms.descendants == "all", self._terms.stage_parents == "propagate"
+        return frozenset({*([ParentKind.BASE] if bases else []), *([ParentKind.STAGE] if stages else [])})
 
-    def _follow(self, image: Image, kinds: Container[ParentKind]) -> None:
+    def _propagate(self, reasons: dict[str, tuple[Reason, ...]], kinds: frozenset[ParentKind]) -> None:
+        """Take in what is rebuilt for a parent's sake: with the first such parent's change."""
+        for key in self._graph.in_order(self._graph.descendants(reasons, kinds)):
+            if key not in reasons:
+                self._follow(self._graph.image(key), kinds, reasons)
+
+    def _follow(
+        self, image: Image, kinds: Container[ParentKind], reasons: dict[str, tuple[Reason, ...]]
+    ) -> None:
         above = [parent for parent, kind in self._graph.parents(image.key) if kind in kinds]
-        parent = next((parent for parent in above if parent in self.found.reasons), "")
+        parent = next((parent for parent in above if parent in reasons), "")
         if not parent:
             return
-        change = self.found.reasons[parent][0].change
+        change = reasons[parent][0].change
         place = self._changes.index(change)
         denied = self._denied(image, place)
         if denied:
-            self.found.denied[denied.name] += 1
-            self.found.leave_out(image.key, Skip.POLICY, denied.name)
+            self._denials[denied.name] += 1
+            self._leave_out(image.key, Skip.POLICY, denied.name)
         elif image.key in self._terms.held:
-            self.found.leave_out(image.key, Skip.HELD, self._terms.held[image.key])
+            self._leave_out(image.key, Skip.HELD, self._terms.held[image.key])
         else:
             self._ask(image, [place])
-            self.found.skipped.pop(image.key, None)
-            self.found.reasons[image.key] = (Reason("parent", change, inherited_from=parent),)
+            self._skipped.pop(image.key, None)
+            reasons[image.key] = (Reason("parent", change, inherited_from=parent),)

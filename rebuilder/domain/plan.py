@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -95,13 +95,12 @@ def make_plan(
     """
     wanted = merge(changes, carried)
     found = assess(graph, carried, wanted, terms or Terms())
-    layers = found.layers if found.layers.names == list(found.reasons) else graph.layers(found.reasons)
     skipped = tuple(found.skipped[key] for key in graph.in_order(found.skipped))
     applied = [Applied(rule, Action.DENY, images) for rule, images in sorted(found.denied.items())]
     applied += [Applied(rule.name, Action.APPROVE, change=change) for change, rule in found.asked.items()]
     expected = seconds if seconds is not None else durations(graph.images)
-    untouched = elsewhere + len(graph) - len(layers.names) - len(skipped)
-    rebuilds, course = _rebuilds(layers, found.reasons), _estimate(layers, expected, slots)
+    untouched = elsewhere + len(graph) - len(found.reasons) - len(skipped)
+    rebuilds, course = _rebuilds(found.affected, found.reasons), _estimate(found.affected, expected, slots)
     return Plan(wanted, rebuilds, skipped, untouched, tuple(applied), course)
 
 
@@ -110,17 +109,16 @@ def plan_by_hand(graph: Graph, image: str, descendants: bool, *, slots: int, sec
 
     Raises RequestError for an unknown image.
     """
-    wanted = {graph.image(image).key: (), **(dict.fromkeys(graph.descendants([image]), ()) if descendants else {})}
-    layers = graph.layers(wanted)
+    layers = graph.layers({graph.image(image).key, *(graph.descendants([image]) if descendants else ())})
     untouched = len(graph) - len(layers.names)
-    return Plan((), _rebuilds(layers, wanted), (), untouched, (), _estimate(layers, seconds, slots))
+    return Plan((), _rebuilds(layers, [()] * len(layers.names)), (), untouched, (), _estimate(layers, seconds, slots))
 
 
-def _rebuilds(layers: Layers, reasons: Mapping[str, tuple[Reason, ...]]) -> tuple[PlannedRebuild, ...]:
+def _rebuilds(layers: Layers, reasons: Sequence[tuple[Reason, ...]]) -> tuple[PlannedRebuild, ...]:
     names = layers.names
     return tuple([
         PlannedRebuild(name, tuple([names[parent] for parent in above]), level, why)
-        for name, above, level, why in zip(names, layers.after, layers.levels, layers.each(reasons), strict=True)
+        for name, above, level, why in zip(names, layers.after, layers.levels, reasons, strict=True)
     ])
 
 
