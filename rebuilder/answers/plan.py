@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NotRequired
 
 from typing_extensions import TypedDict
 
 from rebuilder.domain.affected import Reason, Skip, Skipped
 from rebuilder.domain.change import Change, Severity
-from rebuilder.domain.plan import Applied, Plan, PlannedRebuild
+from rebuilder.domain.plan import Applied, Plan, Rebuilds
 from rebuilder.domain.policy import Action
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.domain.schedule import Estimate
@@ -157,7 +157,7 @@ def read(document: WrittenPlan) -> Plan:
     estimate = document["estimate"]
     return Plan(
         changes,
-        tuple(_rebuild(rebuild, offers) for rebuild in document["rebuilds"]),
+        _rebuilds(document["rebuilds"], offers),
         tuple(Skipped(s["image"], Skip(s["reason"]), s.get("by", "")) for s in document["skipped"]),
         document["untouched"],
         tuple(
@@ -169,13 +169,22 @@ def read(document: WrittenPlan) -> Plan:
     )
 
 
-def _rebuild(document: WrittenRebuild, offers: Mapping[tuple[str, str], Change]) -> PlannedRebuild:
+def _rebuilds(documents: Sequence[WrittenRebuild], offers: Mapping[tuple[str, str], Change]) -> Rebuilds:
+    number = {document["image"]: at for at, document in enumerate(documents)}
+    return Rebuilds(
+        list(number),
+        [[number[parent] for parent in document["depends_on"]] for document in documents],
+        [document["level"] for document in documents],
+        [_reasons(document, offers) for document in documents],
+    )
+
+
+def _reasons(document: WrittenRebuild, offers: Mapping[tuple[str, str], Change]) -> tuple[Reason, ...]:
     stream = document["image"].rpartition(":")[2]
     anything = next(iter(offers.values()))
-    reasons = (
+    return tuple(
         reason_of(reason, offers.get((stream, reason["available"]), anything)) for reason in document["reasons"]
     )
-    return PlannedRebuild(document["image"], tuple(document["depends_on"]), document["level"], tuple(reasons))
 
 
 def change_of(document: WrittenChange) -> Change:

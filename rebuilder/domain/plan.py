@@ -5,11 +5,10 @@ Pure: the same inputs always give the same plan.
 
 from __future__ import annotations
 
-import gc
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import overload
 
 from rebuilder.domain.affected import Carried, Reason, Skipped, Terms, assess, merge
 from rebuilder.domain.change import Change, Severity, most_severe
@@ -34,6 +33,37 @@ class PlannedRebuild:
 
 
 @dataclass(frozen=True, slots=True)
+class Rebuilds(Sequence[PlannedRebuild]):
+    """Images to rebuild, numbered parents first: the numbers of those that each one waits for, its level and reasons.
+
+    Kept in columns, as plans are large and mostly gone through once: each rebuild is made when it is looked at.
+    """
+
+    names: Sequence[str]
+    after: Sequence[Sequence[int]]
+    levels: Sequence[int]
+    reasons: Sequence[tuple[Reason, ...]]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[PlannedRebuild]:
+        return map(self._made, self.names, self.after, self.levels, self.reasons)
+
+    @overload
+    def __getitem__(self, at: int) -> PlannedRebuild: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[PlannedRebuild]: ...
+    def __getitem__(self, at: int | slice) -> PlannedRebuild | Sequence[PlannedRebuild]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(len(self))[at]]
+        return self._made(self.names[at], self.after[at], self.levels[at], self.reasons[at])
+
+    def _made(self, name: str, above: Sequence[int], level: int, why: tuple[Reason, ...]) -> PlannedRebuild:
+        return PlannedRebuild(name, tuple([self.names[parent] for parent in above]), level, why)
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """A rule that had a say: it left out `images`, or wants `change` to be approved first."""
 
@@ -48,7 +78,7 @@ class Plan:
     """What accepting these changes would do, parents first."""
 
     changes: tuple[Change, ...]
-    rebuilds: tuple[PlannedRebuild, ...]
+    rebuilds: Rebuilds
     skipped: tuple[Skipped, ...]
     untouched: int
     applied: tuple[Applied, ...]
@@ -56,9 +86,7 @@ class Plan:
 
     def jobs(self, seconds: Mapping[str, float]) -> Jobs:
         """Its builds, numbered as `rebuilds` are; `seconds` has the expected length of each image's."""
-        number = {rebuild.image: at for at, rebuild in enumerate(self.rebuilds)}
-        after = [[number[parent] for parent in rebuild.depends_on] for rebuild in self.rebuilds]
-        return Jobs(after, [seconds[rebuild.image] for rebuild in self.rebuilds])
+        return Jobs(self.rebuilds.after, array("d", map(seconds.__getitem__, self.rebuilds.names)))
 
     @property
     def unapproved(self) -> tuple[Change, ...]:
@@ -66,19 +94,6 @@ class Plan:
         return tuple(applied.change for applied in self.applied if applied.change is not None)
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let the cycle collector rest: a plan has no cycles, and it would go through all of it again and again."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-@_uncollected()
 def make_plan(
     graph: Graph,
     carried: Carried,
@@ -114,12 +129,8 @@ def plan_by_hand(graph: Graph, image: str, descendants: bool, *, slots: int, sec
     return Plan((), _rebuilds(layers, [()] * len(layers.names)), (), untouched, (), _estimate(layers, seconds, slots))
 
 
-def _rebuilds(layers: Layers, reasons: Sequence[tuple[Reason, ...]]) -> tuple[PlannedRebuild, ...]:
-    names = layers.names
-    return tuple([
-        PlannedRebuild(name, tuple([names[parent] for parent in above]), level, why)
-        for name, above, level, why in zip(names, layers.after, layers.levels, reasons, strict=True)
-    ])
+def _rebuilds(layers: Layers, reasons: Sequence[tuple[Reason, ...]]) -> Rebuilds:
+    return Rebuilds(layers.names, layers.after, layers.levels, reasons)
 
 
 def _estimate(layers: Layers, seconds: Mapping[str, float], slots: int) -> Estimate:

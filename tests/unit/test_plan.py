@@ -79,7 +79,21 @@ def test_the_design_s_example() -> None:
 
 
 def test_without_images_there_is_nothing_to_do() -> None:
-    assert plan([]).rebuilds == ()
+    assert list(plan([]).rebuilds) == []
+
+
+def test_a_plan_s_rebuilds_are_read_one_by_one_by_place_and_by_slice() -> None:
+    images = [image("a", rpms=(OLD,)), image("b", "a", rpms=(OLD,)), image("c", "b", rpms=(OLD,))]
+    rebuilds = plan(images).rebuilds
+    assert [(rebuild.image, rebuild.depends_on) for rebuild in rebuilds] == [
+        ("a:f42", ()), ("b:f42", ("a:f42",)), ("c:f42", ("b:f42",)),
+    ]  # fmt: skip
+    everyone = list(rebuilds)
+    assert [rebuilds[at] for at in range(3)] == everyone
+    assert rebuilds[-1] == everyone[2]
+    assert rebuilds[1:] == everyone[1:]
+    with pytest.raises(IndexError):
+        rebuilds[3]
 
 
 def test_a_change_touches_its_own_stream_alone() -> None:
