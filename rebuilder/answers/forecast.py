@@ -32,7 +32,7 @@ class Expected:
         return [found for found in self.open if found.entry.state in LIVE]
 
 
-NOTHING = Expected((), Forecast({}, frozenset(), {}), (), {}, None)
+NOTHING = Expected((), Forecast({}, frozenset()), (), {}, None)
 
 
 def read(connection: Connection, settings: Settings, now: float) -> Expected:

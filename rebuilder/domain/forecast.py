@@ -45,7 +45,6 @@ class Forecast:
 
     done_in: Mapping[int, float]
     standing: frozenset[int]
-    path_below: Mapping[int, float]
 
     def of(self, ids: Sequence[int]) -> float | None:
         """The seconds until all of these are done that can be; None where none of them can."""
@@ -67,9 +66,7 @@ def forecast(rebuilds: Sequence[Open], slots: int) -> Forecast:
     ranks = [float("-inf") if rebuild.state in LIVE else rebuild.rank for rebuild in moving]
     taken = max(slots, sum(rebuild.state in LIVE for rebuild in moving))
     ids = [rebuild.id for rebuild in moving]
-    done = dict(zip(ids, ends(jobs, taken, ranks), strict=True))
-    below = dict(zip(ids, paths_below(jobs), strict=True))
-    return Forecast(done, frozenset(standing), below)
+    return Forecast(dict(zip(ids, ends(jobs, taken, ranks), strict=True)), frozenset(standing))
 
 
 def _ordered(rebuilds: Sequence[Open]) -> list[Open]:
@@ -81,9 +78,9 @@ def _ordered(rebuilds: Sequence[Open]) -> list[Open]:
 
 def critical_path(rebuilds: Sequence[Open], found: Forecast) -> tuple[int, ...]:
     """The longest chain of builds that is left among these, by the expected seconds; the first among equals."""
-    among = [rebuild for rebuild in rebuilds if rebuild.id in found.path_below]
-    below = [found.path_below[rebuild.id] for rebuild in among]
-    return tuple(among[at].id for at in schedule.critical_path(_jobs(among), below))
+    among = _ordered([rebuild for rebuild in rebuilds if rebuild.id in found.done_in])
+    jobs = _jobs(among)
+    return tuple(among[at].id for at in schedule.critical_path(jobs, paths_below(jobs)))
 
 
 def _jobs(rebuilds: Sequence[Open]) -> Jobs:

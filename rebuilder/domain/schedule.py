@@ -7,7 +7,6 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from statistics import median
 
 from rebuilder.domain.change import Severity, most_severe
@@ -36,19 +35,6 @@ class Jobs:
 
     def __len__(self) -> int:
         return len(self.seconds)
-
-    @cached_property
-    def children(self) -> Sequence[Sequence[int]]:
-        """Those that wait for each one. Most are waited for by none, and these share one empty list."""
-        nobody: list[int] = []
-        children = [nobody] * len(self)
-        for at, above in enumerate(self.after):
-            for parent in above:
-                if children[parent] is nobody:
-                    children[parent] = [at]
-                else:
-                    children[parent].append(at)
-        return children
 
 
 def durations(images: Iterable[Image], measured: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -110,12 +96,13 @@ def estimate(names: Sequence[str], jobs: Jobs, slots: int) -> Estimate:
 
 
 def critical_path(jobs: Jobs, below: Sequence[float]) -> list[int]:
-    """The longest chain, by the paths below each job; among equals the first."""
-    path: list[int] = []
-    choice: Sequence[int] = [at for at, above in enumerate(jobs.after) if not above]
-    while choice:
-        path.append(max(choice, key=below.__getitem__))
-        choice = jobs.children[path[-1]]
+    """The longest chain, by the `paths_below`; among equals the first. One pass finds it, as parents come first."""
+    if not len(jobs):
+        return []
+    path = [max(range(len(jobs)), key=below.__getitem__)]
+    for at, above in enumerate(jobs.after):
+        if (last := path[-1]) in above and below[at] + jobs.seconds[last] == below[last]:
+            path.append(at)
     return path
 
 
@@ -142,19 +129,20 @@ def _run(
 ) -> tuple[Sequence[int], Sequence[float]]:
     """Which turn each job has by its rank, and the seconds after which the job of each turn is done.
 
-    Everything is sorted by the turns first: then what is looked at together is kept together.
+    All is kept by the turns, so that what is looked at together is close together.
     """
     order = array("i", range(len(jobs)) if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__))
     turns = array("i", [0]) * len(jobs)
     for turn, at in enumerate(order):
         turns[at] = turn
     takes = array("d", map((jobs.seconds if seconds is None else seconds).__getitem__, order))
-    children = list(map(jobs.children.__getitem__, order))
-    missing = array("i", map(len, jobs.after))
+    missing = array("i", map(len, map(jobs.after.__getitem__, order)))
+    waiting = _Waiting(jobs.after, turns)
+    first, following, children = waiting.first, waiting.following, waiting.children
     ready = _First() if ranks is None else _Lowest(len(jobs))
-    for at, count in enumerate(missing):
-        if not count:
-            ready.put(turns[at])
+    for turn in turns:
+        if not missing[turn]:
+            ready.put(turn)
     running: list[tuple[float, int]] = []
     found = array("d", [0.0]) * len(jobs)
     now = 0.0
@@ -165,10 +153,32 @@ def _run(
             return turns, found
         now, done = heapq.heappop(running)
         found[done] = now
-        for child in children[done]:
+        edge = first[done]
+        while edge >= 0:
+            child = children[edge]
             missing[child] -= 1
             if not missing[child]:
-                ready.put(turns[child])
+                ready.put(child)
+            edge = following[edge]
+
+
+class _Waiting:
+    """Which jobs wait for each one, by their turns: a forward star, as lists of lists are all over the memory.
+
+    `first` has the first edge below each job, or -1; `children` the job that an edge leads to; `following` the next
+    edge below the same job, or -1.
+    """
+
+    def __init__(self, after: Sequence[Sequence[int]], turns: Sequence[int]) -> None:
+        self.first = array("i", [-1]) * len(after)
+        self.children = array("i")
+        self.following = array("i")
+        for at in range(len(after) - 1, -1, -1):  # an edge is put before those that are there
+            for parent in after[at]:
+                above = turns[parent]
+                self.following.append(self.first[above])
+                self.first[above] = len(self.children)
+                self.children.append(turns[at])
 
 
 class _Lowest:

@@ -56,6 +56,13 @@ def test_the_critical_path_is_the_longest_chain_that_is_left() -> None:
     assert critical_path([], forecast([], 2)) == ()
 
 
+def test_what_another_wave_has_below_a_rebuild_is_not_on_its_waves_critical_path() -> None:
+    of_another = Open(5, (4,), State.WAITING, 500, 4)
+    mine = [BASE, MID, SIDE]
+    assert critical_path(mine, forecast([*mine, of_another], 2)) == (1, 2)
+    assert critical_path(mine[::-1], forecast([*mine, of_another], 2)) == (1, 2), "in whatever order they come"
+
+
 @pytest.mark.parametrize("slots", [1, 2, 3])
 def test_nothing_is_done_before_its_parents(slots: int) -> None:
     found = forecast([BASE, MID, APP, SIDE], slots).done_in

@@ -25,6 +25,15 @@ def test_the_critical_path_is_the_longest_chain() -> None:
     assert estimate(NAMES, DIAMOND, 1).critical_path == ("base", "long", "app")
 
 
+def test_of_two_critical_paths_the_first_is_named() -> None:
+    twins = Jobs(((), (), (0,), (0,), (1,), (3, 2)), (10, 10, 5, 5, 12, 7))
+    assert estimate("abcdef", twins, 9).critical_path == ("a", "c", "f")
+
+
+def test_a_build_that_takes_no_time_may_be_on_the_critical_path() -> None:
+    assert estimate("abc", Jobs(((), (0,), (1,)), (0, 10, 0)), 9).critical_path == ("a", "b", "c")
+
+
 def test_nothing_takes_no_time() -> None:
     assert estimate((), NOTHING, 4).makespan_s == 0
     assert estimate((), NOTHING, 4).critical_path == ()
