@@ -74,12 +74,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def status_of(arguments: list[str] | None = None) -> int:
-    """Run the command; every foreseen trouble is one line on standard error."""
+    """Run the command; every foreseen trouble is one line on standard error, and no verb at all is the help there."""
     try:
         result = rebuilder.main(arguments, standalone_mode=False)
         return result if isinstance(result, int) else DONE
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        help_text.show()
+        return WRONG
     except click.ClickException as error:
         return _say(error.format_message(), WRONG)
     except RequestError as error:

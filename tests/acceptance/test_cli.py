@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from rebuilder.cli import VERBS, rebuilder
 from rebuilder.demo.process import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +104,14 @@ def test_the_configuration_is_checked(reader: User) -> None:
     assert reader.reads("config", "check")["builder"] == "simulated"
 
 
+@pytest.mark.parametrize("group", [(), ("inventory",), ("db",)], ids=" ".join)
+def test_without_a_verb_the_help_is_shown(group: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "rebuilder", *group]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == subprocess.check_output([*command, "--help"], cwd=ROOT, text=True, timeout=60)
+
+
 def test_a_plan_of_a_document_has_the_shape_that_scripts_read(user: User) -> None:
     (user.folder / "config.toml").write_text("[consumer_config]\nmax_builds = 20\n")
     found = user.reads(*PLAN, "--severity", "high", "--inventory", str(user.folder / "inventory.yaml"))
@@ -118,6 +128,20 @@ def test_a_plan_of_a_document_has_the_shape_that_scripts_read(user: User) -> Non
         "estimate": {"makespan_s": 720.0, "critical_path": ["base:f42", "httpd:f42"], "work_s": 720.0, "slots": 20},
     }  # fmt: skip
     assert not (user.folder / "state").exists(), "planning on a document opens no database"
+
+
+def test_a_plan_of_a_document_does_not_wait_for_the_database_to_load(reader: User) -> None:
+    arguments = reader.command(*PLAN, "--inventory", str(reader.folder / "inventory.yaml"))[3:]
+    script = "import sys, rebuilder.cli as cli; print(cli.status_of(sys.argv[1:]), 'sqlalchemy' in sys.modules)"
+    told = subprocess.check_output([sys.executable, "-c", script, *arguments], cwd=ROOT, text=True, timeout=60)
+    assert told.splitlines()[-1] == "0 False"
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_is_found_under_its_name(name: str) -> None:
+    verb = rebuilder.get_command(click.Context(rebuilder), name)
+    assert verb is not None
+    assert verb.name == name
 
 
 def test_the_database_and_what_is_exported_from_it_plan_the_same_as_the_document(reader: User) -> None:
