@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from msgspec import Struct
 from rpm_version import evr_compare
 
 from rebuilder.domain.errors import RequestError
@@ -87,9 +88,10 @@ class SourceBuild:
         return f"{self.name}-{self.evr}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rpm:
+class Rpm(Struct, frozen=True, cache_hash=True, gc=False):
     """A binary RPM in an image: its NEVRA and the source package it was built from.
+
+    Manifests hold each by the thousand, so it keeps its hash, and no collector looks into it.
 
     `source_evr` is the version of that source build where it is known (the RPM's SOURCERPM tag): binary packages may
     carry versions of their own, as those of perl do, and then only this one may be compared with an update's.

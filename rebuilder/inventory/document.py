@@ -188,21 +188,22 @@ def _stream(name: str, value: Any) -> Stream:
 
 def _image(entry: ImageEntry, at: int) -> Image:
     place = "images", at
-    source = entry.source or SourceEntry()
     if not 0 <= entry.duration < LONGEST_BUILD:
         raise Wrong("must be seconds", *place, "duration")
     _text(entry.build, *place, "build")
-    for key in SourceEntry.__struct_fields__:
-        _text(getattr(source, key), *place, "source", key)
     stream = _name(entry.stream, *place, "stream")
     return Image(
         _name(entry.name, *place, "name"),
         stream,
         tuple(_parent(item, stream, *place, "parents", which) for which, item in enumerate(entry.parents or ())),
-        Source(source.git, source.ref, source.commit, source.path, source.containerfile),
+        _source(entry.source, *place, "source") if entry.source else Source(),
         float(entry.duration),
         _text(entry.pull_spec, *place, "pull_spec"),
     )
+
+
+def _source(entry: SourceEntry, *place: str | int) -> Source:
+    return Source(*(_text(getattr(entry, key), *place, key) for key in SourceEntry.__struct_fields__))
 
 
 def _parent(item: str | ParentEntry, stream: str, *place: str | int) -> Parent:
