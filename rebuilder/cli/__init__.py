@@ -13,7 +13,7 @@ from rebuilder.domain.build import Aborted
 from rebuilder.domain.errors import RequestError, UnreachableError
 
 DONE, NOT_WELL, WRONG, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
-YOUNG = 50_000  # objects between collections: loading makes very many that stay, and 700 is a tenth of a short command
+YOUNG = 500_000  # objects between collections: a command loads very many, which stay until it ends
 VERBS = {
     "approve": "operators:approve",
     "cancel": "operators:cancel",
@@ -70,7 +70,9 @@ def rebuilder(context: click.Context, config: str | None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 not well, 2 the request was wrong, 3 a service could not be reached."""
     gc.set_threshold(YOUNG)
-    sys.exit(status_of(arguments))
+    status = status_of(arguments)
+    gc.freeze()  # else Python looks through all that is loaded once more, before it lets go of it
+    sys.exit(status)
 
 
 def status_of(arguments: list[str] | None = None) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rebuilder.cli import service
 from rebuilder.cli.beside import beside
 from rebuilder.cli.context import Context
 from rebuilder.config import configuration_file
@@ -78,11 +78,8 @@ def notify(context: Context) -> None:
     """Publish what is in the outbox, for the engine that started this process, and until that ends."""
     from rebuilder.engine.notify import Publisher
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    stop = service.begin()
     os.nice(NICE)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_await_end_of_input, args=(stop,), daemon=True).start()
     send = sender(configuration_file(context.path))
     publisher = Publisher(context.engine, context.settings, send, rest=giving_way(os.getppid()))

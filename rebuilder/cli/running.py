@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +12,7 @@ import click
 
 from consumers import topics
 from rebuilder import config
+from rebuilder.cli import service
 from rebuilder.cli.context import Context
 from rebuilder.cli.notifier import publishing
 from rebuilder.cli.output import as_json
@@ -34,13 +32,11 @@ from rebuilder.store.lock import only_engine
 @click.pass_obj
 def engine(context: Context, until_idle: bool) -> int:
     """Plan and drive the rebuilds. Killed at any point, it goes on where it was."""
-    return work(context, threading.Event(), until_idle)
+    return work(context, service.begin(), until_idle)
 
 
 def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
     """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed."""
-    _log_to_stderr()
-    _end_by(stop)
     with only_engine(context.engine), publishing(context, stop, drain=until_idle):
         builder = workshop.builder_for(context.engine, context.settings)
         catalogue.begin(context.engine, context.settings)
@@ -57,19 +53,6 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
             builder.close()
     with reading(context.engine) as connection:
         return int(until_idle and rebuilds.any_stopped(connection))
-
-
-def _end_by(stop: threading.Event) -> None:
-    """A SIGTERM or a Ctrl-C asks us to end, and is no error."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    for noisy in ("alembic", "uvicorn"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("pika").setLevel(logging.CRITICAL)  # a broker that is away is what health and metrics tell
 
 
 @click.command()
@@ -120,15 +103,15 @@ def _fate(context: Context, message: Received) -> str:
 @click.pass_obj
 def run(context: Context, until_idle: bool) -> int:
     """Consumer, engine and web together."""
+    stop = service.begin()
     if until_idle:
-        return work(context, threading.Event(), True)
+        return work(context, stop, True)
     from rebuilder.cli.consumer import consuming
     from rebuilder.web.server import serving
 
-    _log_to_stderr()
     bus = config.bus(configuration_file(context.path))
     with serving(context.engine, context.settings, bus), consuming(context):
-        return work(context, threading.Event(), False)
+        return work(context, stop, False)
 
 
 @click.command()
@@ -137,8 +120,6 @@ def web(context: Context) -> None:
     """Serve the status pages, the API and the metrics."""
     from rebuilder.web.server import serving
 
-    _log_to_stderr()
-    stop = threading.Event()
-    _end_by(stop)
+    stop = service.begin()
     with serving(context.engine, context.settings, config.bus(configuration_file(context.path))):
         stop.wait()
