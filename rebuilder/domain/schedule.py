@@ -131,20 +131,20 @@ def _run(
 
     All is kept by the turns, so that what is looked at together is close together.
     """
-    order = array("i", range(len(jobs)) if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__))
-    turns = array("i", [0]) * len(jobs)
+    order = range(len(jobs)) if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__)
+    turns, missing = array("i", [0]) * len(jobs), array("i", [0]) * len(jobs)
+    takes, found = array("d", [0.0]) * len(jobs), array("d", [0.0]) * len(jobs)
     for turn, at in enumerate(order):
         turns[at] = turn
-    takes = array("d", map((jobs.seconds if seconds is None else seconds).__getitem__, order))
-    missing = array("i", map(len, map(jobs.after.__getitem__, order)))
+    ready = _First() if ranks is None else _Lowest(len(jobs))
+    for turn, above, length in zip(turns, jobs.after, jobs.seconds if seconds is None else seconds, strict=True):
+        takes[turn] = length
+        missing[turn] = len(above)
+        if not above:
+            ready.put(turn)
     waiting = _Waiting(jobs.after, turns)
     first, following, children = waiting.first, waiting.following, waiting.children
-    ready = _First() if ranks is None else _Lowest(len(jobs))
-    for turn in turns:
-        if not missing[turn]:
-            ready.put(turn)
     running: list[tuple[float, int]] = []
-    found = array("d", [0.0]) * len(jobs)
     now = 0.0
     while True:
         while len(running) < slots and (turn := ready.take()) >= 0:
