@@ -18,6 +18,9 @@ from rebuilder.domain.image import Stream
 from rebuilder.domain.notice import Notice
 from rebuilder.domain.policy import Action, Pattern, Rule
 
+WORDS = {"extra_forbidden": "unknown key", "tuple_type": "must be a list", "dict_type": "must be a table",
+         "model_type": "must be a table"}  # fmt: skip
+
 
 def state_directory() -> Path:
     """The user's state directory (XDG): where everything lives when no configuration says otherwise."""
@@ -320,7 +323,7 @@ def settings_of(consumer_config: dict[str, Any], origin: str = "consumer_config"
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "consumer_config"
-        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        what = WORDS.get(first["type"], first["msg"])
         raise RequestError(f"{origin}: consumer_config.{key}: {what}") from None
 
 
