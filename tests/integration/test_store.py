@@ -88,12 +88,17 @@ def test_an_upgrade_from_the_first_version_keeps_every_row(database_url: str) ->
             "INSERT INTO rebuild (id, wave_id, image_id, state, severity, level, rank, key, created_at) "
             "VALUES (5, 3, 1, 'queued', 'low', 0, 0, 'k', 1)",
             "INSERT INTO cause (rebuild_id, change_id, installed, inherited_from) VALUES (5, 7, 'x-0-1.noarch', '')",
+            "INSERT INTO manifest (id, digest) VALUES (4, 'd')",
+            "INSERT INTO rpm (id, name, epoch, version, release, arch, source, source_evr) "
+            "VALUES (2, 'x', 0, '0', '1', 'noarch', 'x', '')",
+            "INSERT INTO manifest_rpm (rpm_id, manifest_id) VALUES (2, 4)",
         ):
             connection.execute(text(statement))
     database.upgrade(engine)
     with database.reading(engine) as connection:
         assert [entry.state for entry in rebuilds.of_wave(connection, 3)] == ["queued"]
         assert [item.id for item in waves.changes_of(connection, 3)] == [7]
+        assert manifests.read(connection, [4]) == {4: Manifest.of([Rpm("x", 0, "0", "1", "noarch", "x")])}
         assert database.revision(engine) == database.HEAD
     with engine.connect() as connection, pytest.raises(IntegrityError):
         connection.execute(text("INSERT INTO wave_change VALUES (99, 7)"))
@@ -232,7 +237,7 @@ def test_foreign_keys_are_enforced(filled: Engine) -> None:
     with refused(filled) as connection:
         connection.execute(update(models.Image).values(current_build_id=4711))
     with refused(filled) as connection:
-        connection.execute(insert(models.ManifestRpm).values(rpm_id=4711, manifest_id=4711))
+        connection.execute(update(models.ImageBuild).values(manifest_id=4711))
     with refused(filled) as connection:
         connection.execute(delete(models.Manifest))
 
