@@ -2,58 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-import carrying
 import pytest
+from planned import NEW, OLD, change, image, left_out, plan, rebuilt
 
-from rebuilder.config import Settings
-from rebuilder.domain.affected import Reason, Skip, Skipped, Terms
-from rebuilder.domain.change import Change, Severity
-from rebuilder.domain.graph import Graph
-from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind
-from rebuilder.domain.plan import Plan, make_plan
-from rebuilder.domain.policy import Action, Rule
-from rebuilder.domain.rpm import Rpm, SourceBuild
-
-OLD, NEW = "openssl-libs-1:3.2.1-1.fc42.x86_64", "openssl-libs-1:3.2.2-1.fc42.x86_64"
-
-
-def image(
-    name: str, *parents: str, rpms: tuple[str, ...] | None = (), stage: tuple[str, ...] = (), seconds: float = 0
-) -> tuple[Image, ImageBuild | None]:
-    """An image of stream f42 unless its name says another; RPMs as NEVRAs, or `NEVRA < source`."""
-    name, _, stream = name.partition(":")
-    stream = stream or "f42"
-    above = [Parent(ParentKind.BASE, p if ":" in p else f"{p}:{stream}") for p in parents]
-    above += [Parent(ParentKind.STAGE, p if ":" in p else f"{p}:{stream}") for p in stage]
-    found = Image(name, stream, tuple(above), estimate=seconds)
-    return found, None if rpms is None else ImageBuild(found.key, "1", Manifest.of(map(rpm, rpms)))
-
-
-def rpm(text: str) -> Rpm:
-    nevra, _, source = text.partition(" < ")
-    return Rpm.parse(nevra, source or ("openssl" if nevra.startswith("openssl-") else ""))
-
-
-def change(nvr: str = "openssl-3.2.2-1.fc42", stream: str = "f42", severity: str = "unspecified") -> Change:
-    return Change(SourceBuild.parse(nvr), stream, Severity(severity))
-
-
-def plan(
-    images: list[tuple[Image, ImageBuild | None]], *changes: Change, slots: int = 1,
-    seconds: Mapping[str, float] | None = None, **terms: Any,
-) -> Plan:
-    changes = changes or (change(),)
-    inventory = Inventory(tuple(i for i, _ in images), (), tuple(b for _, b in images if b is not None))
-    carried = carrying.carried(inventory, {c.build.name for c in changes})
-    return make_plan(Graph(inventory.images), carried, changes, Terms(**terms), slots=slots, seconds=seconds)
-
-
-def rebuilt(found: Plan) -> list[str]:
-    return [rebuild.image for rebuild in found.rebuilds]
+from rebuilder.domain.affected import Reason, Skip, Skipped
+from rebuilder.domain.image import Parent, ParentKind
 
 
 def test_the_design_s_example() -> None:
@@ -259,17 +214,6 @@ def test_the_same_inputs_in_another_order_give_the_same_rebuilds() -> None:
     }
 
 
-def rule(name: str, action: str, **lists: object) -> tuple[Rule, ...]:
-    return Settings.model_validate({"policy": [{"name": name, "action": action, **lists}]}).terms({}).rules
-
-
-def left_out(found: Plan) -> list[tuple[str, str, str]]:
-    return [(skipped.image, str(skipped.reason), skipped.by) for skipped in found.skipped]
-
-
-CHAIN = [image("base", rpms=(OLD,)), image("mid", "base", rpms=(OLD,)), image("app", "mid", rpms=(OLD,))]
-
-
 def test_a_chain_goes_on_below_an_image_that_is_not_affected() -> None:
     images = [image("base", rpms=(OLD,)), image("mid", "base"), image("app", "mid", rpms=(OLD,))]
     assert [(r.image, r.depends_on) for r in plan(images).rebuilds] == [("base:f42", ()), ("app:f42", ())]
@@ -335,63 +279,6 @@ def test_a_stage_parent_propagates_where_the_setting_says_so() -> None:
         ("again:f42", 2, "parent", "static:f42"),
     ]
     assert len(plan(images, stage_parents="propagate", descendants="all").rebuilds) == 4
-
-
-def test_an_image_on_hold_is_left_out_with_who_holds_it() -> None:
-    found = plan(CHAIN, held={"app:f42": "ann: broken tests"})
-    assert rebuilt(found) == ["base:f42", "mid:f42"]
-    assert left_out(found) == [("app:f42", "held", "ann: broken tests")]
-
-
-def test_what_would_only_inherit_the_old_rpm_again_is_left_out_with_its_parent_s_name() -> None:
-    found = plan(CHAIN, held={"base:f42": "ann"})
-    assert rebuilt(found) == []
-    assert left_out(found) == [("base:f42", "held", "ann"), ("mid:f42", "parent-left-out", "base:f42"),
-                               ("app:f42", "parent-left-out", "mid:f42")]  # fmt: skip
-
-
-def test_below_an_image_on_hold_a_change_that_it_does_not_hand_on_is_taken_up() -> None:
-    images = [*CHAIN[:2], image("app", "mid", rpms=(OLD, "bash-5.2-1.fc42.x86_64"))]
-    found = plan(images, change(), change("bash-5.3-1.fc42"), held={"mid:f42": "ann"})
-    assert {r.image: [reason.change.build.name for reason in r.reasons] for r in found.rebuilds} == {
-        "base:f42": ["openssl"], "app:f42": ["bash"],
-    }  # fmt: skip
-
-
-def test_a_hold_does_not_matter_to_an_image_that_is_current() -> None:
-    assert left_out(plan([image("a", rpms=(NEW,))], held={"a:f42": "ann"})) == [("a:f42", "already-current", "")]
-
-
-def test_with_all_descendants_wanted_an_image_on_hold_and_what_is_below_it_stay() -> None:
-    images = [image("root", rpms=(OLD,)), image("mid", "root"), image("app", "mid")]
-    found = plan(images, descendants="all", held={"mid:f42": "ann"})
-    assert rebuilt(found) == ["root:f42"]
-    assert left_out(found) == [("mid:f42", "held", "ann")]
-    assert found.untouched == 1
-
-
-def test_a_rule_that_leaves_images_out_is_named_with_them() -> None:
-    found = plan(CHAIN, rules=rule("no apps", "deny", image="app"))
-    assert rebuilt(found) == ["base:f42", "mid:f42"]
-    assert left_out(found) == [("app:f42", "policy", "no apps")]
-    assert [(a.rule, a.action, a.images) for a in found.applied] == [("no apps", Action.DENY, 1)]
-
-
-def test_a_rule_that_leaves_out_one_of_two_changes_is_named_though_the_image_is_rebuilt() -> None:
-    images = [image("a", rpms=(OLD, "bash-5.2-1.fc42.x86_64"))]
-    found = plan(images, change(), change("bash-5.3-1.fc42"), rules=rule("no bash", "deny", package="bash"))
-    assert [reason.change.build.name for reason in found.rebuilds[0].reasons] == ["openssl"]
-    assert [(a.rule, a.images) for a in found.applied] == [("no bash", 1)]
-
-
-def test_a_rule_that_fits_nothing_stale_is_not_named() -> None:
-    assert plan([image("a", rpms=(NEW,))], rules=rule("never", "deny")).applied == ()
-
-
-def test_a_rule_may_ask_for_approval_of_a_change() -> None:
-    found = plan(CHAIN, rules=rule("ask", "approve", package="openssl"))
-    assert rebuilt(found) == ["base:f42", "mid:f42", "app:f42"]
-    assert found.unapproved == found.changes
 
 
 @pytest.mark.parametrize("flip", [1, -1])
