@@ -203,7 +203,7 @@ def _image(entry: ImageEntry, at: int) -> Image:
 
 
 def _source(entry: SourceEntry, *place: str | int) -> Source:
-    return Source(*(_text(getattr(entry, key), *place, key) for key in SourceEntry.__struct_fields__))
+    return Source(**{key: _text(getattr(entry, key), *place, key) for key in SourceEntry.__struct_fields__})
 
 
 def _parent(item: str | ParentEntry, stream: str, *place: str | int) -> Parent:

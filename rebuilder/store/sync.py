@@ -134,6 +134,7 @@ def _save_builds(
         or current[build.image].ident != build.ident
         or (build.image in unread and build.manifest is not None)
     ]
+    # All at once: the RPMs of one part are mostly those of the next.
     manifests.intern(connection, (build.manifest for build in new if build.manifest is not None))
     for part in chunks(new, stored.MANY):
         record_builds(connection, part, known, now)

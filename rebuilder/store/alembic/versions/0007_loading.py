@@ -1,4 +1,4 @@
-"""What a manifest has is not checked row by row: that was two thirds of loading millions of them.
+"""What a manifest has is not checked row by row: that was more than half of loading millions of them.
 
 Revision ID: 0007
 Revises: 0006
