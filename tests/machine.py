@@ -12,7 +12,7 @@ from rebuilder.builders.buildah import BuildahBuilder
 from rebuilder.config import BuildahSettings
 from rebuilder.demo import rootfs, rpms
 from rebuilder.demo.rpms import SourcePackage
-from rebuilder.domain.build import Order, Phase, Status
+from rebuilder.domain.build import BuildRequest, Phase, Status
 from rebuilder.domain.image import Image, ImageBuild
 from rebuilder.inventory import containerfiles
 from rebuilder.inventory.storage import Storage
@@ -55,7 +55,7 @@ class Machine:
 
     def build(self, name: str, key: str, parents: tuple[ImageBuild, ...] = ()) -> ImageBuild:
         builder = self.builder()
-        builder.submit(Order(key, self.image(name), parents))
+        builder.submit(BuildRequest(key, self.image(name), parents))
         status = ended(builder, key)
         assert status.phase is Phase.SUCCEEDED, "".join(builder.log(key))
         return builder.result(key)

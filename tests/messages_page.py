@@ -18,7 +18,7 @@ from integration.workbench import Workbench, image
 
 from rebuilder import messages
 from rebuilder.demo.message import update
-from rebuilder.domain.build import Order, Submission
+from rebuilder.domain.build import BuildRequest, Submission
 from rebuilder.engine import letters
 from rebuilder.messages import RebuilderMessage, Schema
 from rebuilder.store import database, outbox
@@ -85,7 +85,7 @@ def story() -> list[Message]:
 def _with_logs(bench: Workbench) -> None:
     submit = bench.builder.submit
 
-    def with_log(order: Order) -> Submission:
+    def with_log(order: BuildRequest) -> Submission:
         found = submit(order)
         return replace(found, log=f"https://logs.example.org/{found.ref}.log")
 

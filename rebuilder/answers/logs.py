@@ -27,7 +27,10 @@ class Part(Answer):
 
 
 def read(engine: Engine, settings: Settings, image: str, offset: int) -> Part:
-    """The log from `offset` characters on. Raises UnknownError for an unknown image, Aborted from the builder."""
+    """The log from `offset` characters on. Raises UnknownError for an unknown image.
+
+    The builder may raise InfrastructureError.
+    """
     with reading(engine) as connection:
         holds.image_id(connection, image)
         entry = rebuilds.latest_of_image(connection, image)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rebuilder.builders.process import Process
 from rebuilder.config import BuildahSettings, state_directory
-from rebuilder.domain.build import Aborted, Order, Phase, Status, Submission
+from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild
 from rebuilder.inventory import containerfile, containerfiles
@@ -48,7 +48,7 @@ class BuildahBuilder:
     def _process(self, key: str) -> Process:
         return Process(self._state / key)
 
-    def submit(self, order: Order) -> Submission:
+    def submit(self, order: BuildRequest) -> Submission:
         process = self._process(order.key)
         folder = self._state / order.key
         if process.started:
@@ -59,13 +59,13 @@ class BuildahBuilder:
         except BlockingIOError:
             pass  # it runs already: submitted twice is submitted once
         except (OSError, StorageError) as error:
-            raise Aborted(f"buildah could not be started: {error}") from None
+            raise InfrastructureError(f"buildah could not be started: {error}") from None
         return self._submission(order.key)
 
     def _submission(self, key: str) -> Submission:
         return Submission(key, str(self._process(key).log))
 
-    def _command(self, order: Order, folder: Path) -> list[str]:
+    def _command(self, order: BuildRequest, folder: Path) -> list[str]:
         image, settings = order.image, self._settings
         labels = {
             "rebuilder.key": order.key,
@@ -89,11 +89,11 @@ class BuildahBuilder:
             image.source.path,
         )
 
-    def _pins(self, order: Order, file: Path) -> Iterator[tuple[str, str]]:
+    def _pins(self, order: BuildRequest, file: Path) -> Iterator[tuple[str, str]]:
         """For each name that the Containerfile has for a parent of the inventory, the id of its build.
 
         A file that cannot be read or parsed any more pins nothing: buildah itself will say what is wrong with it.
-        Raises Aborted for a stage that has its image's name: buildah would take the image for the stage.
+        Raises InfrastructureError for a stage that has its image's name: buildah would take the image for the stage.
         """
         idents = {parent.image: parent.ident for parent in order.parents}
         keys = {spec: key for key in idents for spec in containerfiles.specs(*key.rsplit(":", 1))}
@@ -106,7 +106,8 @@ class BuildahBuilder:
         for base in found:
             if base.spec in keys:
                 if base.spec.lower() in hidden:
-                    raise Aborted(f"{file}:{base.line}: a stage has the name of its image, {base.spec}: rename it")
+                    told = f"{file}:{base.line}: a stage has the name of its image, {base.spec}: rename it"
+                    raise InfrastructureError(told)
                 yield base.spec, idents[keys[base.spec]]
 
     @property
@@ -155,7 +156,7 @@ class BuildahBuilder:
             image = str(self._process(ref).request["image"])
             return ImageBuild(image, ident, self._storage.known(ident), found.parents)
         except (OSError, StorageError) as error:
-            raise Aborted(f"the result of {ref} cannot be read: {error}") from None
+            raise InfrastructureError(f"the result of {ref} cannot be read: {error}") from None
 
     def cancel(self, ref: str) -> None:
         self._process(ref).stop(CANCELED)
@@ -171,10 +172,13 @@ class BuildahBuilder:
 
 
 def _file(image: Image) -> Path:
-    """The build file: the one that the source names, else the usual one. Raises Aborted where there is no folder."""
+    """The build file: the one that the source names, else the usual one.
+
+    Raises InfrastructureError where there is no folder.
+    """
     source = image.source
     if not source.path:
-        raise Aborted(f"{image.key} has no folder to build from: buildah needs a source with a path")
+        raise InfrastructureError(f"{image.key} has no folder to build from: buildah needs a source with a path")
     names = (source.containerfile,) if source.containerfile else containerfiles.NAMES
     files = [Path(source.path) / name for name in names]
     return next((file for file in files if file.is_file()), files[0])

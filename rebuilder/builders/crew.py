@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 
 T = TypeVar("T")
 
@@ -38,19 +38,22 @@ class Call(Generic[T]):
         return self._done.is_set()
 
     def result(self, seconds: float, waited: float = 0.0) -> T:
-        """Its answer, or its exception. Raises Aborted where it has not come in time; the call goes on.
+        """Its answer, or its exception. Raises InfrastructureError where it has not come in time; the call goes on.
 
         `waited` is how much of the time is gone already.
         """
         if not self._done.wait(max(0.0, seconds - waited)):
-            raise Aborted(f"no answer within {seconds:g} s")
+            raise InfrastructureError(f"no answer within {seconds:g} s")
         if self._error is not None:
             raise self._error
         return self._result
 
 
 def all_of(calls: Sequence[Callable[[], T]], seconds: float, size: int = 8) -> list[T]:
-    """The answers of all calls, made a few at a time. Raises the first exception, or Aborted after the time."""
+    """The answers of all calls, made a few at a time.
+
+    Raises the first exception, or InfrastructureError after the time.
+    """
     waiting: queue.SimpleQueue[tuple[int, Callable[[], T]]] = queue.SimpleQueue()
     for entry in enumerate(calls):
         waiting.put(entry)

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from rebuilder.config import KojiSettings, Settings
-from rebuilder.domain.build import Aborted, Order, Phase, Refused, Status, Submission
+from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.change import Severity
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory.koji.build import SCM, BuildState, pin
@@ -67,7 +67,7 @@ class KojiBuilder:
         self._tasks: dict[str, tuple[int, float]] = {}  # by key: the task, and when the hub created it
         self._seen: float | None = None
 
-    def submit(self, order: Order) -> Submission:
+    def submit(self, order: BuildRequest) -> Submission:
         known = self._tasks.get(order.key)
         if known is None:
             source, target = self._source(order), self._target(order)
@@ -80,23 +80,23 @@ class KojiBuilder:
         web = self._koji.web
         return Submission(str(task), f"{web}/taskinfo?taskID={task}" if web else "")
 
-    def _source(self, order: Order) -> str:
-        """Raises Refused."""
+    def _source(self, order: BuildRequest) -> str:
+        """Raises BuildRejected."""
         source = order.image.source
         at = source.commit if self._koji.build_from == "commit" else source.ref
         if not source.git or not at:
-            raise Refused(f"{order.image.key} has no {self._koji.build_from} in git to build from")
+            raise BuildRejected(f"{order.image.key} has no {self._koji.build_from} in git to build from")
         url = source.git
         return f"{SCM}{url}#{at}" if url.startswith(("https://", "http://")) else f"{url}#{at}"
 
-    def _target(self, order: Order) -> str:
-        """Raises Refused."""
+    def _target(self, order: BuildRequest) -> str:
+        """Raises BuildRejected."""
         fed = self._settings.streams.get(order.image.stream)
         if fed is None or not fed.koji_target:
-            raise Refused(f"{order.image.key}: set consumer_config.streams.{order.image.stream}.koji_target")
+            raise BuildRejected(f"{order.image.key}: set consumer_config.streams.{order.image.stream}.koji_target")
         return fed.koji_target
 
-    def _options(self, order: Order) -> dict[str, Any]:
+    def _options(self, order: BuildRequest) -> dict[str, Any]:
         settings, fed = self._koji, self._settings.streams[order.image.stream]
         causes = [str(change.build) for change in order.causes]
         options = {
@@ -114,14 +114,14 @@ class KojiBuilder:
         try:
             return self._reader.call(method, *arguments, **named)
         except Denied as error:
-            raise Aborted(f"Koji refused {method}: {error}") from None
+            raise InfrastructureError(f"Koji refused {method}: {error}") from None
 
     def _write(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """A call that changes something. Raises Aborted."""
+        """A call that changes something. Raises InfrastructureError."""
         try:
             return self._writer.call(method, *arguments, **named)
         except Denied as error:
-            raise Aborted(f"Koji refused {method}: {error}") from None
+            raise InfrastructureError(f"Koji refused {method}: {error}") from None
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
         if keys:
@@ -169,7 +169,7 @@ class KojiBuilder:
         if info is None:
             return Status(Phase.ABORTED, f"Koji does not know task {ref} any more")
         if isinstance(info, Denied):
-            raise Aborted(f"Koji refused to tell of task {ref}: {info}")
+            raise InfrastructureError(f"Koji refused to tell of task {ref}: {info}")
         if info["state"] == TaskState.CANCELED:
             return Status(Phase.CANCELED, f"task {ref} was canceled in Koji")
         if info["state"] == TaskState.FAILED:
@@ -177,7 +177,7 @@ class KojiBuilder:
         if info["state"] != TaskState.CLOSED:
             return Status(Phase.RUNNING)
         if isinstance(result, Denied):
-            raise Aborted(f"Koji refused the result of task {ref}: {result}")
+            raise InfrastructureError(f"Koji refused the result of task {ref}: {result}")
         if not _made(result):
             done = Status(Phase.SUCCEEDED)
             return done if self._koji.scratch else Status(Phase.ABORTED, f"task {ref} closed without a build in Koji")
@@ -187,7 +187,7 @@ class KojiBuilder:
         ours, number = _ours(self._read("getTaskRequest", int(ref))), _made(self._read("getTaskResult", int(ref)))
         image = str(ours.get("image", ""))
         if not image:
-            raise Aborted(f"task {ref} is none of ours: its userdata names no image")
+            raise InfrastructureError(f"task {ref} is none of ours: its userdata names no image")
         if not number:
             return ImageBuild(image, f"{SCRATCH}{ref}")
         return self._builds.build(image, int(number))

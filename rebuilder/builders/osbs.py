@@ -17,7 +17,7 @@ from rebuilder.builders.osbs_client import PARAMETERS, Client
 from rebuilder.builders.pipeline_run import PipelineRun, name_of
 from rebuilder.builders.run_log import Logs
 from rebuilder.config import Settings, state_directory
-from rebuilder.domain.build import Aborted, Order, Phase, Refused, Status, Submission
+from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory.koji.build import pin
 from rebuilder.inventory.koji.hub import Hub
@@ -44,7 +44,7 @@ class OsbsBuilder:
         self._submitting: dict[str, Call[None]] = {}
         self._lock = Lock()
 
-    def submit(self, order: Order) -> Submission:
+    def submit(self, order: BuildRequest) -> Submission:
         """Hand over the build. A submission that takes too long goes on; asked for it again, we wait for the same."""
         name = name_of(order.key)
         parameters = self._parameters(order)
@@ -63,15 +63,16 @@ class OsbsBuilder:
     def _submission(self, name: str) -> Submission:
         return Submission(name, str(self._logs.path(name)))
 
-    def _parameters(self, order: Order) -> dict[str, object]:
+    def _parameters(self, order: BuildRequest) -> dict[str, object]:
         """What the client is told of the build. `koji_task_id` is not: it must name a task that is open, and none is.
 
-        Raises Refused for an image that has no place to be built from.
+        Raises BuildRejected for an image that has no place to be built from.
         """
         image, settings = order.image, self._settings
         source = image.source
         if not (source.git and source.ref):
-            raise Refused(f"{image.key} cannot be built by OSBS: its source needs a git repository and a ref (branch)")
+            needed = "its source needs a git repository and a ref (branch)"
+            raise BuildRejected(f"{image.key} cannot be built by OSBS: {needed}")
         found = {
             "git_uri": source.git,
             "git_ref": source.commit or source.ref,
@@ -91,7 +92,7 @@ class OsbsBuilder:
         return {key: value for key, value in found.items() if value}
 
     def _all(self, ask: Callable[[str], T], names: Sequence[str]) -> dict[str, T]:
-        """The answer for each name, a few asked at a time. Raises Aborted where one cannot be had."""
+        """The answer for each name, a few asked at a time. Raises InfrastructureError where one cannot be had."""
         calls = [lambda name=name: ask(name) for name in names]
         return dict(zip(names, all_of(calls, self._settings.call_seconds), strict=True))
 
@@ -123,7 +124,7 @@ class OsbsBuilder:
         """Koji's build where there is one and Koji is configured; else what OSBS says, and nobody knows the RPMs."""
         run, found, digest = Call(lambda: self._result(ref)).begin().result(self._settings.call_seconds)
         if run is None:
-            raise Aborted(f"the result of {ref} cannot be read: {LOST}")
+            raise InfrastructureError(f"the result of {ref} cannot be read: {LOST}")
         specs = tuple(pipeline_run.pull_specs(found.get("repositories")))
         number = pipeline_run.one_line(str(found.get("koji-build-id") or ""))
         if self._koji is not None and number.isdecimal():
@@ -148,7 +149,7 @@ class OsbsBuilder:
             return
         try:
             self._client.cancel(ref)
-        except Aborted:
+        except InfrastructureError:
             if (run := self._client.run(ref)) is not None and not run.canceled and run.status.phase is Phase.RUNNING:
                 raise
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from rebuilder.builders.pipeline_run import PipelineRun, Task, one_line
 from rebuilder.config import OsbsSettings
-from rebuilder.domain.build import Aborted, Refused
+from rebuilder.domain.build import BuildRejected, InfrastructureError
 from rebuilder.domain.errors import RequestError
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def _keywords(functions: Iterable[Any]) -> set[str]:
 
 
 class Client:
-    """The cluster as osbs-client sees it. Every method may raise Aborted, for trouble of the infrastructure."""
+    """The cluster as osbs-client sees it. Every method may raise InfrastructureError."""
 
     def __init__(self, settings: OsbsSettings) -> None:
         self._settings = settings
@@ -143,7 +143,7 @@ class Client:
         try:
             return call()
         except self._library.refusals as error:
-            raise Refused(f"OSBS refuses it: {_told(error)}") from None
+            raise BuildRejected(f"OSBS refuses it: {_told(error)}") from None
         except exceptions.OsbsAuthException as error:
             raise Unauthorized(_told(error)) from None
         except exceptions.OsbsException as error:
@@ -156,7 +156,7 @@ class Client:
     def create(self, name: str, annotations: Mapping[str, str], parameters: Mapping[str, object]) -> None:
         """Make the run, under exactly this name. One that is there already is left as it is.
 
-        Raises Refused where the Dockerfile is not one that OSBS builds. A clone of the repository is made for that.
+        Raises BuildRejected where the Dockerfile is not one that OSBS builds: the repository is cloned for that.
         """
 
         def use(osbs: Any) -> None:
@@ -212,7 +212,7 @@ class Client:
         try:
             yield from stream
         except Exception as error:  # what it is made of is not the client's alone: requests', and gaps in the documents
-            raise Aborted(f"OSBS: the log's stream broke: {_told(error)}") from None
+            raise InfrastructureError(f"OSBS: the log's stream broke: {_told(error)}") from None
 
     def written(self, name: str) -> Iterator[tuple[str, str]]:
         """(task, line) of all that is written by now."""
@@ -236,7 +236,7 @@ def _naming(osbs_class: Any, name: str, annotations: Mapping[str, str]) -> Any:
     return named
 
 
-class Answered(Aborted):
+class Answered(InfrastructureError):
     """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one."""
 
     def __init__(self, told: str, code: int | None) -> None:
@@ -244,7 +244,7 @@ class Answered(Aborted):
         self.code = code
 
 
-class Unauthorized(Aborted):
+class Unauthorized(InfrastructureError):
     """The token is not accepted."""
 
     def __init__(self, told: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rebuilder.domain.build import Order, Phase, Status
+from rebuilder.domain.build import BuildRequest, Phase, Status
 
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # also good as the label that Tekton makes of it
 KEY, IMAGE, PARENTS, CAUSES = (f"rebuilder/{word}" for word in ("key", "image", "parents", "causes"))
@@ -32,7 +32,7 @@ def name_of(key: str) -> str:
     return f"{begun[:52].strip('-')}-{hashlib.sha256(key.encode(errors='surrogatepass')).hexdigest()[:10]}"
 
 
-def annotations_of(order: Order) -> dict[str, str]:
+def annotations_of(order: BuildRequest) -> dict[str, str]:
     """What the run says of itself, so that any engine can adopt it, and operators see why it is there."""
     return {
         KEY: order.key,

@@ -5,35 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from rebuilder.domain.build import Order, Status, Submission
+from rebuilder.domain.build import BuildRequest, Status, Submission
 from rebuilder.domain.image import ImageBuild
 
 
 class Builder(Protocol):
-    """Runs builds. Calls return soon: they start, ask and stop builds, and never wait for one to end.
+    """Runs builds. No call waits for a build to end: calls start, ask and stop builds.
 
-    Every call may raise Aborted: trouble of the infrastructure, to be tried again later.
+    The engine makes calls from several threads at a time, and gives up waiting for one after its time limit: a builder
+    locks what it shares between calls, never for the length of a request, and bounds its requests (sockets, processes)
+    so that a call that was given up ends some day.
+
+    Every call may raise InfrastructureError, and SiteError where the builder refuses everything until it is mended.
     """
 
     name: str
 
-    def submit(self, order: Order) -> Submission:
+    def submit(self, order: BuildRequest) -> Submission:
         """Start the build. The caller has asked `find` for the key wherever an earlier submission was possible.
 
-        Raises Refused where the image itself keeps the build from being started.
+        Raises BuildRejected where the image itself keeps the build from being started.
         """
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
         """The builds known under these keys, running or ended; a key that is absent was never submitted."""
 
     def poll(self, refs: Sequence[str]) -> Mapping[str, Status]:
-        """How these builds stand; one that the builder does not know any more is `aborted`."""
+        """How these builds stand; one that the builder does not know any more is `aborted`.
+
+        A build whose state cannot be read now is left out: it is asked for again, and holds up no other.
+        """
 
     def result(self, ref: str) -> ImageBuild:
         """The build that succeeded, with its manifest where it can be read."""
 
     def cancel(self, ref: str) -> None:
-        """Stop the build; nothing happens where it has ended."""
+        """Stop the build; nothing happens where it has ended, or is not known."""
 
     def log(self, ref: str, offset: int = 0) -> Iterator[str]:
         """The text of the log from `offset` characters on, as far as it is written by now."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rebuilder.builders.crew import Call
 from rebuilder.builders.osbs_client import Client
-from rebuilder.domain.build import Aborted, Refused
+from rebuilder.domain.build import BuildRejected, InfrastructureError
 
 log = logging.getLogger(__name__)
 PAUSE_SECONDS = 30.0  # before a stream that broke is opened again
@@ -95,13 +95,13 @@ class Logs:
     def _copy(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
         try:
             self.of(name).write(takewhile(lambda _: not self._closed, lines))
-        except (Aborted, Refused, OSError) as trouble:
+        except (InfrastructureError, BuildRejected, OSError) as trouble:
             log.warning("the log of %s stops here for now: %s", name, trouble)
 
     def close(self) -> None:
         """Write what is left of the runs that have ended, then nothing more: whoever comes next goes on."""
         begun = time.monotonic()
         for call in self._completed.values():
-            with suppress(Aborted):
+            with suppress(InfrastructureError):
                 call.result(CLOSE_SECONDS, time.monotonic() - begun)
         self._closed = True

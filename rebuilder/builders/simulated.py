@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from rebuilder.config import SimulatedSettings
-from rebuilder.domain.build import Aborted, Order, Phase, Status, Submission
+from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.rpm import Rpm, is_stale
 
@@ -18,7 +18,7 @@ ManifestOf = Callable[[str], Manifest | None]
 
 @dataclass(slots=True)
 class _Build:
-    order: Order
+    order: BuildRequest
     started: float
     ends: float
     outcome: Phase
@@ -44,9 +44,9 @@ class SimulatedBuilder:
         self._aborts = dict(settings.aborts)
         self.builds: dict[str, _Build] = {}
 
-    def submit(self, order: Order) -> Submission:
+    def submit(self, order: BuildRequest) -> Submission:
         if order.key in self.builds:
-            raise Aborted(f"{order.key} was submitted before")
+            raise InfrastructureError(f"{order.key} was submitted before")
         now = self._clock()
         seconds = (order.image.estimate or self._settings.duration) / self._settings.speed
         self._forget()
@@ -92,7 +92,7 @@ class SimulatedBuilder:
             build.built = ImageBuild(order.image.key, f"simulated-{ref}", self._manifest(order), parents)
         return build.built
 
-    def _manifest(self, order: Order) -> Manifest | None:
+    def _manifest(self, order: BuildRequest) -> Manifest | None:
         manifest = self._manifest_of(order.image.key)
         return None if manifest is None else Manifest.of(_updated(rpm, order) for rpm in manifest.rpms)
 
@@ -110,7 +110,7 @@ class SimulatedBuilder:
         """There is nothing to let go of."""
 
 
-def _updated(rpm: Rpm, order: Order) -> Rpm:
+def _updated(rpm: Rpm, order: BuildRequest) -> Rpm:
     """The RPM as the newest of the order's causes would leave it."""
     for change in order.causes:
         evr = change.build.evr

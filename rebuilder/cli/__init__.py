@@ -9,7 +9,7 @@ from pkgutil import resolve_name
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError, UnreachableError
 
 DONE, NOT_WELL, WRONG, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -89,7 +89,7 @@ def status_of(arguments: list[str] | None = None) -> int:
         return _say(error.format_message(), WRONG)
     except RequestError as error:
         return _say(str(error), WRONG)
-    except (UnreachableError, Aborted) as error:
+    except (UnreachableError, InfrastructureError) as error:
         return _say(str(error), UNREACHABLE)
     except BrokenPipeError:
         sys.stderr.close()

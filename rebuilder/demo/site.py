@@ -12,7 +12,7 @@ from rebuilder.builders.buildah import BuildahBuilder
 from rebuilder.config import BuildahSettings, Settings, load
 from rebuilder.demo import images, rpms
 from rebuilder.demo.process import Failed
-from rebuilder.domain.build import Order, Phase
+from rebuilder.domain.build import BuildRequest, Phase
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ImageBuild
 from rebuilder.inventory import containerfiles
@@ -150,7 +150,7 @@ class Site:
 
 
 def _build(builder: BuildahBuilder, image: Image, parents: tuple[ImageBuild, ...]) -> ImageBuild:
-    ref = builder.submit(Order(f"first-{image.name}", image, parents)).ref
+    ref = builder.submit(BuildRequest(f"first-{image.name}", image, parents)).ref
     while (status := builder.poll([ref])[ref]).phase is Phase.RUNNING:
         time.sleep(0.05)
     if status.phase is not Phase.SUCCEEDED:

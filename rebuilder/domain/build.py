@@ -10,8 +10,13 @@ from rebuilder.domain.image import Image, ImageBuild, ParentKind
 
 
 class Phase(StrEnum):
-    """How a build stands at its builder. `aborted` is trouble of the infrastructure, never the build's fault."""
+    """How a build stands at its builder.
 
+    `waiting` is before it begins: the builder has it, and no time of the build has passed (Koji's FREE tasks, a pending
+    PipelineRun). `aborted` is an infrastructure error, never the build's fault.
+    """
+
+    WAITING = "waiting"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -20,7 +25,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildRequest:
     """One build to be made. `key` names it for ever: submitting it twice must be noticed by asking for the key.
 
     `parents` are the builds to build on, for the image's parents in the inventory that have one.
@@ -51,15 +56,38 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A build's phase, with the reason where it did not succeed, in one line."""
+    """A build's phase, with the reason where it did not succeed, in one line.
+
+    `begun` is when the builder began with it, in seconds since the epoch by the builder's clock; None where the builder
+    does not say: then it began when it was first seen running.
+    """
 
     phase: Phase
     reason: str = ""
+    begun: float | None = None
 
 
-class Aborted(Exception):
-    """Infrastructure trouble: the request may or may not have arrived, and is worth trying again."""
+class InfrastructureError(Exception):
+    """The call failed for a reason outside the image, and is worth making again.
+
+    With `arrived` the request may have been carried out although no answer came: only `find` can tell. Without, it
+    certainly was not: the connection was refused, or the call was not made at all.
+    """
+
+    def __init__(self, reason: str = "", *, arrived: bool = True) -> None:
+        super().__init__(reason)
+        self.arrived = arrived
 
 
-class Refused(Exception):
-    """The builder will never take this order as it is, for a reason that lies in the image: one line says which."""
+class SiteError(InfrastructureError):
+    """The builder refuses every image until somebody mends the site: a permission, a template, a configuration.
+
+    No image fails for it. The engine stops submitting for a while, says so, and tries again.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason, arrived=False)
+
+
+class BuildRejected(Exception):
+    """The builder will never take this request as it is, for a reason that lies in the image: one line says which."""

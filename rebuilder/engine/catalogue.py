@@ -9,7 +9,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine, select
 
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory
 from rebuilder.inventory import file
@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 def read(engine: Engine, settings: Settings, progress: Progress | None = None) -> Inventory:
     """All images of the configured source; of a build that the store has already, the manifest is left out.
 
-    Raises RequestError where the source is wrong or there is none, and Aborted where it is away.
+    Raises RequestError where the source is wrong or there is none, and InfrastructureError where it is away.
     """
     path = settings.inventory.path
     if settings.inventory.source == "koji":
@@ -58,7 +58,7 @@ def sync(engine: Engine, settings: Settings, progress: Progress | None = None) -
 def begin(engine: Engine, settings: Settings) -> None:
     """What the engine does at its start: images that may have moved are looked at anew, a document is read once.
 
-    A source that is away holds nobody up where the images are known. Raises Aborted where they are not.
+    A source that is away holds nobody up where the images are known. Raises InfrastructureError where they are not.
     """
     if not settings.inventory.named:
         return
@@ -68,7 +68,7 @@ def begin(engine: Engine, settings: Settings) -> None:
         return
     try:
         sync(engine, settings)
-    except Aborted as trouble:
+    except InfrastructureError as trouble:
         if known is None:
             raise
         log.warning("the images cannot be looked at anew: %s", trouble)

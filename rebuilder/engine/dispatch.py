@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted, Order, Refused, Submission
+from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Submission
 from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, Event
 from rebuilder.engine import outcome
@@ -25,7 +25,7 @@ from rebuilder.store.rows import chunks
 from rebuilder.store.steps import Move
 
 log = logging.getLogger(__name__)
-Answer = Submission | Aborted | Refused
+Answer = Submission | InfrastructureError | BuildRejected
 
 
 def release(connection: Connection, settings: Settings, now: float) -> int:
@@ -90,7 +90,7 @@ def _dispatched(entry: rebuilds.Entry) -> Move:
 def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> int:
     """Hand over to the builder all that is committed to; how many arrived.
 
-    Raises Aborted where the builder cannot be asked what it has already: then nothing is submitted.
+    Raises InfrastructureError where the builder cannot be asked what it has already: then nothing is submitted.
     """
     with reading(engine) as connection:
         entries = rebuilds.submitting(connection, now)
@@ -102,10 +102,10 @@ def submit(engine: Engine, builder: Builder, settings: Settings, now: float) -> 
     return sum(_record(engine, group, settings, now) for group in together(answers))
 
 
-def _answer(builder: Builder, order: Order) -> Answer:
+def _answer(builder: Builder, order: BuildRequest) -> Answer:
     try:
         return builder.submit(order)
-    except (Aborted, Refused) as no:
+    except (InfrastructureError, BuildRejected) as no:
         return no
 
 
@@ -118,7 +118,7 @@ def _record(
             if isinstance(answer, Submission):
                 values = {"ref": answer.ref, "log": answer.log}
                 accepted.append(Move(entry, Event.ACCEPTED, values=values))
-            elif isinstance(answer, Refused):
+            elif isinstance(answer, BuildRejected):
                 outcome.failed(connection, entry, str(answer), settings, now)
             else:
                 outcome.aborted(connection, entry, str(answer), settings, now)
@@ -128,7 +128,7 @@ def _record(
     return len(accepted)
 
 
-def _orders(connection: Connection, entries: list[rebuilds.Entry]) -> dict[int, Order]:
+def _orders(connection: Connection, entries: list[rebuilds.Entry]) -> dict[int, BuildRequest]:
     if not entries:
         return {}
     images = inventory.find(connection, [entry.image for entry in entries])
@@ -136,7 +136,7 @@ def _orders(connection: Connection, entries: list[rebuilds.Entry]) -> dict[int, 
     builds = inventory.current_builds(connection, parents | set(images))
     told = causes.changes_of(connection, [entry.id for entry in entries])
     return {
-        entry.id: Order(
+        entry.id: BuildRequest(
             entry.key,
             images[entry.image],
             tuple(builds[p.image] for p in images[entry.image].parents if p.image in builds),

@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder
-from rebuilder.domain.build import Aborted, Order, Status, Submission
+from rebuilder.domain.build import BuildRequest, InfrastructureError, Status, Submission
 from rebuilder.domain.image import ImageBuild
 from rebuilder.store import heartbeats, tallies
 from rebuilder.store.tallies import Counted
@@ -65,7 +65,7 @@ class Measured:
         self._submitted: set[str] = set()
         self._order: deque[str] = deque()
 
-    def submit(self, order: Order) -> Submission:
+    def submit(self, order: BuildRequest) -> Submission:
         if order.key in self._submitted:
             self._gauge.count("submission", "duplicate")
         found = self._call("submit", lambda: self._builder.submit(order))
@@ -96,7 +96,7 @@ class Measured:
     def _call(self, name: str, call: Callable[[], T]) -> T:
         try:
             found = self._gauge.timed("builder", name, call)
-        except Aborted as trouble:
+        except InfrastructureError as trouble:
             self._gauge.count("trouble", name)
             self._gauge.trouble = str(trouble)
             raise

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.lifecycle import State
 from rebuilder.engine import dispatch, intake, operators, outcome, planning, reconcile
@@ -115,7 +115,7 @@ class Loop:
             return 0
         try:
             return resolve(self.engine, self._hub)
-        except Aborted as trouble:
+        except InfrastructureError as trouble:
             self._resolve_at = now + self.settings.koji.poll_seconds
             log.warning("changes wait: %s", trouble)
             return 0
@@ -124,7 +124,7 @@ class Loop:
         """Ask the builder; where it is away, it is asked again with the next watch."""
         try:
             return work(self.engine, self.builder, self.settings, now)
-        except Aborted as trouble:
+        except InfrastructureError as trouble:
             self._submit_at = self._watch_at = now + self.settings.watch_seconds
             log.warning("builder %s cannot be asked: %s", self.builder.name, trouble)
             return 0

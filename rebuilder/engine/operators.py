@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
 from rebuilder.domain.plan import plan_by_hand
@@ -36,7 +36,7 @@ def carry_out(engine: Engine, builder: Builder, settings: Settings, now: float) 
         try:
             if request.verb is Verb.CANCEL:
                 _stop_builds(engine, builder, request)
-        except Aborted as trouble:
+        except InfrastructureError as trouble:
             log.warning("builder %s cannot cancel: %s", builder.name, trouble)
             return done
         with engine.begin() as connection:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, Engine
 
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Manifest
@@ -27,13 +27,16 @@ def reconcile(engine: Engine, settings: Settings, now: float, *, anew: bool, hub
     if hub is not None:
         try:
             missed(engine, hub, settings, now)
-        except Aborted as trouble:
+        except InfrastructureError as trouble:
             log.error("what Koji's tags offer cannot be looked at: %s", trouble)
     look(engine, settings, now, anew=anew)
 
 
 def missed(engine: Engine, hub: Hub, settings: Settings, now: float) -> int:
-    """Notice what the streams' tags have newer than some image, and nobody told of; how much. Raises Aborted."""
+    """Notice what the streams' tags have newer than some image, and nobody told of; how much.
+
+    Raises InfrastructureError.
+    """
     found: dict[Change, None] = {}
     for stream in settings.known_streams:
         with reading(engine) as connection:
@@ -56,7 +59,7 @@ def look(engine: Engine, settings: Settings, now: float, *, anew: bool) -> None:
     if anew and settings.inventory.moves:
         try:
             rebuilt = catalogue.sync(engine, settings).rebuilt
-        except (RequestError, Aborted) as error:
+        except (RequestError, InfrastructureError) as error:
             log.error("the images cannot be read anew: %s", error)
     with engine.begin() as connection:
         if settings.reconcile.foreign_builds == "plan":

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def resolve(engine: Engine, hub: Hub) -> int:
-    """Complete the changes that Koji was not asked of yet; how many. Raises Aborted.
+    """Complete the changes that Koji was not asked of yet; how many. Raises InfrastructureError.
 
     What Koji has no RPMs of, or not any more, is forgotten; what it does not know at all is taken as it was told.
     """

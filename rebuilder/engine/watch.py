@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted, Phase, Status
+from rebuilder.domain.build import InfrastructureError, Phase, Status
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import State
 from rebuilder.engine import outcome
@@ -23,7 +23,7 @@ OUTCOMES = {Phase.FAILED: outcome.failed, Phase.ABORTED: outcome.aborted, Phase.
 
 
 def watch(engine: Engine, builder: Builder, settings: Settings, now: float) -> int:
-    """One look at all live builds; how many ended. Raises Aborted where the builder cannot be asked."""
+    """One look at all live builds; how many ended. Raises InfrastructureError where the builder cannot be asked."""
     with reading(engine) as connection:
         entries = rebuilds.in_states(connection, [State.BUILDING])
     if not entries:
@@ -54,7 +54,7 @@ def _over_time(builder: Builder, entry: rebuilds.Entry, settings: Settings, now:
         return None
     try:
         builder.cancel(entry.ref)
-    except Aborted as trouble:
+    except InfrastructureError as trouble:
         log.warning("%s is over its time limit, and cannot be canceled: %s", entry.image, trouble)
         return None
     return Status(Phase.ABORTED, f"over its time limit of {settings.time_limit:g} s")
@@ -63,7 +63,7 @@ def _over_time(builder: Builder, entry: rebuilds.Entry, settings: Settings, now:
 def _result(builder: Builder, entry: rebuilds.Entry) -> ImageBuild | None:
     try:
         return builder.result(entry.ref)
-    except Aborted as trouble:
+    except InfrastructureError as trouble:
         log.warning("%s was built, its result cannot be read yet: %s", entry.image, trouble)
         return None
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _of_form)
     app.add_exception_handler(RequestError, _of_request)
     app.add_exception_handler(UnreachableError, _of_service)
-    app.add_exception_handler(Aborted, _of_service)
+    app.add_exception_handler(InfrastructureError, _of_service)
     app.add_exception_handler(SQLAlchemyError, _of_database)
     app.add_exception_handler(Exception, _of_ourselves)
 

@@ -14,7 +14,7 @@ from machine import Machine, machine, until
 
 from harnesses.protocol import Harness, Power
 from rebuilder.builders.buildah import BuildahBuilder
-from rebuilder.domain.build import Order
+from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.image import ImageBuild
 
 TOLD = """FROM base
@@ -51,9 +51,9 @@ class BuildahHarness(Harness):
     def parent(self) -> ImageBuild:
         return self._world.build("base", "base-1")
 
-    def order(self, key: str) -> Order:
+    def order(self, key: str) -> BuildRequest:
         self._world.write(key, TOLD.format(key=key))
-        return Order(key, self._world.image(key), (self.parent,))
+        return BuildRequest(key, self._world.image(key), (self.parent,))
 
     def _state(self, key: str) -> Path:
         return self._world.folder / "builds" / key

@@ -12,7 +12,7 @@ from hub_tasks import OPEN, Koji, Task
 from harnesses.protocol import Harness, Power
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.config import Settings
-from rebuilder.domain.build import Order
+from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
 
 SSL = "openssl-libs-1:3.2.1-1.fc42.x86_64 openssl-3.2.1-1.fc42"
@@ -47,10 +47,10 @@ class KojiHarness(Harness):
     def restart(self) -> None:
         self.builder = KojiBuilder(self.settings)
 
-    def order(self, key: str) -> Order:
+    def order(self, key: str) -> BuildRequest:
         self._koji.image(f"{key}-1-1", "f42-images", [SSL], {"registry/f42/base": BASE}, BASE)
         source = Source(git=f"https://src.example.com/{key}", ref="f42", commit="c0")
-        return Order(key, Image(key, "f42", (Parent(ParentKind.BASE, "base:f42"),), source), (self.parent,))
+        return BuildRequest(key, Image(key, "f42", (Parent(ParentKind.BASE, "base:f42"),), source), (self.parent,))
 
     @property
     def parent(self) -> ImageBuild:

@@ -17,7 +17,7 @@ from harnesses.protocol import Harness, Power
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.builders.pipeline_run import name_of
 from rebuilder.config import OsbsOverrides, OsbsSettings, Settings, StreamSettings
-from rebuilder.domain.build import Order
+from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
 
 STANDIN = Path(__file__).resolve().parents[1] / "standin"
@@ -97,9 +97,9 @@ class OsbsHarness(Harness):
     def restart(self) -> None:
         self.builder: OsbsBuilder = OsbsBuilder(self.settings)
 
-    def order(self, key: str) -> Order:
+    def order(self, key: str) -> BuildRequest:
         source = Source(git=str(self.folder / "repository"), ref="f42", commit=self.commit)
-        return Order(key, Image(key, "f42", (Parent(ParentKind.BASE, "base:f42"),), source), (self.parent,))
+        return BuildRequest(key, Image(key, "f42", (Parent(ParentKind.BASE, "base:f42"),), source), (self.parent,))
 
     @property
     def parent(self) -> ImageBuild:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rebuilder.builders.protocol import Builder
-from rebuilder.domain.build import Order
+from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.image import ImageBuild
 
 
@@ -48,7 +48,7 @@ class Harness(ABC):
         """A new builder object: all that the old one kept in memory is lost."""
 
     @abstractmethod
-    def order(self, key: str) -> Order:
+    def order(self, key: str) -> BuildRequest:
         """A good order, never the same image twice, on `parent`."""
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 from harnesses.protocol import Harness, Power
 from rebuilder.builders.simulated import SimulatedBuilder
 from rebuilder.config import SimulatedSettings
-from rebuilder.domain.build import Order, Phase
+from rebuilder.domain.build import BuildRequest, Phase
 from rebuilder.domain.image import Image, ImageBuild, Manifest, Parent, ParentKind
 from rebuilder.domain.rpm import Rpm
 
@@ -33,8 +33,9 @@ class SimulatedHarness(Harness):
     def _manifest_of(self, image: str) -> Manifest:
         return Manifest.of([Rpm.parse("openssl-libs-1:3.2.1-1.fc42.x86_64", "openssl")])
 
-    def order(self, key: str) -> Order:
-        return Order(key, Image(key, "f42", (Parent(ParentKind.BASE, "base:f42"),), estimate=1e9), (self.parent,))
+    def order(self, key: str) -> BuildRequest:
+        image = Image(key, "f42", (Parent(ParentKind.BASE, "base:f42"),), estimate=1e9)
+        return BuildRequest(key, image, (self.parent,))
 
     @property
     def parent(self) -> ImageBuild:

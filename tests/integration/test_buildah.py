@@ -17,7 +17,7 @@ from machine import Machine, ended, machine, package, until
 from rebuilder.builders.buildah import BuildahBuilder
 from rebuilder.config import InventorySettings, Settings
 from rebuilder.demo import rootfs, rpms
-from rebuilder.domain.build import Aborted, Order, Phase
+from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase
 from rebuilder.domain.change import Change
 from rebuilder.domain.image import Image, ImageBuild, Manifest, Source
 from rebuilder.domain.rpm import SourceBuild
@@ -76,7 +76,7 @@ def test_a_child_is_built_on_exactly_the_build_it_is_told_whatever_the_tag_says_
 
 def test_submitting_twice_makes_one_build(world: Machine, base: ImageBuild) -> None:
     slow(world, "twice")
-    builder, order = world.builder(), Order("twice-1", world.image("twice"))
+    builder, order = world.builder(), BuildRequest("twice-1", world.image("twice"))
     assert builder.submit(order) == builder.submit(order)
     until(lambda: begun(builder, "twice-1"))
     assert "".join(builder.log("twice-1")).count("STEP 1/") == 1
@@ -87,7 +87,7 @@ def test_submitting_twice_makes_one_build(world: Machine, base: ImageBuild) -> N
 def test_a_build_that_runs_is_found_by_its_key_by_a_new_engine_and_its_log_is_readable(world: Machine) -> None:
     slow(world, "adopted")
     first = world.builder()
-    submission = first.submit(Order("adopted-1", world.image("adopted")))
+    submission = first.submit(BuildRequest("adopted-1", world.image("adopted")))
     second = world.builder()
     assert second.find(["adopted-1", "never"]) == {"adopted-1": submission}
     until(lambda: begun(second, "adopted-1"))
@@ -101,7 +101,7 @@ def test_a_bad_build_has_failed_with_buildah_s_words_and_leaves_the_old_image(wo
     good = world.build("bad", "bad-1", (base,))
     world.write("bad", "FROM base\nRUN exit 3\n")
     builder = world.builder()
-    builder.submit(Order("bad-2", world.image("bad"), (base,)))
+    builder.submit(BuildRequest("bad-2", world.image("bad"), (base,)))
     status = ended(builder, "bad-2")
     assert status.phase is Phase.FAILED
     assert "exit status 3" in status.reason
@@ -111,7 +111,7 @@ def test_a_bad_build_has_failed_with_buildah_s_words_and_leaves_the_old_image(wo
 def test_a_killed_build_is_aborted_not_failed(world: Machine) -> None:
     slow(world, "killed")
     builder = world.builder()
-    builder.submit(Order("killed-1", world.image("killed")))
+    builder.submit(BuildRequest("killed-1", world.image("killed")))
     until(lambda: begun(builder, "killed-1"))
     group = int((world.folder / "builds/killed-1/started").read_text())
     os.killpg(group, signal.SIGKILL)
@@ -132,7 +132,7 @@ def test_a_database_that_cannot_be_read_is_said_in_one_line(world: Machine) -> N
     world.write("broken", "FROM scratch\nCOPY rpmdb.sqlite /var/lib/rpm/rpmdb.sqlite\n")
     (world.folder / "images/broken/rpmdb.sqlite").write_bytes(b"this is no database" * 100)
     builder = world.builder()
-    builder.submit(Order("broken-1", world.image("broken")))
+    builder.submit(BuildRequest("broken-1", world.image("broken")))
     assert ended(builder, "broken-1").phase is Phase.SUCCEEDED
     with pytest.raises(StorageError, match="cannot be read") as error:
         world.storage.manifest("localhost/broken:f42")
@@ -147,11 +147,11 @@ def test_a_build_outlives_the_process_that_submitted_it(world: Machine) -> None:
         "import os, signal, sys\n"
         "from rebuilder.builders.buildah import BuildahBuilder\n"
         "from rebuilder.config import BuildahSettings\n"
-        "from rebuilder.domain.build import Order\n"
+        "from rebuilder.domain.build import BuildRequest\n"
         "from rebuilder.domain.image import Image, Source\n"
         "builder = BuildahBuilder(BuildahSettings.model_validate_json(sys.argv[1]))\n"
         "image = Image('orphan', 'f42', source=Source(path=sys.argv[2], containerfile='Containerfile'))\n"
-        "builder.submit(Order('orphan-1', image))\n"
+        "builder.submit(BuildRequest('orphan-1', image))\n"
         "os.killpg(0, signal.SIGKILL)\n"
     )
     command = [sys.executable, "-c", program, settings, image.source.path]
@@ -167,7 +167,7 @@ def test_a_build_outlives_the_process_that_submitted_it(world: Machine) -> None:
 def test_a_build_canceled_at_once_is_canceled(world: Machine) -> None:
     slow(world, "hasty")
     builder = world.builder()
-    builder.submit(Order("hasty-1", world.image("hasty")))
+    builder.submit(BuildRequest("hasty-1", world.image("hasty")))
     builder.cancel("hasty-1")
     assert builder.poll(["hasty-1"])["hasty-1"].phase is Phase.CANCELED
 
@@ -176,7 +176,7 @@ def test_two_builds_run_at_the_same_time(world: Machine) -> None:
     builder = world.builder()
     for name in ("left", "right"):
         slow(world, name)
-        builder.submit(Order(f"{name}-1", world.image(name)))
+        builder.submit(BuildRequest(f"{name}-1", world.image(name)))
     until(lambda: begun(builder, "left-1") and begun(builder, "right-1"))
     assert {status.phase for status in builder.poll(["left-1", "right-1"]).values()} == {Phase.RUNNING}
     for name in ("left", "right"):
@@ -187,7 +187,7 @@ def test_two_builds_run_at_the_same_time(world: Machine) -> None:
 def test_a_run_s_high_exit_status_is_a_bad_build_not_a_signal(world: Machine, base: ImageBuild, status: int) -> None:
     world.write("high", f"FROM base\nRUN echo no space left; exit {status}\n")
     builder, key = world.builder(), f"high-{status}"
-    builder.submit(Order(key, world.image("high"), (base,)))
+    builder.submit(BuildRequest(key, world.image("high"), (base,)))
     found = ended(builder, key)
     assert found.phase is Phase.FAILED
     assert f"exit status {status}" in found.reason
@@ -196,7 +196,7 @@ def test_a_run_s_high_exit_status_is_a_bad_build_not_a_signal(world: Machine, ba
 def test_a_parent_s_build_that_is_gone_from_the_storage_is_trouble_not_a_bad_build(world: Machine) -> None:
     world.write("lost", "FROM base\n")
     builder = world.builder()
-    builder.submit(Order("lost-1", world.image("lost"), (ImageBuild("base:f42", "0" * 64),)))
+    builder.submit(BuildRequest("lost-1", world.image("lost"), (ImageBuild("base:f42", "0" * 64),)))
     status = ended(builder, "lost-1")
     assert status.phase is Phase.ABORTED
     assert "image not known" in status.reason
@@ -207,14 +207,14 @@ def test_a_stage_that_hides_its_own_image_is_refused_before_it_builds_the_wrong_
 ) -> None:
     world.write("hiding", "FROM base AS base\nRUN true\nFROM base\n")
     builder = world.builder()
-    with pytest.raises(Aborted, match=r"hiding/Containerfile:1: .*rename"):
-        builder.submit(Order("hiding-1", world.image("hiding"), (base,)))
+    with pytest.raises(InfrastructureError, match=r"hiding/Containerfile:1: .*rename"):
+        builder.submit(BuildRequest("hiding-1", world.image("hiding"), (base,)))
     assert builder.find(["hiding-1"]) == {}
 
 
 def test_an_image_without_a_folder_cannot_be_built_here(world: Machine) -> None:
-    with pytest.raises(Aborted, match="needs a source with a path"):
-        world.builder().submit(Order("far-1", Image("far", source=Source(git="https://example.com/far.git"))))
+    with pytest.raises(InfrastructureError, match="needs a source with a path"):
+        world.builder().submit(BuildRequest("far-1", Image("far", source=Source(git="https://example.com/far.git"))))
 
 
 def test_an_order_that_names_no_file_takes_the_usual_one_and_is_pinned_too(world: Machine, base: ImageBuild) -> None:
@@ -222,7 +222,7 @@ def test_an_order_that_names_no_file_takes_the_usual_one_and_is_pinned_too(world
     image = world.image("plain")
     builder = world.builder()
     unnamed = Image("plain", "f42", image.parents, Source(path=image.source.path))
-    builder.submit(Order("plain-1", unnamed, (base,)))
+    builder.submit(BuildRequest("plain-1", unnamed, (base,)))
     assert ended(builder, "plain-1").phase is Phase.SUCCEEDED
     assert versions(builder.result("plain-1")) == versions(base)
 
@@ -231,7 +231,7 @@ def test_the_labels_say_what_the_build_is_made_of_and_why(world: Machine, base: 
     world.write("labeled", "FROM base\n")
     builder = world.builder()
     cause = Change(SourceBuild.parse("openssl-1:3.2.2-1.fc42"), "f42")
-    builder.submit(Order("labeled-1", world.image("labeled"), (base,), (cause,)))
+    builder.submit(BuildRequest("labeled-1", world.image("labeled"), (base,), (cause,)))
     assert ended(builder, "labeled-1").phase is Phase.SUCCEEDED
     command = world.storage.command("inspect", "--type", "image", "localhost/labeled:f42")
     labels = json.loads(subprocess.check_output(command))["OCIv1"]["config"]["Labels"]
@@ -247,7 +247,7 @@ def test_an_update_from_the_mounted_repository_is_in_the_manifest(
     rpms.make(package("3.2.10"), tmp_path / "repo", tmp_path / "work")
     world.write("updated", "FROM base\nRUN upgrade-all\n")
     builder = world.builder(volumes=(f"{tmp_path / 'repo'}:/repo:ro",))
-    builder.submit(Order("updated-1", world.image("updated"), (base,)))
+    builder.submit(BuildRequest("updated-1", world.image("updated"), (base,)))
     assert ended(builder, "updated-1").phase is Phase.SUCCEEDED
     assert versions(builder.result("updated-1")) == ["openssl-libs-1:3.2.10-1.fc42.noarch"]
 

@@ -12,7 +12,7 @@ from harnesses import HARNESSES, Harness, Power
 from machine import until
 
 from rebuilder.builders.protocol import Builder
-from rebuilder.domain.build import Aborted, Order, Phase, Status
+from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase, Status
 
 Test = Callable[..., None]
 
@@ -40,7 +40,7 @@ def harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def order(harness: Harness) -> Iterator[Order]:
+def order(harness: Harness) -> Iterator[BuildRequest]:
     """An order of its own; what is left of its build is canceled."""
     made = harness.order(a_key())
     yield made
@@ -71,13 +71,13 @@ def test_what_was_never_submitted_is_not_found(harness: Harness) -> None:
     assert dict(harness.builder.find([])) == {}
 
 
-def test_what_was_submitted_is_found_by_its_key_among_others(harness: Harness, order: Order) -> None:
+def test_what_was_submitted_is_found_by_its_key_among_others(harness: Harness, order: BuildRequest) -> None:
     submission = harness.builder.submit(order)
     assert submission.ref
     assert dict(harness.builder.find([a_key(), order.key, a_key()])) == {order.key: submission}
 
 
-def test_a_build_runs_until_it_ends(harness: Harness, order: Order) -> None:
+def test_a_build_runs_until_it_ends(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     assert status(harness.builder, ref) == Status(Phase.RUNNING)
     assert status(harness.builder, ref) == Status(Phase.RUNNING)
@@ -86,15 +86,15 @@ def test_a_build_runs_until_it_ends(harness: Harness, order: Order) -> None:
     assert ended(harness, ref) == Status(Phase.SUCCEEDED)
 
 
-def test_the_same_key_submitted_twice_makes_one_build(harness: Harness, order: Order) -> None:
+def test_the_same_key_submitted_twice_makes_one_build(harness: Harness, order: BuildRequest) -> None:
     first = harness.builder.submit(order)
-    with suppress(Aborted):  # a builder may refuse it, as the caller asks `find` before
+    with suppress(InfrastructureError):  # a builder may refuse it, as the caller asks `find` before
         assert harness.builder.submit(order).ref == first.ref
     assert harness.builder.find([order.key])[order.key].ref == first.ref
     assert harness.made(order.key) == 1
 
 
-def test_a_key_is_found_and_not_built_again_after_its_build_has_ended(harness: Harness, order: Order) -> None:
+def test_a_key_is_found_and_not_built_again_after_its_build_has_ended(harness: Harness, order: BuildRequest) -> None:
     submission = harness.builder.submit(order)
     harness.fail(submission.ref)
     ended(harness, submission.ref)
@@ -113,7 +113,9 @@ def test_many_builds_are_asked_for_at_once(harness: Harness) -> None:
     harness.builder.cancel(running)
 
 
-def test_the_result_is_the_build_that_was_ordered_however_often_it_is_read(harness: Harness, order: Order) -> None:
+def test_the_result_is_the_build_that_was_ordered_however_often_it_is_read(
+    harness: Harness, order: BuildRequest
+) -> None:
     ref = harness.builder.submit(order).ref
     harness.succeed(ref)
     ended(harness, ref)
@@ -123,7 +125,7 @@ def test_the_result_is_the_build_that_was_ordered_however_often_it_is_read(harne
 
 
 @needs(Power.PINS)
-def test_the_result_says_which_parent_it_was_built_on(harness: Harness, order: Order) -> None:
+def test_the_result_says_which_parent_it_was_built_on(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.succeed(ref)
     ended(harness, ref)
@@ -131,7 +133,7 @@ def test_the_result_says_which_parent_it_was_built_on(harness: Harness, order: O
 
 
 @needs(Power.MANIFEST)
-def test_the_result_says_what_is_in_the_image(harness: Harness, order: Order) -> None:
+def test_the_result_says_what_is_in_the_image(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.succeed(ref)
     ended(harness, ref)
@@ -140,7 +142,7 @@ def test_the_result_says_what_is_in_the_image(harness: Harness, order: Order) ->
     assert "openssl-libs" in {rpm.name for rpm in manifest.rpms}
 
 
-def test_a_bad_build_has_failed_and_says_why_in_one_line(harness: Harness, order: Order) -> None:
+def test_a_bad_build_has_failed_and_says_why_in_one_line(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.fail(ref)
     found = ended(harness, ref)
@@ -153,7 +155,7 @@ def one_line(text: str) -> None:
     assert "\n" not in text
 
 
-def test_a_build_that_vanished_is_aborted_not_failed(harness: Harness, order: Order) -> None:
+def test_a_build_that_vanished_is_aborted_not_failed(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.vanish(ref)
     found = ended(harness, ref)
@@ -161,7 +163,7 @@ def test_a_build_that_vanished_is_aborted_not_failed(harness: Harness, order: Or
     one_line(found.reason)
 
 
-def test_a_canceled_build_is_canceled_however_often_it_is_said(harness: Harness, order: Order) -> None:
+def test_a_canceled_build_is_canceled_however_often_it_is_said(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.builder.cancel(ref)
     assert ended(harness, ref).phase is Phase.CANCELED
@@ -169,7 +171,7 @@ def test_a_canceled_build_is_canceled_however_often_it_is_said(harness: Harness,
     assert ended(harness, ref).phase is Phase.CANCELED
 
 
-def test_a_build_that_has_ended_cannot_be_canceled_any_more(harness: Harness, order: Order) -> None:
+def test_a_build_that_has_ended_cannot_be_canceled_any_more(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.succeed(ref)
     ended(harness, ref)
@@ -182,7 +184,7 @@ def test_canceling_what_nobody_knows_does_nothing(harness: Harness) -> None:
 
 
 @needs(Power.STOPPED_BY_OTHERS)
-def test_a_build_that_others_canceled_is_canceled_not_failed(harness: Harness, order: Order) -> None:
+def test_a_build_that_others_canceled_is_canceled_not_failed(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.stop_by_others(ref)
     found = ended(harness, ref)
@@ -191,7 +193,7 @@ def test_a_build_that_others_canceled_is_canceled_not_failed(harness: Harness, o
 
 
 @needs(Power.SURVIVES)
-def test_a_build_goes_on_without_its_builder_and_is_found_again(harness: Harness, order: Order) -> None:
+def test_a_build_goes_on_without_its_builder_and_is_found_again(harness: Harness, order: BuildRequest) -> None:
     submission = harness.builder.submit(order)
     harness.builder.close()
     harness.restart()
@@ -203,7 +205,7 @@ def test_a_build_goes_on_without_its_builder_and_is_found_again(harness: Harness
 
 
 @needs(Power.SURVIVES)
-def test_how_a_build_ended_while_nobody_looked_is_seen_later(harness: Harness, order: Order) -> None:
+def test_how_a_build_ended_while_nobody_looked_is_seen_later(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.builder.close()
     harness.fail(ref)
@@ -211,7 +213,7 @@ def test_how_a_build_ended_while_nobody_looked_is_seen_later(harness: Harness, o
     assert ended(harness, ref).phase is Phase.FAILED
 
 
-def test_after_a_restart_a_build_is_known_by_key_and_ref_or_lost_by_both(harness: Harness, order: Order) -> None:
+def test_after_a_restart_a_build_is_known_by_key_and_ref_or_lost_by_both(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.restart()
     known = order.key in harness.builder.find([order.key])
@@ -219,7 +221,7 @@ def test_after_a_restart_a_build_is_known_by_key_and_ref_or_lost_by_both(harness
 
 
 @needs(Power.LOGS)
-def test_the_log_is_read_while_the_build_runs_and_goes_on_where_it_was(harness: Harness, order: Order) -> None:
+def test_the_log_is_read_while_the_build_runs_and_goes_on_where_it_was(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.say(ref, "the first line")
     until(lambda: "the first line\n" in log_of(harness, ref))
@@ -245,27 +247,27 @@ ASKS: dict[str, Callable[[Builder, str], Any]] = {
 
 @needs(Power.UNREACHABLE)
 @pytest.mark.parametrize("ask", ASKS)
-def test_a_service_that_is_away_is_trouble_and_costs_no_build(harness: Harness, order: Order, ask: str) -> None:
+def test_a_service_that_is_away_is_trouble_and_costs_no_build(harness: Harness, order: BuildRequest, ask: str) -> None:
     ref = harness.builder.submit(order).ref
-    with harness.unreachable(), pytest.raises(Aborted) as trouble:
+    with harness.unreachable(), pytest.raises(InfrastructureError) as trouble:
         ASKS[ask](harness.builder, ref)
     one_line(str(trouble.value))
     assert status(harness.builder, ref).phase is Phase.RUNNING
 
 
 @needs(Power.UNREACHABLE)
-def test_a_result_that_cannot_be_read_now_is_read_later(harness: Harness, order: Order) -> None:
+def test_a_result_that_cannot_be_read_now_is_read_later(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.succeed(ref)
     ended(harness, ref)
-    with harness.unreachable(), pytest.raises(Aborted):
+    with harness.unreachable(), pytest.raises(InfrastructureError):
         harness.builder.result(ref)
     assert harness.builder.result(ref).image == order.image.key
 
 
 @needs(Power.UNREACHABLE)
-def test_what_could_not_be_submitted_is_submitted_later_and_once(harness: Harness, order: Order) -> None:
-    with harness.unreachable(), pytest.raises(Aborted) as trouble:
+def test_what_could_not_be_submitted_is_submitted_later_and_once(harness: Harness, order: BuildRequest) -> None:
+    with harness.unreachable(), pytest.raises(InfrastructureError) as trouble:
         harness.builder.submit(order)
     one_line(str(trouble.value))
     assert dict(harness.builder.find([order.key])) == {}
@@ -274,11 +276,11 @@ def test_what_could_not_be_submitted_is_submitted_later_and_once(harness: Harnes
 
 
 @needs(Power.LOST_REPLY)
-def test_a_submission_whose_answer_was_lost_is_found_by_its_key(harness: Harness, order: Order) -> None:
+def test_a_submission_whose_answer_was_lost_is_found_by_its_key(harness: Harness, order: BuildRequest) -> None:
     try:
         with harness.lost_reply():
             harness.builder.submit(order)
-    except Aborted as trouble:
+    except InfrastructureError as trouble:
         one_line(str(trouble))
     harness.restart()
     (found,) = harness.builder.find([order.key]).values()

@@ -7,7 +7,7 @@ from typing import Any
 from integration.workbench import BASH, SSL, Workbench, image
 from sqlalchemy import Engine, func, select
 
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.change import Change
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.rpm import SourceBuild
@@ -97,7 +97,7 @@ def test_a_builder_that_cannot_be_asked_fails_nobody(store: Engine) -> None:
 
     def away(call: str) -> None:
         if call in ("find", "poll", "result"):
-            raise Aborted("nobody answers")
+            raise InfrastructureError("nobody answers")
 
     bench.builder.before = away
     bench.tell(FIX)
@@ -320,7 +320,7 @@ def test_a_change_that_joins_after_a_lost_answer_is_built_though_the_lost_build_
 
     def lost(call: str) -> None:
         bench.builder.after = lambda _: None
-        raise Aborted("the answer is lost")
+        raise InfrastructureError("the answer is lost")
 
     bench.builder.after = lost
     bench.tell(FIX)

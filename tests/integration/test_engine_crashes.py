@@ -11,7 +11,7 @@ import pytest
 from integration.workbench import SSL, Workbench, image
 from sqlalchemy import Connection, Engine, event
 
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.store import inbox
 from rebuilder.store.database import open_database, reading
@@ -140,7 +140,7 @@ def test_a_submission_that_arrived_although_it_was_not_answered_is_adopted(store
 
     def unanswered(call: str) -> None:
         if next(times) == 0:
-            raise Aborted("the answer was lost")
+            raise InfrastructureError("the answer was lost")
 
     bench.builder.after = unanswered
     bench.tell(FIX)

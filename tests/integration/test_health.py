@@ -15,7 +15,7 @@ from web import Client
 from rebuilder.config import Bus
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import free_port
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.store import database, heartbeats
 from rebuilder.web import broker as asked
 
@@ -190,7 +190,7 @@ def test_trouble_with_the_builder_is_counted_and_forgotten_when_it_answers(store
     bench = Workbench(store)
 
     def away(call: str) -> None:
-        raise Aborted("the hub is offline")
+        raise InfrastructureError("the hub is offline")
 
     bench.builder.before = away
     bench.tell("openssl-3.2.2-1.fc42")
@@ -220,7 +220,7 @@ def test_a_build_that_is_submitted_twice_is_noticed(store: Engine) -> None:
     bench.tell("openssl-3.2.2-1.fc42")
     bench.loop.once()
     (build, *_) = bench.builder.builds.values()
-    with pytest.raises(Aborted, match="was submitted before"):
+    with pytest.raises(InfrastructureError, match="was submitted before"):
         bench.loop.builder.submit(build.order)
     bench.loop.beat()
     assert measured(Client(store))["rebuilder_duplicate_submissions_total"] == 1

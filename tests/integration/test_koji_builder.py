@@ -14,7 +14,7 @@ from hub_tasks import ASSIGNED, CANCELED, FREE, OPEN, Koji, Task
 from rebuilder.builders import koji as builders
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.config import Settings
-from rebuilder.domain.build import Order, Phase, Refused, Status
+from rebuilder.domain.build import BuildRejected, BuildRequest, Phase, Status
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
 from rebuilder.domain.rpm import SourceBuild
@@ -52,9 +52,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 CHANGE = Change(SourceBuild.parse("openssl-1:3.2.2-1.fc42"), "f42")
 
 
-def order(*parents: Parent, severity: Severity = Severity.LOW, builds: tuple[ImageBuild, ...] = ()) -> Order:
+def order(*parents: Parent, severity: Severity = Severity.LOW, builds: tuple[ImageBuild, ...] = ()) -> BuildRequest:
     source = Source(git="https://src.example.com/app", ref="f42", commit="abc")
-    return Order("app-f42-1", Image("app", "f42", parents, source), builds, (CHANGE,), None, severity)
+    return BuildRequest("app-f42-1", Image("app", "f42", parents, source), builds, (CHANGE,), None, severity)
 
 
 ON_BASE = Parent(ParentKind.BASE, "base:f42")
@@ -112,11 +112,11 @@ def test_without_a_base_that_koji_has_nothing_is_pinned(
 
 
 def test_an_image_without_a_source_or_a_target_is_not_built(world: World) -> None:
-    with pytest.raises(Refused, match="app:f42 has no commit in git to build from"):
-        world.builder().submit(Order("k", Image("app", "f42")))
+    with pytest.raises(BuildRejected, match="app:f42 has no commit in git to build from"):
+        world.builder().submit(BuildRequest("k", Image("app", "f42")))
     other = Image("app", "f41", source=Source(git="https://src.example.com/app", commit="abc"))
-    with pytest.raises(Refused, match=r"set consumer_config\.streams\.f41\.koji_target"):
-        world.builder().submit(Order("k", other))
+    with pytest.raises(BuildRejected, match=r"set consumer_config\.streams\.f41\.koji_target"):
+        world.builder().submit(BuildRequest("k", other))
     assert world.koji.live() == []
 
 

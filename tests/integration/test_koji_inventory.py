@@ -11,7 +11,7 @@ import pytest
 from hub_tasks import Koji
 
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Source
 from rebuilder.inventory.koji import images
@@ -201,7 +201,7 @@ def test_a_tag_that_koji_does_not_have_is_named(running: hub.Hub) -> None:
 
 @pytest.mark.parametrize("trouble", ["refused", "offline", "503"])
 def test_a_hub_that_is_away_is_trouble(running: hub.Hub, trouble: str) -> None:
-    with running.away(trouble), pytest.raises(Aborted):
+    with running.away(trouble), pytest.raises(InfrastructureError):
         read(running)
 
 

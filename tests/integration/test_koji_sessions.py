@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from hub_tasks import Koji
 
 from rebuilder.config import KojiSettings
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.inventory.koji.hub import Denied, Hub, ask
 
@@ -74,7 +74,7 @@ def test_a_hub_that_has_forgotten_the_session_gets_a_new_login(running: hub.Hub,
 def test_a_wrong_password_is_trouble_that_says_so(running: hub.Hub, tmp_path: Path) -> None:
     chosen = settings(running, tmp_path)
     (tmp_path / "password").write_text("wrong")
-    with pytest.raises(Aborted, match="invalid username or password"):
+    with pytest.raises(InfrastructureError, match="invalid username or password"):
         Hub(chosen, building=True).call("getLoggedInUser")
 
 
@@ -84,7 +84,7 @@ def test_what_was_carried_out_is_not_carried_out_again_when_its_answer_is_lost(
     session = Hub(settings(running, tmp_path), building=True)
     session.call("getLoggedInUser")
     running.losing = "buildContainer"
-    with pytest.raises(Aborted, match="unable to retry call"):
+    with pytest.raises(InfrastructureError, match="unable to retry call"):
         session.call("buildContainer", "git+https://src.example.com/app#1", "target", {})
     assert running.calls["buildContainer"] == 1
     assert session.call("getLoggedInUser")["name"] == "rebuilder"
@@ -106,7 +106,7 @@ def test_an_outage_is_trouble_in_one_line_and_passes(running: hub.Hub, tmp_path:
         session.call("getBuild", 1)
         with running.away(trouble):
             for work in (lambda s=session: s.call("getBuild", 1), lambda s=session: list(s.many([ask("getBuild", 1)]))):
-                with pytest.raises(Aborted) as told:
+                with pytest.raises(InfrastructureError) as told:
                     work()
                 assert running.url in str(told.value)
                 assert "\n" not in str(told.value)
@@ -120,7 +120,7 @@ def test_a_hub_that_does_not_answer_is_waited_for_once_and_then_left_alone(runni
 
     def asked() -> str:
         before = running.requests
-        with pytest.raises(Aborted) as told:
+        with pytest.raises(InfrastructureError) as told:
             session.call("getBuild", 1)
         return "asked" if running.requests > before else str(told.value)
 
@@ -144,7 +144,7 @@ def test_a_hub_that_does_not_answer_is_asked_once_for_a_call(running: hub.Hub, t
     session = Hub(settings(running, tmp_path, timeout_seconds=0.2), building=True)
     session.call("getBuild", 1)
     before = running.requests
-    with running.away("silent"), pytest.raises(Aborted, match="timed out"):
+    with running.away("silent"), pytest.raises(InfrastructureError, match="timed out"):
         session.call("getBuild", 1)
     assert running.requests == before + 1
 
@@ -236,7 +236,7 @@ def test_a_tls_client_certificate_logs_in_and_renews(tmp_path: Path) -> None:
         running.expire()
         assert session.call("getLoggedInUser")["name"] == "rebuilder"
         assert running.logins == ["certificate", "certificate"]
-        with pytest.raises(Aborted, match="certificate"):
+        with pytest.raises(InfrastructureError, match="certificate"):
             Hub(chosen.model_copy(update={"server_ca": None}), building=True).call("getLoggedInUser")
 
 
@@ -259,8 +259,8 @@ def test_a_keytab_logs_in_and_renews(tmp_path: Path, monkeypatch: pytest.MonkeyP
         running.expire()
         assert session.call("getLoggedInUser")["name"] == "rebuilder"
         assert running.logins == [principal, principal]
-        with running.away(), pytest.raises(Aborted):
+        with running.away(), pytest.raises(InfrastructureError):
             session.call("getLoggedInUser")
         assert session.call("getLoggedInUser")["name"] == "rebuilder"
-        with pytest.raises(Aborted, match="gssapi auth failed"):
+        with pytest.raises(InfrastructureError, match="gssapi auth failed"):
             Hub(chosen.model_copy(update={"principal": "nobody"}), building=True).call("getLoggedInUser")

@@ -10,7 +10,7 @@ from integration.workbench import BASH, SSL, Workbench, image
 from sqlalchemy import Engine
 
 from rebuilder.config import SimulatedSettings
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.engine import reconcile
 from rebuilder.store import actions, changes, holds, inventory
 from rebuilder.store.actions import Verb
@@ -105,7 +105,7 @@ def test_a_builder_that_cannot_cancel_now_is_asked_again(store: Engine) -> None:
 
     def trouble(call: str) -> None:
         if call == "cancel":
-            raise Aborted("no route to host")
+            raise InfrastructureError("no route to host")
 
     bench.builder.before = trouble
     with bench.store.begin() as connection:

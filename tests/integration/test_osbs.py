@@ -22,7 +22,7 @@ from rebuilder.builders import run_log
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.builders.pipeline_run import name_of
 from rebuilder.config import KojiSettings, Settings
-from rebuilder.domain.build import Aborted, Phase, Refused, Status
+from rebuilder.domain.build import BuildRejected, InfrastructureError, Phase, Status
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
@@ -150,14 +150,14 @@ def test_a_run_that_was_deleted_is_lost_which_the_client_calls_a_failure(osbs: O
 def test_an_answer_that_says_nothing_of_the_build_is_an_abort(osbs: OsbsHarness, code: int) -> None:
     ref = osbs.builder.submit(osbs.order("asked-f42-1")).ref
     osbs.cluster.faults.append(Fault("GET", "pipelineruns", code))
-    with pytest.raises(Aborted, match=f"OSBS: {code}: injected {code}"):
+    with pytest.raises(InfrastructureError, match=f"OSBS: {code}: injected {code}"):
         osbs.builder.poll([ref])
     assert phase(osbs, ref) is Phase.RUNNING
 
 
 def test_the_client_is_kept_from_repeating_what_we_would_not_know_of(osbs: OsbsHarness) -> None:
     osbs.cluster.faults.append(Fault("POST", "pipelineruns$", 500, after=True))
-    with pytest.raises(Aborted, match="500"):
+    with pytest.raises(InfrastructureError, match="500"):
         osbs.builder.submit(osbs.order("once-f42-1"))
     assert osbs.cluster.posted == ["once-f42-1"]
     assert set(osbs.builder.find(["once-f42-1"])) == {"once-f42-1"}
@@ -172,14 +172,14 @@ def test_already_exists_means_submitted(osbs: OsbsHarness) -> None:
 
 def test_a_conflict_without_a_run_is_none(osbs: OsbsHarness) -> None:
     osbs.cluster.faults.append(Fault("POST", "pipelineruns$", 409))
-    with pytest.raises(Aborted, match="409"):
+    with pytest.raises(InfrastructureError, match="409"):
         osbs.builder.submit(osbs.order("odd-f42-1"))
 
 
 def test_an_expired_token_is_read_anew_once_and_then_it_is_said(osbs: OsbsHarness) -> None:
     ref = osbs.builder.submit(osbs.order("token-f42-1")).ref
     osbs.cluster.tokens = {"token-2"}
-    with pytest.raises(Aborted, match=r"does not accept our credentials .*renew the token"):
+    with pytest.raises(InfrastructureError, match=r"does not accept our credentials .*renew the token"):
         osbs.builder.poll([ref])
     osbs.token_file.write_text("token-2\n")
     assert phase(osbs, ref) is Phase.RUNNING
@@ -199,9 +199,9 @@ def test_a_dockerfile_that_osbs_refuses_is_the_image_s_fault(osbs: OsbsHarness) 
     commit = repository(osbs.folder / "unlabeled", DOCKERFILE)
     order = osbs.order("refused-f42-1")
     source = Source(git=str(osbs.folder / "unlabeled"), ref="f42", commit=commit)
-    with pytest.raises(Refused, match="required label missing"):
+    with pytest.raises(BuildRejected, match="required label missing"):
         osbs.builder.submit(replace(order, image=replace(order.image, source=source)))
-    with pytest.raises(Refused, match="needs a git repository and a ref"):
+    with pytest.raises(BuildRejected, match="needs a git repository and a ref"):
         osbs.builder.submit(replace(order, image=Image("far", "f42")))
     assert osbs.cluster.posted == []
 
@@ -209,7 +209,7 @@ def test_a_dockerfile_that_osbs_refuses_is_the_image_s_fault(osbs: OsbsHarness) 
 def test_a_repository_that_cannot_be_cloned_now_is_trouble(osbs: OsbsHarness) -> None:
     order = osbs.order("gone-f42-1")
     away = replace(order.image, source=replace(order.image.source, git=str(osbs.folder / "nowhere")))
-    with pytest.raises(Aborted, match="Unable to clone"):
+    with pytest.raises(InfrastructureError, match="Unable to clone"):
         osbs.builder.submit(replace(order, image=away))
 
 
@@ -225,7 +225,7 @@ def test_a_submission_that_hangs_is_given_up_for_now_and_waited_for_again(
 
     monkeypatch.setattr(builder._client, "create", slowly)
     for _ in range(2):
-        with pytest.raises(Aborted, match=r"no answer within 0\.1 s"):
+        with pytest.raises(InfrastructureError, match=r"no answer within 0\.1 s"):
             builder.submit(order)
     going.clear()
     until(lambda: builder.find([order.key]))
@@ -265,7 +265,7 @@ def test_the_result_is_koji_s_build_with_its_rpms_where_there_is_a_koji(osbs: Os
     ref = builder.submit(osbs.order("koji-f42-1")).ref
     number = koji.koji.by_nvr("img-container-1-5")["id"]
     osbs.cluster.succeed(ref, {"repositories": {}, "koji-build-id": str(number)})
-    with koji.away(), pytest.raises(Aborted):
+    with koji.away(), pytest.raises(InfrastructureError):
         builder.result(ref)
     built = with_koji(osbs, koji).result(ref)
     assert (built.image, built.ident) == ("koji-f42-1:f42", "img-container-1-5")
@@ -278,7 +278,7 @@ def test_a_build_that_koji_does_not_have_yet_is_asked_for_again(osbs: OsbsHarnes
     builder = with_koji(osbs, koji)
     ref = builder.submit(osbs.order("early-f42-1")).ref
     osbs.cluster.succeed(ref, {"koji-build-id": 987654})
-    with pytest.raises(Aborted, match="Koji has no container build 987654"):
+    with pytest.raises(InfrastructureError, match="Koji has no container build 987654"):
         builder.result(ref)
 
 

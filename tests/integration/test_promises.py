@@ -13,7 +13,7 @@ from integration.workbench import BASH, SSL, Workbench, image
 from sqlalchemy import func, select
 
 from rebuilder.config import SimulatedSettings
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.lifecycle import LIVE, OPEN
 from rebuilder.engine import planning
 from rebuilder.store import actions, changes, database, holds, rebuilds
@@ -85,7 +85,7 @@ class Engine(RuleBasedStateMachine):
         def trouble(called: str) -> None:
             if called == call:
                 self.bench.builder.before = self.bench.builder.after = lambda _: None
-                raise Crash if dies else Aborted("no route to host")
+                raise Crash if dies else InfrastructureError("no route to host")
 
         if after:
             self.bench.builder.after = trouble

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select
 from consumers.topics import parse
 from rebuilder.builders.simulated import ManifestOf, SimulatedBuilder
 from rebuilder.config import Settings, SimulatedSettings
-from rebuilder.domain.build import Order, Status, Submission
+from rebuilder.domain.build import BuildRequest, Status, Submission
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
 from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import Rpm
@@ -48,7 +48,7 @@ class Builder(SimulatedBuilder):
         self.before: Callable[[str], None] = lambda call: None
         self.after: Callable[[str], None] = lambda call: None
 
-    def submit(self, order: Order) -> Submission:
+    def submit(self, order: BuildRequest) -> Submission:
         self.before("submit")
         self.twice += [order.key] if order.key in self.builds else []
         found = super().submit(order)

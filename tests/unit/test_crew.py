@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from rebuilder.builders.crew import Call, all_of
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 
 
 def test_the_answers_come_in_the_order_of_the_calls() -> None:
@@ -34,18 +34,18 @@ def test_only_so_many_are_made_at_one_time() -> None:
 
 def test_an_exception_of_one_call_is_the_answer_of_all() -> None:
     def bad() -> int:
-        raise Aborted("no")
+        raise InfrastructureError("no")
 
-    with pytest.raises(Aborted, match="no"):
+    with pytest.raises(InfrastructureError, match="no"):
         all_of([lambda: 1, bad, lambda: 2], 60)
 
 
 def test_what_takes_too_long_is_left_alone_and_its_answer_can_be_had_later() -> None:
     going = threading.Event()
     call = Call(lambda: going.wait(60)).begin()
-    with pytest.raises(Aborted, match=r"no answer within 0\.01 s"):
+    with pytest.raises(InfrastructureError, match=r"no answer within 0\.01 s"):
         call.result(0.01)
-    with pytest.raises(Aborted, match="no answer within 5 s"):
+    with pytest.raises(InfrastructureError, match="no answer within 5 s"):
         call.result(5, waited=5)
     going.set()
     assert call.result(60) is True

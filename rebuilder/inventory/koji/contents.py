@@ -27,7 +27,7 @@ class Contents:
     def read(
         self, builds: Sequence[int], progress: Callable[[int], None] = lambda done: None
     ) -> dict[int, Manifest | None]:
-        """The manifest of each build by its id; None where there is none to read. Raises Aborted.
+        """The manifest of each build by its id; None where there is none to read. Raises InfrastructureError.
 
         `progress` hears how many builds have been read.
         """

@@ -1,7 +1,7 @@
 """Sessions with a Koji hub: who we are there, and what an answer, a refusal and an outage look like.
 
 The `koji` client retries for minutes, or for ever, and knows a dozen ways to fail. Here every call ends soon, in one
-of three ways: an answer, Denied where the hub said no, or Aborted where nobody can tell what became of it.
+of three ways: an answer, Denied where the hub said no, or InfrastructureError where nobody can tell what became of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 
 from rebuilder.config import KojiSettings
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 
 CONNECT_SECONDS = 5.0
@@ -111,13 +111,13 @@ class Hub:
         self._not_before = 0.0
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """The answer. Raises Denied and Aborted."""
+        """The answer. Raises Denied and InfrastructureError."""
         return self._guarded(lambda session: getattr(session, method)(*arguments, **named))
 
     def many(self, calls: Sequence[Call], batch: int = BATCH) -> Iterator[Any]:
         """The answers in order, `batch` of them with one round trip; a Denied stands where the hub said no.
 
-        Raises Aborted.
+        Raises InfrastructureError.
         """
         for start in range(0, len(calls), batch):
             answers = self._guarded(partial(_together, calls[start : start + batch]))
@@ -129,7 +129,7 @@ class Hub:
         if not isinstance(answer, dict):
             return answer[0]
         if answer["faultCode"] == OFFLINE:
-            raise Aborted(f"{self._settings.hub}: {one_line(answer['faultString'])}")
+            raise InfrastructureError(f"{self._settings.hub}: {one_line(answer['faultString'])}")
         return Denied(answer["faultCode"], answer["faultString"])
 
     def close(self) -> None:
@@ -142,13 +142,13 @@ class Hub:
     def _guarded(self, work: Callable[[Any], Any]) -> Any:
         began = self._clock()
         if began < self._not_before:
-            raise Aborted(f"{self._settings.hub} does not answer, and is left alone for a moment")
+            raise InfrastructureError(f"{self._settings.hub} does not answer, and is left alone for a moment")
         try:
             return self._logged_in(work)
         except self._trouble as error:
             meaning = self._meaning(error)
             waited = self._clock() - began
-            if isinstance(meaning, Aborted) and waited > SLOW_SECONDS:
+            if isinstance(meaning, InfrastructureError) and waited > SLOW_SECONDS:
                 self._not_before = self._clock() + LEFT_ALONE * waited
             raise meaning from None
 
@@ -218,12 +218,12 @@ class Hub:
         """What an exception of the client means to us."""
         koji, text = self._koji, one_line(str(error)) or type(error).__name__
         if isinstance(error, koji.AuthError | koji.ServerOffline):
-            return Aborted(f"{self._settings.hub}: {text}")
+            return InfrastructureError(f"{self._settings.hub}: {text}")
         if isinstance(error, xmlrpc.client.Fault):
             return Denied(error.faultCode, error.faultString)
         if isinstance(error, koji.GenericError) and error.fromFault:
             return Denied(error.faultCode, text)
-        return Aborted(f"{self._settings.hub} cannot be reached: {text}")
+        return InfrastructureError(f"{self._settings.hub} cannot be reached: {text}")
 
 
 def _together(calls: Sequence[Call], session: Any) -> list[Any]:

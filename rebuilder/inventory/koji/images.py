@@ -38,7 +38,7 @@ class _Tagged:
 def read(hub: Hub, settings: Settings, known: Known, progress: Progress | None = None) -> Inventory:
     """All images of the streams' tags. Only builds that are not known yet are looked into.
 
-    Raises Aborted where the hub is away, and RequestError for a tag that it does not have.
+    Raises InfrastructureError where the hub is away, and RequestError for a tag that it does not have.
     """
     tagged = _tagged(hub, settings)
     kept = _kept(hub, tagged, known)

@@ -23,7 +23,7 @@ class Resolved:
 
 
 def resolve(hub: Hub, nvrs: Collection[str]) -> dict[str, Resolved]:
-    """What Koji knows of these builds; those that it does not know are left out. Raises Aborted."""
+    """What Koji knows of these builds; those that it does not know are left out. Raises InfrastructureError."""
     told = {nvr: build for nvr, build in _asked(hub, "getBuild", nvrs) if build}
     complete = {nvr: build["id"] for nvr, build in told.items() if build["state"] == BuildState.COMPLETE}
     rpms = dict(zip(complete, (answer for _, answer in _asked(hub, "listBuildRPMs", complete.values())), strict=True))
@@ -43,7 +43,7 @@ def _names(rpms: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def newest(hub: Hub, tag: str, packages: Collection[str]) -> Iterator[SourceBuild]:
-    """The newest build of each of these packages in the tag, as far as it has any. Raises Aborted."""
+    """The newest build of each of these packages in the tag, as far as it has any. Raises InfrastructureError."""
     for answer in hub.many([ask("getLatestBuilds", tag, package=package) for package in packages]):
         for build in () if isinstance(answer, Denied) else answer:
             yield _source_build(build)

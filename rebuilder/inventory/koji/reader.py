@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory.koji.build import ContainerBuild
 from rebuilder.inventory.koji.contents import Contents
@@ -18,13 +18,16 @@ class Reader:
         self._contents = Contents(hub)
 
     def build(self, image: str, number: int) -> ImageBuild:
-        """The container build of that number as one of the image. Raises Aborted where Koji does not have it (yet)."""
+        """The container build of that number as one of the image.
+
+        Raises InfrastructureError where Koji does not have it (yet).
+        """
         try:
             build = ContainerBuild.parse(self._hub.call("getBuild", number))
         except Denied as error:
-            raise Aborted(f"Koji's build {number} cannot be read: {error}") from None
+            raise InfrastructureError(f"Koji's build {number} cannot be read: {error}") from None
         if build is None:
-            raise Aborted(f"Koji has no container build {number}")
+            raise InfrastructureError(f"Koji has no container build {number}")
         return image_build(image, build, self._contents.read([build.id])[build.id])
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import Engine
 
 from rebuilder.config import Settings
-from rebuilder.domain.build import Aborted
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import workshop
 from rebuilder.store import causes, outlook, progress, waves
@@ -49,7 +49,7 @@ def _end_of_log(engine: Engine, settings: Settings, entry: Entry) -> str:
             text = "".join(builder.log(entry.ref))
         finally:
             builder.close()
-    except (Aborted, RequestError) as error:
+    except (InfrastructureError, RequestError) as error:
         log.info("log of %s: %s", entry.ref, error)
         return ""
     return "\n".join(text[-LONGEST:].splitlines()[-LINES:])
