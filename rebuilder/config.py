@@ -117,13 +117,21 @@ class KojiSettings(Table):
 
 
 class SimulatedSettings(Table):
-    """Builds that only take time. `failures` and `aborts` name images (name:stream) whose builds end so."""
+    """Builds that only take time. `failures` and `aborts` name images (name:stream) whose builds end so.
+
+    Its calls take time too, as a real builder's: `submit_seconds` a submission, `result_seconds` the reading of a
+    result, `call_seconds` any other. Calls about the images that `hang` names (or about all, with `*`) never answer.
+    """
 
     max_builds: int | None = Field(default=None, ge=1)
     duration: float = Field(default=60, ge=0)
     speed: float = Field(default=1, gt=0)
     failures: tuple[str, ...] = ()
     aborts: dict[str, int] = Field(default_factory=dict)
+    submit_seconds: float = Field(default=0, ge=0)
+    call_seconds: float = Field(default=0, ge=0)
+    result_seconds: float = Field(default=0, ge=0)
+    hang: tuple[str, ...] = ()
 
 
 class NotifySettings(Table):
@@ -190,6 +198,29 @@ class OsbsSettings(Table):
         if self.compose_ids and self.signing_intent:
             raise ValueError("compose_ids and signing_intent cannot both be given: OSBS takes one of them")
         return self
+
+
+class CallSettings(Table):
+    """Calls to builders and other services, which are made beside the engine's loop.
+
+    Each kind has a time limit in seconds, after which a call counts as not answered, and `at_once` places. A read of
+    the inventory may take long: its limit is for the time without any progress.
+    """
+
+    submit_seconds: float = Field(default=300, gt=0)
+    find_seconds: float = Field(default=60, gt=0)
+    poll_seconds: float = Field(default=60, gt=0)
+    result_seconds: float = Field(default=60, gt=0)
+    cancel_seconds: float = Field(default=60, gt=0)
+    lookup_seconds: float = Field(default=60, gt=0)
+    reconcile_seconds: float = Field(default=60, gt=0)
+    inventory_seconds: float = Field(default=60, gt=0)
+    at_once: int = Field(default=32, ge=1, le=256)
+
+    def seconds_for(self, kind: str) -> float:
+        """The time limit of a kind of calls."""
+        found: float = getattr(self, f"{kind}_seconds")
+        return found
 
 
 class ReconcileSettings(Table):
@@ -268,8 +299,10 @@ class Settings(Table):
     max_attempts: int = Field(default=3, ge=1)
     retry_seconds: float = Field(default=30, ge=0)
     time_limit: float = Field(default=4 * 3600, gt=0)
+    queue_limit: float | None = Field(default=None, gt=0)
     repo_seconds: float = Field(default=1800, ge=0)
     poll_seconds: float = Field(default=1, gt=0)
+    calls: CallSettings = CallSettings()
     notify: NotifySettings = NotifySettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     inventory: InventorySettings = InventorySettings()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -13,6 +14,7 @@ from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.rpm import Rpm, is_stale
 
 KEPT = 1000
+EVERYTHING = "*"
 ManifestOf = Callable[[str], Manifest | None]
 
 
@@ -30,7 +32,8 @@ class SimulatedBuilder:
     """Runs each order for its image's estimate; the RPMs that caused it are then updated in its manifest.
 
     `manifest_of` tells the current manifest of an image. Nothing outlives the process: after a restart a build is not
-    known any more, which a caller must take as aborted.
+    known any more, which a caller must take as aborted. Its calls take the settings' latencies: a submission that hangs
+    has arrived, and its answer never comes; a call about many builds hangs with any of them.
     """
 
     name = "simulated"
@@ -42,15 +45,32 @@ class SimulatedBuilder:
         self._manifest_of = manifest_of
         self._clock = clock
         self._aborts = dict(settings.aborts)
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
         self.builds: dict[str, _Build] = {}
 
+    def _take_time(self, seconds: float, images: Iterable[str] = ()) -> None:
+        """As long as a call to a real builder, or until this one is closed."""
+        hanging = self._settings.hang
+        if hanging and (EVERYTHING in hanging or not set(images).isdisjoint(hanging)):
+            self._closed.wait()
+            raise InfrastructureError("the builder was closed before it answered")
+        if seconds:
+            self._closed.wait(seconds)
+
+    def _images(self, refs: Iterable[str]) -> list[str]:
+        return [build.order.image.key for ref in refs if (build := self.builds.get(ref)) is not None]
+
     def submit(self, order: BuildRequest) -> Submission:
-        if order.key in self.builds:
-            raise InfrastructureError(f"{order.key} was submitted before")
-        now = self._clock()
-        seconds = (order.image.estimate or self._settings.duration) / self._settings.speed
-        self._forget()
-        self.builds[order.key] = _Build(order, now, now + seconds, self._outcome(order.image.key))
+        self._take_time(self._settings.submit_seconds)
+        with self._lock:
+            if order.key in self.builds:
+                raise InfrastructureError(f"{order.key} was submitted before")
+            now = self._clock()
+            seconds = (order.image.estimate or self._settings.duration) / self._settings.speed
+            self._forget()
+            self.builds[order.key] = _Build(order, now, now + seconds, self._outcome(order.image.key))
+        self._take_time(0, [order.image.key])
         return Submission(order.key)
 
     def _forget(self) -> None:
@@ -68,9 +88,11 @@ class SimulatedBuilder:
         return Phase.SUCCEEDED
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
+        self._take_time(self._settings.call_seconds, self._images(keys))
         return {key: Submission(key) for key in keys if key in self.builds}
 
     def poll(self, refs: Sequence[str]) -> Mapping[str, Status]:
+        self._take_time(self._settings.call_seconds, self._images(refs))
         return {ref: self._status(ref) for ref in refs}
 
     def _status(self, ref: str) -> Status:
@@ -78,14 +100,17 @@ class SimulatedBuilder:
         if build is None:
             return Status(Phase.ABORTED, "the builder does not know this build any more")
         if build.canceled:
-            return Status(Phase.CANCELED, "canceled")
+            return Status(Phase.CANCELED, "canceled", build.started)
         if self._clock() < build.ends:
-            return Status(Phase.RUNNING)
-        reasons = {Phase.FAILED: "simulated failure", Phase.ABORTED: "simulated trouble"}
-        return Status(build.outcome, reasons.get(build.outcome, ""))
+            return Status(Phase.RUNNING, begun=build.started)
+        reasons = {Phase.FAILED: "simulated failure", Phase.ABORTED: "simulated infrastructure error"}
+        return Status(build.outcome, reasons.get(build.outcome, ""), build.started)
 
     def result(self, ref: str) -> ImageBuild:
-        build = self.builds[ref]
+        self._take_time(self._settings.result_seconds, self._images([ref]))
+        build = self.builds.get(ref)
+        if build is None:
+            raise InfrastructureError("the builder does not know this build any more")
         if build.built is None:
             order = build.order
             parents = tuple(parent.ident for parent in order.parents)
@@ -97,6 +122,7 @@ class SimulatedBuilder:
         return None if manifest is None else Manifest.of(_updated(rpm, order) for rpm in manifest.rpms)
 
     def cancel(self, ref: str) -> None:
+        self._take_time(self._settings.call_seconds, self._images([ref]))
         build = self.builds.get(ref)
         if build is not None and self._clock() < build.ends:
             build.canceled = True
@@ -107,7 +133,8 @@ class SimulatedBuilder:
         yield text[offset:]
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """End the calls that hang."""
+        self._closed.set()
 
 
 def _updated(rpm: Rpm, order: BuildRequest) -> Rpm:

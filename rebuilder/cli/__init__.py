@@ -71,6 +71,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 not well, 2 the request was wrong, 3 a service could not be reached."""
     gc.set_threshold(YOUNG)
     status = status_of(arguments)
+    service = sys.modules.get("rebuilder.cli.service")
+    if service is not None and service.calls_abandoned:
+        service.leave(status)
     gc.freeze()  # else Python looks through all that is loaded once more, before it lets go of it
     sys.exit(status)
 

@@ -13,7 +13,7 @@ from rebuilder.cli.context import Context
 from rebuilder.config import configuration_file
 
 log = logging.getLogger(__name__)
-STOP_SECONDS = 20
+STOP_SECONDS = 2.0  # what it has in hand is done again by whoever comes next
 RESTART_SECONDS = 5.0
 
 

@@ -10,7 +10,7 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, progress, say, table
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory
-from rebuilder.engine import catalogue
+from rebuilder.engine import inventory_sync
 from rebuilder.inventory import document
 from rebuilder.store import inventory as store
 from rebuilder.store.database import reading
@@ -27,7 +27,7 @@ def inventory() -> None:
 def sync(context: Context, json_: bool) -> None:
     """Read the images from their source; all of them, or nothing where the source is wrong."""
     with progress("reading the images") as advance:
-        result = catalogue.sync(context.engine, context.settings, advance)
+        result = inventory_sync.sync(context.engine, context.settings, advance)
     lists = {name: getattr(result, name) for name in ("added", "changed", "removed", "rebuilt")}
     if json_:
         as_json({**{name: list(keys) for name, keys in lists.items()}, "unchanged": result.unchanged})

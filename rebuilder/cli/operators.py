@@ -11,8 +11,8 @@ import click
 
 from rebuilder.cli.context import Context
 from rebuilder.domain.errors import RequestError
-from rebuilder.engine import orders
-from rebuilder.engine.orders import Order
+from rebuilder.engine import commands
+from rebuilder.engine.commands import Command
 from rebuilder.store import actions
 from rebuilder.store.database import reading
 
@@ -46,7 +46,7 @@ def moment(text: str, now: float) -> float:
 def hold(context: Context, image: str, until: str | None, who: str, reason: str) -> None:
     """Do not build an image until it is released. A build that runs is not stopped."""
     now = time.time()
-    _order(context, Order("hold", image, who, reason, moment(until, now) if until else None))
+    _order(context, Command("hold", image, who, reason, moment(until, now) if until else None))
 
 
 @click.command()
@@ -56,7 +56,7 @@ def hold(context: Context, image: str, until: str | None, who: str, reason: str)
 @click.pass_obj
 def release(context: Context, image: str, who: str, reason: str) -> None:
     """Let an image that is on hold be built again."""
-    _order(context, Order("release", image, who, reason))
+    _order(context, Command("release", image, who, reason))
 
 
 @click.command()
@@ -66,7 +66,7 @@ def release(context: Context, image: str, who: str, reason: str) -> None:
 @click.pass_obj
 def approve(context: Context, wave_id: int, who: str, reason: str) -> None:
     """Let a wave begin that a rule of the policy keeps waiting."""
-    _order(context, Order("approve", str(wave_id), who, reason))
+    _order(context, Command("approve", str(wave_id), who, reason))
 
 
 @click.command()
@@ -75,7 +75,7 @@ def approve(context: Context, wave_id: int, who: str, reason: str) -> None:
 @click.pass_obj
 def pause(context: Context, who: str, reason: str) -> None:
     """Start no builds until `resume`. Messages are taken in and planned, and builds that run go on."""
-    _order(context, Order("pause", "", who, reason))
+    _order(context, Command("pause", "", who, reason))
 
 
 @click.command()
@@ -84,7 +84,7 @@ def pause(context: Context, who: str, reason: str) -> None:
 @click.pass_obj
 def resume(context: Context, who: str, reason: str) -> None:
     """Start builds again."""
-    _order(context, Order("resume", "", who, reason))
+    _order(context, Command("resume", "", who, reason))
 
 
 @click.command()
@@ -94,7 +94,7 @@ def resume(context: Context, who: str, reason: str) -> None:
 @click.pass_obj
 def retry(context: Context, target: str, who: str, reason: str) -> None:
     """Build again what failed or was canceled, and then what it blocked: an image's last rebuild, or all of a wave."""
-    _order(context, Order("retry", target, who, reason))
+    _order(context, Command("retry", target, who, reason))
 
 
 @click.command()
@@ -104,7 +104,7 @@ def retry(context: Context, target: str, who: str, reason: str) -> None:
 @click.pass_obj
 def cancel(context: Context, target: str, who: str, reason: str) -> None:
     """Stop the rebuilds of an image or of a wave, also at the builder. What waits for them is blocked."""
-    _order(context, Order("cancel", target, who, reason))
+    _order(context, Command("cancel", target, who, reason))
 
 
 @click.command()
@@ -115,13 +115,13 @@ def cancel(context: Context, target: str, who: str, reason: str) -> None:
 @click.pass_obj
 def rebuild(context: Context, image: str, with_descendants: bool, who: str, reason: str) -> None:
     """Rebuild an image, whether an update asks for it or not."""
-    _order(context, Order("rebuild", image, who, reason, with_descendants=with_descendants))
+    _order(context, Command("rebuild", image, who, reason, with_descendants=with_descendants))
 
 
-def _order(context: Context, order: Order) -> None:
+def _order(context: Context, order: Command) -> None:
     """Give the order, and say what came of it; what only the engine can do is waited for a little."""
     with context.engine.begin() as connection:
-        given = orders.give(connection, order, time.time())
+        given = commands.give(connection, order, time.time())
     until = time.monotonic() + ANSWER_SECONDS
     answer = given.answer
     while answer is None and time.monotonic() < until:

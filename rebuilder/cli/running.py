@@ -19,7 +19,7 @@ from rebuilder.cli.output import as_json
 from rebuilder.config import configuration_file
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.message import Received
-from rebuilder.engine import catalogue, intake, workshop
+from rebuilder.engine import intake, workshop
 from rebuilder.engine.loop import Loop
 from rebuilder.engine.systemd import notify
 from rebuilder.store import inbox, rebuilds
@@ -39,7 +39,6 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
     """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed."""
     with only_engine(context.engine), publishing(context, stop, drain=until_idle):
         builder = workshop.builder_for(context.engine, context.settings)
-        catalogue.begin(context.engine, context.settings)
         hub = workshop.hub_for(context.settings)
         loop = Loop(
             context.engine, context.settings, builder, topics.parse, hub=hub, alive=lambda: notify("WATCHDOG=1")
@@ -50,7 +49,7 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
             loop.end()
         finally:
             notify("STOPPING=1")
-            builder.close()
+            service.calls_abandoned = not loop.close()
     with reading(context.engine) as connection:
         return int(until_idle and rebuilds.any_stopped(connection))
 

@@ -8,7 +8,7 @@ import click
 
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, say, table, when
-from rebuilder.engine.orders import ORDERS
+from rebuilder.engine.commands import COMMANDS
 from rebuilder.store import tokens
 from rebuilder.store.database import reading
 
@@ -20,7 +20,7 @@ def token() -> None:
 
 @token.command()
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice([*ORDERS, tokens.ALL]),
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice([*COMMANDS, tokens.ALL]),
               help="What may be ordered with it. May be given several times.")
 @click.pass_obj
 def add(context: Context, name: str, scopes: tuple[str, ...]) -> None:

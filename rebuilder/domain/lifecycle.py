@@ -1,12 +1,14 @@
-"""A rebuild's states: `step(state, event)` gives the next state and what must be done about it.
+"""A rebuild's states: `step(rebuild, event)` gives the next state and what follows from it.
 
-Pure, and the only place where a state may change. The engine feeds in events and carries out the effects.
+Pure, and the only place where a state may change. An event carries what is known of what happened;
+`rebuilder.store.transitions` records it, and carries out every effect.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
+from typing import ClassVar
 
 
 class State(StrEnum):
@@ -30,87 +32,209 @@ ENDED = frozenset(State) - OPEN
 STOPPED = frozenset({State.FAILED, State.CANCELED, State.BLOCKED})
 
 
-class Event(StrEnum):
-    """What can happen to a rebuild."""
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a rebuild. `reason` is one line for people; `name` is its word in the rebuild's story."""
 
-    PARENTS_DONE = "parents-done"
-    PARENT_ADDED = "parent-added"
-    DISPATCHED = "dispatched"
-    ACCEPTED = "accepted"
-    BUILT = "built"
-    FAILED = "failed"
-    ABORTED = "aborted"
-    PARENT_STOPPED = "parent-stopped"
-    PARENT_RESUMED = "parent-resumed"
-    CAUSES_GONE = "causes-gone"
-    TAKEN_OVER = "taken-over"
-    CANCELED = "canceled"
-    RETRIED = "retried"
+    name: ClassVar[str]
+    reason: str = ""
 
 
-class Effect(StrEnum):
-    """What a transition asks for beyond the new state."""
+@dataclass(frozen=True, slots=True)
+class ParentsDone(Event):
+    """Every parent in the wave is done."""
 
-    SUBMIT = "submit"
-    CANCEL_BUILD = "cancel-build"
-    PAUSE = "pause"
-    RELEASE_CHILDREN = "release-children"
-    BLOCK_DESCENDANTS = "block-descendants"
-    RESUME_DESCENDANTS = "resume-descendants"
+    name: ClassVar[str] = "parents-done"
+
+
+@dataclass(frozen=True, slots=True)
+class ParentAdded(Event):
+    """A further change joined, and with it a parent that must be rebuilt first."""
+
+    name: ClassVar[str] = "parent-added"
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched(Event):
+    """The engine commits to a build; the builder will know it by `key`."""
+
+    name: ClassVar[str] = "dispatched"
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSubmitted(Event):
+    """The builder was asked, and has no such build: it never arrived there. That is no attempt of the build's."""
+
+    name: ClassVar[str] = "not-submitted"
+    again_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted(Event):
+    """The builder has the build, under `ref`; `log` is a URL or a path for operators."""
+
+    name: ClassVar[str] = "accepted"
+    ref: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Built(Event):
+    """The build succeeded and is recorded as `build_id`."""
+
+    name: ClassVar[str] = "built"
+    build_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Event):
+    """The build is bad. `build_id` is what came out, where something did that lacks the fix."""
+
+    name: ClassVar[str] = "failed"
+    build_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted(Event):
+    """The infrastructure ended the build. It may start again at `again_at` (seconds since the epoch)."""
+
+    name: ClassVar[str] = "aborted"
+    again_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut(Aborted):
+    """The build ran longer than it may, and may still run at the builder."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParentStopped(Event):
+    """A parent in the wave failed or was canceled."""
+
+    name: ClassVar[str] = "parent-stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ParentResumed(Event):
+    """What stopped above is tried again."""
+
+    name: ClassVar[str] = "parent-resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class CausesGone(Event):
+    """Nothing is left that the rebuild is for."""
+
+    name: ClassVar[str] = "causes-gone"
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver(Event):
+    """A later rebuild of the image does this one's work too."""
+
+    name: ClassVar[str] = "taken-over"
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled(Event):
+    """Somebody stopped it: the operator `who`, or someone whom only the builder knows."""
+
+    name: ClassVar[str] = "canceled"
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried(Event):
+    """An operator lets it begin anew, under the new `key`."""
+
+    name: ClassVar[str] = "retried"
+    key: str = ""
+
+
+class Effect(Enum):
+    """What follows from a transition beyond the new state. Each is carried out with it, in one transaction."""
+
+    BLOCK_DESCENDANTS = auto()
+    RESUME_DESCENDANTS = auto()
+    CANCEL_BUILD = auto()  # the builder may have a build that no rebuild waits for any more
+    MEASURE_DURATION = auto()
+    RELIEVE_LATER_CHILDREN = auto()  # what an earlier rebuild of the image blocked goes on
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """Where a rebuild stands: its state, how often it was submitted, and the limit on that."""
+    """Where a rebuild stands: its state, how often it was dispatched, and the limit on that.
+
+    `spared` dispatches never reached the builder, and do not count towards the limit.
+    """
 
     state: State
     attempt: int = 0
     max_attempts: int = 3
+    spared: int = 0
 
 
-class Impossible(Exception):
+class InvalidTransition(Exception):
     """An event that cannot happen in that state: the engine and the database disagree."""
 
 
-_TABLE: dict[tuple[State, Event], tuple[State, tuple[Effect, ...]]] = {
-    (State.WAITING, Event.PARENTS_DONE): (State.QUEUED, ()),
-    (State.WAITING, Event.PARENT_STOPPED): (State.BLOCKED, ()),
-    (State.WAITING, Event.CAUSES_GONE): (State.UNNEEDED, (Effect.RELEASE_CHILDREN,)),
-    (State.QUEUED, Event.PARENT_ADDED): (State.WAITING, ()),
-    (State.QUEUED, Event.PARENT_STOPPED): (State.BLOCKED, ()),
-    (State.QUEUED, Event.CAUSES_GONE): (State.UNNEEDED, (Effect.RELEASE_CHILDREN,)),
-    (State.QUEUED, Event.DISPATCHED): (State.SUBMITTING, (Effect.SUBMIT,)),
-    (State.SUBMITTING, Event.ACCEPTED): (State.BUILDING, ()),
-    (State.SUBMITTING, Event.FAILED): (State.FAILED, (Effect.BLOCK_DESCENDANTS,)),
-    (State.BUILDING, Event.BUILT): (State.SUCCEEDED, (Effect.RELEASE_CHILDREN,)),
-    (State.BUILDING, Event.FAILED): (State.FAILED, (Effect.BLOCK_DESCENDANTS,)),
-    (State.BUILDING, Event.TAKEN_OVER): (State.UNNEEDED, (Effect.RELEASE_CHILDREN,)),
-    (State.BLOCKED, Event.PARENT_RESUMED): (State.WAITING, ()),
-    (State.FAILED, Event.RETRIED): (State.WAITING, (Effect.RESUME_DESCENDANTS,)),
-    (State.CANCELED, Event.RETRIED): (State.WAITING, (Effect.RESUME_DESCENDANTS,)),
-    (State.WAITING, Event.CANCELED): (State.CANCELED, (Effect.BLOCK_DESCENDANTS,)),
-    (State.QUEUED, Event.CANCELED): (State.CANCELED, (Effect.BLOCK_DESCENDANTS,)),
-    (State.BLOCKED, Event.CANCELED): (State.CANCELED, (Effect.BLOCK_DESCENDANTS,)),
-    (State.SUBMITTING, Event.CANCELED): (State.CANCELED, (Effect.CANCEL_BUILD, Effect.BLOCK_DESCENDANTS)),
-    (State.BUILDING, Event.CANCELED): (State.CANCELED, (Effect.CANCEL_BUILD, Effect.BLOCK_DESCENDANTS)),
+_BLOCK = (Effect.BLOCK_DESCENDANTS,)
+_STOP = (Effect.CANCEL_BUILD, Effect.BLOCK_DESCENDANTS)
+_TABLE: dict[tuple[State, type[Event]], tuple[State, tuple[Effect, ...]]] = {
+    (State.WAITING, ParentsDone): (State.QUEUED, ()),
+    (State.WAITING, ParentStopped): (State.BLOCKED, ()),
+    (State.WAITING, CausesGone): (State.UNNEEDED, ()),
+    (State.QUEUED, ParentAdded): (State.WAITING, ()),
+    (State.QUEUED, ParentStopped): (State.BLOCKED, ()),
+    (State.QUEUED, CausesGone): (State.UNNEEDED, ()),
+    (State.QUEUED, Dispatched): (State.SUBMITTING, ()),
+    (State.SUBMITTING, Accepted): (State.BUILDING, ()),
+    (State.SUBMITTING, NotSubmitted): (State.QUEUED, ()),
+    (State.SUBMITTING, Failed): (State.FAILED, _BLOCK),
+    (State.BUILDING, Built): (State.SUCCEEDED, (Effect.MEASURE_DURATION, Effect.RELIEVE_LATER_CHILDREN)),
+    (State.BUILDING, Failed): (State.FAILED, _BLOCK),
+    (State.BUILDING, TakenOver): (State.UNNEEDED, (Effect.CANCEL_BUILD,)),
+    (State.BLOCKED, ParentResumed): (State.WAITING, ()),
+    (State.FAILED, Retried): (State.WAITING, (Effect.RESUME_DESCENDANTS,)),
+    (State.CANCELED, Retried): (State.WAITING, (Effect.RESUME_DESCENDANTS,)),
+    (State.WAITING, Canceled): (State.CANCELED, _BLOCK),
+    (State.QUEUED, Canceled): (State.CANCELED, _BLOCK),
+    (State.BLOCKED, Canceled): (State.CANCELED, _BLOCK),
+    (State.SUBMITTING, Canceled): (State.CANCELED, _STOP),
+    (State.BUILDING, Canceled): (State.CANCELED, _STOP),
 }
 
 
 def step(rebuild: Rebuild, event: Event) -> tuple[Rebuild, tuple[Effect, ...]]:
-    """The next state and its effects. Raises Impossible when the event cannot happen in this state.
+    """The next state and its effects. Raises InvalidTransition when the event cannot happen in this state.
 
-    An aborted build goes back to the queue after a pause, until `max_attempts` is reached: then it has failed.
+    An aborted build goes back to the queue, until `max_attempts` is reached: then it has failed.
     """
-    if event is Event.ABORTED and rebuild.state in LIVE:
-        if rebuild.attempt < rebuild.max_attempts:
-            return replace(rebuild, state=State.QUEUED), (Effect.PAUSE,)
-        return replace(rebuild, state=State.FAILED), (Effect.BLOCK_DESCENDANTS,)
-    found = _TABLE.get((rebuild.state, event))
+    if isinstance(event, Aborted) and rebuild.state is State.BUILDING:
+        return _aborted(rebuild, event)
+    found = _TABLE.get((rebuild.state, type(event)))
     if found is None:
-        raise Impossible(f"{event} cannot happen to a rebuild that is {rebuild.state}")
+        raise InvalidTransition(f"{event.name} cannot happen to a rebuild that is {rebuild.state}")
     state, effects = found
-    if event is Event.DISPATCHED:
-        return replace(rebuild, state=state, attempt=rebuild.attempt + 1), effects
-    if event is Event.RETRIED:
-        return replace(rebuild, state=state, attempt=0), effects
-    return replace(rebuild, state=state), effects
+    match event:
+        case Dispatched():
+            return replace(rebuild, state=state, attempt=rebuild.attempt + 1), effects
+        case NotSubmitted():
+            return replace(rebuild, state=state, spared=rebuild.spared + 1), effects
+        case Retried():
+            return replace(rebuild, state=state, attempt=0, spared=0), effects
+        case _:
+            return replace(rebuild, state=state), effects
+
+
+def _aborted(rebuild: Rebuild, event: Aborted) -> tuple[Rebuild, tuple[Effect, ...]]:
+    effects = (Effect.CANCEL_BUILD,) if isinstance(event, TimedOut) else ()
+    if exhausted(rebuild):
+        return replace(rebuild, state=State.FAILED), (*effects, Effect.BLOCK_DESCENDANTS)
+    return replace(rebuild, state=State.QUEUED), effects
+
+
+def exhausted(rebuild: Rebuild) -> bool:
+    """Whether this is the last attempt that it may have."""
+    return rebuild.attempt - rebuild.spared >= rebuild.max_attempts

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from msgspec import Struct
+
 from rebuilder.domain.lifecycle import State
 
 LISTED = 100  # images, changes and the like that one message names; more are only counted
@@ -27,3 +29,34 @@ class Notice(StrEnum):
 OF_STATE: dict[State, Notice] = {
     state: Notice(f"image.{state}") for state in State if state not in (State.WAITING, State.SUBMITTING)
 }
+
+
+class RebuildFacts(Struct, frozen=True, kw_only=True):
+    """What was so when a rebuild came into a state, and may be different when that is published.
+
+    `started` is in seconds since the epoch; `build` the id of the recorded build; `who` the operator who did it.
+    """
+
+    attempt: int
+    started: float | None = None
+    reason: str = ""
+    log: str = ""
+    build: int | None = None
+    who: str = ""
+
+
+class StoppedImage(Struct, frozen=True):
+    """An image of a finished wave that was not rebuilt."""
+
+    image: str
+    state: str
+    reason: str
+
+
+class WaveFacts(Struct, frozen=True, kw_only=True):
+    """What was so when something happened to a wave. `counts` has the rebuilds in each state, once it is finished."""
+
+    state: str
+    who: str = ""
+    counts: dict[str, int] | None = None
+    stopped: tuple[StoppedImage, ...] | None = None

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fedora_messaging.message import WARNING
+from msgspec import to_builtins
 from sqlalchemy import Connection
 
 from rebuilder import messages
@@ -15,25 +16,26 @@ from rebuilder.domain.affected import Reason
 from rebuilder.domain.change import Change, most_severe
 from rebuilder.domain.image import Image
 from rebuilder.domain.lifecycle import ENDED, State
-from rebuilder.domain.notice import LISTED
+from rebuilder.domain.notice import LISTED, RebuildFacts, WaveFacts
 from rebuilder.messages import RebuilderMessage
 from rebuilder.store import causes, inventory, particulars, rebuilds, waves
-from rebuilder.store.outbox import Letter
+from rebuilder.store.outbox import OutboxEntry
 from rebuilder.store.particulars import Built
 from rebuilder.store.waves import WaveEntry
 
 Body = dict[str, Any]
 
 
-def message(letter: Letter) -> RebuilderMessage:
+def message(letter: OutboxEntry) -> RebuilderMessage:
     """The message, under the letter's id. Where not all of a wave succeeded, that is worth a warning."""
     kind = messages.CLASSES[f"rebuilder.{letter.notice}"]
-    made = kind(body=letter.body, severity=WARNING if letter.facts.get("stopped") else None)
+    stopped = isinstance(letter.facts, WaveFacts) and letter.facts.stopped
+    made = kind(body=letter.body, severity=WARNING if stopped else None)
     made.id = letter.id
     return made
 
 
-def write(connection: Connection, letters: Sequence[Letter], pages: str) -> dict[int, Body]:
+def write(connection: Connection, letters: Sequence[OutboxEntry], pages: str) -> dict[int, Body]:
     """The bodies of these letters, by their numbers. `pages` is the address of the status pages, or empty."""
     known = {ident: waves.find(connection, ident) for ident in {letter.wave_id for letter in letters}}
     about = {letter.seq: wave for letter in letters if (wave := known[letter.wave_id])}
@@ -51,17 +53,18 @@ def write(connection: Connection, letters: Sequence[Letter], pages: str) -> dict
 class _Images:
     """What is to be told of the rebuilds of some letters, read all at once."""
 
-    def __init__(self, connection: Connection, letters: Sequence[Letter]) -> None:
+    def __init__(self, connection: Connection, letters: Sequence[OutboxEntry]) -> None:
         ids = list({letter.rebuild_id for letter in letters if letter.rebuild_id is not None})
         self._entries = rebuilds.of_ids(connection, ids)
         self._images = inventory.find(connection, {entry.image for entry in self._entries.values()})
         self._reasons = causes.reasons_of(connection, ids)
         self._awaited = particulars.awaited(connection, ids)
-        builds = {letter.facts["build"] for letter in letters} - {None}
+        builds = {f.build for letter in letters if isinstance(f := letter.facts, RebuildFacts) and f.build is not None}
         self._builds = particulars.builds(connection, list(builds))
 
-    def body(self, letter: Letter, rebuild_id: int, wave: WaveEntry, pages: str) -> Body:
+    def body(self, letter: OutboxEntry, rebuild_id: int, wave: WaveEntry, pages: str) -> Body:
         entry, facts = self._entries[rebuild_id], letter.facts
+        assert isinstance(facts, RebuildFacts)
         image, state = self._images[entry.image], State(letter.notice.removeprefix("image."))
         ended = letter.at if state in ENDED else None
         return {
@@ -72,18 +75,18 @@ class _Images:
             "stream": image.stream,
             "state": str(state),
             "severity": entry.severity,
-            "attempt": facts["attempt"],
-            "reason": facts["reason"],
+            "attempt": facts.attempt,
+            "reason": facts.reason,
             "note": entry.note,
             "causes": _causes(self._reasons.get(entry.id, ())),
             "parents": self._parents(entry.id, image),
-            "build": _build(self._builds.get(facts["build"])),
-            "log": facts["log"] or None,
-            "timing": {"created": _moment(entry.created_at), "started": _at(facts["started"]), "ended": _at(ended)},
+            "build": _build(self._builds.get(facts.build or 0)),
+            "log": facts.log or None,
+            "timing": {"created": _moment(entry.created_at), "started": _at(facts.started), "ended": _at(ended)},
             "at": _moment(letter.at),
             "url": f"{pages}/images/{quote(entry.image, safe='/:')}" if pages else None,
-            "agent": facts["who"] or None,
-            "users": _names(facts["who"], entry.asked_by, wave.approved_by),
+            "agent": facts.who or None,
+            "users": _names(facts.who, entry.asked_by, wave.approved_by),
         }
 
     def _parents(self, rebuild_id: int, image: Image) -> list[Body]:
@@ -93,14 +96,15 @@ class _Images:
         ]
 
 
-def _of_wave(connection: Connection, letter: Letter, wave: WaveEntry, pages: str) -> Body:
+def _of_wave(connection: Connection, letter: OutboxEntry, wave: WaveEntry, pages: str) -> Body:
     taken = [noticed.change for noticed in waves.changes_of(connection, wave.id)]
     size, facts = particulars.size(connection, wave.id), letter.facts
-    proposed = facts["state"] == "planned"  # by now it may have been approved
-    who = "" if proposed else facts["who"] or wave.approved_by
+    assert isinstance(facts, WaveFacts)
+    proposed = facts.state == "planned"  # by now it may have been approved
+    who = "" if proposed else facts.who or wave.approved_by
     body = {
         "wave": wave.id,
-        "state": facts["state"],
+        "state": facts.state,
         "rule": wave.rule,
         "severity": str(most_severe((size.severity, *(change.severity for change in taken)))),
         "changes": [_change(change) for change in taken[:LISTED]],
@@ -109,10 +113,12 @@ def _of_wave(connection: Connection, letter: Letter, wave: WaveEntry, pages: str
         "created": _moment(wave.created_at),
         "at": _moment(letter.at),
         "url": f"{pages}/waves/{wave.id}" if pages else None,
-        "agent": (who or None) if facts["state"] == "running" else None,
+        "agent": (who or None) if facts.state == "running" else None,
         "users": _names(who, *size.asked_by),
     }
-    return {**body, **{key: facts[key] for key in ("counts", "stopped") if key in facts}}
+    if facts.counts is None:
+        return body
+    return {**body, "counts": facts.counts, "stopped": to_builtins(facts.stopped or ())}
 
 
 def _causes(reasons: Iterable[Reason]) -> list[Body]:

@@ -1,4 +1,4 @@
-"""The loop: one pass after another over intake, planning, dispatch and watch.
+"""The loop: decides and records. Everything that waits for somebody else is a call beside it.
 
 Every pass begins from what the database says, so the process can be killed anywhere and started again.
 """
@@ -6,37 +6,42 @@ Every pass begins from what the database says, so the process can be killed anyw
 from __future__ import annotations
 
 import logging
-import math
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
-from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.lifecycle import State
-from rebuilder.engine import dispatch, intake, operators, outcome, planning, reconcile
-from rebuilder.engine.gauge import Gauge, Measured
-from rebuilder.engine.resolve import resolve
-from rebuilder.engine.watch import watch
+from rebuilder.engine import command_executor, dispatch, intake, planning, report
+from rebuilder.engine.calls import Answer, Calls
+from rebuilder.engine.cancellation import Cancellations
+from rebuilder.engine.clock import Clock, SystemClock
+from rebuilder.engine.context import Concern, Context
+from rebuilder.engine.enrichment import Enrichment
+from rebuilder.engine.metrics import Metrics
+from rebuilder.engine.polling import Polling
+from rebuilder.engine.reconcile import Reconciliation
+from rebuilder.engine.submission import Submissions
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import actions, changes, heartbeats, inbox, outbox, rebuilds, waves
+from rebuilder.store import actions, cancellations, changes, heartbeats, inbox, outbox, rebuilds, waves
 from rebuilder.store.database import first_line, reading
+from rebuilder.store.rows import chunks
 
 log = logging.getLogger(__name__)
 DATABASE_PAUSE = 5.0
-Work = Callable[[Engine, Builder, Settings, float], int]
+RECORDED = 100  # answers in one transaction
+GRACE_SECONDS = 1.0  # for calls that are out when the engine is told to end
 
 
 class Loop:
     """The engine. `parse` turns a message into events; `alive` is called after every pass that got through.
 
-    `hub` is asked what changes are, where there is a Koji. What is away is asked again after a while, and meanwhile
-    costs nobody a failure.
+    `hub` is asked what changes are, where there is a Koji. `executor` makes the calls, by default on threads.
     """
 
     def __init__(
@@ -47,131 +52,165 @@ class Loop:
         parse: intake.Parse,
         *,
         hub: Hub | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
+        executor: Executor | None = None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
+        clock = clock or SystemClock()
         self.engine = outbox.announcing(engine, settings.announced)
-        self.settings = settings
-        self._gauge = Gauge()
-        self.builder = Measured(builder, self._gauge)
+        self.calls = Calls(settings.calls, clock, executor)
+        self.metrics = Metrics(clock)
+        self._context = Context(self.engine, settings, builder, hub, clock, self.calls)
         self._parse = parse
-        self._clock = clock
         self._alive = alive
-        self._hub = hub
-        self._reconcile_at = 0.0
-        self._images_at = math.inf
-        self._watch_at = self._submit_at = self._resolve_at = 0.0
+        self._begin(self._context)
+
+    def _begin(self, context: Context) -> None:
+        """With no memory: all that counts is in the database."""
+        self.submissions = Submissions(context)
+        self.polling = Polling(context)
+        self.enrichment = Enrichment(context)
+        self.reconciliation = Reconciliation(context)
+        self._concerns: tuple[Concern, ...] = (
+            self.submissions, self.polling, Cancellations(context), self.enrichment, self.reconciliation,
+        )  # fmt: skip
 
     def once(self) -> int:
-        """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database is in trouble."""
-        now, settings = self._clock(), self.settings
-        if now >= self._reconcile_at:
-            anew = self._reconcile_at > 0  # at the start, they were
-            reconcile.reconcile(self.engine, settings, now, anew=anew, hub=self._hub)
-            self._reconcile_at, self._images_at = now + settings.reconcile.every_seconds, math.inf
-        elif now >= self._images_at:
-            self._images_at = math.inf
-            reconcile.look(self.engine, settings, now, anew=True)
+        """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database does not answer."""
+        done = self._record(self.calls.answers())
         if self.idle():
-            return 0
-        with self.engine.begin() as connection:
-            taken = intake.read(connection, self._parse, settings, now)
-            self._heed(connection, taken, now)
-        done = taken.messages + self._resolved(now)
-        done += operators.carry_out(self.engine, self.builder, settings, now)
-        with self.engine.begin() as connection:
-            began = time.monotonic()
-            if planning.settle(connection, settings, now):
-                self._gauge.count("plan", "settled", time.monotonic() - began)
-                done += 1
-            done += planning.begin_approved(connection, settings, now)
-        if now >= self._watch_at:
-            self._watch_at = now + settings.watch_seconds
-            done += self._patiently(watch, now)
-        with self.engine.begin() as connection:
-            done += dispatch.release(connection, settings, now)
-            done += dispatch.intend(connection, settings, now)
-        if now >= self._submit_at:
-            self._submit_at = now
-            done += self._patiently(dispatch.submit, now)
-        with self.engine.begin() as connection:
-            for wave_id in waves.finish(connection, now):
-                outcome.weigh(connection, wave_id, settings, now)
-                log.info("wave %d is finished", wave_id)
+            self.reconciliation.ask()
+            return done + self.calls.ready
+        done += self._decide()
+        for concern in self._concerns:
+            concern.ask()
+        return done + self.calls.ready
+
+    def _record(self, answers: Sequence[Answer]) -> int:
+        """Record what the world answered, many answers in one transaction."""
+        self.metrics.answered(answers)
+        done = 0
+        for part in chunks(answers, RECORDED):
+            with self.engine.begin() as connection:
+                for concern in self._concerns:
+                    found = [answer for answer in part if answer.kind in concern.kinds]
+                    done += concern.record(connection, found) if found else 0
+                self._finish_waves(connection)
         return done
 
-    def _heed(self, connection: Connection, taken: intake.Taken, now: float) -> None:
-        """A message says that a build ended: one of ours is looked at now, the images of others soon."""
-        if taken.tasks:
-            self._watch_at = 0.0
-        refs = {entry.ref for entry in rebuilds.in_states(connection, [State.BUILDING])} if taken.tasks else set()
-        others = taken.images or {str(task) for task in taken.tasks} - refs
-        if others and self.settings.inventory.source == "koji":
-            self._images_at = min(self._images_at, now + self.settings.settle_seconds)
+    def _finish_waves(self, connection: Connection) -> None:
+        now = self.clock.now()
+        for wave_id in waves.finish(connection, now):
+            planning.record_makespan(connection, wave_id, self._context.settings, now)
+            log.info("wave %d is finished", wave_id)
 
-    def _resolved(self, now: float) -> int:
-        """Ask the hub what the new changes are."""
-        if self._hub is None or now < self._resolve_at:
-            return 0
-        try:
-            return resolve(self.engine, self._hub)
-        except InfrastructureError as trouble:
-            self._resolve_at = now + self.settings.koji.poll_seconds
-            log.warning("changes wait: %s", trouble)
-            return 0
+    def _decide(self) -> int:
+        """Read the inbox, execute commands, plan, and commit to builds: all that the database alone can answer."""
+        settings = self._context.settings
+        with self.engine.begin() as connection:
+            transitions = self._context.transitions(connection)
+            done = self._ingest(connection) + command_executor.execute(transitions, settings)
+            done += self._plan(connection)
+            done += dispatch.release(transitions)
+            done += dispatch.reserve_slots(transitions, settings)
+            self._finish_waves(connection)
+        return done
 
-    def _patiently(self, work: Work, now: float) -> int:
-        """Ask the builder; where it is away, it is asked again with the next watch."""
-        try:
-            return work(self.engine, self.builder, self.settings, now)
-        except InfrastructureError as trouble:
-            self._submit_at = self._watch_at = now + self.settings.watch_seconds
-            log.warning("builder %s cannot be asked: %s", self.builder.name, trouble)
+    def _ingest(self, connection: Connection) -> int:
+        """A message may say that a build ended: one of ours is polled at once, the images of others are read soon."""
+        context = self._context
+        read = intake.read(connection, self._parse, context.settings, context.clock.now())
+        if read.tasks:
+            self.polling.soon()
+        building = rebuilds.in_states(connection, [State.BUILDING]) if read.tasks else []
+        others = read.images or {str(task) for task in read.tasks} - {entry.ref for entry in building}
+        if others and context.settings.inventory.source == "koji":
+            self.reconciliation.images_changed()
+        return read.messages
+
+    def _plan(self, connection: Connection) -> int:
+        if not self.reconciliation.ready:
             return 0
+        clock, settings = self._context.clock, self._context.settings
+        began = clock.monotonic()
+        settled = planning.settle(connection, settings, clock.now())
+        if settled:
+            self.metrics.count("plan", "settled", clock.monotonic() - began)
+        begun = planning.begin_approved(connection, settings, clock.now())
+        return settled + begun + self.reconciliation.look(connection)
 
     def beat(self) -> None:
-        """Say that the loop gets on, where it is time to."""
-        now = self._clock()
-        if self._gauge.due(now):
+        """Say that the loop gets on, and what it waits for, where it is time to."""
+        if self.metrics.due:
             with self.engine.begin() as connection:
-                self._gauge.beat(connection, now)
+                self.metrics.beat(connection, lambda: report.activity(self))
+
+    @property
+    def clock(self) -> Clock:
+        return self._context.clock
 
     def end(self) -> None:
-        """Say that the loop was told to end: it is not missed."""
+        """Take in the answers that come within a moment, then say that the engine was told to end: it is not missed."""
+        until = self.clock.monotonic() + GRACE_SECONDS
+        while self.calls.any_out() and (left := until - self.clock.monotonic()) > 0:
+            self.calls.wait(left)
+            self._record(self.calls.answers())
         with self.engine.begin() as connection:
-            self._gauge.beat(connection, self._clock())
+            self.metrics.beat(connection, lambda: report.activity(self))
             heartbeats.stopped(connection, ("engine", "builder"))
+
+    def close(self) -> bool:
+        """Let go of the builder, for a moment at most; whether no call hangs in a thread of this process."""
+        return self.calls.close(self._context.builder.close)
 
     def idle(self) -> bool:
         """Whether nothing is left to be done: no unread message, settling change or approved wave, nothing open."""
         with reading(self.engine) as connection:
-            return not (_unplanned(connection) or rebuilds.any_open(connection))
+            return not (
+                self.reconciliation.due_to_look
+                or _unplanned(connection)
+                or rebuilds.any_open(connection)
+                or cancellations.any_pending(connection)
+            )
 
-    def stands(self) -> bool:
+    def at_rest(self) -> bool:
         """Whether nothing will be done without a new message or an operator: idle, or all that is left is held."""
+        if self.reconciliation.busy:
+            return False
         with reading(self.engine) as connection:
-            return not (_unplanned(connection) or rebuilds.any_moving(connection, self._clock()))
+            return not (
+                _unplanned(connection)
+                or rebuilds.any_moving(connection, self.clock.now())
+                or cancellations.any_pending(connection)
+            )
 
     def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:
         """Pass after pass until `stop` is set, or until nothing is left that can be done.
 
-        A database that went away is waited for; with `until_idle` it raises UnreachableError instead.
+        A database that went away is waited for; with `until_idle` it raises UnreachableError instead. Raises what keeps
+        the inventory from being read where no image is known, and nothing can be done.
         """
+        forget = False
         while not stop.is_set():
             try:
+                if forget:  # what was not committed may be in the memory
+                    self._begin(self._context)
+                    forget = False
                 done = self.once()
                 self.beat()
-                if until_idle and not done and self.stands():
+                if until_idle and not done and self.at_rest():
                     return
             except DBAPIError as error:
                 if until_idle:
                     raise UnreachableError(f"database: {first_line(error)}") from None
                 log.error("database: %s; trying again in %.0f s", first_line(error), DATABASE_PAUSE)
                 stop.wait(DATABASE_PAUSE)
+                forget = True
                 continue
+            self.reconciliation.check(until_idle=until_idle)
             self._alive()
             if not done:
-                stop.wait(self.settings.poll_seconds)
+                self.calls.wait(self._context.settings.poll_seconds)
 
 
 def _unplanned(connection: Connection) -> bool:

@@ -23,7 +23,7 @@ from rebuilder.config import Settings
 from rebuilder.engine import letters
 from rebuilder.store import heartbeats, outbox
 from rebuilder.store.database import first_line, reading
-from rebuilder.store.outbox import Letter
+from rebuilder.store.outbox import OutboxEntry
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Publisher:
                 outbox.forget_refused(connection, now - KEPT_SECONDS)
             self._forget_at = now + FORGET_SECONDS
 
-    def _written(self, found: Sequence[Letter]) -> list[Letter]:
+    def _written(self, found: Sequence[OutboxEntry]) -> list[OutboxEntry]:
         """The letters with their bodies, which are kept before anything is sent."""
         blank = [letter for letter in found if letter.body is None]
         if not blank:
@@ -133,7 +133,7 @@ class Publisher:
             outbox.keep(connection, bodies)
         return [letter.written(bodies[letter.seq]) if letter.body is None else letter for letter in found]
 
-    def _deal(self, letter: Letter, done: list[int], refused: dict[int, str], behind: set[Subject]) -> bool:
+    def _deal(self, letter: OutboxEntry, done: list[int], refused: dict[int, str], behind: set[Subject]) -> bool:
         """Send one letter; whether to go on with the next."""
         message = letters.message(letter)
         try:
@@ -157,7 +157,7 @@ class Publisher:
         self._held.pop(letter.subject, None)
         return True
 
-    def _hold(self, letter: Letter, error: Exception) -> bool:
+    def _hold(self, letter: OutboxEntry, error: Exception) -> bool:
         """Something is full: the letter is sent again later, and until then what is about others."""
         now = self._clock()
         _, before = self._held.get(letter.subject, (now, 0.0))

@@ -13,11 +13,12 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.plan import make_plan
 from rebuilder.domain.policy import Action
-from rebuilder.domain.schedule import durations
+from rebuilder.domain.schedule import durations, lower_bound
 from rebuilder.engine import intake
 from rebuilder.engine.draft import Draft
-from rebuilder.store import changes, holds, inventory, rebuilds, waves
+from rebuilder.store import changes, holds, inventory, progress, rebuilds, tallies, waves
 from rebuilder.store.changes import Noticed
+from rebuilder.store.tallies import Counted
 
 
 def draft(
@@ -142,3 +143,12 @@ def _accept(
 ) -> None:
     if drafted.plan.rebuilds or wave_id is not None:
         waves.accept(connection, drafted.plan, noticed, drafted.seconds, now, wave_id)
+
+
+def record_makespan(connection: Connection, wave_id: int, settings: Settings, now: float) -> None:
+    """Keep how long a finished wave took, beside the least that its builds could have taken."""
+    jobs = progress.jobs_of_wave(connection, wave_id)
+    if jobs:
+        took = now - waves.find(connection, wave_id).created_at
+        least = lower_bound(jobs, settings.slots)
+        tallies.add(connection, {"wave": {"makespan": Counted(1, took), "lower-bound": Counted(1, least)}})

@@ -1,42 +1,155 @@
-"""Catches up what no message told of: at the start, at intervals, and after a hold has ended."""
+"""Catches up what no message told of: at the start, at intervals, and when images changed at their source."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
 from rebuilder.config import Settings
-from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Manifest
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild, is_stale
-from rebuilder.engine import catalogue, planning
+from rebuilder.engine import inventory_sync, planning
+from rebuilder.engine.backoff import Backoff, Failure
+from rebuilder.engine.calls import Answer, Kind
+from rebuilder.engine.context import Context
 from rebuilder.inventory.koji import offers
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import changes, inventory
 from rebuilder.store.database import reading
+from rebuilder.store.models import Image
 
 log = logging.getLogger(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = 15.0, 600.0
 
 
-def reconcile(engine: Engine, settings: Settings, now: float, *, anew: bool, hub: Hub | None = None) -> None:
-    """Take up what no message told of: what Koji's tags offer, where there is a `hub`, and what the images are now."""
-    if hub is not None:
-        try:
-            missed(engine, hub, settings, now)
-        except InfrastructureError as trouble:
-            log.error("what Koji's tags offer cannot be looked at: %s", trouble)
-    look(engine, settings, now, anew=anew)
+class Reconciliation:
+    """The inventory at its source, what Koji's tags offer, and what is stale and in no plan.
 
-
-def missed(engine: Engine, hub: Hub, settings: Settings, now: float) -> int:
-    """Notice what the streams' tags have newer than some image, and nobody told of; how much.
-
-    Raises InfrastructureError.
+    `ready` is false until there are images to plan for: until then no change is planned.
     """
+
+    kinds = frozenset({Kind.INVENTORY, Kind.RECONCILE})
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        settings = context.settings
+        with reading(context.engine) as connection:
+            known = connection.scalar(select(Image.id).limit(1)) is not None
+        self.ready = known or not settings.inventory.named
+        self._first = not self.ready
+        now = context.clock.monotonic()
+        self._read_at = now if settings.inventory.named and (settings.inventory.moves or not known) else None
+        self._ask_koji_at = now
+        self._look_at: float | None = now if self._read_at is None else None
+        self._again_at = now + settings.reconcile.every_seconds
+        self._rebuilt: tuple[str, ...] = ()
+        self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self.fatal: Exception | None = None
+
+    def failure(self, kind: Kind) -> Failure | None:
+        """Why the inventory, or what Koji's tags offer, could not be read last."""
+        return self._failures.of(kind)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be caught up before all can be said to be done."""
+        now = self._context.clock.monotonic()
+        due = self._look_at is not None or (self._read_at is not None and now >= self._read_at)
+        return not self.ready or due or self._context.calls.any_out(*self.kinds)
+
+    @property
+    def due_to_look(self) -> bool:
+        """Whether it is time to look for what is stale and in no plan."""
+        return self._look_at is not None
+
+    def check(self, *, until_idle: bool) -> None:
+        """Raises what keeps the inventory from being read, where no image is known and waiting is of no use."""
+        if self.fatal is not None and (until_idle or isinstance(self.fatal, RequestError)):
+            raise self.fatal
+
+    def images_changed(self) -> None:
+        """Somebody else built an image: the inventory is read soon, with what else is built meanwhile."""
+        soon = self._context.clock.monotonic() + self._context.settings.settle_seconds
+        self._read_at = soon if self._read_at is None else min(self._read_at, soon)
+
+    def ask(self) -> None:
+        context, now = self._context, self._context.clock.monotonic()
+        if now >= self._again_at:
+            self._again_at = now + context.settings.reconcile.every_seconds
+            self._ask_koji_at = now
+            if context.settings.inventory.moves:
+                self._read_at = now
+            else:
+                self._look_at = now
+        if self._read_at is not None and now >= self._read_at and not self._failures.resting(Kind.INVENTORY, now):
+            heard = partial(context.calls.heard_of, Kind.INVENTORY, Kind.INVENTORY)
+            read = partial(inventory_sync.fetch, context.engine, context.settings, lambda *_: heard())
+            if context.calls.start(Kind.INVENTORY, Kind.INVENTORY, read):
+                self._read_at = None
+        if context.hub is not None and now >= self._ask_koji_at and not self._failures.resting(Kind.RECONCILE, now):
+            look = partial(missed_updates, context.engine, context.hub, context.settings)
+            if context.calls.start(Kind.RECONCILE, Kind.RECONCILE, look):
+                self._ask_koji_at = self._again_at
+
+    def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
+        for answer in answers:
+            if answer.error is not None:
+                self._failed(answer)
+            elif answer.kind is Kind.INVENTORY:
+                self._save(connection, answer.value)
+            else:
+                self._failures.succeeded(Kind.RECONCILE)
+                new = changes.unknown(connection, answer.value)
+                changes.notice(connection, new, None, "", self._context.clock.now())
+        return len(answers)
+
+    def _failed(self, answer: Answer) -> None:
+        now = self._context.clock.monotonic()
+        failure = self._failures.failed(answer.kind, str(answer.error), now)
+        what = "the inventory" if answer.kind is Kind.INVENTORY else "what Koji's tags offer"
+        log.error("%s cannot be read, next try in %.0f s: %s", what, failure.until - now, answer.error)
+        if answer.kind is Kind.RECONCILE:
+            self._ask_koji_at = failure.until
+            return
+        self._read_at = failure.until
+        if self.ready:
+            self._look_at = now
+        else:
+            self.fatal = answer.error
+
+    def _save(self, connection: Connection, fetched: inventory_sync.ReadInventory) -> None:
+        now = self._context.clock.now()
+        try:
+            saved = inventory_sync.save(connection, fetched, now)
+        except RequestError as error:  # it makes no graph
+            self._failed(Answer(Kind.INVENTORY, Kind.INVENTORY, error=error))
+            return
+        self._failures.succeeded(Kind.INVENTORY)
+        self._rebuilt = () if self._first else saved.rebuilt
+        self.ready, self._first, self.fatal = True, False, None
+        self._look_at = self._context.clock.monotonic()
+
+    def look(self, connection: Connection) -> int:
+        """Plan what is stale and in no plan, where it is time to; 1 where a wave came of it."""
+        if self._look_at is None:
+            return 0
+        self._look_at, rebuilt, self._rebuilt = None, self._rebuilt, ()
+        now, settings = self._context.clock.now(), self._context.settings
+        if settings.reconcile.foreign_builds == "plan":
+            changes.notice(connection, changes_from_foreign_builds(connection, rebuilt), None, "", now)
+        wave_id = planning.catch_up(connection, settings, now)
+        if wave_id is not None:
+            log.info("wave %d catches up what was missed", wave_id)
+        return int(wave_id is not None)
+
+
+def missed_updates(engine: Engine, hub: Hub, settings: Settings) -> list[Change]:
+    """What the streams' tags have newer than some image. Raises InfrastructureError."""
     found: dict[Change, None] = {}
     for stream in settings.known_streams:
         with reading(engine) as connection:
@@ -49,28 +162,10 @@ def missed(engine: Engine, hub: Hub, settings: Settings, now: float) -> int:
                 change = Change(build, stream.name)
                 if stream.takes(build.evr.release) and any(map(change.makes_stale, carried.get(build.name, ()))):
                     found[change] = None
-    with engine.begin() as connection:
-        return changes.notice(connection, changes.unknown(connection, found), None, "", now)
+    return list(found)
 
 
-def look(engine: Engine, settings: Settings, now: float, *, anew: bool) -> None:
-    """Plan what is stale and in no plan; with `anew` after looking at images that can change without us."""
-    rebuilt: tuple[str, ...] = ()
-    if anew and settings.inventory.moves:
-        try:
-            rebuilt = catalogue.sync(engine, settings).rebuilt
-        except (RequestError, InfrastructureError) as error:
-            log.error("the images cannot be read anew: %s", error)
-    with engine.begin() as connection:
-        if settings.reconcile.foreign_builds == "plan":
-            found = foreign(connection, rebuilt)
-            changes.notice(connection, found, None, "", now)
-        wave_id = planning.catch_up(connection, settings, now)
-    if wave_id is not None:
-        log.info("wave %d catches up what was missed", wave_id)
-
-
-def foreign(connection: Connection, rebuilt: Iterable[str]) -> list[Change]:
+def changes_from_foreign_builds(connection: Connection, rebuilt: Iterable[str]) -> list[Change]:
     """The changes by which builds that somebody else made leave the images built on them stale."""
     graph = inventory.load(connection)
     found: dict[Change, None] = {}

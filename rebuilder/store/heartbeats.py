@@ -4,34 +4,87 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, delete, select
 
 from rebuilder.store.models import Heartbeat
 from rebuilder.store.rows import insert_of
 
+LATE_SECONDS = 60.0  # a loop that is silent for so long, and for several heartbeats, has stopped
 MISSED = 6  # heartbeats
+
+
+class CallsOut(msgspec.Struct, frozen=True):
+    """Calls of a kind that are out: how many, how many past their time limit, and the age of the oldest in seconds."""
+
+    kind: str
+    count: int
+    overdue: int
+    oldest: float
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What does not work, since when and why, and when it is tried again. Moments are seconds since the epoch."""
+
+    what: str
+    since: float
+    reason: str
+    until: float | None = None
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """What the engine waits for.
+
+    `in_doubt` has the keys of submissions that were not answered, each with the reason; `at_builder` the refs of builds
+    that the builder has and has not begun with.
+    """
+
+    calls: tuple[CallsOut, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    in_doubt: dict[str, str] = {}
+    at_builder: tuple[str, ...] = ()
+
+
+NOTHING = Activity()
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """`loop` last got through at `at`, and means to beat `every` so many seconds; `trouble` is what it met last."""
+    """`loop` last got through at `at`, and means to beat `every` so many seconds; `trouble` is what it met last.
+
+    `activity` is what the engine waits for; empty for other loops.
+    """
 
     loop: str
     at: float
     every: float
     trouble: str = ""
+    activity: Activity = NOTHING
 
     def late(self, now: float) -> bool:
         """Whether too many heartbeats were missed for it to be chance."""
-        return now - self.at > MISSED * self.every
+        return now - self.at > max(MISSED * self.every, LATE_SECONDS)
 
 
-def beat(connection: Connection, loop: str, every: float, now: float, trouble: str = "") -> None:
+def beat(
+    connection: Connection, loop: str, every: float, now: float, trouble: str = "",
+    detail: Activity | None = None,
+) -> None:
     """The loop got on."""
-    new = insert_of(connection.dialect.name)(Heartbeat).values(loop=loop, at=now, every=every, trouble=trouble)
-    same = {"at": new.excluded.at, "every": new.excluded.every, "trouble": new.excluded.trouble}
-    connection.execute(new.on_conflict_do_update(index_elements=[Heartbeat.loop], set_=same))
+    told = None if detail is None else msgspec.to_builtins(detail)
+    row = {"loop": loop, "at": now, "every": every, "trouble": trouble, "detail": told}
+    connection.execute(_upsert(connection.dialect.name), row)
+
+
+@cache
+def _upsert(dialect: str) -> Any:
+    """Made once: it is asked for each second."""
+    new = insert_of(dialect)(Heartbeat)
+    same = {name: new.excluded[name] for name in ("at", "every", "trouble", "detail")}
+    return new.on_conflict_do_update(index_elements=[Heartbeat.loop], set_=same)
 
 
 def stopped(connection: Connection, loops: Sequence[str]) -> None:
@@ -41,5 +94,8 @@ def stopped(connection: Connection, loops: Sequence[str]) -> None:
 
 def read(connection: Connection) -> dict[str, Beat]:
     """The last heartbeat of each loop that has not been told to end."""
-    columns = Heartbeat.loop, Heartbeat.at, Heartbeat.every, Heartbeat.trouble
-    return {row[0]: Beat(*row) for row in connection.execute(select(*columns).order_by(Heartbeat.loop))}
+    columns = Heartbeat.loop, Heartbeat.at, Heartbeat.every, Heartbeat.trouble, Heartbeat.detail
+    return {
+        loop: Beat(loop, at, every, trouble, msgspec.convert(detail or {}, Activity))
+        for loop, at, every, trouble, detail in connection.execute(select(*columns).order_by(Heartbeat.loop))
+    }

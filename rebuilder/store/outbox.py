@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
+import msgspec
+from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
 
 from rebuilder.domain.lifecycle import State
-from rebuilder.domain.notice import OF_STATE, Notice
+from rebuilder.domain.notice import OF_STATE, Notice, RebuildFacts, WaveFacts
 from rebuilder.store.models import Image, Outbox, Rebuild
 from rebuilder.store.rows import chunks
 
@@ -26,11 +27,11 @@ _REFUSE = (
     .values(refused_at=bindparam("since"), refused=bindparam("why"), body=None)
 )
 
-Facts = dict[str, Any]
+Facts = RebuildFacts | WaveFacts
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutboxEntry:
     """One entry of the outbox. `body` is None until the message was written, just before it is first sent."""
 
     seq: int
@@ -39,7 +40,7 @@ class Letter:
     wave_id: int
     rebuild_id: int | None
     at: float
-    facts: Mapping[str, Any]
+    facts: Facts
     body: dict[str, Any] | None
 
     @property
@@ -47,19 +48,19 @@ class Letter:
         """What it is about: letters about the same are sent in their order."""
         return self.wave_id, self.rebuild_id
 
-    def written(self, body: dict[str, Any]) -> Letter:
+    def written(self, body: dict[str, Any]) -> OutboxEntry:
         """The letter with the message that it is."""
         return replace(self, body=body)
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """A rebuild came into a state. `facts` has attempt, started, reason, log, build and who did it."""
+class StateChange:
+    """A rebuild came into a state."""
 
     rebuild_id: int
     wave_id: int
     state: State
-    facts: Facts
+    facts: RebuildFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +84,18 @@ def announces(connection: Connection, notice: Notice) -> bool:
     return notice in connection.get_execution_options().get(OPTION, ())
 
 
-def came_into(connection: Connection, news: Iterable[News], now: float) -> None:
+def came_into(connection: Connection, state_changes: Iterable[StateChange], now: float) -> None:
     """Rebuilds came into states, in this order."""
     rows = [
-        _row(notice, told.wave_id, told.rebuild_id, now, told.facts)
-        for told in news
-        if (notice := OF_STATE.get(told.state)) is not None and announces(connection, notice)
+        _row(notice, change.wave_id, change.rebuild_id, now, change.facts)
+        for change in state_changes
+        if (notice := OF_STATE.get(change.state)) is not None and announces(connection, notice)
     ]
     if rows:
         connection.execute(_INSERT, rows)
 
 
-def about_wave(connection: Connection, notice: Notice, wave_id: int, now: float, facts: Facts) -> None:
+def about_wave(connection: Connection, notice: Notice, wave_id: int, now: float, facts: WaveFacts) -> None:
     """Something happened to a whole wave."""
     if announces(connection, notice):
         connection.execute(_INSERT, _row(notice, wave_id, None, now, facts))
@@ -103,11 +104,11 @@ def about_wave(connection: Connection, notice: Notice, wave_id: int, now: float,
 def _row(notice: Notice, wave_id: int, rebuild_id: int | None, now: float, facts: Facts) -> dict[str, Any]:
     return {
         "id": str(uuid.uuid4()), "notice": str(notice), "wave_id": wave_id, "rebuild_id": rebuild_id,
-        "at": now, "facts": facts,
+        "at": now, "facts": msgspec.to_builtins(facts),
     }  # fmt: skip
 
 
-def unsent(connection: Connection, limit: int, without: Iterable[tuple[int, int | None]] = ()) -> list[Letter]:
+def unsent(connection: Connection, limit: int, without: Iterable[tuple[int, int | None]] = ()) -> list[OutboxEntry]:
     """The oldest letters to be sent, but for those about some subjects."""
     rebuilds = [rebuild for _, rebuild in without if rebuild is not None]
     waves = [wave for wave, rebuild in without if rebuild is None]
@@ -117,9 +118,15 @@ def unsent(connection: Connection, limit: int, without: Iterable[tuple[int, int 
     if waves:
         query = query.where(Outbox.wave_id.not_in(waves) | Outbox.rebuild_id.is_not(None))
     return [
-        Letter(row.seq, row.id, Notice(row.notice), row.wave_id, row.rebuild_id, row.at, row.facts, row.body)
+        OutboxEntry(row.seq, row.id, Notice(row.notice), row.wave_id, row.rebuild_id, row.at, _facts(row), row.body)
         for row in connection.execute(query.order_by(Outbox.seq).limit(limit))
     ]
+
+
+def _facts(row: Row[Any]) -> Facts:
+    if row.rebuild_id is None:
+        return msgspec.convert(row.facts, WaveFacts)
+    return msgspec.convert(row.facts, RebuildFacts)
 
 
 def keep(connection: Connection, bodies: Mapping[int, dict[str, Any]]) -> None:

@@ -26,12 +26,13 @@ from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, State
 from rebuilder.store.holds import paused
-from rebuilder.store.models import Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge
-from rebuilder.store.rows import insert_new
+from rebuilder.store.models import Cancellation, Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge
+from rebuilder.store.rows import chunks, insert_new
 
 HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
 UNSETTLED = OPEN | STOPPED
+_BEGUN = update(Rebuild).where(Rebuild.id == bindparam("of")).values(begun_at=bindparam("at"))
 _MEASURED = update(Image).where(Image.id == bindparam("of")).values(measured=bindparam("seconds"))
 
 
@@ -47,6 +48,7 @@ class Entry:
     severity: str
     level: int
     attempt: int
+    spared: int
     key: str
     ref: str
     log: str
@@ -55,6 +57,7 @@ class Entry:
     asked_by: str
     created_at: float
     started_at: float | None
+    begun_at: float | None
     ended_at: float | None
 
     @property
@@ -73,7 +76,8 @@ def selected() -> Select[Any]:
     r = Rebuild
     columns: tuple[Any, ...] = (
         r.id, r.wave_id, r.image_id, (Image.name + ":" + Image.stream).label("image"), r.state, r.severity, r.level,
-        r.attempt, r.key, r.ref, r.log, r.reason, r.note, r.asked_by, r.created_at, r.started_at, r.ended_at,
+        r.attempt, r.spared, r.key, r.ref, r.log, r.reason, r.note, r.asked_by, r.created_at, r.started_at,
+        r.begun_at, r.ended_at,
     )
     return select(*columns).join(Image, Image.id == r.image_id)
 
@@ -87,6 +91,9 @@ def entry_of(row: Sequence[Any]) -> Entry:
     """A row of `selected` as a value."""
     ident, wave_id, image_id, image, state, *rest = row
     return Entry(ident, wave_id, image_id, image, State(state), *rest)
+
+
+_OF_KEYS = selected().where(Rebuild.key.in_(bindparam("keys", expanding=True)))
 
 
 def in_states(connection: Connection, states: Iterable[State], limit: int | None = None) -> list[Entry]:
@@ -110,6 +117,17 @@ def of_ids(connection: Connection, ids: Sequence[int]) -> dict[int, Entry]:
     return {entry.id: entry for entry in entries(connection, selected().where(Rebuild.id.in_(ids)))}
 
 
+def of_keys(connection: Connection, keys: Collection[str]) -> list[Entry]:
+    """The rebuilds that builders know by these keys."""
+    return [entry for part in chunks(list(keys), 500) for entry in entries(connection, _OF_KEYS, {"keys": part})]
+
+
+def of_refs(connection: Connection, refs: Collection[str]) -> list[Entry]:
+    """The live rebuilds whose builds have these refs."""
+    wanted = set(refs)
+    return [entry for entry in in_states(connection, [State.BUILDING]) if entry.ref in wanted]
+
+
 def latest_of_image(connection: Connection, image: str) -> Entry | None:
     """The last rebuild of an image that has begun, else its last one."""
     name, _, stream = image.rpartition(":")
@@ -119,10 +137,14 @@ def latest_of_image(connection: Connection, image: str) -> Entry | None:
 
 
 def startable(connection: Connection, now: float, limit: int, full: Collection[str] = ()) -> list[Entry]:
-    """The queued rebuilds to start next: not pausing, their image not held, nor being built, nor of a full stream."""
+    """The queued rebuilds to start next: not pausing, their image not held, nor being built, nor of a full stream.
+
+    An image whose last build is still to be stopped at the builder counts as being built.
+    """
     other = aliased(Rebuild)
     live = exists().where(other.image_id == Rebuild.image_id, other.state.in_(LIVE))
-    query = selected().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~_held(now))
+    stopping = exists().where(Cancellation.image_id == Rebuild.image_id)
+    query = selected().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~stopping, ~_held(now))
     query = query.where(Image.stream.not_in(full)) if full else query
     return entries(connection, query.order_by(Rebuild.rank, Rebuild.id).limit(limit))
 
@@ -213,8 +235,14 @@ def hand_over(connection: Connection, entry: Entry, heir: Entry) -> None:
 
 def submitting(connection: Connection, now: float) -> list[Entry]:
     """The rebuilds to be handed over to the builder now."""
-    query = selected().where(Rebuild.state == State.SUBMITTING, Rebuild.not_before <= now)
+    query = selected().where(Rebuild.state == State.SUBMITTING, Rebuild.not_before <= now, ~_held(now))
     return entries(connection, query.order_by(Rebuild.rank, Rebuild.id))
+
+
+def begun(connection: Connection, moments: Mapping[int, float]) -> None:
+    """The builder began with these builds, by its own clock; by the rebuilds' ids."""
+    if moments:
+        connection.execute(_BEGUN, [{"of": ident, "at": at} for ident, at in moments.items()])
 
 
 def postpone(connection: Connection, entry: Entry, until: float) -> None:
@@ -294,7 +322,8 @@ def _last_seconds() -> Select[int, float | None]:
     succeeded, other_succeeded = (func.coalesce(one.state, "") == State.SUCCEEDED for one in (Rebuild, other))
     newest = select(other.id).where(other.image_id == Image.id, other_succeeded).order_by(other.id.desc())
     first = func.coalesce(newest.offset(HISTORY - 1).limit(1).scalar_subquery(), 0)
-    query = select(Image.id, Rebuild.ended_at - Rebuild.started_at).join(Rebuild, Rebuild.image_id == Image.id)
+    took = Rebuild.ended_at - func.coalesce(Rebuild.begun_at, Rebuild.started_at)
+    query = select(Image.id, took).join(Rebuild, Rebuild.image_id == Image.id)
     return query.where(Image.id.in_(bindparam("of", expanding=True)), succeeded, Rebuild.id >= first)
 
 

@@ -13,16 +13,16 @@ from sqlalchemy import Connection, Row, bindparam, case, delete, exists, insert,
 
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.errors import UnknownError
-from rebuilder.domain.lifecycle import OPEN, PENDING, STOPPED, Event, State
-from rebuilder.domain.notice import LISTED, Notice
+from rebuilder.domain.lifecycle import OPEN, PENDING, STOPPED, ParentAdded, State
+from rebuilder.domain.notice import LISTED, Notice, StoppedImage, WaveFacts
 from rebuilder.domain.plan import Plan, PlannedRebuild
 from rebuilder.domain.rpm import newest
 from rebuilder.domain.schedule import inherited, paths_below, rank
-from rebuilder.store import changes, outbox, rebuilds, steps
+from rebuilder.store import changes, outbox, rebuilds, transitions
 from rebuilder.store.changes import Noticed
 from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave, WaveChange
 from rebuilder.store.rows import chunks, insert_new
-from rebuilder.store.steps import Move
+from rebuilder.store.transitions import Transitions
 
 LARGEST = 2**31  # the databases' limit on numbers of rows
 _PLACE = (
@@ -70,7 +70,7 @@ def accept(
     ranks = _ranks(plan, seconds, now)
     wave_id = approved or (_begin(connection, now, "running") if fresh else None)
     if wave_id:
-        outbox.about_wave(connection, Notice.WAVE_PLANNED, wave_id, now, {"state": "running", "who": who})
+        outbox.about_wave(connection, Notice.WAVE_PLANNED, wave_id, now, WaveFacts(state="running", who=who))
     if wave_id and fresh:
         _create(connection, wave_id, fresh, known, before, ranks, now)
     made = {entry.image: entry for entry in rebuilds.of_wave(connection, wave_id)} if wave_id else {}
@@ -146,7 +146,7 @@ def _create(
         connection.execute(update(Rebuild).where(*earlier).values(superseded=True))
     connection.execute(insert(Rebuild), rows)
     made = rebuilds.of_wave(connection, wave_id)
-    steps.record(connection, [(entry.id, "planned", State.WAITING, "") for entry in made], now)
+    transitions.record(connection, [(entry.id, "planned", State.WAITING, "") for entry in made], now)
 
 
 def key_of(image: str, wave_id: int, now: float, earlier: str = "") -> str:
@@ -238,18 +238,18 @@ def _join(
         for entry, _, severity, rank in joined
     ])  # fmt: skip
     again = [
-        Move(entry, Event.PARENT_ADDED)
+        (entry, ParentAdded())
         for entry, planned, *_ in joined
         if entry.state is State.QUEUED and planned.depends_on
     ]
-    steps.move_all(connection, again, now, max_attempts=1)
+    Transitions(connection, now).apply(again)
 
 
 def propose(connection: Connection, change_ids: Sequence[int], rule: str, now: float) -> int:
     """Keep a wave for these changes that waits for an operator; its id. It is planned anew once it is approved."""
     wave_id = _begin(connection, now, "planned", rule)
     connection.execute(insert(WaveChange), [{"wave_id": wave_id, "change_id": ident} for ident in change_ids])
-    outbox.about_wave(connection, Notice.WAVE_PLANNED, wave_id, now, {"state": "planned", "who": ""})
+    outbox.about_wave(connection, Notice.WAVE_PLANNED, wave_id, now, WaveFacts(state="planned"))
     return wave_id
 
 
@@ -301,16 +301,15 @@ def finish(connection: Connection, now: float) -> list[int]:
     return done
 
 
-def _outcome(connection: Connection, wave_id: int) -> outbox.Facts:
+def _outcome(connection: Connection, wave_id: int) -> WaveFacts:
     """How the rebuilds of a wave ended: another attempt may change that later."""
     entries = rebuilds.of_wave(connection, wave_id)
     stopped = [entry for entry in entries if entry.state in STOPPED][:LISTED]
-    return {
-        "state": "finished",
-        "who": "",
-        "counts": dict(Counter(str(entry.state) for entry in entries)),
-        "stopped": [{"image": e.image, "state": str(e.state), "reason": e.reason} for e in stopped],
-    }
+    return WaveFacts(
+        state="finished",
+        counts=dict(Counter(str(entry.state) for entry in entries)),
+        stopped=tuple(StoppedImage(entry.image, str(entry.state), entry.reason) for entry in stopped),
+    )
 
 
 def latest(connection: Connection, limit: int, before: int | None = None) -> list[WaveEntry]:

@@ -10,8 +10,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from rebuilder.answers import records
-from rebuilder.engine import orders
-from rebuilder.engine.orders import Order
+from rebuilder.engine import commands
+from rebuilder.engine.commands import Command
 from rebuilder.store import tokens
 from rebuilder.store.database import reading
 from rebuilder.web import problems
@@ -111,10 +111,10 @@ def act(engine: Database, token: Presented, asked: Asked, response: Response) ->
     until = asked.until.timestamp() if isinstance(asked, ToHold) and asked.until else None
     if until is not None and until <= now:
         raise HTTPException(400, "until: that moment is over")
-    order = Order(asked.verb, getattr(asked, "target", ""), token.name, asked.reason, until,
+    order = Command(asked.verb, getattr(asked, "target", ""), token.name, asked.reason, until,
                   getattr(asked, "with_descendants", False))
     with engine.begin() as connection:
-        given = orders.give(connection, order, now)
+        given = commands.give(connection, order, now)
         found = records.one_action(connection, given.id)
     response.status_code = 202 if given.answer is None else 201
     response.headers["Location"] = f"/api/v1/actions/{given.id}"

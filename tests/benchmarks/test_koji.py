@@ -18,7 +18,7 @@ READ = """
 import json, re, sys, time
 from pathlib import Path
 from rebuilder import config
-from rebuilder.engine import catalogue
+from rebuilder.engine import inventory_sync
 from rebuilder.store import database, inventory
 from rebuilder.store.sync import save_inventory
 
@@ -28,7 +28,7 @@ def most():
 settings = config.load(Path(sys.argv[1]))
 engine = database.ready(settings.database)
 before = most()
-found = catalogue.read(engine, settings)
+found = inventory_sync.read(engine, settings)
 read = most()
 with engine.begin() as connection:
     result = save_inventory(connection, found, time.time())

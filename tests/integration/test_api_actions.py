@@ -12,7 +12,7 @@ from integration.workbench import Workbench
 from sqlalchemy import Engine, select
 from web import Client, problem
 
-from rebuilder.engine.orders import ORDERS
+from rebuilder.engine.commands import ORDERS
 from rebuilder.store import holds, tokens
 from rebuilder.store.database import reading
 from rebuilder.store.models import Token

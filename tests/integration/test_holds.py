@@ -74,6 +74,6 @@ def test_a_queued_rebuild_waits_while_its_image_is_held_and_a_hold_ends_by_itsel
         holds.hold(connection, "a:f42", "ann", "", bench.clock.now + 100, bench.clock.now)
     bench.passes(seconds=90)
     assert bench.states() == [("a", "queued")]
-    assert bench.loop.stands()
+    assert bench.loop.at_rest()
     bench.passes(seconds=30)
     assert bench.states() == [("a", "succeeded")]

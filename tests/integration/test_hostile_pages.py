@@ -18,8 +18,8 @@ from rebuilder.config import BuildahSettings, Bus, Settings, WebSettings
 from rebuilder.demo.process import free_port
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Source
 from rebuilder.domain.rpm import Rpm
-from rebuilder.engine import orders
-from rebuilder.engine.orders import Order
+from rebuilder.engine import commands
+from rebuilder.engine.commands import Command
 from rebuilder.store import database, models
 from rebuilder.store.sync import save_inventory
 from rebuilder.web.server import serving
@@ -84,7 +84,7 @@ def client(settings: Settings) -> Iterator[Client]:
         connection.execute(insert(models.Transition), {
             "rebuild_id": 1, "at": now, "event": "failed", "state": "failed", "reason": SCRIPT,
         })  # fmt: skip
-        orders.give(connection, Order("pause", "", SCRIPT, QUOTES), now)
+        commands.give(connection, Command("pause", "", SCRIPT, QUOTES), now)
     yield Client(engine, settings)
     engine.dispose()
 

@@ -17,7 +17,7 @@ from consumers.topics import parse
 from rebuilder.config import Settings
 from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.engine import catalogue, workshop
+from rebuilder.engine import inventory_sync, workshop
 from rebuilder.engine.loop import Loop
 from rebuilder.store import changes, inbox, inventory, rebuilds
 from rebuilder.store.database import reading
@@ -156,7 +156,7 @@ def test_a_hub_that_is_away_does_not_keep_the_rest_from_being_caught_up(store: E
     made = bench(store, running, streams={"f42": STREAM}, reconcile={"every_seconds": 10})
     with running.away():
         made.passes(50)
-    assert made.loop.stands()
+    assert made.loop.at_rest()
 
 
 # --- images and builds in Koji
@@ -175,7 +175,7 @@ class Site:
                      "password_file": str(hub.password_file(folder)), "timeout_seconds": 5},
             **settings,
         })  # fmt: skip
-        catalogue.begin(store, self.settings)
+        inventory_sync.begin(store, self.settings)
         builder, asked = workshop.builder_for(store, self.settings), workshop.hub_for(self.settings)
         self.loop = Loop(store, self.settings, builder, parse, hub=asked, clock=self.clock)
         self.passes()

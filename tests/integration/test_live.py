@@ -10,8 +10,8 @@ import pytest
 from integration.workbench import CHAIN, Workbench
 from sqlalchemy import Engine, event
 
-from rebuilder.engine import orders
-from rebuilder.engine.orders import Order
+from rebuilder.engine import commands
+from rebuilder.engine.commands import Command
 from rebuilder.store import marks
 from rebuilder.store.database import reading
 from rebuilder.store.marks import Difference, Mark
@@ -73,7 +73,7 @@ def test_the_end_of_a_wave_and_an_operators_decision_are_news(store: Engine) -> 
     assert 1 in difference(store, before).waves
     before = mark(store)
     with store.begin() as connection:
-        orders.give(connection, Order("hold", "app:f42", "ann"), bench.clock.now)
+        commands.give(connection, Command("hold", "app:f42", "ann"), bench.clock.now)
     found = difference(store, before)
     assert found.others
     assert Interest(wave=7).is_met_by(found), "whatever is shown may be held now"

@@ -108,15 +108,16 @@ def test_a_builder_that_cannot_cancel_now_is_asked_again(store: Engine) -> None:
             raise InfrastructureError("no route to host")
 
     bench.builder.before = trouble
-    with bench.store.begin() as connection:
-        number = actions.request(connection, Verb.CANCEL, "base:f42", "ann", "", bench.clock.now)
-    bench.loop.once()
-    with reading(store) as connection:
-        assert actions.answer(connection, number) is None
-    assert bench.states()[0] == ("base", "building")
+    assert ask(bench, Verb.CANCEL, "base:f42") == "canceled base:f42", "whatever the builder says"
+    ask(bench, Verb.RETRY, "base:f42")
+    bench.passes(5)
+    assert bench.states()[0] == ("base", "queued"), "no second build of an image while the first may run"
+    assert not bench.loop.at_rest()
     bench.builder.before = lambda call: None
-    bench.loop.once()
-    assert bench.states()[0] == ("base", "canceled")
+    bench.passes(60)
+    assert next(build.canceled for build in bench.builder.builds.values()), "the builder is asked until it did"
+    bench.finish()
+    assert {state for _, state in bench.states()} == {"succeeded"}
 
 
 def test_a_later_success_lets_go_on_what_an_earlier_failure_blocked(store: Engine) -> None:
@@ -150,7 +151,7 @@ def test_a_paused_engine_plans_and_finishes_but_starts_nothing(store: Engine) ->
         assert not holds.pause(connection, "bob", "", bench.clock.now)
     bench.passes(seconds=60)
     assert bench.states() == [("base", "succeeded"), ("mid", "queued"), ("app", "waiting")]
-    assert bench.loop.stands()
+    assert bench.loop.at_rest()
     with store.begin() as connection:
         assert holds.resume(connection)
         assert not holds.resume(connection)
@@ -218,7 +219,7 @@ def test_a_parent_that_somebody_else_built_leaves_its_children_stale(store: Engi
     with store.begin() as connection:
         known = inventory.ids(connection)
         record_builds(connection, [replace(build, ident="elsewhere")], known, bench.clock.now)
-        found = reconcile.foreign(connection, ["base:f42"])
+        found = reconcile.changes_from_foreign_builds(connection, ["base:f42"])
         changes.notice(connection, found, None, "", bench.clock.now)
     assert [str(change) for change in found] == ["openssl-1:3.2.9-1.fc42 in f42"]
     bench.finish()

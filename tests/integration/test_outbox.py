@@ -13,12 +13,12 @@ from integration.workbench import Workbench
 from sqlalchemy import Engine, select
 
 from rebuilder.domain.lifecycle import State
-from rebuilder.domain.notice import Notice
+from rebuilder.domain.notice import Notice, RebuildFacts
 from rebuilder.engine.notify import Publisher
 from rebuilder.store import outbox
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild
-from rebuilder.store.outbox import News
+from rebuilder.store.outbox import StateChange
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,8 @@ def test_a_step_that_is_taken_back_is_not_announced(store: Engine) -> None:
     before = left(store)
     entry = bench.entry("base")
     with pytest.raises(ZeroDivisionError), bench.loop.engine.begin() as connection:
-        outbox.came_into(connection, [News(entry.id, entry.wave_id, State.SUCCEEDED, {})], 0)
+        change = StateChange(entry.id, entry.wave_id, State.SUCCEEDED, RebuildFacts(attempt=1))
+        outbox.came_into(connection, [change], 0)
         raise ZeroDivisionError
     assert left(store) == before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from typing import Any
 
 from sqlalchemy import Engine, select
@@ -10,7 +11,8 @@ from sqlalchemy import Engine, select
 from consumers.topics import parse
 from rebuilder.builders.simulated import ManifestOf, SimulatedBuilder
 from rebuilder.config import Settings, SimulatedSettings
-from rebuilder.domain.build import BuildRequest, Status, Submission
+from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Status, Submission
+from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
 from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import Rpm
@@ -35,6 +37,31 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class LoopClock:
+    """Both of the engine's clocks show the time of the test's."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock.now
+
+    def monotonic(self) -> float:
+        return self._clock.now
+
+
+class AtOnce(Executor):
+    """Makes each call where it is started: its answer is there in the next pass."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except (InfrastructureError, BuildRejected, RequestError) as error:  # any other is the end of the process
+            future.set_exception(error)
+        return future
 
 
 class Builder(SimulatedBuilder):
@@ -102,7 +129,10 @@ class Workbench:
     def restart(self) -> None:
         """Another engine on the same database and builder: the first one's memory is lost."""
         hub = workshop.hub_for(self.settings)
-        self.loop = Loop(self.store, self.settings, self.builder, parse, hub=hub, clock=self.clock)
+        self.executor = AtOnce()
+        self.loop = Loop(
+            self.store, self.settings, self.builder, parse, hub=hub, clock=LoopClock(self.clock), executor=self.executor
+        )
 
     def manifest_of(self, image: str) -> Manifest | None:
         simulated = workshop.builder_for(self.store, self.settings)

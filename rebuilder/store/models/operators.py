@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -90,7 +92,10 @@ class Tally(Base):
 
 
 class Heartbeat(Base):
-    """When each loop last got through a pass, and when it last could not, with the reason."""
+    """When each loop last got through a pass, and when it last could not, with the reason.
+
+    `detail` is what the engine waits for, as `rebuilder.store.heartbeats.Activity` says.
+    """
 
     __tablename__ = "heartbeat"
 
@@ -98,3 +103,4 @@ class Heartbeat(Base):
     at: Mapped[float]
     every: Mapped[float]
     trouble: Mapped[str] = mapped_column(server_default="")
+    detail: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

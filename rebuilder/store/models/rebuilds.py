@@ -48,7 +48,8 @@ class Rebuild(Base):
     """One image in a wave. `rank` orders the queue, lowest first.
 
     `note` says who wanted one and why, where no change did, and `asked_by` their name alone. One is `superseded` when
-    the image gets a newer one: what counts for an image is found without looking at history.
+    the image gets a newer one: what counts for an image is found without looking at history. `spared` dispatches never
+    reached the builder; `begun_at` is when the builder began with the build, by its own clock.
     """
 
     __tablename__ = "rebuild"
@@ -88,6 +89,7 @@ class Rebuild(Base):
     level: Mapped[int]
     rank: Mapped[float]
     attempt: Mapped[int] = mapped_column(server_default="0")
+    spared: Mapped[int] = mapped_column(server_default="0")
     key: Mapped[str] = mapped_column(String(63))
     ref: Mapped[str] = mapped_column(server_default="")
     log: Mapped[str] = mapped_column(server_default="")
@@ -97,6 +99,7 @@ class Rebuild(Base):
     not_before: Mapped[float] = mapped_column(server_default="0")
     created_at: Mapped[float]
     started_at: Mapped[float | None]
+    begun_at: Mapped[float | None]
     ended_at: Mapped[float | None]
     before_build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
     build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
@@ -126,6 +129,23 @@ class Cause(Base):
     installed: Mapped[str] = mapped_column(primary_key=True)
     inherited_from: Mapped[str]
     external: Mapped[str] = mapped_column(server_default="")
+
+
+class Cancellation(Base):
+    """A build that no rebuild waits for any more, and that the builder must stop. Its image is not built meanwhile.
+
+    `ref` is empty where the builder has not said yet whether it has the build.
+    """
+
+    __tablename__ = "cancellation"
+    __table_args__ = (UniqueConstraint("key"), Index("ix_cancellation_image", "image_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    key: Mapped[str] = mapped_column(String(63))
+    ref: Mapped[str] = mapped_column(server_default="")
+    requested_at: Mapped[float]
 
 
 class Transition(Base):

@@ -8,10 +8,10 @@ import pytest
 from integration.workbench import Workbench, image
 from sqlalchemy import Engine
 
-from rebuilder.domain.lifecycle import Event, Impossible, State
-from rebuilder.store import rebuilds, steps
+from rebuilder.domain.lifecycle import Built, CausesGone, InvalidTransition, ParentsDone, State
+from rebuilder.store import rebuilds, transitions
 from rebuilder.store.database import reading
-from rebuilder.store.steps import Move
+from rebuilder.store.transitions import Happened, Transitions
 
 FIX = "openssl-3.2.2-1.fc42"
 WORLD = (image("base"), image("mid", "base"), image("app", "mid"))
@@ -29,30 +29,30 @@ def waiting(store: Engine) -> list[rebuilds.Entry]:
     return found
 
 
-def take(store: Engine, moves: list[Move]) -> None:
+def take(store: Engine, happened: list[Happened]) -> None:
     with store.begin() as connection:
-        steps.move_all(connection, moves, 5.0, max_attempts=3)
+        Transitions(connection, 5.0, 3).apply(happened)
 
 
 def test_rebuilds_that_set_different_columns_are_taken_along_together(
     store: Engine, waiting: list[rebuilds.Entry]
 ) -> None:
     gone, done = waiting[:2]
-    take(store, [Move(gone, Event.CAUSES_GONE, "nothing to do"), Move(done, Event.PARENTS_DONE)])
+    take(store, [(gone, CausesGone("nothing to do")), (done, ParentsDone())])
     with reading(store) as connection:
         found = rebuilds.of_ids(connection, [gone.id, done.id])
-        told = steps.story(connection, gone.id)
+        told = transitions.story(connection, gone.id)
     assert (found[gone.id].state, found[gone.id].ended_at) == (State.UNNEEDED, 5.0)
     assert (found[done.id].state, found[done.id].ended_at) == (State.QUEUED, None)
-    assert told.endswith(f"{Event.CAUSES_GONE} -> {State.UNNEEDED}")
+    assert told.endswith(f"causes-gone -> {State.UNNEEDED}")
 
 
 def test_one_that_changed_meanwhile_stops_them_all_and_none_is_changed(
     store: Engine, waiting: list[rebuilds.Entry]
 ) -> None:
     old = replace(waiting[0], state=State.QUEUED)
-    with pytest.raises(Impossible, match=f"rebuild {old.id} was queued"):
-        take(store, [Move(waiting[1], Event.CAUSES_GONE), Move(old, Event.CAUSES_GONE)])
+    with pytest.raises(InvalidTransition, match=f"rebuild {old.id} was queued"):
+        take(store, [(waiting[1], CausesGone()), (old, CausesGone())])
     with reading(store) as connection:
         assert rebuilds.in_states(connection, [State.WAITING]) == waiting
 
@@ -60,5 +60,6 @@ def test_one_that_changed_meanwhile_stops_them_all_and_none_is_changed(
 def test_one_that_cannot_go_that_way_is_named_with_its_whole_story(
     store: Engine, waiting: list[rebuilds.Entry]
 ) -> None:
-    with pytest.raises(Impossible, match=rf"{waiting[1].image} \(rebuild {waiting[1].id}\).*story: planned -> waiting"):
-        take(store, [Move(waiting[0], Event.PARENTS_DONE), Move(waiting[1], Event.BUILT)])
+    told = rf"{waiting[1].image} \(rebuild {waiting[1].id}\).*story: planned -> waiting"
+    with pytest.raises(InvalidTransition, match=told):
+        take(store, [(waiting[0], ParentsDone()), (waiting[1], Built())])

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine
 
 from rebuilder.config import Settings
-from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory
 from rebuilder.inventory import file
 from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import inventory
+from rebuilder.store import inventory, manifests
 from rebuilder.store.database import reading
-from rebuilder.store.models import Image
+from rebuilder.store.rows import chunks
 from rebuilder.store.sync import SyncResult, save_inventory
 
-log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
+INTERNED = 100  # manifests in one transaction: a writer of SQLite keeps others waiting no longer
 
 
 def read(engine: Engine, settings: Settings, progress: Progress | None = None) -> Inventory:
@@ -55,20 +54,34 @@ def sync(engine: Engine, settings: Settings, progress: Progress | None = None) -
         return save_inventory(connection, found, time.time())
 
 
-def begin(engine: Engine, settings: Settings) -> None:
-    """What the engine does at its start: images that may have moved are looked at anew, a document is read once.
+@dataclass(frozen=True, slots=True)
+class ReadInventory:
+    """What the source said, and which build of each image was current when the reading began."""
 
-    A source that is away holds nobody up where the images are known. Raises InfrastructureError where they are not.
+    inventory: Inventory
+    before: Mapping[str, str]
+
+
+def fetch(engine: Engine, settings: Settings, progress: Progress | None = None) -> ReadInventory:
+    """Read the source, and intern what its builds hold: what is left to be saved is little.
+
+    Raises what `read` raises. Made beside the loop: builds may end meanwhile, and the inventory may change.
     """
-    if not settings.inventory.named:
-        return
     with reading(engine) as connection:
-        known = connection.scalar(select(Image.id).limit(1))
-    if known is not None and not settings.inventory.moves:
-        return
-    try:
-        sync(engine, settings)
-    except InfrastructureError as trouble:
-        if known is None:
-            raise
-        log.warning("the images cannot be looked at anew: %s", trouble)
+        before = {key: build.ident for key, build in inventory.current_builds(connection).items()}
+    found = read(engine, settings, progress)
+    contents = [build.manifest for build in found.builds if build.manifest is not None]
+    for part in chunks(contents, INTERNED):
+        with engine.begin() as connection:
+            manifests.intern(connection, part)
+        if progress is not None:
+            progress(len(contents), len(contents))
+    return ReadInventory(found, before)
+
+
+def save(connection: Connection, fetched: ReadInventory, now: float) -> SyncResult:
+    """Take in what was read. A build that was recorded since the reading began stays its image's current one."""
+    current = inventory.current_builds(connection)
+    moved = {key for key, build in current.items() if fetched.before.get(key) != build.ident}
+    builds = tuple(build for build in fetched.inventory.builds if build.image not in moved)
+    return save_inventory(connection, replace(fetched.inventory, builds=builds), now)

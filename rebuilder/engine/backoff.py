@@ -1,0 +1,58 @@
+"""Pauses before something is tried again: growing, bounded, and spread so that not all come back at once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass
+
+LONGEST_PAUSE = 3600.0
+
+
+def pause(attempt: int, first: float, longest: float = LONGEST_PAUSE) -> float:
+    """Seconds before the next attempt, after the one of this number (from 1)."""
+    return min(first * 2.0 ** min(attempt - 1, 32), longest) * random.uniform(0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How often something failed in a row, since when, why, and when it is tried again (monotonic seconds)."""
+
+    count: int
+    since: float
+    reason: str
+    until: float
+
+
+class Backoff:
+    """What failed in this life of the process, and must rest."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._failures: dict[Hashable, Failure] = {}
+
+    def failed(self, subject: Hashable, reason: str, now: float) -> Failure:
+        """It failed once more; when it may be tried again is in the answer."""
+        before = self._failures.get(subject)
+        count, since = (before.count + 1, before.since) if before else (1, now)
+        found = Failure(count, since, reason, now + pause(count, self._first, self._longest))
+        self._failures[subject] = found
+        return found
+
+    def succeeded(self, subject: Hashable) -> None:
+        """It works."""
+        self._failures.pop(subject, None)
+
+    def resting(self, subject: Hashable, now: float) -> bool:
+        """Whether it is too early to try again."""
+        found = self._failures.get(subject)
+        return found is not None and now < found.until
+
+    def of(self, subject: Hashable) -> Failure | None:
+        """How it failed last, where it has not worked since."""
+        return self._failures.get(subject)
+
+    def forget(self, keep: Collection[Hashable]) -> None:
+        """Remember nothing of other subjects than these."""
+        self._failures = {subject: found for subject, found in self._failures.items() if subject in keep}

@@ -1,0 +1,189 @@
+"""Calls to the world, made beside the loop: on a bounded pool of threads, each with a clock of its own.
+
+The loop starts calls and takes their answers; it never waits for one. A call that has not been answered in time is
+reported once as an InfrastructureError and gives its place back; its thread ends some day, and what it says then
+still comes, as a late answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from rebuilder.config import CallSettings
+from rebuilder.domain.build import InfrastructureError
+from rebuilder.engine.clock import Clock
+
+CLOSE_SECONDS = 1.0
+
+
+class Kind(StrEnum):
+    """What calls are made for. Each kind has places and a time limit of its own, so that none starves another."""
+
+    SUBMIT = "submit"
+    FIND = "find"
+    POLL = "poll"
+    RESULT = "result"
+    CANCEL = "cancel"
+    LOOKUP = "lookup"  # what Koji says of changes
+    RECONCILE = "reconcile"  # what Koji's tags have newer than the images
+    INVENTORY = "inventory"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a call about `subject`: `value`, or the exception that it raised.
+
+    `seconds` is how long it took. An `overdue` call goes on in its thread; its answer may still come, `late`.
+    """
+
+    kind: Kind
+    subject: Hashable
+    value: Any = None
+    error: Exception | None = None
+    seconds: float = 0.0
+    overdue: bool = False
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """The calls of a kind that are out: how many, how many of them past their time limit, and the oldest's seconds."""
+
+    count: int
+    overdue: int
+    oldest: float
+
+
+@dataclass(slots=True)
+class _Call:
+    kind: Kind
+    subject: Hashable
+    began: float
+    heard: float  # the last sign of life: its time limit counts from here
+    overdue: bool = False
+
+
+class Calls:
+    """Starts calls and hands out their answers. Used by one thread, the loop's; only the calls run in others."""
+
+    def __init__(self, settings: CallSettings, clock: Clock, executor: Executor | None = None) -> None:
+        self._settings = settings
+        self._clock = clock
+        # Threads are made as they are needed. Overdue calls keep theirs, so there is room for as many again.
+        self._executor = executor or ThreadPoolExecutor(2 * len(Kind) * settings.at_once, "call")
+        self._answers: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
+        self._out: dict[int, _Call] = {}
+        self._subjects: dict[tuple[Kind, Hashable], int] = {}
+        self._numbers = itertools.count()
+
+    def room(self, kind: Kind) -> int:
+        """How many more calls of the kind may start now."""
+        timely, overdue = self._counts(kind)
+        return max(0, min(self._settings.at_once - timely, 2 * self._settings.at_once - timely - overdue))
+
+    def _counts(self, kind: Kind) -> tuple[int, int]:
+        flags = [call.overdue for call in self._out.values() if call.kind is kind]
+        return flags.count(False), flags.count(True)
+
+    def is_out(self, kind: Kind, subject: Hashable) -> bool:
+        """Whether a call about the subject is out. An overdue submission still is: it may yet become a build."""
+        return (kind, subject) in self._subjects
+
+    def any_out(self, *kinds: Kind) -> bool:
+        """Whether a call of these kinds, or of any, is out and still in its time."""
+        return any(not call.overdue and (not kinds or call.kind in kinds) for call in self._out.values())
+
+    def start(self, kind: Kind, subject: Hashable, do: Callable[[], Any]) -> bool:
+        """Make the call, unless one about the subject is out or all places of its kind are taken; whether it began."""
+        if self.is_out(kind, subject) or not self.room(kind):
+            return False
+        number, now = next(self._numbers), self._clock.monotonic()
+        self._out[number] = _Call(kind, subject, now, now)
+        self._subjects[kind, subject] = number
+        future = self._executor.submit(do)
+        future.add_done_callback(lambda done: self._answers.put((number, done)))
+        return True
+
+    def heard_of(self, kind: Kind, subject: Hashable) -> None:
+        """A long call made progress: its time limit counts anew. May be said from the call's own thread."""
+        number = self._subjects.get((kind, subject))
+        call = self._out.get(number) if number is not None else None
+        if call is not None:
+            call.heard = self._clock.monotonic()
+
+    def answers(self) -> list[Answer]:
+        """The answers that have come, and a report of each call whose time has just run out. Does not wait."""
+        found: list[Answer] = []
+        while True:
+            try:
+                number, future = self._answers.get_nowait()
+            except queue.Empty:
+                break
+            answer = self._answer(number, future)
+            if answer is not None:
+                found.append(answer)
+        return found + self._run_out()
+
+    def wait(self, seconds: float) -> None:
+        """Return as soon as an answer has come, at the latest after so many seconds."""
+        try:
+            self._answers.put(self._answers.get(timeout=max(0.0, seconds)))
+        except queue.Empty:
+            return
+
+    @property
+    def ready(self) -> int:
+        """How many answers wait to be taken."""
+        return self._answers.qsize()
+
+    def _answer(self, number: int, future: Future[Any]) -> Answer | None:
+        call = self._out.pop(number)
+        self._free(call, number)
+        if future.cancelled():
+            return None
+        error, seconds = future.exception(), self._clock.monotonic() - call.began
+        if error is not None and not isinstance(error, Exception):
+            raise error  # a test's death of the process, or an interrupt
+        value = None if error else future.result()
+        return Answer(call.kind, call.subject, value, error, seconds, late=call.overdue)
+
+    def _free(self, call: _Call, number: int) -> None:
+        if self._subjects.get((call.kind, call.subject)) == number:
+            del self._subjects[call.kind, call.subject]
+
+    def _run_out(self) -> list[Answer]:
+        now, found = self._clock.monotonic(), []
+        for number, call in self._out.items():
+            limit = self._settings.seconds_for(call.kind)
+            if not call.overdue and now - call.heard >= limit:
+                call.overdue = True
+                if call.kind is not Kind.SUBMIT:  # whatever else hangs may be asked again
+                    self._free(call, number)
+                error = InfrastructureError(f"no answer within {limit:g} s")
+                found.append(Answer(call.kind, call.subject, None, error, now - call.began, overdue=True))
+        return found
+
+    def outstanding(self) -> Mapping[Kind, Outstanding]:
+        """The calls that are out, by kind."""
+        now = self._clock.monotonic()
+        found: dict[Kind, list[_Call]] = {}
+        for call in self._out.values():
+            found.setdefault(call.kind, []).append(call)
+        return {
+            kind: Outstanding(len(calls), sum(c.overdue for c in calls), now - min(c.began for c in calls))
+            for kind, calls in found.items()
+        }
+
+    def close(self, last: Callable[[], None]) -> bool:
+        """Make the last call, for a moment at most, and start nothing more; whether all calls have ended."""
+        final = self._executor.submit(last)
+        ended = final in wait([final], CLOSE_SECONDS).done
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self.answers()
+        return ended and not self._out

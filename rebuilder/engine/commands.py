@@ -1,0 +1,97 @@
+"""What operators command, whether at a terminal or over HTTP. It goes through the database, and may be said twice.
+
+What changes rebuilds is only asked for: the engine carries it out in its next pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from rebuilder.domain.errors import RequestError
+from rebuilder.store import actions, holds, waves
+from rebuilder.store.actions import Verb
+
+COMMANDS = ("retry", "cancel", "rebuild", "hold", "release", "approve", "pause", "resume")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One of COMMANDS. `target` is an image (name:stream) or a wave's number, `until` when a hold ends by itself."""
+
+    verb: str
+    target: str
+    who: str
+    reason: str = ""
+    until: float | None = None
+    with_descendants: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReceipt:
+    """The number under which a command is kept, and what came of it; None where the engine has yet to answer."""
+
+    id: int
+    answer: str | None
+
+
+def give(connection: Connection, command: Command, now: float) -> CommandReceipt:
+    """Do it, or ask the engine to. Raises UnknownError where there is no such image or wave, else RequestError."""
+    match command.verb:
+        case "retry" | "cancel":
+            return _ask(connection, Verb(command.verb), command, now)
+        case "rebuild":
+            if _wave(command) is not None:
+                told = f"`retry {command.target}` builds again what failed in wave {command.target}"
+                raise RequestError(f"{command.target} is no image; {told}")
+            return _ask(connection, Verb.REBUILD_ALL if command.with_descendants else Verb.REBUILD, command, now)
+        case _:
+            answer = _done(connection, command, now)
+            words = command.verb, command.target, command.who, command.reason
+            return CommandReceipt(actions.record(connection, *words, now, answer), answer)
+
+
+def _done(connection: Connection, command: Command, now: float) -> str:
+    target, who, reason = command.target, command.who, command.reason
+    match command.verb:
+        case "hold":
+            holds.hold(connection, target, who, reason, command.until, now)
+            until = f"{datetime.fromtimestamp(command.until, UTC):%Y-%m-%d %H:%M:%SZ}" if command.until else ""
+            return f"{target} is held{f' until {until}' if until else ''}"
+        case "release":
+            was = holds.release(connection, target, who, reason, now)
+            return f"{target} is released" if was else f"{target} was not held"
+        case "approve":
+            return _approve(connection, command, now)
+        case "pause":
+            new = holds.pause(connection, who, reason, now)
+            return "paused: no builds are started" if new else f"paused already, by {holds.paused(connection)}"
+        case "resume":
+            return "builds are started again" if holds.resume(connection) else "it was not paused"
+        case _:
+            raise RequestError(f"unknown command {command.verb}; there are: {', '.join(COMMANDS)}")
+
+
+def _approve(connection: Connection, command: Command, now: float) -> str:
+    wave_id = _wave(command)
+    if wave_id is None:
+        raise RequestError(f"{command.target} is no wave's number")
+    found = waves.find(connection, wave_id)
+    if waves.approve(connection, wave_id, command.who, now):
+        return f"wave {wave_id} is approved"
+    return f"wave {wave_id} needs no approval: it is {found.state}"
+
+
+def _ask(connection: Connection, verb: Verb, command: Command, now: float) -> CommandReceipt:
+    wave_id = _wave(command)
+    if wave_id is None:
+        holds.image_id(connection, command.target)
+    else:
+        waves.find(connection, wave_id)
+    return CommandReceipt(actions.request(connection, verb, command.target, command.who, command.reason, now), None)
+
+
+def _wave(command: Command) -> int | None:
+    return int(command.target) if command.target.isascii() and command.target.isdigit() else None

@@ -1,0 +1,44 @@
+"""What every part of the engine works with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine
+
+from rebuilder.builders.protocol import Builder
+from rebuilder.config import Settings
+from rebuilder.engine.calls import Answer, Calls, Kind
+from rebuilder.engine.clock import Clock
+from rebuilder.inventory.koji.hub import Hub
+from rebuilder.store.transitions import Transitions
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The database, the settings, the peers, and the calls to them. `hub` is None where there is no Koji."""
+
+    engine: Engine
+    settings: Settings
+    builder: Builder
+    hub: Hub | None
+    clock: Clock
+    calls: Calls
+
+    def transitions(self, connection: Connection) -> Transitions:
+        """The door for changes of state, in the connection's transaction."""
+        return Transitions(connection, self.clock.now(), self.settings.max_attempts)
+
+
+class Concern(Protocol):
+    """One thing that the engine asks the world for. Its memory may be lost: the database has all that counts."""
+
+    kinds: frozenset[Kind]
+
+    def ask(self) -> None:
+        """Start the calls that are due. No transaction is open meanwhile."""
+
+    def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
+        """Record what came of them, in the connection's transaction; how much it changed."""

@@ -1,0 +1,189 @@
+"""Asks the builder how the live builds stand, and reads the results of those that succeeded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from sqlalchemy import Connection
+
+from rebuilder.domain.build import Phase, Status
+from rebuilder.domain.image import ImageBuild
+from rebuilder.domain.lifecycle import Canceled, Event, Failed, State
+from rebuilder.engine import results
+from rebuilder.engine.backoff import Backoff
+from rebuilder.engine.batching import Batches
+from rebuilder.engine.calls import Answer, Kind
+from rebuilder.engine.context import Context
+from rebuilder.store import rebuilds
+from rebuilder.store.database import reading
+from rebuilder.store.rebuilds import Entry
+
+log = logging.getLogger(__name__)
+LONGEST_PAUSE = 30.0  # until a builder, or a result, that could not be read is asked for again
+
+
+class Polling:
+    """The rebuilds that are being built.
+
+    A builder is asked again at once while builds end or begin, else after `watch_seconds`, or `poll_seconds` where the
+    builder has no pace of its own.
+    """
+
+    kinds = frozenset({Kind.POLL, Kind.RESULT})
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._questions = Batches()
+        self._poll_at = 0.0
+        self._succeeded: set[str] = set()  # refs whose results are to be read
+        self._running_since: dict[str, float] = {}  # refs, and since when they run (monotonic)
+        self._waiting_since: dict[str, float] = {}
+        self._failures = Backoff(1.0, LONGEST_PAUSE)
+
+    def soon(self) -> None:
+        """Ask now: something says that a build ended."""
+        self._poll_at = 0.0
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """The refs of the builds that the builder has and has not begun with."""
+        return frozenset(self._waiting_since)
+
+    def ask(self) -> None:
+        context, now = self._context, self._context.clock.monotonic()
+        with reading(context.engine) as connection:
+            refs = {entry.ref: entry for entry in rebuilds.in_states(connection, [State.BUILDING])}
+        self._forget_but(refs)
+        for ref in self._succeeded:
+            if not self._failures.resting(ref, now):
+                context.calls.start(Kind.RESULT, ref, partial(context.builder.result, ref))
+        running = [ref for ref in refs if ref not in self._succeeded]
+        if not running or self._failures.resting(Kind.POLL, now):
+            return
+        due = now >= self._poll_at
+        slow = self._questions.split(now)
+        for batch in self._questions.next(running if due else slow):
+            if context.calls.start(Kind.POLL, batch, partial(context.builder.poll, batch)):
+                self._questions.asked(batch, now)
+        if due:
+            self._poll_at = now + (context.settings.watch_seconds or context.settings.poll_seconds)
+
+    def _forget_but(self, refs: Mapping[str, Entry]) -> None:
+        self._succeeded &= refs.keys()
+        for known in (self._running_since, self._waiting_since):
+            for ref in known.keys() - refs.keys():
+                del known[ref]
+        self._questions.forget(refs)
+        self._failures.forget({Kind.POLL, *refs})
+
+    def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
+        statuses: dict[str, Status] = {}
+        built: dict[str, ImageBuild] = {}
+        for answer in answers:
+            if answer.kind is Kind.POLL:
+                statuses |= self._statuses(answer)
+            elif answer.error is None:
+                built[str(answer.subject)] = answer.value
+            else:
+                self._unread(answer)
+        changed = self._record_statuses(connection, statuses) + self._record_built(connection, built)
+        if changed:
+            self.soon()
+        return changed
+
+    def _statuses(self, answer: Answer) -> Mapping[str, Status]:
+        batch, now = answer.subject, self._context.clock.monotonic()
+        assert isinstance(batch, tuple)
+        if answer.error is not None:
+            self._questions.unanswered(batch)
+            if not answer.overdue:
+                self._failures.failed(Kind.POLL, str(answer.error), now)
+            return {}
+        found: Mapping[str, Status] = answer.value
+        self._questions.answered(batch, [ref for ref in batch if ref not in found])
+        self._failures.succeeded(Kind.POLL)
+        return found
+
+    def _unread(self, answer: Answer) -> None:
+        failure = self._failures.failed(answer.subject, str(answer.error), self._context.clock.monotonic())
+        if failure.count == 1:
+            log.warning("%s was built; its result cannot be read yet: %s", answer.subject, answer.error)
+
+    def _record_statuses(self, connection: Connection, statuses: Mapping[str, Status]) -> int:
+        if not statuses:
+            return 0
+        entries = [entry for entry in rebuilds.of_refs(connection, list(statuses)) if entry.state is State.BUILDING]
+        rebuilds.begun(connection, {
+            entry.id: begun
+            for entry in entries
+            if (begun := statuses[entry.ref].begun) is not None and entry.begun_at is None
+        })  # fmt: skip
+        happened: list[tuple[Entry, Event]] = []
+        changed = 0
+        for entry in entries:
+            status = statuses[entry.ref]
+            if status.phase is Phase.SUCCEEDED:
+                changed += entry.ref not in self._succeeded
+                self._succeeded.add(entry.ref)
+            elif (event := self._event(connection, entry, status)) is not None:
+                happened.append((entry, event))
+        self._context.transitions(connection).apply(happened)
+        for entry, event in happened:
+            log.info("%s %s: %s", entry.image, event.name, event.reason)
+        return len(happened) + changed
+
+    def _event(self, connection: Connection, entry: Entry, status: Status) -> Event | None:
+        match status.phase:
+            case Phase.FAILED:
+                return Failed(status.reason or "the builder gave no reason")
+            case Phase.CANCELED:
+                return Canceled(status.reason or "canceled at the builder")
+            case Phase.ABORTED:
+                return results.aborted(connection, entry, status.reason, self._limits)
+            case Phase.WAITING:
+                limit, since = self._context.settings.queue_limit, self._clocked(self._waiting_since, entry, status)
+                return self._timed_out(connection, entry, "waited at the builder for over", limit, since)
+            case _:
+                self._waiting_since.pop(entry.ref, None)
+                since = self._clocked(self._running_since, entry, status)
+                limit = self._context.settings.time_limit
+                return self._timed_out(connection, entry, "over its time limit of", limit, since)
+
+    def _clocked(self, since: dict[str, float], entry: Entry, status: Status) -> float:
+        """Since when it waits or runs, as the monotonic clock counts.
+
+        The wall's clock is asked once, when this process first sees the build: it may be set at any time.
+        """
+        clock = self._context.clock
+        if entry.ref not in since:
+            begun = status.begun if since is self._running_since else entry.started_at
+            since[entry.ref] = clock.monotonic() - max(0.0, clock.now() - begun if begun is not None else 0.0)
+        return since[entry.ref]
+
+    def _timed_out(
+        self, connection: Connection, entry: Entry, told: str, limit: float | None, since: float
+    ) -> Event | None:
+        if limit is None or self._context.clock.monotonic() - since <= limit:
+            return None
+        return results.aborted(connection, entry, f"{told} {limit:g} s", self._limits, timed_out=True)
+
+    @property
+    def _limits(self) -> results.Limits:
+        settings = self._context.settings
+        return results.Limits(settings.max_attempts, settings.retry_seconds, self._context.clock.now())
+
+    def _record_built(self, connection: Connection, built: Mapping[str, ImageBuild]) -> int:
+        if not built:
+            return 0
+        entries = [entry for entry in rebuilds.of_refs(connection, list(built)) if entry.state is State.BUILDING]
+        results.built(
+            self._context.transitions(connection), [(entry, built[entry.ref]) for entry in entries], self._limits
+        )  # fmt: skip
+        for entry in entries:
+            self._succeeded.discard(entry.ref)
+            self._failures.succeeded(entry.ref)
+            log.info("%s was built: %s", entry.image, built[entry.ref].ident)
+        return len(entries)
+

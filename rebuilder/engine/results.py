@@ -1,0 +1,79 @@
+"""What came out of a build, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from rebuilder.domain import lifecycle
+from rebuilder.domain.affected import Reason
+from rebuilder.domain.image import ImageBuild
+from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, TakenOver, TimedOut
+from rebuilder.engine.backoff import pause
+from rebuilder.store import causes, rebuilds
+from rebuilder.store.rebuilds import Entry
+from rebuilder.store.sync import record_builds
+from rebuilder.store.transitions import Transitions
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often a rebuild is attempted, the first pause between attempts in seconds, and the moment to count from."""
+
+    max_attempts: int
+    retry_seconds: float
+    now: float
+
+
+def built(transitions: Transitions, finished: Sequence[tuple[Entry, ImageBuild]], limits: Limits) -> None:
+    """Record builds of different images, and prove that what each was made for is in it.
+
+    One in which it is not has failed with `not-updated`.
+    """
+    connection = transitions.connection
+    ids = {entry.image: entry.image_id for entry, _ in finished}
+    recorded = record_builds(connection, [build for _, build in finished], ids, transitions.now)
+    reasons = causes.reasons_of(connection, [entry.id for entry, _ in finished])
+    happened: list[tuple[Entry, Event]] = []
+    for entry, build in finished:
+        stale = not_updated(build, reasons.get(entry.id, ()))
+        if stale and entry.adopted:
+            told = f"its build was of an earlier attempt: {stale}"
+            happened.append((entry, aborted(connection, entry, told, limits)))
+        elif stale:
+            happened.append((entry, Failed(stale, build_id=recorded[entry.image])))
+        else:
+            unproven = "" if build.manifest is not None else "not verified: its manifest is unknown"
+            happened.append((entry, Built(unproven, build_id=recorded[entry.image])))
+    transitions.apply(happened)
+
+
+def not_updated(build: ImageBuild, reasons: Sequence[Reason]) -> str:
+    """Which RPMs are still older than the changes, and which layer they come from; nothing where all are current."""
+    if build.manifest is None:
+        return ""
+    layers = {reason.installed: f" (from {reason.inherited_from})" for reason in reasons if reason.inherited_from}
+    changes = {reason.change for reason in reasons}
+    stayed = sorted(
+        f"{rpm.nevra}{layers.get(rpm.nevra, '')} stayed, {change.build} is offered"
+        for rpm in build.manifest.rpms
+        for change in changes
+        if rpm.source == change.build.name and change.makes_stale(rpm)
+    )
+    return f"not-updated: {'; '.join(stayed)}" if stayed else ""
+
+
+def aborted(connection: Connection, entry: Entry, reason: str, limits: Limits, *, timed_out: bool = False) -> Event:
+    """The infrastructure ended the build: once more after a pause that grows, until the attempts are used up.
+
+    Where a further rebuild of the image waits already, that one takes over: it gets the causes and the children.
+    """
+    heir = rebuilds.follower(connection, entry)
+    state = lifecycle.Rebuild(entry.state, entry.attempt, limits.max_attempts, entry.spared)
+    if heir is not None and not lifecycle.exhausted(state):
+        rebuilds.hand_over(connection, entry, heir)
+        return TakenOver(f"goes on in wave {heir.wave_id}: {reason}")
+    kind = TimedOut if timed_out else Aborted
+    return kind(reason, again_at=limits.now + pause(entry.attempt - entry.spared, limits.retry_seconds))

@@ -1,0 +1,53 @@
+"""Builds that no rebuild waits for any more: the builder must stop them, and no build of their images begins before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, exists, select, update
+
+from rebuilder.store.models import Cancellation, Image
+from rebuilder.store.rebuilds import Entry
+from rebuilder.store.rows import insert_new
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A build to be stopped. `ref` is empty until the builder has said whether it has the build."""
+
+    id: int
+    image: str
+    key: str
+    ref: str
+    requested_at: float
+
+
+def request(connection: Connection, entries: Sequence[Entry], now: float) -> None:
+    """Have the builder stop what it has, or may get, of these rebuilds."""
+    insert_new(connection, Cancellation, [
+        {"rebuild_id": entry.id, "image_id": entry.image_id, "key": entry.key, "ref": entry.ref, "requested_at": now}
+        for entry in entries
+    ])  # fmt: skip
+
+
+def pending(connection: Connection) -> list[Pending]:
+    """All that is to be stopped, the oldest first."""
+    columns = Cancellation.id, Image.name + ":" + Image.stream, Cancellation.key, Cancellation.ref
+    query = select(*columns, Cancellation.requested_at).join(Image, Image.id == Cancellation.image_id)
+    return [Pending(*row) for row in connection.execute(query.order_by(Cancellation.id))]
+
+
+def any_pending(connection: Connection) -> bool:
+    """Whether anything is to be stopped."""
+    return bool(connection.scalar(select(exists().where(Cancellation.id.is_not(None)))))
+
+
+def found(connection: Connection, key: str, ref: str) -> None:
+    """The builder has the build, under this ref."""
+    connection.execute(update(Cancellation).where(Cancellation.key == key).values(ref=ref))
+
+
+def done(connection: Connection, keys: Iterable[str]) -> None:
+    """These are stopped, have ended, or never arrived at the builder."""
+    connection.execute(delete(Cancellation).where(Cancellation.key.in_(list(keys))))

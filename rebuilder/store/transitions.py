@@ -1,0 +1,200 @@
+"""The one door for changes of a rebuild's state: what each changes, recorded and announced in one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from rebuilder.domain import lifecycle
+from rebuilder.domain.lifecycle import PENDING, Effect, Event, InvalidTransition, State
+from rebuilder.domain.notice import RebuildFacts
+from rebuilder.store import cancellations, outbox, rebuilds, tallies
+from rebuilder.store.models import Rebuild, Transition
+from rebuilder.store.outbox import StateChange
+from rebuilder.store.rebuilds import Entry
+from rebuilder.store.tallies import Counted
+
+_RECORD = insert(Transition)
+Happened = tuple[Entry, Event]
+_Changed = tuple[Entry, Event, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """Takes rebuilds through events, and carries out what follows from them.
+
+    `connection` has a transaction that the caller commits; `now` is in seconds since the epoch.
+    """
+
+    connection: Connection
+    now: float
+    max_attempts: int = 1
+
+    def apply(self, happened: Sequence[Happened]) -> None:
+        """Take rebuilds, each at most once, through events: states, stories, times, notifications, effects.
+
+        However many they are, they cost a few statements. Raises InvalidTransition, with the whole story, for an event
+        that cannot happen, or for a rebuild that is no longer what its entry says: then commit none of them.
+        """
+        if not happened:
+            return
+        following = [self._follow(entry, event) for entry, event in happened]
+        changed = [
+            (entry, event, self._columns(entry, event, after))
+            for (entry, event), (after, _) in zip(happened, following, strict=True)
+        ]
+        _update(self.connection, changed)
+        steps = [(entry.id, event.name, State(new["state"]), event.reason) for entry, event, new in changed]
+        record(self.connection, steps, self.now)
+        outbox.came_into(self.connection, [_state_change(*one) for one in changed], self.now)
+        caused: dict[Effect, list[Happened]] = {}
+        for (entry, event), (_, effects) in zip(happened, following, strict=True):
+            for effect in effects:
+                caused.setdefault(effect, []).append((entry, event))
+        for effect, origins in caused.items():
+            self._carry_out(effect, origins)
+
+    def unblock(self, entry: Entry) -> str:
+        """Let a blocked rebuild, and what it blocks in turn, wait again; else the image that still blocks it.
+
+        A rebuild that a later one of its image has taken over stays as it is: what waits for it waits for the later.
+        """
+        if rebuilds.fresh(self.connection, entry).state is not State.BLOCKED:
+            return ""
+        if rebuilds.later(self.connection, entry) is None:
+            stopped = rebuilds.stopped_parents(self.connection, entry.id)
+            if stopped:
+                return stopped[0].image
+            self.apply([(entry, lifecycle.ParentResumed())])
+        for child in rebuilds.blocked_children(self.connection, entry.id):
+            self.unblock(child)
+        return ""
+
+    def _follow(self, entry: Entry, event: Event) -> tuple[lifecycle.Rebuild, tuple[Effect, ...]]:
+        before = lifecycle.Rebuild(entry.state, entry.attempt, self.max_attempts, entry.spared)
+        try:
+            return lifecycle.step(before, event)
+        except InvalidTransition as error:
+            told = story(self.connection, entry.id)
+            raise InvalidTransition(f"{entry.image} (rebuild {entry.id}): {error}; {told}") from None
+
+    def _columns(self, entry: Entry, event: Event, after: lifecycle.Rebuild) -> dict[str, Any]:
+        new: dict[str, Any] = {"state": after.state, "attempt": after.attempt, "reason": event.reason}
+        if after.state in lifecycle.ENDED:
+            new["ended_at"] = self.now
+        match event:
+            case lifecycle.Dispatched(key=key):
+                new |= {"key": key, "ref": "", "log": "", "started_at": self.now, "begun_at": None}
+            case lifecycle.NotSubmitted(again_at=again_at):
+                new |= {"spared": after.spared, "not_before": again_at}
+            case lifecycle.Accepted(ref=ref, log=log):
+                new |= {"ref": ref, "log": log}
+            case lifecycle.Built(build_id=build_id):
+                new |= {"build_id": build_id}
+            case lifecycle.Failed(build_id=build_id) if build_id is not None:
+                new |= {"build_id": build_id}
+            case lifecycle.Aborted(again_at=again_at) if after.state is State.QUEUED:
+                new |= {"not_before": again_at}
+            case lifecycle.Aborted():
+                new |= {"reason": f"gave up after {after.attempt - after.spared} attempts: {event.reason}"}
+            case lifecycle.Retried(key=key):
+                new |= {"key": key, "ref": "", "log": "", "not_before": 0, "started_at": None, "begun_at": None,
+                        "ended_at": None, "build_id": None, "spared": 0}  # fmt: skip
+        return new
+
+    def _carry_out(self, effect: Effect, origins: Sequence[Happened]) -> None:
+        """The interpreter: every effect of the lifecycle, and nothing else."""
+        entries = [entry for entry, _ in origins]
+        match effect:
+            case Effect.CANCEL_BUILD:
+                cancellations.request(self.connection, entries, self.now)
+            case Effect.MEASURE_DURATION:
+                rebuilds.measure(self.connection, [entry.image_id for entry in entries])
+            case Effect.RELIEVE_LATER_CHILDREN:
+                for child in rebuilds.left_behind(self.connection, [entry.id for entry in entries]):
+                    self.unblock(child)
+            case Effect.BLOCK_DESCENDANTS:
+                for entry in entries:
+                    self._block_below(entry)
+            case Effect.RESUME_DESCENDANTS:
+                for entry in entries:
+                    self._resume(entry)
+
+    def _block_below(self, entry: Entry) -> None:
+        below = [child for child in rebuilds.descendants(self.connection, entry.id) if child.state in PENDING]
+        self.apply([(child, lifecycle.ParentStopped(did_not_succeed(entry))) for child in below])
+
+    def _resume(self, entry: Entry) -> None:
+        """What it blocked goes on, or waits with it where a parent of its own is stopped."""
+        stopped = rebuilds.stopped_parents(self.connection, entry.id)
+        if stopped:
+            waiting = rebuilds.fresh(self.connection, entry)
+            self.apply([(waiting, lifecycle.ParentStopped(did_not_succeed(stopped[0])))])
+            return
+        for child in rebuilds.blocked_children(self.connection, entry.id):
+            self.unblock(child)
+
+
+def did_not_succeed(entry: Entry) -> str:
+    """Why what is built on it is blocked."""
+    return f"{entry.image} did not succeed"
+
+
+def _update(connection: Connection, changed: Iterable[_Changed]) -> None:
+    """Set the columns; those that set the same ones together."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for entry, _, new in changed:
+        row = {"of": entry.id, "was": entry.state, **{f"new_{name}": value for name, value in new.items()}}
+        alike.setdefault(tuple(new), []).append(row)
+    for names, rows in alike.items():
+        if connection.execute(_updating(names), rows).rowcount != len(rows):
+            told = "; ".join(f"rebuild {row['of']} was {row['was']}" for row in rows)
+            raise InvalidTransition(f"changed meanwhile: {told}")
+
+
+@cache
+def _updating(columns: tuple[str, ...]) -> Any:
+    """Sets these columns of the rebuild `of`, if it still is what it `was`. Made once: every transition asks for it."""
+    unchanged = Rebuild.id == bindparam("of"), Rebuild.state == bindparam("was")
+    return update(Rebuild).where(*unchanged).values({name: bindparam(f"new_{name}") for name in columns})
+
+
+def _state_change(entry: Entry, event: Event, new: Mapping[str, Any]) -> StateChange:
+    facts = RebuildFacts(
+        attempt=new["attempt"],
+        started=new.get("started_at", entry.started_at),
+        reason=new["reason"],
+        log=new.get("log", entry.log),
+        build=new.get("build_id"),
+        who=event.who if isinstance(event, lifecycle.Canceled) else "",
+    )
+    return StateChange(entry.id, entry.wave_id, new["state"], facts)
+
+
+def record(connection: Connection, steps: Sequence[tuple[int, str, State, str]], now: float) -> None:
+    """Write transitions into the rebuilds' stories, and count them. Each has rebuild, event, state and reason."""
+    if not steps:
+        return
+    connection.execute(_RECORD, [
+        {"rebuild_id": ident, "at": now, "event": event, "state": str(state), "reason": reason}
+        for ident, event, state, reason in steps
+    ])  # fmt: skip
+    happened = Counter(event for _, event, _, _ in steps)
+    ended = Counter(str(state) for _, _, state, _ in steps if state in lifecycle.ENDED)
+    tallies.add(connection, {
+        "step": {event: Counted(count) for event, count in happened.items()},
+        "ended": {state: Counted(count) for state, count in ended.items()},
+    })  # fmt: skip
+
+
+def story(connection: Connection, rebuild_id: int) -> str:
+    """The transitions of a rebuild so far, in one line."""
+    rows = connection.execute(
+        select(Transition.event, Transition.state).where(Transition.rebuild_id == rebuild_id).order_by(Transition.id)
+    )
+    return "story: " + ", ".join(f"{event} -> {state}" for event, state in rows)
