@@ -118,7 +118,7 @@ def _of_wave(connection: Connection, letter: OutboxEntry, wave: WaveEntry, pages
     }
     if facts.counts is None:
         return body
-    return {**body, "counts": facts.counts, "stopped": to_builtins(facts.stopped or ())}
+    return {**body, "counts": facts.counts, "stopped": [to_builtins(stopped) for stopped in facts.stopped or ()]}
 
 
 def _causes(reasons: Iterable[Reason]) -> list[Body]:

@@ -35,6 +35,7 @@ from rebuilder.store.rows import chunks
 log = logging.getLogger(__name__)
 DATABASE_PAUSE = 5.0
 RECORDED = 100  # answers in one transaction
+TICK_SECONDS = 0.9  # the loop is never silent for a second
 GRACE_SECONDS = 1.0  # for calls that are out when the engine is told to end
 
 
@@ -80,7 +81,7 @@ class Loop:
         done = self._record(self.calls.answers())
         if self.idle():
             self.reconciliation.ask()
-            return done + self.calls.ready
+            return done + self.calls.ready + self.reconciliation.due_to_look
         done += self._decide()
         for concern in self._concerns:
             concern.ask()
@@ -210,7 +211,7 @@ class Loop:
             self.reconciliation.check(until_idle=until_idle)
             self._alive()
             if not done:
-                self.calls.wait(self._context.settings.poll_seconds)
+                self.calls.wait(min(self._context.settings.poll_seconds, TICK_SECONDS))
 
 
 def _unplanned(connection: Connection) -> bool:

@@ -38,8 +38,8 @@ class Layer:
 def forest(count: int, rpms: int = 300, seed: int = 1) -> list[Layer]:
     """`count` images, parents first, with `rpms` RPMs each on average."""
     dice = random.Random(seed)
-    inventory_sync = [f"package{number}" for number in range(PACKAGES)]
-    binaries = [f"{source}-libs" if number % 2 else source for number, source in enumerate(inventory_sync)]
+    catalogue = [f"package{number}" for number in range(PACKAGES)]
+    binaries = [f"{source}-libs" if number % 2 else source for number, source in enumerate(catalogue)]
     bases = max(1, count // 400)
     depths: list[int] = []
     favourites: list[int] = []  # every image once, and once more for each of its children
@@ -51,7 +51,7 @@ def forest(count: int, rpms: int = 300, seed: int = 1) -> list[Layer]:
         if depth < DEEPEST:
             favourites += [at] if base < 0 else [at, base]
         wanted = round(rpms * 0.6) if base < 0 else dice.randint(0, round(rpms * 0.25))
-        added = [_rpm(inventory_sync[n], binaries[n], dice) for n in dice.sample(range(PACKAGES), wanted)]
+        added = [_rpm(catalogue[n], binaries[n], dice) for n in dice.sample(range(PACKAGES), wanted)]
         if base < 0:
             added[0] = _openssl(dice)
         if count - at <= SELDOM_IMAGES:

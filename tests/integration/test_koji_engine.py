@@ -10,14 +10,14 @@ from typing import Any
 import hub
 import pytest
 from hub_tasks import FAILED, Koji, Task
-from integration.workbench import Clock, Workbench, image
+from integration.workbench import AtOnce, Clock, LoopClock, Workbench, image
 from sqlalchemy import Engine, select
 
 from consumers.topics import parse
 from rebuilder.config import Settings
 from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.engine import inventory_sync, workshop
+from rebuilder.engine import workshop
 from rebuilder.engine.loop import Loop
 from rebuilder.store import changes, inbox, inventory, rebuilds
 from rebuilder.store.database import reading
@@ -175,9 +175,10 @@ class Site:
                      "password_file": str(hub.password_file(folder)), "timeout_seconds": 5},
             **settings,
         })  # fmt: skip
-        inventory_sync.begin(store, self.settings)
         builder, asked = workshop.builder_for(store, self.settings), workshop.hub_for(self.settings)
-        self.loop = Loop(store, self.settings, builder, parse, hub=asked, clock=self.clock)
+        self.loop = Loop(
+            store, self.settings, builder, parse, hub=asked, clock=LoopClock(self.clock), executor=AtOnce()
+        )
         self.passes()
 
     def passes(self, seconds: float = 0) -> None:

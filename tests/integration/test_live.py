@@ -32,7 +32,7 @@ def difference(store: Engine, before: Mark) -> Difference:
 def test_nothing_changes_while_nothing_happens(store: Engine) -> None:
     bench = Workbench(store, CHAIN)
     before = mark(store)
-    bench.loop.once()
+    bench.passes()
     assert mark(store) == before
     assert difference(store, before) == Difference()
 
@@ -51,10 +51,10 @@ def test_a_message_is_news_for_the_overview_alone(store: Engine) -> None:
 def test_a_step_is_news_for_its_wave_and_its_image(store: Engine) -> None:
     bench = Workbench(store, CHAIN)
     bench.tell("openssl-3.2.2-1.fc42")
-    bench.loop.once()
+    bench.passes()
     before = mark(store)
     bench.clock.now += 11
-    bench.loop.once()
+    bench.passes()
     found = difference(store, before)
     assert found.waves == {1}
     assert found.images
@@ -67,7 +67,7 @@ def test_a_step_is_news_for_its_wave_and_its_image(store: Engine) -> None:
 def test_the_end_of_a_wave_and_an_operators_decision_are_news(store: Engine) -> None:
     bench = Workbench(store, CHAIN)
     bench.tell("openssl-3.2.2-1.fc42")
-    bench.loop.once()
+    bench.passes()
     before = mark(store)
     bench.finish()
     assert 1 in difference(store, before).waves
@@ -121,7 +121,7 @@ def test_who_shows_another_wave_hears_nothing(store: Engine, monkeypatch: pytest
     monkeypatch.setattr(live, "LOOK_SECONDS", 0.05)
     bench = Workbench(store, CHAIN)
     bench.tell("openssl-3.2.2-1.fc42")
-    bench.loop.once()
+    bench.passes()
 
     async def run() -> None:
         hub = Hub(store)
@@ -129,7 +129,7 @@ def test_who_shows_another_wave_hears_nothing(store: Engine, monkeypatch: pytest
         (other,) = await listeners(hub, 1, Interest(wave=2))
         hearing, idle = asyncio.ensure_future(anext(mine)), asyncio.ensure_future(anext(other))
         bench.clock.now += 11
-        await asyncio.to_thread(bench.loop.once)
+        await asyncio.to_thread(bench.passes)
         await asyncio.wait_for(hearing, 10)
         await asyncio.sleep(0.2)
         assert not idle.done()

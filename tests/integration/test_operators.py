@@ -99,7 +99,7 @@ def test_a_canceled_wave_is_canceled_whole_and_can_be_retried_whole(store: Engin
 
 
 def test_a_builder_that_cannot_cancel_now_is_asked_again(store: Engine) -> None:
-    bench = Workbench(store, CHAIN)
+    bench = Workbench(store, (image("base", seconds=1000), image("mid", "base"), image("app", "mid")))
     bench.tell(FIX)
     bench.passes()
 

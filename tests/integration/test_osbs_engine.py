@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from tekton import Fault
 
 from rebuilder.config import KojiSettings
 from rebuilder.domain.image import Source
-from rebuilder.engine import dispatch
+from rebuilder.engine import submission
+from rebuilder.engine.calls import Answer
 from rebuilder.store import actions, database
 from rebuilder.store.actions import Verb
 
@@ -149,11 +150,13 @@ def test_a_run_that_was_made_though_the_answer_was_lost_is_the_one_that_counts(s
 
 
 def test_a_run_that_was_made_before_the_engine_died_is_adopted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
+    def dies(_submissions: object, _connection: object, answers: Sequence[Answer]) -> int:
+        if answers:
+            raise KeyboardInterrupt
+        return 0
 
     with monkeypatch.context() as patch:
-        patch.setattr(dispatch, "_record", dies)
+        patch.setattr(submission.Submissions, "_record_submitted", dies)
         with pytest.raises(KeyboardInterrupt):
             site.until_building()
     assert len(site.cluster.created) == 1
@@ -189,7 +192,7 @@ def test_a_cluster_that_is_down_for_a_while_costs_no_build(site: Site) -> None:
         site.bench.tell(NVR)
         site.bench.passes(300)
         assert site.bench.states() == [("base", "submitting"), ("app", "waiting")]
-    site.bench.passes(1)
+    site.bench.passes(30)  # the longest pause before the cluster is asked again
     assert site.bench.states() == [("base", "building"), ("app", "waiting")]
     with site.cluster.away():
         site.bench.passes(300)
@@ -211,7 +214,7 @@ def test_an_image_that_osbs_refuses_has_failed_and_blocks_what_is_on_it(store: E
 
 def test_a_failed_run_is_not_repeated_and_says_why(site: Site) -> None:
     site.osbs.fail(site.until_building())
-    site.bench.passes()
+    site.bench.passes(1)
     assert site.bench.states() == [("base", "failed"), ("app", "blocked")]
     assert "nothing provides libfoo" in site.bench.entry("base").reason
 
