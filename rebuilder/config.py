@@ -215,7 +215,7 @@ class CallSettings(Table):
     lookup_seconds: float = Field(default=60, gt=0)
     reconcile_seconds: float = Field(default=60, gt=0)
     inventory_seconds: float = Field(default=60, gt=0)
-    at_once: int = Field(default=32, ge=1, le=256)
+    at_once: int = Field(default=100, ge=1, le=1000)
 
     def seconds_for(self, kind: str) -> float:
         """The time limit of a kind of calls."""

@@ -46,6 +46,7 @@ class SimulatedBuilder:
         self._clock = clock
         self._aborts = dict(settings.aborts)
         self._lock = threading.Lock()
+        self._reading = threading.Lock()  # one connection to the database is enough
         self._closed = threading.Event()
         self.builds: dict[str, _Build] = {}
 
@@ -118,7 +119,8 @@ class SimulatedBuilder:
         return build.built
 
     def _manifest(self, order: BuildRequest) -> Manifest | None:
-        manifest = self._manifest_of(order.image.key)
+        with self._reading:
+            manifest = self._manifest_of(order.image.key)
         return None if manifest is None else Manifest.of(_updated(rpm, order) for rpm in manifest.rpms)
 
     def cancel(self, ref: str) -> None:

@@ -24,6 +24,7 @@ class Cancellations:
     """What is to be stopped. A build whose submission is still out is stopped as soon as that has arrived."""
 
     kinds = frozenset({Kind.CANCEL})
+    woken_by = kinds | {Kind.SUBMIT}
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -35,10 +35,11 @@ class Context:
 class Concern(Protocol):
     """One thing that the engine asks the world for. Its memory may be lost: the database has all that counts."""
 
-    kinds: frozenset[Kind]
+    kinds: frozenset[Kind]  # the calls that it makes
+    woken_by: frozenset[Kind]  # the answers after which it has more to ask
 
     def ask(self) -> None:
         """Start the calls that are due. No transaction is open meanwhile."""
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
-        """Record what came of them, in the connection's transaction; how much it changed."""
+        """Record what came of them, in the connection's transaction; how much of it lets others go on."""

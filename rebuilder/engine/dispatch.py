@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.lifecycle import LIVE, CausesGone, Dispatched, Event, ParentsDone
+from rebuilder.domain.lifecycle import LIVE, CausesGone, Dispatched, ParentsDone
 from rebuilder.engine import results
-from rebuilder.store import causes, holds, inventory, rebuilds
+from rebuilder.store import cancellations, causes, holds, inventory, rebuilds
 from rebuilder.store.rebuilds import Entry
 from rebuilder.store.rows import chunks
 from rebuilder.store.transitions import Transitions
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A build that is committed to. No builder has ever heard of a key that is `new`."""
+
+    key: str
+    new: bool
 
 
 def release(transitions: Transitions) -> int:
@@ -42,32 +51,35 @@ def _current(connection: Connection, ids: list[int]) -> list[int]:
     return found
 
 
-def reserve_slots(transitions: Transitions, settings: Settings) -> int:
-    """Commit to as many builds as there are free slots, in all and in each stream; how many."""
+def reserve_slots(transitions: Transitions, settings: Settings) -> list[Reserved]:
+    """Commit to as many builds as there are free slots, in all and in each stream."""
     connection = transitions.connection
     if holds.paused(connection) is not None:
-        return 0
-    live = Counter(_stream_of(entry) for entry in rebuilds.in_states(connection, LIVE))
+        return []
+    reserved: list[Reserved] = []
+    live = Counter(_stream_of(entry.image) for entry in rebuilds.in_states(connection, LIVE))
+    live.update(_stream_of(build.image) for build in cancellations.pending(connection))  # they still run
     limits = {name: stream.max_builds for name, stream in settings.streams.items() if stream.max_builds is not None}
-    begun = live.total()
     while (free := settings.slots - live.total()) > 0:
         full = [name for name, limit in limits.items() if live[name] >= limit]
         entries = rebuilds.startable(connection, transitions.now, free, full)
         if not entries:
             break
-        transitions.apply(_chosen(entries, live, limits, settings.slots))
-    return live.total() - begun
+        chosen = _chosen(entries, live, limits, settings.slots)
+        transitions.apply([(entry, Dispatched(key=key)) for entry, key in chosen])
+        reserved += [Reserved(key, key != entry.key) for entry, key in chosen]
+    return reserved
 
 
 def _chosen(
     entries: Sequence[Entry], live: Counter[str], limits: dict[str, int], slots: int
-) -> list[tuple[Entry, Event]]:
-    """Those that their streams have a slot for, which is taken."""
-    chosen: list[tuple[Entry, Event]] = []
+) -> list[tuple[Entry, str]]:
+    """Those that their streams have a slot for, which is taken, with the keys that their builds get."""
+    chosen: list[tuple[Entry, str]] = []
     for entry in entries:
-        stream = _stream_of(entry)
+        stream = _stream_of(entry.image)
         if live[stream] < limits.get(stream, slots):
-            chosen.append((entry, Dispatched(key=_key(entry))))
+            chosen.append((entry, _key(entry)))
             live[stream] += 1
     return chosen
 
@@ -78,5 +90,5 @@ def _key(entry: Entry) -> str:
     return rebuilds.key_of_attempt(entry.key, entry.attempt + 1) if anew else entry.key
 
 
-def _stream_of(entry: Entry) -> str:
-    return entry.image.rpartition(":")[2]
+def _stream_of(image: str) -> str:
+    return image.rpartition(":")[2]

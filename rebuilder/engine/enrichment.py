@@ -29,7 +29,7 @@ LONGEST_PAUSE = 300.0
 class Enrichment:
     """The changes that Koji has not been asked of yet."""
 
-    kinds = frozenset({Kind.LOOKUP})
+    kinds = woken_by = frozenset({Kind.LOOKUP})
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -34,7 +34,8 @@ from rebuilder.store.rows import chunks
 
 log = logging.getLogger(__name__)
 DATABASE_PAUSE = 5.0
-RECORDED = 100  # answers in one transaction
+RECORDED = 200  # answers in one transaction
+DECIDE_SECONDS = 0.2  # at the longest, while answers come that change nothing yet
 TICK_SECONDS = 0.9  # the loop is never silent for a second
 GRACE_SECONDS = 1.0  # for calls that are out when the engine is told to end
 
@@ -64,6 +65,7 @@ class Loop:
         self._context = Context(self.engine, settings, builder, hub, clock, self.calls)
         self._parse = parse
         self._alive = alive
+        self._decide_at = 0.0
         self._begin(self._context)
 
     def _begin(self, context: Context) -> None:
@@ -78,14 +80,20 @@ class Loop:
 
     def once(self) -> int:
         """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database does not answer."""
-        done = self._record(self.calls.answers())
-        if self.idle():
-            self.reconciliation.ask()
-            return done + self.calls.ready + self.reconciliation.due_to_look
-        done += self._decide()
-        for concern in self._concerns:
+        answers = self.calls.answers()
+        done = self._record(answers)
+        concerns: Sequence[Concern] = self._concerns
+        if not answers and not self.calls.any_out() and self.idle():
+            concerns = [self.reconciliation]
+        elif done or not answers or self.clock.monotonic() >= self._decide_at:
+            done += self._decide()
+            self._decide_at = self.clock.monotonic() + DECIDE_SECONDS
+        else:  # nothing lets others go on: only who has more to ask after these answers asks
+            kinds = {answer.kind for answer in answers}
+            concerns = [concern for concern in concerns if concern.woken_by & kinds]
+        for concern in concerns:
             concern.ask()
-        return done + self.calls.ready
+        return done + self.calls.ready + self.reconciliation.due_to_look
 
     def _record(self, answers: Sequence[Answer]) -> int:
         """Record what the world answered, many answers in one transaction."""
@@ -113,9 +121,10 @@ class Loop:
             done = self._ingest(connection) + command_executor.execute(transitions, settings)
             done += self._plan(connection)
             done += dispatch.release(transitions)
-            done += dispatch.reserve_slots(transitions, settings)
+            reserved = dispatch.reserve_slots(transitions, settings)
             self._finish_waves(connection)
-        return done
+        self.submissions.reserved(reserved)
+        return done + len(reserved)
 
     def _ingest(self, connection: Connection) -> int:
         """A message may say that a build ended: one of ours is polled at once, the images of others are read soon."""

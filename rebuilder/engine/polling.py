@@ -32,6 +32,7 @@ class Polling:
     """
 
     kinds = frozenset({Kind.POLL, Kind.RESULT})
+    woken_by = kinds | {Kind.SUBMIT, Kind.FIND}
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -88,10 +89,11 @@ class Polling:
                 built[str(answer.subject)] = answer.value
             else:
                 self._unread(answer)
-        changed = self._record_statuses(connection, statuses) + self._record_built(connection, built)
-        if changed:
+        succeeded = len(self._succeeded)
+        ended = self._record_statuses(connection, statuses) + self._record_built(connection, built)
+        if ended or len(self._succeeded) > succeeded:
             self.soon()
-        return changed
+        return ended
 
     def _statuses(self, answer: Answer) -> Mapping[str, Status]:
         batch, now = answer.subject, self._context.clock.monotonic()
@@ -121,18 +123,16 @@ class Polling:
             if (begun := statuses[entry.ref].begun) is not None and entry.begun_at is None
         })  # fmt: skip
         happened: list[tuple[Entry, Event]] = []
-        changed = 0
         for entry in entries:
             status = statuses[entry.ref]
             if status.phase is Phase.SUCCEEDED:
-                changed += entry.ref not in self._succeeded
                 self._succeeded.add(entry.ref)
             elif (event := self._event(connection, entry, status)) is not None:
                 happened.append((entry, event))
         self._context.transitions(connection).apply(happened)
         for entry, event in happened:
             log.info("%s %s: %s", entry.image, event.name, event.reason)
-        return len(happened) + changed
+        return len(happened)
 
     def _event(self, connection: Connection, entry: Entry, status: Status) -> Event | None:
         match status.phase:

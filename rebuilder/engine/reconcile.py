@@ -33,7 +33,7 @@ class Reconciliation:
     `ready` is false until there are images to plan for: until then no change is planned.
     """
 
-    kinds = frozenset({Kind.INVENTORY, Kind.RECONCILE})
+    kinds = woken_by = frozenset({Kind.INVENTORY, Kind.RECONCILE})
 
     def __init__(self, context: Context) -> None:
         self._context = context

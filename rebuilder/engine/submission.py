@@ -1,8 +1,9 @@
 """Hands builds over to the builder: each once, however often it is tried and whatever is lost on the way.
 
-A rebuild is `submitting` from the moment when its key is committed. The builder is asked for the key before anything
-is submitted, and after every submission that was not answered: only its own word that it has no such build lets us
-submit again. A submission that is still out, however late, keeps its rebuild from being submitted a second time.
+A rebuild is `submitting` from the moment when its key is committed. Unless this very engine has just made the key, the
+builder is asked for it before anything is submitted, as after every submission that was not answered: only its own word
+that it has no such build lets us submit again. A submission that is still out, however late, keeps its rebuild from
+being submitted a second time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rebuilder.engine.backoff import LONGEST_PAUSE, Backoff, Failure
 from rebuilder.engine.batching import Batches
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
+from rebuilder.engine.dispatch import Reserved
 from rebuilder.store import cancellations, causes, holds, inventory, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.rebuilds import Entry
@@ -44,7 +46,7 @@ class _Doubt:
 class Submissions:
     """The rebuilds that are being handed over."""
 
-    kinds = frozenset({Kind.SUBMIT, Kind.FIND})
+    kinds = woken_by = frozenset({Kind.SUBMIT, Kind.FIND})
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -64,6 +66,10 @@ class Submissions:
     def in_doubt(self) -> Mapping[str, str]:
         """The keys of submissions that were not answered, each with the reason."""
         return {key: doubt.reason for key, doubt in self._doubts.items()}
+
+    def reserved(self, builds: Iterable[Reserved]) -> None:
+        """This engine has just committed to these builds: nothing can have been submitted under a new key."""
+        self._absent.update(build.key for build in builds if build.new)
 
     def ask(self) -> None:
         context = self._context
@@ -130,9 +136,10 @@ class Submissions:
             self._reachable.succeeded(Kind.FIND)
             known.update(answer.value)
             absent += [key for key in batch if key not in answer.value]
-        return self._accept(connection, known) + self._not_there(connection, absent)
+        self._accept(connection, known)
+        return self._not_there(connection, absent)
 
-    def _accept(self, connection: Connection, found: Mapping[str, Submission]) -> int:
+    def _accept(self, connection: Connection, found: Mapping[str, Submission]) -> None:
         """The builder has these builds. One that no rebuild waits for any more is stopped."""
         happened: list[tuple[Entry, Event]] = []
         for entry in rebuilds.of_keys(connection, list(found)):
@@ -146,7 +153,6 @@ class Submissions:
         self._context.transitions(connection).apply(happened)
         for entry, _ in happened:
             log.info("%s is being built as %s", entry.image, found[entry.key].ref)
-        return len(happened)
 
     def _settled(self, key: str) -> None:
         self._absent.discard(key)
@@ -166,7 +172,7 @@ class Submissions:
                 self._ask_again[key] = now + ASK_AGAIN_SECONDS
             else:
                 lost.append(key)
-        return self._requeue(connection, {key: self._doubts.pop(key).reason for key in lost}) + len(keys)
+        return self._requeue(connection, {key: self._doubts.pop(key).reason for key in lost})
 
     def _requeue(self, connection: Connection, reasons: Mapping[str, str]) -> int:
         """These never arrived: once more after a pause that grows. It counts as no attempt.
@@ -205,11 +211,8 @@ class Submissions:
                 unsent[key] = str(error)
             else:
                 self._in_doubt(answer)
-        return (
-            self._accept(connection, accepted)
-            + self._reject(connection, rejected)
-            + self._requeue(connection, unsent)
-        )
+        self._accept(connection, accepted)
+        return self._reject(connection, rejected) + self._requeue(connection, unsent)
 
     def _site_failed(self, error: SiteError) -> None:
         failure = self._failures.failed(SITE, str(error), self._context.clock.monotonic())

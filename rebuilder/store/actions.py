@@ -9,6 +9,14 @@ from sqlalchemy import Connection, exists, insert, select, update
 
 from rebuilder.store.models import Action
 
+# Made once: they are asked in every pass.
+_REQUESTED = (
+    select(Action.id, Action.verb, Action.target, Action.who, Action.reason)
+    .where(Action.done_at.is_(None))
+    .order_by(Action.id)
+)
+_ANY_REQUESTED = select(exists().where(Action.done_at.is_(None)))
+
 
 class Verb(StrEnum):
     """What only the engine carries out, because nobody else may change a rebuild."""
@@ -58,13 +66,12 @@ def request(connection: Connection, verb: Verb, target: str, who: str, reason: s
 
 def requested(connection: Connection) -> list[Request]:
     """What the engine has not carried out yet, in the order of asking."""
-    query = select(Action.id, Action.verb, Action.target, Action.who, Action.reason).where(Action.done_at.is_(None))
-    return [Request(row.id, Verb(row.verb), *row[2:]) for row in connection.execute(query.order_by(Action.id))]
+    return [Request(row.id, Verb(row.verb), *row[2:]) for row in connection.execute(_REQUESTED)]
 
 
 def any_requested(connection: Connection) -> bool:
     """Whether anything is asked of the engine."""
-    return bool(connection.scalar(select(exists().where(Action.done_at.is_(None)))))
+    return bool(connection.scalar(_ANY_REQUESTED))
 
 
 def carried_out(connection: Connection, request_id: int, answer: str, now: float) -> None:

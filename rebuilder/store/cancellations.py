@@ -11,6 +11,16 @@ from rebuilder.store.models import Cancellation, Image
 from rebuilder.store.rebuilds import Entry
 from rebuilder.store.rows import insert_new
 
+# Made once: they are asked in every pass.
+_PENDING = (
+    select(
+        Cancellation.id, Image.name + ":" + Image.stream, Cancellation.key, Cancellation.ref, Cancellation.requested_at
+    )
+    .join(Image, Image.id == Cancellation.image_id)
+    .order_by(Cancellation.id)
+)
+_ANY_PENDING = select(exists().where(Cancellation.id.is_not(None)))
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -33,14 +43,12 @@ def request(connection: Connection, entries: Sequence[Entry], now: float) -> Non
 
 def pending(connection: Connection) -> list[Pending]:
     """All that is to be stopped, the oldest first."""
-    columns = Cancellation.id, Image.name + ":" + Image.stream, Cancellation.key, Cancellation.ref
-    query = select(*columns, Cancellation.requested_at).join(Image, Image.id == Cancellation.image_id)
-    return [Pending(*row) for row in connection.execute(query.order_by(Cancellation.id))]
+    return [Pending(*row) for row in connection.execute(_PENDING)]
 
 
 def any_pending(connection: Connection) -> bool:
     """Whether anything is to be stopped."""
-    return bool(connection.scalar(select(exists().where(Cancellation.id.is_not(None)))))
+    return bool(connection.scalar(_ANY_PENDING))
 
 
 def found(connection: Connection, key: str, ref: str) -> None:

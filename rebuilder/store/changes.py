@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Double, Row, bindparam, delete, exists, func, or_, select, update
 
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.change import Severity, Withdrawal
@@ -16,6 +16,13 @@ from rebuilder.store.rows import chunks, insert_one
 
 LONGEST = 10  # times settle_seconds
 _OF_IDS = select(Change.__table__).where(Change.id.in_(bindparam("ids", expanding=True)))
+# Made once: they are asked in every pass.
+_SETTLING = select(func.count()).select_from(Change).where(Change.state == "settling")
+_READY = select(Change.__table__).where(
+    Change.state == "settling",
+    or_(Change.waits_for_repo == "", Change.noticed_at <= bindparam("then", type_=Double)),
+).order_by(Change.id)  # fmt: skip
+_READY_RESOLVED = _READY.where(Change.rpms.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +134,7 @@ def settled(
     settling. One that waits for a repository is not ready until that is done, or `repo_seconds` have passed; with
     `resolved`, none is before Koji was asked of it.
     """
-    ready = or_(Change.waits_for_repo == "", Change.noticed_at <= now - repo_seconds)
-    query = select(Change.__table__).where(Change.state == "settling", ready).order_by(Change.id)
-    rows = connection.execute(query.where(Change.rpms.is_not(None)) if resolved else query).all()
+    rows = connection.execute(_READY_RESOLVED if resolved else _READY, {"then": now - repo_seconds}).all()
     urgent = any(row.severity == Severity.URGENT for row in rows)
     if not rows:
         return []
@@ -184,4 +189,4 @@ def noticed(connection: Connection) -> int:
 
 def settling(connection: Connection) -> int:
     """How many changes wait to be planned."""
-    return connection.scalar(select(func.count()).select_from(Change).where(Change.state == "settling")) or 0
+    return connection.scalar(_SETTLING) or 0

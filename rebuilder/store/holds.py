@@ -76,9 +76,12 @@ class Paused:
         return f"{self.who}: {self.reason}" if self.reason else self.who
 
 
+_PAUSED = select(Pause.who, Pause.reason, Pause.since)  # made once: it is asked in every pass
+
+
 def paused(connection: Connection) -> Paused | None:
     """Whether the engine must start no builds."""
-    row = connection.execute(select(Pause.who, Pause.reason, Pause.since)).first()
+    row = connection.execute(_PAUSED).first()
     return Paused(*row) if row else None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Double,
     Exists,
     Select,
     and_,
@@ -32,6 +33,8 @@ from rebuilder.store.rows import chunks, insert_new
 HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
 UNSETTLED = OPEN | STOPPED
+NOW: ColumnElement[float] = bindparam("now", type_=Double)
+_IDS = Rebuild.id.in_(bindparam("ids", expanding=True))
 _BEGUN = update(Rebuild).where(Rebuild.id == bindparam("of")).values(begun_at=bindparam("at"))
 _MEASURED = update(Image).where(Image.id == bindparam("of")).values(measured=bindparam("seconds"))
 
@@ -98,8 +101,14 @@ _OF_KEYS = selected().where(Rebuild.key.in_(bindparam("keys", expanding=True)))
 
 def in_states(connection: Connection, states: Iterable[State], limit: int | None = None) -> list[Entry]:
     """All rebuilds in these states, or the first of them, in the order of the queue."""
-    query = selected().where(Rebuild.state.in_(states)).order_by(Rebuild.rank, Rebuild.id)
-    return entries(connection, query.limit(limit))
+    return entries(connection, _in_states(frozenset(states), limit))
+
+
+@cache
+def _in_states(states: frozenset[State], limit: int | None) -> Select[Any]:
+    """Made once, as whatever the engine asks in every pass."""
+    query = selected().where(Rebuild.state.in_(sorted(states))).order_by(Rebuild.rank, Rebuild.id)
+    return query.limit(limit)
 
 
 def of_wave(connection: Connection, wave_id: int) -> list[Entry]:
@@ -141,27 +150,37 @@ def startable(connection: Connection, now: float, limit: int, full: Collection[s
 
     An image whose last build is still to be stopped at the builder counts as being built.
     """
+    return entries(connection, _startable(), {"now": now, "full": list(full), "most": limit})
+
+
+@cache
+def _startable() -> Select[Any]:
     other = aliased(Rebuild)
     live = exists().where(other.image_id == Rebuild.image_id, other.state.in_(LIVE))
     stopping = exists().where(Cancellation.image_id == Rebuild.image_id)
-    query = selected().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= now, ~live, ~stopping, ~_held(now))
-    query = query.where(Image.stream.not_in(full)) if full else query
-    return entries(connection, query.order_by(Rebuild.rank, Rebuild.id).limit(limit))
+    query = selected().where(Rebuild.state == State.QUEUED, Rebuild.not_before <= NOW, ~live, ~stopping, ~_held(NOW))
+    query = query.where(Image.stream.not_in(bindparam("full", expanding=True)))
+    return query.order_by(Rebuild.rank, Rebuild.id).limit(bindparam("most"))
 
 
-def _held(now: float) -> Exists:
+def _held(now: float | ColumnElement[float]) -> Exists:
     return exists().where(Hold.image_id == Rebuild.image_id, or_(Hold.until.is_(None), Hold.until > now))
 
 
 def released(connection: Connection) -> list[Entry]:
     """The waiting rebuilds whose parents are all done."""
+    return entries(connection, _released())
+
+
+@cache
+def _released() -> Select[Any]:
     parent = aliased(Rebuild)
     unfinished = (
         exists()
         .where(RebuildEdge.rebuild_id == Rebuild.id, RebuildEdge.parent_id == parent.id)
         .where(parent.state.not_in(DONE))
     )
-    return entries(connection, selected().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id))
+    return selected().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id)
 
 
 def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
@@ -169,6 +188,11 @@ def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
 
     A parent that had no build before, or one that nobody could read, counts as changed.
     """
+    return set(connection.scalars(_without_cause(), {"ids": ids}))
+
+
+@cache
+def _without_cause() -> Select[int]:
     parent, before, after = aliased(Rebuild), aliased(ImageBuild), aliased(ImageBuild)
     own = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed != "")
     edges = exists().where(RebuildEdge.rebuild_id == Rebuild.id)
@@ -182,17 +206,21 @@ def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
         .where(RebuildEdge.rebuild_id == Rebuild.id, RebuildEdge.parent_id == parent.id)
         .where(parent.state == State.SUCCEEDED, ~same)
     )
-    query = select(Rebuild.id).where(Rebuild.id.in_(ids), edges, ~own, ~changed, Rebuild.note == "")
-    return set(connection.scalars(query))
+    return select(Rebuild.id).where(_IDS, edges, ~own, ~changed, Rebuild.note == "")
 
 
 def overtaken(connection: Connection, ids: Sequence[int]) -> list[Entry]:
     """Of these, the rebuilds whose image got another build since they were planned, and who have own causes."""
+    return entries(connection, _overtaken(), {"ids": ids})
+
+
+@cache
+def _overtaken() -> Select[Any]:
     other = or_(Rebuild.before_build_id.is_(None), Rebuild.before_build_id != Image.current_build_id)
     told = exists().where(Cause.rebuild_id == Rebuild.id)
     parent = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed == "")
-    query = selected().where(Rebuild.id.in_(ids), Image.current_build_id.is_not(None), other, told, ~parent)
-    return entries(connection, query.where(Rebuild.note == ""))
+    query = selected().where(_IDS, Image.current_build_id.is_not(None), other, told, ~parent)
+    return query.where(Rebuild.note == "")
 
 
 def descendants(connection: Connection, rebuild_id: int) -> list[Entry]:
@@ -235,8 +263,13 @@ def hand_over(connection: Connection, entry: Entry, heir: Entry) -> None:
 
 def submitting(connection: Connection, now: float) -> list[Entry]:
     """The rebuilds to be handed over to the builder now."""
-    query = selected().where(Rebuild.state == State.SUBMITTING, Rebuild.not_before <= now, ~_held(now))
-    return entries(connection, query.order_by(Rebuild.rank, Rebuild.id))
+    return entries(connection, _submitting(), {"now": now})
+
+
+@cache
+def _submitting() -> Select[Any]:
+    query = selected().where(Rebuild.state == State.SUBMITTING, Rebuild.not_before <= NOW, ~_held(NOW))
+    return query.order_by(Rebuild.rank, Rebuild.id)
 
 
 def begun(connection: Connection, moments: Mapping[int, float]) -> None:
@@ -327,9 +360,12 @@ def _last_seconds() -> Select[int, float | None]:
     return query.where(Image.id.in_(bindparam("of", expanding=True)), succeeded, Rebuild.id >= first)
 
 
+_ANY_OPEN = select(exists().where(Rebuild.state.in_(sorted(OPEN))))
+
+
 def any_open(connection: Connection) -> bool:
     """Whether anything is still to be done or under way."""
-    return bool(connection.scalar(select(exists().where(Rebuild.state.in_(OPEN)))))
+    return bool(connection.scalar(_ANY_OPEN))
 
 
 def any_moving(connection: Connection, now: float) -> bool:

@@ -24,6 +24,15 @@ from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave, Wav
 from rebuilder.store.rows import chunks, insert_new
 from rebuilder.store.transitions import Transitions
 
+# Made once: they are asked in every pass.
+_APPROVED = (
+    select(Wave.id)
+    .where(Wave.state == "planned", Wave.approved_at.is_not(None))
+    .order_by(Wave.approved_at, Wave.id)
+)
+_DONE = select(Wave.id).where(
+    Wave.state == "running", ~exists().where(Rebuild.wave_id == Wave.id, Rebuild.state.in_(sorted(OPEN)))
+)
 LARGEST = 2**31  # the databases' limit on numbers of rows
 _PLACE = (
     update(Rebuild)
@@ -262,8 +271,7 @@ def approve(connection: Connection, wave_id: int, who: str, now: float) -> bool:
 
 def approved(connection: Connection) -> list[int]:
     """The planned waves that an operator approved, in the order of their approval."""
-    query = select(Wave.id).where(Wave.state == "planned", Wave.approved_at.is_not(None))
-    return list(connection.scalars(query.order_by(Wave.approved_at, Wave.id)))
+    return list(connection.scalars(_APPROVED))
 
 
 def waiting_for(connection: Connection, change_id: int) -> WaveEntry | None:
@@ -291,8 +299,7 @@ def changes_of(connection: Connection, wave_id: int) -> list[Noticed]:
 
 def finish(connection: Connection, now: float) -> list[int]:
     """End the running waves that have nothing open any more; their ids."""
-    open_one = exists().where(Rebuild.wave_id == Wave.id, Rebuild.state.in_(OPEN))
-    done = list(connection.scalars(select(Wave.id).where(Wave.state == "running", ~open_one)))
+    done = list(connection.scalars(_DONE))
     if done:
         connection.execute(update(Wave).where(Wave.id.in_(done)).values(state="finished", finished_at=now))
     if outbox.announces(connection, Notice.WAVE_FINISHED):

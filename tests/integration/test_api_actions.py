@@ -12,7 +12,7 @@ from integration.workbench import Workbench
 from sqlalchemy import Engine, select
 from web import Client, problem
 
-from rebuilder.engine.commands import ORDERS
+from rebuilder.engine.commands import COMMANDS
 from rebuilder.store import holds, tokens
 from rebuilder.store.database import reading
 from rebuilder.store.models import Token
@@ -44,7 +44,7 @@ def client(bench: Workbench) -> Client:
 
 
 def test_every_order_is_tried_here() -> None:
-    assert {asked["verb"] for asked in ASKED} == set(ORDERS)
+    assert {asked["verb"] for asked in ASKED} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked["verb"])
@@ -52,7 +52,7 @@ def test_every_order_is_tried_here() -> None:
 def test_without_the_right_token_nothing_is_changed(
     client: Client, bench: Workbench, asked: dict[str, Any], token: str
 ) -> None:
-    others = [order for order in ORDERS if order != asked["verb"]]
+    others = [order for order in COMMANDS if order != asked["verb"]]
     limited = client.token("limited", *others)
     before = content(bench.store)
     response = client.orders(limited if token == "of another scope" else token, **asked)

@@ -73,7 +73,7 @@ def test_what_was_submitted_before_a_death_is_adopted(store: Engine) -> None:
 
 def test_what_was_not_submitted_before_a_death_is_submitted(store: Engine) -> None:
     bench = Workbench(store, IMAGES)
-    bench.builder.before = dying_at(1)  # the first call asks for the key
+    bench.builder.before = dying_at(0)
     bench.tell(FIX)
     with pytest.raises(Died):
         bench.passes()

@@ -23,10 +23,10 @@ BOTH = (SSL, BASH)
 
 
 def ask(bench: Workbench, verb: Verb, target: str) -> str:
-    """What the engine answers in its next pass."""
+    """What the engine answers before any time has passed."""
     with bench.store.begin() as connection:
         number = actions.request(connection, verb, target, "ann", "because", bench.clock.now)
-    bench.loop.once()
+    bench.passes()
     with reading(bench.store) as connection:
         answer = actions.answer(connection, number)
     assert answer is not None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, select
@@ -62,6 +64,49 @@ class AtOnce(Executor):
         except (InfrastructureError, BuildRejected, RequestError) as error:  # any other is the end of the process
             future.set_exception(error)
         return future
+
+
+@dataclass(slots=True)
+class Held:
+    """A call that the test holds. What it does at the builder, and its answer, are two moments."""
+
+    future: Future[Any]
+    call: Callable[[], Any]
+    outcome: tuple[Any, Exception | None] | None = None
+
+    def arrive(self) -> None:
+        """The builder gets the request, and does what it says."""
+        if self.outcome is None:
+            try:
+                self.outcome = self.call(), None
+            except (InfrastructureError, BuildRejected, RequestError) as error:
+                self.outcome = None, error
+
+    def answer(self) -> None:
+        """The engine gets the answer."""
+        self.arrive()
+        assert self.outcome is not None
+        value, error = self.outcome
+        if error is None:
+            self.future.set_result(value)
+        else:
+            self.future.set_exception(error)
+
+
+class Holding(Executor):
+    """Keeps every call until the test lets it go on: in any order, late, or never."""
+
+    def __init__(self) -> None:
+        self.held: list[Held] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        held = Held(Future(), partial(fn, *args, **kwargs))
+        self.held.append(held)
+        return held.future
+
+    def answer(self, at: int = 0) -> None:
+        """Let one call be answered."""
+        self.held.pop(at).answer()
 
 
 class Builder(SimulatedBuilder):
@@ -126,10 +171,10 @@ class Workbench:
         self.builder = Builder(self.settings.simulated, self.manifest_of, self.clock)
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, executor: Executor | None = None) -> None:
         """Another engine on the same database and builder: the first one's memory is lost."""
         hub = workshop.hub_for(self.settings)
-        self.executor = AtOnce()
+        self.executor = executor or AtOnce()
         self.loop = Loop(
             self.store, self.settings, self.builder, parse, hub=hub, clock=LoopClock(self.clock), executor=self.executor
         )
