@@ -108,7 +108,9 @@ class Submissions:
         context = self._context
         if self._failures.resting(SITE, context.clock.monotonic()):
             return
-        places = context.calls.room(Kind.SUBMIT) if self.site_failure is None else 1
+        places = context.calls.room(Kind.SUBMIT)
+        if self.site_failure is not None:  # one build is tried, to see whether the site is mended
+            places = 0 if context.calls.any_out(Kind.SUBMIT) else 1
         chosen = [entry for entry in entries if not context.calls.is_out(Kind.SUBMIT, entry.key)][:places]
         with reading(context.engine) as connection:
             requests = _requests(connection, chosen)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from integration.workbench import BASH, SSL, Workbench, image
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from integration.workbench import BASH, SSL, Holding, Workbench, image
 from sqlalchemy import func, select
 
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.lifecycle import LIVE, OPEN
 from rebuilder.engine import planning
-from rebuilder.store import actions, changes, database, holds, rebuilds
+from rebuilder.store import actions, cancellations, changes, database, holds, rebuilds
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild, RebuildEdge
@@ -30,6 +31,7 @@ IMAGES = (
     image("alone", rpms=(BASH,), seconds=40),
 )
 NAMES = st.sampled_from([found.name for found, _ in IMAGES])
+TIME_LIMIT = 200
 SEVERITIES = st.sampled_from(["low", "urgent"])
 KEYS = NAMES.map(lambda name: f"{name}:f42")
 
@@ -46,13 +48,24 @@ class Engine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         engine = database.open_database(f"sqlite:///{Path(self.folder.name) / 'test.db'}")
         database.upgrade(engine)
-        self.bench = Workbench(engine, IMAGES, settle_seconds=20, max_builds=3, max_attempts=2)
+        self.bench = Workbench(engine, IMAGES, settle_seconds=20, max_builds=3, max_attempts=2, time_limit=TIME_LIMIT)
         self.sent: list[tuple[str, str, str]] = []
+        self._live()
+
+    def _live(self) -> None:
+        """A new engine, whose calls are answered when the test says so. Those of the one before are gone with it."""
+        self.calls = Holding()
+        self.bench.restart(self.calls)
 
     def teardown(self) -> None:
         self.trouble_ends()
         self.bench.store.dispose()
         self.folder.cleanup()
+
+    @initialize()
+    def a_wave_has_begun(self) -> None:
+        self._send("openssl-5.5-1.fc42", "low", "first")
+        self.time_passes(60)
 
     @rule(package=st.sampled_from(["openssl", "bash"]), minor=st.integers(6, 9), severity=SEVERITIES)
     def tell(self, package: str, minor: int, severity: str) -> None:
@@ -93,16 +106,54 @@ class Engine(RuleBasedStateMachine):
             self.bench.builder.before = trouble
         self._one_pass()
 
+    @precondition(lambda self: self.calls.held)
+    @rule(data=st.data())
+    def a_request_arrives(self, data: st.DataObject) -> None:
+        """The builder does what it was asked to; the answer may come late, or never."""
+        self._survive(data.draw(st.sampled_from(self.calls.held)).arrive)
+
+    @precondition(lambda self: self.calls.held)
+    @rule(data=st.data())
+    def an_answer_comes(self, data: st.DataObject) -> None:
+        at = data.draw(st.integers(0, len(self.calls.held) - 1))
+        self._survive(lambda: self.calls.answer(at))
+        self._one_pass()
+
+    @rule(seconds=st.integers(0, 30))
+    def the_builder_is_quick_for_a_while(self, seconds: int) -> None:
+        self.bench.clock.now += seconds
+        for _ in range(20):
+            self._one_pass()
+            held = list(self.calls.held)
+            while held and self.calls.held:
+                held.pop()
+                self._survive(self.calls.answer)
+
+    @rule()
+    def time_runs_out_for_whatever_is_out(self) -> None:
+        self.bench.clock.now += self.bench.settings.calls.submit_seconds
+        self._one_pass()
+
+    @rule(data=st.data())
+    def a_build_takes_too_long(self, data: st.DataObject) -> None:
+        now = self.bench.clock.now
+        if builds := [b for b in self.bench.builder.builds.values() if not b.canceled and now < b.ends]:
+            data.draw(st.sampled_from(builds)).ends += 2 * TIME_LIMIT
+
     @rule()
     def restart(self) -> None:
-        self.bench.restart()
+        self._live()
         self._one_pass()
 
     def _one_pass(self) -> None:
+        self._survive(self.bench.loop.once)
+
+    def _survive(self, step: Callable[[], Any]) -> None:
+        """Do it; where the engine dies of it, another one takes its place."""
         try:
-            self.bench.loop.once()
+            step()
         except Crash:
-            self.bench.restart()
+            self._live()
 
     @rule(verb=st.sampled_from([Verb.RETRY, Verb.CANCEL, Verb.REBUILD, Verb.REBUILD_ALL]), key=KEYS)
     def an_operator_asks(self, verb: Verb, key: str) -> None:
@@ -148,6 +199,19 @@ class Engine(RuleBasedStateMachine):
         assert len(running) == len(set(running)) <= 3
 
     @invariant()
+    def no_build_runs_that_nobody_watches_or_stops(self) -> None:
+        now = self.bench.clock.now
+        running = {key for key, b in self.bench.builder.builds.items() if not b.canceled and now < b.ends}
+        with reading(self.bench.store) as connection:
+            watched = {entry.key for entry in rebuilds.in_states(connection, OPEN)}
+            stopping = {build.key for build in cancellations.pending(connection)}
+        assert running <= watched | stopping
+
+    @invariant()
+    def no_transaction_is_open_while_a_call_is_out(self) -> None:
+        assert self.bench.store.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+    @invariant()
     def nothing_is_submitted_twice(self) -> None:
         assert self.bench.builder.twice == []
 
@@ -156,6 +220,7 @@ class Engine(RuleBasedStateMachine):
         bench = self.bench
         bench.builder.before = bench.builder.after = lambda _: None
         self.builds_end_so(set(), {})
+        bench.restart()
         with bench.store.begin() as connection:
             holds.resume(connection)
             for found, _ in IMAGES:

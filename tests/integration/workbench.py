@@ -74,6 +74,14 @@ class Held:
     call: Callable[[], Any]
     outcome: tuple[Any, Exception | None] | None = None
 
+    @property
+    def name(self) -> str:
+        """The method that is called."""
+        call: Any = self.call
+        while isinstance(call, partial):
+            call = call.func
+        return str(call.__name__)
+
     def arrive(self) -> None:
         """The builder gets the request, and does what it says."""
         if self.outcome is None:
@@ -107,6 +115,16 @@ class Holding(Executor):
     def answer(self, at: int = 0) -> None:
         """Let one call be answered."""
         self.held.pop(at).answer()
+
+    def named(self, name: str) -> list[Held]:
+        """The calls of a method that are held."""
+        return [held for held in self.held if held.name == name]
+
+    def let(self, *names: str) -> None:
+        """Answer the calls of these methods that are held now."""
+        for held in [held for held in self.held if held.name in names]:
+            self.held.remove(held)
+            held.answer()
 
 
 class Builder(SimulatedBuilder):
