@@ -30,6 +30,7 @@ from rebuilder.store.rebuilds import Entry
 log = logging.getLogger(__name__)
 ARRIVING_SECONDS = 60.0  # a request without an answer may still become a build for so long
 ASK_AGAIN_SECONDS = 5.0
+SITE_SECONDS = 300.0  # the longest pause before a site that refuses everything is tried again
 UNREACHABLE_SECONDS = 30.0  # the longest pause before a builder that could not be asked is asked again
 SITE = "site"  # the subject of what holds up every submission
 
@@ -55,12 +56,13 @@ class Submissions:
         self._doubts: dict[str, _Doubt] = {}
         self._ask_again: dict[str, float] = {}  # when the builder is asked for a key once more (monotonic)
         self._failures = Backoff(context.settings.retry_seconds, LONGEST_PAUSE)
+        self._site = Backoff(context.settings.retry_seconds, SITE_SECONDS)
         self._reachable = Backoff(1.0, UNREACHABLE_SECONDS)
 
     @property
     def site_failure(self) -> Failure | None:
         """Why the builder takes no submission at all now, where it said so."""
-        return self._failures.of(SITE)
+        return self._site.of(SITE)
 
     @property
     def in_doubt(self) -> Mapping[str, str]:
@@ -106,7 +108,7 @@ class Submissions:
 
     def _submit(self, entries: Sequence[Entry]) -> None:
         context = self._context
-        if self._failures.resting(SITE, context.clock.monotonic()):
+        if self._site.resting(SITE, context.clock.monotonic()):
             return
         places = context.calls.room(Kind.SUBMIT)
         if self.site_failure is not None:  # one build is tried, to see whether the site is mended
@@ -202,10 +204,10 @@ class Submissions:
             key, error = str(answer.subject), answer.error
             if error is None:
                 accepted[key] = answer.value
-                self._failures.succeeded(SITE)
+                self._site.succeeded(SITE)
             elif isinstance(error, BuildRejected):
                 rejected[key] = str(error)
-                self._failures.succeeded(SITE)
+                self._site.succeeded(SITE)
             elif isinstance(error, SiteError):
                 self._site_failed(error)
                 unsent[key] = str(error)
@@ -217,8 +219,10 @@ class Submissions:
         return self._reject(connection, rejected) + self._requeue(connection, unsent)
 
     def _site_failed(self, error: SiteError) -> None:
-        failure = self._failures.failed(SITE, str(error), self._context.clock.monotonic())
-        if failure.count == 1:
+        now = self._context.clock.monotonic()
+        if self._site.resting(SITE, now):  # several submissions were out together: they failed once
+            return
+        if self._site.failed(SITE, str(error), now).count == 1:
             log.error("builder %s takes no builds until this is mended: %s", self._context.builder.name, error)
 
     def _in_doubt(self, answer: Answer) -> None:
