@@ -6,8 +6,10 @@ from sqlalchemy import Connection
 
 from rebuilder.answers.answer import Answer
 from rebuilder.answers.moment import Moment, moment
+from rebuilder.answers.waiting import Wait, Waiting
+from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
-from rebuilder.store import actions, changes, holds, inbox, outbox, progress, rebuilds, waves
+from rebuilder.store import actions, changes, heartbeats, holds, inbox, outbox, progress, rebuilds, waves
 from rebuilder.store.rebuilds import Entry
 
 RECENT = 5
@@ -15,7 +17,7 @@ SHOWN = 100
 
 
 class OpenRebuild(Answer):
-    """A rebuild that is not done."""
+    """A rebuild that is not done. `waits` says what keeps it from going on, `until` for how long at the most."""
 
     image: str
     wave: int
@@ -23,6 +25,35 @@ class OpenRebuild(Answer):
     severity: str
     attempt: int
     reason: str
+    waits: str
+    until: Moment | None
+
+
+class Calls(Answer):
+    """Calls of the engine that are out: how many, how many of them past their time limit, and the oldest's age."""
+
+    kind: str
+    count: int
+    overdue: int
+    oldest_s: float
+
+
+class Problem(Answer):
+    """What does not work, since when and why, and when it is tried again."""
+
+    what: str
+    since: Moment
+    reason: str
+    until: Moment | None
+
+
+class Pending(Answer):
+    """A change that is not planned yet: what it waits for, and until when at the most."""
+
+    change: str
+    stream: str
+    waits: str
+    until: Moment | None
 
 
 class WaveInBrief(Answer):
@@ -75,7 +106,8 @@ class Notifications(Answer):
 class Status(Answer):
     """`rebuilds` are those under way, then what comes next; `open` says how many there are of each state.
 
-    `well` is false while the last rebuild of some image did not succeed.
+    `problems` says what does not work now, `calls` what the engine waits for, `pending` why changes are not planned
+    yet. `well` is false while the last rebuild of some image did not succeed.
     """
 
     messages: dict[str, int]
@@ -86,17 +118,24 @@ class Status(Answer):
     paused: Paused | None
     requests: tuple[Request, ...]
     notifications: Notifications
+    problems: tuple[Problem, ...]
+    calls: tuple[Calls, ...]
+    pending: tuple[Pending, ...]
     well: bool
 
 
-def read(connection: Connection, now: float) -> Status:
+def read(connection: Connection, settings: Settings, now: float) -> Status:
     """How things stand now."""
     paused = holds.paused(connection)
+    first = _first(connection)
+    waits = Waiting(connection, settings, now).of(first)
+    beat = heartbeats.read(connection).get("engine")
+    activity = beat.activity if beat else heartbeats.NOTHING
     return Status(
         messages=dict(inbox.counts(connection)),
         settling=changes.settling(connection),
         open={str(state): count for state in OPEN if (count := progress.count_in(connection, state))},
-        rebuilds=tuple(map(open_rebuild, _first(connection))),
+        rebuilds=tuple(open_rebuild(entry, waits[entry.id]) for entry in first),
         waves=tuple(brief(connection, wave) for wave in waves.latest(connection, RECENT)),
         paused=Paused(who=paused.who, reason=paused.reason, since=moment(paused.since)) if paused else None,
         requests=tuple(
@@ -104,7 +143,25 @@ def read(connection: Connection, now: float) -> Status:
             for r in actions.requested(connection)
         ),
         notifications=_notifications(connection),
+        problems=tuple(
+            Problem(what=p.what, since=moment(p.since), reason=p.reason, until=moment(p.until))
+            for p in activity.problems
+        ),
+        calls=tuple(
+            Calls(kind=c.kind, count=c.count, overdue=c.overdue, oldest_s=c.oldest) for c in activity.calls
+        ),
+        pending=_pending(connection, settings),
         well=not rebuilds.any_stopped(connection),
+    )
+
+
+def _pending(connection: Connection, settings: Settings) -> tuple[Pending, ...]:
+    """The first changes that wait to be planned."""
+    return tuple(
+        Pending(change=str(f.change.build), stream=f.change.stream, waits=f.waits, until=moment(f.until))
+        for f in changes.waiting(
+            connection, settings.settle_seconds, settings.repo_seconds, resolved=bool(settings.koji.hub), limit=RECENT
+        )
     )
 
 
@@ -130,10 +187,10 @@ def _first(connection: Connection) -> list[Entry]:
     return found
 
 
-def open_rebuild(entry: Entry) -> OpenRebuild:
+def open_rebuild(entry: Entry, wait: Wait) -> OpenRebuild:
     """An open rebuild as an answer."""
     return OpenRebuild(image=entry.image, wave=entry.wave_id, state=entry.state, severity=entry.severity,
-                       attempt=entry.attempt, reason=entry.reason)
+                       attempt=entry.attempt, reason=entry.reason, waits=wait.reason, until=moment(wait.until))
 
 
 def brief(connection: Connection, wave: waves.WaveEntry) -> WaveInBrief:

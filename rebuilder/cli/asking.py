@@ -63,7 +63,7 @@ class Database:
 
     def status(self) -> status.Status:
         with reading(self._engine) as connection:
-            return status.read(connection, time.time())
+            return status.read(connection, self._settings, time.time())
 
     def wave(self, wave_id: int) -> rebuilds.Wave:
         with reading(self._engine) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -10,8 +11,11 @@ import click
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, length, table
 from rebuilder.cli.plans import descendants_option, document_option, draft_for, update_options
+from rebuilder.config import SimulatedSettings
 from rebuilder.domain.simulation import Policy, Simulation
 from rebuilder.domain.simulation import simulate as simulated
+
+CALLS = ("submit", "call", "result")
 
 
 @click.command()
@@ -24,6 +28,9 @@ from rebuilder.domain.simulation import simulate as simulated
 @click.option("--noise", type=click.FloatRange(0, 5), default=0.0, show_default=True, metavar="SIGMA",
               help="How far builds are from what was expected: the sigma of a lognormal factor.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--latency", callback=lambda _context, _option, text: _latency(text), metavar="WORDS",
+              help="What calls to the builder take, as submit=2,call=0.3,result=4 in seconds. Default: "
+                   "those of consumer_config.simulated. They count as work, in the least that is possible too.")
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
 def simulate(
@@ -37,6 +44,7 @@ def simulate(
     policy: str | None,
     noise: float,
     seed: int,
+    latency: dict[str, float],
     json_: bool,
 ) -> None:
     """How long an update's rebuilds would take, beside the least that is possible. Changes nothing."""
@@ -44,7 +52,8 @@ def simulate(
     if descendants:
         settings = settings.model_copy(update={"descendants": descendants})
     found = draft_for(context, updates, stream, severity, document, settings)
-    jobs = found.plan.jobs(found.seconds)
+    each = _calls_of_a_build(settings.simulated, latency)
+    jobs = found.plan.jobs({image: seconds + each for image, seconds in found.seconds.items()})
     severities = [rebuild.severity for rebuild in found.plan.rebuilds]
     wanted = [Policy(policy)] if policy else [Policy.CRITICAL_PATH] if json_ else list(Policy)
     dice = random.Random(seed)
@@ -58,6 +67,25 @@ def simulate(
         [(d.policy, d.builds, d.slots, length(d.makespan_s), length(d.lower_bound_s), f"{d.ratio:.3f}")
          for d in done],
     )
+
+
+def _latency(text: str | None) -> dict[str, float]:
+    """The seconds of each call that the option names."""
+    found: dict[str, float] = {}
+    for word in filter(None, (text or "").split(",")):
+        name, _, seconds = word.partition("=")
+        if name not in CALLS or not seconds.replace(".", "", 1).isdecimal():
+            raise click.BadParameter(f"{word!r}: use {', '.join(f'{call}=SECONDS' for call in CALLS)}")
+        found[name] = float(seconds)
+    return found
+
+
+def _calls_of_a_build(settings: SimulatedSettings, latency: Mapping[str, float]) -> float:
+    """Seconds that a build waits for calls: its submission, the poll that sees its end, and its result."""
+    configured = {
+        "submit": settings.submit_seconds, "call": settings.call_seconds, "result": settings.result_seconds,
+    }  # fmt: skip
+    return sum(({**configured, **latency}).values())
 
 
 def _written(done: Simulation) -> dict[str, object]:

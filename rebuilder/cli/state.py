@@ -13,7 +13,8 @@ from rich.text import Text
 
 from rebuilder.answers import plan as planned
 from rebuilder.answers import rebuilds
-from rebuilder.answers.status import SHOWN, Notifications, Status, WaveInBrief
+from rebuilder.answers.moment import Moment
+from rebuilder.answers.status import SHOWN, Notifications, OpenRebuild, Problem, Status, WaveInBrief
 from rebuilder.cli import plans
 from rebuilder.cli.asking import Source, server_option, source
 from rebuilder.cli.context import Context
@@ -88,8 +89,8 @@ def _shown(found: Status) -> RenderableType:
     parts: list[RenderableType] = []
     if found.rebuilds:
         parts.append(drawn(
-            ("image", "state", "wave", "severity", "attempt", "reason"),
-            [(e.image, e.state, e.wave, e.severity, e.attempt or "", e.reason) for e in found.rebuilds[: SHOWN // 2]],
+            ("image", "state", "wave", "severity", "attempt", "waits for, or reason"),
+            [(e.image, e.state, e.wave, e.severity, e.attempt or "", _waits(e)) for e in found.rebuilds[: SHOWN // 2]],
         ))  # fmt: skip
         others = sum(found.open.values()) - min(len(found.rebuilds), SHOWN // 2)
         parts += [line(f"and {others} more")] if others else []
@@ -100,6 +101,15 @@ def _shown(found: Status) -> RenderableType:
             ("wave", "state", "planned", "rebuilds"),
             [(w.id, w.state, when(w.created), _asked(w) or _counted(w.rebuilds)) for w in found.waves],
         ))  # fmt: skip
+    parts += [line(_problem(problem)) for problem in found.problems]
+    parts += [
+        line(f"{c.count} calls ({c.kind}) are out, {c.overdue} past their time limit, the oldest {c.oldest_s:.0f} s old")
+        for c in found.calls
+        if c.overdue
+    ]
+    parts += [
+        line(f"{p.change} ({p.stream}) waits for {p.waits}{_until(p.until)}") for p in found.pending
+    ]
     if found.paused:
         by = f"{found.paused.who}: {found.paused.reason}" if found.paused.reason else found.paused.who
         parts.append(line(f"paused since {when(found.paused.since)} by {by}: no builds are started"))
@@ -110,6 +120,19 @@ def _shown(found: Status) -> RenderableType:
     unread, rejected = found.messages.get("new", 0), found.messages.get("rejected", 0)
     parts.append(line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes settle"))
     return Group(*parts)
+
+
+def _waits(entry: OpenRebuild) -> str:
+    return f"{entry.waits}{_until(entry.until)}" if entry.waits else entry.reason
+
+
+def _until(moment: Moment | None) -> str:
+    return f", until {when(moment)} at the most" if moment else ""
+
+
+def _problem(found: Problem) -> str:
+    again = f"; next try at {when(found.until)}" if found.until else ""
+    return f"{found.what}: does not work since {when(found.since)}: {found.reason}{again}"
 
 
 def _notifications(found: Notifications) -> list[RenderableType]:

@@ -144,6 +144,32 @@ def settled(
     return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A change that is not planned yet, what it waits for, and until when at the most (seconds since the epoch)."""
+
+    change: ChangeValue
+    waits: str
+    until: float | None
+
+
+def waiting(
+    connection: Connection, settle_seconds: float, repo_seconds: float, *, resolved: bool, limit: int
+) -> list[Waiting]:
+    """The first of the settling changes; the arguments are those of `settled`."""
+    query = select(Change.__table__).where(Change.state == "settling").order_by(Change.id).limit(limit)
+    found = []
+    for row in connection.execute(query):
+        if resolved and row.rpms is None:
+            waits, until = "Koji to say what is in it", None
+        elif row.waits_for_repo:
+            waits, until = f"the repository of {row.waits_for_repo}", row.noticed_at + repo_seconds
+        else:
+            waits, until = "further updates", row.noticed_at + LONGEST * settle_seconds
+        found.append(Waiting(value_of(row), waits, until))
+    return found
+
+
 def value_of(row: Row[Any]) -> ChangeValue:
     """A row of the table as a value."""
     version, _, release = row.version_release.rpartition("-")

@@ -22,9 +22,9 @@ router = APIRouter(prefix="/api/v1", route_class=Tagged, responses=problems.ANY)
 
 
 @router.get("/status")
-def read_status(connection: Reader) -> status.Status:
+def read_status(connection: Reader, settings: Configured) -> status.Status:
     """What is being rebuilt, what comes next, what failed."""
-    return status.read(connection, time.time())
+    return status.read(connection, settings, time.time())
 
 
 @router.get("/queue")

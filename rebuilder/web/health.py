@@ -80,7 +80,7 @@ def seen(connection: Connection, broker: Broker | None, now: float, *, ready: bo
     found = [Check(name="database", ok=True, detail="answers"), engine, *([publisher] if publisher else [])]
     if not ready:
         return found
-    found += [_builder(beats), _inbox(connection, now)]
+    found += [_builder(beats), *_calls(beats), *_problems(beats), _inbox(connection, now)]
     found += [_announced(beats)] if publisher else []
     return [*found, _bus(broker.state, beats, now)] if broker else found
 
@@ -103,6 +103,19 @@ def _builder(beats: dict[str, Beat]) -> Check:
     beat = beats.get("builder")
     trouble = beat.trouble if beat else ""
     return Check(name="builder", ok=not trouble, detail=trouble or "no trouble")
+
+
+def _calls(beats: dict[str, Beat]) -> list[Check]:
+    """Calls that hang: they stop no others, and are no fault of the engine's."""
+    calls = beats["engine"].activity.calls if "engine" in beats else ()
+    late = [f"{c.overdue} {c.kind}, the oldest for {c.oldest:.0f} s" for c in calls if c.overdue]
+    return [Check(name="calls", ok=False, detail=f"past their time limit: {'; '.join(late)}")] if late else []
+
+
+def _problems(beats: dict[str, Beat]) -> list[Check]:
+    """What else the engine waits for; the builder has a check of its own."""
+    found = beats["engine"].activity.problems if "engine" in beats else ()
+    return [Check(name=p.what, ok=False, detail=p.reason) for p in found if p.what != "builder"]
 
 
 def _inbox(connection: Connection, now: float) -> Check:

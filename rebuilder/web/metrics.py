@@ -15,8 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import ENDED, LIVE, OPEN, State
+from rebuilder.engine.calls import Kind
 from rebuilder.store import changes, heartbeats, holds, inbox, outbox, progress, tallies
 from rebuilder.store.database import reading
+from rebuilder.store.heartbeats import CallsOut
 from rebuilder.store.tallies import Counted
 from rebuilder.web.broker import Broker
 
@@ -129,6 +131,7 @@ def _engine(connection: Connection) -> Iterator[Metric]:
         latency.add_metric([call], count_value=counted.count, sum_value=counted.seconds)
         failures.add_metric([call], trouble.get(call, NONE).count)
     yield from (latency, failures)
+    yield from _calls_out(connection)
     twice = tallies.read(connection, "submission").get("duplicate", NONE).count
     yield _counter("duplicate_submissions", "Builds that were submitted twice; must be 0.", twice)
     yield _summary("plan_seconds", "What planning takes.", tallies.read(connection, "plan"), "settled")
@@ -138,6 +141,21 @@ def _engine(connection: Connection) -> Iterator[Metric]:
     took, least = waves.get("makespan", NONE).seconds, waves.get("lower-bound", NONE).seconds
     ratio = took / least if least else float("nan")
     yield _gauge("wave_makespan_ratio", "Makespan over lower bound of all finished waves.", ratio)
+
+
+def _calls_out(connection: Connection) -> Iterator[Metric]:
+    """Every kind is there, also with no call out: an alert needs a series to look at."""
+    beat = heartbeats.read(connection).get("engine")
+    calls = {call.kind: call for call in beat.activity.calls} if beat else {}
+    out = GaugeMetricFamily("rebuilder_calls", "Calls of the engine that are out, by kind.", labels=["kind"])
+    overdue = GaugeMetricFamily("rebuilder_calls_overdue", "Those past their time limit.", labels=["kind"])
+    oldest = GaugeMetricFamily("rebuilder_call_oldest_seconds", "How long the oldest of them is out.", labels=["kind"])
+    for kind in Kind:
+        call = calls.get(str(kind), CallsOut(str(kind), 0, 0, 0.0))
+        out.add_metric([call.kind], call.count)
+        overdue.add_metric([call.kind], call.overdue)
+        oldest.add_metric([call.kind], call.oldest)
+    yield from (out, overdue, oldest)
 
 
 def _publishing(connection: Connection, now: float) -> Iterator[Metric]:

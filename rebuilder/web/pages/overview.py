@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from rebuilder.answers import forecast, queue
 from rebuilder.answers.forecast import Expected
 from rebuilder.domain.lifecycle import State
-from rebuilder.store import actions, changes, outlook, waves
+from rebuilder.store import actions, changes, heartbeats, outlook, waves
+from rebuilder.store.heartbeats import Problem
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web import health
 from rebuilder.web.pages.drawing import Part, parts
@@ -53,6 +54,12 @@ def wave_lines(connection: Connection, found: Sequence[WaveEntry], open_: Expect
     ]
 
 
+def _problems(connection: Connection) -> Sequence[Problem]:
+    """What does not work, as the engine says."""
+    beat = heartbeats.read(connection).get("engine")
+    return beat.activity.problems if beat else ()
+
+
 @router.get("/")
 def overview(request: Request, connection: Reader, settings: Configured) -> Response:
     """What goes on now."""
@@ -71,5 +78,6 @@ def overview(request: Request, connection: Reader, settings: Configured) -> Resp
         waves=wave_lines(connection, waves.latest(connection, RECENT), open_),
         settling=changes.settling(connection),
         asked=actions.requested(connection),
+        problems=_problems(connection),
         health=health.seen(connection, request.app.state.broker, now),
     )
