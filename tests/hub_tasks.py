@@ -36,6 +36,7 @@ class Task:
     owner: int
     created: float
     state: int = FREE
+    started: float | None = None
     result: dict[str, Any] | None = None
     fault: tuple[int, str] | None = None
     log: str = ""
@@ -46,6 +47,10 @@ class Task:
         found: dict[str, Any] = self.request[2]
         return found
 
+    def open(self) -> None:
+        """A host has begun with it."""
+        self.state, self.started = OPEN, self.started or time.time()
+
     @property
     def key(self) -> str:
         return str(self.options.get("userdata", {}).get("rebuilder", {}).get("key", ""))
@@ -53,7 +58,10 @@ class Task:
 
 @dataclass
 class Koji:
-    """`offered` has the newest source builds: what a build that ends well takes in, where its parent has not."""
+    """`offered` has the newest source builds: what a build that ends well takes in, where its parent has not.
+
+    `scan` is how long it takes to go through all tasks, in seconds: each query does that no index serves.
+    """
 
     builds: dict[int, dict[str, Any]] = field(default_factory=dict)
     tags: dict[str, list[int]] = field(default_factory=dict)
@@ -65,6 +73,7 @@ class Koji:
     offered: dict[str, SourceBuild] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=lambda: {"f42-container": "f42-images"})
     names: Iterable[int] = field(default_factory=lambda: itertools.count(101))
+    scan: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def _next(self) -> int:
@@ -164,8 +173,10 @@ class Koji:
         with self.lock:
             if task.state == OPEN:
                 self.close(task)
-            elif task.state in (FREE, ASSIGNED):
-                task.state = ASSIGNED if task.state == FREE else OPEN
+            elif task.state == ASSIGNED:
+                task.open()
+            elif task.state == FREE:
+                task.state = ASSIGNED
 
     def close(self, task: Task, state: int = COMPLETE) -> None:
         """The task ends with a build, which has its parent's RPMs, and the newest of its own."""
@@ -265,18 +276,29 @@ class Koji:
         return task.id
 
     def list_tasks(self, opts: Mapping[str, Any], queryOpts: Mapping[str, Any] | None = None) -> Any:  # noqa: N803
+        """As listTasks in the hub's kojihub.py; the index is task_by_no_parent_state_method of its schema.sql."""
+        if opts.get("parent", 0) is not None or "state" not in opts or "method" not in opts:
+            time.sleep(self.scan)
         query = queryOpts or {}
         found = [
-            {"id": task.id, "state": task.state, "owner": task.owner, "method": "buildContainer",
-             "create_ts": task.created, "request": task.request if opts.get("decode") else None}
+            {**self._told(task), "request": task.request if opts.get("decode") else None}
             for task in self.tasks.values()
-            if task.owner == opts["owner"] and task.created > opts.get("createdAfter", 0)
+            if task.owner == opts["owner"] and task.state in opts.get("state", range(6))
+            and task.created > (opts.get("createdAfter") or 0)
+            and task.created < (opts.get("createdBefore") or task.created + 1)
         ]  # fmt: skip
         return found[query.get("offset", 0) :][: query.get("limit")]
 
+    @staticmethod
+    def _told(task: Task) -> dict[str, Any]:
+        return {
+            "id": task.id, "state": task.state, "method": "buildContainer", "owner": task.owner, "parent": None,
+            "create_ts": task.created, "start_ts": task.started,
+        }  # fmt: skip
+
     def get_task_info(self, task: int, request: bool = False, strict: bool = False) -> Any:
         found = self.tasks.get(task)
-        return found and {"id": task, "state": found.state, "method": "buildContainer", "owner": found.owner}
+        return found and self._told(found)
 
     def get_task_result(self, task: int) -> Any:
         found = self.tasks.get(task)
@@ -305,8 +327,13 @@ class Koji:
         if found.state in (FREE, OPEN, ASSIGNED):
             found.state = CANCELED
 
-    def list_output(self, task: int) -> list[str]:
-        return ["container-build.log", "metadata.json"] if self.tasks[task].log else []
+    def list_output(self, task: int, stat: bool = False) -> Any:
+        """The names or, with `stat`, what os.stat says of each, in which sizes are texts (list_task_output)."""
+        found = self.tasks.get(task)
+        if found is None or not found.log:
+            return {} if stat else []
+        sizes = {"container-build.log": len(found.log.encode()), "metadata.json": 2}
+        return {name: {"st_size": str(size)} for name, size in sizes.items()} if stat else list(sizes)
 
     def output(self, task: int, name: str, offset: int = 0, size: int = -1) -> str:
         content = self.tasks[task].log.encode()[offset:]

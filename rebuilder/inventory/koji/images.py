@@ -80,6 +80,13 @@ def _tagged(hub: Hub, settings: Settings) -> list[_Tagged]:
     return list(newest.values())
 
 
+def newest_tagged(hub: Hub, tags: Sequence[str], package: str) -> str:
+    """The NVR of the package's newest image in these tags; empty where they have none. Raises InfrastructureError."""
+    calls = [ask("getLatestBuilds", tag, package=package, type="image") for tag in tags]
+    rows = [row for answer in hub.many(calls) if not isinstance(answer, Denied) for row in answer]
+    return str(max(rows, key=lambda row: int(row["build_id"]))["nvr"]) if rows else ""
+
+
 def _kept(hub: Hub, tagged: Sequence[_Tagged], known: Known) -> dict[str, str]:
     """The images that need not be looked at, each with its build: the one in the tag, or a newer one of ours.
 
