@@ -10,7 +10,7 @@ import base64
 import itertools
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from xmlrpc.client import Fault
@@ -68,10 +68,12 @@ class Koji:
     archives: dict[int, list[int]] = field(default_factory=dict)
     rpms: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     contents: dict[int, list[Rpm]] = field(default_factory=dict)
+    numbers: dict[tuple[str, str, str], int] = field(default_factory=dict)  # of RPMs
     of_build: dict[int, list[str]] = field(default_factory=dict)
     tasks: dict[int, Task] = field(default_factory=dict)
     offered: dict[str, SourceBuild] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=lambda: {"f42-container": "f42-images"})
+    order: Callable[[Iterable[str]], list[str]] = sorted
     names: Iterable[int] = field(default_factory=lambda: itertools.count(101))
     scan: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -147,11 +149,15 @@ class Koji:
 
     def _row(self, rpm: Rpm, arch: str) -> dict[str, Any]:
         source = f"{rpm.source}-{rpm.source_evr}" if rpm.source_evr else ""
+        built = rpm.arch if rpm.arch == "noarch" else arch
+        ident = self.numbers.setdefault((rpm.nevra, source, built), len(self.numbers) + 1)
         return {
-            "id": 1, "name": rpm.name, "version": rpm.version, "release": rpm.release, "epoch": rpm.epoch or None,
-            "arch": rpm.arch if rpm.arch == "noarch" else arch,
+            "id": ident, "name": rpm.name, "version": rpm.version, "release": rpm.release, "epoch": rpm.epoch or None,
+            "arch": built,
             "build_id": self.source_build(source, rpm.name, epoch=rpm.epoch or None) if source else 0,
             "nvr": f"{rpm.name}-{rpm.version}-{rpm.release}", "external_repo_name": "INTERNAL" if source else "other",
+            "buildroot_id": 7, "buildtime": 1760000000, "draft": False, "external_repo_id": 0, "extra": None,
+            "metadata_only": False, "payloadhash": "d41d8cd98f00b204e9800998ecf8427e", "size": 123456,
         }  # fmt: skip
 
     def by_nvr(self, nvr: str) -> dict[str, Any]:
@@ -251,8 +257,14 @@ class Koji:
         return [{"id": archive, "arch": arch, "extra": {"docker": docker}}
                 for archive, arch in zip(self.archives.get(build, []), ARCHES, strict=False)]
 
-    def list_rpms(self, build: int | None = None, imageID: int | None = None) -> Any:  # noqa: N803
-        return self.rpms.get(imageID or 0, [])
+    def list_rpms(
+        self, build: int | None = None, imageID: int | None = None,  # noqa: N803
+        queryOpts: Mapping[str, Any] | None = None,  # noqa: N803
+    ) -> Any:  # fmt: skip
+        """With `asList` the columns come in the order of their names, as QueryProcessor in kojihub/db.py puts them."""
+        query = queryOpts or {}
+        rows = self.rpms.get(imageID or 0, [])[: query.get("limit")]
+        return [[row[column] for column in self.order(row)] for row in rows] if query.get("asList") else rows
 
     def list_build_rpms(self, build: int) -> Any:
         epoch = self.builds[build]["epoch"]

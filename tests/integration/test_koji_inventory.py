@@ -15,6 +15,7 @@ from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Source
 from rebuilder.inventory.koji import images
+from rebuilder.inventory.koji.contents import Contents
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.inventory.koji.images import Known
 
@@ -179,8 +180,32 @@ def test_only_builds_that_are_not_known_are_read(running: hub.Hub) -> None:
     running.calls.clear()
     found = read(running, before)
     assert (build(found, "httpd:f42").ident, image(found, "httpd:f42").source.commit) == ("httpd-2.4-8", "h2")
-    assert running.calls["listRPMs"] == 2
+    assert running.calls["listRPMs"] == 2 + 2, "two architectures, and a row in both forms to know the columns"
     assert running.calls["listArchives"] == 1
+
+
+def test_columns_in_an_order_that_is_not_understood_are_asked_for_by_name(running: hub.Hub) -> None:
+    expected = {build.image: build.manifest for build in read(running).builds}
+    running.koji.order = lambda names: sorted(names, reverse=True)
+    assert {build.image: build.manifest for build in read(running).builds} == expected
+
+
+def test_rpms_whose_source_build_cannot_be_read_now_are_asked_for_again(
+    running: hub.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings(running.url)
+    contents = Contents(Hub(chosen.koji))
+    number = running.koji.by_nvr("base-42-1")["id"]
+
+    def sources() -> set[str]:
+        manifest = contents.read([number])[number]
+        assert manifest is not None
+        return {rpm.sourcerpm for rpm in manifest.rpms}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.koji, "get_build", lambda build: None)
+        assert sources() == {"openssl-libs", "bash"}
+    assert sources() == {"openssl-3.2.1-1.fc42.src.rpm", "bash-5.2-1.fc42.src.rpm"}
 
 
 def test_a_build_of_ours_that_is_not_tagged_yet_stays_the_current_one(running: hub.Hub) -> None:
