@@ -246,6 +246,8 @@ class Hub:
             "getBuild": koji.get_build,
             "listTagged": koji.list_tagged,
             "getLatestBuilds": koji.get_latest_builds,
+            "queryHistory": koji.query_history,
+            "getFullInheritance": koji.get_full_inheritance,
             "listArchives": koji.list_archives,
             "listRPMs": koji.list_rpms,
             "listBuildRPMs": koji.list_build_rpms,

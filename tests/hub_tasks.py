@@ -75,7 +75,10 @@ class Koji:
     targets: dict[str, str] = field(default_factory=lambda: {"f42-container": "f42-images"})
     order: Callable[[Iterable[str]], list[str]] = sorted
     names: Iterable[int] = field(default_factory=lambda: itertools.count(101))
+    history: list[dict[str, Any]] = field(default_factory=list)  # of what was tagged
+    inheritance: dict[str, list[str]] = field(default_factory=dict)  # of tags, with their parents
     scan: float = 0.0
+    began: float = field(default_factory=lambda: float(int(time.time()) - 3600))  # all builds, by default
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def _next(self) -> int:
@@ -98,18 +101,34 @@ class Koji:
         self.builds[ident] = {
             "id": ident, "build_id": ident, "nvr": nvr, "name": name, "package_name": name, "version": version,
             "release": release, "epoch": epoch, "state": COMPLETE, "task_id": None, "extra": None, "source": None,
-            "start_ts": 1000.0, "completion_ts": 1240.5, **more,
+            "start_ts": self.began, "completion_ts": self.began + 240.5, "draft": ",draft_" in release, **more,
         }  # fmt: skip
         if tag:
-            self.tags.setdefault(tag, []).append(ident)
+            self.tag(ident, tag)
         return ident
+
+    def tag(self, build: int, tag: str) -> None:
+        """A build that has the tag already becomes its latest."""
+        self.untag(build, tag)
+        self.tags.setdefault(tag, []).append(build)
+        self.history.append({"build_id": build, "tag.name": tag, "active": True})
+
+    def untag(self, build: int, tag: str) -> None:
+        if build in self.tags.get(tag, ()):
+            self.tags[tag].remove(build)
+        for operation in self.history:
+            if (operation["build_id"], operation["tag.name"]) == (build, tag):
+                operation["active"] = None
 
     def image(
         self, nvr: str, tag: str, rpms: Iterable[str | Rpm], parents: Mapping[str, str | None] | None = None,
         base: str = "", stream: str = "f42", arches: Iterable[str] = ARCHES, task: int | None = None,
-        commit: str = "c0",
+        commit: str = "c0", froms: Iterable[str] | None = None,
     ) -> int:
-        """A build of a container image; `parents` by pull spec, `base` is the NVR of the one in the last FROM."""
+        """A build of a container image; `parents` by pull spec, `base` is the NVR of the one in the last FROM.
+
+        `froms` is what the Dockerfile has for them: atomic-reactor's koji_import writes both.
+        """
         name, version, release = nvr.rsplit("-", 2)
         repository = f"{REGISTRY}/{stream}/{name}"
         if task is None:
@@ -121,7 +140,7 @@ class Koji:
         above = {spec: {"id": known[parent]["id"], "nvr": parent} if parent else None
                  for spec, parent in (parents or {}).items()}
         image: dict[str, Any] = {
-            "parent_images": list(above), "parent_image_builds": above, "isolated": False,
+            "parent_images": list(above if froms is None else froms), "parent_image_builds": above, "isolated": False,
             "index": {
                 "pull": [f"{repository}@sha256:{name}{release}", f"{repository}:{version}-{release}"],
                 "tags": [f"{version}-{release}"], "floating_tags": ["latest", version],
@@ -207,7 +226,7 @@ class Koji:
             ident = self.image(
                 f"{name}-{last['version']}-{int(last['release']) + 1}", self.targets[task.request[1]],
                 self._built(self.contents[last["id"]], base), above, base, task=task.id,
-                commit=task.request[0].partition("#")[2],
+                commit=task.request[0].partition("#")[2], froms=image["parent_images"],
             )
             self.builds[ident]["state"] = state
             task.build, task.result["koji_builds"] = ident, [str(ident)]
@@ -237,6 +256,7 @@ class Koji:
     def list_tagged(
         self, tag: str, latest: bool = False, inherit: bool = False, package: str | None = None,
         type: str | None = None,  # noqa: A002 - Koji's name
+        draft: bool | None = None,
     ) -> Any:
         if tag not in self.tags:
             raise Fault(GENERIC, f"Invalid tagInfo: '{tag}'")
@@ -244,12 +264,26 @@ class Koji:
         for ident in self.tags[tag]:
             build = self.builds[ident]
             fits = (type is None or ident in self.archives) and (package is None or build["name"] == package)
-            if fits and build["state"] == COMPLETE:
+            if fits and build["state"] == COMPLETE and draft in (None, build["draft"]):
+                found.pop(build["name"] if latest else ident, None)
                 found[build["name"] if latest else ident] = {**build, "extra": None, "tag_name": tag}
         return list(found.values())
 
-    def get_latest_builds(self, tag: str, event: Any = None, package: str | None = None, type: Any = None) -> Any:  # noqa: A002
-        return self.list_tagged(tag, True, True, package, type)
+    def get_latest_builds(self, tag: str, event: Any = None, package: str | None = None, type: Any = None, draft: Any = None) -> Any:  # noqa: A002, E501
+        return self.list_tagged(tag, True, True, package, type, draft)
+
+    def query_history(self, tables: list[str], build: str) -> Any:
+        ident = self.by_nvr(build)["id"]
+        return {"tag_listing": [operation for operation in self.history if operation["build_id"] == ident]}
+
+    def get_full_inheritance(self, tag: str) -> Any:
+        """The tags above in the order of their depth (readFullInheritance); `name` is the parent's."""
+        if tag not in self.tags and tag not in self.inheritance:
+            raise Fault(GENERIC, f"No such tagInfo: '{tag}'")
+        found: list[dict[str, Any]] = []
+        for parent in self.inheritance.get(tag, ()):
+            found += [{"name": parent, "currdepth": 1}, *self.get_full_inheritance(parent)]
+        return found
 
     def list_archives(self, build: int, type: str | None = None) -> Any:  # noqa: A002
         digests = {"application/vnd.oci.image.manifest.v1+json": f"sha256:{build}"}
