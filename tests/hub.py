@@ -247,6 +247,8 @@ class Hub:
             "listTagged": koji.list_tagged,
             "getLatestBuilds": koji.get_latest_builds,
             "queryHistory": koji.query_history,
+            "listTags": koji.list_tags,
+            "getBuildTarget": koji.get_build_target,
             "getFullInheritance": koji.get_full_inheritance,
             "listArchives": koji.list_archives,
             "listRPMs": koji.list_rpms,

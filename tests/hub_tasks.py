@@ -76,6 +76,7 @@ class Koji:
     order: Callable[[Iterable[str]], list[str]] = sorted
     names: Iterable[int] = field(default_factory=lambda: itertools.count(101))
     history: list[dict[str, Any]] = field(default_factory=list)  # of what was tagged
+    build_tag: str = "f42-container-build"  # of all targets
     inheritance: dict[str, list[str]] = field(default_factory=dict)  # of tags, with their parents
     scan: float = 0.0
     began: float = field(default_factory=lambda: float(int(time.time()) - 3600))  # all builds, by default
@@ -275,6 +276,16 @@ class Koji:
     def query_history(self, tables: list[str], build: str) -> Any:
         ident = self.by_nvr(build)["id"]
         return {"tag_listing": [operation for operation in self.history if operation["build_id"] == ident]}
+
+    def list_tags(self, build: str, perms: bool = True) -> Any:
+        if not any(found["nvr"] == build for found in self.builds.values()):
+            raise Fault(GENERIC, f"No such build: '{build}'")
+        ident = self.by_nvr(build)["id"]
+        return [{"name": tag, "arches": "x86_64"} for tag, builds in self.tags.items() if ident in builds]
+
+    def get_build_target(self, name: str) -> Any:
+        dest = self.targets.get(name)
+        return dest and {"name": name, "dest_tag_name": dest, "build_tag_name": self.build_tag}
 
     def get_full_inheritance(self, tag: str) -> Any:
         """The tags above in the order of their depth (readFullInheritance); `name` is the parent's."""

@@ -121,6 +121,23 @@ def test_nothing_is_guessed_while_koji_is_away_and_nothing_is_lost(store: Engine
     assert made.states() == [("base", "succeeded")]
 
 
+def test_an_update_that_bodhi_takes_back_while_it_settles_is_forgotten(store: Engine, running: hub.Hub) -> None:
+    running.koji.source_build(FIX, "openssl-libs", epoch=1)
+    made = bench(store, running, settle_seconds=60)
+    made.tell(FIX)
+    made.passes()
+    update = {"alias": "FEDORA-1", "builds": [{"nvr": FIX, "epoch": 0}], "release": {"name": "F42"}}
+    made.receive("bodhi.update.request.unpush", {"agent": "kasal", "update": {**update, "alias": "FEDORA-2"}}, "other")
+    made.passes()
+    with reading(store) as connection:
+        assert changes.settling(connection) == 1
+    made.receive("bodhi.update.request.unpush", {"agent": "kasal", "update": update}, "unpush")
+    made.finish()
+    with reading(store) as connection:
+        assert changes.settling(connection) == 0
+    assert made.states() == []
+
+
 # --- what was missed
 
 
