@@ -1,4 +1,4 @@
-"""Bodhi's messages: an update has reached its repository."""
+"""Bodhi's messages: an update has reached its repository, or was taken back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from consumers.fields import Fields
-from rebuilder.domain.change import Event, Ignored, Offer, Severity
+from rebuilder.domain.change import Event, Ignored, Offer, Severity, Withdrawal
 from rebuilder.domain.rpm import SourceBuild
 
 OF_RPMS = ("", "rpm", "base")
@@ -25,9 +25,8 @@ def testing(body: Any) -> tuple[Event, ...]:
 def update(body: Any, *, testing: bool) -> tuple[Event, ...]:
     """One offer for each build of the update. Raises Unparseable."""
     fields = Fields(body).inner("update")
-    kind = fields.optional_text("content_type").lower()
-    if kind not in OF_RPMS:
-        return (Ignored(f"an update of content type {kind}, not of RPMs"),)
+    if other := of_other_things(fields):
+        return (other,)
     alias = fields.text("alias")
     release = fields.inner("release").text("name")
     offers = tuple(
@@ -43,6 +42,23 @@ def update(body: Any, *, testing: bool) -> tuple[Event, ...]:
         for build in fields.inners("builds")
     )
     return offers or (Ignored(f"update {alias} has no builds"),)
+
+
+def withdrawn(body: Any) -> tuple[Event, ...]:
+    """An update was unpushed, or a newer one made it obsolete: its builds are offered no more. Raises Unparseable."""
+    fields = Fields(body).inner("update")
+    if other := of_other_things(fields):
+        return (other,)
+    alias, release = fields.text("alias"), fields.inner("release").text("name")
+    builds = [offered(build) for build in fields.inners("builds")]
+    taken = tuple(Withdrawal(build, update=alias, bodhi_release=release) for build in builds)
+    return taken or (Ignored(f"update {alias} has no builds"),)
+
+
+def of_other_things(fields: Fields) -> Ignored | None:
+    """Why an update is of no interest that brings no RPMs."""
+    kind = fields.optional_text("content_type").lower()
+    return None if kind in OF_RPMS else Ignored(f"an update of content type {kind}, not of RPMs")
 
 
 def offered(fields: Fields) -> SourceBuild:

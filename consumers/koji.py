@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +11,15 @@ from rebuilder.domain.change import BuildFinished, Event, Ignored, Offer, RepoDo
 
 PRIMARY = "primary"
 COMPLETE = 1
+DRAFT = re.compile(r".*,draft_\d+")  # a release: the build may become a real one, with a release of its own
 IMAGE_METHODS = frozenset({"buildContainer", "image", "imageBuilderBuild", "kiwiBuild", "osbuildImage"})
 
 
 def tagged(body: Any) -> tuple[Event, ...]:
     """A build came into a tag: it can be installed once the tag's repository is made anew. Raises Unparseable."""
     fields = Fields(body)
-    if foreign := of_another_instance(fields):
-        return (foreign,)
+    if ignored := of_another_instance(fields) or of_a_draft(fields):
+        return (ignored,)
     tag = fields.text("tag")
     return (Offer(fields.build(), koji_tag=tag, waits_for_repo=tag),)
 
@@ -25,8 +27,8 @@ def tagged(body: Any) -> tuple[Event, ...]:
 def untagged(body: Any) -> tuple[Event, ...]:
     """A build was taken out of a tag. Raises Unparseable."""
     fields = Fields(body)
-    if foreign := of_another_instance(fields):
-        return (foreign,)
+    if ignored := of_another_instance(fields) or of_a_draft(fields):
+        return (ignored,)
     return (Withdrawal(fields.build(), fields.text("tag")),)
 
 
@@ -41,8 +43,8 @@ def repo_done(body: Any) -> tuple[Event, ...]:
 def build_changed(body: Any) -> tuple[Event, ...]:
     """A build changed its state; only COMPLETE is of interest. Raises Unparseable."""
     fields = Fields(body)
-    if foreign := of_another_instance(fields):
-        return (foreign,)
+    if ignored := of_another_instance(fields) or of_a_draft(fields):
+        return (ignored,)
     state = fields.number("new")
     if state != COMPLETE:
         return (Ignored(f"a build in state {state}, which is not COMPLETE"),)
@@ -61,3 +63,11 @@ def of_another_instance(fields: Fields) -> Ignored | None:
     """Secondary instances have tags and builds of the same names; a message that names none is the primary's."""
     instance = fields.optional_text("instance") or PRIMARY
     return None if instance == PRIMARY else Ignored(f"Koji instance {instance}, not {PRIMARY}")
+
+
+def of_a_draft(fields: Fields) -> Ignored | None:
+    """Why a draft build is of no interest: it is offered once it is promoted, under its final release."""
+    release = fields.optional_text("release")
+    if not DRAFT.fullmatch(release):
+        return None
+    return Ignored(f"a draft build: {fields.optional_text('name')}-{fields.optional_text('version')}-{release}")

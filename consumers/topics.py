@@ -14,6 +14,8 @@ Parser = Callable[[Any], tuple[Event, ...]]
 PARSERS: dict[str, Parser] = {
     "bodhi.update.complete.stable": bodhi.stable,
     "bodhi.update.complete.testing": bodhi.testing,
+    "bodhi.update.request.unpush": bodhi.withdrawn,
+    "bodhi.update.request.obsolete": bodhi.withdrawn,
     "buildsys.tag": koji.tagged,
     "buildsys.untag": koji.untagged,
     "buildsys.repo.done": koji.repo_done,

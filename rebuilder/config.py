@@ -38,12 +38,14 @@ class StreamSettings(Table):
     """What feeds a stream, and what its images are built for.
 
     `git_branch` is where Koji builds its images from, where no build of theirs says; empty is the stream's name.
+    `repo_tags` are the build tags whose repositories its images are built from; empty is that of `koji_target`.
     """
 
     dist: str = ""
     bodhi_releases: tuple[str, ...] = ()
     koji_tags: tuple[str, ...] = ()
     koji_target: str = ""
+    repo_tags: tuple[str, ...] = ()
     git_branch: str = ""
     testing: bool = False
     max_builds: int | None = Field(default=None, ge=1)

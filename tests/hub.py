@@ -9,6 +9,7 @@ import base64
 import secrets
 import ssl
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from hub_tasks import CANCELED, Koji
 from rebuilder.demo.process import LOOPBACK, free_port
 
 OWNER, PASSWORD = 7, "secret"
+LOGINS = ("login", "sslLogin")
+CHANGING = ("buildContainer", "cancelTask")
 METHOD_UNKNOWN, AUTH, EXPIRED, SEQUENCE, RETRY, OFFLINE = 1000, 1002, 1007, 1008, 1009, 1014
 
 
@@ -38,8 +41,9 @@ class Session:
 class Hub:
     """`trouble` is nothing, `offline` (the hub says so), `503`, `silent` (no answer) or `refused` (nobody listens).
 
-    `losing` names the method of which the next call is carried out and its answer lost. `requests` counts the round
-    trips, `calls` the calls in them. With a `keytab` it asks for a Kerberos ticket at the login over TLS.
+    `slow` has the seconds that a method takes. `losing` names the method of which the next call is carried out and its
+    answer lost, `leaving` the one after which the hub goes away without an answer. `requests` counts the round trips,
+    `calls` the calls in them. With a `keytab` it asks for a Kerberos ticket at the login over TLS.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class Hub:
         self.port = free_port()
         self.trouble = ""
         self.losing = ""
+        self.leaving = ""
+        self.slow: dict[str, float] = {}
         self.requests = 0
         self.calls: Counter[str] = Counter()
         self.sessions: dict[int, Session] = {}
@@ -151,6 +157,9 @@ class Hub:
         if self.losing and method == self.losing:
             self.losing = ""
             return
+        if self.leaving and method == self.leaving:
+            self.stop()
+            return
         request.send_response(200)
         request.send_header("Content-Type", "text/xml")
         for name, value in headers.items():
@@ -174,9 +183,10 @@ class Hub:
         if self.trouble == "offline":
             raise Fault(OFFLINE, "database outage")
         session = self._session(request, method)
+        time.sleep(self.slow.get(method, 0))
         with self.koji.lock:
             if method == "sslLogin":
-                return self._opened(who) if who else self._certified(request)
+                return self._opened(who, None) if who else self._certified(request)
             if method != "multiCall":
                 return self._one(session, method, params)
             return [self._part(session, call) for call in params[0]]
@@ -188,22 +198,24 @@ class Hub:
             return {"faultCode": fault.faultCode, "faultString": fault.faultString, "traceback": []}
 
     def _session(self, request: BaseHTTPRequestHandler, method: str) -> Session | None:
-        """Whose call this is. A number that was called before is not called again."""
+        """Whose call this is: the checks of Session.__init__ in the hub's kojihub/auth.py, in their order.
+
+        The number of a call is remembered when the call changes something, and then refused a second time.
+        """
         ident = request.headers.get("Koji-Session-Id")
         if ident is None:
             return None
         session, callnum = self.sessions.get(int(ident)), int(request.headers["Koji-Session-Callnum"])
         if session is None or session.key != request.headers["Koji-Session-Key"]:
-            if method in ("login", "sslLogin"):
-                return None
             raise Fault(AUTH, "Invalid session or bad credentials")
-        if session.expired and method not in ("login", "sslLogin"):
+        if session.expired and method not in LOGINS:
             raise Fault(EXPIRED, f'session "{ident}" has expired')
+        if callnum < session.callnum:
+            raise Fault(SEQUENCE, f"{session.callnum} > {callnum} (session {ident})")
         if callnum == session.callnum:
             raise Fault(RETRY, f"unable to retry call {callnum} (method {method}) for session {ident}")
-        if callnum < session.callnum:
-            raise Fault(SEQUENCE, f"{callnum} != {session.callnum + 1} (session {ident})")
-        session.callnum = callnum
+        if method in CHANGING:
+            session.callnum = callnum
         return session
 
     def _one(self, session: Session | None, method: str, params: tuple[Any, ...]) -> Any:
@@ -219,7 +231,7 @@ class Hub:
     def _methods(self, session: Session | None) -> dict[str, Callable[..., Any]]:
         koji, owner = self.koji, OWNER if session else None
         return {
-            "login": self._login,
+            "login": lambda *a, **k: self._login(session, *a, **k),
             "logout": lambda session_id=None: self.sessions.pop(session.id if session else 0, None) and None,
             "getLoggedInUser": lambda: {"id": owner, "name": "rebuilder"} if owner else None,
             "buildContainer": lambda *a, **k: koji.build_container(owner, *a, **k),
@@ -234,24 +246,33 @@ class Hub:
             "getBuild": koji.get_build,
             "listTagged": koji.list_tagged,
             "getLatestBuilds": koji.get_latest_builds,
+            "queryHistory": koji.query_history,
+            "listTags": koji.list_tags,
+            "getBuildTarget": koji.get_build_target,
+            "getFullInheritance": koji.get_full_inheritance,
             "listArchives": koji.list_archives,
             "listRPMs": koji.list_rpms,
             "listBuildRPMs": koji.list_build_rpms,
         }
 
-    def _login(self, user: str, password: str, opts: Any = None, renew: bool = False, exclusive: bool = False) -> Any:
+    def _login(
+        self, session: Session | None, user: str, password: str, opts: Any = None, renew: bool = False,
+        exclusive: bool = False,
+    ) -> Any:  # fmt: skip
         if password != PASSWORD:
             raise Fault(AUTH, "invalid username or password")
-        return self._opened("password")
+        return self._opened("password", session if renew else None)
 
     def _certified(self, request: BaseHTTPRequestHandler) -> Any:
         certificate = request.connection.getpeercert() if isinstance(request.connection, ssl.SSLSocket) else None
         if not request.path.endswith("/ssllogin") or not certificate:
             raise Fault(AUTH, "no client certificate")
-        return self._opened("certificate")
+        return self._opened("certificate", None)
 
-    def _opened(self, how: str) -> dict[str, Any]:
-        session = Session(len(self.logins) + 1, secrets.token_hex(8))
+    def _opened(self, how: str, renewed: Session | None) -> dict[str, Any]:
+        """A new session, or the same one with a new key, which goes on counting its calls (createSession)."""
+        session = renewed or Session(len(self.logins) + 1, "")
+        session.key, session.expired = secrets.token_hex(8), False
         self.sessions[session.id] = session
         self.logins.append(how)
         return {"session-id": session.id, "session-key": session.key, "header-auth": True}

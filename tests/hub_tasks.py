@@ -10,7 +10,7 @@ import base64
 import itertools
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from xmlrpc.client import Fault
@@ -36,6 +36,7 @@ class Task:
     owner: int
     created: float
     state: int = FREE
+    started: float | None = None
     result: dict[str, Any] | None = None
     fault: tuple[int, str] | None = None
     log: str = ""
@@ -46,6 +47,10 @@ class Task:
         found: dict[str, Any] = self.request[2]
         return found
 
+    def open(self) -> None:
+        """A host has begun with it."""
+        self.state, self.started = OPEN, self.started or time.time()
+
     @property
     def key(self) -> str:
         return str(self.options.get("userdata", {}).get("rebuilder", {}).get("key", ""))
@@ -53,18 +58,28 @@ class Task:
 
 @dataclass
 class Koji:
-    """`offered` has the newest source builds: what a build that ends well takes in, where its parent has not."""
+    """`offered` has the newest source builds: what a build that ends well takes in, where its parent has not.
+
+    `scan` is how long it takes to go through all tasks, in seconds: each query does that no index serves.
+    """
 
     builds: dict[int, dict[str, Any]] = field(default_factory=dict)
     tags: dict[str, list[int]] = field(default_factory=dict)
     archives: dict[int, list[int]] = field(default_factory=dict)
     rpms: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     contents: dict[int, list[Rpm]] = field(default_factory=dict)
+    numbers: dict[tuple[str, str, str], int] = field(default_factory=dict)  # of RPMs
     of_build: dict[int, list[str]] = field(default_factory=dict)
     tasks: dict[int, Task] = field(default_factory=dict)
     offered: dict[str, SourceBuild] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=lambda: {"f42-container": "f42-images"})
+    order: Callable[[Iterable[str]], list[str]] = sorted
     names: Iterable[int] = field(default_factory=lambda: itertools.count(101))
+    history: list[dict[str, Any]] = field(default_factory=list)  # of what was tagged
+    build_tag: str = "f42-container-build"  # of all targets
+    inheritance: dict[str, list[str]] = field(default_factory=dict)  # of tags, with their parents
+    scan: float = 0.0
+    began: float = field(default_factory=lambda: float(int(time.time()) - 3600))  # all builds, by default
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def _next(self) -> int:
@@ -87,18 +102,34 @@ class Koji:
         self.builds[ident] = {
             "id": ident, "build_id": ident, "nvr": nvr, "name": name, "package_name": name, "version": version,
             "release": release, "epoch": epoch, "state": COMPLETE, "task_id": None, "extra": None, "source": None,
-            "start_ts": 1000.0, "completion_ts": 1240.5, **more,
+            "start_ts": self.began, "completion_ts": self.began + 240.5, "draft": ",draft_" in release, **more,
         }  # fmt: skip
         if tag:
-            self.tags.setdefault(tag, []).append(ident)
+            self.tag(ident, tag)
         return ident
+
+    def tag(self, build: int, tag: str) -> None:
+        """A build that has the tag already becomes its latest."""
+        self.untag(build, tag)
+        self.tags.setdefault(tag, []).append(build)
+        self.history.append({"build_id": build, "tag.name": tag, "active": True})
+
+    def untag(self, build: int, tag: str) -> None:
+        if build in self.tags.get(tag, ()):
+            self.tags[tag].remove(build)
+        for operation in self.history:
+            if (operation["build_id"], operation["tag.name"]) == (build, tag):
+                operation["active"] = None
 
     def image(
         self, nvr: str, tag: str, rpms: Iterable[str | Rpm], parents: Mapping[str, str | None] | None = None,
         base: str = "", stream: str = "f42", arches: Iterable[str] = ARCHES, task: int | None = None,
-        commit: str = "c0",
+        commit: str = "c0", froms: Iterable[str] | None = None,
     ) -> int:
-        """A build of a container image; `parents` by pull spec, `base` is the NVR of the one in the last FROM."""
+        """A build of a container image; `parents` by pull spec, `base` is the NVR of the one in the last FROM.
+
+        `froms` is what the Dockerfile has for them: atomic-reactor's koji_import writes both.
+        """
         name, version, release = nvr.rsplit("-", 2)
         repository = f"{REGISTRY}/{stream}/{name}"
         if task is None:
@@ -110,7 +141,7 @@ class Koji:
         above = {spec: {"id": known[parent]["id"], "nvr": parent} if parent else None
                  for spec, parent in (parents or {}).items()}
         image: dict[str, Any] = {
-            "parent_images": list(above), "parent_image_builds": above, "isolated": False,
+            "parent_images": list(above if froms is None else froms), "parent_image_builds": above, "isolated": False,
             "index": {
                 "pull": [f"{repository}@sha256:{name}{release}", f"{repository}:{version}-{release}"],
                 "tags": [f"{version}-{release}"], "floating_tags": ["latest", version],
@@ -138,11 +169,15 @@ class Koji:
 
     def _row(self, rpm: Rpm, arch: str) -> dict[str, Any]:
         source = f"{rpm.source}-{rpm.source_evr}" if rpm.source_evr else ""
+        built = rpm.arch if rpm.arch == "noarch" else arch
+        ident = self.numbers.setdefault((rpm.nevra, source, built), len(self.numbers) + 1)
         return {
-            "id": 1, "name": rpm.name, "version": rpm.version, "release": rpm.release, "epoch": rpm.epoch or None,
-            "arch": rpm.arch if rpm.arch == "noarch" else arch,
+            "id": ident, "name": rpm.name, "version": rpm.version, "release": rpm.release, "epoch": rpm.epoch or None,
+            "arch": built,
             "build_id": self.source_build(source, rpm.name, epoch=rpm.epoch or None) if source else 0,
             "nvr": f"{rpm.name}-{rpm.version}-{rpm.release}", "external_repo_name": "INTERNAL" if source else "other",
+            "buildroot_id": 7, "buildtime": 1760000000, "draft": False, "external_repo_id": 0, "extra": None,
+            "metadata_only": False, "payloadhash": "d41d8cd98f00b204e9800998ecf8427e", "size": 123456,
         }  # fmt: skip
 
     def by_nvr(self, nvr: str) -> dict[str, Any]:
@@ -164,8 +199,10 @@ class Koji:
         with self.lock:
             if task.state == OPEN:
                 self.close(task)
-            elif task.state in (FREE, ASSIGNED):
-                task.state = ASSIGNED if task.state == FREE else OPEN
+            elif task.state == ASSIGNED:
+                task.open()
+            elif task.state == FREE:
+                task.state = ASSIGNED
 
     def close(self, task: Task, state: int = COMPLETE) -> None:
         """The task ends with a build, which has its parent's RPMs, and the newest of its own."""
@@ -190,7 +227,7 @@ class Koji:
             ident = self.image(
                 f"{name}-{last['version']}-{int(last['release']) + 1}", self.targets[task.request[1]],
                 self._built(self.contents[last["id"]], base), above, base, task=task.id,
-                commit=task.request[0].partition("#")[2],
+                commit=task.request[0].partition("#")[2], froms=image["parent_images"],
             )
             self.builds[ident]["state"] = state
             task.build, task.result["koji_builds"] = ident, [str(ident)]
@@ -220,6 +257,7 @@ class Koji:
     def list_tagged(
         self, tag: str, latest: bool = False, inherit: bool = False, package: str | None = None,
         type: str | None = None,  # noqa: A002 - Koji's name
+        draft: bool | None = None,
     ) -> Any:
         if tag not in self.tags:
             raise Fault(GENERIC, f"Invalid tagInfo: '{tag}'")
@@ -227,12 +265,36 @@ class Koji:
         for ident in self.tags[tag]:
             build = self.builds[ident]
             fits = (type is None or ident in self.archives) and (package is None or build["name"] == package)
-            if fits and build["state"] == COMPLETE:
+            if fits and build["state"] == COMPLETE and draft in (None, build["draft"]):
+                found.pop(build["name"] if latest else ident, None)
                 found[build["name"] if latest else ident] = {**build, "extra": None, "tag_name": tag}
         return list(found.values())
 
-    def get_latest_builds(self, tag: str, event: Any = None, package: str | None = None, type: Any = None) -> Any:  # noqa: A002
-        return self.list_tagged(tag, True, True, package, type)
+    def get_latest_builds(self, tag: str, event: Any = None, package: str | None = None, type: Any = None, draft: Any = None) -> Any:  # noqa: A002, E501
+        return self.list_tagged(tag, True, True, package, type, draft)
+
+    def query_history(self, tables: list[str], build: str) -> Any:
+        ident = self.by_nvr(build)["id"]
+        return {"tag_listing": [operation for operation in self.history if operation["build_id"] == ident]}
+
+    def list_tags(self, build: str, perms: bool = True) -> Any:
+        if not any(found["nvr"] == build for found in self.builds.values()):
+            raise Fault(GENERIC, f"No such build: '{build}'")
+        ident = self.by_nvr(build)["id"]
+        return [{"name": tag, "arches": "x86_64"} for tag, builds in self.tags.items() if ident in builds]
+
+    def get_build_target(self, name: str) -> Any:
+        dest = self.targets.get(name)
+        return dest and {"name": name, "dest_tag_name": dest, "build_tag_name": self.build_tag}
+
+    def get_full_inheritance(self, tag: str) -> Any:
+        """The tags above in the order of their depth (readFullInheritance); `name` is the parent's."""
+        if tag not in self.tags and tag not in self.inheritance:
+            raise Fault(GENERIC, f"No such tagInfo: '{tag}'")
+        found: list[dict[str, Any]] = []
+        for parent in self.inheritance.get(tag, ()):
+            found += [{"name": parent, "currdepth": 1}, *self.get_full_inheritance(parent)]
+        return found
 
     def list_archives(self, build: int, type: str | None = None) -> Any:  # noqa: A002
         digests = {"application/vnd.oci.image.manifest.v1+json": f"sha256:{build}"}
@@ -240,8 +302,14 @@ class Koji:
         return [{"id": archive, "arch": arch, "extra": {"docker": docker}}
                 for archive, arch in zip(self.archives.get(build, []), ARCHES, strict=False)]
 
-    def list_rpms(self, build: int | None = None, imageID: int | None = None) -> Any:  # noqa: N803
-        return self.rpms.get(imageID or 0, [])
+    def list_rpms(
+        self, build: int | None = None, imageID: int | None = None,  # noqa: N803
+        queryOpts: Mapping[str, Any] | None = None,  # noqa: N803
+    ) -> Any:  # fmt: skip
+        """With `asList` the columns come in the order of their names, as QueryProcessor in kojihub/db.py puts them."""
+        query = queryOpts or {}
+        rows = self.rpms.get(imageID or 0, [])[: query.get("limit")]
+        return [[row[column] for column in self.order(row)] for row in rows] if query.get("asList") else rows
 
     def list_build_rpms(self, build: int) -> Any:
         epoch = self.builds[build]["epoch"]
@@ -265,18 +333,29 @@ class Koji:
         return task.id
 
     def list_tasks(self, opts: Mapping[str, Any], queryOpts: Mapping[str, Any] | None = None) -> Any:  # noqa: N803
+        """As listTasks in the hub's kojihub.py; the index is task_by_no_parent_state_method of its schema.sql."""
+        if opts.get("parent", 0) is not None or "state" not in opts or "method" not in opts:
+            time.sleep(self.scan)
         query = queryOpts or {}
         found = [
-            {"id": task.id, "state": task.state, "owner": task.owner, "method": "buildContainer",
-             "create_ts": task.created, "request": task.request if opts.get("decode") else None}
+            {**self._told(task), "request": task.request if opts.get("decode") else None}
             for task in self.tasks.values()
-            if task.owner == opts["owner"] and task.created > opts.get("createdAfter", 0)
+            if task.owner == opts["owner"] and task.state in opts.get("state", range(6))
+            and task.created > (opts.get("createdAfter") or 0)
+            and task.created < (opts.get("createdBefore") or task.created + 1)
         ]  # fmt: skip
         return found[query.get("offset", 0) :][: query.get("limit")]
 
+    @staticmethod
+    def _told(task: Task) -> dict[str, Any]:
+        return {
+            "id": task.id, "state": task.state, "method": "buildContainer", "owner": task.owner, "parent": None,
+            "create_ts": task.created, "start_ts": task.started,
+        }  # fmt: skip
+
     def get_task_info(self, task: int, request: bool = False, strict: bool = False) -> Any:
         found = self.tasks.get(task)
-        return found and {"id": task, "state": found.state, "method": "buildContainer", "owner": found.owner}
+        return found and self._told(found)
 
     def get_task_result(self, task: int) -> Any:
         found = self.tasks.get(task)
@@ -305,8 +384,13 @@ class Koji:
         if found.state in (FREE, OPEN, ASSIGNED):
             found.state = CANCELED
 
-    def list_output(self, task: int) -> list[str]:
-        return ["container-build.log", "metadata.json"] if self.tasks[task].log else []
+    def list_output(self, task: int, stat: bool = False) -> Any:
+        """The names or, with `stat`, what os.stat says of each, in which sizes are texts (list_task_output)."""
+        found = self.tasks.get(task)
+        if found is None or not found.log:
+            return {} if stat else []
+        sizes = {"container-build.log": len(found.log.encode()), "metadata.json": 2}
+        return {name: {"st_size": str(size)} for name, size in sizes.items()} if stat else list(sizes)
 
     def output(self, task: int, name: str, offset: int = 0, size: int = -1) -> str:
         content = self.tasks[task].log.encode()[offset:]

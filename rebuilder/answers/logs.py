@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 from sqlalchemy import Engine
 
 from rebuilder.answers.answer import Answer
+from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.engine import workshop
@@ -26,21 +29,47 @@ class Part(Answer):
     built: bool
 
 
-def read(engine: Engine, settings: Settings, image: str, offset: int) -> Part:
-    """The log from `offset` characters on. Raises UnknownError for an unknown image.
+class Logs:
+    """Reads logs with one builder, which is made for the first log that is asked for. Threads may share it.
 
-    The builder may raise InfrastructureError.
+    A builder keeps where it is in the logs that it reads: who follows one should ask the same Logs each time.
     """
-    with reading(engine) as connection:
-        holds.image_id(connection, image)
-        entry = rebuilds.latest_of_image(connection, image)
-    if entry is None or not entry.ref:
-        return Part(text="", next=offset, live=entry is not None and entry.state in LIVE, built=False)
-    found: list[str] = []
-    for text in workshop.builder_for(engine, settings).log(entry.ref, offset):
-        found.append(text)
-        if sum(map(len, found)) >= LONGEST:
-            break
-    text = "".join(found)[:LONGEST]
-    more = len(text) == LONGEST
-    return Part(text=text, next=offset + len(text), live=more or entry.state in LIVE, built=True)
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._made: Builder | None = None
+
+    def read(self, image: str, offset: int) -> Part:
+        """The log from `offset` characters on. Raises UnknownError for an unknown image.
+
+        The builder may raise InfrastructureError.
+        """
+        with reading(self._engine) as connection:
+            holds.image_id(connection, image)
+            entry = rebuilds.latest_of_image(connection, image)
+        if entry is None or not entry.ref:
+            return Part(text="", next=offset, live=entry is not None and entry.state in LIVE, built=False)
+        found: list[str] = []
+        for text in self._builder.log(entry.ref, offset):
+            found.append(text)
+            if sum(map(len, found)) >= LONGEST:
+                break
+        text = "".join(found)[:LONGEST]
+        more = len(text) == LONGEST
+        return Part(text=text, next=offset + len(text), live=more or entry.state in LIVE, built=True)
+
+    @property
+    def _builder(self) -> Builder:
+        with self._lock:
+            if self._made is None:
+                self._made = workshop.builder_for(self._engine, self._settings)
+            return self._made
+
+    def close(self) -> None:
+        """Let go of the builder; builds go on."""
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
+                self._made = None

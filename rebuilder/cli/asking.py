@@ -47,6 +47,8 @@ class Source(Protocol):
 
     def drawn(self, asked: drawings.Asked) -> drawings.Drawn: ...
 
+    def close(self) -> None: ...
+
 
 def source(context: Context, server: str | None) -> Source:
     """Where to ask. Raises RequestError for what is no URL."""
@@ -60,6 +62,7 @@ class Database:
 
     def __init__(self, context: Context) -> None:
         self._engine, self._settings = context.engine, context.settings
+        self._logs = logs.Logs(self._engine, self._settings)
 
     def status(self) -> status.Status:
         with reading(self._engine) as connection:
@@ -82,7 +85,10 @@ class Database:
             return explained.would(connection, image, updates, stream, severity, self._settings, time.time())
 
     def log(self, image: str, offset: int) -> logs.Part:
-        return logs.read(self._engine, self._settings, image, offset)
+        return self._logs.read(image, offset)
+
+    def close(self) -> None:
+        self._logs.close()
 
     def drawn(self, asked: drawings.Asked) -> drawings.Drawn:
         with reading(self._engine) as connection:
@@ -118,6 +124,9 @@ class Server:
 
     def log(self, image: str, offset: int) -> logs.Part:
         return self._read(logs.Part, f"images/{quote(image)}/log", {"offset": offset})
+
+    def close(self) -> None:
+        self._client.close()
 
     def drawn(self, asked: drawings.Asked) -> drawings.Drawn:
         wanted = {"image": asked.image, "wave": asked.wave, "update": list(asked.updates), "stream": asked.stream}

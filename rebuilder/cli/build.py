@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 import click
 
-from rebuilder.cli.asking import server_option, source
+from rebuilder.cli.asking import Source, server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.domain.errors import RequestError
 
@@ -20,7 +21,11 @@ LOOK_SECONDS = 0.5
 @click.pass_obj
 def log(context: Context, image: str, follow: bool, server: str | None) -> None:
     """The log of an image's last build, also while it runs."""
-    asked = source(context, server)
+    with closing(source(context, server)) as asked:
+        _print(asked, image, follow)
+
+
+def _print(asked: Source, image: str, follow: bool) -> None:
     offset, last = 0, not follow
     while True:
         part = asked.log(image, offset)

@@ -103,7 +103,7 @@ def _shown(found: Status) -> RenderableType:
         ))  # fmt: skip
     parts += [line(_problem(problem)) for problem in found.problems]
     parts += [
-        line(f"{c.count} calls ({c.kind}) are out, {c.overdue} past their time limit, the oldest {c.oldest_s:.0f} s old")
+        line(f"{c.count} calls ({c.kind}) are out, {c.overdue} past their limit, the oldest since {c.oldest_s:.0f} s")
         for c in found.calls
         if c.overdue
     ]

@@ -79,10 +79,15 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """A source build was taken out of a Koji tag."""
+    """A source build is offered no more: it was taken out of `koji_tag`, or Bodhi took `update` back.
+
+    One of the two is empty. A build that left one tag may be in another one of the stream: Koji knows.
+    """
 
     build: SourceBuild
-    koji_tag: str
+    koji_tag: str = ""
+    update: str = ""
+    bodhi_release: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Double, Row, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Double, Row, and_, bindparam, delete, exists, func, or_, select, update
 
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.change import Severity, Withdrawal
@@ -78,14 +78,18 @@ def repo_done(connection: Connection, tag: str) -> None:
 
 
 def withdraw(connection: Connection, withdrawal: Withdrawal) -> None:
-    """Forget a change that its tag took back before it was planned."""
+    """Forget a change that was taken back before it was planned: by the tag that it waits for, or by its update."""
     build = withdrawal.build
+    if withdrawal.update:
+        told = Change.update == withdrawal.update
+    else:
+        told = and_(Change.waits_for_repo == withdrawal.koji_tag, Change.waits_for_repo != "")
     connection.execute(
         delete(Change).where(
             Change.source == build.name,
             Change.version_release == build.evr.version_release,
             Change.state == "settling",
-            Change.waits_for_repo == withdrawal.koji_tag,
+            told,
         )
     )
 

@@ -13,7 +13,7 @@ from rebuilder.domain.change import Severity
 from rebuilder.web import api_actions, api_lists, problems
 from rebuilder.web.etags import Tagged
 from rebuilder.web.queries import Ident, ImageName, SeverityWord, Text
-from rebuilder.web.reader import Configured, Database, Reader
+from rebuilder.web.reader import Configured, Logs, Reader
 
 MOST_UPDATES = 20
 NVR = Annotated[Text, Field(min_length=1, description="A source build: name-[epoch:]version-release")]
@@ -76,10 +76,10 @@ def read_why(
 
 @router.get("/images/{image:path}/log")
 def read_log(
-    engine: Database, settings: Configured, image: ImageName, offset: Annotated[int, Query(ge=0, lt=2**40)] = 0
+    log: Logs, image: ImageName, offset: Annotated[int, Query(ge=0, lt=2**40)] = 0
 ) -> logs.Part:
     """What the image's last build says, from a character on; as far as it is written by now."""
-    return logs.read(engine, settings, image, offset)
+    return log.read(image, offset)
 
 
 @router.get("/images/{image:path}")

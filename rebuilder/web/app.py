@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
+from rebuilder.answers.logs import Logs
 from rebuilder.config import Bus, Settings
 from rebuilder.web import api, health, live, metrics, pages, problems
 from rebuilder.web.broker import Broker
@@ -34,6 +35,7 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
     )
     app.state.engine = engine
     app.state.settings = settings
+    app.state.logs = Logs(engine, settings)
     app.state.broker = Broker(bus) if bus else None
     app.state.hub = live.Hub(engine)
     app.state.registry = metrics.registry_of(engine, settings, app.state.broker)

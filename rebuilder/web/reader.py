@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy import Connection, Engine
 
+from rebuilder.answers import logs
 from rebuilder.config import Settings
 from rebuilder.store.database import reading
 
@@ -24,6 +25,12 @@ def settings_of(request: Request) -> Settings:
     return settings
 
 
+def logs_of(request: Request) -> logs.Logs:
+    """What reads the builds' logs for this application."""
+    found: logs.Logs = request.app.state.logs
+    return found
+
+
 def reading_connection(request: Request) -> Iterator[Connection]:
     """A connection that only reads, and sees one state of the database for the whole request.
 
@@ -36,3 +43,4 @@ def reading_connection(request: Request) -> Iterator[Connection]:
 Reader = Annotated[Connection, Depends(reading_connection)]
 Database = Annotated[Engine, Depends(engine_of)]
 Configured = Annotated[Settings, Depends(settings_of)]
+Logs = Annotated[logs.Logs, Depends(logs_of)]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hub
-from hub_tasks import OPEN, Koji, Task
+from hub_tasks import Koji, Task
 
 from harnesses.protocol import Harness, Power
 from rebuilder.builders.koji import KojiBuilder
@@ -64,7 +64,7 @@ class KojiHarness(Harness):
 
     def say(self, ref: str, line: str) -> None:
         task = self._task(ref)
-        task.state = OPEN
+        task.open()
         task.log += f"{line}\n"
 
     def succeed(self, ref: str) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from xmlrpc.client import Fault
 
 import hub
 import pytest
 from harnesses.koji import BASE, KojiHarness
-from hub_tasks import ASSIGNED, CANCELED, FREE, OPEN, Koji, Task
+from hub_tasks import ASSIGNED, CANCELED, FREE, Koji, Task
 
-from rebuilder.builders import koji as builders
+from rebuilder.builders import koji_logs
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.config import Settings
-from rebuilder.domain.build import BuildRejected, BuildRequest, Phase, Status
+from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, SiteError, Status
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
 from rebuilder.domain.rpm import SourceBuild
@@ -101,7 +104,8 @@ def test_more_severe_is_sooner_and_never_needs_an_administrator(world: World) ->
         ((), ()),
         ((Parent(ParentKind.STAGE, "base:f42"),), (BASE_BUILD,)),
         ((Parent(ParentKind.BASE, external="registry/fedora:42"), Parent(ParentKind.STAGE, "base:f42")), (BASE_BUILD,)),
-        ((ON_BASE,), (ImageBuild("base:f42", "scratch/17"),)),
+        ((ON_BASE,), (ImageBuild("base:f42", "registry/f42/base@sha256:17"),)),
+        ((ON_BASE,), ()),
     ],
 )
 def test_without_a_base_that_koji_has_nothing_is_pinned(
@@ -123,11 +127,15 @@ def test_an_image_without_a_source_or_a_target_is_not_built(world: World) -> Non
 def test_the_states_of_a_task_are_those_of_the_build(world: World) -> None:
     builder = world.builder()
     task = world.begun(builder)
-    for state in (FREE, ASSIGNED, OPEN):
+    for state in (FREE, ASSIGNED):
         task.state = state
-        assert world.status(builder, task) == Status(Phase.RUNNING)
+        assert world.status(builder, task) == Status(Phase.WAITING), "no host has begun with it"
+    task.open()
+    assert task.started
+    assert world.status(builder, task) == Status(Phase.RUNNING, begun=task.started)
     task.state = CANCELED
-    assert world.status(builder, task) == Status(Phase.CANCELED, f"task {task.id} was canceled in Koji")
+    said = f"task {task.id} was canceled in Koji"
+    assert world.status(builder, task) == Status(Phase.CANCELED, said, task.started)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +216,7 @@ def test_all_live_tasks_are_asked_for_with_one_round_trip(world: World) -> None:
     builder = world.builder()
     refs = [str(world.begun(builder, f"app{number}").id) for number in range(150)]
     world.hub.requests = 0
-    assert {status.phase for status in builder.poll(refs).values()} == {Phase.RUNNING}
+    assert {status.phase for status in builder.poll(refs).values()} == {Phase.WAITING}
     assert world.hub.requests == 1
     for ref in refs:
         world.koji.close(world.task(ref))
@@ -217,12 +225,111 @@ def test_all_live_tasks_are_asked_for_with_one_round_trip(world: World) -> None:
     assert world.hub.requests == 3
 
 
-def test_tasks_are_found_by_their_keys_over_several_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builders, "PAGE", 10)
+def test_a_task_that_cannot_be_read_now_holds_up_no_other(world: World) -> None:
     builder = world.builder()
-    tasks = {task.key: str(task.id) for task in (world.begun(builder, f"app{number}") for number in range(25))}
-    found = world.builder().find([*tasks, "nothing"])
+    good, bad, closed = (world.begun(builder, key) for key in ("good", "bad", "closed"))
+    world.koji.close(closed)
+    for method, broken, left in (("get_task_info", bad, (good, closed)), ("get_task_result", closed, (good, bad))):
+        original = getattr(world.koji, method)
+
+        def answer(task: int, *more: Any, original: Any = original, broken: Task = broken) -> Any:
+            if task == broken.id:
+                raise Fault(1, "the database is locked")
+            return original(task, *more)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world.koji, method, answer)
+            found = builder.poll([str(task.id) for task in (good, bad, closed)])
+        assert set(found) == {str(task.id) for task in left}
+
+
+def test_a_submission_may_take_the_hub_longer_than_other_calls(world: World) -> None:
+    builder = world.builder(timeout_seconds=0.3)
+    world.hub.slow = {"buildContainer": 1.0}
+    assert world.begun(builder).key == "app"
+
+
+def test_a_user_who_may_not_build_at_all_is_a_matter_of_the_site(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(code: int) -> None:
+        def build_container(*_: Any, **__: Any) -> int:
+            raise Fault(code, "policy violation (channel)")
+
+        monkeypatch.setattr(world.koji, "build_container", build_container)
+
+    refuse(1004)
+    with pytest.raises(SiteError, match="Koji refused buildContainer: policy violation"):
+        world.builder().submit(order())
+    refuse(1000)
+    with pytest.raises(InfrastructureError, match="Koji refused buildContainer") as told:
+        world.builder().submit(order())
+    assert not isinstance(told.value, SiteError)
+    assert not told.value.arrived
+
+
+def test_the_children_of_a_scratch_build_are_built_on_what_the_tags_have(world: World) -> None:
+    world.koji.image("base-42-2", "f42-images", [])
+    world.koji.image("base-42-3", "f42-candidate", [])
+    scratch = ImageBuild("base:f42", "scratch/17")
+    task = world.task(world.builder(scratch=True).submit(order(ON_BASE, builds=(scratch,))).ref)
+    assert task.options["koji_parent_build"] == "base-42-2"
+    world.koji.tags["f42-images"].clear()
+    task = world.task(world.builder(scratch=True).submit(order(ON_BASE, builds=(scratch,))).ref)
+    assert "koji_parent_build" not in task.options
+
+
+# --- finding tasks by their keys
+
+
+def test_live_tasks_are_found_without_going_through_all_tasks(world: World) -> None:
+    tasks = {task.key: str(task.id) for task in (world.begun(world.builder(), f"app{number}") for number in range(25))}
+    world.koji.scan = 3.0
+    builder = world.builder(timeout_seconds=1)
+    world.hub.calls.clear()
+    found = builder.find(list(tasks))
     assert {key: submission.ref for key, submission in found.items()} == tasks
+    assert world.hub.calls["listTasks"] == 1, "ended tasks are asked for only where one is missing"
+
+
+def test_ended_tasks_are_found_in_the_days_before_and_each_day_is_looked_at_once(world: World) -> None:
+    now = time.time()
+    tasks = [world.begun(world.builder(), f"app{days}") for days in range(1, 16)]
+    for days, task in enumerate(tasks, 1):
+        task.state, task.created = CANCELED, now - days * 86400 + 3600
+    world.koji.scan = 3.0
+    builder = world.builder(timeout_seconds=1)
+    assert set(builder.find(["app1"])) == {"app1"}
+    assert world.hub.calls["listTasks"] == 2, "the live ones, and those of the last day"
+    world.hub.calls.clear()
+    assert set(builder.find(["app3"])) == {"app3"}
+    assert world.hub.calls["listTasks"] == 4, "the live ones, what is new, and two days more"
+    assert set(builder.find(["app14", "app15"])) == {"app14"}, "two weeks, no longer"
+    world.hub.calls.clear()
+    assert dict(builder.find(["nothing"])) == {}
+    assert world.hub.calls["listTasks"] == 2, "the live ones, and what is new"
+
+
+def test_a_task_that_ended_since_the_last_look_is_found_by_the_hub_s_clock(world: World) -> None:
+    ahead = 5 * 3600.0
+    first = world.begun(world.builder())
+    first.created += ahead
+    builder = world.builder()
+    assert set(builder.find([first.key, "nothing"])) == {first.key}
+    later = world.begun(world.builder(), "later")
+    later.created += ahead - 500
+    later.state = CANCELED
+    assert set(builder.find(["later"])) == {"later"}
+
+
+def test_threads_that_look_at_the_same_time_find_the_same(world: World) -> None:
+    tasks = {task.key: str(task.id) for task in (world.begun(world.builder(), f"app{number}") for number in range(8))}
+    for task in list(world.koji.live())[::2]:
+        task.state = CANCELED
+    builder = world.builder()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda key: builder.find([key])[key].ref, [*tasks] * 3))
+    assert answers == [*tasks.values()] * 3
 
 
 def test_the_tasks_of_others_and_of_other_programs_are_not_ours(world: World) -> None:
@@ -236,18 +343,69 @@ def test_the_tasks_of_others_and_of_other_programs_are_not_ours(world: World) ->
     assert dict(world.builder().find(["app", "bpp", ""])) == {}
 
 
-def test_a_second_look_asks_only_for_what_is_new_by_the_hub_s_clock(world: World) -> None:
-    first = world.begun(world.builder())
+# --- what a fault says
+
+KOJID = """Traceback (most recent call last):
+  File "/usr/lib/python3/site-packages/koji/daemon.py", line 1473, in runTask
+    response = (handler.run(),)
+    raise ConnectionError("this line is a frame's")
+  File "/usr/lib/python3/site-packages/koji/tasks.py", line 335, in run
+    return self.handler(*self.params, **self.opts)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "phase"),
+    [
+        ("requests.exceptions.ConnectionError: HTTPSConnectionPool(host='osbs'): refused", Phase.ABORTED),
+        ("koji.BuildError: the Dockerfile has no label\nrelease", Phase.FAILED),
+    ],
+)
+def test_a_traceback_is_judged_by_its_last_exception_and_kept_whole(world: World, end: str, phase: Phase) -> None:
+    frames = KOJID + "".join(f'  File "plugin.py", line {number}\n    call()\n' for number in range(200))
+    first = f"{frames}OSError: timed out\n\nDuring handling of the above exception, another exception occurred:\n\n"
     builder = world.builder()
-    assert first.key in builder.find([first.key])
-    asked: list[float] = []
-    original = world.koji.list_tasks
-    world.koji.list_tasks = lambda opts, query=None: asked.append(opts["createdAfter"]) or original(opts, query)  # type: ignore[method-assign, func-returns-value]
-    later = world.begun(world.builder(), "later")
-    later.created = first.created + 3600
-    assert set(builder.find([first.key, later.key])) == {first.key, later.key}
-    builder.find(["nothing"])
-    assert asked == [first.created - builders.OVERLAP, later.created - builders.OVERLAP]
+    task = world.begun(builder)
+    world.koji.fail(task, first + frames + end, 1)
+    found = world.status(builder, task)
+    said = " ".join(end.split())
+    assert (found.phase, found.reason[: len(said)]) == (phase, said), "the cause is seen wherever the text is cut"
+    assert 'File "plugin.py", line 199' in found.reason
+    assert "OSError: timed out" in found.reason
+    assert "\n" not in found.reason
+
+
+# --- the log
+
+
+def test_a_log_that_is_followed_is_read_once(world: World) -> None:
+    builder = world.builder()
+    task = world.begun(builder)
+    read: list[tuple[int, int]] = []
+    original = world.koji.output
+    world.koji.output = lambda task, name, offset=0, size=-1: read.append((offset, size)) or original(task, name, offset, size)  # type: ignore[method-assign, func-returns-value] # noqa: E501
+    said, offset = "", 0
+    for line in ("Schritt 1: größer\n", "", "Schritt 2\n"):
+        task.log += line
+        new = "".join(builder.log(str(task.id), offset))
+        said, offset = said + new, offset + len(new)
+    assert said == task.log
+    assert [place for place, _ in read] == [0, len("Schritt 1: größer\n".encode())]
+    assert "".join(world.builder().log(str(task.id), 9)) == task.log[9:], "one that begins anew counts characters too"
+
+
+def test_a_character_that_is_written_half_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(koji_logs, "PIECE", 5)
+    builder = world.builder()
+    task = world.begun(builder)
+    task.log = "öäüßöäüß\n"
+    assert "".join(builder.log(str(task.id))) == task.log
+    assert next(iter(builder.log(str(task.id), 3))).startswith("ß")
+
+
+def test_the_log_of_a_task_that_does_not_exist_is_empty(world: World) -> None:
+    assert [*world.builder().log("999999")] == []
+    assert [*world.builder().log("no number")] == []
 
 
 def test_settings_without_a_hub_are_refused() -> None:

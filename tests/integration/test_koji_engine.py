@@ -14,6 +14,8 @@ from integration.workbench import AtOnce, Clock, LoopClock, Workbench, image
 from sqlalchemy import Engine, select
 
 from consumers.topics import parse
+from rebuilder.answers import logs
+from rebuilder.builders.koji import KojiBuilder
 from rebuilder.config import Settings
 from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import SourceBuild
@@ -119,6 +121,23 @@ def test_nothing_is_guessed_while_koji_is_away_and_nothing_is_lost(store: Engine
             assert changes.settling(connection) == 1
     made.finish()
     assert made.states() == [("base", "succeeded")]
+
+
+def test_an_update_that_bodhi_takes_back_while_it_settles_is_forgotten(store: Engine, running: hub.Hub) -> None:
+    running.koji.source_build(FIX, "openssl-libs", epoch=1)
+    made = bench(store, running, settle_seconds=60)
+    made.tell(FIX)
+    made.passes()
+    update = {"alias": "FEDORA-1", "builds": [{"nvr": FIX, "epoch": 0}], "release": {"name": "F42"}}
+    made.receive("bodhi.update.request.unpush", {"agent": "kasal", "update": {**update, "alias": "FEDORA-2"}}, "other")
+    made.passes()
+    with reading(store) as connection:
+        assert changes.settling(connection) == 1
+    made.receive("bodhi.update.request.unpush", {"agent": "kasal", "update": update}, "unpush")
+    made.finish()
+    with reading(store) as connection:
+        assert changes.settling(connection) == 0
+    assert made.states() == []
 
 
 # --- what was missed
@@ -285,3 +304,30 @@ def test_an_engine_starts_while_the_hub_is_away_where_the_images_are_known(
     assert made.current("base:f42") == "base-42-2"
     with reading(store) as connection:
         assert not rebuilds.any_open(connection)
+
+
+def test_a_log_that_is_followed_is_read_with_one_builder_from_where_it_was_left(
+    store: Engine, running: hub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.koji.image("base-42-1", IMAGES, [SSL])
+    made = Site(store, running, tmp_path)
+    offer(running)
+    made.tagged(FIX)
+    made.passes()
+    task, parts, closed = made.live(), [], []
+    followed = logs.Logs(store, made.settings)
+    running.calls.clear()
+    offset = 0
+    for line in ("STEP 1: FROM base\n", "", "STEP 2: größer\n"):
+        task.log += line
+        part = followed.read("base:f42", offset)
+        assert (part.live, part.built, part.next) == (True, True, offset + len(line))
+        parts.append(part.text)
+        offset = part.next
+    assert "".join(parts) == task.log
+    assert running.calls["downloadTaskOutput"] == 2, "what was read is not read again"
+    assert running.calls["login"] == 0, "reading needs no name"
+    monkeypatch.setattr(KojiBuilder, "close", lambda self: closed.append(self))
+    followed.close()
+    followed.close()
+    assert len(closed) == 1

@@ -14,7 +14,8 @@ from rebuilder.config import Settings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Source
-from rebuilder.inventory.koji import images
+from rebuilder.inventory.koji import images, offers
+from rebuilder.inventory.koji.contents import Contents
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.inventory.koji.images import Known
 
@@ -179,8 +180,32 @@ def test_only_builds_that_are_not_known_are_read(running: hub.Hub) -> None:
     running.calls.clear()
     found = read(running, before)
     assert (build(found, "httpd:f42").ident, image(found, "httpd:f42").source.commit) == ("httpd-2.4-8", "h2")
-    assert running.calls["listRPMs"] == 2
+    assert running.calls["listRPMs"] == 2 + 2, "two architectures, and a row in both forms to know the columns"
     assert running.calls["listArchives"] == 1
+
+
+def test_columns_in_an_order_that_is_not_understood_are_asked_for_by_name(running: hub.Hub) -> None:
+    expected = {build.image: build.manifest for build in read(running).builds}
+    running.koji.order = lambda names: sorted(names, reverse=True)
+    assert {build.image: build.manifest for build in read(running).builds} == expected
+
+
+def test_rpms_whose_source_build_cannot_be_read_now_are_asked_for_again(
+    running: hub.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings(running.url)
+    contents = Contents(Hub(chosen.koji))
+    number = running.koji.by_nvr("base-42-1")["id"]
+
+    def sources() -> set[str]:
+        manifest = contents.read([number])[number]
+        assert manifest is not None
+        return {rpm.sourcerpm for rpm in manifest.rpms}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.koji, "get_build", lambda build: None)
+        assert sources() == {"openssl-libs", "bash"}
+    assert sources() == {"openssl-3.2.1-1.fc42.src.rpm", "bash-5.2-1.fc42.src.rpm"}
 
 
 def test_a_build_of_ours_that_is_not_tagged_yet_stays_the_current_one(running: hub.Hub) -> None:
@@ -190,6 +215,116 @@ def test_a_build_of_ours_that_is_not_tagged_yet_stays_the_current_one(running: h
     assert build(read(running, ours), "httpd:f42").ident == "httpd-2.4-10"
     running.koji.by_nvr("httpd-2.4-10")["state"] = 2
     assert build(read(running, ours), "httpd:f42").ident == "httpd-2.4-7", "it was deleted"
+
+
+@pytest.fixture
+def ahead(running: hub.Hub) -> Known:
+    """What is known after httpd-2.4-10 was built and taken into the tag, as the newest of two."""
+    running.koji.image("httpd-2.4-10", TAG, [SSL], commit="h10")
+    return known(read(running))
+
+
+def test_a_build_that_was_untagged_is_current_no_more(running: hub.Hub, ahead: Known) -> None:
+    running.koji.untag(running.koji.by_nvr("httpd-2.4-10")["id"], TAG)
+    found = read(running, ahead)
+    assert (build(found, "httpd:f42").ident, image(found, "httpd:f42").source.commit) == ("httpd-2.4-7", "h1")
+
+
+def test_the_build_that_was_tagged_last_is_current_though_it_is_older(running: hub.Hub, ahead: Known) -> None:
+    running.koji.tag(running.koji.by_nvr("httpd-2.4-7")["id"], TAG)
+    assert build(read(running, ahead), "httpd:f42").ident == "httpd-2.4-7"
+
+
+def test_a_build_that_was_taken_out_of_all_tags_is_not_expected_in_another(running: hub.Hub) -> None:
+    before = known(read(running))
+    candidate = running.koji.image("httpd-2.4-10", "f42-candidate", [SSL])
+    ours = Known(before.images, {**before.builds, "httpd:f42": "httpd-2.4-10"})
+    running.koji.untag(candidate, "f42-candidate")
+    assert build(read(running, ours), "httpd:f42").ident == "httpd-2.4-7"
+    running.koji.tag(candidate, "f42-pending")
+    assert build(read(running, ours), "httpd:f42").ident == "httpd-2.4-10"
+
+
+def test_a_build_is_not_expected_in_the_tag_for_ever(running: hub.Hub) -> None:
+    before = known(read(running))
+    running.koji.image("httpd-2.4-10", "", [SSL])
+    ours = Known(before.images, {**before.builds, "httpd:f42": "httpd-2.4-10"})
+    assert build(read(running, ours), "httpd:f42").ident == "httpd-2.4-10"
+    running.koji.by_nvr("httpd-2.4-10")["completion_ts"] -= 15 * 86400
+    assert build(read(running, ours), "httpd:f42").ident == "httpd-2.4-7"
+
+
+def test_draft_builds_are_left_out_and_hide_nothing(running: hub.Hub) -> None:
+    running.koji.image("httpd-2.4-8,draft_57", TAG, [SSL])
+    running.koji.source_build("bash-5.3-1.fc42", tag=TAG)
+    running.koji.source_build("bash-5.4-1.fc42,draft_58", tag=TAG)
+    assert build(read(running), "httpd:f42").ident == "httpd-2.4-7"
+    assert [str(build) for build in offers.newest(Hub(settings(running.url).koji), TAG, ["bash"])] == [
+        "bash-5.3-1.fc42"
+    ]
+
+
+def test_what_a_tag_offers_is_asked_for_once_for_all_packages(running: hub.Hub) -> None:
+    for number in range(300):
+        running.koji.source_build(f"package{number}-1-1.fc42", tag="f42-updates")
+        running.koji.source_build(f"package{number}-2-1.fc42", tag="f42-updates")
+    running.koji.image("package7-9-9", "f42-updates", [SSL])
+    session = Hub(settings(running.url).koji)
+    found = [str(build) for build in offers.newest(session, "f42-updates", ["package1", "package7", "nothing"])]
+    assert found == ["package1-2-1.fc42"], "the latest package7 is an image"
+    assert running.requests == 2
+    assert list(offers.newest(session, TAG, ["base", "httpd"])) == [], "a tag of images"
+    assert list(offers.newest(session, "f42-nothing", ["bash"])) == []
+
+
+# --- what atomic-reactor writes of parents
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("httpd", "registry.example.com/httpd:latest"),
+        ("f42/httpd:2.4", "registry.example.com/f42/httpd:2.4"),
+        ("f42/httpd:2.4", "registry.example.com/org/f42-httpd:2.4"),
+        ("library/httpd", "docker.io/library/httpd:latest"),
+        ("docker.io/httpd", "docker.io/library/httpd:latest"),
+        ("f42/httpd@sha256:abc", "registry.example.com/f42/httpd@sha256:abc"),
+        ("f42/httpd:2.4", "registry.example.com/f42/httpd@sha256:abc"),
+        ("localhost:5000/httpd", "localhost:5000/httpd:latest"),
+    ],
+)
+def test_a_from_is_the_parent_that_it_was_looked_up_as(running: hub.Hub, text: str, key: str) -> None:
+    running.koji.image("late-1-1", TAG, [SSL], {key: "httpd-2.4-7"}, "httpd-2.4-7", froms=[text])
+    assert parents(read(running), "late:f42") == [("httpd:f42", "base")]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("golang", "registry.example.com/golang:1.22"),
+        ("golang", "registry.example.com/my-golang:latest"),
+        ("docker.io/golang", "registry.example.com/golang:latest"),
+        ("golang@sha256:abc", "registry.example.com/golang@sha256:def"),
+    ],
+)
+def test_a_from_that_is_another_image_is_a_parent_of_its_own(running: hub.Hub, text: str, key: str) -> None:
+    running.koji.image("late-1-1", TAG, [SSL], {key: "httpd-2.4-7"}, "httpd-2.4-7", froms=[text])
+    assert parents(read(running), "late:f42") == [("httpd:f42", "base"), (text, "stage")]
+
+
+def test_from_scratch_is_no_parent(running: hub.Hub) -> None:
+    builds = {"registry.example.com/golang:latest": None, "registry.example.com/f42/base:latest": "base-42-1"}
+    running.koji.image("tool-1-1", TAG, [], builds, froms=["golang", "f42/base", "scratch"])
+    assert parents(read(running), "tool:f42") == [
+        ("registry.example.com/golang:latest", "stage"), ("base:f42", "stage"),
+    ]  # fmt: skip
+    running.koji.image("bare-1-1", TAG, [], {}, froms=["scratch"])
+    assert parents(read(running), "bare:f42") == []
+
+
+def test_a_parent_without_a_build_that_is_the_last_from_is_the_base(running: hub.Hub) -> None:
+    running.koji.image("late-1-1", TAG, [SSL], {"quay.io/fedora/fedora:42": None}, froms=["fedora/fedora:42"])
+    assert parents(read(running), "late:f42") == [("quay.io/fedora/fedora:42", "base")]
 
 
 def test_a_tag_that_koji_does_not_have_is_named(running: hub.Hub) -> None:

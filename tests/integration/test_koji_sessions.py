@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import ssl
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from hub_tasks import Koji
 
 from rebuilder.config import KojiSettings
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.build import InfrastructureError, SiteError
 from rebuilder.domain.errors import RequestError
 from rebuilder.inventory.koji.hub import Denied, Hub, ask
 
@@ -74,7 +76,7 @@ def test_a_hub_that_has_forgotten_the_session_gets_a_new_login(running: hub.Hub,
 def test_a_wrong_password_is_trouble_that_says_so(running: hub.Hub, tmp_path: Path) -> None:
     chosen = settings(running, tmp_path)
     (tmp_path / "password").write_text("wrong")
-    with pytest.raises(InfrastructureError, match="invalid username or password"):
+    with pytest.raises(SiteError, match="invalid username or password"):
         Hub(chosen, building=True).call("getLoggedInUser")
 
 
@@ -113,31 +115,102 @@ def test_an_outage_is_trouble_in_one_line_and_passes(running: hub.Hub, tmp_path:
         assert session.call("getBuild", 1) is None
 
 
-def test_a_hub_that_does_not_answer_is_waited_for_once_and_then_left_alone(running: hub.Hub, tmp_path: Path) -> None:
-    now = [0.0]
-    session = Hub(settings(running, tmp_path, timeout_seconds=0.2), building=True, clock=lambda: now[0])
-    session.call("getBuild", 1)
+def test_the_first_write_after_an_expiry_is_carried_out(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path), building=True)
+    for number in range(3):
+        session.call("buildContainer", f"git+https://src.example.com/app#{number}", "target", {})
+    running.expire()
+    session.call("buildContainer", "git+https://src.example.com/app#4", "target", {})
+    assert running.calls["buildContainer"] == 4
+    assert running.logins == ["password", "password"]
 
-    def asked() -> str:
-        before = running.requests
-        with pytest.raises(InfrastructureError) as told:
-            session.call("getBuild", 1)
-        return "asked" if running.requests > before else str(told.value)
 
-    with running.away("silent"):
-        original = session._opened
+def test_a_call_that_takes_long_holds_up_no_other(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path, timeout_seconds=5), building=True)
+    running.slow = {"listTagged": 1.0}
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(session.call, "listTagged", "f42-images")
+        while not running.calls["login"]:
+            time.sleep(0.01)
+        assert [session.call("getLoggedInUser")["name"] for _ in range(5)] == ["rebuilder"] * 5
+        assert time.monotonic() - began < 1
+        with pytest.raises(Denied):
+            slow.result()
+    assert len(running.logins) == 2, "one session for the slow call, one for the five others"
 
-        def slow() -> Any:
-            now[0] += 10
-            return original()
 
-        session._opened = slow  # type: ignore[method-assign]
-        assert asked() == "asked"
-        assert "left alone" in asked()
-        now[0] += 39
-        assert "left alone" in asked()
-        now[0] += 2
-        assert asked() == "asked"
+def test_many_threads_share_a_hub_and_its_sessions(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path), building=True)
+    with ThreadPoolExecutor(8) as pool:
+        sources = [f"git+https://src.example.com/app#{number}" for number in range(80)]
+        tasks = list(pool.map(lambda source: session.call("buildContainer", source, "target", {}), sources))
+    assert len(set(tasks)) == 80
+    assert len(running.logins) <= 8
+    session.close()
+    assert running.sessions == {}
+
+
+def test_a_call_that_was_waited_for_in_vain_is_no_reason_to_refuse_the_next(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path, timeout_seconds=0.3), building=True)
+    running.slow = {"listTagged": 2.0}
+    with pytest.raises(InfrastructureError, match="timed out") as told:
+        session.call("listTagged", "f42-images")
+    assert told.value.arrived
+    assert session.call("getLoggedInUser")["name"] == "rebuilder"
+
+
+def test_a_call_may_be_given_more_time_than_others(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path, timeout_seconds=0.3), building=True)
+    running.slow = {"getLoggedInUser": 1.0}
+    assert session.call_within(5, "getLoggedInUser")["name"] == "rebuilder"
+    with pytest.raises(InfrastructureError, match="timed out"):
+        session.call("getLoggedInUser")
+
+
+@pytest.mark.parametrize(("trouble", "arrived"), [("refused", False), ("offline", False), ("503", True)])
+def test_it_is_known_whether_a_call_may_have_arrived(
+    running: hub.Hub, tmp_path: Path, trouble: str, arrived: bool
+) -> None:
+    logged_in, new = (Hub(settings(running, tmp_path), building=True) for _ in range(2))
+    logged_in.call("getLoggedInUser")
+    with running.away(trouble):
+        for session, expected in ((logged_in, arrived), (new, False)):
+            with pytest.raises(InfrastructureError) as told:
+                session.call("buildContainer", "git+https://src.example.com/app#1", "target", {})
+            assert told.value.arrived is expected
+
+
+def test_a_hub_whose_name_is_unknown_was_not_reached(running: hub.Hub, tmp_path: Path) -> None:
+    session = Hub(settings(running, tmp_path, hub="http://hub.invalid/kojihub"))
+    with pytest.raises(InfrastructureError, match=r"hub\.invalid") as told:
+        session.call("getBuild", 1)
+    assert not told.value.arrived
+
+
+def test_a_hub_that_goes_away_during_a_call_may_have_carried_it_out(running: hub.Hub, tmp_path: Path) -> None:
+    """The client sends a call again when the connection breaks: that the second one is refused proves nothing."""
+    session = Hub(settings(running, tmp_path), building=True)
+    session.call("getLoggedInUser")
+    running.leaving = "buildContainer"
+    with pytest.raises(InfrastructureError, match="refused") as told:
+        session.call("buildContainer", "git+https://src.example.com/app#1", "target", {})
+    assert told.value.arrived
+    assert running.calls["buildContainer"] == 1
+
+
+def test_batches_on_their_way_at_once_are_answered_in_order(running: hub.Hub) -> None:
+    for number in range(40):
+        running.koji.source_build(f"package{number}-1-1")
+    session = Hub(KojiSettings(hub=running.url))
+    running.slow = {"multiCall": 0.1}
+    began = time.monotonic()
+    asked = [ask("getBuild", f"package{number}-1-1") for number in range(40)]
+    answers = [build["nvr"] for build in session.many(asked, 4, 5)]
+    assert answers == [f"package{number}-1-1" for number in range(40)]
+    assert time.monotonic() - began < 0.6, "ten batches one after the other take a second"
+    with running.away(), pytest.raises(InfrastructureError):
+        list(session.many(asked, 4, 5))
 
 
 def test_a_hub_that_does_not_answer_is_asked_once_for_a_call(running: hub.Hub, tmp_path: Path) -> None:

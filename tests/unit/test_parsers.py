@@ -123,6 +123,21 @@ def test_a_build_whose_task_makes_images_is_a_containers(method: str) -> None:
     assert isinstance(event, BuildFinished) and event.container
 
 
+@pytest.mark.parametrize("topic", ["bodhi.update.request.unpush", "bodhi.update.request.obsolete"])
+def test_an_update_that_bodhi_takes_back_is_withdrawn(topic: str) -> None:
+    assert the_event(topic, update()) == Withdrawal(BASH, update="FEDORA-2025-abc", bodhi_release="F42")
+    events = read(topic, update(builds=[{"nvr": "a-1-1"}, {"nvr": "b-c-2-1"}]))
+    assert [event.build.name for event in events if isinstance(event, Withdrawal)] == ["a", "b-c"]
+    assert isinstance(the_event(topic, update(content_type="container")), Ignored)
+    assert isinstance(the_event(topic, update(builds=[])), Ignored)
+
+
+@pytest.mark.parametrize("topic", ["buildsys.tag", "buildsys.untag", "buildsys.build.state.change"])
+def test_draft_builds_are_ignored_as_such(topic: str) -> None:
+    body = {**STATE_CHANGE, **TAGGING, "release": "2.fc42,draft_57"}
+    assert the_event(topic, body) == Ignored("a draft build: bash-5.2.37-2.fc42,draft_57")
+
+
 @pytest.mark.parametrize("state", [0, 2, 3, 4, "3"])
 def test_builds_in_other_states_are_ignored(state: Any) -> None:
     assert isinstance(the_event("buildsys.build.state.change", {**STATE_CHANGE, "new": state}), Ignored)
@@ -186,6 +201,10 @@ def test_genuine_bodhi_messages_are_understood() -> None:
         message = schema(body=update())
         message.validate()
         assert isinstance(the_event(message.topic, message.body), Offer)
+    for schema in (schemas.UpdateRequestUnpushV1, schemas.UpdateRequestObsoleteV1):
+        message = schema(body=update())
+        message.validate()
+        assert isinstance(the_event(message.topic, message.body), Withdrawal)
 
 
 def test_genuine_koji_messages_are_understood() -> None:

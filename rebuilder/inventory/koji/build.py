@@ -8,9 +8,9 @@ from enum import IntEnum
 from typing import Any
 
 from rebuilder.domain.image import ImageBuild, ParentKind, Source
+from rebuilder.inventory.koji.pull_spec import LATEST, SCRATCH, match, repository_of
 
 SCM = "git+"
-LATEST = "latest"
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
 
@@ -98,16 +98,18 @@ def _above(image: Mapping[str, Any]) -> Iterator[Above]:
     """The parents in the order of their FROMs, but the base first.
 
     The base is the build that Koji names; else the last FROM, if Koji knows no build of it. Where it is neither, the
-    image is made from scratch, and all that it names are stages.
+    image is made from scratch, and all that it names are stages. atomic-reactor writes `parent_images` as the
+    Dockerfile has them, and the keys of `parent_image_builds` as it looked them up, with the registry.
     """
     builds: Mapping[str, Any] = image.get("parent_image_builds") or {}
-    specs = dict.fromkeys([*(image.get("parent_images") or ()), *builds])
-    found = [Above(ParentKind.STAGE, spec, *_named(builds.get(spec))) for spec in specs if spec]
+    froms = [str(text) for text in image.get("parent_images") or () if text]
+    specs = dict.fromkeys(match(text, builds) or text for text in froms if text != SCRATCH)
+    found = [Above(ParentKind.STAGE, spec, *_named(builds.get(spec))) for spec in {**specs, **dict.fromkeys(builds)}]
     base = int(image.get("parent_build_id") or 0)
     at = next((place for place, above in enumerate(found) if base and above.build == base), None)
     if at is None and base:
         yield Above(ParentKind.BASE, "", base)
-    elif at is None and found and not found[-1].build:
+    elif at is None and found and not found[-1].build and froms[-1:] != [SCRATCH]:
         at = len(found) - 1
     if at is not None:
         first = found.pop(at)
@@ -126,15 +128,3 @@ def _published(index: Mapping[str, Any]) -> Iterator[str]:
     for repository in dict.fromkeys(map(repository_of, pulls)):
         yield from (f"{repository}:{tag}" for tag in tags)
     yield from pulls
-
-
-def repository_of(spec: str) -> str:
-    """A pull spec without its tag or digest; the registry may have a port."""
-    place = spec.partition("@")[0]
-    head, slash, last = place.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}"
-
-
-def full_spec(spec: str) -> str:
-    """A pull spec with the tag that it means."""
-    return spec if repository_of(spec) != spec else f"{spec}:{LATEST}"

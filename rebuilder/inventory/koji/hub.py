@@ -1,16 +1,18 @@
 """Sessions with a Koji hub: who we are there, and what an answer, a refusal and an outage look like.
 
 The `koji` client retries for minutes, or for ever, and knows a dozen ways to fail. Here every call ends soon, in one
-of three ways: an answer, Denied where the hub said no, or InfrastructureError where nobody can tell what became of it.
+of three ways: an answer, Denied where the hub said no, or InfrastructureError, which tells whether the hub may have
+carried the call out.
 """
 
 from __future__ import annotations
 
 import http.client
 import os
-import time
 import xmlrpc.client
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,36 +20,33 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 
 from rebuilder.config import KojiSettings
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.build import InfrastructureError, SiteError
 from rebuilder.domain.errors import RequestError
+from rebuilder.inventory.koji.faults import one_line
 
 CONNECT_SECONDS = 5.0
 BATCH = 100
-SLOW_SECONDS = 1.0
-LEFT_ALONE = 4.0  # times as long as it let us wait
-LONGEST_REASON = 500
 OFFLINE = 1014
 EXECUTED = ("RetryError", "SequenceError")  # the hub has seen this call before: what came of it, it does not tell
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 
 class Denied(Exception):
-    """The hub's own answer that it will not, or cannot. `code` is the fault's."""
+    """The hub's own answer that it will not, or cannot. `code` is the fault's, `text` all that it says."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(one_line(text))
         self.code = code
+        self.text = text
+
+
+class _SessionEnded(InfrastructureError):
+    """The hub does not know the session any more, and has done nothing."""
 
 
 def ask(method: str, *arguments: Any, **named: Any) -> Call:
     """A call, to be made together with others."""
     return method, arguments, named
-
-
-def one_line(text: str) -> str:
-    """The text in one line, and not too long for one."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
 
 
 def client() -> Any:
@@ -93,64 +92,102 @@ def _readable(key: str, path: Path | None, what: str) -> None:
 
 
 class Hub:
-    """One session with a hub: anonymous, or as the user of the settings with `building`.
+    """A hub, asked anonymously or, with `building`, as the user of the settings. Any number of threads may share it.
 
-    Nothing is sent before the first call. A hub that lets us wait in vain is left alone for a while, so that it cannot
-    hold up whoever asks it for many things. Raises RequestError where something is missing in the settings.
+    A session with the hub serves one call at a time, so each call takes an idle one, or opens one more, and gives it
+    back when it is answered. A call that takes long therefore holds up no other. Nothing is sent before the first
+    call. Raises RequestError where something is missing in the settings.
     """
 
-    def __init__(
-        self, settings: KojiSettings, *, building: bool = False, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, settings: KojiSettings, *, building: bool = False) -> None:
         check(settings, building=building)
         self._settings = settings
         self._building = building
-        self._clock = clock
         self._koji = client()
-        self._session: Any = None
-        self._not_before = 0.0
+        self._idle: deque[Any] = deque()  # its methods are atomic; the last one given back is the first one taken
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """The answer. Raises Denied and InfrastructureError."""
-        return self._guarded(lambda session: getattr(session, method)(*arguments, **named))
+        return self.call_within(self._settings.timeout_seconds, method, *arguments, **named)
 
-    def many(self, calls: Sequence[Call], batch: int = BATCH) -> Iterator[Any]:
-        """The answers in order, `batch` of them with one round trip; a Denied stands where the hub said no.
+    def call_within(self, seconds: float, method: str, *arguments: Any, **named: Any) -> Any:
+        """The answer to a call that may take this long. Raises Denied and InfrastructureError."""
+        return self._guarded(lambda session: getattr(session, method)(*arguments, **named), seconds)
 
-        Raises InfrastructureError.
+    def many(self, calls: Sequence[Call], batch: int = BATCH, at_once: int = 1) -> Iterator[Any]:
+        """The answers in order, `batch` of them with one round trip, `at_once` round trips at a time.
+
+        A Denied stands where the hub said no. Raises InfrastructureError.
         """
-        for start in range(0, len(calls), batch):
-            answers = self._guarded(partial(_together, calls[start : start + batch]))
+        batches = [calls[start : start + batch] for start in range(0, len(calls), batch)]
+        for answers in self._batches(batches, at_once):
             for at, answer in enumerate(answers):
                 answers[at] = None  # a batch may be large: what was read goes away while it is looked at
                 yield self._answer(answer)
+
+    def _batches(self, batches: Sequence[Sequence[Call]], at_once: int) -> Iterator[list[Any]]:
+        """What each batch is answered, in order. Few are on their way or wait to be looked at: they may be large."""
+        if min(at_once, len(batches)) <= 1:
+            yield from map(self._batch, batches)
+            return
+        pool = ThreadPoolExecutor(at_once, "koji")
+        try:
+            coming: deque[Future[list[Any]]] = deque()
+            for calls in batches:
+                coming.append(pool.submit(self._batch, calls))
+                if len(coming) > at_once:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _batch(self, calls: Sequence[Call]) -> list[Any]:
+        answers: list[Any] = self._guarded(partial(_together, calls), self._settings.timeout_seconds)
+        return answers
 
     def _answer(self, answer: Any) -> Any:
         if not isinstance(answer, dict):
             return answer[0]
         if answer["faultCode"] == OFFLINE:
-            raise InfrastructureError(f"{self._settings.hub}: {one_line(answer['faultString'])}")
+            raise InfrastructureError(f"{self._settings.hub}: {one_line(answer['faultString'])}", arrived=False)
         return Denied(answer["faultCode"], answer["faultString"])
 
     def close(self) -> None:
-        """Log out, where somebody is logged in and the hub is there."""
-        if self._session is not None and self._session.logged_in:
-            with suppress(*self._trouble):
-                self._session.logout()
-        self._forget()
+        """Log out the sessions that serve no call, where the hub is there."""
+        while self._idle:
+            with suppress(IndexError, *self._trouble):
+                self._idle.pop().logout()
 
-    def _guarded(self, work: Callable[[Any], Any]) -> Any:
-        began = self._clock()
-        if began < self._not_before:
-            raise InfrastructureError(f"{self._settings.hub} does not answer, and is left alone for a moment")
+    def _guarded(self, work: Callable[[Any], Any], seconds: float) -> Any:
+        """Do it; once more with a new login where the hub does not know the session any more, and so did nothing."""
         try:
-            return self._logged_in(work)
+            session = self._idle.pop()
+        except IndexError:
+            return self._served(self._opened(), work, seconds)
+        try:
+            return self._served(session, work, seconds)
+        except _SessionEnded:
+            return self._served(self._opened(), work, seconds)
+
+    def _served(self, session: Any, work: Callable[[Any], Any], seconds: float) -> Any:
+        """Do it with this session, and keep the session where it can serve another call.
+
+        After a time-out the hub may still hold the session's row locked for the call that was given up.
+        """
+        session.opts["timeout"] = CONNECT_SECONDS, seconds
+        session.reached = False
+        try:
+            answer = work(session)
         except self._trouble as error:
-            meaning = self._meaning(error)
-            waited = self._clock() - began
-            if isinstance(meaning, InfrastructureError) and waited > SLOW_SECONDS:
-                self._not_before = self._clock() + LEFT_ALONE * waited
+            meaning = self._meaning(error, session.reached)
+            if isinstance(error, self._koji.AuthError) and type(error).__name__ not in EXECUTED:
+                raise _SessionEnded(str(meaning), arrived=False) from None
+            if isinstance(meaning, Denied) or not meaning.arrived:
+                self._idle.append(session)
             raise meaning from None
+        self._idle.append(session)
+        return answer
 
     @property
     def _trouble(self) -> tuple[type[BaseException], ...]:
@@ -162,30 +199,24 @@ class Hub:
             http.client.HTTPException, ValueError,
         )
 
-    def _logged_in(self, work: Callable[[Any], Any]) -> Any:
-        """Do it; once more with a new login where the hub does not know this session any more, and so did nothing."""
-        try:
-            return work(self._opened())
-        except self._koji.AuthError as error:
-            known = self._session is not None
-            self._forget()
-            if not known or type(error).__name__ in EXECUTED:
-                raise
-        return work(self._opened())
-
-    def _forget(self) -> None:
-        """Begin anew with the next call. The client would log out on its own, of what the hub does not know."""
-        if self._session is not None:
-            self._session.logged_in = False
-            self._session = None
-
     def _opened(self) -> Any:
-        if self._session is None:
-            session = self._koji.ClientSession(self._settings.hub, self._options)
-            if self._building:
+        """A new session, logged in where that is asked for. Raises InfrastructureError: nothing else was sent yet."""
+        from rebuilder.inventory.koji.session import ClientSession
+
+        session = ClientSession(self._settings.hub, self._options)
+        if self._building:
+            try:
                 self._log_in(session)
-            self._session = session
-        return self._session
+            except self._trouble as error:
+                raise self._login_failed(error) from None
+        return session
+
+    def _login_failed(self, error: BaseException) -> InfrastructureError:
+        """A login that the hub refuses is refused for every image; one that did not get there is an outage."""
+        text = str(self._meaning(error, reached=False))
+        if isinstance(error, self._koji.AuthError) and error.fromFault:
+            return SiteError(text)
+        return InfrastructureError(text, arrived=False)
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -204,6 +235,8 @@ class Hub:
         settings = self._settings
         match settings.login:
             case "gssapi":
+                # The client sets this for the login and takes it back, in the environment of all threads.
+                os.environ["KRB5_CLIENT_KTNAME"] = str(settings.keytab)
                 session.gssapi_login(principal=settings.principal, keytab=str(settings.keytab))
             case "certificate":
                 session.ssl_login(cert=str(settings.certificate))
@@ -214,16 +247,18 @@ class Hub:
                 session.login()
         session.opts["max_retries"] = 0
 
-    def _meaning(self, error: BaseException) -> Exception:
-        """What an exception of the client means to us."""
+    def _meaning(self, error: BaseException, reached: bool) -> Denied | InfrastructureError:
+        """What an exception of the client means to us; with `reached` the call may have got to the hub."""
         koji, text = self._koji, one_line(str(error)) or type(error).__name__
-        if isinstance(error, koji.AuthError | koji.ServerOffline):
-            return InfrastructureError(f"{self._settings.hub}: {text}")
+        if isinstance(error, koji.ServerOffline):  # said before the hub begins with a call
+            return InfrastructureError(f"{self._settings.hub}: {text}", arrived=False)
+        if isinstance(error, koji.AuthError):
+            return InfrastructureError(f"{self._settings.hub}: {text}", arrived=type(error).__name__ in EXECUTED)
         if isinstance(error, xmlrpc.client.Fault):
             return Denied(error.faultCode, error.faultString)
         if isinstance(error, koji.GenericError) and error.fromFault:
-            return Denied(error.faultCode, text)
-        return InfrastructureError(f"{self._settings.hub} cannot be reached: {text}")
+            return Denied(error.faultCode, str(error))
+        return InfrastructureError(f"{self._settings.hub} cannot be reached: {text}", arrived=reached)
 
 
 def _together(calls: Sequence[Call], session: Any) -> list[Any]:

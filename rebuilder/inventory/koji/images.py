@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Parent
-from rebuilder.domain.rpm import EVR
-from rebuilder.inventory.koji.build import Above, BuildState, ContainerBuild, evr_of, full_spec
-from rebuilder.inventory.koji.contents import Contents
+from rebuilder.inventory.koji.build import Above, ContainerBuild, evr_of
+from rebuilder.inventory.koji.contents import AT_ONCE, Contents
+from rebuilder.inventory.koji.current import is_newer, not_tagged_yet
 from rebuilder.inventory.koji.hub import Denied, Hub, ask
+from rebuilder.inventory.koji.offers import latest
+from rebuilder.inventory.koji.pull_spec import full_spec
 
 Progress = Callable[[int, int], None]
 
@@ -41,7 +45,7 @@ def read(hub: Hub, settings: Settings, known: Known, progress: Progress | None =
     Raises InfrastructureError where the hub is away, and RequestError for a tag that it does not have.
     """
     tagged = _tagged(hub, settings)
-    kept = _kept(hub, tagged, known)
+    kept = _kept(hub, settings, tagged, known)
     fresh = {item.key: item for item in tagged if item.key not in kept}
     builds = dict(zip(fresh, _builds(hub, [item.build for item in fresh.values()]), strict=True))
     read_now = {key: build for key, build in builds.items() if build is not None}
@@ -69,54 +73,55 @@ def _tagged(hub: Hub, settings: Settings) -> list[_Tagged]:
     if not tags:
         raise RequestError("no Koji tags to read images from: set consumer_config.streams.NAME.koji_tags")
     newest: dict[str, _Tagged] = {}
-    calls = [ask("listTagged", tag, latest=True, inherit=True, type="image") for _, tag in tags]
-    for (stream, tag), answer in zip(tags, hub.many(calls, 1), strict=True):
-        if isinstance(answer, Denied):
-            raise RequestError(f"consumer_config.streams.{stream}.koji_tags: {tag}: {answer}")
-        for row in answer:
+    for stream, tag in tags:
+        try:
+            rows = latest(hub, "listTagged", tag, latest=True, inherit=True, type="image")
+        except Denied as error:
+            raise RequestError(f"consumer_config.streams.{stream}.koji_tags: {tag}: {error}") from None
+        for row in rows:
             item = _Tagged(f"{row['name']}:{stream}", stream, int(row["build_id"]), str(row["nvr"]))
             if item.key not in newest or newest[item.key].build < item.build:
                 newest[item.key] = item
     return list(newest.values())
 
 
-def _kept(hub: Hub, tagged: Sequence[_Tagged], known: Known) -> dict[str, str]:
+def newest_tagged(hub: Hub, tags: Sequence[str], package: str) -> str:
+    """The NVR of the package's newest image in these tags; empty where they have none. Raises InfrastructureError."""
+    rows: list[Mapping[str, Any]] = []
+    for tag in tags:
+        with suppress(Denied):
+            rows += latest(hub, "getLatestBuilds", tag, package=package, type="image")
+    return str(max(rows, key=lambda row: int(row["build_id"]))["nvr"]) if rows else ""
+
+
+def _kept(hub: Hub, settings: Settings, tagged: Sequence[_Tagged], known: Known) -> dict[str, str]:
     """The images that need not be looked at, each with its build: the one in the tag, or a newer one of ours.
 
     A build may be tagged long after it was made: until then, the older one in the tag is not what the image is now.
     """
-    kept, ahead = {}, {}
+    kept, ahead, tags = {}, {}, {}
     for item in tagged:
         build = known.builds.get(item.key) if item.key in known.images else None
         if build == item.nvr:
             kept[item.key] = build
-        elif build is not None and _newer(build, item.nvr):
+        elif build is not None and is_newer(build, item.nvr):
             ahead[item.key] = build
-    for (key, nvr), told in zip(ahead.items(), hub.many([ask("getBuild", nvr) for nvr in ahead.values()]), strict=True):
-        if told and not isinstance(told, Denied) and told["state"] == BuildState.COMPLETE:
-            kept[key] = nvr
-    return kept
-
-
-def _newer(nvr: str, than: str) -> bool:
-    try:
-        (mine, *version), (theirs, *other) = evr_of(nvr), evr_of(than)
-    except ValueError:
-        return False
-    return mine == theirs and EVR(0, *version).is_newer_than(EVR(0, *other))
+            tags[item.key] = settings.streams[item.stream].koji_tags
+    return {**kept, **not_tagged_yet(hub, ahead, tags, time.time())}
 
 
 def _builds(hub: Hub, builds: Iterable[int | str]) -> Iterator[ContainerBuild | None]:
     """Each of these builds, or None for what is no container image."""
-    for told in hub.many([ask("getBuild", build) for build in builds]):
+    for told in hub.many([ask("getBuild", build) for build in builds], at_once=AT_ONCE):
         yield None if isinstance(told, Denied) else ContainerBuild.parse(told)
 
 
 def _branches(hub: Hub, builds: Iterable[ContainerBuild]) -> dict[int, str]:
     """The git branch that each task was told to build from, by the task."""
     tasks = [build.task for build in builds if build.task]
-    answers = zip(tasks, hub.many([ask("getTaskRequest", task) for task in tasks]), strict=True)
-    return {task: _branch(request) for task, request in answers if not isinstance(request, Denied)}
+    answers = hub.many([ask("getTaskRequest", task) for task in tasks], at_once=AT_ONCE)
+    told = zip(tasks, answers, strict=True)
+    return {task: _branch(request) for task, request in told if not isinstance(request, Denied)}
 
 
 def _branch(request: Any) -> str:
