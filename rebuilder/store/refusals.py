@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
-# SQLSTATE classes: data exception, integrity constraint violation, program limit exceeded (a key too long for an index).
+# SQLSTATE classes: data exception, integrity constraint violation, program limit exceeded (a key too long).
 _OF_THE_VALUES = ("22", "23", "54")
 
 
