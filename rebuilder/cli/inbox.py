@@ -24,6 +24,7 @@ from rebuilder.store import dead_letters, inbox
 from rebuilder.store.database import reading
 from rebuilder.store.dead_letters import SetAside
 from rebuilder.store.refusals import one_line
+from rebuilder.web.broker import parameters_of
 
 QUEUE = "rebuilder.dead"
 SHOWN_BYTES = 4000
@@ -219,9 +220,7 @@ def _topic(properties: Any, otherwise: str) -> str:
 @contextmanager
 def _channel(context: Context) -> Iterator[BlockingChannel]:
     """A channel to the broker. Raises UnreachableError, or RequestError for a queue that is not there."""
-    url = config.amqp_url(configuration_file(context.path))
-    address = pika.URLParameters(url)
-    address.socket_timeout, address.blocked_connection_timeout = 10, 30
+    address = parameters_of(config.bus(configuration_file(context.path)))
     where = f"{address.host}:{address.port}"
     try:
         connection = pika.BlockingConnection(address)
