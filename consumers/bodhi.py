@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from consumers.fields import Fields
+from consumers.fields import LONGEST_URL, Fields
 from rebuilder.domain.change import Event, Ignored, Offer, Severity, Withdrawal
 from rebuilder.domain.rpm import SourceBuild
 
@@ -76,5 +76,5 @@ def severity_of(fields: Fields) -> Severity:
 
 def url_of(fields: Fields) -> str:
     """The update's page; empty unless it is a web address, because it is shown as a link."""
-    url = fields.optional_text("url")
+    url = fields.optional_text("url", LONGEST_URL)
     return url if url.startswith(("https://", "http://")) else ""

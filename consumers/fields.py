@@ -7,7 +7,7 @@ raises Unparseable with its full name; an optional one that is wrong counts as m
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 from rebuilder.domain.change import Unparseable
 from rebuilder.domain.rpm import EVR, SourceBuild
@@ -17,6 +17,9 @@ VERSION = re.compile(r"[A-Za-z0-9._+~^]+")
 LARGEST_EPOCH = 2**32 - 1
 LARGEST_NUMBER = 2**63 - 1
 LONGEST_SHOWN = 60
+LONGEST_TEXT = 255  # four bytes a character, and three of them in one index: PostgreSQL's have keys of 2,700 bytes
+LONGEST_URL = 2000
+MOST_INNERS = 5000
 
 
 class Fields:
@@ -33,15 +36,17 @@ class Fields:
         return f"{self._path}.{key}" if self._path else key
 
     def text(self, key: str) -> str:
-        """A required text. Raises Unparseable unless it is a string of printable characters."""
+        """A required text. Raises Unparseable unless it is a string of printable characters, and not too many."""
         value = self._value.get(key)
         if not is_text(value):
             raise Unparseable(f"{self.name_of(key)}: must be a text, not {shown(value)}")
+        if len(value) > LONGEST_TEXT:
+            raise Unparseable(f"{self.name_of(key)}: longer than {LONGEST_TEXT} characters: {shown(value)}")
         return str(value)
 
-    def optional_text(self, key: str) -> str:
+    def optional_text(self, key: str, longest: int = LONGEST_TEXT) -> str:
         value = self._value.get(key)
-        return str(value) if is_text(value) else ""
+        return str(value) if is_text(value) and len(value) <= longest else ""
 
     def number(self, key: str) -> int:
         """A required whole number, perhaps written as a string. Raises Unparseable."""
@@ -66,6 +71,8 @@ class Fields:
         values = self._value.get(key)
         if not isinstance(values, list):
             raise Unparseable(f"{self.name_of(key)}: must be a list, not {shown(values)}")
+        if len(values) > MOST_INNERS:
+            raise Unparseable(f"{self.name_of(key)}: more than {MOST_INNERS} entries")
         return tuple(Fields(value, f"{self.name_of(key)}[{place}]") for place, value in enumerate(values))
 
     def epoch(self) -> int | None:
@@ -97,7 +104,7 @@ class Fields:
         return text
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: Any) -> TypeGuard[str]:
     """Printable, so that it can be shown in a log or on a terminal as it is."""
     return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import threading
 import time
-from hashlib import sha256
-from typing import Any
 
 from fedora_messaging import config
 from fedora_messaging.exceptions import ConfigurationException, Nack
@@ -14,14 +12,17 @@ from fedora_messaging.message import Message
 from fedora_messaging.twisted.factory import FedoraMessagingFactoryV2
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from twisted.internet import reactor
 
+from consumers import deliveries
 from rebuilder.config import settings_of
 from rebuilder.domain.errors import RequestError, UnreachableError
-from rebuilder.domain.message import Received
 from rebuilder.store import database, heartbeats, inbox
+from rebuilder.store.refusals import one_line
 
 LONGEST_RECONNECT_WAIT = 30
-PAUSE_BEFORE_RETURNING = 5.0
+PAUSE_SECONDS = 5.0
+HOLD_SECONDS = 900.0  # RabbitMQ's consumer_timeout is 30 minutes
 BEAT_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
@@ -37,22 +38,38 @@ class Inbox:
     def __init__(self) -> None:
         # By default the waits grow to an hour: a broker that was away for a night would be left alone for one more.
         FedoraMessagingFactoryV2.maxDelay = LONGEST_RECONNECT_WAIT
+        deliveries.guard()
         self._engine = opened_store()
         self._beaten = 0.0
+        self._ending = threading.Event()
+        reactor.addSystemEventTrigger("before", "shutdown", self._ending.set)  # type: ignore[arg-type]
 
     def __call__(self, message: Message) -> None:
-        """Keep the message. Raises Nack when it could not be stored, after a pause, and nothing else.
+        """Keep the message, or set it aside. Raises Nack when it could not be stored, and nothing else.
 
-        Without the pause the broker would deliver it again a thousand times a second.
+        While the database is away the message is held, for a quarter of an hour: each return to the broker counts
+        towards the queue's delivery limit, and without a pause there would be a thousand in a second.
         """
+        give_back_at = time.monotonic() + HOLD_SECONDS
+        while reason := self._keep(message):
+            _log.error("message %s waits: %s", message.id, reason)
+            if self._ending.wait(PAUSE_SECONDS) or time.monotonic() >= give_back_at:
+                _log.error("message %s goes back to the queue: %s", message.id, reason)
+                raise Nack
+
+    def _keep(self, message: Message) -> str:
+        """Why the message could not be kept; nothing where it is."""
         try:
-            inbox.receive(self._engine, [received(message)])
+            delivery = deliveries.delivery_of(message)
+            if inbox.take(self._engine, lambda: deliveries.received(message), delivery) == "dead":
+                _log.error("message %s is set aside: see `rebuilder inbox dead`", message.id)
             self._beat()
         except (SQLAlchemyError, OSError) as error:
-            self._give_back(message, f"the inbox cannot be written: {reason_of(error)}")
+            return f"the inbox cannot be written: {one_line(error)}"
         except Exception as error:
             # Any other exception would end the consumer, and with it the reception of every other message.
-            self._give_back(message, f"{type(error).__name__}: {reason_of(error)}")
+            return f"{type(error).__name__}: {one_line(error)}"
+        return ""
 
     def _beat(self) -> None:
         """Say that messages get in, now and then: not getting on shows where messages wait and nobody says so."""
@@ -63,12 +80,7 @@ class Inbox:
                     heartbeats.beat(connection, "consumer", BEAT_SECONDS, now)
                 self._beaten = now
             except SQLAlchemyError as error:  # the message is kept, which is what counts
-                _log.warning("no heartbeat could be written: %s", reason_of(error))
-
-    def _give_back(self, message: Message, reason: str) -> None:
-        _log.error("message %s goes back to the queue: %s", message.id, reason)
-        time.sleep(PAUSE_BEFORE_RETURNING)
-        raise Nack from None
+                _log.warning("no heartbeat could be written: %s", one_line(error))
 
 
 def opened_store() -> Engine:
@@ -77,28 +89,4 @@ def opened_store() -> Engine:
         settings = settings_of(dict(config.conf["consumer_config"]), "settings")
         return database.open_database(settings.database)
     except (RequestError, UnreachableError, SQLAlchemyError) as error:
-        raise WrongSettings(reason_of(error)) from None
-
-
-def received(message: Message) -> Received:
-    """The message as the inbox keeps it. One without an id is known by a digest of its content."""
-    headers, body = plain(message._headers or {}), plain(message.body)
-    ident = message.id or digest(message.topic, headers, body)
-    return Received(ident, message.topic, headers, body, message.queue or "")
-
-
-def plain(value: Any) -> Any:
-    """Nothing but JSON. Headers from a broker hold dates (x-death) and numbers may be NaN: databases take neither."""
-    return json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
-
-
-def digest(topic: str, headers: Any, body: Any) -> str:
-    """The same for every delivery of one message: `x-` headers, which the broker writes, are left out."""
-    sent = {key: value for key, value in headers.items() if not key.startswith("x-")}
-    return f"sha256:{sha256(json.dumps([topic, sent, body], sort_keys=True).encode()).hexdigest()}"
-
-
-def reason_of(error: Exception) -> str:
-    """What went wrong, in one line."""
-    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+        raise WrongSettings(one_line(error)) from None

@@ -44,6 +44,7 @@ routing_keys = ["{queue}.#"]
 [consumer_config]
 database_url = "{database}"
 """
+ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 60.0
 
 
@@ -59,7 +60,7 @@ def configure(folder: Path, broker: Broker, queue: str, database: str, callback:
 def consumer(configuration: Path, *folders: Path) -> Iterator[Child]:
     """The consumer's process. `folders` go into its PYTHONPATH, for callbacks of the tests."""
     command = [Path(sys.executable).with_name("fedora-messaging"), "--conf", configuration, "consume"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder) for folder in folders)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *folders)))}
     child = Child(command, configuration.with_suffix(".log"), environment=environment)
     try:
         yield child

@@ -1,12 +1,8 @@
-"""`run`, `engine`, `web`, `replay`: the verbs that make things happen."""
+"""`run`, `engine`, `web`: the verbs that make things happen."""
 
 from __future__ import annotations
 
-import json
 import threading
-from collections import Counter
-from collections.abc import Iterator
-from typing import Any, TextIO
 
 import click
 
@@ -15,14 +11,11 @@ from rebuilder import config
 from rebuilder.cli import service
 from rebuilder.cli.context import Context
 from rebuilder.cli.notifier import publishing
-from rebuilder.cli.output import as_json
 from rebuilder.config import configuration_file
-from rebuilder.domain.errors import RequestError
-from rebuilder.domain.message import Received
-from rebuilder.engine import intake, workshop
+from rebuilder.engine import workshop
 from rebuilder.engine.loop import Loop
 from rebuilder.engine.systemd import notify
-from rebuilder.store import inbox, rebuilds
+from rebuilder.store import rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.lock import only_engine
 
@@ -52,49 +45,6 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
             service.calls_abandoned = not loop.close()
     with reading(context.engine) as connection:
         return int(until_idle and rebuilds.any_stopped(connection))
-
-
-@click.command()
-@click.argument("file", type=click.File("r", encoding="utf-8"))
-@click.option("--json", "json_", is_flag=True)
-@click.pass_obj
-def replay(context: Context, file: TextIO, json_: bool) -> None:
-    """Take in messages from FILE, or from - for standard input: one JSON object a line, as
-    `fedora-messaging record` writes them."""
-    results: Counter[str] = Counter()
-    for message in _messages(file):
-        (new,) = inbox.receive(context.engine, [message])
-        results[_fate(context, message) if new else "duplicate"] += 1
-    words = ("accepted", "duplicate", "ignored", "rejected")
-    if json_:
-        as_json({word: results[word] for word in words})
-    else:
-        click.echo(", ".join(f"{results[word]} {word}" for word in words))
-
-
-def _messages(file: TextIO) -> Iterator[Received]:
-    """Every line as a message. Raises RequestError naming the line that is none, before anything of it is kept."""
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            value: Any = json.loads(line)
-        except ValueError:
-            raise RequestError(f"{file.name}:{number}: not JSON") from None
-        if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("id", "topic")):
-            raise RequestError(f"{file.name}:{number}: not a message: it needs id and topic")
-        headers = value.get("headers")
-        queue = value.get("queue")
-        yield Received(
-            value["id"], value["topic"], headers if isinstance(headers, dict) else {}, value.get("body"),
-            queue if isinstance(queue, str) else "",
-        )
-
-
-def _fate(context: Context, message: Received) -> str:
-    """What the engine will say of the message: it is told at once, and acted on when the engine gets to it."""
-    with reading(context.engine) as connection:
-        return intake.preview(connection, message, topics.parse, context.settings)
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`status`, `wave`, `inbox`: what goes on."""
+"""`status`, `wave`: what goes on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from rebuilder.cli.output import as_json, console, drawn, joined, length, line, 
 from rebuilder.cli.words import sentences
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.lifecycle import STOPPED, State
-from rebuilder.store import inbox
-from rebuilder.store.database import reading
 
 WATCH_SECONDS = 2.0
 
@@ -200,23 +198,3 @@ def _tell(steps: Sequence[rebuilds.Step], json_: bool) -> None:
     else:
         table(("at", "image", "event", "state", "reason"),
               [(when(s.at), s.image, s.event, s.state, s.reason) for s in steps])
-
-
-@click.command("inbox")
-@click.option("--state", type=click.Choice(["new", "accepted", "ignored", "rejected"]))
-@click.option("--limit", type=click.IntRange(1, 10000), default=50, show_default=True)
-@click.option("--json", "json_", is_flag=True)
-@click.pass_obj
-def inbox_(context: Context, state: str | None, limit: int, json_: bool) -> None:
-    """The newest messages received, and what became of them."""
-    with reading(context.engine) as connection:
-        found = inbox.listing(connection, state, limit)
-    if json_:
-        as_json([
-            {"id": kept.message.id, "topic": kept.message.topic, "received": when(kept.received_at),
-             "state": kept.state, "reason": kept.reason}
-            for kept in found
-        ])
-        return
-    table(("received", "topic", "state", "reason", "id"),
-          [(when(k.received_at), k.message.topic, k.state, k.reason, k.message.id) for k in found])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from rebuilder.config import Settings
 from rebuilder.domain.change import (
@@ -22,6 +24,9 @@ from rebuilder.domain.change import (
 from rebuilder.domain.image import Stream
 from rebuilder.domain.message import Received
 from rebuilder.store import changes, inbox, inventory
+from rebuilder.store.refusals import is_of_the_values, one_line
+
+log = logging.getLogger(__name__)
 
 Parse = Callable[[Received], tuple[Event, ...]]
 BATCH = 500
@@ -46,19 +51,34 @@ def read(connection: Connection, parse: Parse, settings: Settings, now: float) -
     streams = known_streams(connection, settings) if unread else ()
     for kept in unread:
         try:
-            events = parse(kept.message)
-        except Unparseable as error:
-            inbox.mark(connection, kept.seq, "rejected", str(error))
-            continue
-        for event in events:
-            if isinstance(event, BuildFinished) and event.container:
-                taken.tasks.add(event.task_id or 0)
-            elif isinstance(event, Offer) and event.koji_tag:
-                taken.images = taken.images or _is_image(connection, event, settings)
-        reasons = [_act(connection, event, kept.message.id, settings, streams, now) for event in events]
-        ignored = all(reasons)
-        inbox.mark(connection, kept.seq, "ignored" if ignored else "accepted", "; ".join(filter(None, reasons)))
+            with connection.begin_nested():  # PostgreSQL: an error undoes this message alone, not the batch
+                events = parse(kept.message)
+                reasons = [_act(connection, event, kept.message.id, settings, streams, now) for event in events]
+                _note(connection, events, settings, taken)
+            state, reason = "ignored" if all(reasons) else "accepted", "; ".join(filter(None, reasons))
+        except Exception as error:
+            if isinstance(error, SQLAlchemyError) and not is_of_the_values(error):
+                raise
+            state, reason = "rejected", _why_rejected(error)
+        inbox.mark(connection, kept.seq, state, reason)
     return taken
+
+
+def _note(connection: Connection, events: Iterable[Event], settings: Settings, taken: Taken) -> None:
+    """Remember what the events tell of images and of their builds."""
+    for event in events:
+        if isinstance(event, BuildFinished) and event.container:
+            taken.tasks.add(event.task_id or 0)
+        elif isinstance(event, Offer) and event.koji_tag:
+            taken.images = taken.images or _is_image(connection, event, settings)
+
+
+def _why_rejected(error: Exception) -> str:
+    """In one line; what is no fault of the message's fields goes to the log as well."""
+    if isinstance(error, Unparseable):
+        return str(error)
+    log.error("a message is rejected: %s: %s", type(error).__name__, one_line(error))
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _is_image(connection: Connection, offer: Offer, settings: Settings) -> bool:

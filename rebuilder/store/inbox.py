@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import Connection, Engine, func, select, update
 
-from rebuilder.domain.message import Received
-from rebuilder.store import tallies
+from rebuilder.domain.errors import RequestError, UnknownError
+from rebuilder.domain.message import Delivery, Received
+from rebuilder.store import dead_letters, tallies
 from rebuilder.store.models import Message
+from rebuilder.store.refusals import is_of_the_values, one_line
 from rebuilder.store.rows import insert_one
 from rebuilder.store.tallies import Counted
 
+Fate = Literal["new", "duplicate", "dead"]
 ENDED = ("accepted", "ignored", "rejected")
 
 
@@ -36,6 +40,48 @@ def receive(engine: Engine, messages: Sequence[Received], now: float | None = No
         if twice := new.count(False):
             tallies.add(connection, {"message": {"duplicate": Counted(twice)}})
     return new
+
+
+def take(engine: Engine, make: Callable[[], Received], delivery: Delivery, now: float | None = None) -> Fate:
+    """Keep what `make` reads in a delivery; set aside what can never be kept. Raises what is the database's fault."""
+    try:
+        (new,) = receive(engine, [make()], now)
+    except Exception as error:
+        if not is_of_the_values(error):
+            raise
+        reason = one_line(error)
+    else:
+        return "new" if new else "duplicate"
+    with engine.begin() as connection:
+        dead_letters.keep(connection, delivery, reason, time.time() if now is None else now)
+    return "dead"
+
+
+def find(connection: Connection, ident: str) -> Kept:
+    """The message of that id. Raises UnknownError."""
+    found = _kept(connection, Message.id == ident, Message.seq, 1)
+    if not found:
+        raise UnknownError(f"no message {ident}: `rebuilder inbox` lists them")
+    return found[0]
+
+
+def retry(connection: Connection, ident: str) -> None:
+    """Have a message read again that was ignored or rejected. Raises RequestError where it was not."""
+    kept = find(connection, ident)
+    if kept.state not in ("ignored", "rejected"):
+        raise RequestError(f"message {ident} is {kept.state}: only what was ignored or rejected is read again")
+    connection.execute(update(Message).where(Message.seq == kept.seq).values(state="new", reason=""))
+
+
+def drop(connection: Connection, ident: str, who: str) -> None:
+    """Have nothing made of a message that is unread or was rejected. Raises RequestError where it is neither.
+
+    It stays known, so that it counts as a duplicate where it comes again.
+    """
+    kept = find(connection, ident)
+    if kept.state not in ("new", "rejected"):
+        raise RequestError(f"message {ident} is {kept.state}: only what is unread or rejected can be dropped")
+    mark(connection, kept.seq, "ignored", f"dropped by {who}")
 
 
 def _row(message: Received, at: float) -> dict[str, object]:

@@ -66,7 +66,7 @@ class Broker:
 
     def _ask(self) -> State:
         try:
-            parameters = _parameters(self._bus)
+            parameters = parameters_of(self._bus)
             # What pika makes of a refused connection names no reason.
             socket.create_connection((parameters.host, parameters.port), SECONDS).close()
             with pika.BlockingConnection(parameters) as connection:
@@ -88,7 +88,7 @@ def _look(connection: pika.BlockingConnection, queues: tuple[str, ...]) -> State
     return State(True, trouble, found)
 
 
-def _parameters(bus: Bus) -> pika.URLParameters:
+def parameters_of(bus: Bus) -> pika.URLParameters:
     parameters = pika.URLParameters(bus.url)
     parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = SECONDS
     parameters.connection_attempts = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import signal
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import Engine
 
 from rebuilder.demo.broker import Broker
-from rebuilder.store import inbox
+from rebuilder.store import dead_letters, inbox
 from rebuilder.store.database import reading
 
 
@@ -61,8 +62,9 @@ def test_while_the_database_is_away_messages_stay_in_the_queue(broker: Broker, q
     with bus.channel(broker) as opened:
         bus.send(opened, queue, bus.update())
         with bus.consumer(bus.configure(tmp_path, broker, queue, nowhere)) as child:
-            bus.until(lambda: "goes back to the queue" in child.log.read_text())
+            bus.until(lambda: "waits: the inbox cannot be written" in child.log.read_text())
         bus.until(lambda: bus.waiting(opened, queue) == 1)
+    assert "goes back to the queue" in child.log.read_text(), "an end of the consumer ends the wait"
     assert "Traceback" not in child.log.read_text()
 
 
@@ -85,3 +87,43 @@ def test_a_message_that_no_parser_knows_is_kept_too(
     with bus.channel(broker) as opened, bus.consumer(bus.configure(tmp_path, broker, queue, database_url)):
         opened.basic_publish("", queue, b'{"a": [1, null]}', properties)
         bus.until(lambda: ids(store) == ["strange"])
+
+
+SCHEMA = {"fedora_messaging_schema": "base.message", "fedora_messaging_severity": 20, "sent-at": "2026-01-01T00:00:00Z"}
+BODIES = {
+    "nested": (b"[" * 20_000 + b"]" * 20_000, {}),
+    "nested in an object": (b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}", {}),
+    "unknown encoding": (b"{}", {"content_encoding": "klingon"}),
+    "encoding of no text": (b"{}", {"content_encoding": "hex"}),
+    "not UTF-8": (b'{"a": "\xff"}', {}),
+    "not JSON": (b"{", {}),
+    "no object": (b"[1]", {}),
+    "refused by its schema": (b"{}", {"headers": {**SCHEMA, "fedora_messaging_schema": "rebuilder.wave.planned.v1"}}),
+    "number of 5,000 digits": (b'{"a": ' + b"1" * 5000 + b"}", {}),
+    "NUL in its id": (b'{"a": 1}', {"message_id": "a\0b"}),
+    "severity of another kind": (b"{}", {"headers": {**SCHEMA, "fedora_messaging_severity": "?", "sent-at": 7}}),
+    "no headers": (b"{}", {"headers": None}),
+    "empty": (b"", {}),
+}
+
+
+def test_whatever_comes_is_kept_or_set_aside_and_the_consumer_goes_on(
+    broker: Broker, queue: str, store: Engine, database_url: str, tmp_path: Path
+) -> None:
+    good = bus.update()
+    with bus.channel(broker) as opened:
+        for what, (body, changed) in BODIES.items():
+            told = {"content_type": "application/json", "content_encoding": "utf-8", "message_id": what,
+                    "delivery_mode": 2, "headers": SCHEMA, **changed}  # fmt: skip
+            opened.basic_publish("", queue, body, pika.BasicProperties(**told))
+        bus.send(opened, queue, good)
+        with bus.consumer(bus.configure(tmp_path, broker, queue, database_url)) as child:
+            bus.until(lambda: good.id in ids(store))
+            assert child.running
+        assert bus.waiting(opened, queue) == 0
+    with reading(store) as connection:
+        dead = {letter.delivery.id: letter.delivery for letter in dead_letters.listing(connection, 100)}
+    assert len(ids(store)) + len(dead) == len(BODIES) + 1, "each is in one of the two"
+    assert "refused by its schema" in dead
+    assert dead["nested"].body == BODIES["nested"][0], "byte for byte"
+    assert json.loads(dead["a\ufffdb"].body) == {"a": 1}

@@ -71,11 +71,14 @@ def test_logging_is_set_up_as_the_sample_says(sample: Path, monkeypatch: pytest.
     assert set(given[0]["root"]["handlers"]) <= set(given[0]["handlers"])
 
 
-def test_postgresql_keeps_what_cannot_be_delivered() -> None:
-    conf = loaded(FOLDER / "postgresql.toml")
+def test_the_queue_gives_up_what_came_back_20_times_and_loses_nothing(sample: Path) -> None:
+    conf = loaded(sample)
     arguments = conf["queues"]["rebuilder"]["arguments"]
     assert arguments["x-queue-type"] == "quorum"
-    assert arguments["x-delivery-limit"] > 0
+    assert arguments["x-delivery-limit"] == 20
     assert arguments["x-dead-letter-exchange"] == "rebuilder.dead"
     assert "rebuilder.dead" not in conf["queues"], "every queue named there is consumed"
+
+
+def test_postgresql_is_what_its_sample_uses() -> None:
     assert load(FOLDER / "postgresql.toml").database.startswith("postgresql+psycopg://")

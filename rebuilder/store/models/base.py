@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import (
-    CheckConstraint,
-    MetaData,
-)
+from sqlalchemy import BigInteger, CheckConstraint, Integer, MetaData
 from sqlalchemy.orm import DeclarativeBase
 
 NAMING = {
@@ -17,6 +14,9 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+BIG = BigInteger().with_variant(Integer(), "sqlite")  # 64 bits on both databases
 
 
 class Base(DeclarativeBase):

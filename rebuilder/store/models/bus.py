@@ -8,6 +8,7 @@ from sqlalchemy import (
     JSON,
     ForeignKey,
     Index,
+    LargeBinary,
     String,
     UniqueConstraint,
     text,
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from rebuilder.domain.change import Severity
 from rebuilder.domain.notice import Notice
-from rebuilder.store.models.base import Base, one_of
+from rebuilder.store.models.base import BIG, Base, one_of
 
 PENDING_CHANGE = ("settling", "planned")
 MESSAGE_STATES = ("new", "accepted", "ignored", "rejected")
@@ -43,6 +44,23 @@ class Message(Base):
     reason: Mapped[str] = mapped_column(server_default="")
 
 
+class DeadLetter(Base):
+    """A delivery that can never be a message of the inbox, as it came; each once, by its `digest`."""
+
+    __tablename__ = "dead_letter"
+    __table_args__ = (UniqueConstraint("digest"),)
+
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    message_id: Mapped[str] = mapped_column(String(255))
+    topic: Mapped[str] = mapped_column(String(255))
+    headers: Mapped[dict[str, Any]] = mapped_column(JSON)
+    encoding: Mapped[str] = mapped_column(String(255))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    reason: Mapped[str]
+    received_at: Mapped[float]
+
+
 class Change(Base):
     """A source build that is new in a stream, however many messages told of it.
 
@@ -61,7 +79,7 @@ class Change(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     source: Mapped[str]
-    epoch: Mapped[int | None]
+    epoch: Mapped[int | None] = mapped_column(BIG)  # RPM's are unsigned, of 32 bits
     version_release: Mapped[str]
     stream: Mapped[str]
     severity: Mapped[str] = mapped_column(String(16))

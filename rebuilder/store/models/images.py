@@ -13,7 +13,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from rebuilder.domain.image import ParentKind
-from rebuilder.store.models.base import Base, one_of
+from rebuilder.store.models.base import BIG, Base, one_of
 
 
 class Stream(Base):
@@ -73,7 +73,7 @@ class Rpm(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
-    epoch: Mapped[int]
+    epoch: Mapped[int] = mapped_column(BIG)
     version: Mapped[str]
     release: Mapped[str]
     arch: Mapped[str]
