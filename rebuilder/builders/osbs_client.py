@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +29,7 @@ PARAMETERS = frozenset({
     *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
     *("yum_repourls", "compose_ids", "signing_intent", "userdata", "default_buildtime_limit", "max_buildtime_limit"),
 })  # fmt: skip
+LIMITS = frozenset({"default_buildtime_limit", "max_buildtime_limit"})
 
 
 class Library:
@@ -57,7 +60,9 @@ class Library:
         names = ("create_binary_container_build", "create_binary_container_pipeline_run", "get_user_params")
         takes = [getattr(api, name, None) for name in names]
         takes += [base.__dict__.get("make_params") for base in self.params.BuildUserParams.__mro__]
-        if dropped := sorted(PARAMETERS - _keywords(takes)):
+        known = _keywords(takes)
+        self.limits_builds = known >= LIMITS
+        if dropped := sorted(PARAMETERS - LIMITS - known):
             raise RequestError(f"builder osbs: this osbs-client would drop {', '.join(dropped)} without a word")
 
 
@@ -72,8 +77,29 @@ def _check_urllib3(http: ModuleType) -> None:
 
 
 def _keywords(functions: Iterable[Any]) -> set[str]:
-    plain = [getattr(function, "__func__", function) for function in functions if function is not None]
-    return {name for function in plain for name in inspect.signature(function).parameters}
+    """The keywords that these functions use: those that they name, and those that they take out of their `kwargs`.
+
+    Since 2.2 the client reads the two time limits there: no signature has them.
+    """
+    plain = [inspect.unwrap(getattr(found, "__func__", found)) for found in functions if found is not None]
+    return {name for function in plain for name in (*inspect.signature(function).parameters, *_out_of_kwargs(function))}
+
+
+def _out_of_kwargs(function: Any) -> Iterator[str]:
+    """The keys that a function's source takes out of its `**kwargs`, as `kwargs["key"]` or `kwargs.get("key")`."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError):  # there is no source: the signature is all that is known
+        return
+    rest = {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_KEYWORD}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))) if name in rest:
+                yield key
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=name), attr="get" | "pop"), args=[ast.Constant(value=str(key)), *_]
+            ) if name in rest:
+                yield key
 
 
 class Client:
@@ -109,7 +135,12 @@ class Client:
 
     @functools.cached_property
     def limits(self) -> dict[str, int]:
-        """The two limits of a build in seconds. The client cannot do without them, nor looks for them itself."""
+        """The two limits of a build in seconds, where the client has them (since 2.2).
+
+        It cannot do without them there, nor looks for them itself.
+        """
+        if not self._library.limits_builds:
+            return {}
         configuration, settings = self._configuration(), self._settings
         return {
             "default_buildtime_limit": settings.default_buildtime_limit
