@@ -1,4 +1,5 @@
 # make test     lint, types, floors, and every test (installs what is missing)
+# make test-osbs CLIENT=FOLDER    the tests of OSBS against the real osbs-client, whose source is there
 # make demo     the demonstration on this machine; ARGS="..." are handed to `rebuilder demo`
 # make bench    the benchmarks
 # make docs     write docs/messages.md anew from the classes of the messages
@@ -9,7 +10,7 @@ ARGS ?=
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: test demo bench docs screenshot lint clean bootstrap
+.PHONY: test test-osbs demo bench docs screenshot lint clean bootstrap
 .DEFAULT_GOAL := test
 
 bootstrap:
@@ -22,6 +23,14 @@ lint: bootstrap
 
 test: lint
 	$(BIN)/pytest -n $(JOBS) --ignore=tests/benchmarks $(ARGS)
+
+# The tests of OSBS against osbs-client's own source, in an environment of their own: it needs urllib3 < 2.
+test-osbs: bootstrap
+	@test -n "$(CLIENT)" || { echo "usage: make test-osbs CLIENT=FOLDER (of osbs-client's source, 2.0 to 2.8)" >&2; exit 2; }
+	test -x .venv-osbs/bin/pip || $(PYTHON) -m venv .venv-osbs
+	.venv-osbs/bin/pip install --quiet --disable-pip-version-check "urllib3<2" --editable ".[test]" "$(CLIENT)"
+	.venv-osbs/bin/pytest -n $(JOBS) -k osbs tests/integration/test_osbs.py tests/integration/test_osbs_engine.py \
+		tests/integration/test_builder_contract.py $(ARGS)
 
 bench: bootstrap
 	$(BIN)/pytest -s -n 0 tests/benchmarks $(ARGS)
@@ -37,5 +46,5 @@ demo:
 	$(BIN)/rebuilder demo $(ARGS)
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-osbs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,13 @@ from sqlalchemy import Engine
 
 from rebuilder.demo.broker import PROGRAMS, SCRIPT, Broker
 from rebuilder.store import database
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say against what OSBS was tested: a stand-in is a claim about the world."""
+    if importlib.util.find_spec("osbs") is None:
+        told = "OSBS was tested against the stand-in alone; `make test-osbs CLIENT=FOLDER` takes the real osbs-client"
+        terminalreporter.write_line(told)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from hub_tasks import Koji
 from machine import until
 from tekton import Fault
 
-from rebuilder.builders import run_log
+from rebuilder.builders import osbs_client, run_log
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.builders.pipeline_run import name_of
 from rebuilder.config import KojiSettings, Settings
@@ -50,6 +50,11 @@ def user_params(harness: OsbsHarness, name: str) -> dict[str, Any]:
     return found
 
 
+def time_limit(harness: OsbsHarness, name: str) -> str:
+    """What the client filled into the template."""
+    return str(harness.cluster.runs[name]["spec"]["timeouts"]["pipeline"])
+
+
 def phase(harness: OsbsHarness, ref: str) -> Phase:
     return harness.builder.poll([ref])[ref].phase
 
@@ -61,13 +66,15 @@ def test_the_run_is_asked_for_with_all_that_a_rebuild_needs(osbs: OsbsHarness) -
     ))  # fmt: skip
     ref = builder.submit(osbs.order("app-f42-1")).ref
     params = user_params(osbs, ref)
+    assert time_limit(osbs, ref) == "600s"
     assert params.pop("base_image")
+    assert params.pop("image_tag")
     assert params == {
         "component": "img-container", "git_branch": "f42", "git_ref": osbs.commit,
         "git_uri": str(osbs.folder / "repository"), "koji_parent_build": "base-container-42-7",
         "koji_target": "f42-candidate", "platforms": ["x86_64", "s390x"], "signing_intent": "release",
         "user": "rebuilder", "userdata": {"rebuilder": "app-f42-1"}, "yum_repourls": ["https://example.org/a.repo"],
-        "buildtime_limit": 600,
+        "name": "img", "kind": "binary_build",
     }  # fmt: skip
 
 
@@ -86,7 +93,7 @@ def test_the_run_says_of_itself_what_it_is_and_keeps_what_its_template_says(osbs
 def test_without_a_configured_limit_the_client_s_own_configuration_gives_it(osbs: OsbsHarness) -> None:
     (osbs.folder / "osbs.conf").write_text("[default_binary]\ndefault_buildtime_limit = 1234\n")
     osbs.restart()
-    assert user_params(osbs, osbs.builder.submit(osbs.order("limited-f42-1")).ref)["buildtime_limit"] == 1234
+    assert time_limit(osbs, osbs.builder.submit(osbs.order("limited-f42-1")).ref) == "1234s"
 
 
 def test_only_the_base_is_pinned_and_only_to_a_build_that_koji_knows(osbs: OsbsHarness) -> None:
@@ -362,8 +369,21 @@ UNFIT = {
 }
 
 
+OF_2_0 = 'kwargs.get("default_buildtime_limit"), kwargs.get("max_buildtime_limit")'
+
+
+def test_a_client_without_time_limits_is_told_none(osbs: OsbsHarness, tmp_path: Path) -> None:
+    """As osbs-client 2.0 and 2.1, which have no such keywords and no such keys."""
+    with standing_in(without(tmp_path, edited("api.py", OF_2_0, "600, 7200"))):
+        builder = OsbsBuilder(osbs.settings)
+        assert time_limit(osbs, builder.submit(osbs.order("old-f42-1")).ref) == "600s"
+
+
 @pytest.mark.parametrize("unfit", UNFIT)
-def test_a_client_that_is_unfit_is_one_line_at_the_start(osbs: OsbsHarness, tmp_path: Path, unfit: str) -> None:
+def test_a_client_that_is_unfit_is_one_line_at_the_start(
+    osbs: OsbsHarness, tmp_path: Path, unfit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(osbs_client, "version", lambda _: "2.2.1")  # whichever urllib3 the tests have
     change, told = UNFIT[unfit]
     with standing_in(without(tmp_path, change)), pytest.raises(RequestError, match=told) as error:
         OsbsBuilder(osbs.settings)

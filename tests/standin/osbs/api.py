@@ -71,11 +71,14 @@ class OSBS:
     def _get_binary_container_pipeline_name(self, user_params: Any) -> str:
         return f"osbs-{secrets.token_hex(4)}"
 
-    def _get_binary_container_pipeline_data(self, *, user_params: Any, pipeline_run_name: str) -> Any:
+    def _get_binary_container_pipeline_data(
+        self, *, buildtime_limit: int, user_params: Any, pipeline_run_name: str
+    ) -> Any:
         text = Path(self.os_conf.get_pipeline_run_path()).read_text()
         return yaml.safe_load(Template(text).safe_substitute({
             "osbs_configmap_name": user_params.reactor_config_map, "osbs_namespace": self.os_conf.get_namespace(),
             "osbs_pipeline_run_name": pipeline_run_name, "osbs_user_params_json": user_params.to_json(),
+            "osbs_buildtime_limit": f"{buildtime_limit}s",
         }))  # fmt: skip
 
     @osbsapi
@@ -94,6 +97,10 @@ class OSBS:
         info = get_repo_info(git_uri, git_ref, git_branch)
         if any(not info.labels.get(label) for label in LABELS):
             raise OsbsValidationException("required label missing from Dockerfile")
+        # As osbs-client reads them since 2.2: out of kwargs, and only for the template.
+        default_limit, max_limit = kwargs.get("default_buildtime_limit"), kwargs.get("max_buildtime_limit")
+        if max_limit < 0:
+            raise OsbsException(f"Build limit cannot be more than {max_limit}")
         params = BuildUserParams.make_params(
             build_conf=self.os_conf, component=component or info.labels["com.redhat.component"],
             name_label=info.labels["name"], base_image=info.base_image, isolated=isolated, koji_target=target,
@@ -101,7 +108,7 @@ class OSBS:
         )
         name = self._get_binary_container_pipeline_name(params)
         run = PipelineRun(self.os, name, self._get_binary_container_pipeline_data(
-            user_params=params, pipeline_run_name=name,
+            buildtime_limit=default_limit, user_params=params, pipeline_run_name=name,
         ))  # fmt: skip
         run.start_pipeline_run()
         return run
