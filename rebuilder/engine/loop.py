@@ -41,7 +41,7 @@ GRACE_SECONDS = 1.0  # for calls that are out when the engine is told to end
 
 
 class Loop:
-    """The engine. `parse` turns a message into events; `alive` is called after every pass that got through.
+    """The engine. `parse` turns a message into events; `alive` is called after every pass, each second at least.
 
     `hub` is asked what changes are, where there is a Koji. `executor` makes the calls, by default on threads.
     """
@@ -214,6 +214,7 @@ class Loop:
                 if until_idle:
                     raise UnreachableError(f"database: {first_line(error)}") from None
                 log.error("database: %s; trying again in %.0f s", first_line(error), DATABASE_PAUSE)
+                self._alive()
                 stop.wait(DATABASE_PAUSE)
                 forget = True
                 continue
