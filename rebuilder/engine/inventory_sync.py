@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Inventory
+from rebuilder.domain.image import Inventory, Manifest
 from rebuilder.inventory import file
 from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.hub import Hub
@@ -43,14 +43,31 @@ def read(engine: Engine, settings: Settings, progress: Progress | None = None) -
 def _from_koji(engine: Engine, settings: Settings, progress: Progress | None) -> Inventory:
     with reading(engine) as connection:
         known = images.Known({image.key: image for image in inventory.load(connection).images},
-                             inventory.read_builds(connection))
+                             inventory.read_builds(connection), StoredManifests(engine))
     return images.read(Hub(settings.koji), settings, known, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifests:
+    """What was read of an inventory so far, kept in the database. Threads may share it."""
+
+    engine: Engine
+
+    def get(self, nvrs: Collection[str]) -> Mapping[str, Manifest]:
+        with reading(self.engine) as connection:
+            return manifests.read_before(connection, list(nvrs))
+
+    def put(self, found: Mapping[str, Manifest]) -> None:
+        for part in chunks(list(found), INTERNED):
+            with self.engine.begin() as connection:
+                manifests.keep_read(connection, {nvr: found[nvr] for nvr in part}, time.time())
 
 
 def sync(engine: Engine, settings: Settings, progress: Progress | None = None) -> SyncResult:
     """Make the store say what the source says, in one transaction."""
     found = read(engine, settings, progress)
     with engine.begin() as connection:
+        manifests.forget_read(connection)
         return save_inventory(connection, found, time.time())
 
 
@@ -81,6 +98,7 @@ def fetch(engine: Engine, settings: Settings, progress: Progress | None = None) 
 
 def save(connection: Connection, fetched: ReadInventory, now: float) -> SyncResult:
     """Take in what was read. A build that was recorded since the reading began stays its image's current one."""
+    manifests.forget_read(connection)
     current = inventory.current_builds(connection)
     moved = {key for key, build in current.items() if fetched.before.get(key) != build.ident}
     builds = tuple(build for build in fetched.inventory.builds if build.image not in moved)

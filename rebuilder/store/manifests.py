@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from rebuilder.domain.image import Manifest as Content
 from rebuilder.domain.rpm import Rpm as Package
-from rebuilder.store.models import Manifest, ManifestRpm, Rpm
+from rebuilder.store.models import Manifest, ManifestRpm, ReadManifest, Rpm
 from rebuilder.store.rows import chunks, insert_new, load
 
 FIELDS = (Rpm.name, Rpm.epoch, Rpm.version, Rpm.release, Rpm.arch, Rpm.source, Rpm.source_evr)
@@ -66,6 +66,30 @@ def _intern_rpms(connection: Connection, rpms: set[Package]) -> dict[Package, in
             if package in rpms:
                 found[package] = row[0]
     return found
+
+
+def keep_read(connection: Connection, manifests: Mapping[str, Content], now: float) -> None:
+    """Keep what was read of builds of no image yet, by their names: a read that is broken off goes on there."""
+    ids = intern(connection, manifests.values())
+    insert_new(connection, ReadManifest, [
+        {"ident": ident, "manifest_id": ids[content.digest], "read_at": now} for ident, content in manifests.items()
+    ])  # fmt: skip
+
+
+def read_before(connection: Connection, idents: Sequence[str]) -> dict[str, Content]:
+    """The manifests that were kept of these builds."""
+    found: dict[str, Content] = {}
+    for part in chunks(idents, 500):
+        query = select(ReadManifest.ident, ReadManifest.manifest_id).where(ReadManifest.ident.in_(part))
+        ids = {row[0]: row[1] for row in connection.execute(query)}
+        contents = read(connection, set(ids.values()))
+        found |= {ident: contents[manifest_id] for ident, manifest_id in ids.items()}
+    return found
+
+
+def forget_read(connection: Connection) -> None:
+    """The inventory was taken in whole: what was read for it is in the images' builds."""
+    connection.execute(delete(ReadManifest))
 
 
 def read(connection: Connection, manifest_ids: Iterable[int]) -> Mapping[int, Content]:

@@ -9,15 +9,21 @@ from typing import Any
 import hub
 import pytest
 from hub_tasks import Koji
+from sqlalchemy import Engine, func, select
 
 from rebuilder.config import Settings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Source
+from rebuilder.engine import inventory_sync
 from rebuilder.inventory.koji import images, offers
 from rebuilder.inventory.koji.contents import Contents
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.inventory.koji.images import Known
+from rebuilder.store import inventory
+from rebuilder.store.database import reading
+from rebuilder.store.models import Image as ImageRow
+from rebuilder.store.models import ReadManifest
 
 SSL = "openssl-libs-1:3.2.1-1.fc42.x86_64 openssl-3.2.1-1.fc42"
 BASH = "bash-5.2-1.fc42.x86_64 bash-5.2-1.fc42"
@@ -325,6 +331,32 @@ def test_from_scratch_is_no_parent(running: hub.Hub) -> None:
 def test_a_parent_without_a_build_that_is_the_last_from_is_the_base(running: hub.Hub) -> None:
     running.koji.image("late-1-1", TAG, [SSL], {"quay.io/fedora/fedora:42": None}, froms=["fedora/fedora:42"])
     assert parents(read(running), "late:f42") == [("quay.io/fedora/fedora:42", "base")]
+
+
+def test_a_read_that_is_broken_off_goes_on_where_it_was(
+    store: Engine, running: hub.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "READ_TOGETHER", 1)
+    chosen = settings(running.url)
+
+    def breaks_off(done: int, total: int) -> None:
+        if done == 2:
+            raise InfrastructureError("the engine ends here")
+
+    with pytest.raises(InfrastructureError):
+        inventory_sync.fetch(store, chosen, breaks_off)
+    with reading(store) as connection:
+        assert connection.scalar(select(func.count()).select_from(ImageRow)) == 0, "no image of half an inventory"
+    before = running.calls["listRPMs"]
+    fetched = inventory_sync.fetch(store, chosen)
+    assert 0 < running.calls["listRPMs"] - before < before, "what was read is not read again"
+    with store.begin() as connection:
+        inventory_sync.save(connection, fetched, 0.0)
+    with reading(store) as connection:
+        assert connection.scalar(select(func.count()).select_from(ReadManifest)) == 0
+        web = inventory.manifest_of(connection, "web:f42")
+    assert web is not None
+    assert web.manifest is not None
 
 
 def test_a_tag_that_koji_does_not_have_is_named(running: hub.Hub) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Image, ImageBuild, Inventory, Parent
+from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent
 from rebuilder.inventory.koji.build import Above, ContainerBuild, evr_of
 from rebuilder.inventory.koji.contents import AT_ONCE, Contents
 from rebuilder.inventory.koji.current import is_newer, not_tagged_yet
@@ -21,12 +22,37 @@ from rebuilder.inventory.koji.pull_spec import full_spec
 Progress = Callable[[int, int], None]
 
 
+READ_TOGETHER = 150  # builds; what was read is kept after so many
+
+
+class ManifestCache(Protocol):
+    """Keeps what was read until the inventory is taken in whole: a read that was broken off goes on where it was."""
+
+    def get(self, nvrs: Collection[str]) -> Mapping[str, Manifest]:
+        """The manifests of those of these builds that are kept."""
+
+    def put(self, manifests: Mapping[str, Manifest]) -> None:
+        """Keep these, by the builds' NVRs."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoCache:
+    """Keeps nothing."""
+
+    def get(self, nvrs: Collection[str]) -> Mapping[str, Manifest]:
+        return {}
+
+    def put(self, manifests: Mapping[str, Manifest]) -> None:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was read before: the images, and the idents of their current builds whose manifests are known."""
+    """What was read before: the images, the idents of their current builds whose manifests are known, and a cache."""
 
     images: Mapping[str, Image] = field(default_factory=dict)
     builds: Mapping[str, str] = field(default_factory=dict)
+    cache: ManifestCache = field(default_factory=NoCache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +81,31 @@ def read(hub: Hub, settings: Settings, known: Known, progress: Progress | None =
     images = [known.images[key] for key in kept]
     images += [_image(key, names[key], build, branches, parents, settings) for key, build in read_now.items()]
     images = parents.again(images)
-    told = (lambda done: progress(done, len(read_now))) if progress else (lambda done: None)
-    contents = Contents(hub).read([build.id for build in read_now.values()], told)
+    manifests = _manifests(hub, list(read_now.values()), known.cache, progress)
     made = [ImageBuild(key, nvr) for key, nvr in kept.items()]
-    made += [image_build(key, build, contents[build.id]) for key, build in read_now.items()]
+    made += [image_build(key, build, manifests.get(build.nvr)) for key, build in read_now.items()]
     return Inventory(tuple(images), settings.known_streams, tuple(made))
+
+
+def _manifests(
+    hub: Hub, builds: Sequence[ContainerBuild], cache: ManifestCache, progress: Progress | None
+) -> dict[str, Manifest]:
+    """What is in these builds, by their NVRs, as far as it can be read."""
+    found = dict(cache.get([build.nvr for build in builds]))
+    missing = [build for build in builds if build.nvr not in found]
+    contents = Contents(hub)
+    for part in (missing[start : start + READ_TOGETHER] for start in range(0, len(missing), READ_TOGETHER)):
+        manifests = contents.read([build.id for build in part], partial(_tell, progress, len(found), len(builds)))
+        read_now = {build.nvr: content for build in part if (content := manifests[build.id]) is not None}
+        cache.put(read_now)
+        found |= read_now
+    _tell(progress, 0, len(builds), len(builds))
+    return found
+
+
+def _tell(progress: Progress | None, before: int, total: int, done: int) -> None:
+    if progress is not None:
+        progress(before + done, total)
 
 
 def image_build(key: str, build: ContainerBuild, manifest: Any) -> ImageBuild:

@@ -5,13 +5,21 @@ The constraints carry promises: a message counts once, one live build per image,
 
 from rebuilder.store.models.base import Base
 from rebuilder.store.models.bus import Change, DeadLetter, Message, Outbox
-from rebuilder.store.models.images import Image, ImageBuild, ImageParent, Manifest, ManifestRpm, Rpm, Stream
+from rebuilder.store.models.images import (
+    Image,
+    ImageBuild,
+    ImageParent,
+    Manifest,
+    ManifestRpm,
+    ReadManifest,
+    Rpm,
+    Stream,
+)
 from rebuilder.store.models.operators import Action, Heartbeat, Hold, Pause, Tally, Token
 from rebuilder.store.models.rebuilds import Cancellation, Cause, Rebuild, RebuildEdge, Transition, Wave, WaveChange
 
 __all__ = [
     "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Heartbeat", "Hold", "Image", "ImageBuild",
-    "ImageParent",
-    "Manifest", "ManifestRpm", "Message", "Outbox", "Pause", "Rebuild", "RebuildEdge", "Rpm", "Stream", "Tally",
-    "Token", "Transition", "Wave", "WaveChange",
+    "ImageParent", "Manifest", "ManifestRpm", "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge",
+    "Rpm", "Stream", "Tally", "Token", "Transition", "Wave", "WaveChange",
 ]  # fmt: skip

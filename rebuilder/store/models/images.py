@@ -47,6 +47,16 @@ class Image(Base):
     )
 
 
+class ReadManifest(Base):
+    """What was read of a build, under its name, while an inventory is being read. Emptied when that is taken in."""
+
+    __tablename__ = "read_manifest"
+
+    ident: Mapped[str] = mapped_column(primary_key=True)
+    manifest_id: Mapped[int] = mapped_column(ForeignKey("manifest.id"))
+    read_at: Mapped[float]
+
+
 class ImageParent(Base):
     """What an image is built on: another image, or an external pull spec."""
 
