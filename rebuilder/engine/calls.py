@@ -34,6 +34,7 @@ class Kind(StrEnum):
     RESULT = "result"
     CANCEL = "cancel"
     LOOKUP = "lookup"  # what Koji says of changes
+    REPOSITORY = "repository"  # which repositories take from a tag
     RECONCILE = "reconcile"  # what Koji's tags have newer than the images
     INVENTORY = "inventory"
 

@@ -36,11 +36,13 @@ BATCH = 500
 class Taken:
     """What was read: how many messages; the numbers of the tasks whose container builds ended, 0 for one without.
 
+    `repositories` are the build tags whose repositories were made anew.
     `images` is true where an image may have got another build at the inventory's source.
     """
 
     messages: int = 0
     tasks: set[int] = field(default_factory=set)
+    repositories: set[str] = field(default_factory=set)
     images: bool = False
 
 
@@ -69,6 +71,8 @@ def _note(connection: Connection, events: Iterable[Event], settings: Settings, t
     for event in events:
         if isinstance(event, BuildFinished) and event.container:
             taken.tasks.add(event.task_id or 0)
+        elif isinstance(event, RepoDone):
+            taken.repositories.add(event.koji_tag)
         elif isinstance(event, Offer) and event.koji_tag:
             taken.images = taken.images or _is_image(connection, event, settings)
 

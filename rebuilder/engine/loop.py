@@ -26,6 +26,7 @@ from rebuilder.engine.enrichment import Enrichment
 from rebuilder.engine.metrics import Metrics
 from rebuilder.engine.polling import Polling
 from rebuilder.engine.reconcile import Reconciliation
+from rebuilder.engine.repository_wait import RepositoryWaits
 from rebuilder.engine.submission import Submissions
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import actions, cancellations, changes, heartbeats, inbox, outbox, rebuilds, waves
@@ -73,9 +74,11 @@ class Loop:
         self.submissions = Submissions(context)
         self.polling = Polling(context)
         self.enrichment = Enrichment(context)
+        self.repositories = RepositoryWaits(context)
         self.reconciliation = Reconciliation(context)
         self._concerns: tuple[Concern, ...] = (
-            self.submissions, self.polling, Cancellations(context), self.enrichment, self.reconciliation,
+            self.submissions, self.polling, Cancellations(context), self.enrichment, self.repositories,
+            self.reconciliation,
         )  # fmt: skip
 
     def once(self) -> int:
@@ -130,6 +133,7 @@ class Loop:
         """A message may say that a build ended: one of ours is polled at once, the images of others are read soon."""
         context = self._context
         read = intake.read(connection, self._parse, context.settings, context.clock.now())
+        self.repositories.made(read.repositories)
         if read.tasks:
             self.polling.soon()
         building = rebuilds.in_states(connection, [State.BUILDING]) if read.tasks else []

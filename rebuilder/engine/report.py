@@ -31,6 +31,7 @@ def _problems(loop: Loop) -> list[Problem]:
     metrics, failures = loop.metrics, {
         "submissions": loop.submissions.site_failure,
         "Koji look-up": loop.enrichment.failure,
+        "Koji repositories": loop.repositories.failure,
         "inventory": loop.reconciliation.failure(Kind.INVENTORY),
         "Koji tags": loop.reconciliation.failure(Kind.RECONCILE),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,11 @@ LONGEST = 10  # times settle_seconds
 _OF_IDS = select(Change.__table__).where(Change.id.in_(bindparam("ids", expanding=True)))
 # Made once: they are asked in every pass.
 _SETTLING = select(func.count()).select_from(Change).where(Change.state == "settling")
+_WAITING = (
+    select(Change.stream, Change.waits_for_repo)
+    .where(Change.state == "settling", Change.waits_for_repo != "")
+    .distinct()
+)
 _READY = select(Change.__table__).where(
     Change.state == "settling",
     or_(Change.waits_for_repo == "", Change.noticed_at <= bindparam("then", type_=Double)),
@@ -75,6 +80,17 @@ def _told(change: ChangeValue) -> dict[str, str]:
 def repo_done(connection: Connection, tag: str) -> None:
     """The tag's repository is new: what waited for it may be planned."""
     connection.execute(update(Change).where(Change.waits_for_repo == tag).values(waits_for_repo=""))
+
+
+def waiting_for_repositories(connection: Connection) -> set[tuple[str, str]]:
+    """The streams and tags of the changes that wait for a repository."""
+    return {(row[0], row[1]) for row in connection.execute(_WAITING)}
+
+
+def repository_made(connection: Connection, stream: str, tags: Collection[str]) -> int:
+    """What the stream's changes of these tags waited for is there; how many there were."""
+    waited = Change.stream == stream, Change.waits_for_repo.in_(list(tags)), Change.waits_for_repo != ""
+    return connection.execute(update(Change).where(*waited).values(waits_for_repo="")).rowcount
 
 
 def withdraw(connection: Connection, withdrawal: Withdrawal) -> None:

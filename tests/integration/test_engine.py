@@ -271,13 +271,22 @@ def test_a_version_without_a_digit_blocks_nothing(store: Engine) -> None:
 
 
 def test_a_tagged_build_waits_for_its_repository(store: Engine) -> None:
-    bench = Workbench(store, [image("base")])
-    tagged = {"name": "openssl", "version": "3.2.2", "release": "1.fc42", "tag": "f42-build"}
+    stream = {"dist": ".fc42", "koji_tags": ["f42-updates"], "repo_tags": ["f42-build"]}
+    bench = Workbench(store, [image("base")], streams={"f42": stream})
+    tagged = {"name": "openssl", "version": "3.2.2", "release": "1.fc42", "tag": "f42-updates"}
     bench.receive("buildsys.tag", tagged, "tag")
     bench.receive("buildsys.repo.done", {"tag": "f41-build"}, "other")
     bench.passes(60)
     assert bench.states() == []
     bench.receive("buildsys.repo.done", {"tag": "f42-build"}, "done")
+    bench.finish()
+    assert bench.states() == [("base", "succeeded")]
+
+
+def test_where_no_repository_is_known_to_take_from_a_tag_none_is_waited_for(store: Engine) -> None:
+    bench = Workbench(store, [image("base")], streams={"f42": {"dist": ".fc42", "koji_tags": ["f42-updates"]}})
+    tagged = {"name": "openssl", "version": "3.2.2", "release": "1.fc42", "tag": "f42-updates"}
+    bench.receive("buildsys.tag", tagged, "tag")
     bench.finish()
     assert bench.states() == [("base", "succeeded")]
 

@@ -159,14 +159,15 @@ def test_what_is_tagged_and_was_never_told_of_is_caught_up(store: Engine, runnin
 
 def test_reconciling_leaves_alone_what_waits_for_its_repository(store: Engine, running: hub.Hub) -> None:
     running.koji.source_build(FIX, "openssl-libs", epoch=1, tag=UPDATES)
-    made = bench(store, running, streams={"f42": STREAM}, reconcile={"every_seconds": 10})
+    streams = {"f42": {**STREAM, "repo_tags": ["f42-build"]}}
+    made = bench(store, running, streams=streams, reconcile={"every_seconds": 10})
     with running.away():
         made.passes()
     body = {"name": "openssl", "version": "3.2.2", "release": "1.fc42", "tag": UPDATES}
     made.receive("buildsys.tag", body, "tag")
     made.passes(100)
     assert made.states() == []
-    made.receive("buildsys.repo.done", {"tag": UPDATES}, "done")
+    made.receive("buildsys.repo.done", {"tag": "f42-build"}, "done")
     made.finish()
     assert made.states() == [("base", "succeeded")]
 
