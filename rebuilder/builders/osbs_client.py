@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +29,7 @@ PARAMETERS = frozenset({
     *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
     *("yum_repourls", "compose_ids", "signing_intent", "userdata", "default_buildtime_limit", "max_buildtime_limit"),
 })  # fmt: skip
+LIMITS = frozenset({"default_buildtime_limit", "max_buildtime_limit"})
 
 
 class Library:
@@ -48,6 +51,11 @@ class Library:
         _check_urllib3(http)
         self._check_signatures()
 
+    @property
+    def takes_limits(self) -> bool:
+        """Whether a build's limits are given with it, as since 2.2; before, only the pipeline bounds it."""
+        return hasattr(self.conf.Configuration, "get_default_buildtime_limit")
+
     def _check_signatures(self) -> None:
         """The client drops keywords that it does not know without a word: each of ours must have a place in it."""
         api = self.api.OSBS
@@ -57,7 +65,8 @@ class Library:
         names = ("create_binary_container_build", "create_binary_container_pipeline_run", "get_user_params")
         takes = [getattr(api, name, None) for name in names]
         takes += [base.__dict__.get("make_params") for base in self.params.BuildUserParams.__mro__]
-        if dropped := sorted(PARAMETERS - _keywords(takes)):
+        needed = PARAMETERS if self.takes_limits else PARAMETERS - LIMITS
+        if dropped := sorted(needed - _keywords(takes)):
             raise RequestError(f"builder osbs: this osbs-client would drop {', '.join(dropped)} without a word")
 
 
@@ -72,8 +81,35 @@ def _check_urllib3(http: ModuleType) -> None:
 
 
 def _keywords(functions: Iterable[Any]) -> set[str]:
+    """What these functions take: the parameters that they name, and what they read out of their `**kwargs`."""
     plain = [getattr(function, "__func__", function) for function in functions if function is not None]
-    return {name for function in plain for name in inspect.signature(function).parameters}
+    named = {name for function in plain for name in inspect.signature(function).parameters}
+    return named.union(*map(_read_from_kwargs, plain))
+
+
+def _read_from_kwargs(function: Any) -> set[str]:
+    """The keywords that the function's source takes by name out of its `**kwargs`; none where there is no source."""
+    function = inspect.unwrap(function)
+    kinds = inspect.signature(function).parameters.values()
+    rest = next((parameter.name for parameter in kinds if parameter.kind is parameter.VAR_KEYWORD), None)
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError):
+        return set()
+    return {name for node in ast.walk(tree) if rest and (name := _key_read(node, rest))}
+
+
+def _key_read(node: ast.AST, mapping: str) -> str:
+    """`key` where the node is `mapping.get("key")`, `mapping.pop("key")` or `mapping["key"]`, else nothing."""
+    match node:
+        case (
+            ast.Call(
+                func=ast.Attribute(value=ast.Name(id=name), attr="get" | "pop"), args=[ast.Constant(value=str(key)), *_]
+            )
+            | ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key)), ctx=ast.Load())
+        ) if name == mapping:
+            return key
+    return ""
 
 
 class Client:
@@ -109,7 +145,9 @@ class Client:
 
     @functools.cached_property
     def limits(self) -> dict[str, int]:
-        """The two limits of a build in seconds. The client cannot do without them, nor looks for them itself."""
+        """The two limits of a build in seconds, where the client takes them: then it cannot do without either."""
+        if not self._library.takes_limits:
+            return {}
         configuration, settings = self._configuration(), self._settings
         return {
             "default_buildtime_limit": settings.default_buildtime_limit

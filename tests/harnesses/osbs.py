@@ -29,6 +29,7 @@ kind: PipelineRun
 metadata: {name: $osbs_pipeline_run_name, annotations: {theirs: kept}}
 spec:
   pipelineRef: {name: binary-container}
+  timeouts: {pipeline: $osbs_buildtime_limit}
   params:
     - {name: OSBS_USER_PARAMS, value: '$osbs_user_params_json'}
 """

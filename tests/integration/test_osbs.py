@@ -50,6 +50,10 @@ def user_params(harness: OsbsHarness, name: str) -> dict[str, Any]:
     return found
 
 
+def timeout(harness: OsbsHarness, name: str) -> str:
+    return str(harness.cluster.runs[name]["spec"]["timeouts"]["pipeline"])
+
+
 def phase(harness: OsbsHarness, ref: str) -> Phase:
     return harness.builder.poll([ref])[ref].phase
 
@@ -67,8 +71,12 @@ def test_the_run_is_asked_for_with_all_that_a_rebuild_needs(osbs: OsbsHarness) -
         "git_uri": str(osbs.folder / "repository"), "koji_parent_build": "base-container-42-7",
         "koji_target": "f42-candidate", "platforms": ["x86_64", "s390x"], "signing_intent": "release",
         "user": "rebuilder", "userdata": {"rebuilder": "app-f42-1"}, "yum_repourls": ["https://example.org/a.repo"],
-        "buildtime_limit": 600,
     }  # fmt: skip
+
+
+def test_the_limit_of_a_build_is_the_time_out_of_its_run(osbs: OsbsHarness) -> None:
+    builder = OsbsBuilder(changed(osbs, default_buildtime_limit=600, max_buildtime_limit=7200))
+    assert timeout(osbs, builder.submit(osbs.order("app-f42-1")).ref) == "600s"
 
 
 def test_the_run_says_of_itself_what_it_is_and_keeps_what_its_template_says(osbs: OsbsHarness) -> None:
@@ -86,7 +94,7 @@ def test_the_run_says_of_itself_what_it_is_and_keeps_what_its_template_says(osbs
 def test_without_a_configured_limit_the_client_s_own_configuration_gives_it(osbs: OsbsHarness) -> None:
     (osbs.folder / "osbs.conf").write_text("[default_binary]\ndefault_buildtime_limit = 1234\n")
     osbs.restart()
-    assert user_params(osbs, osbs.builder.submit(osbs.order("limited-f42-1")).ref)["buildtime_limit"] == 1234
+    assert timeout(osbs, osbs.builder.submit(osbs.order("limited-f42-1")).ref) == "1234s"
 
 
 def test_only_the_base_is_pinned_and_only_to_a_build_that_koji_knows(osbs: OsbsHarness) -> None:
@@ -358,6 +366,7 @@ UNFIT = {
     "urllib3": (edited("osbs_http.py", "RETRIES = 8", "method_whitelist = RETRIES = 8"), "install urllib3 < 2"),
     "pins": (edited(PARAMS, "koji_parent_build: Any = None,", ""), "would drop koji_parent_build without a word"),
     "userdata": (edited(PARAMS, "userdata: Any = None,", ""), "would drop userdata without a word"),
+    "limits": (edited("api.py", 'kwargs.get("max_buildtime_limit")', "0"), "would drop max_buildtime_limit without"),
     "old": (edited("api.py", "_get_binary_container_pipeline_name", "_named"), "version 2 is needed"),
 }
 

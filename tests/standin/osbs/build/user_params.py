@@ -8,7 +8,7 @@ from osbs.exceptions import OsbsValidationException
 KEPT = frozenset({
     *("base_image", "component", "compose_ids", "git_branch", "git_ref", "git_uri", "isolated", "koji_parent_build"),
     *("koji_target", "koji_task_id", "platforms", "release", "scratch", "signing_intent", "user", "userdata"),
-    *("yum_repourls", "buildtime_limit", "reactor_config_map"),
+    *("yum_repourls", "reactor_config_map"),
 })  # fmt: skip
 
 
@@ -22,13 +22,12 @@ class BuildCommon:
     def make_params(
         cls, build_conf: Any = None, component: Any = None, koji_target: Any = None, koji_task_id: Any = None,
         scratch: Any = None, signing_intent: Any = None, user: Any = None, userdata: Any = None,
-        default_buildtime_limit: Any = None, max_buildtime_limit: Any = None, **kwargs: Any,
+        **kwargs: Any,
     ) -> Any:
-        limit = min(int(default_buildtime_limit), int(max_buildtime_limit))
         kwargs |= {
             "component": component, "koji_target": koji_target, "koji_task_id": koji_task_id, "user": user,
             "scratch": build_conf.get_scratch(scratch), "signing_intent": signing_intent, "userdata": userdata,
-            "buildtime_limit": limit, "reactor_config_map": build_conf.get_reactor_config_map(),
+            "reactor_config_map": build_conf.get_reactor_config_map(),
         }
         if user is None:
             raise OsbsValidationException("Missing required params: 'user'")
