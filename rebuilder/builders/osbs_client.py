@@ -14,7 +14,7 @@ from threading import Lock
 from types import ModuleType
 from typing import Any, TypeVar
 
-from rebuilder.builders.pipeline_run import PipelineRun, Task, one_line
+from rebuilder.builders.pipeline_run import LABELS, PipelineRun, Task, one_line
 from rebuilder.config import OsbsSettings
 from rebuilder.domain.build import BuildRejected, InfrastructureError
 from rebuilder.domain.errors import RequestError
@@ -24,6 +24,8 @@ NAMING, WRITING = "_get_binary_container_pipeline_name", "_get_binary_container_
 USED = ("create_binary_container_build", "get_build", "cancel_build", "get_build_error_message", "get_build_results",
         "get_task_results", "get_build_logs")  # fmt: skip
 NOT_FOUND, CONFLICT, UNAUTHORIZED = 404, 409, 401
+TEKTON_API, TEKTON_VERSION = "apis", "tekton.dev/v1beta1"  # of osbs-client's own osbs/tekton.py
+PAGE = 500  # runs in one answer
 UNKNOWN = "the run is not there"
 PARAMETERS = frozenset({
     *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
@@ -218,6 +220,29 @@ class Client:
             raise
         return PipelineRun(document) if document else None
 
+    def runs(self) -> dict[str, PipelineRun]:
+        """All runs that say they are ours, by name, with a call for each page of the list."""
+        found: dict[str, PipelineRun] = {}
+        more = ""
+        while True:
+            document = self._page("pipelineruns", more)
+            runs = map(PipelineRun, document.get("items") or ())
+            found |= {run.name: run for run in runs}
+            more = str((document.get("metadata") or {}).get("continue") or "")
+            if not more:
+                return found
+
+    def _page(self, kind: str, more: str) -> Mapping[str, Any]:
+        """One page of a list. The client has no call for it; its session does, with its token and its certificates."""
+        selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
+        query = {"labelSelector": selector, "limit": PAGE, **({"continue": more} if more else {})}
+
+        def read(osbs: Any) -> Any:
+            return osbs.os.get(osbs.os.build_url(TEKTON_API, TEKTON_VERSION, kind, **query)).json()
+
+        document: Mapping[str, Any] = self._call(self._library.api.osbsapi(read))
+        return document
+
     def tasks(self, run: PipelineRun) -> list[Task]:
         """How the tasks of the run stand; those that are gone already are left out."""
         read = self._library.tekton.TaskRun
@@ -262,12 +287,13 @@ class Client:
 
 
 def _naming(osbs_class: Any, name: str, annotations: Mapping[str, str]) -> Any:
-    """A client whose next run has this name and these annotations, in place of a random name and none."""
+    """A client whose next run has this name and these annotations, and our label."""
 
     def written(self: Any, *args: Any, **kwargs: Any) -> Any:
         document = getattr(super(named, self), WRITING)(*args, **kwargs)
         metadata = document["metadata"]
         metadata["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
+        metadata["labels"] = {**(metadata.get("labels") or {}), **LABELS}
         return document
 
     named: Any = type("OSBS", (osbs_class,), {NAMING: lambda self, *args, **kwargs: name, WRITING: written})

@@ -84,6 +84,7 @@ def test_the_run_says_of_itself_what_it_is_and_keeps_what_its_template_says(osbs
     ref = osbs.builder.submit(replace(osbs.order("app-f42-1"), causes=(cause,))).ref
     assert osbs.cluster.runs[ref]["metadata"] == {
         "name": "app-f42-1",
+        "labels": {"rebuilder/managed": "true"},
         "annotations": {
             "theirs": "kept", "rebuilder/key": "app-f42-1", "rebuilder/image": "app-f42-1:f42",
             "rebuilder/parents": '["base-container-42-7"]', "rebuilder/causes": '["openssl-1:3.2.2-1.fc42"]',
@@ -107,11 +108,41 @@ def test_only_the_base_is_pinned_and_only_to_a_build_that_koji_knows(osbs: OsbsH
     assert "koji_parent_build" not in user_params(osbs, osbs.builder.submit(unknown).ref)
 
 
+def test_live_runs_are_polled_with_one_list_however_many_there_are(
+    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(osbs.builder._logs, "follow", lambda name: None)  # the logs' streams ask on their own
+    refs = [osbs.builder.submit(osbs.order(f"many-f42-{number}")).ref for number in range(3)]
+    first = osbs.cluster.runs[refs[0]]
+    for number in range(500):
+        name = f"other-f42-{number}"
+        osbs.cluster.runs[name] = {**first, "metadata": {**first["metadata"], "name": name}}
+    osbs.cluster.lists = osbs.cluster.reads = 0
+    asked = [*refs, *(f"other-f42-{number}" for number in range(500))]
+    assert {status.phase for status in osbs.builder.poll(asked).values()} == {Phase.RUNNING}
+    assert (osbs.cluster.lists, osbs.cluster.reads) == (2, 0)
+
+
+def test_a_run_without_our_label_is_asked_for_by_its_name(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("older-f42-1")).ref
+    del osbs.cluster.runs[ref]["metadata"]["labels"]
+    osbs.cluster.succeed(ref, {})
+    assert phase(osbs, ref) is Phase.SUCCEEDED
+
+
+def test_a_run_has_begun_when_tekton_says_so(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("begun-f42-1")).ref
+    osbs.cluster.runs[ref]["status"] = {"startTime": "2026-01-01T00:00:10Z"}
+    assert osbs.builder.poll([ref])[ref] == Status(Phase.RUNNING, begun=1767225610.0)
+
+
 def test_a_run_is_pending_then_started_then_running_all_of_which_is_running_to_us(osbs: OsbsHarness) -> None:
     ref = osbs.builder.submit(osbs.order("slow-f42-1")).ref
     assert "status" not in osbs.cluster.runs[ref]
     assert phase(osbs, ref) is Phase.RUNNING
     osbs.cluster.runs[ref]["status"] = {}
+    assert phase(osbs, ref) is Phase.RUNNING
+    osbs.cluster._set(ref, "Unknown", "PipelineRunPending")
     assert phase(osbs, ref) is Phase.RUNNING
     for reason in ("Started", "Running"):
         osbs.cluster._set(ref, "Unknown", reason)
