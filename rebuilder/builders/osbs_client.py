@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 
 from rebuilder.builders.pipeline_run import LABELS, PipelineRun, Task, one_line
 from rebuilder.config import OsbsSettings
-from rebuilder.domain.build import BuildRejected, InfrastructureError
+from rebuilder.domain.build import BuildRejected, InfrastructureError, SiteError
 from rebuilder.domain.errors import RequestError
 
 T = TypeVar("T")
 NAMING, WRITING = "_get_binary_container_pipeline_name", "_get_binary_container_pipeline_data"
 USED = ("create_binary_container_build", "get_build", "cancel_build", "get_build_error_message", "get_build_results",
         "get_task_results", "get_build_logs")  # fmt: skip
-NOT_FOUND, CONFLICT, UNAUTHORIZED = 404, 409, 401
+NOT_FOUND, CONFLICT, UNAUTHORIZED, FORBIDDEN, INVALID = 404, 409, 401, 403, 422
 TEKTON_API, TEKTON_VERSION = "apis", "tekton.dev/v1beta1"  # of osbs-client's own osbs/tekton.py
 PAGE = 500  # runs in one answer
 UNKNOWN = "the run is not there"
@@ -191,12 +191,16 @@ class Client:
             if code == UNAUTHORIZED:
                 raise Unauthorized(_told(error)) from None
             told = f"OSBS: {code}: {_told(error)}" if code else f"OSBS: {_told(error)}"
-            raise Answered(told, code if isinstance(code, int) else None) from None
+            if code == FORBIDDEN:
+                raise SiteError(told) from None
+            own = type(error) is exceptions.OsbsException and error.cause is None
+            raise Answered(told, code if isinstance(code, int) else None, own=own) from None
 
     def create(self, name: str, annotations: Mapping[str, str], parameters: Mapping[str, object]) -> None:
         """Make the run, under exactly this name. One that is there already is left as it is.
 
-        Raises BuildRejected where the Dockerfile is not one that OSBS builds: the repository is cloned for that.
+        Raises BuildRejected where the repository is not one that OSBS builds: it is cloned for that. Raises SiteError
+        where the cluster takes no run of this template.
         """
 
         def use(osbs: Any) -> None:
@@ -207,6 +211,10 @@ class Client:
         try:
             self._call(use)
         except Answered as answer:
+            if answer.own:
+                raise BuildRejected(f"OSBS refuses it: {str(answer).removeprefix('OSBS: ')}") from None
+            if answer.code == INVALID:
+                raise SiteError(f"{answer}: mend the template (pipeline_run_path)") from None
             if answer.code != CONFLICT or self.run(name) is None:
                 raise
 
@@ -301,11 +309,15 @@ def _naming(osbs_class: Any, name: str, annotations: Mapping[str, str]) -> Any:
 
 
 class Answered(InfrastructureError):
-    """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one."""
+    """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one.
 
-    def __init__(self, told: str, code: int | None) -> None:
+    With `own` it is the client's judgement on what it was given, and no exception of something else made it say so.
+    """
+
+    def __init__(self, told: str, code: int | None, *, own: bool = False) -> None:
         super().__init__(told)
         self.code = code
+        self.own = own
 
 
 class Unauthorized(InfrastructureError):

@@ -22,7 +22,7 @@ from rebuilder.builders import run_log
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.builders.pipeline_run import name_of
 from rebuilder.config import KojiSettings, Settings
-from rebuilder.domain.build import BuildRejected, InfrastructureError, Phase, Status
+from rebuilder.domain.build import BuildRejected, InfrastructureError, Phase, SiteError, Status
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
@@ -192,6 +192,23 @@ def test_an_answer_that_says_nothing_of_the_build_is_an_abort(osbs: OsbsHarness,
     with pytest.raises(InfrastructureError, match=f"OSBS: {code}: injected {code}"):
         osbs.builder.poll([ref])
     assert phase(osbs, ref) is Phase.RUNNING
+
+
+@pytest.mark.parametrize(("code", "told"), [(403, "OSBS: 403: injected 403"), (422, "mend the template")])
+def test_a_cluster_that_takes_no_run_at_all_is_a_fault_of_the_site(osbs: OsbsHarness, code: int, told: str) -> None:
+    osbs.cluster.faults.append(Fault("POST", "pipelineruns$", code))
+    with pytest.raises(SiteError, match=told):
+        osbs.builder.submit(osbs.order("site-f42-1"))
+
+
+def test_a_limit_above_the_site_s_is_refused_with_the_client_s_words(osbs: OsbsHarness) -> None:
+    files = {"container.yaml": "buildtime_limit: 7201\n"}
+    order = osbs.order("long-f42-1")
+    commit = repository(osbs.folder / "long", more=files)
+    source = Source(git=str(osbs.folder / "long"), ref="f42", commit=commit)
+    builder = OsbsBuilder(changed(osbs, max_buildtime_limit=7200, default_buildtime_limit=600))
+    with pytest.raises(BuildRejected, match="refuses it: Build limit cannot be more than 7200 and is set to 7201"):
+        builder.submit(replace(order, image=replace(order.image, source=source)))
 
 
 def test_the_client_is_kept_from_repeating_what_we_would_not_know_of(osbs: OsbsHarness) -> None:
