@@ -6,6 +6,7 @@ import ast
 import functools
 import inspect
 import json
+import logging
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
@@ -48,6 +49,8 @@ class Library:
             else:
                 told = f"osbs-client cannot be used here: {error.name} is missing"
             raise RequestError(f"builder osbs: {told}") from None
+        for handler in list(logging.getLogger("osbs").handlers):  # osbs/__init__.py adds its own: each line came twice
+            logging.getLogger("osbs").removeHandler(handler)
         names = ("OsbsValidationException", "OsbsCommitNotFound")
         self.refusals = tuple(getattr(self.exceptions, name) for name in names if hasattr(self.exceptions, name))
         _check_urllib3(http)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 import time
@@ -209,6 +210,12 @@ def test_a_limit_above_the_site_s_is_refused_with_the_client_s_words(osbs: OsbsH
     builder = OsbsBuilder(changed(osbs, max_buildtime_limit=7200, default_buildtime_limit=600))
     with pytest.raises(BuildRejected, match="refuses it: Build limit cannot be more than 7200 and is set to 7201"):
         builder.submit(replace(order, image=replace(order.image, source=source)))
+
+
+def test_the_client_s_lines_are_written_by_our_handlers_alone(osbs: OsbsHarness) -> None:
+    logging.getLogger("osbs").addHandler(logging.StreamHandler())
+    osbs.restart()
+    assert not logging.getLogger("osbs").handlers
 
 
 def test_the_client_is_kept_from_repeating_what_we_would_not_know_of(osbs: OsbsHarness) -> None:
