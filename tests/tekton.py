@@ -64,6 +64,8 @@ class Cluster:
         self.tasks: dict[str, list[TaskRun]] = {}
         self.posted: list[str] = []
         self.created: list[str] = []
+        self.lists = 0
+        self.reads = 0
         self.lock = threading.RLock()
         self._port = free_port()
         self._server: ThreadingHTTPServer | None = None
@@ -275,12 +277,29 @@ class Handler(BaseHTTPRequestHandler):
         prefix = f"{TEKTON}/namespaces/{cluster.namespace}"
         if path == f"{prefix}/pipelineruns" and self.command == "POST":
             return self._create(json.loads(body))
+        if path == f"{prefix}/pipelineruns":
+            return 200, self._listed()
         kind, _, name = path.removeprefix(prefix + "/").partition("/")
+        cluster.reads += 1
         if kind == "pipelineruns" and name in cluster.runs:
             return self._run(name, body)
         if kind == "taskruns" and (task := cluster.task(name)) is not None:
             return 200, task.document
         return self._pod(path)
+
+    def _listed(self) -> dict[str, Any]:
+        """One page of the runs that have the labels asked for, and where the next begins."""
+        query = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
+        self.server.cluster.lists += 1
+        wanted = dict(part.split("=") for part in query.get("labelSelector", "").split(",") if part)
+        runs = [
+            run for run in self.server.cluster.runs.values()
+            if wanted.items() <= (run["metadata"].get("labels") or {}).items()
+        ]  # fmt: skip
+        begin = int(query.get("continue", 0))
+        end = begin + int(query.get("limit", len(runs) or 1))
+        more = {"continue": str(end)} if end < len(runs) else {}
+        return {"kind": "PipelineRunList", "metadata": more, "items": runs[begin:end]}
 
     def _create(self, document: dict[str, Any]) -> tuple[int, Any]:
         cluster, name = self.server.cluster, document["metadata"]["name"]

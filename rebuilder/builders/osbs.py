@@ -24,6 +24,7 @@ from rebuilder.inventory.koji.hub import Hub
 from rebuilder.inventory.koji.reader import Reader
 
 T = TypeVar("T")
+OPEN = frozenset({Phase.WAITING, Phase.RUNNING})
 LOST = "OSBS does not know this run any more"
 
 
@@ -102,16 +103,21 @@ class OsbsBuilder:
         return {key: self._submission(name) for key, name in names.items() if runs[name] is not None}
 
     def poll(self, refs: Sequence[str]) -> Mapping[str, Status]:
-        statuses = self._all(self._status, refs)
+        """One list tells of all; only what is not in it is asked for by name, and of what failed, the reason."""
+        if not refs:
+            return {}
+        listed = self._client.runs()
+        statuses = self._all(lambda ref: self._status(ref, listed.get(ref)), refs)
         for ref, status in statuses.items():
             if status.phase is Phase.RUNNING:
                 self._logs.follow(ref)
-            elif status.reason != LOST:
+            elif status.phase is not Phase.WAITING and status.reason != LOST:
                 self._logs.complete(ref)
         return statuses
 
-    def _status(self, name: str) -> Status:
-        run = self._client.run(name)
+    def _status(self, name: str, run: PipelineRun | None) -> Status:
+        """`run` is as it was listed. A run that an older version made has no label: it is looked for by its name."""
+        run = run or self._client.run(name)
         if run is None:
             return Status(Phase.ABORTED, LOST)
         status = run.status
@@ -145,12 +151,12 @@ class OsbsBuilder:
 
     def _cancel(self, ref: str) -> None:
         run = self._client.run(ref)
-        if run is None or run.canceled or run.status.phase is not Phase.RUNNING:
+        if run is None or run.canceled or run.status.phase not in OPEN:
             return
         try:
             self._client.cancel(ref)
         except InfrastructureError:
-            if (run := self._client.run(ref)) is not None and not run.canceled and run.status.phase is Phase.RUNNING:
+            if (run := self._client.run(ref)) is not None and not run.canceled and run.status.phase in OPEN:
                 raise
 
     def log(self, ref: str, offset: int = 0) -> Iterator[str]:

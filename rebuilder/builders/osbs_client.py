@@ -6,6 +6,7 @@ import ast
 import functools
 import inspect
 import json
+import logging
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
@@ -14,16 +15,18 @@ from threading import Lock
 from types import ModuleType
 from typing import Any, TypeVar
 
-from rebuilder.builders.pipeline_run import PipelineRun, Task, one_line
+from rebuilder.builders.pipeline_run import LABELS, PipelineRun, Task, one_line
 from rebuilder.config import OsbsSettings
-from rebuilder.domain.build import BuildRejected, InfrastructureError
+from rebuilder.domain.build import BuildRejected, InfrastructureError, SiteError
 from rebuilder.domain.errors import RequestError
 
 T = TypeVar("T")
 NAMING, WRITING = "_get_binary_container_pipeline_name", "_get_binary_container_pipeline_data"
 USED = ("create_binary_container_build", "get_build", "cancel_build", "get_build_error_message", "get_build_results",
         "get_task_results", "get_build_logs")  # fmt: skip
-NOT_FOUND, CONFLICT, UNAUTHORIZED = 404, 409, 401
+NOT_FOUND, CONFLICT, UNAUTHORIZED, FORBIDDEN, INVALID = 404, 409, 401, 403, 422
+TEKTON_API, TEKTON_VERSION = "apis", "tekton.dev/v1beta1"  # of osbs-client's own osbs/tekton.py
+PAGE = 500  # runs in one answer
 UNKNOWN = "the run is not there"
 PARAMETERS = frozenset({
     *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
@@ -46,10 +49,17 @@ class Library:
             else:
                 told = f"osbs-client cannot be used here: {error.name} is missing"
             raise RequestError(f"builder osbs: {told}") from None
+        for handler in list(logging.getLogger("osbs").handlers):  # osbs/__init__.py adds its own: each line came twice
+            logging.getLogger("osbs").removeHandler(handler)
         names = ("OsbsValidationException", "OsbsCommitNotFound")
         self.refusals = tuple(getattr(self.exceptions, name) for name in names if hasattr(self.exceptions, name))
         _check_urllib3(http)
         self._check_signatures()
+
+    @property
+    def takes_limits(self) -> bool:
+        """Whether a build's limits are given with it, as since 2.2; before, only the pipeline bounds it."""
+        return hasattr(self.conf.Configuration, "get_default_buildtime_limit")
 
     def _check_signatures(self) -> None:
         """The client drops keywords that it does not know without a word: each of ours must have a place in it."""
@@ -60,9 +70,8 @@ class Library:
         names = ("create_binary_container_build", "create_binary_container_pipeline_run", "get_user_params")
         takes = [getattr(api, name, None) for name in names]
         takes += [base.__dict__.get("make_params") for base in self.params.BuildUserParams.__mro__]
-        known = _keywords(takes)
-        self.limits_builds = known >= LIMITS
-        if dropped := sorted(PARAMETERS - LIMITS - known):
+        needed = PARAMETERS if self.takes_limits else PARAMETERS - LIMITS
+        if dropped := sorted(needed - _keywords(takes)):
             raise RequestError(f"builder osbs: this osbs-client would drop {', '.join(dropped)} without a word")
 
 
@@ -77,29 +86,35 @@ def _check_urllib3(http: ModuleType) -> None:
 
 
 def _keywords(functions: Iterable[Any]) -> set[str]:
-    """The keywords that these functions use: those that they name, and those that they take out of their `kwargs`.
-
-    Since 2.2 the client reads the two time limits there: no signature has them.
-    """
-    plain = [inspect.unwrap(getattr(found, "__func__", found)) for found in functions if found is not None]
-    return {name for function in plain for name in (*inspect.signature(function).parameters, *_out_of_kwargs(function))}
+    """What these functions take: the parameters that they name, and what they read out of their `**kwargs`."""
+    plain = [getattr(function, "__func__", function) for function in functions if function is not None]
+    named = {name for function in plain for name in inspect.signature(function).parameters}
+    return named.union(*map(_read_from_kwargs, plain))
 
 
-def _out_of_kwargs(function: Any) -> Iterator[str]:
-    """The keys that a function's source takes out of its `**kwargs`, as `kwargs["key"]` or `kwargs.get("key")`."""
+def _read_from_kwargs(function: Any) -> set[str]:
+    """The keywords that the function's source takes by name out of its `**kwargs`; none where there is no source."""
+    function = inspect.unwrap(function)
+    kinds = inspect.signature(function).parameters.values()
+    rest = next((parameter.name for parameter in kinds if parameter.kind is parameter.VAR_KEYWORD), None)
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, SyntaxError):  # there is no source: the signature is all that is known
-        return
-    rest = {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_KEYWORD}
-    for node in ast.walk(tree):
-        match node:
-            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))) if name in rest:
-                yield key
-            case ast.Call(
+    except (OSError, SyntaxError):
+        return set()
+    return {name for node in ast.walk(tree) if rest and (name := _key_read(node, rest))}
+
+
+def _key_read(node: ast.AST, mapping: str) -> str:
+    """`key` where the node is `mapping.get("key")`, `mapping.pop("key")` or `mapping["key"]`, else nothing."""
+    match node:
+        case (
+            ast.Call(
                 func=ast.Attribute(value=ast.Name(id=name), attr="get" | "pop"), args=[ast.Constant(value=str(key)), *_]
-            ) if name in rest:
-                yield key
+            )
+            | ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key)), ctx=ast.Load())
+        ) if name == mapping:
+            return key
+    return ""
 
 
 class Client:
@@ -135,11 +150,8 @@ class Client:
 
     @functools.cached_property
     def limits(self) -> dict[str, int]:
-        """The two limits of a build in seconds, where the client has them (since 2.2).
-
-        It cannot do without them there, nor looks for them itself.
-        """
-        if not self._library.limits_builds:
+        """The two limits of a build in seconds, where the client takes them: then it cannot do without either."""
+        if not self._library.takes_limits:
             return {}
         configuration, settings = self._configuration(), self._settings
         return {
@@ -182,12 +194,16 @@ class Client:
             if code == UNAUTHORIZED:
                 raise Unauthorized(_told(error)) from None
             told = f"OSBS: {code}: {_told(error)}" if code else f"OSBS: {_told(error)}"
-            raise Answered(told, code if isinstance(code, int) else None) from None
+            if code == FORBIDDEN:
+                raise SiteError(told) from None
+            own = type(error) is exceptions.OsbsException and error.cause is None
+            raise Answered(told, code if isinstance(code, int) else None, own=own) from None
 
     def create(self, name: str, annotations: Mapping[str, str], parameters: Mapping[str, object]) -> None:
         """Make the run, under exactly this name. One that is there already is left as it is.
 
-        Raises BuildRejected where the Dockerfile is not one that OSBS builds: the repository is cloned for that.
+        Raises BuildRejected where the repository is not one that OSBS builds: it is cloned for that. Raises SiteError
+        where the cluster takes no run of this template.
         """
 
         def use(osbs: Any) -> None:
@@ -198,6 +214,10 @@ class Client:
         try:
             self._call(use)
         except Answered as answer:
+            if answer.own:
+                raise BuildRejected(f"OSBS refuses it: {str(answer).removeprefix('OSBS: ')}") from None
+            if answer.code == INVALID:
+                raise SiteError(f"{answer}: mend the template (pipeline_run_path)") from None
             if answer.code != CONFLICT or self.run(name) is None:
                 raise
 
@@ -210,6 +230,29 @@ class Client:
                 return None
             raise
         return PipelineRun(document) if document else None
+
+    def runs(self) -> dict[str, PipelineRun]:
+        """All runs that say they are ours, by name, with a call for each page of the list."""
+        found: dict[str, PipelineRun] = {}
+        more = ""
+        while True:
+            document = self._page("pipelineruns", more)
+            runs = map(PipelineRun, document.get("items") or ())
+            found |= {run.name: run for run in runs}
+            more = str((document.get("metadata") or {}).get("continue") or "")
+            if not more:
+                return found
+
+    def _page(self, kind: str, more: str) -> Mapping[str, Any]:
+        """One page of a list. The client has no call for it; its session does, with its token and its certificates."""
+        selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
+        query = {"labelSelector": selector, "limit": PAGE, **({"continue": more} if more else {})}
+
+        def read(osbs: Any) -> Any:
+            return osbs.os.get(osbs.os.build_url(TEKTON_API, TEKTON_VERSION, kind, **query)).json()
+
+        document: Mapping[str, Any] = self._call(self._library.api.osbsapi(read))
+        return document
 
     def tasks(self, run: PipelineRun) -> list[Task]:
         """How the tasks of the run stand; those that are gone already are left out."""
@@ -255,12 +298,13 @@ class Client:
 
 
 def _naming(osbs_class: Any, name: str, annotations: Mapping[str, str]) -> Any:
-    """A client whose next run has this name and these annotations, in place of a random name and none."""
+    """A client whose next run has this name and these annotations, and our label."""
 
     def written(self: Any, *args: Any, **kwargs: Any) -> Any:
         document = getattr(super(named, self), WRITING)(*args, **kwargs)
         metadata = document["metadata"]
         metadata["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
+        metadata["labels"] = {**(metadata.get("labels") or {}), **LABELS}
         return document
 
     named: Any = type("OSBS", (osbs_class,), {NAMING: lambda self, *args, **kwargs: name, WRITING: written})
@@ -268,11 +312,15 @@ def _naming(osbs_class: Any, name: str, annotations: Mapping[str, str]) -> Any:
 
 
 class Answered(InfrastructureError):
-    """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one."""
+    """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one.
 
-    def __init__(self, told: str, code: int | None) -> None:
+    With `own` it is the client's judgement on what it was given, and no exception of something else made it say so.
+    """
+
+    def __init__(self, told: str, code: int | None, *, own: bool = False) -> None:
         super().__init__(told)
         self.code = code
+        self.own = own
 
 
 class Unauthorized(InfrastructureError):

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ from rebuilder.domain.build import BuildRequest, Phase, Status
 
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # also good as the label that Tekton makes of it
 KEY, IMAGE, PARENTS, CAUSES = (f"rebuilder/{word}" for word in ("key", "image", "parents", "causes"))
+LABELS = {"rebuilder/managed": "true"}  # by which all runs of ours are listed in one call
 GOOD = frozenset({"Succeeded", "Completed"})
 CANCELED = frozenset({"PipelineRunCancelled", "Cancelled", "CancelledRunFinally", "StoppedRunFinally"})
 BAD_BUILD = "Failed"  # every other reason (a time-out, a pipeline that cannot be found) is not the build's fault
@@ -88,7 +90,19 @@ class PipelineRun:
                     return Status(Phase.CANCELED, f"canceled at OSBS: {told}")
                 return Status(Phase.FAILED if reason == BAD_BUILD else Phase.ABORTED, told or "the run failed")
             case _:
-                return Status(Phase.RUNNING)
+                return Status(Phase.RUNNING, begun=self.begun)
+
+    @property
+    def name(self) -> str:
+        return str((self.document.get("metadata") or {}).get("name", ""))
+
+    @property
+    def begun(self) -> float | None:
+        """When Tekton began with it, in seconds since the epoch; None before, or where the time cannot be read."""
+        try:
+            return datetime.fromisoformat(str(self._status.get("startTime") or "")).timestamp()
+        except ValueError:
+            return None
 
     @property
     def canceled(self) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 import servers
 from tekton import Cluster, Fault
@@ -35,9 +35,13 @@ spec:
 """
 
 
-def repository(folder: Path, dockerfile: str = LABELED, branch: str = "f42") -> str:
-    """A git repository with a Dockerfile; its commit."""
+def repository(
+    folder: Path, dockerfile: str = LABELED, branch: str = "f42", more: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """A git repository with a Dockerfile, and more files; its commit."""
     folder.mkdir()
+    for name, text in more.items():
+        (folder / name).write_text(text)
     (folder / "Dockerfile").write_text(dockerfile)
     who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
     for command in (["init", "-q", "-b", branch], ["add", "."], [*who, "commit", "-q", "-m", "first"]):

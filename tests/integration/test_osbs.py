@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 import time
@@ -22,7 +23,7 @@ from rebuilder.builders import osbs_client, run_log
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.builders.pipeline_run import name_of
 from rebuilder.config import KojiSettings, Settings
-from rebuilder.domain.build import BuildRejected, InfrastructureError, Phase, Status
+from rebuilder.domain.build import BuildRejected, InfrastructureError, Phase, SiteError, Status
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
@@ -78,11 +79,17 @@ def test_the_run_is_asked_for_with_all_that_a_rebuild_needs(osbs: OsbsHarness) -
     }  # fmt: skip
 
 
+def test_the_limit_of_a_build_is_the_time_out_of_its_run(osbs: OsbsHarness) -> None:
+    builder = OsbsBuilder(changed(osbs, default_buildtime_limit=600, max_buildtime_limit=7200))
+    assert time_limit(osbs, builder.submit(osbs.order("app-f42-1")).ref) == "600s"
+
+
 def test_the_run_says_of_itself_what_it_is_and_keeps_what_its_template_says(osbs: OsbsHarness) -> None:
     cause = Change(SourceBuild.parse("openssl-1:3.2.2-1.fc42"), "f42")
     ref = osbs.builder.submit(replace(osbs.order("app-f42-1"), causes=(cause,))).ref
     assert osbs.cluster.runs[ref]["metadata"] == {
         "name": "app-f42-1",
+        "labels": {"rebuilder/managed": "true"},
         "annotations": {
             "theirs": "kept", "rebuilder/key": "app-f42-1", "rebuilder/image": "app-f42-1:f42",
             "rebuilder/parents": '["base-container-42-7"]', "rebuilder/causes": '["openssl-1:3.2.2-1.fc42"]',
@@ -106,11 +113,41 @@ def test_only_the_base_is_pinned_and_only_to_a_build_that_koji_knows(osbs: OsbsH
     assert "koji_parent_build" not in user_params(osbs, osbs.builder.submit(unknown).ref)
 
 
+def test_live_runs_are_polled_with_one_list_however_many_there_are(
+    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(osbs.builder._logs, "follow", lambda name: None)  # the logs' streams ask on their own
+    refs = [osbs.builder.submit(osbs.order(f"many-f42-{number}")).ref for number in range(3)]
+    first = osbs.cluster.runs[refs[0]]
+    for number in range(500):
+        name = f"other-f42-{number}"
+        osbs.cluster.runs[name] = {**first, "metadata": {**first["metadata"], "name": name}}
+    osbs.cluster.lists = osbs.cluster.reads = 0
+    asked = [*refs, *(f"other-f42-{number}" for number in range(500))]
+    assert {status.phase for status in osbs.builder.poll(asked).values()} == {Phase.RUNNING}
+    assert (osbs.cluster.lists, osbs.cluster.reads) == (2, 0)
+
+
+def test_a_run_without_our_label_is_asked_for_by_its_name(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("older-f42-1")).ref
+    del osbs.cluster.runs[ref]["metadata"]["labels"]
+    osbs.cluster.succeed(ref, {})
+    assert phase(osbs, ref) is Phase.SUCCEEDED
+
+
+def test_a_run_has_begun_when_tekton_says_so(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("begun-f42-1")).ref
+    osbs.cluster.runs[ref]["status"] = {"startTime": "2026-01-01T00:00:10Z"}
+    assert osbs.builder.poll([ref])[ref] == Status(Phase.RUNNING, begun=1767225610.0)
+
+
 def test_a_run_is_pending_then_started_then_running_all_of_which_is_running_to_us(osbs: OsbsHarness) -> None:
     ref = osbs.builder.submit(osbs.order("slow-f42-1")).ref
     assert "status" not in osbs.cluster.runs[ref]
     assert phase(osbs, ref) is Phase.RUNNING
     osbs.cluster.runs[ref]["status"] = {}
+    assert phase(osbs, ref) is Phase.RUNNING
+    osbs.cluster._set(ref, "Unknown", "PipelineRunPending")
     assert phase(osbs, ref) is Phase.RUNNING
     for reason in ("Started", "Running"):
         osbs.cluster._set(ref, "Unknown", reason)
@@ -160,6 +197,29 @@ def test_an_answer_that_says_nothing_of_the_build_is_an_abort(osbs: OsbsHarness,
     with pytest.raises(InfrastructureError, match=f"OSBS: {code}: injected {code}"):
         osbs.builder.poll([ref])
     assert phase(osbs, ref) is Phase.RUNNING
+
+
+@pytest.mark.parametrize(("code", "told"), [(403, "OSBS: 403: injected 403"), (422, "mend the template")])
+def test_a_cluster_that_takes_no_run_at_all_is_a_fault_of_the_site(osbs: OsbsHarness, code: int, told: str) -> None:
+    osbs.cluster.faults.append(Fault("POST", "pipelineruns$", code))
+    with pytest.raises(SiteError, match=told):
+        osbs.builder.submit(osbs.order("site-f42-1"))
+
+
+def test_a_limit_above_the_site_s_is_refused_with_the_client_s_words(osbs: OsbsHarness) -> None:
+    files = {"container.yaml": "buildtime_limit: 7201\n"}
+    order = osbs.order("long-f42-1")
+    commit = repository(osbs.folder / "long", more=files)
+    source = Source(git=str(osbs.folder / "long"), ref="f42", commit=commit)
+    builder = OsbsBuilder(changed(osbs, max_buildtime_limit=7200, default_buildtime_limit=600))
+    with pytest.raises(BuildRejected, match="refuses it: Build limit cannot be more than 7200 and is set to 7201"):
+        builder.submit(replace(order, image=replace(order.image, source=source)))
+
+
+def test_the_client_s_lines_are_written_by_our_handlers_alone(osbs: OsbsHarness) -> None:
+    logging.getLogger("osbs").addHandler(logging.StreamHandler())
+    osbs.restart()
+    assert not logging.getLogger("osbs").handlers
 
 
 def test_the_client_is_kept_from_repeating_what_we_would_not_know_of(osbs: OsbsHarness) -> None:
@@ -365,18 +425,9 @@ UNFIT = {
     "urllib3": (edited("osbs_http.py", "RETRIES = 8", "method_whitelist = RETRIES = 8"), "install urllib3 < 2"),
     "pins": (edited(PARAMS, "koji_parent_build: Any = None,", ""), "would drop koji_parent_build without a word"),
     "userdata": (edited(PARAMS, "userdata: Any = None,", ""), "would drop userdata without a word"),
+    "limits": (edited("api.py", 'kwargs.get("max_buildtime_limit")', "0"), "would drop max_buildtime_limit without"),
     "old": (edited("api.py", "_get_binary_container_pipeline_name", "_named"), "version 2 is needed"),
 }
-
-
-OF_2_0 = 'kwargs.get("default_buildtime_limit"), kwargs.get("max_buildtime_limit")'
-
-
-def test_a_client_without_time_limits_is_told_none(osbs: OsbsHarness, tmp_path: Path) -> None:
-    """As osbs-client 2.0 and 2.1, which have no such keywords and no such keys."""
-    with standing_in(without(tmp_path, edited("api.py", OF_2_0, "600, 7200"))):
-        builder = OsbsBuilder(osbs.settings)
-        assert time_limit(osbs, builder.submit(osbs.order("old-f42-1")).ref) == "600s"
 
 
 @pytest.mark.parametrize("unfit", UNFIT)

@@ -192,7 +192,7 @@ def test_a_cluster_that_is_down_for_a_while_costs_no_build(site: Site) -> None:
         site.bench.tell(NVR)
         site.bench.passes(300)
         assert site.bench.states() == [("base", "submitting"), ("app", "waiting")]
-    site.bench.passes(30)  # the longest pause before the cluster is asked again
+    site.bench.passes(60)  # the longest pause before the cluster is asked again, and one before the next try
     assert site.bench.states() == [("base", "building"), ("app", "waiting")]
     with site.cluster.away():
         site.bench.passes(300)

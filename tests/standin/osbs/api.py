@@ -42,6 +42,7 @@ class RepoInfo:
     git_branch: str
     base_image: str
     labels: dict[str, str]
+    buildtime_limit: int
 
 
 def get_repo_info(git_uri: str, git_ref: str, git_branch: str) -> RepoInfo:
@@ -54,8 +55,11 @@ def get_repo_info(git_uri: str, git_ref: str, git_branch: str) -> RepoInfo:
         if subprocess.run(reset, check=False, stderr=subprocess.DEVNULL).returncode:
             raise OsbsCommitNotFound(f"Commit {git_ref} is not reachable in branch {git_branch}")
         text = (Path(folder) / "Dockerfile").read_text()
+        container = Path(folder) / "container.yaml"
+        settings = yaml.safe_load(container.read_text()) if container.exists() else {}
     labels = dict(re.findall(r'^LABEL (\S+?)="?([^"\n]*)"?$', text, re.MULTILINE))
-    return RepoInfo(git_uri, git_ref, git_branch, re.findall(r"^FROM (\S+)", text, re.MULTILINE)[-1], labels)
+    return RepoInfo(git_uri, git_ref, git_branch, re.findall(r"^FROM (\S+)", text, re.MULTILINE)[-1], labels,
+                    settings.get("buildtime_limit", 0))  # fmt: skip
 
 
 class OSBS:
@@ -72,13 +76,13 @@ class OSBS:
         return f"osbs-{secrets.token_hex(4)}"
 
     def _get_binary_container_pipeline_data(
-        self, *, buildtime_limit: int, user_params: Any, pipeline_run_name: str
+        self, *, buildtime_limit: Any, user_params: Any, pipeline_run_name: str
     ) -> Any:
         text = Path(self.os_conf.get_pipeline_run_path()).read_text()
         return yaml.safe_load(Template(text).safe_substitute({
-            "osbs_configmap_name": user_params.reactor_config_map, "osbs_namespace": self.os_conf.get_namespace(),
+            "osbs_buildtime_limit": f"{buildtime_limit}s", "osbs_configmap_name": user_params.reactor_config_map,
+            "osbs_namespace": self.os_conf.get_namespace(),
             "osbs_pipeline_run_name": pipeline_run_name, "osbs_user_params_json": user_params.to_json(),
-            "osbs_buildtime_limit": f"{buildtime_limit}s",
         }))  # fmt: skip
 
     @osbsapi
@@ -95,12 +99,13 @@ class OSBS:
         if missing := [name for name, value in needed.items() if not value]:
             raise OsbsException(f"required parameter {', '.join(missing)} missing")
         info = get_repo_info(git_uri, git_ref, git_branch)
+        # As osbs/api.py does since 2.2: the limits are in no signature, and the default fills the template's time-out.
+        default, most = kwargs.get("default_buildtime_limit"), kwargs.get("max_buildtime_limit")
+        if info.buildtime_limit > most:
+            raise OsbsException(f"Build limit cannot be more than {most} and is set to {info.buildtime_limit}")
+        limit = info.buildtime_limit or default
         if any(not info.labels.get(label) for label in LABELS):
             raise OsbsValidationException("required label missing from Dockerfile")
-        # As osbs-client reads them since 2.2: out of kwargs, and only for the template.
-        default_limit, max_limit = kwargs.get("default_buildtime_limit"), kwargs.get("max_buildtime_limit")
-        if max_limit < 0:
-            raise OsbsException(f"Build limit cannot be more than {max_limit}")
         params = BuildUserParams.make_params(
             build_conf=self.os_conf, component=component or info.labels["com.redhat.component"],
             name_label=info.labels["name"], base_image=info.base_image, isolated=isolated, koji_target=target,
@@ -108,7 +113,7 @@ class OSBS:
         )
         name = self._get_binary_container_pipeline_name(params)
         run = PipelineRun(self.os, name, self._get_binary_container_pipeline_data(
-            buildtime_limit=default_limit, user_params=params, pipeline_run_name=name,
+            buildtime_limit=limit, user_params=params, pipeline_run_name=name,
         ))  # fmt: skip
         run.start_pipeline_run()
         return run

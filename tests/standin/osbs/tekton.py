@@ -35,6 +35,13 @@ class Openshift:
         return request(method, f"{self.url}/{path}", self.retries_enabled, headers=headers,
                        verify=self.verify_ssl, **kwargs)  # fmt: skip
 
+    def build_url(self, api_path: str, api_version: str, url: str, **query: Any) -> str:
+        path = f"{api_path}/{api_version}/namespaces/{self.namespace}/{url}"
+        return f"{self.url}/{path}" + (f"?{urlencode(query)}" if query else "")
+
+    def get(self, url: str, **kwargs: Any) -> Response:
+        return self.ask("GET", url.removeprefix(f"{self.url}/"), **kwargs)
+
     def _fetched_token(self) -> str:
         query = "?response_type=token&client_id=openshift-challenging-client"
         answer = request("GET", self.oauth_url + query, auth=(self.username, self.password))
