@@ -177,7 +177,8 @@ class OsbsSettings(Table):
     """Builds by OSBS. `file` and `section` are osbs-client's configuration, `user` whom the builds belong to.
 
     The limits are those of one build in seconds; with none, they are those of osbs-client's configuration.
-    `call_seconds` bounds every call into the client. `logs` is the folder of the builds' logs.
+    `call_seconds` is ignored: `consumer_config.calls` has the time limits of calls. `logs` is the folder of the builds'
+    logs.
     """
 
     max_builds: int | None = Field(default=None, ge=1)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from rebuilder.domain.build import InfrastructureError
@@ -47,27 +45,3 @@ class Call(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._result
-
-
-def all_of(calls: Sequence[Callable[[], T]], seconds: float, size: int = 8) -> list[T]:
-    """The answers of all calls, made a few at a time.
-
-    Raises the first exception, or InfrastructureError after the time.
-    """
-    waiting: queue.SimpleQueue[tuple[int, Callable[[], T]]] = queue.SimpleQueue()
-    for entry in enumerate(calls):
-        waiting.put(entry)
-    answers: dict[int, T] = {}
-
-    def work() -> None:
-        while True:
-            try:
-                place, call = waiting.get_nowait()
-            except queue.Empty:
-                return
-            answers[place] = call()
-
-    begun = time.monotonic()
-    for worker in [Call(work).begin() for _ in range(min(size, len(calls)))]:
-        worker.result(seconds, time.monotonic() - begun)
-    return [answers[place] for place in range(len(calls))]

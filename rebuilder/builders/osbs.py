@@ -7,12 +7,11 @@ already was submitted. The run says of itself which image it is of, so that any 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Lock
 from typing import TypeVar
 
 from rebuilder.builders import pipeline_run
-from rebuilder.builders.crew import Call, all_of
 from rebuilder.builders.osbs_client import PARAMETERS, Client
 from rebuilder.builders.pipeline_run import PipelineRun, name_of
 from rebuilder.builders.run_log import Logs
@@ -25,6 +24,7 @@ from rebuilder.inventory.koji.reader import Reader
 
 T = TypeVar("T")
 OPEN = frozenset({Phase.WAITING, Phase.RUNNING})
+AT_ONCE = 8  # requests for single runs
 LOST = "OSBS does not know this run any more"
 
 
@@ -42,23 +42,12 @@ class OsbsBuilder:
         self._koji = Reader(Hub(settings.koji)) if settings.koji.hub else None
         self._client = Client(self._settings)
         self._logs = Logs(self._settings.logs or state_directory() / "osbs", self._client)
-        self._submitting: dict[str, Call[None]] = {}
-        self._lock = Lock()
 
     def submit(self, order: BuildRequest) -> Submission:
-        """Hand over the build. A submission that takes too long goes on; asked for it again, we wait for the same."""
+        """Hand over the build. The client clones its repository for that, and tries for minutes where git is away."""
         name = name_of(order.key)
         parameters = self._parameters(order)
-        with self._lock:
-            call = self._submitting.get(name)
-            if call is None or call.ended:
-                call = Call(lambda: self._client.create(name, pipeline_run.annotations_of(order), parameters)).begin()
-                self._submitting[name] = call
-        try:
-            call.result(self._settings.call_seconds)
-        finally:
-            if call.ended:
-                self._submitting.pop(name, None)
+        self._client.create(name, pipeline_run.annotations_of(order), parameters)
         return self._submission(name)
 
     def _submission(self, name: str) -> Submission:
@@ -94,8 +83,8 @@ class OsbsBuilder:
 
     def _all(self, ask: Callable[[str], T], names: Sequence[str]) -> dict[str, T]:
         """The answer for each name, a few asked at a time. Raises InfrastructureError where one cannot be had."""
-        calls = [lambda name=name: ask(name) for name in names]
-        return dict(zip(names, all_of(calls, self._settings.call_seconds), strict=True))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip(names, pool.map(ask, names), strict=True))
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
         names = {key: name_of(key) for key in keys}
@@ -128,7 +117,7 @@ class OsbsBuilder:
 
     def result(self, ref: str) -> ImageBuild:
         """Koji's build where there is one and Koji is configured; else what OSBS says, and nobody knows the RPMs."""
-        run, found, digest = Call(lambda: self._result(ref)).begin().result(self._settings.call_seconds)
+        run, found, digest = self._result(ref)
         if run is None:
             raise InfrastructureError(f"the result of {ref} cannot be read: {LOST}")
         specs = tuple(pipeline_run.pull_specs(found.get("repositories")))
@@ -147,9 +136,6 @@ class OsbsBuilder:
         return run, found, pipeline_run.digest_of(found.get("repositories"), self._client.task_results(ref))
 
     def cancel(self, ref: str) -> None:
-        Call(lambda: self._cancel(ref)).begin().result(self._settings.call_seconds)
-
-    def _cancel(self, ref: str) -> None:
         run = self._client.run(ref)
         if run is None or run.canceled or run.status.phase not in OPEN:
             return

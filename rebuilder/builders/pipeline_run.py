@@ -16,6 +16,7 @@ from rebuilder.domain.build import BuildRequest, Phase, Status
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # also good as the label that Tekton makes of it
 KEY, IMAGE, PARENTS, CAUSES = (f"rebuilder/{word}" for word in ("key", "image", "parents", "causes"))
 LABELS = {"rebuilder/managed": "true"}  # by which all runs of ours are listed in one call
+NOT_BEGUN = frozenset({"", "PipelineRunPending"})
 GOOD = frozenset({"Succeeded", "Completed"})
 CANCELED = frozenset({"PipelineRunCancelled", "Cancelled", "CancelledRunFinally", "StoppedRunFinally"})
 BAD_BUILD = "Failed"  # every other reason (a time-out, a pipeline that cannot be found) is not the build's fault
@@ -78,7 +79,7 @@ class PipelineRun:
 
     @property
     def status(self) -> Status:
-        """How it stands. With no `.status` yet it is pending, which is running to us."""
+        """How it stands. Pending, or with no `.status` yet, it waits."""
         reason, message = str(self._condition.get("reason", "")), one_line(str(self._condition.get("message", "")))
         told = ": ".join(filter(None, (reason, message)))
         match self._condition.get("status"):
@@ -89,6 +90,8 @@ class PipelineRun:
                 if reason in CANCELED or self.canceled:
                     return Status(Phase.CANCELED, f"canceled at OSBS: {told}")
                 return Status(Phase.FAILED if reason == BAD_BUILD else Phase.ABORTED, told or "the run failed")
+            case _ if self.begun is None and reason in NOT_BEGUN:
+                return Status(Phase.WAITING)
             case _:
                 return Status(Phase.RUNNING, begun=self.begun)
 

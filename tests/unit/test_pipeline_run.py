@@ -37,12 +37,15 @@ def test_an_attempt_s_key_can_be_read_in_its_run_s_name() -> None:
     assert name_of("httpd-f42-0123456789ab.2") != name_of("httpd-f42-0123456789ab-2")
 
 
-@pytest.mark.parametrize("document", [
-    {}, {"status": None}, {"status": {}}, {"status": {"conditions": []}}, {"status": condition("Unknown", "Started")},
+@pytest.mark.parametrize(("document", "phase"), [
+    ({}, Phase.WAITING), ({"status": None}, Phase.WAITING), ({"status": {}}, Phase.WAITING),
+    ({"status": {"conditions": []}}, Phase.WAITING),
+    ({"status": condition("Unknown", "PipelineRunPending")}, Phase.WAITING),
+    ({"status": condition("Unknown", "Started")}, Phase.RUNNING),
 ])  # fmt: skip
-def test_a_run_with_nothing_to_say_yet_runs(document: dict[str, Any]) -> None:
+def test_a_run_with_nothing_to_say_yet_waits_until_it_has_begun(document: dict[str, Any], phase: Phase) -> None:
     run = PipelineRun(document)
-    assert run.status == Status(Phase.RUNNING)
+    assert run.status == Status(phase)
     assert (run.image, run.parents, run.tasks) == ("", (), ())
 
 
