@@ -77,7 +77,7 @@ def check(settings: KojiSettings, *, building: bool) -> None:
                 raise _missing("user", "the name that the password is for")
             _readable("password_file", settings.password_file, "the file with the password")
         case _:
-            raise _missing("login", "gssapi, certificate or password: nobody may build without a name")
+            raise _missing("login", "gssapi, certificate or password: building needs a user")
 
 
 def _missing(key: str, what: str) -> RequestError:
