@@ -39,7 +39,7 @@ class OwnTasks:
     three. Live tasks are few, and most that are looked for are among them. Ended ones are asked for in days, the last
     one first, each day once: after that, only what is new.
 
-    `ask` makes a call; it is told the user's number by the hub with the first one.
+    `ask` makes a call, `owner` asks the hub for the number of the user who builds.
     """
 
     def __init__(self, ask: Ask, owner: Callable[[], int], clock: Callable[[], float] = time.time) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -103,18 +103,23 @@ def _above(image: Mapping[str, Any]) -> Iterator[Above]:
     """
     builds: Mapping[str, Any] = image.get("parent_image_builds") or {}
     froms = [str(text) for text in image.get("parent_images") or () if text]
-    specs = dict.fromkeys(match(text, builds) or text for text in froms if text != SCRATCH)
-    found = [Above(ParentKind.STAGE, spec, *_named(builds.get(spec))) for spec in {**specs, **dict.fromkeys(builds)}]
+    specs = dict.fromkeys(match(text, builds) or text for text in froms if text != SCRATCH) | dict.fromkeys(builds)
+    found = [Above(ParentKind.STAGE, spec, *_named(builds.get(spec))) for spec in specs]
     base = int(image.get("parent_build_id") or 0)
-    at = next((place for place, above in enumerate(found) if base and above.build == base), None)
-    if at is None and base:
-        yield Above(ParentKind.BASE, "", base)
-    elif at is None and found and not found[-1].build and froms[-1:] != [SCRATCH]:
-        at = len(found) - 1
+    at = _place_of_base(found, base, froms[-1:] == [SCRATCH])
     if at is not None:
         first = found.pop(at)
         yield Above(ParentKind.BASE, first.spec, first.build, first.nvr)
+    elif base:
+        yield Above(ParentKind.BASE, "", base)
     yield from found
+
+
+def _place_of_base(found: Sequence[Above], base: int, from_scratch: bool) -> int | None:
+    """Where the base is among the parents; `base` is the number of its build, 0 where Koji names none."""
+    if base:
+        return next((place for place, above in enumerate(found) if above.build == base), None)
+    return len(found) - 1 if found and not found[-1].build and not from_scratch else None
 
 
 def _named(build: Mapping[str, Any] | None) -> tuple[int, str]:

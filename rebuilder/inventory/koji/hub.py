@@ -77,7 +77,7 @@ def check(settings: KojiSettings, *, building: bool) -> None:
                 raise _missing("user", "the name that the password is for")
             _readable("password_file", settings.password_file, "the file with the password")
         case _:
-            raise _missing("login", "gssapi, certificate or password: nobody may build without a name")
+            raise _missing("login", "gssapi, certificate or password: building needs a user")
 
 
 def _missing(key: str, what: str) -> RequestError:
@@ -156,7 +156,7 @@ class Hub:
     def close(self) -> None:
         """Log out the sessions that serve no call, where the hub is there."""
         while self._idle:
-            with suppress(IndexError, *self._trouble):
+            with suppress(IndexError, *self._client_errors):
                 self._idle.pop().logout()
 
     def _guarded(self, work: Callable[[Any], Any], seconds: float) -> Any:
@@ -179,7 +179,7 @@ class Hub:
         session.reached = False
         try:
             answer = work(session)
-        except self._trouble as error:
+        except self._client_errors as error:
             meaning = self._meaning(error, session.reached)
             if isinstance(error, self._koji.AuthError) and type(error).__name__ not in EXECUTED:
                 raise _SessionEnded(str(meaning), arrived=False) from None
@@ -190,7 +190,7 @@ class Hub:
         return answer
 
     @property
-    def _trouble(self) -> tuple[type[BaseException], ...]:
+    def _client_errors(self) -> tuple[type[BaseException], ...]:
         """All that the client raises where something is wrong outside this program."""
         import requests  # the client's own
 
@@ -207,7 +207,7 @@ class Hub:
         if self._building:
             try:
                 self._log_in(session)
-            except self._trouble as error:
+            except self._client_errors as error:
                 raise self._login_failed(error) from None
         return session
 
