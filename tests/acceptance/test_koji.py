@@ -36,6 +36,7 @@ source = "koji"
 dist = ".fc42"
 koji_tags = ["f42-images", "f42-updates"]
 koji_target = "f42-container"
+repo_tags = ["f42-build"]
 
 [consumer_config.koji]
 hub = "{hub}"
@@ -140,7 +141,7 @@ def test_a_tag_message_becomes_an_ordered_wave_through_an_outage_and_a_task_canc
         bus.publish(opened, tag_message(fresh_queue))
         bus.until(lambda: site.asked("status")["settling"] == 1)
         assert site.koji.submitted() == [], "the tag's repository is not there yet"
-        bus.publish(opened, message(fresh_queue, "repo.done", tag=UPDATES, tag_id=2, repo_id=9))
+        bus.publish(opened, message(fresh_queue, "repo.done", tag="f42-build", tag_id=3, repo_id=9))
 
         base = bus.until(lambda: site.task("base"))
         with site.hub.away("offline"):
