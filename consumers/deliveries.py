@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from fedora_messaging.message import Message
-from fedora_messaging.twisted import consumer
 
 from rebuilder.domain.message import Delivery, Received, Unstorable, storable
 from rebuilder.store.refusals import one_line
@@ -27,6 +26,8 @@ class Undecodable(Message):
 
 def guard() -> None:
     """Have fedora-messaging's consumer call back with whatever comes."""
+    from fedora_messaging.twisted import consumer  # with an event loop, which only the consumer needs
+
     known: Any = consumer  # the name is imported there, not exported
     if not hasattr(known.get_message, "guarded"):
         known.get_message = guarded(known.get_message)
