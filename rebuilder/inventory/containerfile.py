@@ -65,6 +65,8 @@ def hidden(text: str, build_args: Mapping[str, str] | None = None) -> frozenset[
 
 
 def _add(found: dict[str, Base], base: Base) -> None:
+    if base.spec.startswith("-"):  # a command that it is handed to would take it for an option
+        raise RequestError(f"{base.line}: an image's name cannot begin with -: {base.spec}")
     known = found.get(base.spec)
     if base.spec != "scratch" and (known is None or base.kind is ParentKind.BASE):
         found[base.spec] = base

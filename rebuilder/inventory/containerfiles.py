@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from rebuilder.inventory.containerfile import Base, parents
 
 NAMES = ("Containerfile", "Dockerfile")
 LOCAL = "localhost/"
+LARGEST = 1_000_000  # bytes of a Containerfile
 
 
 def read(folder: Path, stream: str, build_args: Mapping[str, str] | None = None) -> tuple[Image, ...]:
@@ -25,12 +27,36 @@ def read(folder: Path, stream: str, build_args: Mapping[str, str] | None = None)
         raise RequestError(f"{folder}: no Containerfile or Dockerfile in it")
     names = _names(folder, files)
     local = {spec: name for name in names.values() for spec in specs(name, stream)}
-    return tuple(_image(file, names[file], stream, local, build_args) for file in files)
+    return tuple(_image(file, folder, names[file], stream, local, build_args) for file in files)
 
 
 def tag(image: Image) -> str:
     """The name that the image has in this machine's storage."""
     return f"{LOCAL}{image.name}:{image.stream}"
+
+
+def text_of(file: Path, tree: Path) -> str:
+    """The text of a file of the tree. Raises RequestError, which repeats nothing of it, and UnicodeDecodeError.
+
+    What is no plain file (a FIFO would be waited for, a device has no end), and what a link leads to out of the tree,
+    is not read: whoever may write into the tree may not read everything that we may.
+    """
+    try:
+        real = file.resolve(strict=True)
+        if not real.is_relative_to(tree.resolve(strict=True)):
+            raise RequestError(f"{file}: a link that leads out of {tree}")
+        opened = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(opened, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(opened).st_mode):
+                raise RequestError(f"{file}: not a plain file")
+            content = stream.read(LARGEST + 1)
+    except RuntimeError:  # Python 3.11 and 3.12 say so of links that lead to each other
+        raise RequestError(f"{file}: a link that leads to itself") from None
+    except OSError as error:
+        raise RequestError(f"{file}: {error.strerror or error}") from None
+    if len(content) > LARGEST:
+        raise RequestError(f"{file}: larger than {LARGEST} bytes")
+    return content.decode("utf-8")
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -65,15 +91,14 @@ def specs(name: str, stream: str) -> Iterator[str]:
 
 
 def _image(
-    file: Path, name: str, stream: str, local: Mapping[str, str], build_args: Mapping[str, str] | None
+    file: Path, tree: Path, name: str, stream: str, local: Mapping[str, str], build_args: Mapping[str, str] | None
 ) -> Image:
     try:
-        found = parents(file.read_text(encoding="utf-8"), build_args)
-        known = tuple(_parent(base, stream, local) for base in found)
-    except OSError as error:
-        raise RequestError(f"{file}: {error.strerror or error}") from None
+        text = text_of(file, tree)
     except UnicodeDecodeError:
         raise RequestError(f"{file}: not UTF-8 text") from None
+    try:
+        known = tuple(_parent(base, stream, local) for base in parents(text, build_args))
     except RequestError as error:
         raise RequestError(f"{file}:{error}") from None
     return Image(name, stream, known, Source(path=str(file.parent.resolve()), containerfile=file.name))

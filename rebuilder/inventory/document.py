@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Sequence
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -203,6 +204,9 @@ def _image(entry: ImageEntry, at: int) -> Image:
 
 
 def _source(entry: SourceEntry, *place: str | int) -> Source:
+    file = PurePosixPath(entry.containerfile)
+    if file.is_absolute() or ".." in file.parts:
+        raise Wrong("must be a file in the folder of the source", *place, "containerfile")
     return Source(**{key: _text(getattr(entry, key), *place, key) for key in SourceEntry.__struct_fields__})
 
 
@@ -223,6 +227,8 @@ def _parent(item: str | ParentEntry, stream: str, *place: str | int) -> Parent:
 def _text(value: str, *place: str | int) -> str:
     if not value.isprintable():
         raise Wrong("must be text without control characters", *place)
+    if value.startswith("-"):  # a command that it is handed to would take it for an option
+        raise Wrong("must not begin with -", *place)
     return value
 
 

@@ -14,6 +14,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.inventory.document import Document, ImageEntry, Place, Root, Wrong, misshapen
 
 DEEPEST = 50
+MOST_VALUES = 10_000_000  # with each alias written out: ten lines of aliases can stand for more than fits in memory
 TOO_DEEP = "nested too deeply"
 LIBYAML_LIMIT = "nesting depth"  # newer versions have a limit of their own, which they may reach while reading ahead
 
@@ -26,6 +27,17 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
     _depth = 0
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._may_have_aliases = "*" in stream  # without, there is no need to count, which takes a while
+
+    def get_single_node(self) -> Any:
+        node = super().get_single_node()
+        if node is not None and self._may_have_aliases and _expanded(node, {}) > MOST_VALUES:
+            told = f"aliases make it larger than {MOST_VALUES:,} values"
+            raise yaml.composer.ComposerError(None, None, told, node.start_mark)
+        return node
+
     def descend_resolver(self, parent: Any, index: Any) -> None:
         self._depth += 1
         if self._depth > DEEPEST:
@@ -33,6 +45,18 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
     def ascend_resolver(self) -> None:
         self._depth -= 1
+
+
+def _expanded(node: Any, known: dict[int, int]) -> int:
+    """How many values a node stands for, each alias written out; too many where it contains itself."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if (size := known.get(id(node))) is None:
+        known[id(node)] = MOST_VALUES + 1  # until it is counted
+        pairs = isinstance(node, yaml.MappingNode)
+        inner = (value for _, value in node.value) if pairs else iter(node.value)
+        size = known[id(node)] = 1 + sum(_expanded(value, known) for value in inner)
+    return size
 
 
 def _mapping(loader: Any, node: Any) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Storage:
 
     def inspect(self, image: str) -> Found:
         """One image, by its name or id."""
-        told = json.loads(_run(self.command("inspect", "--type", "image", image)))
+        told = json.loads(_run(self.command("inspect", "--type", "image", "--", image)))
         labels = told.get("OCIv1", {}).get("config", {}).get("Labels") or {}
         try:
             parents = tuple(str(ident) for ident in json.loads(labels.get("rebuilder.parents", "[]")))
@@ -86,12 +86,12 @@ class Storage:
 
     @contextmanager
     def _mounted(self, image: str) -> Iterator[Path]:
-        container = _run(self.command("from", "--pull=never", image)).strip()
+        container = _run(self.command("from", "--pull=never", "--", image)).strip()
         try:
-            yield Path(_run(self.command("mount", container)).strip())
+            yield Path(_run(self.command("mount", "--", container)).strip())
         finally:
             with suppress(StorageError):  # what was read is read; a container that stays only takes room
-                _run(self.command("rm", container))
+                _run(self.command("rm", "--", container))
 
 
 def _rpms(root: Path, path: str, image: str) -> Iterator[Rpm]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,48 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (folder / "a" / "Containerfile").write_bytes(b"FROM \xff\n")
     with pytest.raises(RequestError, match=r"a/Containerfile: not UTF-8"):
         containerfiles.read(folder, "s")
+
+
+SECRET = "root:$6$secret:19000:0:99999:7:::"
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(RequestError) as raised:
+        containerfiles.read(folder, "s")
+    told = str(raised.value)
+    assert "\n" not in told and SECRET[:8] not in told
+    return told
+
+
+def odd(folder: Path, make: Callable[[Path], object]) -> Path:
+    """A tree with one image, whose Containerfile `make` makes."""
+    (folder / "tree" / "a").mkdir(parents=True)
+    make(folder / "tree" / "a" / "Containerfile")
+    return folder / "tree"
+
+
+def test_a_link_out_of_the_tree_is_refused_and_nothing_of_what_it_leads_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "shadow").write_text(SECRET)
+    assert "out of" in refusal(odd(tmp_path, lambda file: file.symlink_to(tmp_path / "shadow")))
+
+
+def test_a_link_within_the_tree_is_followed(tmp_path: Path) -> None:
+    tree(tmp_path, a="FROM one\n", b="FROM two\n")
+    (tmp_path / "b" / "Containerfile").unlink()
+    (tmp_path / "b" / "Containerfile").symlink_to("../a/Containerfile")
+    assert [str(image.parents[0]) for image in containerfiles.read(tmp_path, "s")] == ["one", "one"]
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [(os.mkfifo, "not a plain file"), (lambda file: file.symlink_to(file), "itself"),
+     (lambda file: file.symlink_to("/dev/zero"), "out of"), (lambda file: file.symlink_to("gone"), "No such file"),
+     (lambda file: file.write_text("# " + "x" * 2_000_000), "larger than")],
+)  # fmt: skip
+def test_what_is_no_plain_file_is_refused(tmp_path: Path, make: Callable[[Path], object], why: str) -> None:
+    assert why in refusal(odd(tmp_path, make))
+
+
+@pytest.mark.parametrize("line", ["FROM --x", "FROM -x", "FROM a\nCOPY --from=-x a b", "ARG A=-x\nFROM $A"])
+def test_no_image_s_name_can_be_taken_for_an_option(tmp_path: Path, line: str) -> None:
+    assert refusal(tree(tmp_path, a=f"{line}\n"))

@@ -212,3 +212,28 @@ def test_any_json_value_is_read_or_refused(tmp_path: Path) -> None:
                 read(tmp_path, json.dumps({"version": 1, "images": [{"name": "a", key: value}]}), "odd.json")
             except RequestError as refused:
                 assert str(tmp_path) in str(refused)
+
+
+def test_aliases_cannot_make_a_small_document_huge(tmp_path: Path) -> None:
+    lines = ["version: 1", "a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    assert "aliases make it larger" in error(tmp_path, "\n".join(lines))
+    assert error(tmp_path, "version: 1\nimages: &a [{name: x, rpms: *a}]\n")
+
+
+def test_aliases_that_save_repetition_are_read(tmp_path: Path) -> None:
+    rpms = "[bash-5.2.37-1.fc42.x86_64]"
+    found = read(tmp_path, f"version: 1\nimages: [{{name: a, rpms: &r {rpms}}}, {{name: b, rpms: *r}}]\n")
+    assert len(found.builds) == 2
+
+
+@pytest.mark.parametrize("field", ["source: {path: -x}", "source: {containerfile: -f}", "pull_spec: --authfile=x",
+                                   "stream: -x", "parents: [{external: -x}]", "build: -x"])  # fmt: skip
+def test_no_value_can_be_taken_for_an_option(tmp_path: Path, field: str) -> None:
+    assert "must not begin with -" in error(tmp_path, f"version: 1\nimages: [{{name: a, {field}}}]\n")
+
+
+@pytest.mark.parametrize("name", ["/etc/shadow", "../shadow", "a/../../shadow"])
+def test_a_build_file_is_in_the_folder_of_its_source(tmp_path: Path, name: str) -> None:
+    told = error(tmp_path, f"version: 1\nimages: [{{name: a, source: {{path: x, containerfile: {name}}}}}]\n")
+    assert "in the folder of the source" in told
