@@ -41,7 +41,6 @@ class Reconciliation:
         with reading(context.engine) as connection:
             known = connection.scalar(select(Image.id).limit(1)) is not None
         self.ready = known or not settings.inventory.named
-        self._first = not self.ready
         now = context.clock.monotonic()
         self._read_at = now if settings.inventory.named and (settings.inventory.moves or not known) else None
         self._ask_koji_at = now
@@ -130,8 +129,8 @@ class Reconciliation:
             self._failed(Answer(Kind.INVENTORY, Kind.INVENTORY, error=error))
             return
         self._failures.succeeded(Kind.INVENTORY)
-        self._rebuilt = () if self._first else saved.rebuilt
-        self.ready, self._first, self.fatal = True, False, None
+        self._rebuilt = saved.rebuilt if self.ready else ()
+        self.ready, self.fatal = True, None
         self._look_at = self._context.clock.monotonic()
 
     def look(self, connection: Connection) -> int:
