@@ -83,9 +83,34 @@ def inherited(jobs: Jobs, severities: Sequence[Severity]) -> list[Severity]:
     return worst
 
 
+def paths_above(jobs: Jobs) -> Sequence[float]:
+    """For each job the seconds of the longest chain that ends with it."""
+    above = array("d", [0.0]) * len(jobs)
+    for at, parents in enumerate(jobs.after):
+        above[at] = max((above[parent] for parent in parents), default=0.0) + jobs.seconds[at]
+    return above
+
+
 def lower_bound(jobs: Jobs, slots: int) -> float:
-    """The least seconds that any order takes: the longest path, or all work on all slots."""
-    return max(max(paths_below(jobs), default=0.0), sum(jobs.seconds) / slots)
+    """The least seconds that any order can take on so many slots.
+
+    On unlimited slots each job runs as early as it can. What runs after a moment there cannot run before it on fewer
+    slots, so the rest of the work, on all slots, comes after that moment. The same holds backwards, from the end.
+    (After Fernandez and Bussell, "Bounds on the Number of Processors and Time for Multiprocessor Optimal Schedules".)
+    """
+    return max(_rest_after(jobs, paths, slots) for paths in (paths_above(jobs), paths_below(jobs)))
+
+
+def _rest_after(jobs: Jobs, ends: Sequence[float], slots: int) -> float:
+    """The greatest sum of a moment and of the work after it on all slots, with each job ended at its `ends`."""
+    steps = [(end, -1) for end in ends]
+    steps += [(end - seconds, 1) for end, seconds in zip(ends, jobs.seconds, strict=True)]
+    rest, running, before, greatest = sum(jobs.seconds), 0, 0.0, 0.0
+    for moment, step in sorted(steps):
+        rest -= running * (moment - before)
+        greatest = max(greatest, moment + max(rest, 0.0) / slots)
+        running, before = running + step, moment
+    return greatest
 
 
 def estimate(names: Sequence[str], jobs: Jobs, slots: int) -> Estimate:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Estimate, Jobs, ends, estimate, makespan, paths_below, rank
+from rebuilder.domain.schedule import Estimate, Jobs, ends, estimate, lower_bound, makespan, paths_below, rank
 
 NAMES = ("base", "short", "long", "app")
 DIAMOND = Jobs(((), (0,), (0,), (1, 2)), (100, 10, 50, 5))
@@ -74,6 +74,21 @@ def test_an_estimate_is_between_the_lower_bound_and_what_list_scheduling_promise
     assert max(chain, found.work_s / slots) <= found.makespan_s + 1e-9
     assert found.makespan_s <= found.work_s / slots + chain * (1 - 1 / slots) + 1e-9
     assert chain == max(paths_below(jobs))
+
+
+@given(plans(), st.integers(1, 5))
+def test_no_order_takes_less_than_the_lower_bound(jobs: Jobs, slots: int) -> None:
+    least = lower_bound(jobs, slots)
+    assert least >= max(sum(jobs.seconds) / slots, *paths_below(jobs)) - 1e-9
+    for ranks in (None, [-path for path in paths_below(jobs)], list(range(len(jobs)))):
+        assert least <= makespan(jobs, slots, ranks) + 1e-9
+
+
+def test_the_lower_bound_knows_that_a_wave_begins_and_ends_narrow() -> None:
+    begins_narrow = Jobs([[], [0], [0], [0], [0]], [10.0] * 5)
+    assert lower_bound(begins_narrow, 2) == 30, "the first build alone, then four on two slots"
+    ends_narrow = Jobs([[], [], [], [], [0, 1, 2, 3]], [10.0] * 5)
+    assert lower_bound(ends_narrow, 2) == 30
 
 
 def by_hand(jobs: Jobs, slots: int, ranks: list[float] | None) -> list[float]:
