@@ -65,9 +65,9 @@ def save_inventory(connection: Connection, inventory: Inventory, now: float) -> 
     _change(connection, {known[key]: {"present": False} for key in removed})
     _save_parents(connection, [wanted[key] for key in [*added, *changed]], known)
     rebuilt = _save_builds(connection, inventory.builds, known, now)
-    touched = {*added, *changed, *rebuilt}
+    touched, new = {*added, *changed, *rebuilt}, set(added)
     return SyncResult(
-        tuple(added), tuple(changed), tuple(removed), tuple(key for key in rebuilt if key not in set(added)),
+        tuple(added), tuple(changed), tuple(removed), tuple(key for key in rebuilt if key not in new),
         len(wanted) - len(touched),
     )
 
