@@ -15,11 +15,11 @@ from rebuilder.store.models.images import (
     Rpm,
     Stream,
 )
-from rebuilder.store.models.operators import Action, Heartbeat, Hold, Pause, Tally, Token
+from rebuilder.store.models.operators import Action, Heartbeat, Hold, Lease, Pause, Tally, Token
 from rebuilder.store.models.rebuilds import Cancellation, Cause, Rebuild, RebuildEdge, Transition, Wave, WaveChange
 
 __all__ = [
     "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Heartbeat", "Hold", "Image", "ImageBuild",
-    "ImageParent", "Manifest", "ManifestRpm", "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge",
-    "Rpm", "Stream", "Tally", "Token", "Transition", "Wave", "WaveChange",
+    "ImageParent", "Lease", "Manifest", "ManifestRpm", "Message", "Outbox", "Pause", "ReadManifest", "Rebuild",
+    "RebuildEdge", "Rpm", "Stream", "Tally", "Token", "Transition", "Wave", "WaveChange",
 ]  # fmt: skip

@@ -104,3 +104,18 @@ class Heartbeat(Base):
     every: Mapped[float]
     trouble: Mapped[str] = mapped_column(server_default="")
     detail: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class Lease(Base):
+    """Which engine acts, and until when unless it renews: `owner` is empty where it let go.
+
+    `epoch` grows with every owner, `renewals` with every transaction of the owner's that writes.
+    """
+
+    __tablename__ = "lease"
+
+    role: Mapped[str] = mapped_column(String(32), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128))
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    renewals: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[float]

@@ -1,0 +1,169 @@
+"""The lease: one engine acts on a database, and everything that it writes proves that it is the one.
+
+The owner's transactions begin with a renewal, in the transaction itself: once another has taken the lease, none of them
+can be committed any more. No clock of another machine is trusted: who waits takes the lease when he has seen no renewal
+for its whole length, by his own monotonic clock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import Connection, Engine, event, select, update
+
+from rebuilder.store.database import reading
+from rebuilder.store.models import Lease
+
+ROLE = "engine"
+OPTION = "term"
+LEASE_SECONDS = 10.0
+SURE_SECONDS = 8.0  # after its last renewal the owner lets nothing out that cannot be taken back
+ENDED_SECONDS = 3.0  # without a renewal, where the file's lock says too that the owner ended
+GAP_SECONDS = 3.0  # between two looks: what was longer tells of us or of the database, not of the owner
+
+_OWN = update(Lease).where(Lease.role == ROLE)
+Monotonic = Callable[[], float]
+
+
+class LeaseLost(RuntimeError):
+    """Another engine acts: nothing of the transaction was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The lease as it stands. `owner` is empty where nobody has it."""
+
+    owner: str
+    epoch: int
+    renewals: int
+
+
+def read(connection: Connection) -> Held:
+    """The lease as it stands."""
+    columns = Lease.owner, Lease.epoch, Lease.renewals
+    row = connection.execute(select(*columns).where(Lease.role == ROLE)).one()
+    return Held(*row)
+
+
+def own_name() -> str:
+    """A name for this process that no other has, and that people can find it by."""
+    return f"{socket.gethostname()[:80]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+class Term:
+    """The time for which one engine acts. What is written through `engine` is written only while it lasts."""
+
+    def __init__(self, engine: Engine, held: Held, renewed: float, monotonic: Monotonic) -> None:
+        self._unfenced, self._held, self._renewed, self._monotonic = engine, held, renewed, monotonic
+        self._lost = False
+        self.engine = engine.execution_options(**{OPTION: self})
+        event.listen(self.engine, "begin", self._check)
+
+    @property
+    def owner(self) -> str:
+        """Who acts."""
+        return self._held.owner
+
+    def _mine(self) -> tuple[bool, ...]:
+        return Lease.owner == self._held.owner, Lease.epoch == self._held.epoch  # type: ignore[return-value]
+
+    def _check(self, connection: Connection) -> None:
+        """Renew, as the first statement: the row stays locked until the commit, so nobody takes over in between."""
+        if connection.get_execution_options().get("reading"):
+            return
+        renewal = _OWN.where(*self._mine()).values(
+            renewals=Lease.renewals + 1, expires_at=time.time() + LEASE_SECONDS
+        )
+        if connection.execute(renewal).rowcount != 1:
+            self._lost = True
+            raise LeaseLost("another engine acts on this database")
+
+    def renew(self) -> None:
+        """Keep the lease. Raises LeaseLost."""
+        began = self._monotonic()
+        with self.engine.begin():
+            pass
+        self._renewed = began
+
+    @property
+    def sure(self) -> bool:
+        """Whether no other engine can act yet: the renewal is young enough."""
+        return not self._lost and self._monotonic() - self._renewed < SURE_SECONDS
+
+    def release(self) -> None:
+        """Let the next one act at once; nothing where the lease is lost already."""
+        self._lost = True
+        with self._unfenced.begin() as connection:
+            connection.execute(_OWN.where(*self._mine()).values(owner="", expires_at=time.time()))
+
+
+def term_of(engine: Engine) -> Term | None:
+    """The term that what is written through this one belongs to."""
+    found = engine.get_execution_options().get(OPTION)
+    return found if isinstance(found, Term) else None
+
+
+class Candidate:
+    """An engine that would act, and looks from time to time whether it may."""
+
+    def __init__(self, engine: Engine, owner: str, monotonic: Monotonic = time.monotonic) -> None:
+        self._engine, self._monotonic = engine, monotonic
+        self.owner = owner
+        self._seen: Held | None = None
+        self._since = self._looked = 0.0
+        self._file = _lock_file(engine)
+        self._locked = False
+        self.renewed = False  # whether the owner was seen to act
+
+    def look(self) -> Term | None:
+        """The term, where the lease is free, or its owner does not renew it any more."""
+        with reading(self._engine) as connection:
+            seen = read(connection)
+        now = self._monotonic()
+        if seen != self._seen or now - self._looked > GAP_SECONDS:
+            before = self._seen
+            self.renewed = before is not None and before.epoch == seen.epoch and before.renewals != seen.renewals
+            self._seen, self._since = seen, now
+        self._looked = now
+        patience = ENDED_SECONDS if self._owner_ended() else LEASE_SECONDS
+        return self._take(seen) if not seen.owner or now - self._since >= patience else None
+
+    def _owner_ended(self) -> bool:
+        """Whether the lock on SQLite's file is ours: the system takes it from a process that ends in whatever way."""
+        if self._file is not None and not self._locked:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._locked = True
+            except OSError:
+                return False
+        return self._locked
+
+    def _take(self, seen: Held) -> Term | None:
+        """Begin a term, unless the lease is no longer as it was seen."""
+        began = self._monotonic()
+        same = Lease.owner == seen.owner, Lease.epoch == seen.epoch, Lease.renewals == seen.renewals
+        held = Held(self.owner, seen.epoch + 1, 0)
+        with self._engine.begin() as connection:
+            taken = connection.execute(
+                _OWN.where(*same).values(
+                    owner=held.owner, epoch=held.epoch, renewals=0, expires_at=time.time() + LEASE_SECONDS
+                )
+            )
+        return Term(self._engine, held, began, self._monotonic) if taken.rowcount == 1 else None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _lock_file(engine: Engine) -> IO[str] | None:
+    return None if engine.dialect.name != "sqlite" else Path(f"{engine.url.database}.lock").open("w")
