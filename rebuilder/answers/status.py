@@ -9,7 +9,7 @@ from rebuilder.answers.moment import Moment, moment
 from rebuilder.answers.waiting import Wait, Waiting
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
-from rebuilder.store import actions, changes, heartbeats, holds, inbox, outbox, progress, rebuilds, waves
+from rebuilder.store import actions, changes, heartbeats, holds, inbox, lease, outbox, progress, rebuilds, waves
 from rebuilder.store.rebuilds import Entry
 
 RECENT = 5
@@ -107,7 +107,8 @@ class Status(Answer):
     """`rebuilds` are those under way, then what comes next; `open` says how many there are of each state.
 
     `problems` says what does not work now, `calls` what the engine waits for, `pending` why changes are not planned
-    yet. `well` is false while the last rebuild of some image did not succeed.
+    yet. `active` names the engine that acts, if one does, and `standbys` those that wait to. `well` is false while
+    the last rebuild of some image did not succeed.
     """
 
     messages: dict[str, int]
@@ -121,6 +122,8 @@ class Status(Answer):
     problems: tuple[Problem, ...]
     calls: tuple[Calls, ...]
     pending: tuple[Pending, ...]
+    active: str | None
+    standbys: tuple[str, ...]
     well: bool
 
 
@@ -129,7 +132,8 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
     paused = holds.paused(connection)
     first = _first(connection)
     waits = Waiting(connection, settings, now).of(first)
-    beat = heartbeats.read(connection).get("engine")
+    beats = heartbeats.read(connection)
+    beat = beats.get("engine")
     activity = beat.activity if beat else heartbeats.NOTHING
     return Status(
         messages=dict(inbox.counts(connection)),
@@ -151,6 +155,8 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
             Calls(kind=c.kind, count=c.count, overdue=c.overdue, oldest_s=c.oldest) for c in activity.calls
         ),
         pending=_pending(connection, settings),
+        active=lease.read(connection).owner or None,
+        standbys=tuple(heartbeats.standbys(beats, now)),
         well=not rebuilds.any_stopped(connection),
     )
 

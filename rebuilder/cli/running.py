@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from consumers import topics
 from rebuilder import config
@@ -12,12 +16,15 @@ from rebuilder.cli import service
 from rebuilder.cli.context import Context
 from rebuilder.cli.notifier import publishing
 from rebuilder.config import configuration_file
-from rebuilder.engine import workshop
+from rebuilder.domain.errors import RequestError
+from rebuilder.engine import standby, workshop
 from rebuilder.engine.loop import Loop
 from rebuilder.engine.systemd import notify
 from rebuilder.store import rebuilds
 from rebuilder.store.database import reading
-from rebuilder.store.lock import only_engine
+from rebuilder.store.lease import Candidate, LeaseLost, Term, own_name
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -29,22 +36,65 @@ def engine(context: Context, until_idle: bool) -> int:
 
 
 def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
-    """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed."""
-    with only_engine(context.engine), publishing(context, stop, drain=until_idle):
-        builder = workshop.builder_for(context.engine, context.settings)
+    """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed.
+
+    Where another one acts it waits, and acts when that one does not any more. With `until_idle` it is refused instead.
+    """
+    notify("READY=1")
+    try:
+        while not _served(context, stop, until_idle):
+            pass
+    finally:
+        notify("STOPPING=1")
+    with reading(context.engine) as connection:
+        return int(until_idle and rebuilds.any_stopped(connection))
+
+
+def _served(context: Context, stop: threading.Event, until_idle: bool) -> bool:
+    """Serve one term; whether that was to the end, and not until another engine took over."""
+    try:
+        with _term(context, stop, until_idle) as term:
+            if term is not None:
+                _act(context, term, stop, until_idle)
+    except LeaseLost as error:
+        if until_idle:
+            raise RequestError(str(error)) from None
+        log.error("%s: nothing more is written, and this one stands by", error)
+        return False
+    return True
+
+
+@contextmanager
+def _term(context: Context, stop: threading.Event, until_idle: bool) -> Iterator[Term | None]:
+    """The next term of this process, which is released after the block."""
+    candidate = Candidate(context.engine, own_name())
+    try:
+        term = standby.await_term(candidate, context.engine, stop, _alive, until_idle=until_idle)
+        try:
+            yield term
+        finally:
+            if term is not None:
+                with suppress(DBAPIError):  # a database that is away keeps nobody: the lease expires
+                    term.release()
+    finally:
+        candidate.close()
+
+
+def _act(context: Context, term: Term, stop: threading.Event, until_idle: bool) -> None:
+    """Drive the rebuilds for a term. Raises LeaseLost."""
+    with publishing(context, stop, drain=until_idle):
+        builder = workshop.builder_for(term.engine, context.settings)
         hub = workshop.hub_for(context.settings)
-        loop = Loop(
-            context.engine, context.settings, builder, topics.parse, hub=hub, alive=lambda: notify("WATCHDOG=1")
-        )
-        notify("READY=1")
+        loop = Loop(term.engine, context.settings, builder, topics.parse, hub=hub, alive=_alive)
         try:
             loop.run(stop, until_idle=until_idle)
             loop.end()
         finally:
-            notify("STOPPING=1")
-            service.calls_abandoned = not loop.close()
-    with reading(context.engine) as connection:
-        return int(until_idle and rebuilds.any_stopped(connection))
+            service.calls_abandoned |= not loop.close()
+
+
+def _alive() -> None:
+    notify("WATCHDOG=1")
 
 
 @click.command()

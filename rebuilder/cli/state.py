@@ -115,9 +115,15 @@ def _shown(found: Status) -> RenderableType:
         reason = f": {request.reason}" if request.reason else ""
         parts.append(line(f"asked for: {request.target}: {request.verb} by {request.who}{reason}"))
     parts += _notifications(found.notifications)
+    if found.active or found.standbys:
+        parts.append(line(f"engine: {found.active or 'none acts'}{_standing_by(found.standbys)}"))
     unread, rejected = found.messages.get("new", 0), found.messages.get("rejected", 0)
     parts.append(line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes settle"))
     return Group(*parts)
+
+
+def _standing_by(names: Sequence[str]) -> str:
+    return f"; standing by: {', '.join(names)}" if names else ""
 
 
 def _waits(entry: OpenRebuild) -> str:

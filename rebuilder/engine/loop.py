@@ -31,6 +31,7 @@ from rebuilder.engine.submission import Submissions
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import actions, cancellations, changes, heartbeats, inbox, outbox, rebuilds, waves
 from rebuilder.store.database import first_line, reading
+from rebuilder.store.lease import renewing
 from rebuilder.store.rows import chunks
 
 log = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ class Loop:
     def beat(self) -> None:
         """Say that the loop gets on, and what it waits for, where it is time to."""
         if self.metrics.due:
-            with self.engine.begin() as connection:
+            with renewing(self.engine) as connection:
                 self.metrics.beat(connection, lambda: report.activity(self))
 
     @property
@@ -202,7 +203,8 @@ class Loop:
         """Pass after pass until `stop` is set, or until nothing is left that can be done.
 
         A database that went away is waited for; with `until_idle` it raises UnreachableError instead. Raises what keeps
-        the inventory from being read where no image is known, and nothing can be done.
+        the inventory from being read where no image is known, and nothing can be done; and LeaseLost where another
+        engine acts: then nothing more is written.
         """
         forget = False
         while not stop.is_set():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rebuilder.engine.backoff import Failure
 from rebuilder.engine.calls import Kind
 from rebuilder.engine.clock import Clock
+from rebuilder.store import lease
 from rebuilder.store.heartbeats import Activity, CallsOut, Problem
 
 if TYPE_CHECKING:
@@ -18,12 +19,13 @@ LISTED = 200  # submissions in doubt, and builds that wait at the builder: more 
 
 def activity(loop: Loop) -> Activity:
     """The calls that are out, and what does not work."""
-    out = loop.calls.outstanding()
+    out, term = loop.calls.outstanding(), lease.term_of(loop.engine)
     return Activity(
         calls=tuple(CallsOut(str(kind), o.count, o.overdue, round(o.oldest, 1)) for kind, o in sorted(out.items())),
         problems=tuple(_problems(loop)),
         in_doubt=dict(islice(loop.submissions.in_doubt.items(), LISTED)),
         at_builder=tuple(islice(sorted(loop.polling.waiting), LISTED)),
+        process=term.owner if term else "",
     )
 
 

@@ -15,6 +15,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from rebuilder.builders.protocol import Builder
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, SiteError, Submission
 from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, PENDING, Accepted, Event, Failed, NotSubmitted, State
@@ -23,8 +24,9 @@ from rebuilder.engine.batching import Batches
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
 from rebuilder.engine.dispatch import Reserved
-from rebuilder.store import cancellations, causes, holds, inventory, rebuilds
+from rebuilder.store import cancellations, causes, holds, inventory, lease, rebuilds
 from rebuilder.store.database import reading
+from rebuilder.store.lease import Term
 from rebuilder.store.rebuilds import Entry
 
 log = logging.getLogger(__name__)
@@ -114,11 +116,14 @@ class Submissions:
         if self.site_failure is not None:  # one build is tried, to see whether the site is mended
             places = 0 if context.calls.any_out(Kind.SUBMIT) else 1
         chosen = [entry for entry in entries if not context.calls.is_out(Kind.SUBMIT, entry.key)][:places]
+        term = lease.term_of(context.engine)
+        if chosen and term is not None:
+            term.renew()
         with reading(context.engine) as connection:
             requests = _requests(connection, chosen)
         for entry in chosen:
-            request = requests[entry.id]
-            if context.calls.start(Kind.SUBMIT, entry.key, partial(context.builder.submit, request)):
+            do = partial(_hand_over, context.builder, requests[entry.id], term)
+            if context.calls.start(Kind.SUBMIT, entry.key, do):
                 self._absent.discard(entry.key)
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
@@ -241,6 +246,13 @@ class Submissions:
         ]
         self._context.transitions(connection).apply(happened)
         return len(happened)
+
+
+def _hand_over(builder: Builder, request: BuildRequest, term: Term | None) -> Submission:
+    """Submit, unless the call had to wait, or the process was stopped, for so long that another engine may act."""
+    if term is not None and not term.sure:
+        raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
+    return builder.submit(request)
 
 
 def _requests(connection: Connection, entries: Sequence[Entry]) -> dict[int, BuildRequest]:

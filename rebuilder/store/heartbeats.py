@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +15,9 @@ from rebuilder.store.rows import insert_of
 
 LATE_SECONDS = 60.0  # a loop that is silent for so long, and for several heartbeats, has stopped
 MISSED = 6  # heartbeats
+STANDBY = "standby:"
+STANDBY_NAME = 20  # characters that tell engines apart
+FORGOTTEN_SECONDS = 3600.0
 
 
 class CallsOut(msgspec.Struct, frozen=True):
@@ -39,13 +42,14 @@ class Activity(msgspec.Struct, frozen=True):
     """What the engine waits for.
 
     `in_doubt` has the keys of submissions that were not answered, each with the reason; `at_builder` the refs of builds
-    that the builder has and has not begun with.
+    that the builder has and has not begun with; `process` names the engine's own, as the lease does.
     """
 
     calls: tuple[CallsOut, ...] = ()
     problems: tuple[Problem, ...] = ()
     in_doubt: dict[str, str] = {}
     at_builder: tuple[str, ...] = ()
+    process: str = ""
 
 
 NOTHING = Activity()
@@ -85,6 +89,27 @@ def _upsert(dialect: str) -> Any:
     new = insert_of(dialect)(Heartbeat)
     same = {name: new.excluded[name] for name in ("at", "every", "trouble", "detail")}
     return new.on_conflict_do_update(index_elements=[Heartbeat.loop], set_=same)
+
+
+def stands_by(connection: Connection, process: str, every: float, now: float) -> None:
+    """This engine waits until it may act. Those that ended without a word a while ago are forgotten."""
+    beat(connection, _standby(process), every, now, detail=Activity(process=process))
+    long_ago = Heartbeat.loop.startswith(STANDBY), Heartbeat.at < now - FORGOTTEN_SECONDS
+    connection.execute(delete(Heartbeat).where(*long_ago))
+
+
+def stands_by_no_more(connection: Connection, process: str) -> None:
+    """It acts, or was told to end."""
+    stopped(connection, [_standby(process)])
+
+
+def _standby(process: str) -> str:
+    return STANDBY + process[-STANDBY_NAME:]
+
+
+def standbys(beats: Mapping[str, Beat], now: float) -> list[str]:
+    """The processes that wait until they may act."""
+    return [b.activity.process for name, b in beats.items() if name.startswith(STANDBY) and not b.late(now)]
 
 
 def stopped(connection: Connection, loops: Sequence[str]) -> None:

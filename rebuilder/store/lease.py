@@ -12,12 +12,13 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from sqlalchemy import Connection, Engine, event, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, event, select, update
 
 from rebuilder.store.database import reading
 from rebuilder.store.models import Lease
@@ -72,8 +73,8 @@ class Term:
         """Who acts."""
         return self._held.owner
 
-    def _mine(self) -> tuple[bool, ...]:
-        return Lease.owner == self._held.owner, Lease.epoch == self._held.epoch  # type: ignore[return-value]
+    def _mine(self) -> tuple[ColumnElement[bool], ...]:
+        return Lease.owner == self._held.owner, Lease.epoch == self._held.epoch
 
     def _check(self, connection: Connection) -> None:
         """Renew, as the first statement: the row stays locked until the commit, so nobody takes over in between."""
@@ -88,10 +89,16 @@ class Term:
 
     def renew(self) -> None:
         """Keep the lease. Raises LeaseLost."""
-        began = self._monotonic()
-        with self.engine.begin():
+        with renewing(self.engine):
             pass
-        self._renewed = began
+
+    def now(self) -> float:
+        """The moment, by the clock that the lease is measured with."""
+        return self._monotonic()
+
+    def renewed_at(self, moment: float) -> None:
+        """A transaction that began then was committed."""
+        self._renewed = moment
 
     @property
     def sure(self) -> bool:
@@ -103,6 +110,17 @@ class Term:
         self._lost = True
         with self._unfenced.begin() as connection:
             connection.execute(_OWN.where(*self._mine()).values(owner="", expires_at=time.time()))
+
+
+@contextmanager
+def renewing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that, once committed, has made the owner sure of its lease."""
+    term = term_of(engine)
+    began = term.now() if term else 0.0
+    with engine.begin() as connection:
+        yield connection
+    if term is not None:
+        term.renewed_at(began)
 
 
 def term_of(engine: Engine) -> Term | None:

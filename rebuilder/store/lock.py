@@ -1,4 +1,4 @@
-"""One engine for one database, and one publisher."""
+"""One publisher for one database."""
 
 from __future__ import annotations
 
@@ -12,16 +12,9 @@ from sqlalchemy import Engine, text
 
 from rebuilder.domain.errors import RequestError
 
-ADVISORY = {"engine": 0x7265_6275, "publisher": 0x7265_6276}
-SUFFIX = {"engine": ".lock", "publisher": ".publisher.lock"}
+ADVISORY = 0x7265_6276
+SUFFIX = ".publisher.lock"
 LOOK_SECONDS = 0.2
-
-
-@contextmanager
-def only_engine(engine: Engine) -> Iterator[None]:
-    """Hold the engine's lock on the database; it goes with the process. Raises RequestError where another has it."""
-    with _held(engine, "engine"):
-        yield
 
 
 @contextmanager
@@ -30,7 +23,7 @@ def only_publisher(engine: Engine, stop: threading.Event) -> Iterator[None]:
     with ExitStack() as stack:
         while not stop.is_set():
             try:
-                stack.enter_context(_held(engine, "publisher"))
+                stack.enter_context(_held(engine))
                 break
             except RequestError:
                 stop.wait(LOOK_SECONDS)
@@ -38,18 +31,18 @@ def only_publisher(engine: Engine, stop: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def _held(engine: Engine, role: str) -> Iterator[None]:
-    held = _postgresql(engine, role) if engine.dialect.name == "postgresql" else _sqlite(engine, role)
+def _held(engine: Engine) -> Iterator[None]:
+    held = _postgresql(engine) if engine.dialect.name == "postgresql" else _sqlite(engine)
     with held:
         yield
 
 
 @contextmanager
-def _postgresql(engine: Engine, role: str) -> Iterator[None]:
-    key = {"key": ADVISORY[role]}
+def _postgresql(engine: Engine) -> Iterator[None]:
+    key = {"key": ADVISORY}
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):
-            raise RequestError(f"another {role} runs on this database")
+            raise RequestError("another publisher runs on this database")
         try:
             yield
         finally:  # back in the pool, the connection would go on holding it
@@ -57,10 +50,10 @@ def _postgresql(engine: Engine, role: str) -> Iterator[None]:
 
 
 @contextmanager
-def _sqlite(engine: Engine, role: str) -> Iterator[None]:
-    with Path(f"{engine.url.database}{SUFFIX[role]}").open("w") as file:
+def _sqlite(engine: Engine) -> Iterator[None]:
+    with Path(f"{engine.url.database}{SUFFIX}").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RequestError(f"another {role} runs on this database") from None
+            raise RequestError("another publisher runs on this database") from None
         yield

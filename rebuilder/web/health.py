@@ -80,6 +80,7 @@ def seen(connection: Connection, broker: Broker | None, now: float, *, ready: bo
     found = [Check(name="database", ok=True, detail="answers"), engine, *([publisher] if publisher else [])]
     if not ready:
         return found
+    found += _standbys(beats, now)
     found += [_builder(beats), *_calls(beats), *_problems(beats), _inbox(connection, now)]
     found += [_announced(beats)] if publisher else []
     return [*found, _bus(broker.state, beats, now)] if broker else found
@@ -92,6 +93,13 @@ def _loop(name: str, beats: dict[str, Beat], now: float) -> Check | None:
         return None
     ago = f"got on {max(0, now - beat.at):.0f} s ago"
     return Check(name=name, ok=not beat.late(now), detail=f"last {ago}" if beat.late(now) else ago)
+
+
+def _standbys(beats: dict[str, Beat], now: float) -> list[Check]:
+    """The engines that wait, where there are any: it is no fault to have none."""
+    names = heartbeats.standbys(beats, now)
+    acts = beats["engine"].activity.process if "engine" in beats else ""
+    return [Check(name="standby", ok=True, detail=f"{', '.join(names)}; {acts or 'none'} acts")] if names else []
 
 
 def _announced(beats: dict[str, Beat]) -> Check:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import ENDED, LIVE, OPEN, State
 from rebuilder.engine.calls import Kind
-from rebuilder.store import changes, heartbeats, holds, inbox, outbox, progress, tallies
+from rebuilder.store import changes, heartbeats, holds, inbox, lease, outbox, progress, tallies
 from rebuilder.store.database import reading
 from rebuilder.store.heartbeats import CallsOut
 from rebuilder.store.tallies import Counted
@@ -169,10 +169,16 @@ def _publishing(connection: Connection, now: float) -> Iterator[Metric]:
 def _loops(connection: Connection, now: float) -> Iterator[Metric]:
     at = GaugeMetricFamily("rebuilder_heartbeat_timestamp_seconds", "When a loop last got on.", labels=["loop"])
     age = GaugeMetricFamily("rebuilder_heartbeat_age_seconds", "How long that is ago.", labels=["loop"])
-    for loop, beat in heartbeats.read(connection).items():
-        at.add_metric([loop], beat.at)
-        age.add_metric([loop], max(0.0, now - beat.at))
-    yield from (at, age)
+    beats = heartbeats.read(connection)
+    for loop, beat in beats.items():
+        if not loop.startswith(heartbeats.STANDBY):  # they come and go: counted, not told apart
+            at.add_metric([loop], beat.at)
+            age.add_metric([loop], max(0.0, now - beat.at))
+    active = GaugeMetricFamily("rebuilder_engine_active", "The engine that acts.", labels=["process"])
+    if owner := lease.read(connection).owner:
+        active.add_metric([owner], 1)
+    standbys = len(heartbeats.standbys(beats, now))
+    yield from (at, age, active, _gauge("engine_standbys", "Engines that wait until they may act.", standbys))
 
 
 def _age(moment: float | None, now: float) -> float:

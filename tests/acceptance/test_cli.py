@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -298,17 +300,17 @@ def test_a_failed_build_is_exit_status_1_everywhere(user: User) -> None:
 
 
 @contextmanager
-def engine_of(user: User) -> Iterator[None]:
-    """An engine that runs, once it says so by having read the inventory."""
+def engine_of(user: User) -> Iterator[subprocess.Popen[bytes]]:
+    """An engine that runs, once one says so by having read the inventory. A test may kill it."""
     quiet = subprocess.DEVNULL
     running = subprocess.Popen(user.command("engine"), cwd=ROOT, env=user.environment, stdout=quiet, stderr=quiet)
     try:
         while not user.reads("inventory", "list"):
             assert running.poll() is None
-        yield
+        yield running
     finally:
         running.terminate()
-        assert running.wait(30) == 0
+        assert running.wait(30) in (0, -signal.SIGKILL)
 
 
 def test_a_second_engine_on_the_same_database_is_refused(user: User) -> None:
@@ -316,3 +318,23 @@ def test_a_second_engine_on_the_same_database_is_refused(user: User) -> None:
     with engine_of(user):
         assert "another engine runs on this database" in user.is_refused("engine", "--until-idle")
     assert user.types("engine", "--until-idle").returncode == 0
+
+
+def test_a_second_engine_stands_by_and_takes_over(user: User) -> None:
+    """Whatever it was that ended the first one: it was killed, and let go of nothing."""
+    user.types("db", "upgrade")
+    with engine_of(user) as first, engine_of(user) as second:
+        until(lambda: len(user.reads("status")["standbys"]) == 1)
+        active = user.reads("status")["active"]
+        assert f":{first.pid}:" in active
+        first.kill()
+        until(lambda: f":{second.pid}:" in user.reads("status")["active"])
+        assert user.reads("status")["standbys"] == []
+
+
+def until(seen: Callable[[], bool]) -> None:
+    """Wait for it, much longer than it may take."""
+    end = time.monotonic() + 60
+    while not seen():
+        assert time.monotonic() < end
+        time.sleep(0.1)

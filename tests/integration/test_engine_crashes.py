@@ -12,10 +12,8 @@ from integration.workbench import SSL, Workbench, image
 from sqlalchemy import Connection, Engine, event
 
 from rebuilder.domain.build import InfrastructureError
-from rebuilder.domain.errors import RequestError
 from rebuilder.store import inbox
-from rebuilder.store.database import open_database, reading
-from rebuilder.store.lock import only_engine
+from rebuilder.store.database import reading
 
 FIX = "openssl-3.2.2-1.fc42"
 NAMES = ["base", "mid", "side", "app"]  # mid and side are built at the same time
@@ -157,13 +155,3 @@ def test_an_unread_message_is_read_by_the_next_engine(store: Engine) -> None:
     proven(bench)
     with reading(store) as connection:
         assert inbox.unread(connection, 1) == []
-
-
-def test_two_engines_on_one_database_are_one_too_many(store: Engine, database_url: str) -> None:
-    second = open_database(database_url)
-    refused = pytest.raises(RequestError, match="another engine runs on this database")
-    with only_engine(store), refused, only_engine(second):
-        pass
-    with only_engine(second):
-        pass
-    second.dispose()

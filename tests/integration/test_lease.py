@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, select
 
-from rebuilder.store.actions import Verb
 from rebuilder.store import actions
+from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.lease import LEASE_SECONDS, Candidate, LeaseLost, Term, read
 from rebuilder.store.models import Action
