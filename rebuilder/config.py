@@ -217,6 +217,7 @@ class CallSettings(Table):
     cancel_seconds: float = Field(default=60, gt=0)
     lookup_seconds: float = Field(default=60, gt=0)
     repository_seconds: float = Field(default=60, gt=0)
+    withdrawal_seconds: float = Field(default=60, gt=0)
     reconcile_seconds: float = Field(default=60, gt=0)
     inventory_seconds: float = Field(default=60, gt=0)
     at_once: int = Field(default=100, ge=1, le=1000)

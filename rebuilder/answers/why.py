@@ -69,10 +69,14 @@ class VerdictOnChange(Answer):
 
 
 class Why(Answer):
-    """The image's last rebuilds, newest first, and what the last changes that did not rebuild it mean for it."""
+    """The image's last rebuilds, newest first, and what the last changes that did not rebuild it mean for it.
+
+    `rolled_back` says which build of its parent it stands on, where that was taken back.
+    """
 
     image: str
     build: str | None
+    rolled_back: str | None
     held: Hold | None
     rebuilds: tuple[ToldRebuild, ...]
     not_rebuilt: tuple[VerdictOnChange, ...]
@@ -93,6 +97,7 @@ def read(connection: Connection, image: str, settings: Settings, now: float) -> 
     return Why(
         image=image,
         build=found.build.ident if found.build else None,
+        rolled_back=str(found.rolled_back) if found.rolled_back else None,
         held=Hold(who=held.who, reason=held.reason, since=moment(held.since)) if held else None,
         rebuilds=tuple(_told(told) for told in found.rebuilds),
         not_rebuilt=tuple(verdict(other) for other in found.others),

@@ -54,6 +54,8 @@ def _about(verdict: VerdictOnChange) -> str:
 
 def _told(answer: Why) -> Iterator[Text]:
     yield line(named(answer.image), f": build {answer.build[:40] if answer.build else 'none'}")
+    if answer.rolled_back:
+        yield line(marked(answer.rolled_back, "stale"))
     if answer.held:
         held = answer.held
         by = f"{held.who}: {held.reason}" if held.reason else held.who

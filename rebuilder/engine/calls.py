@@ -35,6 +35,7 @@ class Kind(StrEnum):
     CANCEL = "cancel"
     LOOKUP = "lookup"  # what Koji says of changes
     REPOSITORY = "repository"  # which repositories take from a tag
+    WITHDRAWAL = "withdrawal"  # whether builds that left a tag are still offered
     RECONCILE = "reconcile"  # what Koji's tags have newer than the images
     INVENTORY = "inventory"
 

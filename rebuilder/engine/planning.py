@@ -132,7 +132,7 @@ def begin_approved(connection: Connection, settings: Settings, now: float) -> in
     """Plan the waves that operators approved, on what the images carry now; how many."""
     found = waves.approved(connection)
     for wave_id in found:
-        noticed = waves.changes_of(connection, wave_id)
+        noticed = [item for item in waves.changes_of(connection, wave_id) if not item.withdrawn]
         drafted = draft(connection, (item.change for item in noticed), settings, now, approved=True)
         _accept(connection, drafted, noticed, now, wave_id)
     return len(found)

@@ -12,14 +12,16 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Manifest
+from rebuilder.domain.plan import plan_by_hand
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild, is_stale
+from rebuilder.domain.schedule import durations
 from rebuilder.engine import inventory_sync, planning
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
 from rebuilder.inventory.koji import offers
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import changes, inventory
+from rebuilder.store import changes, inventory, rebuilds, waves
 from rebuilder.store.database import reading
 from rebuilder.store.models import Image
 
@@ -141,6 +143,8 @@ class Reconciliation:
         now, settings = self._context.clock.now(), self._context.settings
         if settings.reconcile.foreign_builds == "plan":
             changes.notice(connection, changes_from_foreign_builds(connection, rebuilt), None, "", now)
+        if settings.inventory.source == "koji":
+            handle_rolled_back(connection, settings, now)
         wave_id = planning.catch_up(connection, settings, now)
         if wave_id is not None:
             log.info("wave %d catches up what was missed", wave_id)
@@ -173,6 +177,29 @@ def changes_from_foreign_builds(connection: Connection, rebuilt: Iterable[str]) 
         for child in graph.children(image) if image in graph else ():
             found.update(dict.fromkeys(_newer(above, _manifest(connection, child), graph.image(child).stream)))
     return list(found)
+
+
+def handle_rolled_back(connection: Connection, settings: Settings, now: float) -> int | None:
+    """Plan what stands on builds that were rolled back, and all below it: the id of the wave, where there is a new one.
+
+    It is only told where others' builds are not to be planned for. What failed waits for an operator, as always.
+    """
+    found = {item.image: item for item in inventory.rolled_back(connection)}
+    wanted = [image for image in found if image not in rebuilds.unsettled(connection)] if found else []
+    if not wanted:
+        return None
+    if settings.reconcile.foreign_builds != "plan":
+        log.warning("%d images stand on builds that were rolled back (%s): run `rebuilder rebuild IMAGE "
+                    "--with-descendants` for each", len(wanted), ", ".join(sorted(wanted)[:5]))
+        return None
+    graph = inventory.load(connection)
+    seconds = durations(graph.images, inventory.measured(connection))
+    plan = plan_by_hand(graph, wanted, True, slots=settings.slots, seconds=seconds)
+    parents = sorted({f"{found[image].parent} is {found[image].current} again" for image in wanted})
+    note = f"rolled back: {', '.join(parents[:3])}{' and others' if len(parents) > 3 else ''}"
+    wave_id, _ = waves.by_hand(connection, plan, note, "", seconds, now)
+    log.warning("%s: %d images stand on builds that were taken back", note, len(wanted))
+    return wave_id
 
 
 def _manifest(connection: Connection, image: str) -> Manifest:

@@ -32,6 +32,7 @@ def _problems(loop: Loop) -> list[Problem]:
         "submissions": loop.submissions.site_failure,
         "Koji look-up": loop.enrichment.failure,
         "Koji repositories": loop.repositories.failure,
+        "Koji withdrawals": loop.withdrawals.failure,
         "inventory": loop.reconciliation.failure(Kind.INVENTORY),
         "Koji tags": loop.reconciliation.failure(Kind.RECONCILE),
     }

@@ -27,7 +27,7 @@ from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, State
 from rebuilder.store.holds import paused
-from rebuilder.store.models import Cancellation, Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge
+from rebuilder.store.models import Cancellation, Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge
 from rebuilder.store.rows import chunks, insert_new
 
 HISTORY = 5
@@ -207,6 +207,14 @@ def _without_cause() -> Select[int]:
         .where(parent.state == State.SUCCEEDED, ~same)
     )
     return select(Rebuild.id).where(_IDS, edges, ~own, ~changed, Rebuild.note == "")
+
+
+def for_withdrawn(connection: Connection) -> list[Entry]:
+    """The rebuilds that have not begun, that no operator asked for, and whose changes were all withdrawn."""
+    told = exists().where(Cause.rebuild_id == Rebuild.id)
+    offered = told.where(Cause.change_id == Change.id, Change.withdrawn_at.is_(None))
+    begins = Rebuild.state.in_([State.WAITING, State.QUEUED]), Rebuild.note == ""
+    return entries(connection, selected().where(*begins, told, ~offered).order_by(Rebuild.id))
 
 
 def overtaken(connection: Connection, ids: Sequence[int]) -> list[Entry]:
