@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from rebuilder.answers import pending
 from rebuilder.answers.answer import Answer
 from rebuilder.answers.moment import Moment, moment
+from rebuilder.answers.pending import Pending
 from rebuilder.answers.waiting import Wait, Waiting
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
@@ -44,15 +46,6 @@ class Problem(Answer):
     what: str
     since: Moment
     reason: str
-    until: Moment | None
-
-
-class Pending(Answer):
-    """A change that is not planned yet: what it waits for, and until when at the most."""
-
-    change: str
-    stream: str
-    waits: str
     until: Moment | None
 
 
@@ -150,18 +143,8 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
         calls=tuple(
             Calls(kind=c.kind, count=c.count, overdue=c.overdue, oldest_s=c.oldest) for c in activity.calls
         ),
-        pending=_pending(connection, settings),
+        pending=pending.read(connection, settings, RECENT),
         well=not rebuilds.any_stopped(connection),
-    )
-
-
-def _pending(connection: Connection, settings: Settings) -> tuple[Pending, ...]:
-    """The first changes that wait to be planned."""
-    return tuple(
-        Pending(change=str(f.change.build), stream=f.change.stream, waits=f.waits, until=moment(f.until))
-        for f in changes.waiting(
-            connection, settings.settle_seconds, settings.repo_seconds, resolved=bool(settings.koji.hub), limit=RECENT
-        )
     )
 
 

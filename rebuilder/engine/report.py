@@ -24,6 +24,7 @@ def activity(loop: Loop) -> Activity:
         problems=tuple(_problems(loop)),
         in_doubt=dict(islice(loop.submissions.in_doubt.items(), LISTED)),
         at_builder=tuple(islice(sorted(loop.polling.waiting), LISTED)),
+        repositories={f"{stream} {tag}": found for (stream, tag), found in loop.repositories.waited_for.items()},
     )
 
 

@@ -214,11 +214,15 @@ def settled(
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A change that is not planned yet, what it waits for, and until when at the most (seconds since the epoch)."""
+    """A change that is not planned yet, what it waits for, and until when at the most (seconds since the epoch).
+
+    `repository` is the tag into which it came, where it waits for a repository that takes from that.
+    """
 
     change: ChangeValue
     waits: str
     until: float | None
+    repository: str = ""
 
 
 def waiting(
@@ -228,13 +232,17 @@ def waiting(
     query = select(Change.__table__).where(Change.state == "settling").order_by(Change.id).limit(limit)
     found = []
     for row in connection.execute(query):
-        if resolved and row.rpms is None:
+        tag = ""
+        if row.in_doubt:
+            waits, until = "Koji to say whether it is still tagged", None
+        elif resolved and row.rpms is None:
             waits, until = "Koji to say what is in it", None
         elif row.waits_for_repo:
-            waits, until = f"the repository of {row.waits_for_repo}", row.noticed_at + repo_seconds
+            tag = row.waits_for_repo
+            waits, until = f"the repository of {tag}", row.noticed_at + repo_seconds
         else:
             waits, until = "further updates", row.noticed_at + LONGEST * settle_seconds
-        found.append(Waiting(value_of(row), waits, until))
+        found.append(Waiting(value_of(row), waits, until, tag))
     return found
 
 

@@ -39,13 +39,15 @@ class Activity(msgspec.Struct, frozen=True):
     """What the engine waits for.
 
     `in_doubt` has the keys of submissions that were not answered, each with the reason; `at_builder` the refs of builds
-    that the builder has and has not begun with.
+    that the builder has and has not begun with; `repositories` the build tags whose repositories are waited for, by
+    stream and the tag that they take from.
     """
 
     calls: tuple[CallsOut, ...] = ()
     problems: tuple[Problem, ...] = ()
     in_doubt: dict[str, str] = {}
     at_builder: tuple[str, ...] = ()
+    repositories: dict[str, tuple[str, ...]] = {}
 
 
 NOTHING = Activity()

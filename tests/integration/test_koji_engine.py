@@ -14,7 +14,8 @@ from integration.workbench import AtOnce, Clock, LoopClock, Workbench, image
 from sqlalchemy import Engine, select
 
 from consumers.topics import parse
-from rebuilder.answers import logs
+from rebuilder.answers import logs, pending
+from rebuilder.answers import why as explained
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.config import Settings
 from rebuilder.domain.message import Received
@@ -167,6 +168,12 @@ def test_reconciling_leaves_alone_what_waits_for_its_repository(store: Engine, r
     made.receive("buildsys.tag", body, "tag")
     made.passes(100)
     assert made.states() == []
+    made.loop.beat()
+    with reading(store) as connection:
+        (waits,) = pending.read(connection, made.settings, 5)
+        assert (waits.waits, waits.until is not None) == ("the repository of f42-build", True)
+        (verdict,) = explained.read(connection, "base:f42", made.settings, made.clock.now).not_rebuilt
+        assert (verdict.verdict, verdict.waits) == ("rebuild", "the repository of f42-build")
     made.receive("buildsys.repo.done", {"tag": "f42-build"}, "done")
     made.finish()
     assert made.states() == [("base", "succeeded")]
