@@ -86,6 +86,7 @@ class BuildahBuilder:
             f"--iidfile={folder / 'iid'}",
             f"--tag={containerfiles.tag(image)}",
             f"--file={file}",
+            "--",
             image.source.path,
         )
 
@@ -98,7 +99,7 @@ class BuildahBuilder:
         idents = {parent.image: parent.ident for parent in order.parents}
         keys = {spec: key for key in idents for spec in containerfiles.specs(*key.rsplit(":", 1))}
         try:
-            text = file.read_text(encoding="utf-8")
+            text = containerfiles.text_of(file, Path(order.image.source.path))
             found = containerfile.parents(text, self._settings.build_args)
             hidden = containerfile.hidden(text, self._settings.build_args)
         except (OSError, UnicodeDecodeError, RequestError):

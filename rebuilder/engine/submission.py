@@ -15,15 +15,15 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, SiteError, Submission
-from rebuilder.domain.change import Severity
+from rebuilder.domain.build import BuildRejected, InfrastructureError, SiteError, Submission
 from rebuilder.domain.lifecycle import LIVE, PENDING, Accepted, Event, Failed, NotSubmitted, State
 from rebuilder.engine.backoff import LONGEST_PAUSE, Backoff, Failure
 from rebuilder.engine.batching import Batches
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
 from rebuilder.engine.dispatch import Reserved
-from rebuilder.store import cancellations, causes, holds, inventory, rebuilds
+from rebuilder.engine.requests import requests_of
+from rebuilder.store import cancellations, holds, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.rebuilds import Entry
 
@@ -115,7 +115,7 @@ class Submissions:
             places = 0 if context.calls.any_out(Kind.SUBMIT) else 1
         chosen = [entry for entry in entries if not context.calls.is_out(Kind.SUBMIT, entry.key)][:places]
         with reading(context.engine) as connection:
-            requests = _requests(connection, chosen)
+            requests = requests_of(connection, chosen)
         for entry in chosen:
             request = requests[entry.id]
             if context.calls.start(Kind.SUBMIT, entry.key, partial(context.builder.submit, request)):
@@ -241,24 +241,3 @@ class Submissions:
         ]
         self._context.transitions(connection).apply(happened)
         return len(happened)
-
-
-def _requests(connection: Connection, entries: Sequence[Entry]) -> dict[int, BuildRequest]:
-    """What is to be built, on the parents' current builds."""
-    if not entries:
-        return {}
-    images = inventory.find(connection, [entry.image for entry in entries])
-    parents = {parent.image for image in images.values() for parent in image.parents if parent.image}
-    builds = inventory.current_builds(connection, parents | set(images))
-    changes = causes.changes_of(connection, [entry.id for entry in entries])
-    return {
-        entry.id: BuildRequest(
-            entry.key,
-            images[entry.image],
-            tuple(builds[p.image] for p in images[entry.image].parents if p.image in builds),
-            changes.get(entry.id, ()),
-            builds.get(entry.image),
-            Severity(entry.severity),
-        )
-        for entry in entries
-    }

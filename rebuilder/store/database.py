@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def open_database(url: str) -> Engine:
         return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 10})
     if address.database:
         try:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+            Path(address.database).parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
             raise UnreachableError(f"database {address.database}: {error.strerror or error}") from None
     return _sqlite(address, "ON")
@@ -38,7 +38,14 @@ def _sqlite(address: URL, foreign_keys: str) -> Engine:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", f"foreign_keys = {foreign_keys}"):
             connection.execute(f"PRAGMA {pragma}")
 
+    def only_ours(*_: Any) -> None:
+        """SQLite gives its other files the mode of the database."""
+        if address.database and address.database != ":memory:":
+            with suppress(OSError):  # connecting says what is wrong
+                Path(address.database).touch(mode=0o600)
+
     engine = create_engine(address, connect_args={"timeout": 30})
+    event.listen(engine, "do_connect", only_ours)
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

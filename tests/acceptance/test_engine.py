@@ -64,6 +64,9 @@ storage_driver = "vfs"
 isolation = "chroot"
 state = "{folder}/builds"
 volumes = ["{folder}/repo:/repo:ro"]
+
+[consumer_config.web]
+port = 0
 """
 
 

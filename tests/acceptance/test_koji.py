@@ -46,6 +46,9 @@ user = "rebuilder"
 password_file = "{password}"
 timeout_seconds = 5
 poll_seconds = 0.2
+
+[consumer_config.web]
+port = 0
 """
 
 

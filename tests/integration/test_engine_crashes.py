@@ -11,8 +11,9 @@ import pytest
 from integration.workbench import SSL, Workbench, image
 from sqlalchemy import Connection, Engine, event
 
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.build import InfrastructureError, Phase
 from rebuilder.domain.errors import RequestError
+from rebuilder.engine import workshop
 from rebuilder.store import inbox
 from rebuilder.store.database import open_database, reading
 from rebuilder.store.lock import only_engine
@@ -167,3 +168,17 @@ def test_two_engines_on_one_database_are_one_too_many(store: Engine, database_ur
     with only_engine(second):
         pass
     second.dispose()
+
+
+def test_a_simulated_build_outlives_the_engine_that_began_it(store: Engine) -> None:
+    bench = Workbench(store, IMAGES)
+    bench.tell(FIX)
+    bench.passes()
+    (ref,) = [entry.ref for entry in bench.rebuilds() if entry.ref]
+    builder = workshop.builder_for(store, bench.settings)
+    status = builder.poll([ref, "never-heard-of"])
+    assert status[ref].phase in (Phase.RUNNING, Phase.SUCCEEDED), "the dry run goes on"
+    assert status["never-heard-of"].phase is Phase.ABORTED
+    built = builder.result(ref).manifest
+    assert built is not None
+    assert {rpm.version for rpm in built.rpms if rpm.source == "openssl"} == {"3.2.2"}
