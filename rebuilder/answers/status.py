@@ -11,7 +11,7 @@ from rebuilder.answers.pending import Pending
 from rebuilder.answers.waiting import Wait, Waiting
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
-from rebuilder.store import actions, changes, heartbeats, holds, inbox, outbox, progress, rebuilds, waves
+from rebuilder.store import actions, changes, dead_letters, heartbeats, holds, inbox, outbox, progress, rebuilds, waves
 from rebuilder.store.rebuilds import Entry
 
 RECENT = 5
@@ -100,10 +100,12 @@ class Status(Answer):
     """`rebuilds` are those under way, then what comes next; `open` says how many there are of each state.
 
     `problems` says what does not work now, `calls` what the engine waits for, `pending` why changes are not planned
-    yet. `well` is false while the last rebuild of some image did not succeed.
+    yet, `dead_letters` how many deliveries were set aside unread. `well` is false while the last rebuild of some image
+    did not succeed.
     """
 
     messages: dict[str, int]
+    dead_letters: int
     settling: int
     open: dict[str, int]
     rebuilds: tuple[OpenRebuild, ...]
@@ -126,6 +128,7 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
     activity = beat.activity if beat else heartbeats.NOTHING
     return Status(
         messages=dict(inbox.counts(connection)),
+        dead_letters=dead_letters.count(connection),
         settling=changes.settling(connection),
         open={str(state): count for state in OPEN if (count := progress.count_in(connection, state))},
         rebuilds=tuple(open_rebuild(entry, waits[entry.id]) for entry in first),
