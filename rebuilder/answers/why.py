@@ -21,9 +21,10 @@ from rebuilder.answers.plan import (
 )
 from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
-from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import why as explaining
+from rebuilder.engine.draft import build_named, refuse_binary
 from rebuilder.engine.why import Told, Verdict
+from rebuilder.store import inventory
 
 
 class Hold(Answer):
@@ -115,7 +116,9 @@ def would(
     settings: Settings, now: float,
 ) -> Would:
     """What these source builds, by their NVRs, would mean for the image. Raises RequestError."""
-    builds = [SourceBuild.parse(update) for update in updates]
+    builds = [build_named(update) for update in updates]
+    for name in {build.name for build in builds}:
+        refuse_binary(name, inventory.sources_of(connection, name))
     changes = wanted(connection, builds, stream, severity, settings)
     verdicts = explaining.would(connection, image, changes, settings, now)
     return Would(image=image, verdicts=tuple(map(verdict, verdicts)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from rebuilder.config import Settings
+from rebuilder.config import Settings, StreamSettings
 from rebuilder.domain.change import (
     BuildFinished,
     Change,
@@ -21,7 +21,7 @@ from rebuilder.domain.change import (
     Withdrawal,
     streams_for,
 )
-from rebuilder.domain.image import Stream
+from rebuilder.domain.image import Stream, has_dist
 from rebuilder.domain.message import Received
 from rebuilder.store import changes, inbox, inventory
 from rebuilder.store.refusals import is_of_the_values, one_line
@@ -174,6 +174,12 @@ def feeds(offer: Offer, settings: Settings, streams: Iterable[Stream]) -> list[s
             wanted = offer.bodhi_release in fed.bodhi_releases or offer.koji_tag in fed.koji_tags
         else:
             wanted = True
-        if wanted and (not offer.testing or (fed and fed.testing)) and streams_for(offer.build, (stream,)):
+        if wanted and (not offer.testing or (fed and fed.testing)) and _fits(offer, stream, fed):
             found.append(stream.name)
     return found
+
+
+def _fits(offer: Offer, stream: Stream, fed: StreamSettings | None) -> bool:
+    """By its dist tag; or Bodhi publishes it for the stream's release and it has none, as fedora-release."""
+    published = fed is not None and bool(offer.bodhi_release) and offer.bodhi_release in fed.bodhi_releases
+    return bool(streams_for(offer.build, (stream,))) or (published and not has_dist(offer.build.evr.release))

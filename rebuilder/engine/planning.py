@@ -116,7 +116,7 @@ def _still_wanted(connection: Connection, known: Sequence[Noticed], settings: Se
     older = [
         ident
         for ident, rpm in rpms.items()
-        if any(takes[c.stream].takes(rpm.release) and c.makes_stale(rpm) for c in offers[rpm.source])
+        if any(takes[c.stream].holds(rpm.release) and c.makes_stale(rpm) for c in offers[rpm.source])
     ]
     wanted = {rpms[ident].source for ident in inventory.in_use(connection, older)}
     return [item for item in known if item.change.build.name in wanted]

@@ -156,7 +156,7 @@ def missed_updates(engine: Engine, hub: Hub, settings: Settings) -> list[Change]
     found: dict[Change, None] = {}
     for stream in settings.known_streams:
         with reading(engine) as connection:
-            rpms = [rpm for rpm in inventory.rpms_in(connection, stream.name) if stream.takes(rpm.release)]
+            rpms = [rpm for rpm in inventory.rpms_in(connection, stream.name) if stream.holds(rpm.release)]
         carried: dict[str, list[Rpm]] = {}
         for rpm in rpms:
             carried.setdefault(rpm.source, []).append(rpm)

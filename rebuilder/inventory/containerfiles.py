@@ -98,15 +98,16 @@ def _image(
     except UnicodeDecodeError:
         raise RequestError(f"{file}: not UTF-8 text") from None
     try:
-        known = tuple(_parent(base, stream, local) for base in parents(text, build_args))
+        known = tuple(_parent(base, name, stream, local) for base in parents(text, build_args))
     except RequestError as error:
         raise RequestError(f"{file}:{error}") from None
     return Image(name, stream, known, Source(path=str(file.parent.resolve()), containerfile=file.name))
 
 
-def _parent(base: Base, stream: str, local: Mapping[str, str]) -> Parent:
+def _parent(base: Base, of: str, stream: str, local: Mapping[str, str]) -> Parent:
+    """A folder `nginx` whose file says FROM nginx is built on somebody else's nginx: it cannot mean itself."""
     name = local.get(base.spec)
-    if name is not None:
+    if name is not None and (name != of or base.spec.startswith(LOCAL)):
         return Parent(base.kind, f"{name}:{stream}")
     if base.spec.startswith(LOCAL):
         raise RequestError(f"{base.line}: unknown parent {base.spec}: no folder of the tree makes it")

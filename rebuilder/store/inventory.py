@@ -248,6 +248,12 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
     return builds
 
 
+def sources_of(connection: Connection, name: str) -> set[str]:
+    """The source packages of the RPMs of this name; the name itself where some RPM is made from a package of it."""
+    made_from = connection.scalar(select(Rpm.id).where(Rpm.source == name).limit(1)) is not None
+    return {name} if made_from else set(connection.scalars(select(Rpm.source).where(Rpm.name == name).distinct()))
+
+
 def rolled_back(connection: Connection) -> list[RolledBack]:
     """The images that stand on a build of their parent that was taken back."""
     return rollback.rolled_back(load(connection).images, current_builds(connection))

@@ -224,3 +224,14 @@ def test_a_parent_that_somebody_else_built_leaves_its_children_stale(store: Engi
     assert [str(change) for change in found] == ["openssl-1:3.2.9-1.fc42 in f42"]
     bench.finish()
     assert bench.submitted() == ["mid", "app"]
+
+
+def test_a_release_package_without_a_dist_tag_belongs_to_the_release_that_bodhi_publishes_it_for(store: Engine) -> None:
+    streams = {"f42": {"dist": ".fc42", "bodhi_releases": ["F42"]}, "f43": {"dist": ".fc43", "bodhi_releases": ["F43"]}}
+    bench = Workbench(store, [image("base", rpms=("fedora-release-42-20.noarch",))], streams=streams)
+    bench.tell("fedora-release-42-30")
+    bench.finish()
+    assert bench.states() == [("base", "succeeded")]
+    bench.tell("fedora-release-42-31.fc41", ident="another release's")
+    bench.finish()
+    assert bench.states() == [("base", "succeeded")]

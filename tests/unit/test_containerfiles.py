@@ -132,3 +132,15 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path, make: Callable[[Path],
 @pytest.mark.parametrize("line", ["FROM --x", "FROM -x", "FROM a\nCOPY --from=-x a b", "ARG A=-x\nFROM $A"])
 def test_no_image_s_name_can_be_taken_for_an_option(tmp_path: Path, line: str) -> None:
     assert refusal(tree(tmp_path, a=f"{line}\n"))
+
+
+def test_a_folder_named_as_its_base_is_built_on_somebody_else_s_image(tmp_path: Path) -> None:
+    folder = tree(tmp_path, nginx="FROM nginx\n", app="FROM nginx\n")
+    found = {image.name: [str(parent) for parent in image.parents] for image in containerfiles.read(folder, "f42")}
+    assert found == {"app": ["nginx:f42"], "nginx": ["nginx"]}
+
+
+def test_a_stage_that_nothing_uses_puts_no_image_behind_another(tmp_path: Path) -> None:
+    folder = tree(tmp_path, base="FROM web AS test\nFROM fedora:42\n", web="FROM base\n")
+    found = {image.name: [str(parent) for parent in image.parents] for image in containerfiles.read(folder, "f42")}
+    assert found == {"base": ["fedora:42"], "web": ["base:f42"]}
