@@ -52,11 +52,15 @@ class StreamSettings(Table):
 
 
 class InventorySettings(Table):
-    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`; Koji has none."""
+    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`; Koji has none.
+
+    `registry` is the prefix under which the folders' images are published, and by which they name each other.
+    """
 
     source: Literal["file", "containerfiles", "koji"] = "file"
     path: Path | None = None
     stream: str = "default"
+    registry: str = ""
 
     @property
     def named(self) -> bool:

@@ -152,9 +152,22 @@ class ImageBuild:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """An image that could not be read from its source; `told` says why, with the file and its line."""
+
+    image: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
-    """All images of one source, their streams, and their current builds."""
+    """All images of one source, their streams, and their current builds; `faults` has what could not be read.
+
+    `hints` tell people of what may be meant otherwise.
+    """
 
     images: tuple[Image, ...]
     streams: tuple[Stream, ...] = ()
     builds: tuple[ImageBuild, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    hints: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, select
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Manifest
+from rebuilder.domain.image import Fault, Manifest
 from rebuilder.domain.plan import plan_by_hand
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild, is_stale
 from rebuilder.domain.schedule import durations
@@ -51,6 +51,8 @@ class Reconciliation:
         self._rebuilt: tuple[str, ...] = ()
         self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self.fatal: Exception | None = None
+        self.faults: tuple[Fault, ...] = ()
+        self.faulty_since = 0.0  # of the wall's clock
 
     def failure(self, kind: Kind) -> Failure | None:
         """Why the inventory, or what Koji's tags offer, could not be read last."""
@@ -131,9 +133,18 @@ class Reconciliation:
             self._failed(Answer(Kind.INVENTORY, Kind.INVENTORY, error=error))
             return
         self._failures.succeeded(Kind.INVENTORY)
+        self._note_faults(saved.faults, now)
         self._rebuilt = saved.rebuilt if self.ready else ()
         self.ready, self.fatal = True, None
         self._look_at = self._context.clock.monotonic()
+
+    def _note_faults(self, faults: tuple[Fault, ...], now: float) -> None:
+        """Remember what could not be read, and tell the log once of each."""
+        for fault in set(faults) - set(self.faults):
+            log.error("an image cannot be read, and stays as it was: %s", fault.told)
+        if faults and not self.faults:
+            self.faulty_since = now
+        self.faults = faults
 
     def look(self, connection: Connection) -> int:
         """Plan what is stale and in no plan, where it is time to; 1 where a wave came of it."""

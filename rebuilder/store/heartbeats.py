@@ -40,7 +40,7 @@ class Activity(msgspec.Struct, frozen=True):
 
     `in_doubt` has the keys of submissions that were not answered, each with the reason; `at_builder` the refs of builds
     that the builder has and has not begun with; `repositories` the build tags whose repositories are waited for, by
-    stream and the tag that they take from.
+    stream and the tag that they take from; `unread_images` counts those that their source has and that cannot be read.
     """
 
     calls: tuple[CallsOut, ...] = ()
@@ -48,6 +48,7 @@ class Activity(msgspec.Struct, frozen=True):
     in_doubt: dict[str, str] = {}
     at_builder: tuple[str, ...] = ()
     repositories: dict[str, tuple[str, ...]] = {}
+    unread_images: int = 0
 
 
 NOTHING = Activity()

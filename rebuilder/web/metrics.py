@@ -157,6 +157,8 @@ def _calls_out(connection: Connection) -> Iterator[Metric]:
         overdue.add_metric([call.kind], call.overdue)
         oldest.add_metric([call.kind], call.oldest)
     yield from (out, overdue, oldest)
+    unread = beat.activity.unread_images if beat else 0
+    yield _gauge("images_unread", "Images that cannot be read from their source, and stay as they were.", unread)
 
 
 def _publishing(connection: Connection, now: float) -> Iterator[Metric]:
