@@ -197,7 +197,8 @@ class Client:
             if code == FORBIDDEN:
                 raise SiteError(told) from None
             own = type(error) is exceptions.OsbsException and error.cause is None
-            raise Answered(told, code if isinstance(code, int) else None, own=own) from None
+            gap = isinstance(error.cause, LookupError | TypeError | AttributeError)
+            raise Answered(told, code if isinstance(code, int) else None, own=own, gap=gap) from None
 
     def create(self, name: str, annotations: Mapping[str, str], parameters: Mapping[str, object]) -> None:
         """Make the run, under exactly this name. One that is there already is left as it is.
@@ -270,12 +271,21 @@ class Client:
             raise
 
     def results(self, name: str) -> Mapping[str, object]:
-        found: Mapping[str, object] = self._call(lambda osbs: osbs.get_build_results(name))
-        return found
+        """What the run wrote down; nothing where the cluster has that no more, as of a TaskRun that was removed."""
+        return self._kept(lambda osbs: osbs.get_build_results(name))
 
     def task_results(self, name: str) -> Mapping[str, Mapping[str, str]]:
-        found: Mapping[str, Mapping[str, str]] = self._call(lambda osbs: osbs.get_task_results(name))
-        return found
+        """What each task of the run wrote down; nothing where the cluster has that no more."""
+        return self._kept(lambda osbs: osbs.get_task_results(name))
+
+    def _kept(self, ask: Callable[[Any], Any]) -> Mapping[str, Any]:
+        try:
+            found: Mapping[str, Any] = self._call(ask)
+        except Answered as answer:
+            if answer.gone:
+                return {}
+            raise
+        return found or {}
 
     def cancel(self, name: str) -> None:
         self._call(lambda osbs: osbs.cancel_build(name))
@@ -294,7 +304,12 @@ class Client:
         for task, containers in logs.items():
             texts = containers.values() if isinstance(containers, Mapping) else [containers]
             for text in texts:
-                yield from ((task, line) for line in str(text or "").splitlines())
+                yield from ((task, line) for line in lines_of(str(text or "")))
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines as the stream splits them, which it does in bytes: a form feed or U+2028 ends none."""
+    return [line.decode(errors="surrogateescape") for line in text.encode(errors="surrogateescape").splitlines()]
 
 
 def _naming(osbs_class: Any, name: str, annotations: Mapping[str, str]) -> Any:
@@ -315,12 +330,19 @@ class Answered(InfrastructureError):
     """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one.
 
     With `own` it is the client's judgement on what it was given, and no exception of something else made it say so.
+    With `gap` the client stumbled over what a document of the cluster does not have.
     """
 
-    def __init__(self, told: str, code: int | None, *, own: bool = False) -> None:
+    def __init__(self, told: str, code: int | None, *, own: bool = False, gap: bool = False) -> None:
         super().__init__(told)
         self.code = code
         self.own = own
+        self.gap = gap
+
+    @property
+    def gone(self) -> bool:
+        """Whether asking again is of no use: what was asked for is not in the cluster any more."""
+        return self.gap or self.code == NOT_FOUND
 
 
 class Unauthorized(InfrastructureError):

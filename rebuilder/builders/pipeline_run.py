@@ -19,6 +19,11 @@ LABELS = {"rebuilder/managed": "true"}  # by which all runs of ours are listed i
 NOT_BEGUN = frozenset({"", "PipelineRunPending"})
 GOOD = frozenset({"Succeeded", "Completed"})
 CANCELED = frozenset({"PipelineRunCancelled", "Cancelled", "CancelledRunFinally", "StoppedRunFinally"})
+OUT_OF_MEMORY = "OOMKilled"
+# What the kubelet says of a pod that it ends (pkg/kubelet/eviction, pkg/kubelet/nodeshutdown); Tekton hands the pod's
+# message on as the TaskRun's (pkg/pod/status.go), with the reason of any other failure.
+NODE_TROUBLE = re.compile(r"node (?:was low on resource|is shutting down|.* is (?:lost|not ready))|pod was evicted|"
+                          r"preempted", re.IGNORECASE)  # fmt: skip
 BAD_BUILD = "Failed"  # every other reason (a time-out, a pipeline that cannot be found) is not the build's fault
 TASK_CANCELED = "TaskRunCancelled"
 # A task that could not run, or was not let: the image is not to blame.
@@ -128,8 +133,15 @@ class Task:
         reason = str(condition.get("reason", ""))
         labels = (document.get("metadata") or {}).get("labels") or {}
         ended, canceled = condition.get("status") == "False", reason == TASK_CANCELED
-        trouble = bool(TASK_TROUBLE.search(reason))
+        trouble = bool(TASK_TROUBLE.search(reason) or NODE_TROUBLE.search(str(condition.get("message", ""))))
+        trouble = trouble or OUT_OF_MEMORY in _ends(document)
         return cls(str(labels.get("tekton.dev/pipelineTask", "")), ended and not canceled, canceled, trouble)
+
+
+def _ends(document: Mapping[str, Any]) -> Iterator[str]:
+    """How the task's steps ended, as Kubernetes calls it."""
+    for step in (document.get("status") or {}).get("steps") or ():
+        yield str((step.get("terminated") or {}).get("reason", ""))
 
 
 def failure(tasks: Sequence[Task], told: str) -> Status:

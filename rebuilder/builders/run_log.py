@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice, takewhile
 from pathlib import Path
+from typing import TextIO
 
 from rebuilder.builders.crew import Call
 from rebuilder.builders.osbs_client import Client
@@ -20,6 +21,7 @@ PAUSE_SECONDS = 30.0  # before a stream that broke is opened again
 CLOSE_SECONDS = 10.0
 KEPT = 1000  # ended runs of which we remember that their logs are complete
 MARK = " | "
+PART = 100_000  # characters of a log that are in the memory at a time
 
 
 class RunLog:
@@ -30,10 +32,19 @@ class RunLog:
         self._lock = threading.Lock()
 
     def read(self, offset: int) -> Iterator[str]:
+        """What the file has from `offset` characters on, a part at a time."""
         try:
-            yield self.path.read_text(encoding="utf-8", errors="replace")[offset:]
+            with self._open() as file:
+                while offset > 0 and (skipped := file.read(min(offset, PART))):
+                    offset -= len(skipped)
+                while part := file.read(PART):
+                    yield part
         except FileNotFoundError:
             return
+
+    def _open(self) -> TextIO:
+        """Only a line feed ends a line: logs have form feeds, and bytes that are no UTF-8."""
+        return self.path.open(encoding="utf-8", errors="replace", newline="\n")
 
     def write(self, lines: Iterable[tuple[str, str]]) -> None:
         """Add what is not in the file yet: of each task, the lines after those that it has."""
@@ -41,7 +52,7 @@ class RunLog:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             had = self._had()
             seen: Counter[str] = Counter()
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
                 for task, line in lines:
                     seen[task] += 1
                     if seen[task] > had[task]:
@@ -50,11 +61,17 @@ class RunLog:
 
     def _had(self) -> Counter[str]:
         """How many lines of each task the file has. A line that was cut in two by a crash is taken back."""
-        text = "".join(self.read(0))
-        if text and not text.endswith("\n"):
-            text = text[: text.rfind("\n") + 1]
-            self.path.write_text(text, encoding="utf-8")
-        return Counter(line.partition(MARK)[0] for line in text.splitlines())
+        had: Counter[str] = Counter()
+        try:
+            with self.path.open("rb+") as file:
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        file.truncate(file.tell() - len(line))
+                        break
+                    had[line.partition(MARK.encode())[0].decode(errors="replace")] += 1
+        except FileNotFoundError:
+            pass
+        return had
 
 
 class Logs:

@@ -180,6 +180,23 @@ def test_what_is_not_the_image_s_fault_is_an_abort(osbs: OsbsHarness, reason: st
     assert phase(osbs, ref) is Phase.ABORTED
 
 
+@pytest.mark.parametrize("message", [
+    "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi.",
+    "Pod was evicted", "Node is shutting down, evicting pods",
+])  # fmt: skip
+def test_a_pod_that_its_node_ends_is_an_abort(osbs: OsbsHarness, message: str) -> None:
+    ref = osbs.builder.submit(osbs.order("node-f42-1")).ref
+    osbs.cluster.fail(ref, message)
+    assert osbs.builder.poll([ref])[ref].phase is Phase.ABORTED
+
+
+def test_a_step_that_runs_out_of_memory_is_an_abort(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("oom-f42-1")).ref
+    osbs.cluster.fail(ref, "a step exited with code 137")
+    osbs.cluster.tasks[ref][0].status["steps"][0]["terminated"]["reason"] = "OOMKilled"
+    assert osbs.builder.poll([ref])[ref].phase is Phase.ABORTED
+
+
 def test_a_run_whose_task_somebody_stopped_is_canceled(osbs: OsbsHarness) -> None:
     ref = osbs.builder.submit(osbs.order("stopped-f42-1")).ref
     osbs.cluster.fail(ref, "TaskRun was cancelled", "Failed", "TaskRunCancelled")
@@ -289,6 +306,23 @@ def test_the_result_has_digest_and_names_and_no_guess_at_the_rpms(osbs: OsbsHarn
     specs = (f"registry.example.org/img:{ref}", "registry.example.org/img:latest")
     built = ImageBuild("done-f42-1:f42", digest, None, ("base-container-42-7",), digest, specs)
     assert osbs.builder.result(ref) == built
+
+
+def test_a_result_comes_also_where_the_cluster_has_its_tasks_no_more(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("gone-f42-1")).ref
+    osbs.succeed(ref)
+    osbs.cluster.tasks[ref].clear()  # they are removed before their run: ttl, or somebody's tidying
+    built = osbs.builder.result(ref)
+    assert (built.image, built.parents) == ("gone-f42-1:f42", ("base-container-42-7",))
+    assert built.tags == (f"registry.example.org/img:{ref}", "registry.example.org/img:latest")
+
+
+def test_a_result_comes_also_where_a_task_has_no_status(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("bare-f42-1")).ref
+    osbs.succeed(ref)
+    for task in osbs.cluster.tasks[ref]:
+        task.status.clear()
+    assert osbs.builder.result(ref).image == "bare-f42-1:f42"
 
 
 SSL = "openssl-libs-1:3.2.2-1.fc42.x86_64 openssl-3.2.2-1.fc42"
