@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from rebuilder.domain.errors import RequestError, UnreachableError
 
-HEAD = "0010"
+HEAD = "0012"
 MIGRATIONS = Path(__file__).parent / "alembic"
 READING = {"reading": True}
 

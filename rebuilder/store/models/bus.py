@@ -75,6 +75,7 @@ class Change(Base):
         Index("ix_change_settling", "id", sqlite_where=text("state = 'settling'"),
               postgresql_where=text("state = 'settling'")),
         Index("ix_change_update", "update"),
+        Index("ix_change_message", "message_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
