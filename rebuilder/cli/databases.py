@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json
 from rebuilder.config import configuration_file
-from rebuilder.engine import workshop
+from rebuilder.engine import pruning, workshop
 from rebuilder.store import database
 
 
@@ -44,3 +46,21 @@ def upgrade(context: Context) -> None:
     database.upgrade(engine)
     after = database.revision(engine)
     click.echo(f"{database.where(engine)}: {f'already at {after}' if before == after else f'now at {after}'}")
+
+
+@db.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, and delete nothing.")
+@click.option("--json", "json_", is_flag=True)
+@click.pass_obj
+def prune(context: Context, dry_run: bool, json_: bool) -> None:
+    """Delete what is older than [consumer_config.retention] says; safe while everything runs.
+
+    What is current stays, and each image's last rebuild; so does what is on hold or not announced yet.
+    """
+    work = pruning.rehearse if dry_run else pruning.prune
+    gone = work(context.engine, context.settings, time.time())
+    if json_:
+        as_json({"dry_run": dry_run, "deleted": gone})
+        return
+    told = ", ".join(f"{count} {name}" for name, count in gone.items() if count) or "nothing"
+    click.echo(f"{'would delete' if dry_run else 'deleted'}: {told}")

@@ -32,7 +32,7 @@ HELD = 100  # subjects whose letters the broker does not take; with more, it is 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 DATABASE_PAUSE = 5.0
 BEAT_SECONDS = 10.0
-KEPT_SECONDS, FORGET_SECONDS = 7 * 86400.0, 3600.0
+FORGET_SECONDS = 3600.0
 NEVER = (
     PublishForbidden, Invalid, ValidationError, SchemaError, ShortStringTooLong, UnsupportedAMQPFieldException,
 )  # fmt: skip
@@ -118,8 +118,9 @@ class Publisher:
     def _forget(self, now: float) -> None:
         """What was set aside is kept for a while, and no longer."""
         if now >= self._forget_at:
+            kept = self._settings.retention.notification_days * 86400
             with self._engine.begin() as connection:
-                outbox.forget_refused(connection, now - KEPT_SECONDS)
+                outbox.forget_refused(connection, now - kept)
             self._forget_at = now + FORGET_SECONDS
 
     def _written(self, found: Sequence[OutboxEntry]) -> list[OutboxEntry]:

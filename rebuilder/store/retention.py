@@ -144,6 +144,17 @@ def prune(access: Access, limits: Limits) -> dict[str, int]:
     return {kind.name: _all_of(access, kind, limits) for kind in KINDS}
 
 
+def rebuilds_named(connection: Connection, names: Sequence[str]) -> set[str]:
+    """Those of these names that are the key of a rebuild, or what its builder calls it."""
+    keys = connection.scalars(select(Rebuild.key).where(Rebuild.key.in_(names)))
+    return {*keys, *connection.scalars(select(Rebuild.ref).where(Rebuild.ref.in_(names)))}
+
+
+def builds_named(connection: Connection, idents: Sequence[str]) -> set[str]:
+    """Those of these idents that are of an image's build."""
+    return set(connection.scalars(select(ImageBuild.ident).where(ImageBuild.ident.in_(idents))))
+
+
 def _all_of(access: Access, kind: _Kind, limits: Limits) -> int:
     """Pass after pass, for what went let more go: parents are free once no child of theirs is left."""
     total = 0
