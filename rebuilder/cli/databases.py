@@ -38,13 +38,16 @@ def db() -> None:
 
 
 @db.command()
+@click.option("--to", default="head", metavar="VERSION", help="An earlier version than the newest, as 0008.")
+@click.option("--sql", is_flag=True, help="Print what PostgreSQL would be told, and change nothing.")
 @click.pass_obj
-def upgrade(context: Context) -> None:
-    """Bring the database's tables to this version."""
+def upgrade(context: Context, to: str, sql: bool) -> None:
+    """Bring the database's tables to this version. Of several at once one works, and the others wait."""
     engine = database.open_database(context.settings.database)
-    before = database.revision(engine)
-    database.upgrade(engine)
-    after = database.revision(engine)
+    if sql:
+        click.echo(database.upgrade_sql(engine, to), nl=False)
+        return
+    before, after = database.upgrade(engine, to)
     click.echo(f"{database.where(engine)}: {f'already at {after}' if before == after else f'now at {after}'}")
 
 

@@ -78,12 +78,12 @@ def notify(context: Context) -> None:
     """Publish what is in the outbox, for the engine that started this process, and until that ends."""
     from rebuilder.engine.notify import Publisher
 
-    stop = service.begin()
+    engine, stop = context.engine, service.begin()
     os.nice(NICE)
     threading.Thread(target=_await_end_of_input, args=(stop,), daemon=True).start()
     send = sender(configuration_file(context.path))
-    publisher = Publisher(context.engine, context.settings, send, rest=giving_way(os.getppid()))
-    with only_publisher(context.engine, stop):
+    publisher = Publisher(engine, context.settings, send, rest=giving_way(os.getppid()))
+    with only_publisher(engine, stop):
         publisher.run(stop)
 
 
