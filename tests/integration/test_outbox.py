@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 from fedora_messaging.message import Message
 from integration.test_engine_crashes import dying_at, live_again
-from integration.test_notify import FIX, ON, WORLD, Told, happened, left, set_aside
+from integration.test_notify import FIX, ON, WORLD, Told, confirming, happened, left, set_aside
 from integration.workbench import Workbench
 from sqlalchemy import Engine, select
 
@@ -65,7 +65,7 @@ def test_what_was_set_aside_is_forgotten_in_time(store: Engine, settings: Mappin
     sent: list[Message] = []
     for days, kept in ((time - 0.1, len(letters)), (time + 0.1, 0)):
         now = bench.clock.now + days * 86400
-        Publisher(store, bench.settings, sent.append, clock=lambda now=now: now).once(threading.Event())
+        Publisher(store, bench.settings, confirming(sent), clock=lambda now=now: now).once(threading.Event())
         assert (len(set_aside(store)), sent) == (kept, [])
 
 
