@@ -239,6 +239,20 @@ class ReconcileSettings(Table):
     foreign_builds: Literal["ignore", "plan"] = "ignore"
 
 
+class RetentionSettings(Table):
+    """For how many days `rebuilder db prune` leaves what is over.
+
+    `history_days` are for rebuilds with their transitions, waves and changes; `message_days` for the inbox and its dead
+    letters; `notification_days` for notifications that were refused; `build_days` for builds of images with their
+    manifests, and for the folders, logs and images that builds leave on this machine.
+    """
+
+    history_days: float = Field(default=90, gt=0)
+    message_days: float = Field(default=90, gt=0)
+    notification_days: float = Field(default=90, gt=0)
+    build_days: float = Field(default=90, gt=0)
+
+
 class WebSettings(Table):
     """Where the status pages and the API listen.
 
@@ -314,6 +328,7 @@ class Settings(Table):
     calls: CallSettings = CallSettings()
     notify: NotifySettings = NotifySettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    retention: RetentionSettings = RetentionSettings()
     inventory: InventorySettings = InventorySettings()
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
     buildah: BuildahSettings = BuildahSettings()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json
 from rebuilder.config import configuration_file
-from rebuilder.engine import workshop
+from rebuilder.engine import pruning, workshop
 from rebuilder.store import database
 
 
@@ -36,11 +38,32 @@ def db() -> None:
 
 
 @db.command()
+@click.option("--to", default="head", metavar="VERSION", help="An earlier version than the newest, as 0008.")
+@click.option("--sql", is_flag=True, help="Print what PostgreSQL would be told, and change nothing.")
 @click.pass_obj
-def upgrade(context: Context) -> None:
-    """Bring the database's tables to this version."""
+def upgrade(context: Context, to: str, sql: bool) -> None:
+    """Bring the database's tables to this version. Of several at once one works, and the others wait."""
     engine = database.open_database(context.settings.database)
-    before = database.revision(engine)
-    database.upgrade(engine)
-    after = database.revision(engine)
+    if sql:
+        click.echo(database.upgrade_sql(engine, to), nl=False)
+        return
+    before, after = database.upgrade(engine, to)
     click.echo(f"{database.where(engine)}: {f'already at {after}' if before == after else f'now at {after}'}")
+
+
+@db.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, and delete nothing.")
+@click.option("--json", "json_", is_flag=True)
+@click.pass_obj
+def prune(context: Context, dry_run: bool, json_: bool) -> None:
+    """Delete what is older than [consumer_config.retention] says; safe while everything runs.
+
+    What is current stays, and each image's last rebuild; so does what is on hold or not announced yet.
+    """
+    work = pruning.rehearse if dry_run else pruning.prune
+    gone = work(context.engine, context.settings, time.time())
+    if json_:
+        as_json({"dry_run": dry_run, "deleted": gone})
+        return
+    told = ", ".join(f"{count} {name}" for name, count in gone.items() if count) or "nothing"
+    click.echo(f"{'would delete' if dry_run else 'deleted'}: {told}")

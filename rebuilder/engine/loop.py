@@ -31,7 +31,7 @@ from rebuilder.engine.submission import Submissions
 from rebuilder.engine.withdrawal import Withdrawals, drop_causes
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import actions, cancellations, changes, heartbeats, inbox, outbox, rebuilds, waves
-from rebuilder.store.database import first_line, reading
+from rebuilder.store.database import check_version, first_line, reading
 from rebuilder.store.rows import chunks
 from rebuilder.store.transitions import Transitions
 
@@ -159,9 +159,13 @@ class Loop:
         return settled + begun + self.reconciliation.look(connection)
 
     def beat(self) -> None:
-        """Say that the loop gets on, and what it waits for, where it is time to."""
+        """Say that the loop gets on, and what it waits for, where it is time to. Raises UnreachableError.
+
+        That is where the database's tables were changed under it.
+        """
         if self.metrics.due:
             with self.engine.begin() as connection:
+                check_version(connection)
                 self.metrics.beat(connection, lambda: report.activity(self))
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 from fedora_messaging.message import Message
 from integration.test_engine_crashes import dying_at, live_again
-from integration.test_notify import FIX, ON, WORLD, Told, happened, left, set_aside
+from integration.test_notify import FIX, ON, WORLD, Told, confirming, happened, left, set_aside
 from integration.workbench import Workbench
 from sqlalchemy import Engine, select
 
@@ -54,17 +54,18 @@ def test_a_step_that_is_taken_back_is_not_announced(store: Engine) -> None:
     assert left(store) == before
 
 
-def test_what_was_set_aside_is_forgotten_after_a_week(store: Engine) -> None:
-    bench = Workbench(store, WORLD, **ON)
+@pytest.mark.parametrize(("settings", "time"), [({}, 90), ({"retention": {"notification_days": 7}}, 7)])
+def test_what_was_set_aside_is_forgotten_in_time(store: Engine, settings: Mapping[str, object], time: int) -> None:
+    bench = Workbench(store, WORLD, **ON, **settings)
     bench.tell(FIX)
     bench.finish()
     with store.begin() as connection:
         letters = outbox.unsent(connection, 100)
         outbox.refuse(connection, {letter.seq: "never" for letter in letters}, bench.clock.now)
     sent: list[Message] = []
-    for days, kept in ((6.9, len(letters)), (7.1, 0)):
+    for days, kept in ((time - 0.1, len(letters)), (time + 0.1, 0)):
         now = bench.clock.now + days * 86400
-        Publisher(store, bench.settings, sent.append, clock=lambda now=now: now).once(threading.Event())
+        Publisher(store, bench.settings, confirming(sent), clock=lambda now=now: now).once(threading.Event())
         assert (len(set_aside(store)), sent) == (kept, [])
 
 

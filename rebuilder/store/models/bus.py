@@ -79,6 +79,7 @@ class Change(Base):
               postgresql_where=text("state = 'settling'")),
         Index("ix_change_in_doubt", "id", sqlite_where=text("in_doubt"), postgresql_where=text("in_doubt")),
         Index("ix_change_update", "update"),
+        Index("ix_change_message", "message_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
