@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,10 +19,16 @@ if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
     from alembic.config import Config
 
 HEAD = "0012"
+OURS = 0o600
 MIGRATIONS = Path(__file__).parent / "alembic"
 READING = {"reading": True}
 UPGRADING = 0x7265_6278
 _VERSION = select(text("version_num")).select_from(table("alembic_version"))
+
+
+def only_ours(path: str, flags: int) -> int:
+    """An `opener`: a file that is made is its owner's alone."""
+    return os.open(path, flags, OURS)
 
 
 def open_database(url: str) -> Engine:
@@ -56,14 +63,14 @@ def _sqlite(address: URL, foreign_keys: str) -> Engine:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", f"foreign_keys = {foreign_keys}"):
             connection.execute(f"PRAGMA {pragma}")
 
-    def only_ours(*_: Any) -> None:
+    def made_ours(*_: Any) -> None:
         """SQLite gives its other files the mode of the database."""
         if address.database and address.database != ":memory:":
             with suppress(OSError):  # connecting says what is wrong
-                Path(address.database).touch(mode=0o600)
+                Path(address.database).touch(mode=OURS)
 
     engine = create_engine(address, connect_args={"timeout": 30})
-    event.listen(engine, "do_connect", only_ours)
+    event.listen(engine, "do_connect", made_ours)
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -133,7 +140,7 @@ def _alone(engine: Engine) -> Iterator[None]:
         return
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(Path(f"{engine.url.database}.upgrade.lock").open("w"))
+            file = stack.enter_context(open(f"{engine.url.database}.upgrade.lock", "w", opener=only_ours))
         except OSError as error:
             raise UnreachableError(f"database {where(engine)}: {error.strerror or error}") from None
         fcntl.flock(file, fcntl.LOCK_EX)

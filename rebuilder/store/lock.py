@@ -6,11 +6,11 @@ import fcntl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from sqlalchemy import Engine, text
 
 from rebuilder.domain.errors import RequestError
+from rebuilder.store.database import only_ours
 
 ADVISORY = {"engine": 0x7265_6275, "publisher": 0x7265_6276}
 SUFFIX = {"engine": ".lock", "publisher": ".publisher.lock"}
@@ -58,7 +58,7 @@ def _postgresql(engine: Engine, role: str) -> Iterator[None]:
 
 @contextmanager
 def _sqlite(engine: Engine, role: str) -> Iterator[None]:
-    with Path(f"{engine.url.database}{SUFFIX[role]}").open("w") as file:
+    with open(f"{engine.url.database}{SUFFIX[role]}", "w", opener=only_ours) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
