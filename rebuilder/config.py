@@ -182,7 +182,7 @@ class OsbsSettings(Table):
 
     The limits are those of one build in seconds; with none, they are those of osbs-client's configuration.
     `call_seconds` is ignored: `consumer_config.calls` has the time limits of calls. `logs` is the folder of the builds'
-    logs.
+    logs. A run that has ended is removed after `keep_runs` seconds, once its log and its result are kept.
     """
 
     max_builds: int | None = Field(default=None, ge=1)
@@ -199,6 +199,7 @@ class OsbsSettings(Table):
     max_buildtime_limit: int | None = Field(default=None, ge=1)
     call_seconds: float = Field(default=60, gt=0)
     logs: Path | None = None
+    keep_runs: Annotated[float, Field(ge=0)] | Literal["forever"] = 86400
 
     @model_validator(mode="after")
     def _one_source_of_composes(self) -> OsbsSettings:
@@ -221,6 +222,7 @@ class CallSettings(Table):
     cancel_seconds: float = Field(default=60, gt=0)
     lookup_seconds: float = Field(default=60, gt=0)
     repository_seconds: float = Field(default=60, gt=0)
+    tidy_seconds: float = Field(default=60, gt=0)
     withdrawal_seconds: float = Field(default=60, gt=0)
     reconcile_seconds: float = Field(default=60, gt=0)
     inventory_seconds: float = Field(default=60, gt=0)

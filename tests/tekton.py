@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -113,7 +114,10 @@ class Cluster:
         return made
 
     def _set(self, name: str, status: str, reason: str, message: str = "") -> None:
-        self.runs[name].setdefault("status", {})["conditions"] = [_condition(status, reason, message)]
+        told = self.runs[name].setdefault("status", {})
+        told["conditions"] = [_condition(status, reason, message)]
+        if status != "Unknown":  # as Tekton's PipelineRunStatus.MarkSucceeded and MarkFailed do
+            told["completionTime"] = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
     def _end_tasks(self, name: str, status: str, reason: str, message: str = "", exit_code: int = 0) -> None:
         for task in self.tasks.get(name, ()):

@@ -6,7 +6,8 @@ already was submitted. The run says of itself which image it is of, so that any 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -24,6 +25,7 @@ from rebuilder.inventory.koji.reader import Reader
 
 T = TypeVar("T")
 OPEN = frozenset({Phase.WAITING, Phase.RUNNING})
+REMOVED = 100  # runs that one call removes at the most
 AT_ONCE = 8  # requests for single runs
 LOST = "OSBS does not know this run any more"
 
@@ -144,6 +146,21 @@ class OsbsBuilder:
         except InfrastructureError:
             if (run := self._client.run(ref)) is not None and not run.canceled and run.status.phase in OPEN:
                 raise
+
+    def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
+        """Remove runs that ended `keep_runs` ago. A log that is not whole yet is fetched, and its run is next time's."""
+        keep = self._settings.keep_runs
+        if keep == "forever":
+            return 0
+        until = time.time() - keep
+        runs = self._client.runs().values()
+        old = {run.key: run.name for run in runs if run.ended is not None and run.ended <= until}
+        names = [old[key] for key in sorted(settled(old.keys()))]
+        for name in names:
+            self._logs.complete(name)
+        whole = [name for name in names if self._logs.is_whole(name)][:REMOVED]
+        self._all(self._client.remove, whole)
+        return len(whole)
 
     def log(self, ref: str, offset: int = 0) -> Iterator[str]:
         return self._logs.of(ref).read(offset)

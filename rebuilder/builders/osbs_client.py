@@ -290,6 +290,18 @@ class Client:
     def cancel(self, name: str) -> None:
         self._call(lambda osbs: osbs.cancel_build(name))
 
+    def remove(self, name: str) -> None:
+        """Remove the run with all that belongs to it; nothing happens where it is not there."""
+
+        def use(osbs: Any) -> Any:
+            return self._library.tekton.PipelineRun(osbs.os, name).remove_pipeline_run()
+
+        try:
+            self._call(self._library.api.osbsapi(use))
+        except Answered as answer:
+            if answer.code != NOT_FOUND:
+                raise
+
     def follow(self, name: str) -> Iterator[tuple[str, str]]:
         """(task, line) as they are written, until the run ends. Waits for them."""
         stream = self._call(lambda osbs: osbs.get_build_logs(name, follow=True, wait=True))

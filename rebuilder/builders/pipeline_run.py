@@ -105,17 +105,31 @@ class PipelineRun:
         return str((self.document.get("metadata") or {}).get("name", ""))
 
     @property
+    def key(self) -> str:
+        """The key under which it was submitted; empty where it does not say."""
+        return self._annotation(KEY)
+
+    @property
+    def ended(self) -> float | None:
+        """When it ended, in seconds since the epoch; None before, or where the time cannot be read."""
+        return _moment(self._status.get("completionTime"))
+
+    @property
     def begun(self) -> float | None:
         """When Tekton began with it, in seconds since the epoch; None before, or where the time cannot be read."""
-        try:
-            return datetime.fromisoformat(str(self._status.get("startTime") or "")).timestamp()
-        except ValueError:
-            return None
+        return _moment(self._status.get("startTime"))
 
     @property
     def canceled(self) -> bool:
         """Whether somebody, maybe we, asked for its end."""
         return (self.document.get("spec") or {}).get("status") in CANCELED
+
+
+def _moment(told: object) -> float | None:
+    try:
+        return datetime.fromisoformat(str(told or "")).timestamp()
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,8 @@ class Logs:
         self._client = client
         self._streams = ThreadPoolExecutor(STREAMS, "log")
         self._completing = ThreadPoolExecutor(AT_ONCE, "whole-log")
-        self._followed: dict[str, tuple[Future[None], float]] = {}
-        self._completed: dict[str, Future[None]] = {}
+        self._followed: dict[str, tuple[Future[bool], float]] = {}
+        self._completed: dict[str, Future[bool]] = {}
         self._closed = False
         self._logs: dict[str, RunLog] = {}
 
@@ -112,11 +112,18 @@ class Logs:
                 self._logs.pop(old, None)
         self._completed[name] = self._completing.submit(self._copy, name, self._client.written)
 
-    def _copy(self, name: str, read: Callable[[str], Iterable[tuple[str, str]]]) -> None:
+    def is_whole(self, name: str) -> bool:
+        """Whether all that the run wrote is in its file, as far as this process knows."""
+        known = self._completed.get(name)
+        return known is not None and known.done() and not known.cancelled() and known.result()
+
+    def _copy(self, name: str, read: Callable[[str], Iterable[tuple[str, str]]]) -> bool:
         try:
             self.of(name).write(takewhile(lambda _: not self._closed, read(name)))
+            return not self._closed
         except (InfrastructureError, BuildRejected, OSError) as error:
             log.warning("the log of %s stops here for now: %s", name, error)
+            return False
 
     def close(self) -> None:
         """Write what is left of the runs that have ended, then nothing more: whoever comes next goes on.

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     LOOKUP = "lookup"  # what Koji says of changes
     REPOSITORY = "repository"  # which repositories take from a tag
     WITHDRAWAL = "withdrawal"  # whether builds that left a tag are still offered
+    TIDY = "tidy"  # the removal of what ended builds left
     RECONCILE = "reconcile"  # what Koji's tags have newer than the images
     INVENTORY = "inventory"
 

@@ -28,6 +28,7 @@ from rebuilder.engine.polling import Polling
 from rebuilder.engine.reconcile import Reconciliation
 from rebuilder.engine.repository_wait import RepositoryWaits
 from rebuilder.engine.submission import Submissions
+from rebuilder.engine.tidying import TidyingUp
 from rebuilder.engine.withdrawal import Withdrawals, drop_causes
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import actions, cancellations, changes, heartbeats, inbox, outbox, rebuilds, waves
@@ -81,7 +82,7 @@ class Loop:
         self.reconciliation = Reconciliation(context)
         self._concerns: tuple[Concern, ...] = (
             self.submissions, self.polling, Cancellations(context), self.enrichment, self.repositories,
-            self.withdrawals, self.reconciliation,
+            self.withdrawals, self.reconciliation, TidyingUp(context),
         )  # fmt: skip
 
     def once(self) -> int:

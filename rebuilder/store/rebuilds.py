@@ -33,6 +33,7 @@ from rebuilder.store.rows import chunks, insert_new
 HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
 UNSETTLED = OPEN | STOPPED
+ATTEMPTS = 20  # of a rebuild that are looked for at a builder
 NOW: ColumnElement[float] = bindparam("now", type_=Double)
 _IDS = Rebuild.id.in_(bindparam("ids", expanding=True))
 _BEGUN = update(Rebuild).where(Rebuild.id == bindparam("of")).values(begun_at=bindparam("at"))
@@ -207,6 +208,16 @@ def _without_cause() -> Select[int]:
         .where(parent.state == State.SUCCEEDED, ~same)
     )
     return select(Rebuild.id).where(_IDS, edges, ~own, ~changed, Rebuild.note == "")
+
+
+def settled(connection: Connection, keys: Collection[str]) -> set[str]:
+    """Those of these builds' keys whose rebuilds are known, and over; earlier attempts of them, too."""
+    latest = {key: [key_of_attempt(key, attempt) for attempt in range(1, ATTEMPTS + 1)] for key in keys}
+    found: dict[str, str] = {}
+    for part in chunks(sorted({name for names in latest.values() for name in names}), 500):
+        found.update(connection.execute(select(Rebuild.key, Rebuild.state).where(Rebuild.key.in_(part))).tuples())
+    states = {key: [found[name] for name in names if name in found] for key, names in latest.items()}
+    return {key for key, known in states.items() if known and not OPEN.intersection(known)}
 
 
 def for_withdrawn(connection: Connection) -> list[Entry]:

@@ -7,7 +7,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -323,6 +323,45 @@ def test_a_result_comes_also_where_a_task_has_no_status(osbs: OsbsHarness) -> No
     for task in osbs.cluster.tasks[ref]:
         task.status.clear()
     assert osbs.builder.result(ref).image == "bare-f42-1:f42"
+
+
+def tidied(osbs: OsbsHarness, settled: Collection[str]) -> list[str]:
+    """The runs that are left after the builder has tidied until it has no more to do."""
+    asked: list[Collection[str]] = []
+
+    def known(keys: Collection[str]) -> set[str]:
+        asked.append(keys)
+        return set(keys) & set(settled)
+
+    for _ in range(200):
+        osbs.builder.tidy(known)
+        if not set(osbs.cluster.runs) & set(settled):
+            break
+        time.sleep(0.05)
+    return sorted(osbs.cluster.runs)
+
+
+def test_runs_that_are_over_are_removed_once_their_logs_are_kept(osbs: OsbsHarness) -> None:
+    osbs.settings = osbs.settings.model_copy(update={"osbs": osbs.settings.osbs.model_copy(update={"keep_runs": 0})})
+    osbs.restart()
+    for key in ("over-f42-1", "runs-f42-1", "unread-f42-1"):
+        osbs.builder.submit(osbs.order(key))
+        osbs.cluster.say(key, "a line of its log")
+    osbs.succeed("over-f42-1")
+    osbs.succeed("unread-f42-1")
+    assert tidied(osbs, {"over-f42-1"}) == ["runs-f42-1", "unread-f42-1"]
+    assert "a line of its log" in "".join(osbs.builder.log("over-f42-1"))
+    assert osbs.builder.poll(["over-f42-1"])["over-f42-1"].phase is Phase.ABORTED
+
+
+@pytest.mark.parametrize("keep", [3600, "forever"])
+def test_runs_are_kept_as_long_as_is_wanted(osbs: OsbsHarness, keep: float | str) -> None:
+    osbs.settings = osbs.settings.model_copy(update={"osbs": osbs.settings.osbs.model_copy(update={"keep_runs": keep})})
+    osbs.restart()
+    osbs.builder.submit(osbs.order("kept-f42-1"))
+    osbs.succeed("kept-f42-1")
+    assert [osbs.builder.tidy(set) for _ in range(3)] == [0, 0, 0]
+    assert list(osbs.cluster.runs) == ["kept-f42-1"]
 
 
 SSL = "openssl-libs-1:3.2.2-1.fc42.x86_64 openssl-3.2.2-1.fc42"
