@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from rebuilder.config import Bus, Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.web.app import create_app
+from rebuilder.web.bounds import Protocol
 from rebuilder.web.live import Hub
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def _server(engine: Engine, settings: Settings, bus: Bus) -> uvicorn.Server:
     """Proxies are not trusted to say who asks, and what is asked is not logged: neither is used for anything."""
     return _Server(uvicorn.Config(
         create_app(engine, settings, bus), log_config=None, access_log=False, proxy_headers=False, server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS, http=Protocol, ws="none",
     ))
 
 
