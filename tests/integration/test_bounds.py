@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from rebuilder.config import Bus, Settings
 from rebuilder.demo.process import free_port
 from rebuilder.store import database, tokens
 from rebuilder.web import bounds
-from rebuilder.web.server import serving
+from rebuilder.web.server import BACKLOG, serving
 
 HALF = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Slow: "
 NO_BUS = Bus("", (), {})
@@ -162,6 +163,16 @@ def test_however_many_half_requests_there_are_others_are_answered(port: int, mon
             client.sendall(HALF)
         assert healthy(port)
         assert status(request(port, "", path="/api/v1/images")) == 200
+
+
+def test_a_flood_does_not_use_up_the_files(store: Engine) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
+    try:
+        with serving(store, Settings(web={"port": free_port()}), NO_BUS):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(before[1], bounds.CONNECTIONS + BACKLOG)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_where_all_places_are_taken_health_has_a_reserve(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
