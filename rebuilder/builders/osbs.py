@@ -148,7 +148,7 @@ class OsbsBuilder:
                 raise
 
     def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
-        """Remove runs that ended `keep_runs` ago. A log that is not whole yet is fetched, and its run is next time's."""
+        """Remove runs that ended `keep_runs` ago. A log that is not whole yet is fetched; its run is next."""
         keep = self._settings.keep_runs
         if keep == "forever":
             return 0

@@ -6,15 +6,16 @@ import threading
 from collections.abc import Mapping
 
 import pytest
+from fedora_messaging.exceptions import PublishForbidden
 from fedora_messaging.message import Message
 from integration.test_engine_crashes import dying_at, live_again
-from integration.test_notify import FIX, ON, WORLD, Told, confirming, happened, left, set_aside
-from integration.workbench import Workbench
+from integration.test_notify import FIX, ON, WORLD, Told, confirming, happened, left, set_aside, told
+from integration.workbench import Workbench, image
 from sqlalchemy import Engine, select
 
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.notice import Notice, RebuildFacts
-from rebuilder.engine.notify import Publisher
+from rebuilder.engine.notify import Outcome, Publisher
 from rebuilder.store import outbox
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild
@@ -85,3 +86,63 @@ def test_every_state_of_a_story_is_in_the_outbox_wherever_the_engine_died(store:
         assert set(written) == set(connection.scalars(select(Rebuild.id)))
     assert place > 3
     assert written == happened(store)
+
+
+def test_many_are_on_their_way_but_of_what_is_about_the_same_only_one(store: Engine) -> None:
+    bench = Workbench(store, [image(f"app{number}") for number in range(130)], max_builds=130, **ON)
+    bench.tell(FIX)
+    bench.finish()
+    flying: list[Message] = []
+    most, taken = 0, list[Message]()
+
+    def send(message: Message) -> Outcome:
+        nonlocal most
+        wave = "rebuild" not in message.body
+        assert not any(wave or other.body.get("rebuild") in (None, message.body["rebuild"]) for other in flying)
+        flying.append(message)
+        most = max(most, len(flying))
+
+        def outcome() -> None:
+            flying.remove(message)
+            taken.append(message)
+
+        return outcome
+
+    publisher = Publisher(store, bench.settings, send, clock=bench.clock)
+    while left(store):
+        publisher.once(threading.Event())
+        assert not flying
+    assert 50 < most <= 100
+    assert told(taken) == happened(store)
+
+
+def test_one_that_is_forbidden_takes_no_other_with_it(store: Engine) -> None:
+    """As RabbitMQ does: it closes the channel, which ends all that is on it."""
+    bench = Workbench(store, [image(f"app{number}") for number in range(20)], max_builds=20, **ON)
+    bench.tell(FIX)
+    bench.finish()
+    taken: list[Message] = []
+    flying: list[Message] = []
+    closed: set[str] = set()
+
+    def send(message: Message) -> Outcome:
+        flying.append(message)
+        if message.topic.endswith(".building"):
+            closed.update(other.id for other in flying)
+
+        def outcome() -> None:
+            flying.remove(message)
+            if message.id in closed:
+                closed.discard(message.id)
+                raise PublishForbidden("ACCESS_REFUSED")
+            taken.append(message)
+
+        return outcome
+
+    publisher = Publisher(store, bench.settings, send, clock=bench.clock)
+    while left(store):
+        publisher.once(threading.Event())
+    assert {refused.notice for refused in set_aside(store)} == {Notice.IMAGE_BUILDING}
+    assert len(set_aside(store)) == 20
+    kept = {ident: [state for state in states if state != "building"] for ident, states in happened(store).items()}
+    assert told(taken) == kept
