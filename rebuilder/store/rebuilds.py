@@ -215,7 +215,8 @@ def settled(connection: Connection, keys: Collection[str]) -> set[str]:
     latest = {key: [key_of_attempt(key, attempt) for attempt in range(1, ATTEMPTS + 1)] for key in keys}
     found: dict[str, str] = {}
     for part in chunks(sorted({name for names in latest.values() for name in names}), 500):
-        found.update(connection.execute(select(Rebuild.key, Rebuild.state).where(Rebuild.key.in_(part))).tuples())
+        rows = connection.execute(select(Rebuild.key, Rebuild.state).where(Rebuild.key.in_(part)))
+        found |= {row.key: row.state for row in rows}
     states = {key: [found[name] for name in names if name in found] for key, names in latest.items()}
     return {key for key, known in states.items() if known and not OPEN.intersection(known)}
 
