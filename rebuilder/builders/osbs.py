@@ -26,7 +26,7 @@ from rebuilder.inventory.koji.reader import Reader
 T = TypeVar("T")
 OPEN = frozenset({Phase.WAITING, Phase.RUNNING})
 REMOVED = 100  # runs that one call removes at the most
-AT_ONCE = 8  # requests for single runs
+AT_ONCE = 20  # requests for single runs
 LOST = "OSBS does not know this run any more"
 
 
@@ -94,11 +94,17 @@ class OsbsBuilder:
         return {key: self._submission(name) for key, name in names.items() if runs[name] is not None}
 
     def poll(self, refs: Sequence[str]) -> Mapping[str, Status]:
-        """One list tells of all; only what is not in it is asked for by name, and of what failed, the reason."""
+        """One list tells of all, one of the tasks of all that failed, and for each of those the client tells why.
+
+        A run that an older version made has no label, and is in no list: it is looked for by its name.
+        """
         if not refs:
             return {}
         listed = self._client.runs()
-        statuses = self._all(lambda ref: self._status(ref, listed.get(ref)), refs)
+        unlisted = self._all(self._client.run, [ref for ref in refs if ref not in listed])
+        runs = {ref: listed.get(ref) or unlisted[ref] for ref in refs}
+        statuses = {ref: run.status if run else Status(Phase.ABORTED, LOST) for ref, run in runs.items()}
+        statuses |= self._failures({ref: s for ref, s in statuses.items() if s.phase is Phase.FAILED})
         for ref, status in statuses.items():
             if status.phase is Phase.RUNNING:
                 self._logs.follow(ref)
@@ -106,16 +112,12 @@ class OsbsBuilder:
                 self._logs.complete(ref)
         return statuses
 
-    def _status(self, name: str, run: PipelineRun | None) -> Status:
-        """`run` is as it was listed. A run that an older version made has no label: it is looked for by its name."""
-        run = run or self._client.run(name)
-        if run is None:
-            return Status(Phase.ABORTED, LOST)
-        status = run.status
-        if status.phase is not Phase.FAILED:
-            return status
-        tasks = self._client.tasks(run)
-        return pipeline_run.failure(tasks, self._client.error(name) or status.reason)
+    def _failures(self, failed: Mapping[str, Status]) -> dict[str, Status]:
+        """Of what the runs that failed died."""
+        if not failed:
+            return {}
+        tasks, errors = self._client.tasks(list(failed)), self._all(self._client.error, list(failed))
+        return {ref: pipeline_run.failure(tasks[ref], errors[ref] or s.reason) for ref, s in failed.items()}
 
     def result(self, ref: str) -> ImageBuild:
         """Koji's build where there is one and Koji is configured; else what OSBS says, and nobody knows the RPMs."""

@@ -8,7 +8,7 @@ import inspect
 import json
 import logging
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
@@ -27,6 +27,8 @@ USED = ("create_binary_container_build", "get_build", "cancel_build", "get_build
 NOT_FOUND, CONFLICT, UNAUTHORIZED, FORBIDDEN, INVALID = 404, 409, 401, 403, 422
 TEKTON_API, TEKTON_VERSION = "apis", "tekton.dev/v1beta1"  # of osbs-client's own osbs/tekton.py
 PAGE = 500  # runs in one answer
+NAMED = 50  # runs in one selector, which is part of a URL
+RUN_LABEL = "tekton.dev/pipelineRun"
 UNKNOWN = "the run is not there"
 PARAMETERS = frozenset({
     *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
@@ -234,19 +236,21 @@ class Client:
 
     def runs(self) -> dict[str, PipelineRun]:
         """All runs that say they are ours, by name, with a call for each page of the list."""
-        found: dict[str, PipelineRun] = {}
+        ours = ",".join(f"{key}={value}" for key, value in LABELS.items())
+        runs = map(PipelineRun, self._listed("pipelineruns", ours))
+        return {run.name: run for run in runs}
+
+    def _listed(self, kind: str, selector: str) -> Iterator[Mapping[str, Any]]:
         more = ""
         while True:
-            document = self._page("pipelineruns", more)
-            runs = map(PipelineRun, document.get("items") or ())
-            found |= {run.name: run for run in runs}
+            document = self._page(kind, selector, more)
+            yield from document.get("items") or ()
             more = str((document.get("metadata") or {}).get("continue") or "")
             if not more:
-                return found
+                return
 
-    def _page(self, kind: str, more: str) -> Mapping[str, Any]:
+    def _page(self, kind: str, selector: str, more: str) -> Mapping[str, Any]:
         """One page of a list. The client has no call for it; its session does, with its token and its certificates."""
-        selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
         query = {"labelSelector": selector, "limit": PAGE, **({"continue": more} if more else {})}
 
         def read(osbs: Any) -> Any:
@@ -255,11 +259,17 @@ class Client:
         document: Mapping[str, Any] = self._call(self._library.api.osbsapi(read))
         return document
 
-    def tasks(self, run: PipelineRun) -> list[Task]:
-        """How the tasks of the run stand; those that are gone already are left out."""
-        read = self._library.tekton.TaskRun
-        found = [self._call(lambda osbs, name=name: read(osbs.os, name).get_info()) for name in run.tasks]  # type: ignore[misc]
-        return [Task.of(document) for document in found if document]
+    def tasks(self, names: Sequence[str]) -> dict[str, list[Task]]:
+        """How the tasks of these runs stand, with a call for many runs; those that are gone already are left out.
+
+        Tekton labels each TaskRun with its run (tekton.dev/docs/pipelines/labels).
+        """
+        found: dict[str, list[Task]] = {name: [] for name in names}
+        for at in range(0, len(names), NAMED):
+            for document in self._listed("taskruns", f"{RUN_LABEL} in ({','.join(names[at : at + NAMED])})"):
+                run = str(((document.get("metadata") or {}).get("labels") or {}).get(RUN_LABEL, ""))
+                found.setdefault(run, []).append(Task.of(document))
+        return found
 
     def error(self, name: str) -> str:
         """What the client itself says of a run that failed; empty where it finds no words."""

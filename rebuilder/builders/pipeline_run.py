@@ -77,12 +77,6 @@ class PipelineRun:
         return condition_of(self.document)
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        """The names of its TaskRuns, as far as there are any yet."""
-        found = self._status.get("childReferences") or []
-        return tuple(child["name"] for child in found if child.get("kind") == "TaskRun" and child.get("name"))
-
-    @property
     def status(self) -> Status:
         """How it stands. Pending, or with no `.status` yet, it waits."""
         reason, message = str(self._condition.get("reason", "")), one_line(str(self._condition.get("message", "")))

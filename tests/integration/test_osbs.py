@@ -130,6 +130,16 @@ def test_live_runs_are_polled_with_one_list_however_many_there_are(
     assert (osbs.cluster.lists, osbs.cluster.reads) == (2, 0)
 
 
+def test_the_tasks_of_all_that_failed_are_read_with_one_list(osbs: OsbsHarness) -> None:
+    refs = [osbs.builder.submit(osbs.order(f"bad-f42-{number}")).ref for number in range(3)]
+    for ref in refs:
+        osbs.cluster.fail(ref, f"the build of {ref} broke")
+    osbs.cluster.lists = 0
+    found = osbs.builder.poll(refs)
+    assert osbs.cluster.lists == 2, "one of the runs, one of their tasks"
+    assert all(found[ref].phase is Phase.FAILED and f"the build of {ref} broke" in found[ref].reason for ref in refs)
+
+
 def test_a_run_without_our_label_is_asked_for_by_its_name(osbs: OsbsHarness) -> None:
     ref = osbs.builder.submit(osbs.order("older-f42-1")).ref
     del osbs.cluster.runs[ref]["metadata"]["labels"]
