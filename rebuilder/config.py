@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,28 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class OsbsStreamSettings(Table):
+    """What OSBS is told of a stream's builds in place of what `consumer_config.osbs` has; null is as there.
+
+    An isolated build needs a `release`, as OSBS wants it: 1.2.
+    """
+
+    platforms: tuple[str, ...] | None = None
+    scratch: bool | None = None
+    isolated: bool = False
+    release: str = ""
+    yum_repourls: tuple[str, ...] | None = None
+    compose_ids: tuple[int, ...] | None = None
+
+    @model_validator(mode="after")
+    def _isolated_has_a_release(self) -> OsbsStreamSettings:
+        if self.isolated and not re.fullmatch(r"\d+\.\d+(\..+)?", self.release):
+            raise ValueError("an isolated build needs a release like 1.2")
+        if self.isolated and self.scratch:
+            raise ValueError("a build cannot be isolated and scratch")
+        return self
+
+
 class StreamSettings(Table):
     """What feeds a stream, and what its images are built for.
 
@@ -49,6 +72,7 @@ class StreamSettings(Table):
     git_branch: str = ""
     testing: bool = False
     max_builds: int | None = Field(default=None, ge=1)
+    osbs: OsbsStreamSettings = OsbsStreamSettings()
 
 
 class InventorySettings(Table):

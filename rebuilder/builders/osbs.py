@@ -16,7 +16,7 @@ from rebuilder.builders import pipeline_run
 from rebuilder.builders.osbs_client import PARAMETERS, Client
 from rebuilder.builders.pipeline_run import PipelineRun, name_of
 from rebuilder.builders.run_log import Logs
-from rebuilder.config import Settings, state_directory
+from rebuilder.config import Settings, StreamSettings, state_directory
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory.koji.build import pin
@@ -40,7 +40,7 @@ class OsbsBuilder:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.osbs
-        self._targets = {name: stream.koji_target for name, stream in settings.streams.items()}
+        self._streams = settings.streams
         self._koji = Reader(Hub(settings.koji)) if settings.koji.hub else None
         self._client = Client(self._settings)
         self._logs = Logs(self._settings.logs or state_directory() / "osbs", self._client)
@@ -61,7 +61,8 @@ class OsbsBuilder:
         Raises BuildRejected for an image that has no place to be built from.
         """
         image, settings = order.image, self._settings
-        source = image.source
+        source, stream = image.source, self._streams.get(image.stream, StreamSettings())
+        own = {name: value for name, value in stream.osbs if value is not None}
         if not (source.git and source.ref):
             needed = "its source needs a git repository and a ref (branch)"
             raise BuildRejected(f"{image.key} cannot be built by OSBS: {needed}")
@@ -70,18 +71,19 @@ class OsbsBuilder:
             "git_ref": source.commit or source.ref,
             "git_branch": source.ref,
             "user": settings.user,
-            "target": self._targets.get(image.stream),
-            "platforms": list(settings.platforms),
+            "target": stream.koji_target,
+            "platforms": settings.platforms,
             "koji_parent_build": pin(order.base),
             "scratch": settings.scratch,
-            "yum_repourls": list(settings.yum_repourls),
-            "compose_ids": list(settings.compose_ids),
+            "yum_repourls": settings.yum_repourls,
+            "compose_ids": settings.compose_ids,
             "signing_intent": settings.signing_intent,
             "userdata": {"rebuilder": name_of(order.key)},
             **self._client.limits,
+            **own,
         }
         assert found.keys() <= PARAMETERS
-        return {key: value for key, value in found.items() if value}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value}
 
     def _all(self, ask: Callable[[str], T], names: Sequence[str]) -> dict[str, T]:
         """The answer for each name, a few asked at a time. Raises InfrastructureError where one cannot be had."""

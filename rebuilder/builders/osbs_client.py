@@ -33,6 +33,7 @@ UNKNOWN = "the run is not there"
 PARAMETERS = frozenset({
     *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
     *("yum_repourls", "compose_ids", "signing_intent", "userdata", "default_buildtime_limit", "max_buildtime_limit"),
+    *("isolated", "release"),
 })  # fmt: skip
 LIMITS = frozenset({"default_buildtime_limit", "max_buildtime_limit"})
 

@@ -21,7 +21,7 @@ from tekton import Fault
 
 from rebuilder.builders import osbs_client, run_log
 from rebuilder.builders.osbs import OsbsBuilder
-from rebuilder.config import KojiSettings, Settings
+from rebuilder.config import KojiSettings, OsbsStreamSettings, Settings
 from rebuilder.domain.build import BuildRejected, InfrastructureError, Phase, SiteError, Status
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
@@ -113,6 +113,18 @@ def test_only_the_base_is_pinned_and_only_to_a_build_that_koji_knows(osbs: OsbsH
     assert user_params(osbs, osbs.builder.submit(both).ref)["koji_parent_build"] == "base-container-42-8"
     unknown = replace(osbs.order("digest-f42-1"), parents=(ImageBuild("base:f42", "sha256:" + "2" * 64),))
     assert "koji_parent_build" not in user_params(osbs, osbs.builder.submit(unknown).ref)
+
+
+def test_a_stream_may_have_its_own_parameters(osbs: OsbsHarness) -> None:
+    general = osbs.settings.osbs.model_copy(update={"platforms": ("x86_64",), "yum_repourls": ("https://a/x.repo",)})
+    own = OsbsStreamSettings(isolated=True, release="1.2", platforms=(), compose_ids=(7,))
+    streams = {"f42": osbs.settings.streams["f42"].model_copy(update={"osbs": own})}
+    osbs.settings = osbs.settings.model_copy(update={"osbs": general, "streams": streams})
+    osbs.restart()
+    params = user_params(osbs, osbs.builder.submit(osbs.order("own-f42-1")).ref)
+    assert (params["isolated"], params["release"], params["compose_ids"]) == (True, "1.2", [7])
+    assert params["yum_repourls"] == ["https://a/x.repo"]
+    assert "platforms" not in params
 
 
 def test_live_runs_are_polled_with_one_list_however_many_there_are(
