@@ -45,6 +45,10 @@ class OsbsBuilder:
         self._client = Client(self._settings)
         self._logs = Logs(self._settings.logs or state_directory() / "osbs", self._client)
 
+    def site(self) -> Iterator[tuple[str, str]]:
+        """What of the site was looked at, and what is wrong with it; for `config check --online`."""
+        yield from self._client.site(self._settings.user)
+
     def submit(self, order: BuildRequest) -> Submission:
         """Hand over the build. The client clones its repository for that, and tries for minutes where git is away."""
         name = name_of(order.key)

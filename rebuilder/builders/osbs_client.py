@@ -203,6 +203,23 @@ class Client:
             gap = isinstance(error.cause, LookupError | TypeError | AttributeError)
             raise Answered(told, code if isinstance(code, int) else None, own=own, gap=gap) from None
 
+    def site(self, user: str) -> Iterator[tuple[str, str]]:
+        """What of the site was looked at, and what is wrong with it; empty where nothing is."""
+        configuration = self._configuration()
+        url = str(configuration.get_openshift_base_uri())
+        yield f"openshift_url {url}", "" if "://" in url else "it has no scheme: write https://…"
+        no_map = "it is not set: osbs-client would send the text None"
+        yield "reactor_config_map", "" if configuration.get_reactor_config_map() else no_map
+        quoted = "it has an apostrophe, which breaks the template"
+        yield f"user {user}", quoted if "'" in user else ""
+        default, most = self.limits.get("default_buildtime_limit", 0), self.limits.get("max_buildtime_limit", 0)
+        yield "limits of a build", f"the default, {default} s, is over the most, {most} s" if default > most else ""
+        try:
+            yield f"{len(self.runs())} runs of ours at {url}", ""
+        except InfrastructureError as error:
+            hint = ": name its CA in REQUESTS_CA_BUNDLE" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
+            yield f"OSBS at {url}", f"{error}{hint}"
+
     def create(self, name: str, annotations: Mapping[str, str], parameters: Mapping[str, object]) -> None:
         """Make the run, under exactly this name. One that is there already is left as it is.
 

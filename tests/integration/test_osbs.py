@@ -127,6 +127,19 @@ def test_a_stream_may_have_its_own_parameters(osbs: OsbsHarness) -> None:
     assert "platforms" not in params
 
 
+def test_what_is_wrong_with_a_site_is_found_before_a_build(osbs: OsbsHarness) -> None:
+    assert [about for about, fault in osbs.builder.site() if fault] == ["reactor_config_map"]
+    osbs.token_file.write_text("nobody's\n")
+    osbs.settings = osbs.settings.model_copy(update={
+        "osbs": osbs.settings.osbs.model_copy(update={"user": "o'brien", "default_buildtime_limit": 10**6}),
+    })  # fmt: skip
+    osbs.restart()
+    faults = {about.split()[0]: fault for about, fault in osbs.builder.site() if fault}
+    assert "apostrophe" in faults["user"]
+    assert "credentials" in faults["OSBS"]
+    assert "is over the most" in faults["limits"]
+
+
 def test_live_runs_are_polled_with_one_list_however_many_there_are(
     osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
