@@ -248,7 +248,7 @@ class Hub:
             "getLatestBuilds": koji.get_latest_builds,
             "queryHistory": koji.query_history,
             "listTags": koji.list_tags,
-            "getTag": lambda tag: {"id": 1, "name": tag} if tag in {*koji.tags, *koji.inheritance, koji.build_tag} else None,
+            "getTag": koji.get_tag,
             "getBuildTarget": koji.get_build_target,
             "getFullInheritance": koji.get_full_inheritance,
             "listArchives": koji.list_archives,

@@ -200,6 +200,7 @@ def test_config_check_says_which_credential_is_missing(site: Site) -> None:
 
 
 def test_config_check_online_asks_koji_for_the_user_the_tags_and_the_targets(site: Site) -> None:
+    site.koji.tags.setdefault("f42-build", [])
     done = site.run("config", "check", "--online")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert f"ok: Koji at {site.hub.url}, as rebuilder" in done.stdout
