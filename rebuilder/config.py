@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,28 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class OsbsStreamSettings(Table):
+    """What OSBS is told of a stream's builds in place of what `consumer_config.osbs` has; null is as there.
+
+    An isolated build needs a `release`, as OSBS wants it: 1.2.
+    """
+
+    platforms: tuple[str, ...] | None = None
+    scratch: bool | None = None
+    isolated: bool = False
+    release: str = ""
+    yum_repourls: tuple[str, ...] | None = None
+    compose_ids: tuple[int, ...] | None = None
+
+    @model_validator(mode="after")
+    def _isolated_has_a_release(self) -> OsbsStreamSettings:
+        if self.isolated and not re.fullmatch(r"\d+\.\d+(\..+)?", self.release):
+            raise ValueError("an isolated build needs a release like 1.2")
+        if self.isolated and self.scratch:
+            raise ValueError("a build cannot be isolated and scratch")
+        return self
+
+
 class StreamSettings(Table):
     """What feeds a stream, and what its images are built for.
 
@@ -49,14 +72,19 @@ class StreamSettings(Table):
     git_branch: str = ""
     testing: bool = False
     max_builds: int | None = Field(default=None, ge=1)
+    osbs: OsbsStreamSettings = OsbsStreamSettings()
 
 
 class InventorySettings(Table):
-    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`; Koji has none."""
+    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`; Koji has none.
+
+    `registry` is the prefix under which the folders' images are published, and by which they name each other.
+    """
 
     source: Literal["file", "containerfiles", "koji"] = "file"
     path: Path | None = None
     stream: str = "default"
+    registry: str = ""
 
     @property
     def named(self) -> bool:
@@ -178,7 +206,7 @@ class OsbsSettings(Table):
 
     The limits are those of one build in seconds; with none, they are those of osbs-client's configuration.
     `call_seconds` is ignored: `consumer_config.calls` has the time limits of calls. `logs` is the folder of the builds'
-    logs.
+    logs. A run that has ended is removed after `keep_runs` seconds, once its log and its result are kept.
     """
 
     max_builds: int | None = Field(default=None, ge=1)
@@ -195,6 +223,7 @@ class OsbsSettings(Table):
     max_buildtime_limit: int | None = Field(default=None, ge=1)
     call_seconds: float = Field(default=60, gt=0)
     logs: Path | None = None
+    keep_runs: Annotated[float, Field(ge=0)] | Literal["forever"] = 86400
 
     @model_validator(mode="after")
     def _one_source_of_composes(self) -> OsbsSettings:
@@ -217,6 +246,8 @@ class CallSettings(Table):
     cancel_seconds: float = Field(default=60, gt=0)
     lookup_seconds: float = Field(default=60, gt=0)
     repository_seconds: float = Field(default=60, gt=0)
+    tidy_seconds: float = Field(default=60, gt=0)
+    withdrawal_seconds: float = Field(default=60, gt=0)
     reconcile_seconds: float = Field(default=60, gt=0)
     inventory_seconds: float = Field(default=60, gt=0)
     at_once: int = Field(default=100, ge=1, le=1000)
@@ -232,6 +263,20 @@ class ReconcileSettings(Table):
 
     every_seconds: float = Field(default=3600, gt=0)
     foreign_builds: Literal["ignore", "plan"] = "ignore"
+
+
+class RetentionSettings(Table):
+    """For how many days `rebuilder db prune` leaves what is over.
+
+    `history_days` are for rebuilds with their transitions, waves and changes; `message_days` for the inbox and its dead
+    letters; `notification_days` for notifications that were refused; `build_days` for builds of images with their
+    manifests, and for the folders, logs and images that builds leave on this machine.
+    """
+
+    history_days: float = Field(default=90, gt=0)
+    message_days: float = Field(default=90, gt=0)
+    notification_days: float = Field(default=90, gt=0)
+    build_days: float = Field(default=90, gt=0)
 
 
 class WebSettings(Table):
@@ -309,6 +354,7 @@ class Settings(Table):
     calls: CallSettings = CallSettings()
     notify: NotifySettings = NotifySettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    retention: RetentionSettings = RetentionSettings()
     inventory: InventorySettings = InventorySettings()
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
     buildah: BuildahSettings = BuildahSettings()

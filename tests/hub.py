@@ -248,6 +248,7 @@ class Hub:
             "getLatestBuilds": koji.get_latest_builds,
             "queryHistory": koji.query_history,
             "listTags": koji.list_tags,
+            "getTag": koji.get_tag,
             "getBuildTarget": koji.get_build_target,
             "getFullInheritance": koji.get_full_inheritance,
             "listArchives": koji.list_archives,

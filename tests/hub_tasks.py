@@ -283,6 +283,10 @@ class Koji:
         ident = self.by_nvr(build)["id"]
         return [{"name": tag, "arches": "x86_64"} for tag, builds in self.tags.items() if ident in builds]
 
+    def get_tag(self, name: str) -> Any:
+        """None for a tag that is not there (getTag without `strict`)."""
+        return {"id": 1, "name": name} if name in self.tags or name in self.inheritance else None
+
     def get_build_target(self, name: str) -> Any:
         dest = self.targets.get(name)
         return dest and {"name": name, "dest_tag_name": dest, "build_tag_name": self.build_tag}

@@ -6,9 +6,10 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -48,7 +49,9 @@ class TaskRun:
         results = [{"name": name, "value": value} for name, value in self.results.items()]
         return {
             "kind": "TaskRun",
-            "metadata": {"name": self.name, "labels": {"tekton.dev/pipelineTask": self.task}},
+            "metadata": {"name": self.name, "labels": {
+                "tekton.dev/pipelineTask": self.task, "tekton.dev/pipelineRun": self.name.removesuffix(f"-{self.task}"),
+            }},
             "status": {**self.status, "podName": f"{self.name}-pod", "taskResults": results},
         }
 
@@ -113,7 +116,10 @@ class Cluster:
         return made
 
     def _set(self, name: str, status: str, reason: str, message: str = "") -> None:
-        self.runs[name].setdefault("status", {})["conditions"] = [_condition(status, reason, message)]
+        told = self.runs[name].setdefault("status", {})
+        told["conditions"] = [_condition(status, reason, message)]
+        if status != "Unknown":  # as Tekton's PipelineRunStatus.MarkSucceeded and MarkFailed do
+            told["completionTime"] = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
     def _end_tasks(self, name: str, status: str, reason: str, message: str = "", exit_code: int = 0) -> None:
         for task in self.tasks.get(name, ()):
@@ -278,7 +284,9 @@ class Handler(BaseHTTPRequestHandler):
         if path == f"{prefix}/pipelineruns" and self.command == "POST":
             return self._create(json.loads(body))
         if path == f"{prefix}/pipelineruns":
-            return 200, self._listed()
+            return 200, self._listed(list(cluster.runs.values()))
+        if path == f"{prefix}/taskruns":
+            return 200, self._listed([task.document for tasks in cluster.tasks.values() for task in tasks])
         kind, _, name = path.removeprefix(prefix + "/").partition("/")
         cluster.reads += 1
         if kind == "pipelineruns" and name in cluster.runs:
@@ -287,19 +295,16 @@ class Handler(BaseHTTPRequestHandler):
             return 200, task.document
         return self._pod(path)
 
-    def _listed(self) -> dict[str, Any]:
-        """One page of the runs that have the labels asked for, and where the next begins."""
+    def _listed(self, documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """One page of the documents that have the labels asked for, and where the next begins."""
         query = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
         self.server.cluster.lists += 1
-        wanted = dict(part.split("=") for part in query.get("labelSelector", "").split(",") if part)
-        runs = [
-            run for run in self.server.cluster.runs.values()
-            if wanted.items() <= (run["metadata"].get("labels") or {}).items()
-        ]  # fmt: skip
+        selected = _selector(query.get("labelSelector", ""))
+        runs = [document for document in documents if selected(document["metadata"].get("labels") or {})]
         begin = int(query.get("continue", 0))
         end = begin + int(query.get("limit", len(runs) or 1))
         more = {"continue": str(end)} if end < len(runs) else {}
-        return {"kind": "PipelineRunList", "metadata": more, "items": runs[begin:end]}
+        return {"kind": "List", "metadata": more, "items": runs[begin:end]}
 
     def _create(self, document: dict[str, Any]) -> tuple[int, Any]:
         cluster, name = self.server.cluster, document["metadata"]["name"]
@@ -358,6 +363,14 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
+
+
+def _selector(text: str) -> Callable[[Mapping[str, str]], bool]:
+    """Kubernetes' label selectors, as far as they are used: `a=b,c=d`, or `a in (b,c)`."""
+    if listed := re.fullmatch(r"(\S+) in \((.*)\)", text):
+        return lambda labels: labels.get(listed[1]) in listed[2].split(",")
+    wanted = dict(part.split("=") for part in text.split(",") if part)
+    return lambda labels: wanted.items() <= labels.items()
 
 
 def _ended(status: Mapping[str, Any]) -> bool:

@@ -12,8 +12,8 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import intake, planning
-from rebuilder.engine.draft import Draft, changes_from
-from rebuilder.store import waves
+from rebuilder.engine.draft import Draft, build_named, changes_from, refuse_binary
+from rebuilder.store import inventory, waves
 
 
 def draft(
@@ -24,7 +24,9 @@ def draft(
 
     Raises RequestError for what is no NVR, an unknown stream or an empty inventory.
     """
-    builds = [SourceBuild.parse(update) for update in updates]
+    builds = [build_named(update) for update in updates]
+    for name in {build.name for build in builds}:
+        refuse_binary(name, inventory.sources_of(connection, name))
     return planning.draft(connection, wanted(connection, builds, stream, severity, settings), settings, now)
 
 

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from rebuilder.answers import pending
 from rebuilder.answers.answer import Answer
 from rebuilder.answers.moment import Moment, moment
+from rebuilder.answers.pending import Pending
 from rebuilder.answers.waiting import Wait, Waiting
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
-from rebuilder.store import actions, changes, heartbeats, holds, inbox, lease, outbox, progress, rebuilds, waves
+from rebuilder.store import (
+    actions,
+    changes,
+    dead_letters,
+    heartbeats,
+    holds,
+    inbox,
+    lease,
+    outbox,
+    progress,
+    rebuilds,
+    waves,
+)
 from rebuilder.store.rebuilds import Entry
 
 RECENT = 5
@@ -44,15 +58,6 @@ class Problem(Answer):
     what: str
     since: Moment
     reason: str
-    until: Moment | None
-
-
-class Pending(Answer):
-    """A change that is not planned yet: what it waits for, and until when at the most."""
-
-    change: str
-    stream: str
-    waits: str
     until: Moment | None
 
 
@@ -107,11 +112,12 @@ class Status(Answer):
     """`rebuilds` are those under way, then what comes next; `open` says how many there are of each state.
 
     `problems` says what does not work now, `calls` what the engine waits for, `pending` why changes are not planned
-    yet. `active` names the engine that acts, if one does, and `standbys` those that wait to. `well` is false while
-    the last rebuild of some image did not succeed.
+    yet, `dead_letters` how many deliveries were set aside unread. `active` names the engine that acts, if one does, and
+    `standbys` those that wait to. `well` is false while the last rebuild of some image did not succeed.
     """
 
     messages: dict[str, int]
+    dead_letters: int
     settling: int
     open: dict[str, int]
     rebuilds: tuple[OpenRebuild, ...]
@@ -137,6 +143,7 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
     activity = beat.activity if beat else heartbeats.NOTHING
     return Status(
         messages=dict(inbox.counts(connection)),
+        dead_letters=dead_letters.count(connection),
         settling=changes.settling(connection),
         open={str(state): count for state in OPEN if (count := progress.count_in(connection, state))},
         rebuilds=tuple(open_rebuild(entry, waits[entry.id]) for entry in first),
@@ -154,20 +161,10 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
         calls=tuple(
             Calls(kind=c.kind, count=c.count, overdue=c.overdue, oldest_s=c.oldest) for c in activity.calls
         ),
-        pending=_pending(connection, settings),
+        pending=pending.read(connection, settings, RECENT),
         active=lease.read(connection).owner or None,
         standbys=tuple(heartbeats.standbys(beats, now)),
         well=not rebuilds.any_stopped(connection),
-    )
-
-
-def _pending(connection: Connection, settings: Settings) -> tuple[Pending, ...]:
-    """The first changes that wait to be planned."""
-    return tuple(
-        Pending(change=str(f.change.build), stream=f.change.stream, waits=f.waits, until=moment(f.until))
-        for f in changes.waiting(
-            connection, settings.settle_seconds, settings.repo_seconds, resolved=bool(settings.koji.hub), limit=RECENT
-        )
     )
 
 

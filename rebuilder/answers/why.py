@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
+from rebuilder.answers import pending
 from rebuilder.answers.answer import Answer
 from rebuilder.answers.drafts import streams, wanted
 from rebuilder.answers.moment import Moment, moment
+from rebuilder.answers.pending import Pending
 from rebuilder.answers.plan import (
     ToldReason,
     WrittenChange,
@@ -19,9 +21,10 @@ from rebuilder.answers.plan import (
 )
 from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
-from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import why as explaining
+from rebuilder.engine.draft import build_named, refuse_binary
 from rebuilder.engine.why import Told, Verdict
+from rebuilder.store import inventory
 
 
 class Hold(Answer):
@@ -54,7 +57,8 @@ class Approval(Answer):
 class VerdictOnChange(Answer):
     """What a change means for the image: `rebuild`, `not-installed`, or why it is left out; `by` is what that names.
 
-    `installed` has the image's RPMs of the package, there unchanged `since` then, where that is known.
+    `installed` has the image's RPMs of the package, there unchanged `since` then, where that is known. A
+    change that is not planned yet `waits` for something, `until` then at the most.
     """
 
     change: WrittenChange
@@ -66,13 +70,19 @@ class VerdictOnChange(Answer):
     installed: tuple[str, ...]
     since: Moment | None
     approval: Approval | None
+    waits: str | None = None
+    until: Moment | None = None
 
 
 class Why(Answer):
-    """The image's last rebuilds, newest first, and what the last changes that did not rebuild it mean for it."""
+    """The image's last rebuilds, newest first, and what the last changes that did not rebuild it mean for it.
+
+    `rolled_back` says which build of its parent it stands on, where that was taken back.
+    """
 
     image: str
     build: str | None
+    rolled_back: str | None
     held: Hold | None
     rebuilds: tuple[ToldRebuild, ...]
     not_rebuilt: tuple[VerdictOnChange, ...]
@@ -90,12 +100,14 @@ def read(connection: Connection, image: str, settings: Settings, now: float) -> 
     streams(connection, settings)
     found = explaining.why(connection, image, settings, now)
     held = found.held
+    waits = {(item.change, item.stream): item for item in pending.read(connection, settings, explaining.RECENT_CHANGES)}
     return Why(
         image=image,
         build=found.build.ident if found.build else None,
+        rolled_back=str(found.rolled_back) if found.rolled_back else None,
         held=Hold(who=held.who, reason=held.reason, since=moment(held.since)) if held else None,
         rebuilds=tuple(_told(told) for told in found.rebuilds),
-        not_rebuilt=tuple(verdict(other) for other in found.others),
+        not_rebuilt=tuple(_waiting(verdict(other), waits) for other in found.others),
     )
 
 
@@ -104,10 +116,19 @@ def would(
     settings: Settings, now: float,
 ) -> Would:
     """What these source builds, by their NVRs, would mean for the image. Raises RequestError."""
-    builds = [SourceBuild.parse(update) for update in updates]
+    builds = [build_named(update) for update in updates]
+    for name in {build.name for build in builds}:
+        refuse_binary(name, inventory.sources_of(connection, name))
     changes = wanted(connection, builds, stream, severity, settings)
     verdicts = explaining.would(connection, image, changes, settings, now)
     return Would(image=image, verdicts=tuple(map(verdict, verdicts)))
+
+
+def _waiting(found: VerdictOnChange, waits: Mapping[tuple[str, str], Pending]) -> VerdictOnChange:
+    """The verdict with what the change waits for, where it is not planned yet."""
+    change = found.change
+    item = waits.get((f"{change['source']}-{change['evr']}", change["stream"]))
+    return found.model_copy(update={"waits": item.waits, "until": item.until}) if item else found
 
 
 def _told(told: Told) -> ToldRebuild:

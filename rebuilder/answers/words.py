@@ -11,6 +11,7 @@ LEFT_OUT = {
     Skip.DROPPED: "the update has no such RPM any more",
     Skip.UNKNOWN: "nobody could read what is in it",
     Skip.POLICY: "left out by the policy's rule {by}",
+    Skip.WITHDRAWN: "it was withdrawn",
     Skip.HELD: "held by {by}",
     Skip.PARENT_LEFT_OUT: "it would be built on the old {by}, which is left out",
 }

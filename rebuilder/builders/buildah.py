@@ -38,7 +38,8 @@ class BuildahBuilder:
 
     name = "buildah"
 
-    def __init__(self, settings: BuildahSettings) -> None:
+    def __init__(self, settings: BuildahSettings, registry: str = "") -> None:
+        self._registry = registry
         if shutil.which("buildah") is None:
             raise RequestError("builder buildah: buildah is not installed")
         self._settings = settings
@@ -86,8 +87,13 @@ class BuildahBuilder:
             f"--iidfile={folder / 'iid'}",
             f"--tag={containerfiles.tag(image)}",
             f"--file={file}",
+            "--",
             image.source.path,
         )
+
+    def _specs(self, key: str) -> Iterator[str]:
+        name, _, stream = key.rpartition(":")
+        return containerfiles.Naming(stream, registry=self._registry).specs(name)
 
     def _pins(self, order: BuildRequest, file: Path) -> Iterator[tuple[str, str]]:
         """For each name that the Containerfile has for a parent of the inventory, the id of its build.
@@ -96,9 +102,9 @@ class BuildahBuilder:
         Raises InfrastructureError for a stage that has its image's name: buildah would take the image for the stage.
         """
         idents = {parent.image: parent.ident for parent in order.parents}
-        keys = {spec: key for key in idents for spec in containerfiles.specs(*key.rsplit(":", 1))}
+        keys = {spec: key for key in idents for spec in self._specs(key)}
         try:
-            text = file.read_text(encoding="utf-8")
+            text = containerfiles.text_of(file, Path(order.image.source.path))
             found = containerfile.parents(text, self._settings.build_args)
             hidden = containerfile.hidden(text, self._settings.build_args)
         except (OSError, UnicodeDecodeError, RequestError):

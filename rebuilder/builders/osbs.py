@@ -6,7 +6,8 @@ already was submitted. The run says of itself which image it is of, so that any 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -15,7 +16,7 @@ from rebuilder.builders import pipeline_run
 from rebuilder.builders.osbs_client import PARAMETERS, Client
 from rebuilder.builders.pipeline_run import PipelineRun, name_of
 from rebuilder.builders.run_log import Logs
-from rebuilder.config import Settings, state_directory
+from rebuilder.config import Settings, StreamSettings, state_directory
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory.koji.build import pin
@@ -24,7 +25,8 @@ from rebuilder.inventory.koji.reader import Reader
 
 T = TypeVar("T")
 OPEN = frozenset({Phase.WAITING, Phase.RUNNING})
-AT_ONCE = 8  # requests for single runs
+REMOVED = 100  # runs that one call removes at the most
+AT_ONCE = 20  # requests for single runs
 LOST = "OSBS does not know this run any more"
 
 
@@ -38,10 +40,14 @@ class OsbsBuilder:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.osbs
-        self._targets = {name: stream.koji_target for name, stream in settings.streams.items()}
+        self._streams = settings.streams
         self._koji = Reader(Hub(settings.koji)) if settings.koji.hub else None
         self._client = Client(self._settings)
         self._logs = Logs(self._settings.logs or state_directory() / "osbs", self._client)
+
+    def site(self) -> Iterator[tuple[str, str]]:
+        """What of the site was looked at, and what is wrong with it; for `config check --online`."""
+        yield from self._client.site(self._settings.user)
 
     def submit(self, order: BuildRequest) -> Submission:
         """Hand over the build. The client clones its repository for that, and tries for minutes where git is away."""
@@ -59,7 +65,8 @@ class OsbsBuilder:
         Raises BuildRejected for an image that has no place to be built from.
         """
         image, settings = order.image, self._settings
-        source = image.source
+        source, stream = image.source, self._streams.get(image.stream, StreamSettings())
+        own = {name: value for name, value in stream.osbs if value is not None}
         if not (source.git and source.ref):
             needed = "its source needs a git repository and a ref (branch)"
             raise BuildRejected(f"{image.key} cannot be built by OSBS: {needed}")
@@ -68,18 +75,19 @@ class OsbsBuilder:
             "git_ref": source.commit or source.ref,
             "git_branch": source.ref,
             "user": settings.user,
-            "target": self._targets.get(image.stream),
-            "platforms": list(settings.platforms),
+            "target": stream.koji_target,
+            "platforms": settings.platforms,
             "koji_parent_build": pin(order.base),
             "scratch": settings.scratch,
-            "yum_repourls": list(settings.yum_repourls),
-            "compose_ids": list(settings.compose_ids),
+            "yum_repourls": settings.yum_repourls,
+            "compose_ids": settings.compose_ids,
             "signing_intent": settings.signing_intent,
             "userdata": {"rebuilder": name_of(order.key)},
             **self._client.limits,
+            **own,
         }
         assert found.keys() <= PARAMETERS
-        return {key: value for key, value in found.items() if value}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value}
 
     def _all(self, ask: Callable[[str], T], names: Sequence[str]) -> dict[str, T]:
         """The answer for each name, a few asked at a time. Raises InfrastructureError where one cannot be had."""
@@ -92,11 +100,17 @@ class OsbsBuilder:
         return {key: self._submission(name) for key, name in names.items() if runs[name] is not None}
 
     def poll(self, refs: Sequence[str]) -> Mapping[str, Status]:
-        """One list tells of all; only what is not in it is asked for by name, and of what failed, the reason."""
+        """One list tells of all, one of the tasks of all that failed, and for each of those the client tells why.
+
+        A run that an older version made has no label, and is in no list: it is looked for by its name.
+        """
         if not refs:
             return {}
         listed = self._client.runs()
-        statuses = self._all(lambda ref: self._status(ref, listed.get(ref)), refs)
+        unlisted = self._all(self._client.run, [ref for ref in refs if ref not in listed])
+        runs = {ref: listed.get(ref) or unlisted[ref] for ref in refs}
+        statuses = {ref: run.status if run else Status(Phase.ABORTED, LOST) for ref, run in runs.items()}
+        statuses |= self._failures({ref: s for ref, s in statuses.items() if s.phase is Phase.FAILED})
         for ref, status in statuses.items():
             if status.phase is Phase.RUNNING:
                 self._logs.follow(ref)
@@ -104,16 +118,12 @@ class OsbsBuilder:
                 self._logs.complete(ref)
         return statuses
 
-    def _status(self, name: str, run: PipelineRun | None) -> Status:
-        """`run` is as it was listed. A run that an older version made has no label: it is looked for by its name."""
-        run = run or self._client.run(name)
-        if run is None:
-            return Status(Phase.ABORTED, LOST)
-        status = run.status
-        if status.phase is not Phase.FAILED:
-            return status
-        tasks = self._client.tasks(run)
-        return pipeline_run.failure(tasks, self._client.error(name) or status.reason)
+    def _failures(self, failed: Mapping[str, Status]) -> dict[str, Status]:
+        """Of what the runs that failed died."""
+        if not failed:
+            return {}
+        tasks, errors = self._client.tasks(list(failed)), self._all(self._client.error, list(failed))
+        return {ref: pipeline_run.failure(tasks[ref], errors[ref] or s.reason) for ref, s in failed.items()}
 
     def result(self, ref: str) -> ImageBuild:
         """Koji's build where there is one and Koji is configured; else what OSBS says, and nobody knows the RPMs."""
@@ -144,6 +154,21 @@ class OsbsBuilder:
         except InfrastructureError:
             if (run := self._client.run(ref)) is not None and not run.canceled and run.status.phase in OPEN:
                 raise
+
+    def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
+        """Remove runs that ended `keep_runs` ago. A log that is not whole yet is fetched; its run is next."""
+        keep = self._settings.keep_runs
+        if keep == "forever":
+            return 0
+        until = time.time() - keep
+        runs = self._client.runs().values()
+        old = {run.key: run.name for run in runs if run.ended is not None and run.ended <= until}
+        names = [old[key] for key in sorted(settled(old.keys()))]
+        for name in names:
+            self._logs.complete(name)
+        whole = [name for name in names if self._logs.is_whole(name)][:REMOVED]
+        self._all(self._client.remove, whole)
+        return len(whole)
 
     def log(self, ref: str, offset: int = 0) -> Iterator[str]:
         return self._logs.of(ref).read(offset)

@@ -8,7 +8,7 @@ import inspect
 import json
 import logging
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
@@ -27,10 +27,13 @@ USED = ("create_binary_container_build", "get_build", "cancel_build", "get_build
 NOT_FOUND, CONFLICT, UNAUTHORIZED, FORBIDDEN, INVALID = 404, 409, 401, 403, 422
 TEKTON_API, TEKTON_VERSION = "apis", "tekton.dev/v1beta1"  # of osbs-client's own osbs/tekton.py
 PAGE = 500  # runs in one answer
+NAMED = 50  # runs in one selector, which is part of a URL
+RUN_LABEL = "tekton.dev/pipelineRun"
 UNKNOWN = "the run is not there"
 PARAMETERS = frozenset({
     *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
     *("yum_repourls", "compose_ids", "signing_intent", "userdata", "default_buildtime_limit", "max_buildtime_limit"),
+    *("isolated", "release"),
 })  # fmt: skip
 LIMITS = frozenset({"default_buildtime_limit", "max_buildtime_limit"})
 
@@ -197,7 +200,25 @@ class Client:
             if code == FORBIDDEN:
                 raise SiteError(told) from None
             own = type(error) is exceptions.OsbsException and error.cause is None
-            raise Answered(told, code if isinstance(code, int) else None, own=own) from None
+            gap = isinstance(error.cause, LookupError | TypeError | AttributeError)
+            raise Answered(told, code if isinstance(code, int) else None, own=own, gap=gap) from None
+
+    def site(self, user: str) -> Iterator[tuple[str, str]]:
+        """What of the site was looked at, and what is wrong with it; empty where nothing is."""
+        configuration = self._configuration()
+        url = str(configuration.get_openshift_base_uri())
+        yield f"openshift_url {url}", "" if "://" in url else "it has no scheme: write https://…"
+        no_map = "it is not set: osbs-client would send the text None"
+        yield "reactor_config_map", "" if configuration.get_reactor_config_map() else no_map
+        quoted = "it has an apostrophe, which breaks the template"
+        yield f"user {user}", quoted if "'" in user else ""
+        default, most = self.limits.get("default_buildtime_limit", 0), self.limits.get("max_buildtime_limit", 0)
+        yield "limits of a build", f"the default, {default} s, is over the most, {most} s" if default > most else ""
+        try:
+            yield f"{len(self.runs())} runs of ours at {url}", ""
+        except InfrastructureError as error:
+            hint = ": name its CA in REQUESTS_CA_BUNDLE" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
+            yield f"OSBS at {url}", f"{error}{hint}"
 
     def create(self, name: str, annotations: Mapping[str, str], parameters: Mapping[str, object]) -> None:
         """Make the run, under exactly this name. One that is there already is left as it is.
@@ -233,19 +254,21 @@ class Client:
 
     def runs(self) -> dict[str, PipelineRun]:
         """All runs that say they are ours, by name, with a call for each page of the list."""
-        found: dict[str, PipelineRun] = {}
+        ours = ",".join(f"{key}={value}" for key, value in LABELS.items())
+        runs = map(PipelineRun, self._listed("pipelineruns", ours))
+        return {run.name: run for run in runs}
+
+    def _listed(self, kind: str, selector: str) -> Iterator[Mapping[str, Any]]:
         more = ""
         while True:
-            document = self._page("pipelineruns", more)
-            runs = map(PipelineRun, document.get("items") or ())
-            found |= {run.name: run for run in runs}
+            document = self._page(kind, selector, more)
+            yield from document.get("items") or ()
             more = str((document.get("metadata") or {}).get("continue") or "")
             if not more:
-                return found
+                return
 
-    def _page(self, kind: str, more: str) -> Mapping[str, Any]:
+    def _page(self, kind: str, selector: str, more: str) -> Mapping[str, Any]:
         """One page of a list. The client has no call for it; its session does, with its token and its certificates."""
-        selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
         query = {"labelSelector": selector, "limit": PAGE, **({"continue": more} if more else {})}
 
         def read(osbs: Any) -> Any:
@@ -254,11 +277,17 @@ class Client:
         document: Mapping[str, Any] = self._call(self._library.api.osbsapi(read))
         return document
 
-    def tasks(self, run: PipelineRun) -> list[Task]:
-        """How the tasks of the run stand; those that are gone already are left out."""
-        read = self._library.tekton.TaskRun
-        found = [self._call(lambda osbs, name=name: read(osbs.os, name).get_info()) for name in run.tasks]  # type: ignore[misc]
-        return [Task.of(document) for document in found if document]
+    def tasks(self, names: Sequence[str]) -> dict[str, list[Task]]:
+        """How the tasks of these runs stand, with a call for many runs; those that are gone already are left out.
+
+        Tekton labels each TaskRun with its run (tekton.dev/docs/pipelines/labels).
+        """
+        found: dict[str, list[Task]] = {name: [] for name in names}
+        for at in range(0, len(names), NAMED):
+            for document in self._listed("taskruns", f"{RUN_LABEL} in ({','.join(names[at : at + NAMED])})"):
+                run = str(((document.get("metadata") or {}).get("labels") or {}).get(RUN_LABEL, ""))
+                found.setdefault(run, []).append(Task.of(document))
+        return found
 
     def error(self, name: str) -> str:
         """What the client itself says of a run that failed; empty where it finds no words."""
@@ -270,15 +299,36 @@ class Client:
             raise
 
     def results(self, name: str) -> Mapping[str, object]:
-        found: Mapping[str, object] = self._call(lambda osbs: osbs.get_build_results(name))
-        return found
+        """What the run wrote down; nothing where the cluster has that no more, as of a TaskRun that was removed."""
+        return self._kept(lambda osbs: osbs.get_build_results(name))
 
     def task_results(self, name: str) -> Mapping[str, Mapping[str, str]]:
-        found: Mapping[str, Mapping[str, str]] = self._call(lambda osbs: osbs.get_task_results(name))
-        return found
+        """What each task of the run wrote down; nothing where the cluster has that no more."""
+        return self._kept(lambda osbs: osbs.get_task_results(name))
+
+    def _kept(self, ask: Callable[[Any], Any]) -> Mapping[str, Any]:
+        try:
+            found: Mapping[str, Any] = self._call(ask)
+        except Answered as answer:
+            if answer.gone:
+                return {}
+            raise
+        return found or {}
 
     def cancel(self, name: str) -> None:
         self._call(lambda osbs: osbs.cancel_build(name))
+
+    def remove(self, name: str) -> None:
+        """Remove the run with all that belongs to it; nothing happens where it is not there."""
+
+        def use(osbs: Any) -> Any:
+            return self._library.tekton.PipelineRun(osbs.os, name).remove_pipeline_run()
+
+        try:
+            self._call(self._library.api.osbsapi(use))
+        except Answered as answer:
+            if answer.code != NOT_FOUND:
+                raise
 
     def follow(self, name: str) -> Iterator[tuple[str, str]]:
         """(task, line) as they are written, until the run ends. Waits for them."""
@@ -294,7 +344,12 @@ class Client:
         for task, containers in logs.items():
             texts = containers.values() if isinstance(containers, Mapping) else [containers]
             for text in texts:
-                yield from ((task, line) for line in str(text or "").splitlines())
+                yield from ((task, line) for line in lines_of(str(text or "")))
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines as the stream splits them, which it does in bytes: a form feed or U+2028 ends none."""
+    return [line.decode(errors="surrogateescape") for line in text.encode(errors="surrogateescape").splitlines()]
 
 
 def _naming(osbs_class: Any, name: str, annotations: Mapping[str, str]) -> Any:
@@ -315,12 +370,19 @@ class Answered(InfrastructureError):
     """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one.
 
     With `own` it is the client's judgement on what it was given, and no exception of something else made it say so.
+    With `gap` the client stumbled over what a document of the cluster does not have.
     """
 
-    def __init__(self, told: str, code: int | None, *, own: bool = False) -> None:
+    def __init__(self, told: str, code: int | None, *, own: bool = False, gap: bool = False) -> None:
         super().__init__(told)
         self.code = code
         self.own = own
+        self.gap = gap
+
+    @property
+    def gone(self) -> bool:
+        """Whether asking again is of no use: what was asked for is not in the cluster any more."""
+        return self.gap or self.code == NOT_FOUND
 
 
 class Unauthorized(InfrastructureError):

@@ -19,6 +19,11 @@ LABELS = {"rebuilder/managed": "true"}  # by which all runs of ours are listed i
 NOT_BEGUN = frozenset({"", "PipelineRunPending"})
 GOOD = frozenset({"Succeeded", "Completed"})
 CANCELED = frozenset({"PipelineRunCancelled", "Cancelled", "CancelledRunFinally", "StoppedRunFinally"})
+OUT_OF_MEMORY = "OOMKilled"
+# What the kubelet says of a pod that it ends (pkg/kubelet/eviction, pkg/kubelet/nodeshutdown); Tekton hands the pod's
+# message on as the TaskRun's (pkg/pod/status.go), with the reason of any other failure.
+NODE_TROUBLE = re.compile(r"node (?:was low on resource|is shutting down|.* is (?:lost|not ready))|pod was evicted|"
+                          r"preempted", re.IGNORECASE)  # fmt: skip
 BAD_BUILD = "Failed"  # every other reason (a time-out, a pipeline that cannot be found) is not the build's fault
 TASK_CANCELED = "TaskRunCancelled"
 # A task that could not run, or was not let: the image is not to blame.
@@ -72,12 +77,6 @@ class PipelineRun:
         return condition_of(self.document)
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        """The names of its TaskRuns, as far as there are any yet."""
-        found = self._status.get("childReferences") or []
-        return tuple(child["name"] for child in found if child.get("kind") == "TaskRun" and child.get("name"))
-
-    @property
     def status(self) -> Status:
         """How it stands. Pending, or with no `.status` yet, it waits."""
         reason, message = str(self._condition.get("reason", "")), one_line(str(self._condition.get("message", "")))
@@ -100,17 +99,31 @@ class PipelineRun:
         return str((self.document.get("metadata") or {}).get("name", ""))
 
     @property
+    def key(self) -> str:
+        """The key under which it was submitted; empty where it does not say."""
+        return self._annotation(KEY)
+
+    @property
+    def ended(self) -> float | None:
+        """When it ended, in seconds since the epoch; None before, or where the time cannot be read."""
+        return _moment(self._status.get("completionTime"))
+
+    @property
     def begun(self) -> float | None:
         """When Tekton began with it, in seconds since the epoch; None before, or where the time cannot be read."""
-        try:
-            return datetime.fromisoformat(str(self._status.get("startTime") or "")).timestamp()
-        except ValueError:
-            return None
+        return _moment(self._status.get("startTime"))
 
     @property
     def canceled(self) -> bool:
         """Whether somebody, maybe we, asked for its end."""
         return (self.document.get("spec") or {}).get("status") in CANCELED
+
+
+def _moment(told: object) -> float | None:
+    try:
+        return datetime.fromisoformat(str(told or "")).timestamp()
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +141,15 @@ class Task:
         reason = str(condition.get("reason", ""))
         labels = (document.get("metadata") or {}).get("labels") or {}
         ended, canceled = condition.get("status") == "False", reason == TASK_CANCELED
-        trouble = bool(TASK_TROUBLE.search(reason))
+        trouble = bool(TASK_TROUBLE.search(reason) or NODE_TROUBLE.search(str(condition.get("message", ""))))
+        trouble = trouble or OUT_OF_MEMORY in _ends(document)
         return cls(str(labels.get("tekton.dev/pipelineTask", "")), ended and not canceled, canceled, trouble)
+
+
+def _ends(document: Mapping[str, Any]) -> Iterator[str]:
+    """How the task's steps ended, as Kubernetes calls it."""
+    for step in (document.get("status") or {}).get("steps") or ():
+        yield str((step.get("terminated") or {}).get("reason", ""))
 
 
 def failure(tasks: Sequence[Task], told: str) -> Status:

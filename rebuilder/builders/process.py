@@ -34,7 +34,7 @@ class Process:
 
     def start(self, command: Sequence[str], request: Mapping[str, object], environment: Mapping[str, str]) -> None:
         """Start it detached. What it was asked for is on disk before. Raises OSError, BlockingIOError where it runs."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._write("request.json", json.dumps(request))
         with (self._folder / "lock").open("w") as lock:
             self._take(lock)
@@ -57,6 +57,7 @@ class Process:
 
     def _write(self, name: str, text: str) -> None:
         new = self._folder / f"{name}.new"
+        new.touch(mode=0o600)
         new.write_text(text)
         new.replace(self._folder / name)
 

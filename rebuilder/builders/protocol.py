@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from rebuilder.domain.build import BuildRequest, Status, Submission
 from rebuilder.domain.image import ImageBuild
@@ -47,3 +47,15 @@ class Builder(Protocol):
 
     def close(self) -> None:
         """Let go of what the builder holds. Builds that run go on where they can."""
+
+
+@runtime_checkable
+class Tidying(Protocol):
+    """A builder that keeps builds that have ended until they are removed."""
+
+    def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
+        """Remove some of the builds that ended long ago, and whose logs are kept; how many.
+
+        `settled` tells which of these keys are of rebuilds that are over: nobody else's build is removed, and none
+        whose result is still to be read. Raises InfrastructureError.
+        """

@@ -16,6 +16,7 @@ from rebuilder.domain.rpm import Rpm, is_stale
 KEPT = 1000
 EVERYTHING = "*"
 ManifestOf = Callable[[str], Manifest | None]
+Recall = Callable[[Sequence[str]], Mapping[str, tuple[BuildRequest, float]]]
 
 
 @dataclass(slots=True)
@@ -31,18 +32,23 @@ class _Build:
 class SimulatedBuilder:
     """Runs each order for its image's estimate; the RPMs that caused it are then updated in its manifest.
 
-    `manifest_of` tells the current manifest of an image. Nothing outlives the process: after a restart a build is not
-    known any more, which a caller must take as aborted. Its calls take the settings' latencies: a submission that hangs
-    has arrived, and its answer never comes; a call about many builds hangs with any of them.
+    `manifest_of` tells the current manifest of an image. `recall` tells, of refs that this process never saw, what was
+    ordered and when (seconds since the epoch): so builds outlive a restart. Its calls take the settings' latencies: a
+    submission that hangs has arrived, and its answer never comes; a call about many builds hangs with any of them.
     """
 
     name = "simulated"
 
     def __init__(
-        self, settings: SimulatedSettings, manifest_of: ManifestOf, clock: Callable[[], float] = time.time
+        self,
+        settings: SimulatedSettings,
+        manifest_of: ManifestOf,
+        clock: Callable[[], float] = time.time,
+        recall: Recall = lambda _: {},
     ) -> None:
         self._settings = settings
         self._manifest_of = manifest_of
+        self._recall = recall
         self._clock = clock
         self._aborts = dict(settings.aborts)
         self._lock = threading.Lock()
@@ -67,12 +73,26 @@ class SimulatedBuilder:
         with self._lock:
             if order.key in self.builds:
                 raise InfrastructureError(f"{order.key} was submitted before")
-            now = self._clock()
-            seconds = (order.image.estimate or self._settings.duration) / self._settings.speed
             self._forget()
-            self.builds[order.key] = _Build(order, now, now + seconds, self._outcome(order.image.key))
+            self._begin(order, self._clock(), self._outcome(order.image.key))
         self._take_time(0, [order.image.key])
         return Submission(order.key)
+
+    def _begin(self, order: BuildRequest, started: float, outcome: Phase) -> None:
+        seconds = (order.image.estimate or self._settings.duration) / self._settings.speed
+        self.builds[order.key] = _Build(order, started, started + seconds, outcome)
+
+    def _remember(self, refs: Iterable[str]) -> None:
+        """Go on with the builds that an earlier process began."""
+        if not (unknown := [ref for ref in refs if ref not in self.builds]):
+            return
+        with self._reading:
+            found = self._recall(unknown)
+        with self._lock:
+            for ref, (order, started) in found.items():
+                if ref not in self.builds:
+                    failed = order.image.key in self._settings.failures
+                    self._begin(order, started, Phase.FAILED if failed else Phase.SUCCEEDED)
 
     def _forget(self) -> None:
         """The oldest builds whose results were read: nobody asks for them any more."""
@@ -93,6 +113,7 @@ class SimulatedBuilder:
         return {key: Submission(key) for key in keys if key in self.builds}
 
     def poll(self, refs: Sequence[str]) -> Mapping[str, Status]:
+        self._remember(refs)
         self._take_time(self._settings.call_seconds, self._images(refs))
         return {ref: self._status(ref) for ref in refs}
 
@@ -108,6 +129,7 @@ class SimulatedBuilder:
         return Status(build.outcome, reasons.get(build.outcome, ""), build.started)
 
     def result(self, ref: str) -> ImageBuild:
+        self._remember([ref])
         self._take_time(self._settings.result_seconds, self._images([ref]))
         build = self.builds.get(ref)
         if build is None:
@@ -124,6 +146,7 @@ class SimulatedBuilder:
         return None if manifest is None else Manifest.of(_updated(rpm, order) for rpm in manifest.rpms)
 
     def cancel(self, ref: str) -> None:
+        self._remember([ref])
         self._take_time(self._settings.call_seconds, self._images([ref]))
         build = self.builds.get(ref)
         if build is not None and self._clock() < build.ends:

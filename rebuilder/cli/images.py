@@ -24,20 +24,30 @@ def inventory() -> None:
 @inventory.command()
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
-def sync(context: Context, json_: bool) -> None:
-    """Read the images from their source; all of them, or nothing where the source is wrong."""
+def sync(context: Context, json_: bool) -> int:
+    """Read the images from their source. One that cannot be read stays as it was, is named, and the status is 1."""
     with progress("reading the images") as advance:
         result = inventory_sync.sync(context.engine, context.settings, advance)
     lists = {name: getattr(result, name) for name in ("added", "changed", "removed", "rebuilt")}
     if json_:
-        as_json({**{name: list(keys) for name, keys in lists.items()}, "unchanged": result.unchanged})
-        return
+        unread = [{"image": fault.image, "reason": fault.told} for fault in result.faults]
+        as_json({**{name: list(keys) for name, keys in lists.items()}, "unchanged": result.unchanged, "unread": unread})
+        return int(bool(unread))
     for name, keys in lists.items():
         for key in keys[:20]:
             say(f"{name}: {key}")
         if len(keys) > 20:
             click.echo(f"{name}: and {len(keys) - 20} more")
     click.echo(", ".join(f"{len(keys)} {name}" for name, keys in lists.items()) + f", {result.unchanged} unchanged")
+    for hint in result.hints:
+        click.echo(f"note: {hint}", err=True)
+    for fault in result.faults:
+        click.echo(f"rebuilder: {fault.told}", err=True)
+    if result.faults:
+        count = len(result.faults)
+        click.echo(f"rebuilder: {count} images cannot be read: they stay as they were; mend the files above", err=True)
+        return 1
+    return 0
 
 
 @inventory.command("list")

@@ -12,9 +12,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,12 +29,13 @@ from rebuilder.store.database import reading
 from rebuilder.store.lock import only_publisher
 
 if TYPE_CHECKING:  # fedora-messaging takes a while to load, and no other verb needs it
+    from crochet import EventualResult
     from fedora_messaging.message import Message
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.2
 DRAIN_SECONDS = 30.0
-PUBLISH_SECONDS = 10
+PUBLISH_SECONDS, CANCEL_SECONDS = 10, 1
 LONGEST_RECONNECT_WAIT = 30
 NICE = 10  # where there are not processors enough for both
 BUSY_PERCENT, REST_SECONDS = 50.0, 1.0  # of one processor; with the engine busy, a batch a second goes out
@@ -78,12 +80,12 @@ def notify(context: Context) -> None:
     """Publish what is in the outbox, for the engine that started this process, and until that ends."""
     from rebuilder.engine.notify import Publisher
 
-    stop = service.begin()
+    engine, stop = context.engine, service.begin()
     os.nice(NICE)
     threading.Thread(target=_await_end_of_input, args=(stop,), daemon=True).start()
     send = sender(configuration_file(context.path))
-    publisher = Publisher(context.engine, context.settings, send, rest=giving_way(os.getppid()))
-    with only_publisher(context.engine, stop):
+    publisher = Publisher(engine, context.settings, send, rest=giving_way(os.getppid()))
+    with only_publisher(engine, stop):
         publisher.run(stop)
 
 
@@ -110,11 +112,17 @@ def giving_way(pid: int) -> Callable[[], float]:
     return rest
 
 
-def sender(path: Path | None) -> Callable[[Message], None]:
-    """fedora-messaging's own publishing, set up by the file. Raises RequestError where that is wrong."""
+def sender(path: Path | None) -> Callable[[Message], Callable[[], None]]:
+    """fedora-messaging's own publishing, set up by the file: begins it. Raises RequestError where the file is wrong.
+
+    What it gives returns once the broker has confirmed the message, or raises what publishing does.
+    """
+    import crochet
     from fedora_messaging import api, config
-    from fedora_messaging.exceptions import ConfigurationException
+    from fedora_messaging.exceptions import ConfigurationException, PublishReturned, PublishTimeout
     from fedora_messaging.twisted.factory import FedoraMessagingFactoryV2
+
+    from rebuilder.engine.validation import validate
 
     try:
         config.conf.load_config(config_path=None if path is None else str(path))
@@ -124,4 +132,41 @@ def sender(path: Path | None) -> Callable[[Message], None]:
     FedoraMessagingFactoryV2.maxDelay = LONGEST_RECONNECT_WAIT
     for name in ("fedora_messaging", "twisted", "pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return lambda message: api.publish(message, timeout=PUBLISH_SECONDS)
+    begin = crochet.run_in_reactor(api.twisted_publish)
+    # The first message after trouble goes by itself: many at once would each open a channel.
+    open_ = False
+
+    def send(message: Message) -> Callable[[], None]:
+        nonlocal open_
+        message.validate = partial(validate, message)  # type: ignore[method-assign]  # it is called by publishing
+        if open_:
+            return partial(outcome, begin(message), time.monotonic() + PUBLISH_SECONDS)
+        try:
+            api.publish(message, timeout=PUBLISH_SECONDS)
+        except Exception as error:
+            return partial(failed, error)
+        open_ = True
+        return lambda: None
+
+    def outcome(result: EventualResult[Any], deadline: float) -> None:
+        nonlocal open_
+        try:
+            result.wait(timeout=max(0.0, deadline - time.monotonic()))
+        except PublishReturned:
+            raise
+        except crochet.TimeoutError:
+            open_ = False
+            result.cancel()
+            with suppress(Exception):  # that it was canceled is heard, else it is told as a traceback
+                result.wait(timeout=CANCEL_SECONDS)
+            raise PublishTimeout(f"no answer within {PUBLISH_SECONDS} s") from None
+        except Exception:
+            open_ = False
+            raise
+
+    return send
+
+
+def failed(error: Exception) -> None:
+    """The outcome of what has failed already."""
+    raise error

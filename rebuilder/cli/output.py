@@ -34,6 +34,7 @@ COLOURS = {
     "other-stream": "dim",
     "other-module": "dim",
     "dropped": "dim",
+    "withdrawn": "dim",
     "unknown": "yellow",
     "held": "magenta",
     "policy": "magenta",

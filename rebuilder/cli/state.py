@@ -119,6 +119,8 @@ def _shown(found: Status) -> RenderableType:
         parts.append(line(f"engine: {found.active or 'none acts'}{_standing_by(found.standbys)}"))
     unread, rejected = found.messages.get("new", 0), found.messages.get("rejected", 0)
     parts.append(line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes settle"))
+    if found.dead_letters:
+        parts.append(line(f"{found.dead_letters} deliveries are set aside unread: `rebuilder inbox dead` lists them"))
     return Group(*parts)
 
 

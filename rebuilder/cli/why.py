@@ -54,6 +54,8 @@ def _about(verdict: VerdictOnChange) -> str:
 
 def _told(answer: Why) -> Iterator[Text]:
     yield line(named(answer.image), f": build {answer.build[:40] if answer.build else 'none'}")
+    if answer.rolled_back:
+        yield line(marked(answer.rolled_back, "stale"))
     if answer.held:
         held = answer.held
         by = f"{held.who}: {held.reason}" if held.reason else held.who
@@ -88,4 +90,7 @@ def _in_words(verdict: VerdictOnChange, rebuilt: str) -> Text:
         wave = f" as wave {verdict.approval.wave}" if verdict.approval.wave else ""
         asked = line(f"; waits{wave} for `rebuilder approve` (rule ", named(verdict.approval.rule), ")")
     reasons = [planned.reason_of(reason, planned.change_of(verdict.change)) for reason in verdict.reasons]
+    if verdict.waits:
+        until = f", until {when(verdict.until)} at the most" if verdict.until else ""
+        asked = line(asked, f"; waits for {verdict.waits}{until}")
     return line(marked(rebuilt, word), after, ": ", joined("; ", sentences(reasons, True)), asked)

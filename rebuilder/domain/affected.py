@@ -27,6 +27,7 @@ class Skip(StrEnum):
     OTHER_MODULE = "other-module"
     OTHER_STREAM = "other-stream"
     DROPPED = "dropped"
+    WITHDRAWN = "withdrawn"
     UNKNOWN = "unknown"
     POLICY = "policy"  # by: the rule
     HELD = "held"  # by: who, and why

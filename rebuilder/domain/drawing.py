@@ -27,6 +27,7 @@ COLOURS = {
     "other-stream": "#595959",
     "other-module": "#595959",
     "dropped": "#595959",
+    "withdrawn": "#595959",
     "unknown": "#8a5a00",
     "held": "#5b3cc4",
     "policy": "#5b3cc4",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,6 +12,7 @@ from functools import cached_property, lru_cache
 from rebuilder.domain.rpm import MODULE, Rpm
 
 DEFAULT_STREAM = "default"
+DIST = re.compile(r"\.(?:fc\d|eln|el\d|amzn|azl|cm\d|lp\d|mga|oe\d|module[_+])")
 
 
 class ParentKind(StrEnum):
@@ -85,6 +87,16 @@ class Stream:
         return any(_has_word(release, mark) for mark in (self.dist, *_module_marks(self.dist)))
 
 
+    def holds(self, release: str) -> bool:
+        """Whether an RPM of the stream's images with this release is the stream's: one without a dist tag is, too."""
+        return self.takes(release) or not has_dist(release)
+
+
+def has_dist(release: str) -> bool:
+    """Whether the release has the dist tag of some distribution. Builds for one release alone have none."""
+    return DIST.search(release) is not None
+
+
 def _module_marks(dist: str) -> tuple[str, ...]:
     platform = dist.lstrip(".")
     if platform.startswith("fc"):
@@ -140,9 +152,22 @@ class ImageBuild:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """An image that could not be read from its source; `told` says why, with the file and its line."""
+
+    image: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
-    """All images of one source, their streams, and their current builds."""
+    """All images of one source, their streams, and their current builds; `faults` has what could not be read.
+
+    `hints` tell people of what may be meant otherwise.
+    """
 
     images: tuple[Image, ...]
     streams: tuple[Stream, ...] = ()
     builds: tuple[ImageBuild, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    hints: tuple[str, ...] = ()

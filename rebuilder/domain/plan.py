@@ -119,12 +119,15 @@ def make_plan(
     return Plan(wanted, rebuilds, skipped, untouched, tuple(applied), course)
 
 
-def plan_by_hand(graph: Graph, image: str, descendants: bool, *, slots: int, seconds: Mapping[str, float]) -> Plan:
-    """Plan to rebuild an image, and with `descendants` all that is built on it, for no change's sake.
+def plan_by_hand(
+    graph: Graph, images: Sequence[str], descendants: bool, *, slots: int, seconds: Mapping[str, float]
+) -> Plan:
+    """Plan to rebuild these images, and with `descendants` all that is built on them, for no change's sake.
 
     Raises RequestError for an unknown image.
     """
-    layers = graph.layers({graph.image(image).key, *(graph.descendants([image]) if descendants else ())})
+    roots = {graph.image(image).key for image in images}
+    layers = graph.layers(roots | set(graph.descendants(images) if descendants else ()))
     untouched = len(graph) - len(layers.names)
     return Plan((), _rebuilds(layers, [()] * len(layers.names)), (), untouched, (), _estimate(layers, seconds, slots))
 

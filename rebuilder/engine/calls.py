@@ -35,6 +35,8 @@ class Kind(StrEnum):
     CANCEL = "cancel"
     LOOKUP = "lookup"  # what Koji says of changes
     REPOSITORY = "repository"  # which repositories take from a tag
+    WITHDRAWAL = "withdrawal"  # whether builds that left a tag are still offered
+    TIDY = "tidy"  # the removal of what ended builds left
     RECONCILE = "reconcile"  # what Koji's tags have newer than the images
     INVENTORY = "inventory"
 

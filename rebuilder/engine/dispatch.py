@@ -42,11 +42,12 @@ def release(transitions: Transitions) -> int:
 def _current(connection: Connection, ids: list[int]) -> list[int]:
     """Those whose image got another build since they were planned, which has all that they are for."""
     overtaken = rebuilds.overtaken(connection, ids)
-    reasons = causes.reasons_of(connection, [entry.id for entry in overtaken])
+    reasons = causes.reasons_of(connection, [entry.id for entry in overtaken], standing=True)
     found = []
     for entry in overtaken:
         build = inventory.manifest_of(connection, entry.image)
-        if build is not None and build.manifest is not None and not results.not_updated(build, reasons[entry.id]):
+        known = build is not None and build.manifest is not None
+        if build is not None and known and not results.not_updated(build, reasons.get(entry.id, ())):
             found.append(entry.id)
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from rebuilder.config import Settings
@@ -10,7 +10,7 @@ from rebuilder.domain.change import Change, Severity, streams_for
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Plan, make_plan
-from rebuilder.domain.rpm import SourceBuild
+from rebuilder.domain.rpm import ARCHES, SourceBuild
 from rebuilder.domain.schedule import durations
 from rebuilder.inventory.document import Document
 
@@ -48,3 +48,17 @@ def changes_from(
             raise RequestError(f"no stream takes {build} by its dist tag; name one with --stream")
         found += [Change(build, name, severity) for name in names]
     return found
+
+
+def build_named(text: str) -> SourceBuild:
+    """The source build that somebody means: an NVR, or the name of an RPM file. Raises RequestError."""
+    stem, dot, arch = text.strip().removesuffix(".rpm").rpartition(".")
+    return SourceBuild.parse(stem if dot and arch in {*ARCHES, "src"} else text)
+
+
+def refuse_binary(name: str, sources: Collection[str]) -> None:
+    """Raises RequestError where images carry RPMs of this name, and none that is made from a package of this name."""
+    if sources and name not in sources:
+        made = ", ".join(sorted(sources))
+        told = f"{name} is an RPM that is made from {made}"
+        raise RequestError(f"{told}: give the source build, as {made}-VERSION-RELEASE")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from rebuilder.config import Settings
+from rebuilder.config import Settings, StreamSettings
 from rebuilder.domain.change import (
     BuildFinished,
     Change,
@@ -21,7 +21,7 @@ from rebuilder.domain.change import (
     Withdrawal,
     streams_for,
 )
-from rebuilder.domain.image import Stream
+from rebuilder.domain.image import Stream, has_dist
 from rebuilder.domain.message import Received
 from rebuilder.store import changes, inbox, inventory
 from rebuilder.store.refusals import is_of_the_values, one_line
@@ -37,13 +37,15 @@ class Taken:
     """What was read: how many messages; the numbers of the tasks whose container builds ended, 0 for one without.
 
     `repositories` are the build tags whose repositories were made anew.
-    `images` is true where an image may have got another build at the inventory's source.
+    `images` is true where an image may have got another build at the inventory's source, `withdrawals` where something
+    may be offered no more.
     """
 
     messages: int = 0
     tasks: set[int] = field(default_factory=set)
     repositories: set[str] = field(default_factory=set)
     images: bool = False
+    withdrawals: bool = False
 
 
 def read(connection: Connection, parse: Parse, settings: Settings, now: float) -> Taken:
@@ -73,8 +75,9 @@ def _note(connection: Connection, events: Iterable[Event], settings: Settings, t
             taken.tasks.add(event.task_id or 0)
         elif isinstance(event, RepoDone):
             taken.repositories.add(event.koji_tag)
-        elif isinstance(event, Offer) and event.koji_tag:
+        elif isinstance(event, Offer | Withdrawal) and event.koji_tag:
             taken.images = taken.images or _is_image(connection, event, settings)
+        taken.withdrawals = taken.withdrawals or isinstance(event, Withdrawal)
 
 
 def _why_rejected(error: Exception) -> str:
@@ -85,12 +88,12 @@ def _why_rejected(error: Exception) -> str:
     return f"{type(error).__name__}: {one_line(error)}"
 
 
-def _is_image(connection: Connection, offer: Offer, settings: Settings) -> bool:
-    """Whether what was tagged is, by its name, an image of a stream that the tag feeds."""
+def _is_image(connection: Connection, told: Offer | Withdrawal, settings: Settings) -> bool:
+    """Whether what was tagged, or untagged, is by its name an image of a stream that the tag feeds."""
     if settings.inventory.source != "koji":
         return False
-    fed = [name for name, stream in settings.streams.items() if offer.koji_tag in stream.koji_tags]
-    return bool(inventory.find(connection, [f"{offer.build.name}:{name}" for name in fed]))
+    fed = [name for name, stream in settings.streams.items() if told.koji_tag in stream.koji_tags]
+    return bool(inventory.find(connection, [f"{told.build.name}:{name}" for name in fed]))
 
 
 def preview(connection: Connection, message: Received, parse: Parse, settings: Settings) -> str:
@@ -130,7 +133,7 @@ def _act(
             changes.repo_done(connection, event.koji_tag)
             return ""
         case Withdrawal():
-            changes.withdraw(connection, event)
+            _withdraw(connection, event, settings, now)
             return ""
         case Ignored():
             return event.reason
@@ -138,6 +141,25 @@ def _act(
             return ""
         case _:
             return "the end of a build is no reason to rebuild"
+
+
+def _withdraw(connection: Connection, event: Withdrawal, settings: Settings, now: float) -> None:
+    """Bodhi's word on an update is final. A build that left a tag may be in another one of the stream: Koji knows.
+
+    Without a Koji to ask, it is gone where it waited for that tag's repository, or the stream has no other tag.
+    """
+    if event.update:
+        changes.withdraw(connection, changes.offered_by_update(connection, event.build, event.update), now)
+        return
+    doubted, gone = [], []
+    for ident, stream, waits_for_repo in changes.of_build(connection, event.build):
+        tags = settings.streams[stream].koji_tags if stream in settings.streams else ()
+        if settings.koji.hub and event.koji_tag in tags:
+            doubted.append(ident)
+        elif waits_for_repo == event.koji_tag or set(tags) == {event.koji_tag}:
+            gone.append(ident)
+    changes.doubt(connection, doubted)
+    changes.withdraw(connection, gone, now)
 
 
 def feeds(offer: Offer, settings: Settings, streams: Iterable[Stream]) -> list[str]:
@@ -152,6 +174,12 @@ def feeds(offer: Offer, settings: Settings, streams: Iterable[Stream]) -> list[s
             wanted = offer.bodhi_release in fed.bodhi_releases or offer.koji_tag in fed.koji_tags
         else:
             wanted = True
-        if wanted and (not offer.testing or (fed and fed.testing)) and streams_for(offer.build, (stream,)):
+        if wanted and (not offer.testing or (fed and fed.testing)) and _fits(offer, stream, fed):
             found.append(stream.name)
     return found
+
+
+def _fits(offer: Offer, stream: Stream, fed: StreamSettings | None) -> bool:
+    """By its dist tag; or Bodhi publishes it for the stream's release and it has none, as fedora-release."""
+    published = fed is not None and bool(offer.bodhi_release) and offer.bodhi_release in fed.bodhi_releases
+    return bool(streams_for(offer.build, (stream,))) or (published and not has_dist(offer.build.evr.release))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Inventory, Manifest
+from rebuilder.domain.image import Fault, Image, Inventory, Manifest
 from rebuilder.inventory import file
 from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.hub import Hub
@@ -37,7 +37,34 @@ def read(engine: Engine, settings: Settings, progress: Progress | None = None) -
         return file.read(path).inventory
     from rebuilder.inventory import buildah
 
-    return buildah.read(settings, progress)
+    with reading(engine) as connection:
+        stream = settings.inventory.stream
+        names = {image.source.path: image.name for image in inventory.load(connection).images if image.stream == stream}
+    found = buildah.read(settings, progress, names)
+    if not found.faults:
+        return found
+    with reading(engine) as connection:
+        return with_last_known(found, inventory.find(connection, [fault.image for fault in found.faults]))
+
+
+def with_last_known(found: Inventory, known: Mapping[str, Image]) -> Inventory:
+    """An image that cannot be read stays as it is `known` from before; what is built on one that never was waits, too.
+
+    Raises RequestError where nothing at all can be read.
+    """
+    kept = [known[fault.image] for fault in found.faults if fault.image in known]
+    missing = {fault.image for fault in found.faults if fault.image not in known}
+    images, faults = [*found.images, *kept], list(found.faults)
+    while stranded := [image for image in images if any(parent.image in missing for parent in image.parents)]:
+        for image in stranded:
+            parent = next(parent.image for parent in image.parents if parent.image in missing)
+            faults.append(Fault(image.key, f"{image.key}: its parent {parent} cannot be read"))
+        missing |= {image.key for image in stranded}
+        images = [image for image in images if image.key not in missing]
+    if not images:
+        raise RequestError(faults[0].told)
+    builds = tuple(build for build in found.builds if build.image not in missing)
+    return replace(found, images=tuple(images), builds=builds, faults=tuple(faults))
 
 
 def _from_koji(engine: Engine, settings: Settings, progress: Progress | None) -> Inventory:

@@ -28,11 +28,14 @@ from rebuilder.engine.polling import Polling
 from rebuilder.engine.reconcile import Reconciliation
 from rebuilder.engine.repository_wait import RepositoryWaits
 from rebuilder.engine.submission import Submissions
+from rebuilder.engine.tidying import TidyingUp
+from rebuilder.engine.withdrawal import Withdrawals, drop_causes
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.store import actions, cancellations, changes, heartbeats, inbox, outbox, rebuilds, waves
-from rebuilder.store.database import first_line, reading
+from rebuilder.store.database import check_version, first_line, reading
 from rebuilder.store.lease import renewing
 from rebuilder.store.rows import chunks
+from rebuilder.store.transitions import Transitions
 
 log = logging.getLogger(__name__)
 DATABASE_PAUSE = 5.0
@@ -76,10 +79,11 @@ class Loop:
         self.polling = Polling(context)
         self.enrichment = Enrichment(context)
         self.repositories = RepositoryWaits(context)
+        self.withdrawals = Withdrawals(context)
         self.reconciliation = Reconciliation(context)
         self._concerns: tuple[Concern, ...] = (
             self.submissions, self.polling, Cancellations(context), self.enrichment, self.repositories,
-            self.reconciliation,
+            self.withdrawals, self.reconciliation, TidyingUp(context),
         )  # fmt: skip
 
     def once(self) -> int:
@@ -122,7 +126,7 @@ class Loop:
         settings = self._context.settings
         with self.engine.begin() as connection:
             transitions = self._context.transitions(connection)
-            done = self._ingest(connection) + command_executor.execute(transitions, settings)
+            done = self._ingest(transitions) + command_executor.execute(transitions, settings)
             done += self._plan(connection)
             done += dispatch.release(transitions)
             reserved = dispatch.reserve_slots(transitions, settings)
@@ -130,11 +134,13 @@ class Loop:
         self.submissions.reserved(reserved)
         return done + len(reserved)
 
-    def _ingest(self, connection: Connection) -> int:
+    def _ingest(self, transitions: Transitions) -> int:
         """A message may say that a build ended: one of ours is polled at once, the images of others are read soon."""
-        context = self._context
+        context, connection = self._context, transitions.connection
         read = intake.read(connection, self._parse, context.settings, context.clock.now())
         self.repositories.made(read.repositories)
+        if read.withdrawals:
+            drop_causes(transitions)
         if read.tasks:
             self.polling.soon()
         building = rebuilds.in_states(connection, [State.BUILDING]) if read.tasks else []
@@ -155,9 +161,13 @@ class Loop:
         return settled + begun + self.reconciliation.look(connection)
 
     def beat(self) -> None:
-        """Say that the loop gets on, and what it waits for, where it is time to."""
+        """Say that the loop gets on, and what it waits for, where it is time to. Raises UnreachableError.
+
+        That is where the database's tables were changed under it.
+        """
         if self.metrics.due:
             with renewing(self.engine) as connection:
+                check_version(connection)
                 self.metrics.beat(connection, lambda: report.activity(self))
 
     @property

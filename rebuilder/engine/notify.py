@@ -1,6 +1,7 @@
 """The publisher: sends what is in the outbox, in order, and forgets what the broker has confirmed.
 
-A letter leaves the outbox only then, so it can be killed anywhere; what is sent twice has the same id and body.
+A letter leaves the outbox only then, so it can be killed anywhere; what is sent twice has the same id and body. Many
+are on their way at a time, but of what is about the same only one: the next is sent when that one is confirmed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from fedora_messaging.exceptions import PublishForbidden, PublishReturned
 from fedora_messaging.exceptions import ValidationError as Invalid
@@ -27,22 +29,49 @@ from rebuilder.store.outbox import OutboxEntry
 
 log = logging.getLogger(__name__)
 
-BATCH = 100  # letters read, and forgotten, at a time: no more than these are sent again after a crash
+BATCH = 100  # letters on their way, read, and forgotten, at a time: no more than these are sent again after a crash
 HELD = 100  # subjects whose letters the broker does not take; with more, it is the broker that is in trouble
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 DATABASE_PAUSE = 5.0
 BEAT_SECONDS = 10.0
-KEPT_SECONDS, FORGET_SECONDS = 7 * 86400.0, 3600.0
+FORGET_SECONDS = 3600.0
 NEVER = (
     PublishForbidden, Invalid, ValidationError, SchemaError, ShortStringTooLong, UnsupportedAMQPFieldException,
 )  # fmt: skip
 
-Send = Callable[[Message], None]
+Outcome = Callable[[], None]
+Send = Callable[[Message], Outcome]
 Subject = tuple[int, int | None]
 
 
+@dataclass(slots=True)
+class _Round:
+    """Some letters, and what became of them. `behind` are subjects of which an earlier letter has not gone out.
+
+    `doubtful` are letters that were on their way when one was forbidden: that ends them all, and does not say which.
+    """
+
+    done: list[int] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
+    behind: set[Subject] = field(default_factory=set)
+    flight: list[tuple[OutboxEntry, Outcome]] = field(default_factory=list)
+    doubtful: list[OutboxEntry] = field(default_factory=list)
+    over: bool = False
+
+    def must_wait(self, letter: OutboxEntry) -> bool:
+        """Whether one on its way, or in doubt, is about the same; a wave's letter goes before or after its images'."""
+        on_their_way = (other for other, _ in self.flight)
+        return any(_about_the_same(letter, other) for other in (*on_their_way, *self.doubtful))
+
+
+def _about_the_same(one: OutboxEntry, other: OutboxEntry) -> bool:
+    return one.wave_id == other.wave_id and (one.rebuild_id == other.rebuild_id or None in (
+        one.rebuild_id, other.rebuild_id))  # fmt: skip
+
+
 class Publisher:
-    """Works off the outbox. `send` returns once the broker has confirmed a message, and raises what publishing does.
+    """Works off the outbox. `send` begins to publish a message; what it gives returns once the broker has confirmed it,
+    or raises what publishing does.
 
     `rest` has the seconds to let pass before the next letters, for the sake of who has more urgent work.
     """
@@ -102,24 +131,47 @@ class Publisher:
         if not found:
             self._pause = 0.0
             return 0
-        done: list[int] = []
-        refused: dict[int, str] = {}
-        behind: set[Subject] = set()  # an earlier letter about these has not gone out: nor must the later ones
+        this = _Round()
         try:
-            for letter in self._written(found):
-                if stop.is_set() or not (letter.subject in behind or self._deal(letter, done, refused, behind)):
-                    break
+            self._send_all(self._written(found), this, stop)
         finally:
             with self._engine.begin() as connection:
-                outbox.confirmed(connection, done)
-                outbox.refuse(connection, refused, now)
-        return len(done) + len(refused)
+                outbox.confirmed(connection, this.done)
+                outbox.refuse(connection, this.refused, now)
+        return len(this.done) + len(this.refused)
+
+    def _send_all(self, found: Sequence[OutboxEntry], this: _Round, stop: threading.Event) -> None:
+        for letter in found:
+            while this.flight and this.must_wait(letter):
+                self._settle(this)
+            if this.doubtful and this.must_wait(letter):
+                self._settle_all(this)
+            if stop.is_set() or this.over:
+                break
+            if letter.subject not in this.behind:
+                this.flight.append((letter, self._send(letters.message(letter))))
+        self._settle_all(this)
+
+    def _settle_all(self, this: _Round) -> None:
+        """Wait for all that is on its way; what was ended by another's fault is sent again, each by itself."""
+        while this.flight:
+            self._settle(this)
+        again, this.doubtful = this.doubtful, []
+        for letter in again:
+            if not this.over and letter.subject not in this.behind:
+                self._deal(letter, self._send(letters.message(letter)), this, alone=True)
+
+    def _settle(self, this: _Round) -> None:
+        """Wait for the first that is on its way."""
+        letter, outcome = this.flight.pop(0)
+        self._deal(letter, outcome, this, alone=False)
 
     def _forget(self, now: float) -> None:
         """What was set aside is kept for a while, and no longer."""
         if now >= self._forget_at:
+            kept = self._settings.retention.notification_days * 86400
             with self._engine.begin() as connection:
-                outbox.forget_refused(connection, now - KEPT_SECONDS)
+                outbox.forget_refused(connection, now - kept)
             self._forget_at = now + FORGET_SECONDS
 
     def _written(self, found: Sequence[OutboxEntry]) -> list[OutboxEntry]:
@@ -133,29 +185,41 @@ class Publisher:
             outbox.keep(connection, bodies)
         return [letter.written(bodies[letter.seq]) if letter.body is None else letter for letter in found]
 
-    def _deal(self, letter: OutboxEntry, done: list[int], refused: dict[int, str], behind: set[Subject]) -> bool:
-        """Send one letter; whether to go on with the next."""
-        message = letters.message(letter)
+    def _deal(self, letter: OutboxEntry, outcome: Outcome, this: _Round, *, alone: bool) -> None:
+        """Take note of what became of one letter."""
         try:
-            self._send(message)
+            outcome()
         except NEVER as error:
-            refused[letter.seq] = reason_of(error)
-            log.error("%s of wave %d is set aside: %s", letter.notice, letter.wave_id, refused[letter.seq])
+            if isinstance(error, PublishForbidden) and not alone:
+                this.doubtful.append(letter)
+                return
+            this.refused[letter.seq] = reason_of(error)
+            log.error("%s of wave %d is set aside: %s", letter.notice, letter.wave_id, this.refused[letter.seq])
         except PublishReturned as error:
-            behind.add(letter.subject)
-            return self._hold(letter, error)
+            this.behind.add(letter.subject)
+            this.over |= not self._hold(letter, error)
+            return
         except Exception as error:  # whatever it is, the letter is not lost: it stays where it is
+            self._lost(error, this)
+            return
+        else:
+            this.done.append(letter.seq)
+        self._held.pop(letter.subject, None)
+        if not this.over:
+            self._reached()
+
+    def _lost(self, error: Exception, this: _Round) -> None:
+        """The broker is away; told once, however many letters were on their way."""
+        if not this.over:
             self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
             self._trouble = f"the broker cannot be reached: {reason_of(error)}"
             log.warning("the broker cannot be reached, and is tried again: %s", reason_of(error))
-            return False
-        else:
-            done.append(letter.seq)
+        this.over = True
+
+    def _reached(self) -> None:
         if self._pause:
             log.info("the broker is there again")
         self._pause, self._trouble = 0.0, ""
-        self._held.pop(letter.subject, None)
-        return True
 
     def _hold(self, letter: OutboxEntry, error: Exception) -> bool:
         """Something is full: the letter is sent again later, and until then what is about others."""

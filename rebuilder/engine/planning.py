@@ -116,7 +116,7 @@ def _still_wanted(connection: Connection, known: Sequence[Noticed], settings: Se
     older = [
         ident
         for ident, rpm in rpms.items()
-        if any(takes[c.stream].takes(rpm.release) and c.makes_stale(rpm) for c in offers[rpm.source])
+        if any(takes[c.stream].holds(rpm.release) and c.makes_stale(rpm) for c in offers[rpm.source])
     ]
     wanted = {rpms[ident].source for ident in inventory.in_use(connection, older)}
     return [item for item in known if item.change.build.name in wanted]
@@ -132,7 +132,7 @@ def begin_approved(connection: Connection, settings: Settings, now: float) -> in
     """Plan the waves that operators approved, on what the images carry now; how many."""
     found = waves.approved(connection)
     for wave_id in found:
-        noticed = waves.changes_of(connection, wave_id)
+        noticed = [item for item in waves.changes_of(connection, wave_id) if not item.withdrawn]
         drafted = draft(connection, (item.change for item in noticed), settings, now, approved=True)
         _accept(connection, drafted, noticed, now, wave_id)
     return len(found)

@@ -22,6 +22,7 @@ from rebuilder.store.rebuilds import Entry
 
 log = logging.getLogger(__name__)
 LONGEST_PAUSE = 30.0  # until a builder, or a result, that could not be read is asked for again
+RESULT_TRIES = 5  # until the builder is asked again whether it still has the build
 
 
 class Polling:
@@ -112,6 +113,8 @@ class Polling:
         failure = self._failures.failed(answer.subject, str(answer.error), self._context.clock.monotonic())
         if failure.count == 1:
             log.warning("%s was built; its result cannot be read yet: %s", answer.subject, answer.error)
+        if failure.count % RESULT_TRIES == 0:  # the build may be gone: then its status says so
+            self._succeeded.discard(str(answer.subject))
 
     def _record_statuses(self, connection: Connection, statuses: Mapping[str, Status]) -> int:
         if not statuses:

@@ -11,15 +11,17 @@ from sqlalchemy import Connection, Engine, select
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Manifest
+from rebuilder.domain.image import Fault, Manifest
+from rebuilder.domain.plan import plan_by_hand
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild, is_stale
+from rebuilder.domain.schedule import durations
 from rebuilder.engine import inventory_sync, planning
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
 from rebuilder.inventory.koji import offers
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import changes, inventory
+from rebuilder.store import changes, inventory, rebuilds, waves
 from rebuilder.store.database import reading
 from rebuilder.store.models import Image
 
@@ -49,6 +51,8 @@ class Reconciliation:
         self._rebuilt: tuple[str, ...] = ()
         self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self.fatal: Exception | None = None
+        self.faults: tuple[Fault, ...] = ()
+        self.faulty_since = 0.0  # of the wall's clock
 
     def failure(self, kind: Kind) -> Failure | None:
         """Why the inventory, or what Koji's tags offer, could not be read last."""
@@ -129,9 +133,18 @@ class Reconciliation:
             self._failed(Answer(Kind.INVENTORY, Kind.INVENTORY, error=error))
             return
         self._failures.succeeded(Kind.INVENTORY)
+        self._note_faults(saved.faults, now)
         self._rebuilt = saved.rebuilt if self.ready else ()
         self.ready, self.fatal = True, None
         self._look_at = self._context.clock.monotonic()
+
+    def _note_faults(self, faults: tuple[Fault, ...], now: float) -> None:
+        """Remember what could not be read, and tell the log once of each."""
+        for fault in set(faults) - set(self.faults):
+            log.error("an image cannot be read, and stays as it was: %s", fault.told)
+        if faults and not self.faults:
+            self.faulty_since = now
+        self.faults = faults
 
     def look(self, connection: Connection) -> int:
         """Plan what is stale and in no plan, where it is time to; 1 where a wave came of it."""
@@ -141,6 +154,8 @@ class Reconciliation:
         now, settings = self._context.clock.now(), self._context.settings
         if settings.reconcile.foreign_builds == "plan":
             changes.notice(connection, changes_from_foreign_builds(connection, rebuilt), None, "", now)
+        if settings.inventory.source == "koji":
+            handle_rolled_back(connection, settings, now)
         wave_id = planning.catch_up(connection, settings, now)
         if wave_id is not None:
             log.info("wave %d catches up what was missed", wave_id)
@@ -152,7 +167,7 @@ def missed_updates(engine: Engine, hub: Hub, settings: Settings) -> list[Change]
     found: dict[Change, None] = {}
     for stream in settings.known_streams:
         with reading(engine) as connection:
-            rpms = [rpm for rpm in inventory.rpms_in(connection, stream.name) if stream.takes(rpm.release)]
+            rpms = [rpm for rpm in inventory.rpms_in(connection, stream.name) if stream.holds(rpm.release)]
         carried: dict[str, list[Rpm]] = {}
         for rpm in rpms:
             carried.setdefault(rpm.source, []).append(rpm)
@@ -173,6 +188,29 @@ def changes_from_foreign_builds(connection: Connection, rebuilt: Iterable[str]) 
         for child in graph.children(image) if image in graph else ():
             found.update(dict.fromkeys(_newer(above, _manifest(connection, child), graph.image(child).stream)))
     return list(found)
+
+
+def handle_rolled_back(connection: Connection, settings: Settings, now: float) -> int | None:
+    """Plan what stands on builds that were rolled back, and all below it: the id of the wave, where there is a new one.
+
+    It is only told where others' builds are not to be planned for. What failed waits for an operator, as always.
+    """
+    found = {item.image: item for item in inventory.rolled_back(connection)}
+    wanted = [image for image in found if image not in rebuilds.unsettled(connection)] if found else []
+    if not wanted:
+        return None
+    if settings.reconcile.foreign_builds != "plan":
+        log.warning("%d images stand on builds that were rolled back (%s): run `rebuilder rebuild IMAGE "
+                    "--with-descendants` for each", len(wanted), ", ".join(sorted(wanted)[:5]))
+        return None
+    graph = inventory.load(connection)
+    seconds = durations(graph.images, inventory.measured(connection))
+    plan = plan_by_hand(graph, wanted, True, slots=settings.slots, seconds=seconds)
+    parents = sorted({f"{found[image].parent} is {found[image].current} again" for image in wanted})
+    note = f"rolled back: {', '.join(parents[:3])}{' and others' if len(parents) > 3 else ''}"
+    wave_id, _ = waves.by_hand(connection, plan, note, "", seconds, now)
+    log.warning("%s: %d images stand on builds that were taken back", note, len(wanted))
+    return wave_id
 
 
 def _manifest(connection: Connection, image: str) -> Manifest:

@@ -39,7 +39,7 @@ class RepositoryWaits:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._repositories = Repositories(context.hub, context.settings.streams)
-        self._known: set[Source] = set()  # those that a repository takes from
+        self._known: dict[Source, tuple[str, ...]] = {}  # the build tags whose repositories take from each
         self._done: set[str] = set()  # build tags whose repositories were made anew, and no answer yet
         self._failures = Backoff(context.settings.koji.poll_seconds, LONGEST_PAUSE)
 
@@ -47,6 +47,11 @@ class RepositoryWaits:
     def failure(self) -> Failure | None:
         """Why it is not known which repositories are waited for."""
         return self._failures.of(SUBJECT)
+
+    @property
+    def waited_for(self) -> Mapping[Source, tuple[str, ...]]:
+        """The build tags whose repositories are waited for."""
+        return self._known
 
     def made(self, build_tags: set[str]) -> None:
         """The repositories of these build tags were made anew."""
@@ -56,11 +61,11 @@ class RepositoryWaits:
         context = self._context
         with reading(context.engine) as connection:
             waiting = changes.waiting_for_repositories(connection)
-        self._known &= waiting
+        self._known = {source: found for source, found in self._known.items() if source in waiting}
         if not waiting:
             self._done.clear()
             return
-        new = waiting - self._known
+        new = waiting - self._known.keys()
         if (new or self._done) and not self._failures.resting(SUBJECT, context.clock.monotonic()):
             context.calls.start(Kind.REPOSITORY, SUBJECT, partial(_look_up, self._repositories, new, set(self._done)))
 
@@ -74,7 +79,7 @@ class RepositoryWaits:
             found: _Found = answer.value
             for (stream, tag), build_tags in found.waited_for.items():
                 if build_tags:
-                    self._known.add((stream, tag))
+                    self._known[stream, tag] = tuple(build_tags)
                 else:
                     ended += changes.repository_made(connection, stream, {tag})
             for build_tag, streams in found.done.items():

@@ -35,7 +35,7 @@ def built(transitions: Transitions, finished: Sequence[tuple[Entry, ImageBuild]]
     connection = transitions.connection
     ids = {entry.image: entry.image_id for entry, _ in finished}
     recorded = record_builds(connection, [build for _, build in finished], ids, transitions.now)
-    reasons = causes.reasons_of(connection, [entry.id for entry, _ in finished])
+    reasons = causes.reasons_of(connection, [entry.id for entry, _ in finished], standing=True)
     happened: list[tuple[Entry, Event]] = []
     for entry, build in finished:
         stale = not_updated(build, reasons.get(entry.id, ()))

@@ -17,14 +17,14 @@ from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, SiteError, Submission
-from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, PENDING, Accepted, Event, Failed, NotSubmitted, State
 from rebuilder.engine.backoff import LONGEST_PAUSE, Backoff, Failure
 from rebuilder.engine.batching import Batches
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
 from rebuilder.engine.dispatch import Reserved
-from rebuilder.store import cancellations, causes, holds, inventory, lease, rebuilds
+from rebuilder.engine.requests import requests_of
+from rebuilder.store import cancellations, holds, lease, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.lease import Term
 from rebuilder.store.rebuilds import Entry
@@ -120,7 +120,7 @@ class Submissions:
         if chosen and term is not None:
             term.renew()
         with reading(context.engine) as connection:
-            requests = _requests(connection, chosen)
+            requests = requests_of(connection, chosen)
         for entry in chosen:
             do = partial(_hand_over, context.builder, requests[entry.id], term)
             if context.calls.start(Kind.SUBMIT, entry.key, do):
@@ -253,24 +253,3 @@ def _hand_over(builder: Builder, request: BuildRequest, term: Term | None) -> Su
     if term is not None and not term.sure:
         raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
     return builder.submit(request)
-
-
-def _requests(connection: Connection, entries: Sequence[Entry]) -> dict[int, BuildRequest]:
-    """What is to be built, on the parents' current builds."""
-    if not entries:
-        return {}
-    images = inventory.find(connection, [entry.image for entry in entries])
-    parents = {parent.image for image in images.values() for parent in image.parents if parent.image}
-    builds = inventory.current_builds(connection, parents | set(images))
-    changes = causes.changes_of(connection, [entry.id for entry in entries])
-    return {
-        entry.id: BuildRequest(
-            entry.key,
-            images[entry.image],
-            tuple(builds[p.image] for p in images[entry.image].parents if p.image in builds),
-            changes.get(entry.id, ()),
-            builds.get(entry.image),
-            Severity(entry.severity),
-        )
-        for entry in entries
-    }

@@ -12,6 +12,7 @@ from rebuilder.domain.affected import Carried, Reason, Skip
 from rebuilder.domain.change import Change
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.plan import make_plan
+from rebuilder.domain.rollback import RolledBack
 from rebuilder.domain.schedule import durations
 from rebuilder.store import causes, changes, holds, inventory, rebuilds, waves
 from rebuilder.store.changes import Noticed
@@ -59,6 +60,7 @@ class Answer:
     held: Held | None
     rebuilds: tuple[Told, ...]
     others: tuple[Verdict, ...]
+    rolled_back: RolledBack | None
 
 
 def would(
@@ -139,7 +141,8 @@ def why(connection: Connection, image: str, settings: Settings, now: float) -> A
     family = _Family(connection, image, {item.change.build.name for item in recent}, settings, now)
     stream = image.rpartition(":")[2]
     others = tuple(_other(connection, family, stream, item, settings) for item in recent)
-    return Answer(image, inventory.manifest_of(connection, image), held, found, others)
+    rolled_back = inventory.stands_on_rolled_back(connection, image)
+    return Answer(image, inventory.manifest_of(connection, image), held, found, others, rolled_back)
 
 
 def _told(connection: Connection, image_id: int) -> tuple[Told, ...]:
@@ -153,6 +156,8 @@ def _other(connection: Connection, family: _Family, stream: str, item: Noticed, 
     """Only a change of a package that is in the image, or may be, is worth a plan."""
     if family.known and not family.carries(item.change.build.name) and settings.descendants != "all":
         return Verdict(item.change, "not-installed")
+    if item.withdrawn:
+        return Verdict(item.change, str(Skip.WITHDRAWN))
     if item.change.stream != stream:
         return Verdict(item.change, str(Skip.OTHER_STREAM))
     found = family.verdict(item.change)

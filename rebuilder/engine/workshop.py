@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Engine
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.builders.simulated import SimulatedBuilder
 from rebuilder.config import Settings
+from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.image import Manifest
+from rebuilder.engine.requests import requests_of
 from rebuilder.inventory.koji import hub
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import inventory
+from rebuilder.store import inventory, rebuilds
 from rebuilder.store.database import reading
 
 
@@ -20,7 +24,7 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
     if wanted == "buildah":
         from rebuilder.builders.buildah import BuildahBuilder
 
-        return BuildahBuilder(settings.buildah)
+        return BuildahBuilder(settings.buildah, settings.inventory.registry)
     if wanted == "koji":
         from rebuilder.builders.koji import KojiBuilder
 
@@ -35,7 +39,13 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
             build = inventory.manifest_of(connection, image)
         return build.manifest if build else None
 
-    return SimulatedBuilder(settings.simulated, manifest_of)
+    def recall(refs: Sequence[str]) -> dict[str, tuple[BuildRequest, float]]:
+        with reading(engine) as connection:
+            entries = rebuilds.of_refs(connection, refs)
+            orders = requests_of(connection, entries)
+        return {entry.ref: (orders[entry.id], entry.started_at) for entry in entries if entry.started_at is not None}
+
+    return SimulatedBuilder(settings.simulated, manifest_of, recall=recall)
 
 
 def hub_for(settings: Settings) -> Hub | None:

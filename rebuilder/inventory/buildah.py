@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from rebuilder.config import Settings
@@ -12,28 +12,33 @@ from rebuilder.inventory import containerfiles
 from rebuilder.inventory.storage import Storage
 
 READERS = 4
+NO_NAMES: Mapping[str, str] = {}
 
 
-def read(settings: Settings, progress: Callable[[int, int], None] | None = None) -> Inventory:
+def read(
+    settings: Settings, progress: Callable[[int, int], None] | None = None, known: Mapping[str, str] = NO_NAMES
+) -> Inventory:
     """The tree's images with their builds; one that was never built here has none.
 
-    Raises RequestError where the tree or the storage is wrong. One image whose RPM database cannot be read stops
-    nothing: what is in it is unknown. `progress` hears of each image read.
+    Raises RequestError where there is no tree, or the storage is wrong. A file that is wrong stops nothing, and neither
+    does an image whose RPM database cannot be read: what is in it is unknown. `progress` hears of each image read.
+    `known` has the names that folders have already, by their paths: they keep them.
     """
     path = settings.inventory.path
     if path is None:
         raise RequestError("consumer_config.inventory.path: set it to the folder of the Containerfiles")
-    images = containerfiles.read(path, settings.inventory.stream, settings.buildah.build_args)
+    naming = containerfiles.Naming(settings.inventory.stream, known, settings.inventory.registry)
+    tree = containerfiles.scan(path, naming, settings.buildah.build_args)
     storage = Storage(settings.buildah)
     ids = storage.ids()
-    there = [(image, ids[tag]) for image in images if (tag := containerfiles.tag(image)) in ids]
+    there = [(image, ids[tag]) for image in tree.images if (tag := containerfiles.tag(image)) in ids]
     builds = []
     with ThreadPoolExecutor(READERS) as pool:
         for build in pool.map(lambda pair: _build(storage, *pair), there):
             builds.append(build)
             if progress:
                 progress(len(builds), len(there))
-    return Inventory(images, settings.known_streams, tuple(builds))
+    return Inventory(tree.images, settings.known_streams, tuple(builds), tree.faults, tree.hints)
 
 
 def _build(storage: Storage, image: Image, ident: str) -> ImageBuild:

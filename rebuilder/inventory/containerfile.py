@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from platform import machine
 
 import dockerfile
 
@@ -12,6 +13,15 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import ParentKind
 
 INSTRUCTIONS = frozenset(word.upper() for word in dockerfile.all_cmds())
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
+ARCH = ARCHITECTURES.get(machine(), machine())
+# What BuildKit and buildah predefine where nothing is cross-built: docs.docker.com/reference/dockerfile, "Automatic
+# platform ARGs in the global scope". A stage has them once it says so (ARG TARGETARCH).
+PLATFORM = {
+    f"{of}{part}": value
+    for of in ("TARGET", "BUILD")
+    for part, value in (("PLATFORM", f"linux/{ARCH}"), ("OS", "linux"), ("ARCH", ARCH), ("VARIANT", ""))
+}
 VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)(?:(:?[-+])((?:[^{}]|\{[^{}]*\})*))?\})|\$\{")
 
 
@@ -24,33 +34,60 @@ class Base:
     line: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What a FROM or a `from=` names, with its arguments filled in; or why they cannot be."""
+
+    spec: str
+    line: int
+    fault: str = ""
+
+
 @dataclass(slots=True)
 class _Stage:
     alias: str
-    base: str
-    line: int
+    base: _Name
     arguments: dict[str, str]
-    copies: list[tuple[str, int]] = field(default_factory=list)
+    copies: list[_Name] = field(default_factory=list)
 
 
 def parents(text: str, build_args: Mapping[str, str] | None = None) -> tuple[Base, ...]:
     """The images that this file is built on, each once, in the order of their names' first appearance.
 
-    Raises RequestError beginning with the line's number.
+    Stages that the last one does not need are not built (`--skip-unused-stages`, buildah's default; BuildKit never
+    does), and what they name is no parent. Raises RequestError beginning with the line's number.
     """
     stages = _stages(text, dict(build_args or {}))
     if not stages:
         raise RequestError("1: there is no FROM")
+    needed = _needed(stages)
     final = _root(stages, len(stages) - 1)
     found: dict[str, Base] = {}
-    for place, stage in enumerate(stages):
+    for place in needed:
+        stage = stages[place]
         kind = ParentKind.BASE if place == final else ParentKind.STAGE
-        if _earlier(stages, stage.base, place) is None:
-            _add(found, Base(stage.base, kind, stage.line))
-        for spec, line in stage.copies:
-            if _earlier(stages, spec, place) is None:
-                _add(found, Base(spec, ParentKind.STAGE, line))
+        if _earlier(stages, stage.base.spec, place) is None:
+            _add(found, Base(stage.base.spec, kind, stage.base.line))
+        for copied in stage.copies:
+            if _earlier(stages, copied.spec, place) is None:
+                _add(found, Base(copied.spec, ParentKind.STAGE, copied.line))
     return tuple(found.values())
+
+
+def _needed(stages: list[_Stage]) -> list[int]:
+    """The places of the last stage, and of those that it is built on or copies from. Raises RequestError."""
+    wanted, needed = [len(stages) - 1], set[int]()
+    while wanted:
+        place = wanted.pop()
+        if place in needed:
+            continue
+        needed.add(place)
+        for name in (stages[place].base, *stages[place].copies):
+            if name.fault:
+                raise RequestError(f"{name.line}: {name.fault}")
+            if (earlier := _earlier(stages, name.spec, place)) is not None:
+                wanted.append(earlier)
+    return sorted(needed)
 
 
 def hidden(text: str, build_args: Mapping[str, str] | None = None) -> frozenset[str]:
@@ -59,7 +96,7 @@ def hidden(text: str, build_args: Mapping[str, str] | None = None) -> frozenset[
     return frozenset(
         name.lower()
         for place, stage in enumerate(stages)
-        for name in (stage.base, *(spec for spec, _ in stage.copies))
+        for name in (stage.base.spec, *(copied.spec for copied in stage.copies))
         if _earlier(stages, name, place) is not None
     )
 
@@ -74,7 +111,7 @@ def _add(found: dict[str, Base], base: Base) -> None:
 
 def _root(stages: list[_Stage], place: int) -> int:
     """The stage whose FROM is the image below the stage `place`, followed through aliases."""
-    while (earlier := _earlier(stages, stages[place].base, place)) is not None:
+    while (earlier := _earlier(stages, stages[place].base.spec, place)) is not None:
         place = earlier
     return place
 
@@ -87,7 +124,7 @@ def _earlier(stages: list[_Stage], name: str, before: int) -> int | None:
 
 
 def _stages(text: str, build_args: dict[str, str]) -> list[_Stage]:
-    outside: dict[str, str] = {}
+    outside: dict[str, str] = {**PLATFORM, **{name: build_args[name] for name in PLATFORM.keys() & build_args.keys()}}
     stages: list[_Stage] = []
     for command in _commands(text):
         word, line = command.cmd.upper(), command.start_line
@@ -100,7 +137,7 @@ def _stages(text: str, build_args: dict[str, str]) -> list[_Stage]:
                 if name in build_args:
                     known[name] = build_args[name]
                 elif given:
-                    known[name] = expand(unquoted(default), known, line)
+                    known[name] = expand(unquoted(default), known, line, lenient=True)
                 elif stages and name in outside:
                     known[name] = outside[name]
         elif word not in INSTRUCTIONS:
@@ -109,7 +146,7 @@ def _stages(text: str, build_args: dict[str, str]) -> list[_Stage]:
             for name, value in zip(command.value[::3], command.value[1::3], strict=False):
                 stages[-1].arguments[name] = expand(unquoted(value), stages[-1].arguments, line, lenient=True)
         elif stages:
-            stages[-1].copies += [(expand(spec, stages[-1].arguments, line), line) for spec in _froms(command.flags)]
+            stages[-1].copies += [_copied(spec, stages[-1].arguments, line) for spec in _froms(command.flags)]
     return stages
 
 
@@ -126,10 +163,27 @@ def _stage(command: dockerfile.Command, arguments: Mapping[str, str]) -> _Stage:
     line, words = command.start_line, command.value
     if len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
         raise RequestError(f"{line}: FROM needs an image, or an image AS a name")
-    base = expand(unquoted(words[0]), arguments, line)
-    if not base or base.endswith(":"):
-        raise RequestError(f"{line}: FROM {words[0]}: no image is left when its arguments are filled in")
-    return _Stage(words[2].lower() if len(words) == 3 else "", base, line, {})
+    return _Stage(words[2].lower() if len(words) == 3 else "", _base(unquoted(words[0]), arguments, line), {})
+
+
+def _base(written: str, arguments: Mapping[str, str], line: int) -> _Name:
+    name = _filled_in(written, arguments, line)
+    if not name.fault and (not name.spec or name.spec.endswith(":")):
+        return _Name("", line, f"FROM {written}: no image is left when its arguments are filled in")
+    return name
+
+
+def _copied(written: str, arguments: Mapping[str, str], line: int) -> _Name:
+    name = _filled_in(written, arguments, line)
+    return name if name.fault or name.spec else _Name("", line, f"from={written}: it names no image and no stage")
+
+
+def _filled_in(written: str, arguments: Mapping[str, str], line: int) -> _Name:
+    """A stage that is not needed may name what it likes: what is wrong with a name is told where that is used."""
+    try:
+        return _Name(expand(written, arguments, line), line)
+    except RequestError as error:
+        return _Name("", line, str(error).partition(": ")[2])
 
 
 def _froms(flags: tuple[str, ...]) -> Iterator[str]:

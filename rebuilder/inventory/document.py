@@ -105,14 +105,25 @@ class Root(msgspec.Struct, Generic[E], frozen=True, forbid_unknown_fields=True):
     images: list[E] | None = None
 
 
+KEY = "gpg-pubkey-"
+NO_PACKAGE = -1
+
+
 class _Rpms(dict[RpmItem, int]):
-    """The place of each RPM in `parsed`, where it comes to when it is first asked for. Raises RequestError."""
+    """The place of each RPM in `parsed`, where it comes to when it is first asked for. Raises RequestError.
+
+    Keys that RPM trusts are in its database as packages: `gpg-pubkey-VERSION-RELEASE.(none)`. They are no packages, and
+    have the place NO_PACKAGE.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.parsed: list[Rpm] = []
 
     def __missing__(self, item: RpmItem) -> int:
+        if (item if isinstance(item, str) else item.nevra).startswith(KEY):
+            self[item] = NO_PACKAGE
+            return NO_PACKAGE
         parsed = Rpm.parse(item) if isinstance(item, str) else Rpm.parse(item.nevra, item.source)
         self[item] = place = len(self.parsed)
         self.parsed.append(parsed)
@@ -144,10 +155,11 @@ class Document:
 
     def _content(self, items: Sequence[RpmItem], at: int) -> tuple[int, ...]:
         try:
-            return tuple(map(self._rpms.__getitem__, items))
+            places = tuple(map(self._rpms.__getitem__, items))
         except RequestError as error:
             first = next(which for which, item in enumerate(items) if item not in self._rpms)
             raise Wrong(str(error), "images", at, "rpms", first) from None
+        return places if NO_PACKAGE not in places else tuple(place for place in places if place != NO_PACKAGE)
 
     @cached_property
     def inventory(self) -> Inventory:
@@ -158,6 +170,11 @@ class Document:
                 manifest = Manifest(frozenset(map(self._rpms.parsed.__getitem__, content)))
                 builds.append(ImageBuild(image.key, build or "document-" + manifest.digest[:12], manifest))
         return Inventory(self.images, self.streams, tuple(builds))
+
+    def sources_of(self, name: str) -> set[str]:
+        """The source packages of the RPMs of this name; the name itself where some RPM is made from a package of it."""
+        made_from = any(rpm.source == name for rpm in self._rpms.parsed)
+        return {name} if made_from else {rpm.source for rpm in self._rpms.parsed if rpm.name == name}
 
     def carried(self, sources: Container[str]) -> Carried:
         """The RPMs of these source packages in each image, without making manifests."""

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rebuilder.config import BuildahSettings
@@ -59,6 +60,19 @@ class Storage:
         listed = json.loads(_run(self.command("images", "--json", "--no-trunc")) or "null") or []
         return {name: image["id"].removeprefix("sha256:") for image in listed for name in image.get("names") or ()}
 
+    def nameless(self, before: float) -> list[str]:
+        """The ids of the images that rebuilds made before that moment, and that newer ones took the names of."""
+        made = _run(self.command("images", "--json", "--no-trunc", "--filter", "label=rebuilder.key"))
+        return [
+            image["id"].removeprefix("sha256:")
+            for image in json.loads(made or "null") or []
+            if not image.get("names") and image["createdatraw"][:19] < _written(before)
+        ]
+
+    def remove(self, image: str) -> None:
+        """Delete an image. Raises StorageError where another one is made from it."""
+        _run(self.command("rmi", "--", image))
+
     def known(self, image: str) -> Manifest | None:
         """The image's manifest; None where its database cannot be read."""
         try:
@@ -92,6 +106,11 @@ class Storage:
         finally:
             with suppress(StorageError):  # what was read is read; a container that stays only takes room
                 _run(self.command("rm", "--", container))
+
+
+def _written(moment: float) -> str:
+    """A moment as buildah writes it, to the second."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")[:19]
 
 
 def _rpms(root: Path, path: str, image: str) -> Iterator[Rpm]:

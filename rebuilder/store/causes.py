@@ -18,9 +18,13 @@ _CAUSES = (
 )
 
 
-def reasons_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[Reason, ...]]:
-    """The reasons of each of these rebuilds, as their plans gave them."""
+def reasons_of(
+    connection: Connection, rebuild_ids: Sequence[int], *, standing: bool = False
+) -> dict[int, tuple[Reason, ...]]:
+    """The reasons of each of these rebuilds, as their plans gave them; with `standing`, without withdrawn changes'."""
     rows = connection.execute(_CAUSES, {"rebuilds": rebuild_ids}).all()
+    if standing and (gone := changes.withdrawn(connection, {row.change_id for row in rows})):
+        rows = [row for row in rows if row.change_id not in gone]
     told = changes.of_ids(connection, {row.change_id for row in rows})
     found: dict[int, list[Reason]] = {}
     for row in rows:

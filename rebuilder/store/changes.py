@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Double, Row, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Double, Row, bindparam, delete, exists, func, or_, select, update
 
 from rebuilder.domain.change import Change as ChangeValue
-from rebuilder.domain.change import Severity, Withdrawal
+from rebuilder.domain.change import Severity
 from rebuilder.domain.rpm import EVR, SourceBuild
-from rebuilder.store.models import Change, Rpm
+from rebuilder.store.models import Cause, Change, Rpm, WaveChange
 from rebuilder.store.rows import chunks, insert_one
 
 LONGEST = 10  # times settle_seconds
@@ -25,18 +25,34 @@ _WAITING = (
 )
 _READY = select(Change.__table__).where(
     Change.state == "settling",
+    ~Change.in_doubt,
     or_(Change.waits_for_repo == "", Change.noticed_at <= bindparam("then", type_=Double)),
 ).order_by(Change.id)  # fmt: skip
+_IN_DOUBT = (
+    select(Change.id, Change.source + "-" + Change.version_release, Change.stream)
+    .where(Change.in_doubt)
+    .order_by(Change.id)
+)
 _READY_RESOLVED = _READY.where(Change.rpms.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """A change with its id in the store, and that of the message that told of it first."""
+    """A change with its id in the store, that of the message that told of it first, and whether it was withdrawn."""
 
     id: int
     change: ChangeValue
     message: str = ""
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """A change whose build left a tag of its stream."""
+
+    id: int
+    nvr: str
+    stream: str
 
 
 def notice(
@@ -44,7 +60,8 @@ def notice(
 ) -> int:
     """Keep changes that are not known yet; how many were new.
 
-    One that is told of twice stays one; it is settled sooner where the second message waits for no repository.
+    One that is told of twice stays one; it is settled sooner where the second message waits for no repository. One that
+    was withdrawn, and is offered again, settles anew.
     """
     new = 0
     for change in changes:
@@ -61,13 +78,20 @@ def notice(
             "message_id": message_id,
             "noticed_at": now,
         }
-        if insert_one(connection, Change, row):
+        if insert_one(connection, Change, row) or _revived(connection, row):
             new += 1
         elif not waits_for_repo:
             same = Change.source == row["source"], Change.version_release == row["version_release"]
             settling = Change.stream == row["stream"], Change.state == "settling"
             connection.execute(update(Change).where(*same, *settling).values(waits_for_repo="", **_told(change)))
     return new
+
+
+def _revived(connection: Connection, row: dict[str, Any]) -> bool:
+    """Let the change settle anew where it was withdrawn; whether it was."""
+    same = [Change.__table__.c[name] == row[name] for name in ("source", "version_release", "stream")]
+    anew = {**row, "state": "settling", "in_doubt": False, "withdrawn_at": None}
+    return connection.execute(update(Change).where(*same, Change.withdrawn_at.is_not(None)).values(anew)).rowcount == 1
 
 
 def _told(change: ChangeValue) -> dict[str, str]:
@@ -93,21 +117,43 @@ def repository_made(connection: Connection, stream: str, tags: Collection[str]) 
     return connection.execute(update(Change).where(*waited).values(waits_for_repo="")).rowcount
 
 
-def withdraw(connection: Connection, withdrawal: Withdrawal) -> None:
-    """Forget a change that was taken back before it was planned: by the tag that it waits for, or by its update."""
-    build = withdrawal.build
-    if withdrawal.update:
-        told = Change.update == withdrawal.update
-    else:
-        told = and_(Change.waits_for_repo == withdrawal.koji_tag, Change.waits_for_repo != "")
-    connection.execute(
-        delete(Change).where(
-            Change.source == build.name,
-            Change.version_release == build.evr.version_release,
-            Change.state == "settling",
-            told,
-        )
-    )
+def offered_by_update(connection: Connection, build: SourceBuild, name: str) -> list[int]:
+    """The ids of the changes of this build that the update of that name told of."""
+    return list(connection.scalars(select(Change.id).where(*_of(build), Change.update == name)))
+
+
+def of_build(connection: Connection, build: SourceBuild) -> list[tuple[int, str, str]]:
+    """Id, stream, and the tag whose repository is waited for, of each change of this build."""
+    query = select(Change.id, Change.stream, Change.waits_for_repo).where(*_of(build), Change.withdrawn_at.is_(None))
+    return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+
+def _of(build: SourceBuild) -> tuple[Any, Any]:
+    return Change.source == build.name, Change.version_release == build.evr.version_release
+
+
+def withdraw(connection: Connection, ids: Sequence[int], now: float) -> None:
+    """These changes are offered no more. Those that no plan ever took up are forgotten; rebuilds tell of the others."""
+    told_of = or_(exists().where(Cause.change_id == Change.id), exists().where(WaveChange.change_id == Change.id))
+    for part in chunks(list(ids), 500):
+        connection.execute(delete(Change).where(Change.id.in_(part), Change.state == "settling", ~told_of))
+        gone = {"state": "planned", "waits_for_repo": "", "in_doubt": False, "withdrawn_at": now}
+        connection.execute(update(Change).where(Change.id.in_(part), Change.withdrawn_at.is_(None)).values(gone))
+
+
+def doubt(connection: Connection, ids: Sequence[int]) -> None:
+    """The builds of these changes left a tag: Koji is asked whether their streams still have them."""
+    connection.execute(update(Change).where(Change.id.in_(ids)).values(in_doubt=True))
+
+
+def in_doubt(connection: Connection) -> list[Doubted]:
+    """The changes of which Koji is to be asked whether they are still offered."""
+    return [Doubted(*row) for row in connection.execute(_IN_DOUBT)]
+
+
+def confirm(connection: Connection, ids: Sequence[int]) -> None:
+    """These changes are still offered."""
+    connection.execute(update(Change).where(Change.id.in_(ids)).values(in_doubt=False))
 
 
 def unresolved(connection: Connection) -> list[Noticed]:
@@ -115,7 +161,7 @@ def unresolved(connection: Connection) -> list[Noticed]:
     rows = connection.execute(
         select(Change.__table__).where(Change.state == "settling", Change.rpms.is_(None)).order_by(Change.id)
     )
-    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
+    return [noticed_of(row) for row in rows]
 
 
 def resolved(connection: Connection, names: Iterable[str]) -> dict[tuple[str, str], ChangeValue]:
@@ -136,11 +182,13 @@ def forget(connection: Connection, change_id: int) -> None:
 
 
 def unknown(connection: Connection, changes: Iterable[ChangeValue]) -> list[ChangeValue]:
-    """Those of these changes that nobody has told of."""
+    """Those of these changes that nothing has told of, or that are offered again after they were withdrawn."""
     wanted = list(changes)
     known: set[tuple[str, str, str]] = set()
     for part in chunks(sorted({change.build.name for change in wanted}), 500):
-        rows = select(Change.source, Change.version_release, Change.stream).where(Change.source.in_(part))
+        rows = select(Change.source, Change.version_release, Change.stream).where(
+            Change.source.in_(part), Change.withdrawn_at.is_(None)
+        )
         known.update((source, version, stream) for source, version, stream in connection.execute(rows))
     return [c for c in wanted if (c.build.name, c.build.evr.version_release, c.stream) not in known]
 
@@ -161,16 +209,20 @@ def settled(
     oldest, youngest = min(row.noticed_at for row in rows), max(row.noticed_at for row in rows)
     if not (urgent or youngest <= now - settle_seconds or oldest <= now - LONGEST * settle_seconds):
         return []
-    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
+    return [noticed_of(row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A change that is not planned yet, what it waits for, and until when at the most (seconds since the epoch)."""
+    """A change that is not planned yet, what it waits for, and until when at the most (seconds since the epoch).
+
+    `repository` is the tag into which it came, where it waits for a repository that takes from that.
+    """
 
     change: ChangeValue
     waits: str
     until: float | None
+    repository: str = ""
 
 
 def waiting(
@@ -180,14 +232,23 @@ def waiting(
     query = select(Change.__table__).where(Change.state == "settling").order_by(Change.id).limit(limit)
     found = []
     for row in connection.execute(query):
-        if resolved and row.rpms is None:
+        tag = ""
+        if row.in_doubt:
+            waits, until = "Koji to say whether it is still tagged", None
+        elif resolved and row.rpms is None:
             waits, until = "Koji to say what is in it", None
         elif row.waits_for_repo:
-            waits, until = f"the repository of {row.waits_for_repo}", row.noticed_at + repo_seconds
+            tag = row.waits_for_repo
+            waits, until = f"the repository of {tag}", row.noticed_at + repo_seconds
         else:
             waits, until = "further updates", row.noticed_at + LONGEST * settle_seconds
-        found.append(Waiting(value_of(row), waits, until))
+        found.append(Waiting(value_of(row), waits, until, tag))
     return found
+
+
+def noticed_of(row: Row[Any]) -> Noticed:
+    """A row of the table, with its id."""
+    return Noticed(row.id, value_of(row), row.message_id or "", row.withdrawn_at is not None)
 
 
 def value_of(row: Row[Any]) -> ChangeValue:
@@ -215,17 +276,22 @@ def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, ChangeValue]
     return {row.id: value_of(row) for row in rows}
 
 
+def withdrawn(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Those of these changes that were withdrawn."""
+    return {row.id for row in connection.execute(_OF_IDS, {"ids": list(set(ids))}) if row.withdrawn_at is not None}
+
+
 def taken_up(connection: Connection) -> list[Noticed]:
-    """Every change that was planned, and whose package is, or was, in some image."""
-    known = exists().where(Rpm.source == Change.source)
-    rows = connection.execute(select(Change.__table__).where(Change.state == "planned", known).order_by(Change.id))
-    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
+    """Every change that was planned and not withdrawn, and whose package is, or was, in some image."""
+    known = Change.state == "planned", Change.withdrawn_at.is_(None), exists().where(Rpm.source == Change.source)
+    rows = connection.execute(select(Change.__table__).where(*known).order_by(Change.id))
+    return [noticed_of(row) for row in rows]
 
 
 def recent(connection: Connection, limit: int) -> list[Noticed]:
     """The changes noticed last, newest first."""
     rows = connection.execute(select(Change.__table__).order_by(Change.id.desc()).limit(limit))
-    return [Noticed(row.id, value_of(row), row.message_id or "") for row in rows]
+    return [noticed_of(row) for row in rows]
 
 
 def noticed(connection: Connection) -> int:

@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, table, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, table, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from rebuilder.domain.errors import RequestError, UnreachableError
 
-HEAD = "0011"
+if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
+    from alembic.config import Config
+
+HEAD = "0013"
+OURS = 0o600
 MIGRATIONS = Path(__file__).parent / "alembic"
 READING = {"reading": True}
+UPGRADING = 0x7265_6278
+_VERSION = select(text("version_num")).select_from(table("alembic_version"))
+
+
+def only_ours(path: str, flags: int) -> int:
+    """An `opener`: a file that is made is its owner's alone."""
+    return os.open(path, flags, OURS)
 
 
 def open_database(url: str) -> Engine:
     """An engine for the URL; connects on first use. SQLite's folder is made where it is missing."""
-    address = make_url(url)
+    address = _address(url)
     if address.get_backend_name() != "sqlite":
         return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 10})
     if address.database:
         try:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+            Path(address.database).parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
             raise UnreachableError(f"database {address.database}: {error.strerror or error}") from None
     return _sqlite(address, "ON")
+
+
+def _address(url: str) -> URL:
+    """The URL's parts; what is wrong with it is told without its password."""
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        raise RequestError("database_url: it has no such form as postgresql+psycopg://user@host:5432/name") from None
+    if address.port is not None and not 0 < address.port < 65536:
+        raise RequestError(f"database_url: there is no port {address.port}")
+    return address
 
 
 def _sqlite(address: URL, foreign_keys: str) -> Engine:
@@ -38,7 +63,14 @@ def _sqlite(address: URL, foreign_keys: str) -> Engine:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", f"foreign_keys = {foreign_keys}"):
             connection.execute(f"PRAGMA {pragma}")
 
+    def made_ours(*_: Any) -> None:
+        """SQLite gives its other files the mode of the database."""
+        if address.database and address.database != ":memory:":
+            with suppress(OSError):  # connecting says what is wrong
+                Path(address.database).touch(mode=OURS)
+
     engine = create_engine(address, connect_args={"timeout": 30})
+    event.listen(engine, "do_connect", made_ours)
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -64,30 +96,99 @@ def revision(engine: Engine) -> str | None:
     """
     try:
         with reading(engine) as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            found = connection.scalar(select(text("version_num")).select_from(table("alembic_version")))
-            return str(found) if found is not None else None
+            return _version(connection)
     except DBAPIError as error:
         raise UnreachableError(f"database {where(engine)}: {first_line(error)}") from None
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the tables to the newest version; all of it or nothing. Raises UnreachableError."""
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.scalar(_VERSION)
+    return str(found) if found is not None else None
+
+
+def upgrade(engine: Engine, to: str = "head") -> tuple[str | None, str]:
+    """Bring the tables to the newest version, or to an earlier one; all of it or nothing. From where, and to where.
+
+    Of several who do so at once one works, and the others wait for it. Raises UnreachableError, or RequestError where
+    there is no such version ahead.
+    """
     from alembic import command
+
+    sqlite = engine.dialect.name == "sqlite"
+    try:
+        with _alone(engine):
+            # SQLite changes a table by making it anew, which its references forbid while they are enforced.
+            changing = _sqlite(engine.url, "OFF") if sqlite else engine
+            with changing.begin() as connection:
+                if not sqlite:
+                    connection.execute(select(func.pg_advisory_xact_lock(UPGRADING)))
+                before = _version(connection)
+                with _foreseen(engine, before, to):
+                    command.upgrade(_migrations(connection=connection), to)
+                return before, str(_version(connection))
+    except DBAPIError as error:
+        raise UnreachableError(f"database {where(engine)}: {first_line(error)}") from None
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    """SQLite lets two who open a file for the first time get into each other's way, so they do it in turn."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open(f"{engine.url.database}.upgrade.lock", "w", opener=only_ours))
+        except OSError as error:
+            raise UnreachableError(f"database {where(engine)}: {error.strerror or error}") from None
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _foreseen(engine: Engine, before: str | None, to: str) -> Iterator[None]:
+    """What alembic has no migrations for is the request's fault; versions have four digits."""
+    from alembic.util import CommandError
+
+    if before is not None and before > HEAD:
+        raise _newer(engine, before)
+    if before is not None and to < before:
+        raise RequestError(f"database {where(engine)} is at {before}: there is no way back to {to}")
+    try:
+        yield
+    except CommandError as error:
+        raise RequestError(f"database {where(engine)} is at {before or 'no version'}: {error}") from None
+
+
+def _newer(engine: Engine, found: str) -> RequestError:
+    return RequestError(f"database {where(engine)} is of a newer version ({found}, not {HEAD}): upgrade rebuilder")
+
+
+def _migrations(output: TextIO | None = None, **attributes: Any) -> Config:
     from alembic.config import Config
 
-    config = Config()
+    config = Config(output_buffer=output)
     config.set_main_option("script_location", str(MIGRATIONS))
-    sqlite = engine.dialect.name == "sqlite"
-    # SQLite changes a table by making it anew, which its references forbid while they are enforced.
-    changing = _sqlite(engine.url, "OFF") if sqlite else engine
-    try:
-        with changing.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except OperationalError as error:
-        raise UnreachableError(f"database {where(engine)}: {first_line(error)}") from None
+    config.attributes.update(attributes)
+    return config
+
+
+def upgrade_sql(engine: Engine, to: str = "head") -> str:
+    """What `upgrade` would say to the database. Raises as that does, and where it is an SQLite file.
+
+    An SQLite table is made anew from what it is found to be: there is no telling without doing.
+    """
+    from alembic import command
+
+    if engine.dialect.name == "sqlite":
+        raise RequestError(f"database {where(engine)}: the SQL is known beforehand for PostgreSQL alone")
+    before = revision(engine)
+    written = io.StringIO()
+    with _foreseen(engine, before, to):
+        command.upgrade(_migrations(written), f"{before or 'base'}:{to}", sql=True)
+    return written.getvalue()
 
 
 def ready(url: str) -> Engine:
@@ -100,11 +201,19 @@ def ready(url: str) -> Engine:
     if found == HEAD:
         return engine
     if found is not None and found > HEAD:
-        raise RequestError(f"database {where(engine)} is of a newer version ({found}): upgrade rebuilder")
+        raise _newer(engine, found)
     if engine.dialect.name != "sqlite":
-        raise RequestError(f"database {where(engine)} is not up to date: run `rebuilder db upgrade`")
+        older = f"is of an older version ({found}, not {HEAD})" if found else "has no tables"
+        raise RequestError(f"database {where(engine)} {older}: run `rebuilder db upgrade`")
     upgrade(engine)
     return engine
+
+
+def check_version(connection: Connection) -> None:
+    """Raises UnreachableError where the tables were changed under us: whoever is started now looks at them anew."""
+    found = connection.scalar(_VERSION)
+    if found != HEAD:
+        raise UnreachableError(f"database: its version was changed from {HEAD} to {found}: start again")
 
 
 def where(engine: Engine) -> str:
@@ -120,4 +229,4 @@ def first_line(error: DBAPIError) -> str:
 
 def shown(url: str) -> str:
     """A database URL without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    return _address(url).render_as_string(hide_password=True)

@@ -42,13 +42,17 @@ class Activity(msgspec.Struct, frozen=True):
     """What the engine waits for.
 
     `in_doubt` has the keys of submissions that were not answered, each with the reason; `at_builder` the refs of builds
-    that the builder has and has not begun with; `process` names the engine's own, as the lease does.
+    that the builder has and has not begun with; `repositories` the build tags whose repositories are waited for, by
+    stream and the tag that they take from; `unread_images` counts those that their source has and that cannot be read;
+    `process` names the engine's own, as the lease does.
     """
 
     calls: tuple[CallsOut, ...] = ()
     problems: tuple[Problem, ...] = ()
     in_doubt: dict[str, str] = {}
     at_builder: tuple[str, ...] = ()
+    repositories: dict[str, tuple[str, ...]] = {}
+    unread_images: int = 0
     process: str = ""
 
 

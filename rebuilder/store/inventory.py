@@ -22,12 +22,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
+from rebuilder.domain import rollback
 from rebuilder.domain.affected import Carried
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.image import ImageBuild as BuildValue
 from rebuilder.domain.image import Parent, ParentKind, Source
 from rebuilder.domain.image import Stream as StreamValue
+from rebuilder.domain.rollback import RolledBack
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, Stream
@@ -244,6 +246,24 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
         if wanted is None or key in wanted:
             builds[key] = BuildValue(key, ident, None, tuple(parents), digest, tuple(tags))
     return builds
+
+
+def sources_of(connection: Connection, name: str) -> set[str]:
+    """The source packages of the RPMs of this name; the name itself where some RPM is made from a package of it."""
+    made_from = connection.scalar(select(Rpm.id).where(Rpm.source == name).limit(1)) is not None
+    return {name} if made_from else set(connection.scalars(select(Rpm.source).where(Rpm.name == name).distinct()))
+
+
+def rolled_back(connection: Connection) -> list[RolledBack]:
+    """The images that stand on a build of their parent that was taken back."""
+    return rollback.rolled_back(load(connection).images, current_builds(connection))
+
+
+def stands_on_rolled_back(connection: Connection, key: str) -> RolledBack | None:
+    """The parent's build that this image stands on, where that was taken back."""
+    image = among(connection, family_above(connection, key)).image(key)
+    parents = [parent.image for parent in image.parents if parent.image]
+    return next(iter(rollback.rolled_back([image], current_builds(connection, [key, *parents]))), None)
 
 
 def read_builds(connection: Connection) -> dict[str, str]:

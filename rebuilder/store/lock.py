@@ -6,11 +6,11 @@ import fcntl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from sqlalchemy import Engine, text
 
 from rebuilder.domain.errors import RequestError
+from rebuilder.store.database import only_ours
 
 ADVISORY = 0x7265_6276
 SUFFIX = ".publisher.lock"
@@ -51,7 +51,7 @@ def _postgresql(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _sqlite(engine: Engine) -> Iterator[None]:
-    with Path(f"{engine.url.database}{SUFFIX}").open("w") as file:
+    with open(f"{engine.url.database}{SUFFIX}", "w", opener=only_ours) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

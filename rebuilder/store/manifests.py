@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from rebuilder.domain.image import Manifest as Content
 from rebuilder.domain.rpm import Rpm as Package
@@ -18,10 +18,16 @@ _CONTENT = (
     .join(Rpm, Rpm.id == ManifestRpm.rpm_id)
     .where(ManifestRpm.manifest_id.in_(bindparam("manifests", expanding=True)))
 )
+INTERNING = 0x7265_6277
 
 
 def intern(connection: Connection, manifests: Iterable[Content]) -> dict[str, int]:
-    """Keep these manifests; the id of each by its digest. What is known already costs one look-up."""
+    """Keep these manifests; the id of each by its digest. What is known already costs one look-up.
+
+    None of it can be deleted before the transaction ends.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock_shared(INTERNING)))
     by_digest = {manifest.digest: manifest for manifest in manifests}
     known = _ids(connection, list(by_digest))
     new = {digest: manifest for digest, manifest in by_digest.items() if digest not in known}
@@ -35,6 +41,16 @@ def intern(connection: Connection, manifests: Iterable[Content]) -> dict[str, in
         pairs = sorted((rpms[rpm], known[digest]) for digest in part for rpm in new[digest].rpms)
         load(connection, ManifestRpm, ("rpm_id", "manifest_id"), pairs)
     return known
+
+
+def only_here(connection: Connection) -> bool:
+    """Whether nobody else interns until the transaction ends: what is in no use now may then be deleted.
+
+    SQLite has one writer at a time anyway. Nobody is waited for: interning may take long, and others would queue.
+    """
+    if connection.dialect.name != "postgresql":
+        return True
+    return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(INTERNING))))
 
 
 def _ids(connection: Connection, digests: Sequence[str]) -> dict[str, int]:

@@ -27,12 +27,13 @@ from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, State
 from rebuilder.store.holds import paused
-from rebuilder.store.models import Cancellation, Cause, Hold, Image, ImageBuild, Rebuild, RebuildEdge
+from rebuilder.store.models import Cancellation, Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge
 from rebuilder.store.rows import chunks, insert_new
 
 HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
 UNSETTLED = OPEN | STOPPED
+ATTEMPTS = 20  # of a rebuild that are looked for at a builder
 NOW: ColumnElement[float] = bindparam("now", type_=Double)
 _IDS = Rebuild.id.in_(bindparam("ids", expanding=True))
 _BEGUN = update(Rebuild).where(Rebuild.id == bindparam("of")).values(begun_at=bindparam("at"))
@@ -207,6 +208,25 @@ def _without_cause() -> Select[int]:
         .where(parent.state == State.SUCCEEDED, ~same)
     )
     return select(Rebuild.id).where(_IDS, edges, ~own, ~changed, Rebuild.note == "")
+
+
+def settled(connection: Connection, keys: Collection[str]) -> set[str]:
+    """Those of these builds' keys whose rebuilds are known, and over; earlier attempts of them, too."""
+    latest = {key: [key_of_attempt(key, attempt) for attempt in range(1, ATTEMPTS + 1)] for key in keys}
+    found: dict[str, str] = {}
+    for part in chunks(sorted({name for names in latest.values() for name in names}), 500):
+        rows = connection.execute(select(Rebuild.key, Rebuild.state).where(Rebuild.key.in_(part)))
+        found |= {row.key: row.state for row in rows}
+    states = {key: [found[name] for name in names if name in found] for key, names in latest.items()}
+    return {key for key, known in states.items() if known and not OPEN.intersection(known)}
+
+
+def for_withdrawn(connection: Connection) -> list[Entry]:
+    """The rebuilds that have not begun, that no operator asked for, and whose changes were all withdrawn."""
+    told = exists().where(Cause.rebuild_id == Rebuild.id)
+    offered = told.where(Cause.change_id == Change.id, Change.withdrawn_at.is_(None))
+    begins = Rebuild.state.in_([State.WAITING, State.QUEUED]), Rebuild.note == ""
+    return entries(connection, selected().where(*begins, told, ~offered).order_by(Rebuild.id))
 
 
 def overtaken(connection: Connection, ids: Sequence[int]) -> list[Entry]:

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import Fault, Inventory
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.image import ImageBuild as BuildValue
-from rebuilder.domain.image import Inventory
 from rebuilder.domain.image import Stream as StreamValue
 from rebuilder.store import inventory as stored
 from rebuilder.store import manifests
@@ -34,13 +34,15 @@ _READ = (
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """What a sync changed, by image name."""
+    """What a sync changed, by image name; `faults` has what could not be read and stays as it was."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
     rebuilt: tuple[str, ...]
     unchanged: int
+    faults: tuple[Fault, ...] = ()
+    hints: tuple[str, ...] = ()
 
 
 def save_inventory(connection: Connection, inventory: Inventory, now: float) -> SyncResult:
@@ -68,7 +70,7 @@ def save_inventory(connection: Connection, inventory: Inventory, now: float) -> 
     touched, new = {*added, *changed, *rebuilt}, set(added)
     return SyncResult(
         tuple(added), tuple(changed), tuple(removed), tuple(key for key in rebuilt if key not in new),
-        len(wanted) - len(touched),
+        len(wanted) - len(touched), inventory.faults, inventory.hints,
     )
 
 

@@ -20,7 +20,7 @@ from rebuilder.domain.rpm import newest
 from rebuilder.domain.schedule import inherited, paths_below, rank
 from rebuilder.store import changes, outbox, rebuilds, transitions
 from rebuilder.store.changes import Noticed
-from rebuilder.store.models import Cause, Image, Rebuild, RebuildEdge, Wave, WaveChange
+from rebuilder.store.models import Cause, Change, Image, Rebuild, RebuildEdge, Wave, WaveChange
 from rebuilder.store.rows import chunks, insert_new
 from rebuilder.store.transitions import Transitions
 
@@ -293,8 +293,21 @@ def changes_of(connection: Connection, wave_id: int) -> list[Noticed]:
     ids = connection.scalars(
         select(WaveChange.change_id).where(WaveChange.wave_id == wave_id).order_by(WaveChange.change_id)
     ).all()
-    told = changes.of_ids(connection, ids)
-    return [Noticed(ident, told[ident]) for ident in ids]
+    told, withdrawn = changes.of_ids(connection, ids), changes.withdrawn(connection, ids)
+    return [Noticed(ident, told[ident], withdrawn=ident in withdrawn) for ident in ids]
+
+
+def end_withdrawn(connection: Connection, now: float) -> list[int]:
+    """End the waves that wait for an operator and have no change left that is still offered; their ids."""
+    offered = (
+        exists()
+        .where(WaveChange.wave_id == Wave.id, WaveChange.change_id == Change.id)
+        .where(Change.withdrawn_at.is_(None))
+    )
+    ids = list(connection.scalars(select(Wave.id).where(Wave.state == "planned", ~offered)))
+    if ids:
+        connection.execute(update(Wave).where(Wave.id.in_(ids)).values(state="running"))
+    return finish(connection, now) if ids else []
 
 
 def finish(connection: Connection, now: float) -> list[int]:

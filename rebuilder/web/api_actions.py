@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Engine
 
 from rebuilder.answers import records
 from rebuilder.engine import commands
@@ -20,12 +24,27 @@ from rebuilder.web.reader import Database, Reader
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 bearer = HTTPBearer(auto_error=False, description="Made with `rebuilder token add`")
-router = APIRouter()
 
 
-def presented(
-    engine: Database, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-) -> tokens.Known:
+class _Authenticated(APIRoute):
+    """Asks who it is before the body is read: what a stranger sends is not looked at."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def authenticated(request: Request) -> Response:
+            if self.methods != {"GET"}:
+                credentials = await bearer(request)
+                request.state.token = await run_in_threadpool(_known, request.app.state.engine, credentials)
+            return await answer(request)
+
+        return authenticated
+
+
+router = APIRouter(route_class=_Authenticated)
+
+
+def _known(engine: Engine, credentials: HTTPAuthorizationCredentials | None) -> tokens.Known:
     """The token that came with the request; 401 where there is none, or it is not known."""
     if credentials is None:
         raise HTTPException(401, "this needs a token: `Authorization: Bearer ...`", CHALLENGE)
@@ -34,6 +53,14 @@ def presented(
     if found is None:
         raise HTTPException(401, "the token is not known", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
     return found
+
+
+def presented(
+    request: Request, _described: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> tokens.Known:
+    """The token that came with the request, as it was found before the body was read."""
+    token: tokens.Known = request.state.token
+    return token
 
 
 class Ask(BaseModel):

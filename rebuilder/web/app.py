@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from rebuilder.answers.logs import Logs
 from rebuilder.config import Bus, Settings
 from rebuilder.web import api, health, live, metrics, pages, problems
+from rebuilder.web.bounds import Bounds
 from rebuilder.web.broker import Broker
 from rebuilder.web.security import SecurityHeaders
 
@@ -47,5 +48,6 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.include_router(pages.nowhere)
+    app.add_middleware(Bounds)
     app.add_middleware(SecurityHeaders)
     return app

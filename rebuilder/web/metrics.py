@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import ENDED, LIVE, OPEN, State
 from rebuilder.engine.calls import Kind
-from rebuilder.store import changes, heartbeats, holds, inbox, lease, outbox, progress, tallies
+from rebuilder.store import changes, dead_letters, heartbeats, holds, inbox, lease, outbox, progress, tallies
 from rebuilder.store.database import reading
 from rebuilder.store.heartbeats import CallsOut
 from rebuilder.store.tallies import Counted
@@ -115,6 +115,7 @@ def _messages(connection: Connection, now: float) -> Iterator[Metric]:
     yield _counter("messages_duplicate", "Messages that were received before.", twice)
     yield _counter("messages_rejected", "Messages that could not be parsed.", read["rejected"])
     yield _counter("messages_accepted", "Messages that were acted on.", read["accepted"])
+    yield _gauge("messages_set_aside", "Deliveries that could not be kept as messages.", dead_letters.count(connection))
     yield _gauge("messages_unread", "Messages that nobody has acted on yet.", unread)
     oldest = inbox.oldest_unread(connection)
     yield _gauge("messages_oldest_unread_age_seconds", "Age of the oldest of them.", _age(oldest, now))
@@ -156,6 +157,8 @@ def _calls_out(connection: Connection) -> Iterator[Metric]:
         overdue.add_metric([call.kind], call.overdue)
         oldest.add_metric([call.kind], call.oldest)
     yield from (out, overdue, oldest)
+    unread = beat.activity.unread_images if beat else 0
+    yield _gauge("images_unread", "Images that cannot be read from their source, and stay as they were.", unread)
 
 
 def _publishing(connection: Connection, now: float) -> Iterator[Metric]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,15 +15,19 @@ from sqlalchemy import Engine
 from rebuilder.config import Bus, Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.web.app import create_app
+from rebuilder.web.bounds import Protocol
 from rebuilder.web.live import Hub
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 5
+BACKLOG = 2048
+FILES = 4 * BACKLOG
 
 
 @contextmanager
 def serving(engine: Engine, settings: Settings, bus: Bus) -> Iterator[None]:
     """Answer requests from a thread of its own. Raises RequestError where the address cannot be had."""
+    _make_room()
     with _listening(settings) as listener:
         server = _server(engine, settings, bus)
         thread = threading.Thread(target=server.run, args=([listener],), name="web")
@@ -32,6 +37,14 @@ def serving(engine: Engine, settings: Settings, bus: Bus) -> Iterator[None]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _make_room() -> None:
+    """Raise the limit of open files: connections are taken from the queue all at once, those too that then must go."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):
@@ -47,7 +60,7 @@ def _server(engine: Engine, settings: Settings, bus: Bus) -> uvicorn.Server:
     """Proxies are not trusted to say who asks, and what is asked is not logged: neither is used for anything."""
     return _Server(uvicorn.Config(
         create_app(engine, settings, bus), log_config=None, access_log=False, proxy_headers=False, server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS, http=Protocol, ws="none", backlog=BACKLOG,
     ))
 
 
@@ -56,7 +69,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
     host, port = settings.web.host, settings.web.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         told = f"consumer_config.web: cannot listen on {host}, port {port}: {error.strerror or error}"
         raise RequestError(told) from None

@@ -320,6 +320,23 @@ def test_a_second_engine_on_the_same_database_is_refused(user: User) -> None:
     assert user.types("engine", "--until-idle").returncode == 0
 
 
+def test_what_is_old_is_pruned(user: User) -> None:
+    assert user.types("inventory", "sync").returncode == 0
+    for _ in range(3):
+        assert user.types("rebuild", "base:f42").returncode == 0
+        assert user.types("run", "--until-idle").returncode == 0
+    assert user.types("db", "prune").stdout == "deleted: nothing\n"
+    user.configure('retention = {history_days = 0.000001, build_days = 0.000001}')
+    rehearsed = user.reads("db", "prune", "--dry-run")
+    assert rehearsed["dry_run"]
+    assert rehearsed["deleted"]["rebuilds"] == rehearsed["deleted"]["waves"] == 2
+    assert user.types("db", "prune", "--dry-run").stdout.startswith("would delete: 2 rebuilds, 2 waves")
+    assert user.reads("db", "prune") == {**rehearsed, "dry_run": False}
+    assert user.types("db", "prune").stdout == "deleted: nothing\n"
+    user.configure("retention = {history_days = 0}")
+    assert "consumer_config.retention.history_days" in user.is_refused("db", "prune")
+
+
 def test_a_second_engine_stands_by_and_takes_over(user: User) -> None:
     """Whatever it was that ended the first one: it was killed, and let go of nothing."""
     user.types("db", "upgrade")

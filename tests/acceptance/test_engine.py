@@ -64,6 +64,9 @@ storage_driver = "vfs"
 isolation = "chroot"
 state = "{folder}/builds"
 volumes = ["{folder}/repo:/repo:ro"]
+
+[consumer_config.web]
+port = 0
 """
 
 
@@ -140,6 +143,33 @@ def test_run_takes_a_message_from_the_bus_to_rebuilt_images_and_ends_when_asked(
     finally:
         child.stop()
     assert "Traceback" not in child.log.read_text()
+
+
+def test_one_broken_file_stops_nothing_and_is_named_until_it_is_mended(world: Machine) -> None:
+    configure(world, "amqp://127.0.0.1:1")
+    assert subprocess.run(command(world, "inventory", "sync"), capture_output=True, check=False).returncode == 0
+    file = world.folder / "images" / "child" / "Containerfile"
+    good = file.read_text()
+    file.write_text(good + "\nnonsense three\n")
+    new = world.folder / "images" / "late"
+    new.mkdir()
+    (new / "Containerfile").write_text("FROM base\n")
+    synced = subprocess.run(command(world, "inventory", "sync"), capture_output=True, text=True, check=False)
+    assert synced.returncode == 1
+    assert "1 added, 0 changed, 0 removed" in synced.stdout
+    assert "child/Containerfile:" in synced.stderr and "unknown instruction nonsense" in synced.stderr
+    assert "1 images cannot be read" in synced.stderr
+    assert set(asked(world, "inventory", "list")[0]) >= {"image"}
+    assert {entry["image"] for entry in asked(world, "inventory", "list")} >= {"base:f42", "child:f42", "late:f42"}
+    child = Child(command(world, "engine"), world.folder / "engine.log")
+    try:
+        (problem,) = until(lambda: (asked(world, "status") or {}).get("problems"))
+        assert problem["what"] == "images" and "child/Containerfile:" in problem["reason"]
+    finally:
+        child.stop()
+    file.write_text(good)
+    mended = subprocess.run(command(world, "inventory", "sync"), capture_output=True, text=True, check=False)
+    assert (mended.returncode, mended.stderr) == (0, "")
 
 
 def test_without_a_broker_run_says_so_and_goes_on(world: Machine) -> None:

@@ -46,6 +46,9 @@ user = "rebuilder"
 password_file = "{password}"
 timeout_seconds = 5
 poll_seconds = 0.2
+
+[consumer_config.web]
+port = 0
 """
 
 
@@ -194,6 +197,20 @@ def test_config_check_says_which_credential_is_missing(site: Site) -> None:
             done = site.run(*verb)
             assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
             assert said in done.stderr
+
+
+def test_config_check_online_asks_koji_for_the_user_the_tags_and_the_targets(site: Site) -> None:
+    site.koji.tags.setdefault("f42-build", [])
+    done = site.run("config", "check", "--online")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert f"ok: Koji at {site.hub.url}, as rebuilder" in done.stdout
+    site.config.write_text(site.config.read_text().replace(f'"{UPDATES}"', '"f42-typo"'))
+    wrong = site.run("config", "check", "--online")
+    assert wrong.returncode == 1
+    assert "wrong: tag f42-typo of stream f42: Koji does not know it" in wrong.stdout
+    with site.hub.away("offline"):
+        away = site.run("config", "check", "--online")
+    assert away.returncode == 1 and f"wrong: Koji at {site.hub.url}: " in away.stdout
 
 
 def test_without_koji_s_client_the_command_says_how_to_get_it(site: Site) -> None:

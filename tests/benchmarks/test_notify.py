@@ -80,8 +80,8 @@ def wave(engine: Engine, number: int, announcing: bool) -> tuple[float, float]:
     body = {"update": {**UPDATE["update"], "builds": [{"nvr": f"openssl-3.3.{number}-1.fc42", "epoch": 1}]}}
     inbox.receive(engine, [Received(str(number), "org.x.bodhi.update.complete.stable", {}, body)])
     began, worked = time.perf_counter(), time.process_time()
-    while loop.once():
-        pass
+    while loop.once() or not loop.at_rest():
+        loop.calls.wait(0.01)
     return time.perf_counter() - began, time.process_time() - worked
 
 
@@ -131,7 +131,7 @@ def test_the_engine_is_slowed_by_at_most_a_tenth(
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_the_outbox_is_published_at_0_8_or_more_of_the_rate_of_plain_publishing(
+def test_the_outbox_is_published_at_500_messages_a_second_or_more(
     kind: str, broker: Broker, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     url = address(kind, tmp_path, request)
@@ -154,7 +154,6 @@ def test_the_outbox_is_published_at_0_8_or_more_of_the_rate_of_plain_publishing(
         while publisher.once(stop):
             pass
         worked.append(count / (time.perf_counter() - began))
-    ratio = statistics.median(worked) / statistics.median(plain)
-    print(f"\n{kind}: plain publishing {statistics.median(plain):.0f} msg/s, the outbox "
-          f"{statistics.median(worked):.0f} msg/s: {ratio:.2f} (at least 0.80)")
+    print(f"\n{kind}: the outbox {statistics.median(worked):.0f} msg/s (at least 500; plain publishing, one by one, "
+          f"{statistics.median(plain):.0f} msg/s)")
     engine.dispose()

@@ -11,7 +11,8 @@ import pytest
 from integration.workbench import SSL, Workbench, image
 from sqlalchemy import Connection, Engine, event
 
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.build import InfrastructureError, Phase
+from rebuilder.engine import workshop
 from rebuilder.store import inbox
 from rebuilder.store.database import reading
 
@@ -155,3 +156,17 @@ def test_an_unread_message_is_read_by_the_next_engine(store: Engine) -> None:
     proven(bench)
     with reading(store) as connection:
         assert inbox.unread(connection, 1) == []
+
+
+def test_a_simulated_build_outlives_the_engine_that_began_it(store: Engine) -> None:
+    bench = Workbench(store, IMAGES)
+    bench.tell(FIX)
+    bench.passes()
+    (ref,) = [entry.ref for entry in bench.rebuilds() if entry.ref]
+    builder = workshop.builder_for(store, bench.settings)
+    status = builder.poll([ref, "never-heard-of"])
+    assert status[ref].phase in (Phase.RUNNING, Phase.SUCCEEDED), "the dry run goes on"
+    assert status["never-heard-of"].phase is Phase.ABORTED
+    built = builder.result(ref).manifest
+    assert built is not None
+    assert {rpm.version for rpm in built.rpms if rpm.source == "openssl"} == {"3.2.2"}

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.engine import reconcile
-from rebuilder.store import actions, changes, holds, inventory
+from rebuilder.store import actions, changes, holds, inventory, rebuilds
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.sync import record_builds
@@ -224,3 +224,28 @@ def test_a_parent_that_somebody_else_built_leaves_its_children_stale(store: Engi
     assert [str(change) for change in found] == ["openssl-1:3.2.9-1.fc42 in f42"]
     bench.finish()
     assert bench.submitted() == ["mid", "app"]
+
+
+def test_a_release_package_without_a_dist_tag_belongs_to_the_release_that_bodhi_publishes_it_for(store: Engine) -> None:
+    streams = {"f42": {"dist": ".fc42", "bodhi_releases": ["F42"]}, "f43": {"dist": ".fc43", "bodhi_releases": ["F43"]}}
+    bench = Workbench(store, [image("base", rpms=("fedora-release-42-20.noarch",))], streams=streams)
+    bench.tell("fedora-release-42-30")
+    bench.finish()
+    assert bench.states() == [("base", "succeeded")]
+    bench.tell("fedora-release-42-31.fc41", ident="another release's")
+    bench.finish()
+    assert bench.states() == [("base", "succeeded")]
+
+
+def test_a_build_is_over_when_no_attempt_of_its_rebuild_is_open(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    bench.tell(FIX)
+    bench.passes()
+    base = bench.entry("base").key
+    with reading(store) as connection:
+        assert rebuilds.settled(connection, [base, "nobody-f42-123.1"]) == set()
+    bench.finish()
+    mid = bench.entry("mid").key
+    with reading(store) as connection:
+        earlier = rebuilds.key_of_attempt(base, 7)
+        assert rebuilds.settled(connection, [base, earlier, mid, "nobody-f42-123.1"]) == {base, earlier, mid}

@@ -7,7 +7,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tekton import Fault
 
 from rebuilder.builders import osbs_client, run_log
 from rebuilder.builders.osbs import OsbsBuilder
-from rebuilder.config import KojiSettings, Settings
+from rebuilder.config import KojiSettings, OsbsStreamSettings, Settings
 from rebuilder.domain.build import BuildRejected, InfrastructureError, Phase, SiteError, Status
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
@@ -115,6 +115,31 @@ def test_only_the_base_is_pinned_and_only_to_a_build_that_koji_knows(osbs: OsbsH
     assert "koji_parent_build" not in user_params(osbs, osbs.builder.submit(unknown).ref)
 
 
+def test_a_stream_may_have_its_own_parameters(osbs: OsbsHarness) -> None:
+    general = osbs.settings.osbs.model_copy(update={"platforms": ("x86_64",), "yum_repourls": ("https://a/x.repo",)})
+    own = OsbsStreamSettings(isolated=True, release="1.2", platforms=(), compose_ids=(7,))
+    streams = {"f42": osbs.settings.streams["f42"].model_copy(update={"osbs": own})}
+    osbs.settings = osbs.settings.model_copy(update={"osbs": general, "streams": streams})
+    osbs.restart()
+    params = user_params(osbs, osbs.builder.submit(osbs.order("own-f42-1")).ref)
+    assert (params["isolated"], params["release"], params["compose_ids"]) == (True, "1.2", [7])
+    assert params["yum_repourls"] == ["https://a/x.repo"]
+    assert "platforms" not in params
+
+
+def test_what_is_wrong_with_a_site_is_found_before_a_build(osbs: OsbsHarness) -> None:
+    assert [about for about, fault in osbs.builder.site() if fault] == ["reactor_config_map"]
+    osbs.token_file.write_text("nobody's\n")
+    osbs.settings = osbs.settings.model_copy(update={
+        "osbs": osbs.settings.osbs.model_copy(update={"user": "o'brien", "default_buildtime_limit": 10**6}),
+    })  # fmt: skip
+    osbs.restart()
+    faults = {about.split()[0]: fault for about, fault in osbs.builder.site() if fault}
+    assert "apostrophe" in faults["user"]
+    assert "credentials" in faults["OSBS"]
+    assert "is over the most" in faults["limits"]
+
+
 def test_live_runs_are_polled_with_one_list_however_many_there_are(
     osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +153,16 @@ def test_live_runs_are_polled_with_one_list_however_many_there_are(
     asked = [*refs, *(f"other-f42-{number}" for number in range(500))]
     assert {status.phase for status in osbs.builder.poll(asked).values()} <= UNDER_WAY
     assert (osbs.cluster.lists, osbs.cluster.reads) == (2, 0)
+
+
+def test_the_tasks_of_all_that_failed_are_read_with_one_list(osbs: OsbsHarness) -> None:
+    refs = [osbs.builder.submit(osbs.order(f"bad-f42-{number}")).ref for number in range(3)]
+    for ref in refs:
+        osbs.cluster.fail(ref, f"the build of {ref} broke")
+    osbs.cluster.lists = 0
+    found = osbs.builder.poll(refs)
+    assert osbs.cluster.lists == 2, "one of the runs, one of their tasks"
+    assert all(found[ref].phase is Phase.FAILED and f"the build of {ref} broke" in found[ref].reason for ref in refs)
 
 
 def test_a_run_without_our_label_is_asked_for_by_its_name(osbs: OsbsHarness) -> None:
@@ -178,6 +213,23 @@ def test_what_is_not_the_image_s_fault_is_an_abort(osbs: OsbsHarness, reason: st
     ref = osbs.builder.submit(osbs.order("unlucky-f42-1")).ref
     osbs.cluster.fail(ref, "no luck", reason, task_reason)
     assert phase(osbs, ref) is Phase.ABORTED
+
+
+@pytest.mark.parametrize("message", [
+    "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi.",
+    "Pod was evicted", "Node is shutting down, evicting pods",
+])  # fmt: skip
+def test_a_pod_that_its_node_ends_is_an_abort(osbs: OsbsHarness, message: str) -> None:
+    ref = osbs.builder.submit(osbs.order("node-f42-1")).ref
+    osbs.cluster.fail(ref, message)
+    assert osbs.builder.poll([ref])[ref].phase is Phase.ABORTED
+
+
+def test_a_step_that_runs_out_of_memory_is_an_abort(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("oom-f42-1")).ref
+    osbs.cluster.fail(ref, "a step exited with code 137")
+    osbs.cluster.tasks[ref][0].status["steps"][0]["terminated"]["reason"] = "OOMKilled"
+    assert osbs.builder.poll([ref])[ref].phase is Phase.ABORTED
 
 
 def test_a_run_whose_task_somebody_stopped_is_canceled(osbs: OsbsHarness) -> None:
@@ -289,6 +341,62 @@ def test_the_result_has_digest_and_names_and_no_guess_at_the_rpms(osbs: OsbsHarn
     specs = (f"registry.example.org/img:{ref}", "registry.example.org/img:latest")
     built = ImageBuild("done-f42-1:f42", digest, None, ("base-container-42-7",), digest, specs)
     assert osbs.builder.result(ref) == built
+
+
+def test_a_result_comes_also_where_the_cluster_has_its_tasks_no_more(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("gone-f42-1")).ref
+    osbs.succeed(ref)
+    osbs.cluster.tasks[ref].clear()  # they are removed before their run: ttl, or somebody's tidying
+    built = osbs.builder.result(ref)
+    assert (built.image, built.parents) == ("gone-f42-1:f42", ("base-container-42-7",))
+    assert built.tags == (f"registry.example.org/img:{ref}", "registry.example.org/img:latest")
+
+
+def test_a_result_comes_also_where_a_task_has_no_status(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("bare-f42-1")).ref
+    osbs.succeed(ref)
+    for task in osbs.cluster.tasks[ref]:
+        task.status.clear()
+    assert osbs.builder.result(ref).image == "bare-f42-1:f42"
+
+
+def tidied(osbs: OsbsHarness, settled: Collection[str]) -> list[str]:
+    """The runs that are left after the builder has tidied until it has no more to do."""
+    asked: list[Collection[str]] = []
+
+    def known(keys: Collection[str]) -> set[str]:
+        asked.append(keys)
+        return set(keys) & set(settled)
+
+    for _ in range(200):
+        osbs.builder.tidy(known)
+        if not set(osbs.cluster.runs) & set(settled):
+            break
+        time.sleep(0.05)
+    return sorted(osbs.cluster.runs)
+
+
+def test_runs_that_are_over_are_removed_once_their_logs_are_kept(osbs: OsbsHarness) -> None:
+    osbs.settings = osbs.settings.model_copy(update={"osbs": osbs.settings.osbs.model_copy(update={"keep_runs": 0})})
+    osbs.restart()
+    for key in ("over-f42-1", "runs-f42-1", "unread-f42-1"):
+        osbs.builder.submit(osbs.order(key))
+        osbs.cluster.say(key, "a line of its log")
+    osbs.succeed("over-f42-1")
+    osbs.succeed("unread-f42-1")
+    assert tidied(osbs, {"over-f42-1"}) == ["runs-f42-1", "unread-f42-1"]
+    assert "a line of its log" in "".join(osbs.builder.log("over-f42-1"))
+    assert osbs.builder.poll(["over-f42-1"])["over-f42-1"].phase is Phase.ABORTED
+
+
+@pytest.mark.parametrize("keep", [3600, "forever"])
+def test_runs_are_kept_as_long_as_is_wanted(osbs: OsbsHarness, keep: float | str) -> None:
+    osbs.settings = osbs.settings.model_copy(update={"osbs": osbs.settings.osbs.model_copy(update={"keep_runs": keep})})
+    osbs.restart()
+    osbs.builder.submit(osbs.order("kept-f42-1"))
+    osbs.succeed("kept-f42-1")
+    assert [osbs.builder.tidy(set) for _ in range(3)] == [0, 0, 0]
+    assert list(osbs.cluster.runs) == ["kept-f42-1"]
 
 
 SSL = "openssl-libs-1:3.2.2-1.fc42.x86_64 openssl-3.2.2-1.fc42"

@@ -12,6 +12,7 @@ import pytest
 from harnesses.osbs import DOCKERFILE, OsbsHarness, repository
 from hub_tasks import Koji
 from integration.workbench import Workbench, image
+from machine import until
 from sqlalchemy import Engine
 from tekton import Fault
 
@@ -226,3 +227,19 @@ def test_an_operator_s_cancel_ends_the_run(site: Site) -> None:
     site.bench.passes()
     assert site.bench.states()[0] == ("base", "canceled")
     assert site.cluster.runs[name]["spec"]["status"] == "CancelledRunFinally"
+
+
+def test_runs_are_removed_when_the_engine_has_all_that_they_gave(store: Engine, osbs: OsbsHarness) -> None:
+    osbs.settings = osbs.settings.model_copy(update={"osbs": osbs.settings.osbs.model_copy(update={"keep_runs": 0})})
+    site = Site(store, osbs)
+    site.until_building()
+    site.work()
+    assert site.bench.states() == [("base", "succeeded"), ("app", "succeeded")]
+
+    def tidied() -> bool:
+        site.bench.clock.now += 700
+        site.bench.passes()
+        return not site.cluster.runs
+
+    until(tidied)
+    assert site.bench.states() == [("base", "succeeded"), ("app", "succeeded")]

@@ -6,15 +6,16 @@ import threading
 from collections.abc import Mapping
 
 import pytest
+from fedora_messaging.exceptions import PublishForbidden
 from fedora_messaging.message import Message
 from integration.test_engine_crashes import dying_at, live_again
-from integration.test_notify import FIX, ON, WORLD, Told, happened, left, set_aside
-from integration.workbench import Workbench
+from integration.test_notify import FIX, ON, WORLD, Told, confirming, happened, left, set_aside, told
+from integration.workbench import Workbench, image
 from sqlalchemy import Engine, select
 
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.notice import Notice, RebuildFacts
-from rebuilder.engine.notify import Publisher
+from rebuilder.engine.notify import Outcome, Publisher
 from rebuilder.store import outbox
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild
@@ -54,17 +55,18 @@ def test_a_step_that_is_taken_back_is_not_announced(store: Engine) -> None:
     assert left(store) == before
 
 
-def test_what_was_set_aside_is_forgotten_after_a_week(store: Engine) -> None:
-    bench = Workbench(store, WORLD, **ON)
+@pytest.mark.parametrize(("settings", "time"), [({}, 90), ({"retention": {"notification_days": 7}}, 7)])
+def test_what_was_set_aside_is_forgotten_in_time(store: Engine, settings: Mapping[str, object], time: int) -> None:
+    bench = Workbench(store, WORLD, **ON, **settings)
     bench.tell(FIX)
     bench.finish()
     with store.begin() as connection:
         letters = outbox.unsent(connection, 100)
         outbox.refuse(connection, {letter.seq: "never" for letter in letters}, bench.clock.now)
     sent: list[Message] = []
-    for days, kept in ((6.9, len(letters)), (7.1, 0)):
+    for days, kept in ((time - 0.1, len(letters)), (time + 0.1, 0)):
         now = bench.clock.now + days * 86400
-        Publisher(store, bench.settings, sent.append, clock=lambda now=now: now).once(threading.Event())
+        Publisher(store, bench.settings, confirming(sent), clock=lambda now=now: now).once(threading.Event())
         assert (len(set_aside(store)), sent) == (kept, [])
 
 
@@ -84,3 +86,63 @@ def test_every_state_of_a_story_is_in_the_outbox_wherever_the_engine_died(store:
         assert set(written) == set(connection.scalars(select(Rebuild.id)))
     assert place > 3
     assert written == happened(store)
+
+
+def test_many_are_on_their_way_but_of_what_is_about_the_same_only_one(store: Engine) -> None:
+    bench = Workbench(store, [image(f"app{number}") for number in range(130)], max_builds=130, **ON)
+    bench.tell(FIX)
+    bench.finish()
+    flying: list[Message] = []
+    most, taken = 0, list[Message]()
+
+    def send(message: Message) -> Outcome:
+        nonlocal most
+        wave = "rebuild" not in message.body
+        assert not any(wave or other.body.get("rebuild") in (None, message.body["rebuild"]) for other in flying)
+        flying.append(message)
+        most = max(most, len(flying))
+
+        def outcome() -> None:
+            flying.remove(message)
+            taken.append(message)
+
+        return outcome
+
+    publisher = Publisher(store, bench.settings, send, clock=bench.clock)
+    while left(store):
+        publisher.once(threading.Event())
+        assert not flying
+    assert 50 < most <= 100
+    assert told(taken) == happened(store)
+
+
+def test_one_that_is_forbidden_takes_no_other_with_it(store: Engine) -> None:
+    """As RabbitMQ does: it closes the channel, which ends all that is on it."""
+    bench = Workbench(store, [image(f"app{number}") for number in range(20)], max_builds=20, **ON)
+    bench.tell(FIX)
+    bench.finish()
+    taken: list[Message] = []
+    flying: list[Message] = []
+    closed: set[str] = set()
+
+    def send(message: Message) -> Outcome:
+        flying.append(message)
+        if message.topic.endswith(".building"):
+            closed.update(other.id for other in flying)
+
+        def outcome() -> None:
+            flying.remove(message)
+            if message.id in closed:
+                closed.discard(message.id)
+                raise PublishForbidden("ACCESS_REFUSED")
+            taken.append(message)
+
+        return outcome
+
+    publisher = Publisher(store, bench.settings, send, clock=bench.clock)
+    while left(store):
+        publisher.once(threading.Event())
+    assert {refused.notice for refused in set_aside(store)} == {Notice.IMAGE_BUILDING}
+    assert len(set_aside(store)) == 20
+    kept = {ident: [state for state in states if state != "building"] for ident, states in happened(store).items()}
+    assert told(taken) == kept

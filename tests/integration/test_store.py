@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +22,9 @@ from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Paren
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.domain.message import Received
 from rebuilder.domain.rpm import Rpm, SourceBuild
-from rebuilder.store import changes, database, inbox, inventory, manifests, models, rebuilds, waves
+from rebuilder.store import changes, database, inbox, inventory, manifests, models, rebuilds, tallies, waves
 from rebuilder.store.sync import SyncResult, record_builds, save_inventory
+from rebuilder.store.tallies import Counted
 
 BASH, LIBS = "bash-5.2.37-1.fc42.x86_64", "openssl-libs-1:3.2.1-1.fc42.x86_64"
 
@@ -347,3 +349,14 @@ def test_what_a_build_left_behind_is_found_by_its_image_and_not_in_all_that_is_b
     steps = searched(sqlite_url, lambda connection: rebuilds.left_behind(connection, [1, 2]))
     assert any("ix_rebuild_image (image_id=? AND id<?)" in step for step in steps), steps
     assert not any("state=?" in step for step in steps), steps
+
+
+def test_a_database_file_and_its_folder_are_its_owner_s_alone(tmp_path: Path) -> None:
+    place = tmp_path / "state" / "rebuilder.db"
+    made = database.open_database(f"sqlite:///{place}")
+    database.upgrade(made)
+    with made.begin() as connection:
+        tallies.add(connection, {"wave": {"makespan": Counted(1, 2.0)}})
+        assert {oct(file.stat().st_mode & 0o777) for file in place.parent.iterdir()} == {"0o600"}
+    assert oct(place.parent.stat().st_mode & 0o027) == "0o0"
+    made.dispose()

@@ -30,8 +30,16 @@ def verify(unit: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_there_are_three_units() -> None:
-    assert [unit.stem for unit in UNITS] == ["rebuilder-consumer", "rebuilder-engine", "rebuilder-web"]
+def test_there_are_four_units_and_a_timer() -> None:
+    assert [unit.stem for unit in UNITS] == [
+        "rebuilder-consumer", "rebuilder-engine", "rebuilder-prune", "rebuilder-web",
+    ]  # fmt: skip
+    assert [timer.stem for timer in FOLDER.glob("*.timer")] == ["rebuilder-prune"]
+
+
+def test_systemd_accepts_the_timer(installed: Path) -> None:
+    result = verify(installed / "rebuilder-prune.timer")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)

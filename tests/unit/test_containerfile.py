@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rebuilder.domain.errors import RequestError
+from rebuilder.inventory import containerfile
 from rebuilder.inventory.containerfile import hidden, parents
 
 
@@ -105,3 +106,46 @@ def test_what_does_not_parse_is_one_line_that_names_the_line(text: str, line: in
     with pytest.raises(RequestError, match=rf"^{line}: ") as error:
         parents(text)
     assert "\n" not in str(error.value)
+
+
+def test_an_argument_without_a_value_is_empty_and_matters_only_where_it_is_used() -> None:
+    assert named("FROM a\nARG GOPATH=$HOME/go\nENV P=$PYTHON_VERSION\nARG Q\n") == [("a", "base")]
+    assert named("ARG EMPTY=$NOWHERE\nFROM f${EMPTY}:42\n") == [("f:42", "base")]
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("FROM a AS one\nFROM $NOWHERE\n", "2: .*NOWHERE has no value"),
+    ("FROM a\nCOPY --from= / /\n", "2: from=: it names no image"),
+    ("FROM a\nARG W=$NOWHERE\nRUN --mount=type=bind,from=$W,target=/x true\n", "3: from=.W: it names no image"),
+])  # fmt: skip
+def test_a_name_that_is_left_empty_is_told_with_its_line(text: str, told: str) -> None:
+    with pytest.raises(RequestError, match=f"^{told}"):
+        named(text)
+
+
+def test_what_the_last_stage_does_not_need_is_no_parent_whatever_it_says() -> None:
+    text = """
+FROM localhost/not-here AS unused
+COPY --from=$NOWHERE / /
+FROM tools AS needed
+FROM $NOWHERE AS unused-too
+FROM base
+COPY --from=needed /bin /bin
+RUN --mount=type=bind,from=cache,target=/c true
+"""
+    assert named(text) == [("tools", "stage"), ("base", "base"), ("cache", "stage")]
+
+
+def test_a_stage_that_is_needed_through_others_is_needed() -> None:
+    text = "FROM a AS one\nFROM b AS two\nCOPY --from=one / /\nFROM two AS three\nFROM c\nCOPY --from=2 / /\n"
+    assert named(text) == [("a", "stage"), ("b", "stage"), ("c", "base")]
+
+
+def test_the_platform_arguments_have_their_values() -> None:
+    arch = containerfile.ARCH
+    text = (
+        "FROM --platform=$BUILDPLATFORM go:$TARGETARCH AS x\nFROM b-$TARGETOS\n"
+        "ARG TARGETARCH\nCOPY --from=t:$TARGETARCH / /\n"
+    )
+    assert named(text) == [("b-linux", "base"), (f"t:{arch}", "stage")]
+    assert named("FROM b-$TARGETARCH\n", TARGETARCH="riscv64") == [("b-riscv64", "base")]

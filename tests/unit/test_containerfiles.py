@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import ParentKind
+from rebuilder.domain.image import Image, Inventory, Parent, ParentKind
+from rebuilder.engine import inventory_sync
 from rebuilder.inventory import containerfiles
+from rebuilder.inventory.containerfiles import Naming
 
 
 def tree(folder: Path, **files: str) -> Path:
@@ -132,3 +134,86 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path, make: Callable[[Path],
 @pytest.mark.parametrize("line", ["FROM --x", "FROM -x", "FROM a\nCOPY --from=-x a b", "ARG A=-x\nFROM $A"])
 def test_no_image_s_name_can_be_taken_for_an_option(tmp_path: Path, line: str) -> None:
     assert refusal(tree(tmp_path, a=f"{line}\n"))
+
+
+def test_a_folder_named_as_its_base_is_built_on_somebody_else_s_image(tmp_path: Path) -> None:
+    folder = tree(tmp_path, nginx="FROM nginx\n", app="FROM nginx\n")
+    found = {image.name: [str(parent) for parent in image.parents] for image in containerfiles.read(folder, "f42")}
+    assert found == {"app": ["nginx:f42"], "nginx": ["nginx"]}
+
+
+def test_a_stage_that_nothing_uses_puts_no_image_behind_another(tmp_path: Path) -> None:
+    folder = tree(tmp_path, base="FROM web AS test\nFROM fedora:42\n", web="FROM base\n")
+    found = {image.name: [str(parent) for parent in image.parents] for image in containerfiles.read(folder, "f42")}
+    assert found == {"base": ["fedora:42"], "web": ["base:f42"]}
+
+
+def test_a_file_that_is_wrong_spoils_no_other(tmp_path: Path) -> None:
+    folder = tree(tmp_path, base="FROM fedora:42\n", bad="FROM base\nnonsense\n", web="FROM base\n", app="FROM bad\n")
+    found = containerfiles.scan(folder, Naming("f42"))
+    assert [image.name for image in found.images] == ["app", "base", "web"]
+    ((image, told),) = [(fault.image, fault.told) for fault in found.faults]
+    assert image == "bad:f42" and told.endswith("bad/Containerfile:2: unknown instruction nonsense")
+    with pytest.raises(RequestError, match="bad/Containerfile:2"):
+        containerfiles.read(folder, "f42")
+
+
+def test_what_cannot_be_read_stays_as_it_was_and_what_is_built_on_the_unknown_waits(tmp_path: Path) -> None:
+    folder = tree(tmp_path, base="FROM fedora:42\n", bad="nonsense\n", app="FROM bad\n", top="FROM app\n")
+    found = containerfiles.scan(folder, Naming("f42"))
+    taken = Inventory(found.images, faults=found.faults)
+    new = inventory_sync.with_last_known(taken, {})
+    assert [image.name for image in new.images] == ["base"]
+    assert [fault.image for fault in new.faults] == ["bad:f42", "app:f42", "top:f42"]
+    before = Image("bad", "f42", (Parent(ParentKind.BASE, "base:f42"),))
+    known = inventory_sync.with_last_known(taken, {before.key: before})
+    assert {image.name for image in known.images} == {"base", "bad", "app", "top"}
+    assert [fault.image for fault in known.faults] == ["bad:f42"]
+
+
+def test_a_tree_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
+    found = containerfiles.scan(tree(tmp_path, bad="nonsense\n"), Naming("f42"))
+    with pytest.raises(RequestError, match="bad/Containerfile:1"):
+        inventory_sync.with_last_known(Inventory(found.images, faults=found.faults), {})
+
+
+def test_a_name_stays_whatever_other_folders_appear(tmp_path: Path) -> None:
+    folder = tree(tmp_path, apps__httpd="FROM fedora:42\n", web="FROM httpd\n")
+    before = containerfiles.read(folder, "f42")
+    assert [image.name for image in before] == ["httpd", "web"]
+    tree(tmp_path, old__httpd="FROM fedora:42\n")
+    known = {image.source.path: image.name for image in before}
+    after = containerfiles.scan(folder, Naming("f42", known)).images
+    assert [(image.name, [str(parent) for parent in image.parents]) for image in after] == [
+        ("httpd", ["fedora:42"]), ("old-httpd", ["fedora:42"]), ("web", ["httpd:f42"]),
+    ]  # fmt: skip
+
+
+def test_two_folders_that_would_make_one_image_are_both_named(tmp_path: Path) -> None:
+    folder = tree(tmp_path, **{"a-b": "FROM x\n", "a__b": "FROM y\n", "c__b": "FROM z\n"})
+    with pytest.raises(RequestError, match=r"/a/b and .*/a-b would both be the image a-b: rename one"):
+        containerfiles.scan(folder, Naming("f42"))
+
+
+def test_a_sibling_may_be_named_as_it_is_published(tmp_path: Path) -> None:
+    folder = tree(tmp_path, base="FROM fedora:42\n", web="FROM ghcr.example.com/team/base:latest\n")
+    for registry in ("ghcr.example.com/team", "ghcr.example.com/team/"):
+        found = containerfiles.scan(folder, Naming("f42", registry=registry))
+        assert [str(parent) for image in found.images for parent in image.parents] == ["fedora:42", "base:f42"]
+        assert found.hints == ()
+    (hint,) = containerfiles.scan(folder, Naming("f42")).hints
+    assert hint == (
+        "web on ghcr.example.com/team/base:latest: external, though a folder has that name; "
+        'if it is meant, set inventory.registry = "ghcr.example.com/team"'
+    )
+
+
+def test_build_files_of_other_names_are_counted(tmp_path: Path) -> None:
+    folder = tree(tmp_path, base="FROM fedora:42\n")
+    for name in ("Containerfile.fedora", "Dockerfile.c9s", "app.Dockerfile", "Dockerfile.dockerignore", "notes.txt"):
+        (folder / "base" / name).write_text("FROM x\n")
+    (hint,) = containerfiles.scan(folder, Naming("f42")).hints
+    assert "3 build files of other names are left aside" in hint
+    (folder / "base" / "Containerfile").unlink()
+    with pytest.raises(RequestError, match=r"no Containerfile or Dockerfile in it: 3 build files of other names"):
+        containerfiles.scan(folder, Naming("f42"))

@@ -237,3 +237,22 @@ def test_no_value_can_be_taken_for_an_option(tmp_path: Path, field: str) -> None
 def test_a_build_file_is_in_the_folder_of_its_source(tmp_path: Path, name: str) -> None:
     told = error(tmp_path, f"version: 1\nimages: [{{name: a, source: {{path: x, containerfile: {name}}}}}]\n")
     assert "in the folder of the source" in told
+
+
+def test_the_keys_that_rpm_trusts_are_no_packages(tmp_path: Path) -> None:
+    lines = ["bash-5.2.37-1.fc42.x86_64", "gpg-pubkey-105ef944-65ca83d1.(none)", "gpg-pubkey-105ef944-65ca83d1"]
+    path = tmp_path / "inventory.json"
+    path.write_text(json.dumps({"version": 1, "images": [{"name": "base", "stream": "f42", "rpms": lines}]}))
+    (build,) = file.read(path).inventory.builds
+    assert build.manifest is not None
+    assert [rpm.nevra for rpm in build.manifest.rpms] == ["bash-5.2.37-1.fc42.x86_64"]
+
+
+def test_a_document_tells_what_the_rpms_of_a_name_are_made_from(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.json"
+    rpms = [{"nevra": "openssl-libs-1:3.2.1-1.fc42.x86_64", "source": "openssl-3.2.1-1.fc42.src.rpm"}]
+    path.write_text(json.dumps({"version": 1, "images": [{"name": "base", "stream": "f42", "rpms": rpms}]}))
+    found = file.read(path)
+    assert found.sources_of("openssl-libs") == {"openssl"}
+    assert found.sources_of("openssl") == {"openssl"}
+    assert found.sources_of("bash") == set()

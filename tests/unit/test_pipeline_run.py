@@ -46,7 +46,7 @@ def test_an_attempt_s_key_can_be_read_in_its_run_s_name() -> None:
 def test_a_run_with_nothing_to_say_yet_waits_until_it_has_begun(document: dict[str, Any], phase: Phase) -> None:
     run = PipelineRun(document)
     assert run.status == Status(phase)
-    assert (run.image, run.parents, run.tasks) == ("", (), ())
+    assert (run.image, run.parents, run.key, run.ended) == ("", (), "", None)
 
 
 @pytest.mark.parametrize(("status", "expected"), [

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from rebuilder.domain.rpm import EVR
-from rebuilder.inventory.koji.build import BuildState, evr_of
+from rebuilder.inventory.koji.build import BuildState
 from rebuilder.inventory.koji.hub import Denied, Hub, ask
 
 GRACE = 14 * 86400.0  # seconds until a build that no tag of the stream ever had is not expected there any more
@@ -43,12 +42,3 @@ def _expected(
     if operations and not any(operation["active"] for operation in operations):
         return False
     return now - float(build.get("completion_ts") or 0) < GRACE
-
-
-def is_newer(nvr: str, than: str) -> bool:
-    """Whether it is a newer build of the same package."""
-    try:
-        (mine, *version), (theirs, *other) = evr_of(nvr), evr_of(than)
-    except ValueError:
-        return False
-    return mine == theirs and EVR(0, *version).is_newer_than(EVR(0, *other))

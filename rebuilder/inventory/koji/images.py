@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent
+from rebuilder.domain.rollback import is_newer
 from rebuilder.inventory.koji.build import Above, ContainerBuild, evr_of
 from rebuilder.inventory.koji.contents import AT_ONCE, Contents
-from rebuilder.inventory.koji.current import is_newer, not_tagged_yet
+from rebuilder.inventory.koji.current import not_tagged_yet
 from rebuilder.inventory.koji.hub import Denied, Hub, ask
 from rebuilder.inventory.koji.offers import latest
 from rebuilder.inventory.koji.pull_spec import full_spec

@@ -11,6 +11,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -65,6 +66,8 @@ class Change(Base):
     """A source build that is new in a stream, however many messages told of it.
 
     `rpms` has the names of its binary RPMs as Koji has them, none where Koji has no such build; null until it is asked.
+    It is `in_doubt` where its build left a tag, until Koji says whether the stream still has it. One that was withdrawn
+    after it was planned stays, because rebuilds tell of it.
     """
 
     __tablename__ = "change"
@@ -74,7 +77,9 @@ class Change(Base):
         one_of("severity", Severity, "severity"),
         Index("ix_change_settling", "id", sqlite_where=text("state = 'settling'"),
               postgresql_where=text("state = 'settling'")),
+        Index("ix_change_in_doubt", "id", sqlite_where=text("in_doubt"), postgresql_where=text("in_doubt")),
         Index("ix_change_update", "update"),
+        Index("ix_change_message", "message_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -91,6 +96,8 @@ class Change(Base):
     rpms: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     noticed_at: Mapped[float]
     state: Mapped[str] = mapped_column(String(16), server_default="settling")
+    in_doubt: Mapped[bool] = mapped_column(server_default=false())
+    withdrawn_at: Mapped[float | None]
 
 
 class Outbox(Base):

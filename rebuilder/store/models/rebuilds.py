@@ -74,6 +74,7 @@ class Rebuild(Base):
         Index("ix_rebuild_image", "image_id", "id"),
         Index("ix_rebuild_created", "created_at"),
         Index("ix_rebuild_build", "build_id"),
+        Index("ix_rebuild_before", "before_build_id"),
         Index("ix_rebuild_current", "state", sqlite_where=text("superseded = 0"),
               postgresql_where=text("NOT superseded")),
         Index("ix_rebuild_newest", "image_id", sqlite_where=text("superseded = 0"),

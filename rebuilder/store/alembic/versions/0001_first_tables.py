@@ -262,7 +262,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_transition_rebuild", ["rebuild_id", "id"], unique=False)
 
     # ### end Alembic commands ###
-    if op.get_bind().dialect.name != "sqlite":  # there the table above has it already
+    if op.get_context().dialect.name != "sqlite":  # there the table above has it already
         op.create_foreign_key("fk_image_current_build", "image", "image_build", ["current_build_id"], ["id"])
 
 

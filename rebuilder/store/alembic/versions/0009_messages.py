@@ -30,6 +30,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_dead_letter")),
         sa.UniqueConstraint("digest", name=op.f("uq_dead_letter_digest")),
     )
-    if op.get_bind().dialect.name == "postgresql":  # SQLite's integers have 64 bits already
+    if op.get_context().dialect.name == "postgresql":  # SQLite's integers have 64 bits already
         for table in ("change", "rpm"):
             op.alter_column(table, "epoch", type_=sa.BigInteger(), existing_type=sa.Integer())

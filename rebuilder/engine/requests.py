@@ -1,0 +1,33 @@
+"""What a builder is asked to build, as the database has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from rebuilder.domain.build import BuildRequest
+from rebuilder.domain.change import Severity
+from rebuilder.store import causes, inventory
+from rebuilder.store.rebuilds import Entry
+
+
+def requests_of(connection: Connection, entries: Sequence[Entry]) -> dict[int, BuildRequest]:
+    """What is to be built, on the parents' current builds."""
+    if not entries:
+        return {}
+    images = inventory.find(connection, [entry.image for entry in entries])
+    parents = {parent.image for image in images.values() for parent in image.parents if parent.image}
+    builds = inventory.current_builds(connection, parents | set(images))
+    changes = causes.changes_of(connection, [entry.id for entry in entries])
+    return {
+        entry.id: BuildRequest(
+            entry.key,
+            images[entry.image],
+            tuple(builds[p.image] for p in images[entry.image].parents if p.image in builds),
+            changes.get(entry.id, ()),
+            builds.get(entry.image),
+            Severity(entry.severity),
+        )
+        for entry in entries
+    }

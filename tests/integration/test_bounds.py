@@ -1,0 +1,187 @@
+"""What one client takes of the web, others do not miss. Real connections, to a real server."""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from bus import until
+from sqlalchemy import Engine
+
+from rebuilder.config import Bus, Settings
+from rebuilder.demo.process import free_port
+from rebuilder.store import database, tokens
+from rebuilder.web import bounds
+from rebuilder.web.server import BACKLOG, serving
+
+HALF = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Slow: "
+NO_BUS = Bus("", (), {})
+ORDER = json.dumps({"verb": "pause"}).encode()
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Engine:
+    return database.ready(sqlite_url)
+
+
+@pytest.fixture
+def port(store: Engine) -> Iterator[int]:
+    found = free_port()
+    with serving(store, Settings(web={"port": found}), NO_BUS):
+        yield found
+
+
+def connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), 10)
+
+
+def said(client: socket.socket) -> bytes:
+    """All that the server says until it closes; a reset is an end too."""
+    found = b""
+    try:
+        while part := client.recv(65536):
+            found += part
+    except ConnectionError:
+        pass
+    return found
+
+
+def request(port: int, head: str, body: bytes = b"", *, path: str = "/api/v1/actions") -> bytes:
+    """The answer to a request with these headers."""
+    with connected(port) as client:
+        method = "POST" if body or head else "GET"
+        client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n".encode() + body)
+        return said(client)
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split()[1])
+
+
+def healthy(port: int) -> bool:
+    return status(request(port, "", path="/health/live")) == 200
+
+
+def token(store: Engine) -> str:
+    with store.begin() as connection:
+        return tokens.add(connection, "t", ("pause",), 0.0)
+
+
+def test_half_a_request_is_waited_for_no_longer_than_it_may_take(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "HEADER_SECONDS", 1.0)
+    with connected(port) as client:
+        began = time.monotonic()
+        client.sendall(HALF)
+        client.settimeout(0.2)
+        while True:  # a byte now and then does not help
+            try:
+                client.sendall(b"x")
+                if client.recv(1) == b"":
+                    break
+            except TimeoutError:
+                assert time.monotonic() < began + 10
+            except ConnectionError:
+                break
+        assert time.monotonic() > began + 0.9
+    assert healthy(port)
+
+
+def test_half_a_body_is_waited_for_no_longer_than_it_may_take(
+    port: int, store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "BODY_SECONDS", 1.0)
+    with connected(port) as client:
+        head = f"POST /api/v1/actions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(store)}\r\n"
+        client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+        assert said(client) == b""
+    assert healthy(port)
+
+
+def test_a_live_page_is_not_ended(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(bounds, "BODY_SECONDS", 0.5)
+    with connected(port) as client:
+        client.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(1.5)
+        client.settimeout(0.5)
+        found = client.recv(65536)
+        assert status(found) == 200
+        with pytest.raises(TimeoutError):
+            while client.recv(65536):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("known", "size", "expected"),
+    [(False, 100, 401), (False, 64_001, 413), (True, 64_001, 422), (True, 1_000_001, 413), (True, 400_000_000, 413)],
+)
+def test_a_body_is_as_large_as_it_may_be(port: int, store: Engine, known: bool, size: int, expected: int) -> None:
+    bearer = f"Authorization: Bearer {token(store)}\r\n" if known else ""
+    head = f"{bearer}Content-Type: application/json\r\nContent-Length: {size}\r\n"
+    answer = request(port, head, b'"' + b"x" * (min(size, 64_001) - 2) + b'"')
+    assert status(answer) == expected
+    assert b"application/problem+json" in answer
+
+
+def test_a_body_that_does_not_say_its_length_is_no_larger_either(port: int, store: Engine) -> None:
+    head = f"Authorization: Bearer {token(store)}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+    with connected(port) as client:
+        client.sendall(f"POST /api/v1/actions HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+        try:
+            for _ in range(100):
+                client.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        except ConnectionError:
+            pass
+        found = said(client)
+    assert not found or status(found) == 413
+    assert healthy(port)
+
+
+@pytest.mark.parametrize("bearer", ["", "Authorization: Bearer wrong\r\n"])
+def test_a_stranger_is_refused_before_the_body_is_read(port: int, bearer: str) -> None:
+    with connected(port) as client:
+        head = f"{bearer}Content-Type: application/json\r\nContent-Length: 60000\r\n"
+        client.sendall(f"POST /api/v1/actions HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+        assert status(client.recv(65536)) == 401, "not a byte of the body was sent"
+
+
+def test_who_has_a_token_is_answered(port: int, store: Engine) -> None:
+    head = f"Authorization: Bearer {token(store)}\r\nContent-Type: application/json\r\nContent-Length: {len(ORDER)}\r\n"
+    assert status(request(port, head, ORDER)) in (201, 202)
+
+
+def test_however_many_half_requests_there_are_others_are_answered(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "CONNECTIONS", 50)
+    with ExitStack() as stack:
+        for _ in range(120):
+            client = stack.enter_context(connected(port))
+            client.sendall(HALF)
+        assert healthy(port)
+        assert status(request(port, "", path="/api/v1/images")) == 200
+
+
+def test_a_flood_does_not_use_up_the_files(store: Engine) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
+    try:
+        with serving(store, Settings(web={"port": free_port()}), NO_BUS):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(before[1], bounds.CONNECTIONS + BACKLOG)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_where_all_places_are_taken_health_has_a_reserve(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "CONNECTIONS", 10)
+    monkeypatch.setattr(bounds, "RESERVE", 2)
+    with ExitStack() as stack:
+        for _ in range(10):
+            client = stack.enter_context(connected(port))
+            client.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert status(client.recv(65536)) == 200
+        until(lambda: healthy(port))
+        assert status(request(port, "", path="/api/v1/images")) == 503
