@@ -118,7 +118,7 @@ class Submissions:
         chosen = [entry for entry in entries if not context.calls.is_out(Kind.SUBMIT, entry.key)][:places]
         term = lease.term_of(context.engine)
         if chosen and term is not None:
-            term.renew()
+            term.confirm()
         with reading(context.engine) as connection:
             requests = requests_of(connection, chosen)
         for entry in chosen:

@@ -15,17 +15,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from sqlalchemy import ColumnElement, Connection, Engine, event, select, update
 
-from rebuilder.store.database import reading
+from rebuilder.store.database import only_ours, reading
 from rebuilder.store.models import Lease
 
 ROLE = "engine"
 OPTION = "term"
 LEASE_SECONDS = 10.0
+CONFIRMED_SECONDS = 1.0  # after a renewal no other is needed before a batch of submissions
 SURE_SECONDS = 8.0  # after its last renewal the owner lets nothing out that cannot be taken back
 ENDED_SECONDS = 3.0  # without a renewal, where the file's lock says too that the owner ended
 GAP_SECONDS = 3.0  # between two looks: what was longer tells of us or of the database, not of the owner
@@ -87,10 +87,11 @@ class Term:
             self._lost = True
             raise LeaseLost("another engine acts on this database")
 
-    def renew(self) -> None:
-        """Keep the lease. Raises LeaseLost."""
-        with renewing(self.engine):
-            pass
+    def confirm(self) -> None:
+        """Make sure that the lease is ours: nothing to do where that was committed a moment ago. Raises LeaseLost."""
+        if self._lost or self._monotonic() - self._renewed > CONFIRMED_SECONDS:
+            with renewing(self.engine):
+                pass
 
     def now(self) -> float:
         """The moment, by the clock that the lease is measured with."""
@@ -184,4 +185,4 @@ class Candidate:
 
 
 def _lock_file(engine: Engine) -> IO[str] | None:
-    return None if engine.dialect.name != "sqlite" else Path(f"{engine.url.database}.lock").open("w")
+    return None if engine.dialect.name != "sqlite" else open(f"{engine.url.database}.lock", "w", opener=only_ours)

@@ -54,7 +54,7 @@ def test_who_renews_keeps_it(store: Engine) -> None:
     term, second = begun(Candidate(store, "first", hands)), Candidate(store, "second", hands)
     for _ in range(40):
         hands.now += 1
-        term.renew()
+        term.confirm()
         assert second.look() is None
     assert second.renewed and term.sure
 
@@ -70,7 +70,7 @@ def test_who_renews_no_more_loses_it_and_writes_nothing(store: Engine) -> None:
     with pytest.raises(LeaseLost), term.engine.begin() as connection:
         actions.request(connection, Verb.RETRY, "app", "somebody", "", 1.0)
     with pytest.raises(LeaseLost):
-        term.renew()
+        term.confirm()
     with reading(store) as connection:
         assert connection.execute(select(Action.id)).all() == []
     candidate.close()
