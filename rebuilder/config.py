@@ -223,7 +223,7 @@ class OsbsSettings(Table):
     max_buildtime_limit: int | None = Field(default=None, ge=1)
     call_seconds: float = Field(default=60, gt=0)
     logs: Path | None = None
-    keep_runs: Annotated[float, Field(ge=0)] | Literal["forever"] = 86400
+    keep_runs: Annotated[float, Field(ge=0)] | Literal["forever"] = 86400.0
 
     @model_validator(mode="after")
     def _one_source_of_composes(self) -> OsbsSettings:
