@@ -122,7 +122,7 @@ class Submissions:
         with reading(context.engine) as connection:
             requests = requests_of(connection, chosen)
         for entry in chosen:
-            do = partial(_hand_over, context.builder, requests[entry.id], term)
+            do = partial(submit, context.builder, requests[entry.id], term)
             if context.calls.start(Kind.SUBMIT, entry.key, do):
                 self._absent.discard(entry.key)
 
@@ -248,7 +248,7 @@ class Submissions:
         return len(happened)
 
 
-def _hand_over(builder: Builder, request: BuildRequest, term: Term | None) -> Submission:
+def submit(builder: Builder, request: BuildRequest, term: Term | None) -> Submission:
     """Submit, unless the call had to wait, or the process was stopped, for so long that another engine may act."""
     if term is not None and not term.sure:
         raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
