@@ -13,6 +13,7 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Manifest
 from rebuilder.domain.plan import plan_by_hand
+from rebuilder.domain.rollback import rolled_back
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild, is_stale
 from rebuilder.domain.schedule import durations
 from rebuilder.engine import inventory_sync, planning
@@ -195,15 +196,16 @@ def handle_rolled_back(connection: Connection, settings: Settings, now: float) -
 
     It is only told where others' builds are not to be planned for. What failed waits for an operator, as always.
     """
-    found = {item.image: item for item in inventory.rolled_back(connection)}
-    wanted = [image for image in found if image not in rebuilds.unsettled(connection)] if found else []
+    graph = inventory.load(connection)
+    found = {item.image: item for item in rolled_back(graph.images, inventory.current_builds(connection))}
+    unsettled = rebuilds.unsettled(connection) if found else {}
+    wanted = [image for image in found if image not in unsettled]
     if not wanted:
         return None
     if settings.reconcile.foreign_builds != "plan":
         log.warning("%d images stand on builds that were rolled back (%s): run `rebuilder rebuild IMAGE "
                     "--with-descendants` for each", len(wanted), ", ".join(sorted(wanted)[:5]))
         return None
-    graph = inventory.load(connection)
     seconds = durations(graph.images, inventory.measured(connection))
     plan = plan_by_hand(graph, wanted, True, slots=settings.slots, seconds=seconds)
     parents = sorted({f"{found[image].parent} is {found[image].current} again" for image in wanted})

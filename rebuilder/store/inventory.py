@@ -22,14 +22,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from rebuilder.domain import rollback
 from rebuilder.domain.affected import Carried
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.image import ImageBuild as BuildValue
 from rebuilder.domain.image import Parent, ParentKind, Source
 from rebuilder.domain.image import Stream as StreamValue
-from rebuilder.domain.rollback import RolledBack
+from rebuilder.domain.rollback import RolledBack, rolled_back
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, Stream
@@ -254,16 +253,11 @@ def sources_of(connection: Connection, name: str) -> set[str]:
     return {name} if made_from else set(connection.scalars(select(Rpm.source).where(Rpm.name == name).distinct()))
 
 
-def rolled_back(connection: Connection) -> list[RolledBack]:
-    """The images that stand on a build of their parent that was taken back."""
-    return rollback.rolled_back(load(connection).images, current_builds(connection))
-
-
 def stands_on_rolled_back(connection: Connection, key: str) -> RolledBack | None:
     """The parent's build that this image stands on, where that was taken back."""
     image = among(connection, family_above(connection, key)).image(key)
     parents = [parent.image for parent in image.parents if parent.image]
-    return next(iter(rollback.rolled_back([image], current_builds(connection, [key, *parents]))), None)
+    return next(iter(rolled_back([image], current_builds(connection, [key, *parents]))), None)
 
 
 def read_builds(connection: Connection) -> dict[str, str]:
