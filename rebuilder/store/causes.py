@@ -23,13 +23,14 @@ def reasons_of(
 ) -> dict[int, tuple[Reason, ...]]:
     """The reasons of each of these rebuilds, as their plans gave them; with `standing`, without withdrawn changes'."""
     rows = connection.execute(_CAUSES, {"rebuilds": rebuild_ids}).all()
-    if standing and (gone := changes.withdrawn(connection, {row.change_id for row in rows})):
-        rows = [row for row in rows if row.change_id not in gone]
     told = changes.of_ids(connection, {row.change_id for row in rows})
     found: dict[int, list[Reason]] = {}
     for row in rows:
+        noticed = told[row.change_id]
+        if standing and noticed.withdrawn:
+            continue
         kind = "rpm" if row.installed else "parent"
-        reason = Reason(kind, told[row.change_id], row.installed, row.inherited_from, row.external)
+        reason = Reason(kind, noticed.change, row.installed, row.inherited_from, row.external)
         found.setdefault(row.rebuild_id, []).append(reason)
     return {ident: tuple(reasons) for ident, reasons in found.items()}
 

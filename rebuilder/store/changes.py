@@ -270,15 +270,10 @@ def planned(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(update(Change).where(Change.id.in_(ids)).values(state="planned"))
 
 
-def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, ChangeValue]:
+def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, Noticed]:
     """These changes by their ids."""
     rows = connection.execute(_OF_IDS, {"ids": list(set(ids))})
-    return {row.id: value_of(row) for row in rows}
-
-
-def withdrawn(connection: Connection, ids: Iterable[int]) -> set[int]:
-    """Those of these changes that were withdrawn."""
-    return {row.id for row in connection.execute(_OF_IDS, {"ids": list(set(ids))}) if row.withdrawn_at is not None}
+    return {row.id: noticed_of(row) for row in rows}
 
 
 def taken_up(connection: Connection) -> list[Noticed]:

@@ -29,7 +29,7 @@ def changes_named(connection: Connection, name: str) -> list[ChangeValue]:
         same = Change.source == build.name, Change.version_release == build.evr.version_release
         rows = list(connection.scalars(select(Change.id).where(*same).order_by(Change.id)))
     told = changes.of_ids(connection, rows)
-    return [told[ident] for ident in rows]
+    return [told[ident].change for ident in rows]
 
 
 def _source_build(name: str) -> SourceBuild | None:

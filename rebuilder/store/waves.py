@@ -223,12 +223,12 @@ def _outdated(connection: Connection, causes: Sequence[Mapping[str, Any]]) -> se
     told = changes.of_ids(connection, {change_id for _, change_id in pairs})
     groups: dict[tuple[int, str, str], list[int]] = {}
     for rebuild_id, change_id in sorted(pairs):
-        change = told[change_id]
+        change = told[change_id].change
         groups.setdefault((rebuild_id, change.build.name, change.stream), []).append(change_id)
     found: set[tuple[int, int]] = set()
     for (rebuild_id, _, _), ids in groups.items():
-        best = newest(told[ident].build.evr for ident in ids)
-        found.update((rebuild_id, ident) for ident in ids if told[ident].build.evr != best)
+        best = newest(told[ident].change.build.evr for ident in ids)
+        found.update((rebuild_id, ident) for ident in ids if told[ident].change.build.evr != best)
     return found
 
 
@@ -293,8 +293,8 @@ def changes_of(connection: Connection, wave_id: int) -> list[Noticed]:
     ids = connection.scalars(
         select(WaveChange.change_id).where(WaveChange.wave_id == wave_id).order_by(WaveChange.change_id)
     ).all()
-    told, withdrawn = changes.of_ids(connection, ids), changes.withdrawn(connection, ids)
-    return [Noticed(ident, told[ident], withdrawn=ident in withdrawn) for ident in ids]
+    told = changes.of_ids(connection, ids)
+    return [told[ident] for ident in ids]
 
 
 def end_withdrawn(connection: Connection, now: float) -> list[int]:
