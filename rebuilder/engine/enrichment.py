@@ -6,60 +6,36 @@ What a message says of that is a hint at most. While Koji is away, no change is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from sqlalchemy import Connection
 
-from rebuilder.engine.backoff import Backoff, Failure
-from rebuilder.engine.calls import Answer, Kind
-from rebuilder.engine.context import Context
+from rebuilder.engine.calls import Kind
+from rebuilder.engine.koji_question import KojiQuestion
 from rebuilder.inventory.koji import offers
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.inventory.koji.offers import Resolved
 from rebuilder.store import changes
 from rebuilder.store.changes import Noticed
-from rebuilder.store.database import reading
 
 log = logging.getLogger(__name__)
-SUBJECT = "changes"
-LONGEST_PAUSE = 300.0
 
 
-class Enrichment:
+class Enrichment(KojiQuestion):
     """The changes that Koji has not been asked of yet."""
 
     kinds = woken_by = frozenset({Kind.LOOKUP})
+    complaint = "Koji cannot be asked what the changes are"
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._failures = Backoff(context.settings.koji.poll_seconds, LONGEST_PAUSE)
+    def _question(self, connection: Connection) -> Callable[[], Any] | None:
+        new = _unknown(connection, changes.unresolved(connection))
+        hub = self._context.hub
+        return None if hub is None or new is None else partial(_look_up, hub, new)
 
-    @property
-    def failure(self) -> Failure | None:
-        """Why changes wait for Koji, where they do."""
-        return self._failures.of(SUBJECT)
-
-    def ask(self) -> None:
-        context, hub = self._context, self._context.hub
-        if hub is None or self._failures.resting(SUBJECT, context.clock.monotonic()):
-            return
-        with reading(context.engine) as connection:
-            new = _unknown(connection, changes.unresolved(connection))
-        if new is not None:
-            context.calls.start(Kind.LOOKUP, SUBJECT, partial(_look_up, hub, new))
-
-    def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
-        changed = 0
-        for answer in answers:
-            if answer.error is None:
-                self._failures.succeeded(SUBJECT)
-                changed += _resolve(connection, answer.value)
-                continue
-            failure = self._failures.failed(SUBJECT, str(answer.error), self._context.clock.monotonic())
-            if failure.count == 1:
-                log.warning("Koji cannot be asked what the changes are: %s", answer.error)
-        return changed
+    def _take(self, connection: Connection, answered: Mapping[str, Resolved | None]) -> int:
+        return _resolve(connection, answered)
 
 
 def _look_up(hub: Hub, nvrs: Sequence[str]) -> dict[str, Resolved | None]:

@@ -6,67 +6,44 @@ A build that left one tag has often come into another one of its stream just bef
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from sqlalchemy import Connection
 
 from rebuilder.domain.lifecycle import CausesGone
-from rebuilder.engine.backoff import Backoff, Failure
-from rebuilder.engine.calls import Answer, Kind
-from rebuilder.engine.context import Context
+from rebuilder.engine.calls import Kind
+from rebuilder.engine.koji_question import KojiQuestion
 from rebuilder.inventory.koji.hub import Hub
 from rebuilder.inventory.koji.repositories import still_tagged
 from rebuilder.store import causes, changes, rebuilds, waves
 from rebuilder.store.changes import Doubted
-from rebuilder.store.database import reading
 from rebuilder.store.transitions import Transitions
 
 log = logging.getLogger(__name__)
-SUBJECT = "withdrawals"
-LONGEST_PAUSE = 300.0
 
 
-class Withdrawals:
+class Withdrawals(KojiQuestion):
     """The changes whose builds left a tag, until Koji says whether another tag of the stream has them."""
 
     kinds = woken_by = frozenset({Kind.WITHDRAWAL})
+    complaint = "Koji cannot be asked whether builds are still tagged"
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._failures = Backoff(context.settings.koji.poll_seconds, LONGEST_PAUSE)
+    def _question(self, connection: Connection) -> Callable[[], Any] | None:
+        doubted, hub = changes.in_doubt(connection), self._context.hub
+        if hub is None or not doubted:
+            return None
+        tags = {name: frozenset(stream.koji_tags) for name, stream in self._context.settings.streams.items()}
+        return partial(_look_up, hub, doubted, tags)
 
-    @property
-    def failure(self) -> Failure | None:
-        """Why it is not known whether builds are still offered."""
-        return self._failures.of(SUBJECT)
-
-    def ask(self) -> None:
-        context, hub = self._context, self._context.hub
-        if hub is None or self._failures.resting(SUBJECT, context.clock.monotonic()):
-            return
-        with reading(context.engine) as connection:
-            doubted = changes.in_doubt(connection)
-        if doubted:
-            tags = {name: frozenset(stream.koji_tags) for name, stream in context.settings.streams.items()}
-            context.calls.start(Kind.WITHDRAWAL, SUBJECT, partial(_look_up, hub, doubted, tags))
-
-    def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
-        done = 0
-        for answer in answers:
-            if answer.error is not None:
-                failure = self._failures.failed(SUBJECT, str(answer.error), self._context.clock.monotonic())
-                if failure.count == 1:
-                    log.warning("Koji cannot be asked whether builds are still tagged: %s", answer.error)
-                continue
-            self._failures.succeeded(SUBJECT)
-            offered: Mapping[int, bool] = answer.value
-            gone = [ident for ident, still in offered.items() if not still]
-            changes.confirm(connection, [ident for ident, still in offered.items() if still])
+    def _take(self, connection: Connection, answered: Mapping[int, bool]) -> int:
+        gone = [ident for ident, still in answered.items() if not still]
+        changes.confirm(connection, [ident for ident, still in answered.items() if still])
+        if gone:
             changes.withdraw(connection, gone, self._context.clock.now())
             drop_causes(self._context.transitions(connection))
-            done += len(offered)
-        return done
+        return len(answered)
 
 
 def _look_up(hub: Hub, doubted: Sequence[Doubted], tags: Mapping[str, frozenset[str]]) -> dict[int, bool]:
