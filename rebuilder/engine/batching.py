@@ -6,7 +6,7 @@ while it goes on: what can be answered is answered after a few seconds, and what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 SPLIT_SECONDS = 3.0
@@ -44,6 +44,12 @@ class Batches:
             alike = [subject for subject in free if self._most.get(subject) == most]
             batches += _pieces(alike, most or len(alike))
         return batches
+
+    def start(self, wanted: Iterable[str], now: float, call: Callable[[Batch], bool]) -> None:
+        """Make the `next` calls; `call` says whether it could be made."""
+        for batch in self.next(wanted):
+            if call(batch):
+                self.asked(batch, now)
 
     def asked(self, batch: Batch, now: float) -> None:
         """The call was made."""

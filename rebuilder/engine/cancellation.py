@@ -44,11 +44,11 @@ class Cancellations:
 
     def _look_for(self, unknown: Sequence[Pending], now: float) -> None:
         """Ask whether the builder has got those that it has not answered about."""
-        calls = self._context.calls
+        calls, find = self._context.calls, self._context.builder.find
         self._questions.split(now)
-        for batch in self._questions.next(one.key for one in unknown):
-            if calls.start(Kind.CANCEL, batch, partial(self._context.builder.find, batch)):
-                self._questions.asked(batch, now)
+        self._questions.start(
+            (one.key for one in unknown), now, lambda batch: calls.start(Kind.CANCEL, batch, partial(find, batch))
+        )  # fmt: skip
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
         done: list[str] = []

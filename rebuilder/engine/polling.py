@@ -66,9 +66,10 @@ class Polling:
             return
         due = now >= self._poll_at
         slow = self._questions.split(now)
-        for batch in self._questions.next(running if due else slow):
-            if context.calls.start(Kind.POLL, batch, partial(context.builder.poll, batch)):
-                self._questions.asked(batch, now)
+        self._questions.start(
+            running if due else slow, now,
+            lambda batch: context.calls.start(Kind.POLL, batch, partial(context.builder.poll, batch)),
+        )  # fmt: skip
         if due:
             self._poll_at = now + (context.settings.watch_seconds or context.settings.poll_seconds)
 

@@ -100,9 +100,9 @@ class Submissions:
         if not unknown or self._reachable.resting(Kind.FIND, now):
             return
         self._questions.split(now)
-        for batch in self._questions.next(unknown):
-            if context.calls.start(Kind.FIND, batch, partial(context.builder.find, batch)):
-                self._questions.asked(batch, now)
+        self._questions.start(
+            unknown, now, lambda batch: context.calls.start(Kind.FIND, batch, partial(context.builder.find, batch))
+        )  # fmt: skip
 
     def _in_time(self, key: str) -> bool:
         """Whether a submission is out that will yet be answered, as far as anybody can tell."""
