@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rebuilder.builders.koji_logs import TaskLogs
@@ -57,6 +58,8 @@ class KojiBuilder:
         self._writer = Hub(self._koji, building=True)
         self._builds = Reader(self._reader)
         self._logs = TaskLogs(self._reader)
+        self._read = partial(_call, self._reader)
+        self._write = partial(_call, self._writer)  # as the user who builds
         self._tasks = OwnTasks(self._read, lambda: int(self._write("getLoggedInUser")["id"]), clock)
 
     def submit(self, order: BuildRequest) -> Submission:
@@ -112,19 +115,6 @@ class KojiBuilder:
         name, _, stream = base.image.rpartition(":")
         fed = self._settings.streams.get(stream)
         return images.newest_tagged(self._reader, fed.koji_tags if fed else (), name)
-
-    def _read(self, method: str, *arguments: Any, **named: Any) -> Any:
-        try:
-            return self._reader.call(method, *arguments, **named)
-        except Denied as error:
-            raise InfrastructureError(f"Koji refused {method}: {error}", arrived=False) from None
-
-    def _write(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """A call as the user who builds. Raises InfrastructureError."""
-        try:
-            return self._writer.call(method, *arguments, **named)
-        except Denied as error:
-            raise InfrastructureError(f"Koji refused {method}: {error}", arrived=False) from None
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
         if keys:
@@ -197,6 +187,14 @@ class KojiBuilder:
         """Log out; the builds go on."""
         self._reader.close()
         self._writer.close()
+
+
+def _call(hub: Hub, method: str, *arguments: Any, **named: Any) -> Any:
+    """The hub's answer. Raises InfrastructureError, also where it says no."""
+    try:
+        return hub.call(method, *arguments, **named)
+    except Denied as error:
+        raise InfrastructureError(f"Koji refused {method}: {error}", arrived=False) from None
 
 
 def _number(ref: str) -> int:
