@@ -90,14 +90,6 @@ class StoredManifests:
                 manifests.keep_read(connection, {nvr: found[nvr] for nvr in part}, time.time())
 
 
-def sync(engine: Engine, settings: Settings, progress: Progress | None = None) -> SyncResult:
-    """Make the store say what the source says, in one transaction."""
-    found = read(engine, settings, progress)
-    with engine.begin() as connection:
-        manifests.forget_read(connection)
-        return save_inventory(connection, found, time.time())
-
-
 @dataclass(frozen=True, slots=True)
 class ReadInventory:
     """What the source said, and which build of each image was current when the reading began."""
@@ -130,3 +122,10 @@ def save(connection: Connection, fetched: ReadInventory, now: float) -> SyncResu
     moved = {key for key, build in current.items() if fetched.before.get(key) != build.ident}
     builds = tuple(build for build in fetched.inventory.builds if build.image not in moved)
     return save_inventory(connection, replace(fetched.inventory, builds=builds), now)
+
+
+def sync(engine: Engine, settings: Settings, progress: Progress | None = None) -> SyncResult:
+    """Read the source, and take in what it says, in one step. Raises what `fetch` and `save` raise."""
+    fetched = fetch(engine, settings, progress)
+    with engine.begin() as connection:
+        return save(connection, fetched, time.time())
