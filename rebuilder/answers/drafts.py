@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -12,7 +13,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import intake, planning
-from rebuilder.engine.draft import Draft, build_named, changes_from, refuse_binary
+from rebuilder.engine.draft import Draft, builds_named, changes_from
 from rebuilder.store import inventory, waves
 
 
@@ -24,9 +25,7 @@ def draft(
 
     Raises RequestError for what is no NVR, an unknown stream or an empty inventory.
     """
-    builds = [build_named(update) for update in updates]
-    for name in {build.name for build in builds}:
-        refuse_binary(name, inventory.sources_of(connection, name))
+    builds = builds_named(updates, partial(inventory.sources_of, connection))
     return planning.draft(connection, wanted(connection, builds, stream, severity, settings), settings, now)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -22,7 +23,7 @@ from rebuilder.answers.plan import (
 from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
 from rebuilder.engine import why as explaining
-from rebuilder.engine.draft import build_named, refuse_binary
+from rebuilder.engine.draft import builds_named
 from rebuilder.engine.why import Told, Verdict
 from rebuilder.store import inventory
 
@@ -116,9 +117,7 @@ def would(
     settings: Settings, now: float,
 ) -> Would:
     """What these source builds, by their NVRs, would mean for the image. Raises RequestError."""
-    builds = [build_named(update) for update in updates]
-    for name in {build.name for build in builds}:
-        refuse_binary(name, inventory.sources_of(connection, name))
+    builds = builds_named(updates, partial(inventory.sources_of, connection))
     changes = wanted(connection, builds, stream, severity, settings)
     verdicts = explaining.would(connection, image, changes, settings, now)
     return Would(image=image, verdicts=tuple(map(verdict, verdicts)))

@@ -21,7 +21,7 @@ from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Plan
-from rebuilder.engine.draft import Draft, build_named, changes_from, of_document, refuse_binary
+from rebuilder.engine.draft import Draft, builds_named, changes_from, of_document
 from rebuilder.inventory import file
 from rebuilder.inventory.document import Document
 
@@ -114,9 +114,7 @@ def draft_of(
     document: Document, updates: Sequence[str], stream: str | None, severity: Severity, settings: Settings
 ) -> Draft:
     """The plan for these updates on the document. Raises RequestError for what is no NVR, and an unknown stream."""
-    builds = [build_named(update) for update in updates]
-    for name in {build.name for build in builds}:
-        refuse_binary(name, document.sources_of(name))
+    builds = builds_named(updates, document.sources_of)
     configured = {known.name: known for known in (*settings.known_streams, *document.streams)}
     used = dict.fromkeys(image.stream for image in document.images)
     known = tuple(configured.get(name) or Stream(name) for name in used)

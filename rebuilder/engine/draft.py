@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from rebuilder.config import Settings
@@ -48,6 +48,17 @@ def changes_from(
             raise RequestError(f"no stream takes {build} by its dist tag; name one with --stream")
         found += [Change(build, name, severity) for name in names]
     return found
+
+
+def builds_named(texts: Iterable[str], sources_of: Callable[[str], Collection[str]]) -> list[SourceBuild]:
+    """The source builds that somebody means; `sources_of` tells what the RPMs of a name are made from.
+
+    Raises RequestError for what is no build's name, and for that of a binary package.
+    """
+    builds = [build_named(text) for text in texts]
+    for name in dict.fromkeys(build.name for build in builds):
+        refuse_binary(name, sources_of(name))
+    return builds
 
 
 def build_named(text: str) -> SourceBuild:
