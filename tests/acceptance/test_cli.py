@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from machine import until
 
 from rebuilder.cli import VERBS, rebuilder
 from rebuilder.demo.process import free_port
@@ -347,11 +347,3 @@ def test_a_second_engine_stands_by_and_takes_over(user: User) -> None:
         first.kill()
         until(lambda: f":{second.pid}:" in user.reads("status")["active"])
         assert user.reads("status")["standbys"] == []
-
-
-def until(seen: Callable[[], bool]) -> None:
-    """Wait for it, much longer than it may take."""
-    end = time.monotonic() + 60
-    while not seen():
-        assert time.monotonic() < end
-        time.sleep(0.1)
