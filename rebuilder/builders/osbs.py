@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from rebuilder.builders import pipeline_run
-from rebuilder.builders.osbs_client import PARAMETERS, Client
+from rebuilder.builders.osbs_client import Client
+from rebuilder.builders.osbs_library import PARAMETERS
 from rebuilder.builders.pipeline_run import PipelineRun, name_of
 from rebuilder.builders.run_log import Logs
 from rebuilder.config import Settings, StreamSettings, state_directory

@@ -19,7 +19,7 @@ from hub_tasks import Koji
 from machine import until
 from tekton import Fault
 
-from rebuilder.builders import osbs_client, run_log
+from rebuilder.builders import osbs_library, run_log
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.config import KojiSettings, OsbsStreamSettings, Settings
 from rebuilder.domain.build import BuildRejected, InfrastructureError, Phase, SiteError, Status
@@ -525,7 +525,7 @@ UNFIT = {
 def test_a_client_that_is_unfit_is_one_line_at_the_start(
     osbs: OsbsHarness, tmp_path: Path, unfit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(osbs_client, "version", lambda _: "2.2.1")  # whichever urllib3 the tests have
+    monkeypatch.setattr(osbs_library, "version", lambda _: "2.2.1")  # whichever urllib3 the tests have
     change, told = UNFIT[unfit]
     with standing_in(without(tmp_path, change)), pytest.raises(RequestError, match=told) as error:
         OsbsBuilder(osbs.settings)

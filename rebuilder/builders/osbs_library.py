@@ -1,0 +1,107 @@
+"""osbs-client itself: found, and checked by what it does with what it is told."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import logging
+import textwrap
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import Any
+
+from rebuilder.domain.errors import RequestError
+
+NAMING, WRITING = "_get_binary_container_pipeline_name", "_get_binary_container_pipeline_data"
+USED = ("create_binary_container_build", "get_build", "cancel_build", "get_build_error_message", "get_build_results",
+        "get_task_results", "get_build_logs")  # fmt: skip
+PARAMETERS = frozenset({
+    *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
+    *("yum_repourls", "compose_ids", "signing_intent", "userdata", "default_buildtime_limit", "max_buildtime_limit"),
+    *("isolated", "release"),
+})  # fmt: skip
+LIMITS = frozenset({"default_buildtime_limit", "max_buildtime_limit"})
+
+
+class Library:
+    """The modules of osbs-client that we use. Raises RequestError, in one line, where they are missing or unfit."""
+
+    def __init__(self) -> None:
+        try:
+            self.api, self.conf, self.exceptions, self.tekton, self.params, http = map(import_module, (
+                "osbs.api", "osbs.conf", "osbs.exceptions", "osbs.tekton", "osbs.build.user_params", "osbs.osbs_http",
+            ))
+        except ModuleNotFoundError as error:
+            if error.name == "osbs":
+                told = "osbs-client is not installed: install python3-osbs-client from the distribution"
+            else:
+                told = f"osbs-client cannot be used here: {error.name} is missing"
+            raise RequestError(f"builder osbs: {told}") from None
+        for handler in list(logging.getLogger("osbs").handlers):  # osbs/__init__.py adds its own: each line came twice
+            logging.getLogger("osbs").removeHandler(handler)
+        names = ("OsbsValidationException", "OsbsCommitNotFound")
+        self.refusals = tuple(getattr(self.exceptions, name) for name in names if hasattr(self.exceptions, name))
+        _check_urllib3(http)
+        self._check_signatures()
+
+    @property
+    def takes_limits(self) -> bool:
+        """Whether a build's limits are given with it, as since 2.2; before, only the pipeline bounds it."""
+        return hasattr(self.conf.Configuration, "get_default_buildtime_limit")
+
+    def _check_signatures(self) -> None:
+        """The client drops keywords that it does not know without a word: each of ours must have a place in it."""
+        api = self.api.OSBS
+        missing = [name for name in (*USED, NAMING, WRITING) if not hasattr(api, name)]
+        if missing:
+            raise RequestError(f"builder osbs: this osbs-client has no {', '.join(missing)}: version 2 is needed")
+        names = ("create_binary_container_build", "create_binary_container_pipeline_run", "get_user_params")
+        takes = [getattr(api, name, None) for name in names]
+        takes += [base.__dict__.get("make_params") for base in self.params.BuildUserParams.__mro__]
+        needed = PARAMETERS if self.takes_limits else PARAMETERS - LIMITS
+        if dropped := sorted(needed - _keywords(takes)):
+            raise RequestError(f"builder osbs: this osbs-client would drop {', '.join(dropped)} without a word")
+
+
+def _check_urllib3(http: ModuleType) -> None:
+    """osbs-client 2.8 hands urllib3 a keyword that urllib3 2 has no more; every request would fail."""
+    try:
+        outdated, found = "method_whitelist" in inspect.getsource(http), version("urllib3")
+    except (OSError, PackageNotFoundError):
+        return
+    if outdated and int(found.partition(".")[0]) >= 2:
+        raise RequestError(f"builder osbs: this osbs-client does not work with urllib3 {found}: install urllib3 < 2")
+
+
+def _keywords(functions: Iterable[Any]) -> set[str]:
+    """What these functions take: the parameters that they name, and what they read out of their `**kwargs`."""
+    plain = [getattr(function, "__func__", function) for function in functions if function is not None]
+    named = {name for function in plain for name in inspect.signature(function).parameters}
+    return named.union(*map(_read_from_kwargs, plain))
+
+
+def _read_from_kwargs(function: Any) -> set[str]:
+    """The keywords that the function's source takes by name out of its `**kwargs`; none where there is no source."""
+    function = inspect.unwrap(function)
+    kinds = inspect.signature(function).parameters.values()
+    rest = next((parameter.name for parameter in kinds if parameter.kind is parameter.VAR_KEYWORD), None)
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError):
+        return set()
+    return {name for node in ast.walk(tree) if rest and (name := _key_read(node, rest))}
+
+
+def _key_read(node: ast.AST, mapping: str) -> str:
+    """`key` where the node is `mapping.get("key")`, `mapping.pop("key")` or `mapping["key"]`, else nothing."""
+    match node:
+        case (
+            ast.Call(
+                func=ast.Attribute(value=ast.Name(id=name), attr="get" | "pop"), args=[ast.Constant(value=str(key)), *_]
+            )
+            | ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key)), ctx=ast.Load())
+        ) if name == mapping:
+            return key
+    return ""
