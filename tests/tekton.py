@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +21,7 @@ from rebuilder.demo.process import LOOPBACK, free_port
 TEKTON, CORE = "/apis/tekton.dev/v1beta1", "/api/v1"
 TASK = "binary-container-build"
 LOOK_SECONDS = 0.02
+PIECE = 32 * 1024
 
 
 @dataclass
@@ -37,7 +40,7 @@ class TaskRun:
     name: str
     task: str
     status: dict[str, Any]
-    lines: list[str] = field(default_factory=list)
+    lines: MutableSequence[str | bytes] = field(default_factory=list)
     results: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -69,6 +72,8 @@ class Cluster:
         self.created: list[str] = []
         self.lists = 0
         self.reads = 0
+        self.streams = 0
+        self.cut_logs = 0  # answers that break off in the middle of a line
         self.lock = threading.RLock()
         self._port = free_port()
         self._server: ThreadingHTTPServer | None = None
@@ -91,6 +96,21 @@ class Cluster:
             self._server = None
 
     @contextmanager
+    def encrypted(self, certificate: Path) -> Iterator[str]:
+        """The URL under which it is reached by TLS, with this certificate and its key."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server = Server((LOOPBACK, 0), Handler)
+        server.cluster = self
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=server.serve_forever, args=(LOOK_SECONDS,), daemon=True).start()
+        try:
+            yield f"https://localhost:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            server.server_close()
+
+    @contextmanager
     def away(self) -> Iterator[None]:
         self.down()
         try:
@@ -107,7 +127,9 @@ class Cluster:
     def add_task(self, name: str, task: str) -> TaskRun:
         made = TaskRun(f"{name}-{task}", task, {
             "conditions": [_condition("Unknown", "Running")],
-            "steps": [{"container": f"step-{task}"}],
+            # As Tekton shows the state of each container (pkg/apis/pipeline/v1beta1, StepState).
+            "steps": [{"container": f"step-{task}", "running": {"startedAt": "2026-01-01T00:00:00Z"}}],
+            "startTime": f"2026-01-01T00:00:{len(self.tasks.get(name, ())):02}Z",
         })  # fmt: skip
         self.tasks.setdefault(name, []).append(made)
         self.runs[name]["status"]["childReferences"] = [
@@ -126,9 +148,10 @@ class Cluster:
             if not task.ended:
                 task.status["conditions"] = [_condition(status, reason, message)]
                 task.status["completionTime"] = "2026-01-01T00:00:00Z"
+                task.status["steps"][0].pop("running", None)
                 task.status["steps"][0]["terminated"] = {"exitCode": exit_code}
 
-    def say(self, name: str, *lines: str) -> None:
+    def say(self, name: str, *lines: str | bytes) -> None:
         with self.lock:
             self.begin(name)
             self.tasks[name][0].lines += lines
@@ -165,36 +188,13 @@ class Cluster:
     def task(self, name: str) -> TaskRun | None:
         return next((task for tasks in self.tasks.values() for task in tasks if task.name == name), None)
 
-    def events(self, kind: str, name: str) -> Iterator[str]:
-        """A line for every change, until the object has ended or is gone."""
-        find: dict[str, Callable[[], Any]] = {
-            "pipelineruns": lambda: self.runs.get(name),
-            "taskruns": lambda: task.document if (task := self.task(name)) else None,
-            "pods": lambda: {"metadata": {"name": name}, "status": {"phase": "Running"}},
-        }
-        told, server = "", self._server
-        while self._server is server:
-            with self.lock:
-                found = find[kind]()
-                if found is None:
-                    return
-                event = json.dumps({"type": "MODIFIED", "object": found}) + "\n"
-                # Decided by what is told, in the same breath: while the line is on its way, the object may end.
-                last = kind == "pods" or _ended(found.get("status", {}))
-            if event != told:
-                told = event
-                yield event
-            if last:
-                return
-            time.sleep(LOOK_SECONDS)
-
-    def lines(self, task: TaskRun) -> Iterator[str]:
+    def lines(self, task: TaskRun) -> Iterator[bytes]:
         """The lines of a task's log as they are said, until the task has ended or is gone."""
         at, server = 0, self._server
         while self._server is server:
             ended = task.ended or self.task(task.name) is None
             while at < len(task.lines):
-                yield task.lines[at] + "\n"
+                yield _line(task.lines[at])
                 at += 1
             if ended:
                 return
@@ -271,9 +271,11 @@ class Handler(BaseHTTPRequestHandler):
         return self.end_headers()
 
     def _answer(self, code: int, document: Any) -> None:
-        body = document.encode() if isinstance(document, str) else json.dumps(document).encode()
+        if isinstance(document, Iterator):
+            return self._stream(document)
+        body = json.dumps(document).encode()
         self.send_response(code)
-        self.send_header("Content-Type", "text/plain" if isinstance(document, str) else "application/json")
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -323,8 +325,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "DELETE":
             cluster.remove(name)
         elif self.command == "PATCH":
-            document["spec"].update(json.loads(body)["spec"])
-            cluster.cancel(name)
+            patch = json.loads(body)
+            document["spec"].update(patch.get("spec") or {})
+            document["metadata"].setdefault("labels", {}).update((patch.get("metadata") or {}).get("labels") or {})
+            if patch.get("spec"):
+                cluster.cancel(name)
         return 200, document
 
     def _pod(self, path: str) -> tuple[int, Any]:
@@ -333,44 +338,67 @@ class Handler(BaseHTTPRequestHandler):
         if found is None or task is None:
             raise Refusal(404, f"{path} not found")
         if found[2]:
-            return 200, "".join(f"{line}\n" for line in task.lines)
+            if not {"running", "terminated"} & task.status["steps"][0].keys():  # as the kubelet says it
+                raise Refusal(400, f'container "step-{task.task}" in pod "{found[1]}-pod" is waiting to start')
+            return 200, self._written(task)
         return 200, {"metadata": {"name": f"{task.name}-pod"}, "status": {"phase": "Running"}}
 
+    def _written(self, task: TaskRun) -> Iterator[bytes]:
+        """The log so far, in the pieces that the kubelet copies; the next one is cut off where that was wanted."""
+        cuts, self.server.cluster.cut_logs = self.server.cluster.cut_logs, max(0, self.server.cluster.cut_logs - 1)
+        piece = b""
+        for at in range(len(task.lines)):
+            piece += _line(task.lines[at])
+            if cuts:
+                yield piece[: len(piece) // 2]
+                raise ConnectionAbortedError
+            if len(piece) >= PIECE:
+                yield piece
+                piece = b""
+        if piece:
+            yield piece
+
     def _streams(self, path: str) -> bool:
-        """Whether it was a request for what is told as it happens: a watch, or a log that is followed."""
+        """Whether it was a request for a log that is followed."""
         cluster = self.server.cluster
         query = parse_qs(urlsplit(self.path).query)
-        watch = re.fullmatch(rf"(?:{TEKTON}|{CORE})/watch/namespaces/{cluster.namespace}/(\w+)/(.+)", path)
-        if watch:
-            self._stream(cluster.events(watch[1], watch[2]))
-        elif path.endswith("/log") and query.get("follow"):
-            with cluster.lock:
-                self._pod(path)
-                task = cluster.task(path.split("/")[-2].removesuffix("-pod"))
-            assert task is not None
-            self._stream(cluster.lines(task))
-        else:
+        if not (path.endswith("/log") and query.get("follow")):
             return False
+        with cluster.lock:
+            cluster.streams += 1
+            self._pod(path)
+            task = cluster.task(path.split("/")[-2].removesuffix("-pod"))
+        assert task is not None
+        self._stream(cluster.lines(task))
         return True
 
-    def _stream(self, texts: Iterator[str]) -> None:
+    def _stream(self, parts: Iterator[bytes]) -> None:
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.send_header("Connection", "close")
         self.end_headers()
-        for text in texts:
-            data = text.encode()
-            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-            self.wfile.flush()
+        self.close_connection = True
+        try:
+            for data in parts:
+                self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+                self.wfile.flush()
+        except ConnectionError:  # the reader has gone, or the connection is to break
+            return
         self.wfile.write(b"0\r\n\r\n")
 
 
+def _line(line: str | bytes) -> bytes:
+    return (line.encode() if isinstance(line, str) else line) + b"\n"
+
+
 def _selector(text: str) -> Callable[[Mapping[str, str]], bool]:
-    """Kubernetes' label selectors, as far as they are used: `a=b,c=d`, or `a in (b,c)`."""
+    """Kubernetes' label selectors, as far as they are used: `a=b,!c`, or `a in (b,c)`."""
     if listed := re.fullmatch(r"(\S+) in \((.*)\)", text):
         return lambda labels: labels.get(listed[1]) in listed[2].split(",")
-    wanted = dict(part.split("=") for part in text.split(",") if part)
-    return lambda labels: wanted.items() <= labels.items()
+    parts = [part for part in text.split(",") if part]
+    wanted = dict(part.split("=") for part in parts if not part.startswith("!"))
+    unwanted = {part[1:] for part in parts if part.startswith("!")}
+    return lambda labels: wanted.items() <= labels.items() and not unwanted & labels.keys()
 
 
 def _ended(status: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rebuilder.builders.process import Process
+from rebuilder.builders.run_log import RunLog
 from rebuilder.config import Settings, state_directory
 from rebuilder.inventory.storage import Storage, StorageError
 from rebuilder.store.rows import chunks
@@ -40,7 +41,7 @@ def _logs(settings: Settings, before: float, in_use: InUse, rehearsing: bool) ->
     unused = _without(old, in_use.rebuilds)
     if not rehearsing:
         for name in unused:
-            old[name].unlink(missing_ok=True)
+            RunLog(old[name]).delete()
     return len(unused)
 
 

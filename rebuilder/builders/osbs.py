@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from rebuilder.builders import pipeline_run
-from rebuilder.builders.osbs_client import Client
+from rebuilder.builders import pipeline_run, task_run
+from rebuilder.builders.log_collector import LogCollector
+from rebuilder.builders.osbs_client import Client, Kept
 from rebuilder.builders.osbs_library import PARAMETERS
 from rebuilder.builders.pipeline_run import PipelineRun, name_of
-from rebuilder.builders.run_log import Logs
 from rebuilder.config import Settings, StreamSettings, state_directory
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.image import ImageBuild
@@ -26,7 +26,7 @@ from rebuilder.inventory.koji.reader import Reader
 
 T = TypeVar("T")
 OPEN = frozenset({Phase.WAITING, Phase.RUNNING})
-REMOVED = 100  # runs that one call removes at the most
+MARKED, REMOVED = 1000, 500  # runs that one call marks and removes at the most
 AT_ONCE = 20  # requests for single runs
 LOST = "OSBS does not know this run any more"
 
@@ -44,11 +44,11 @@ class OsbsBuilder:
         self._streams = settings.streams
         self._koji = Reader(Hub(settings.koji)) if settings.koji.hub else None
         self._client = Client(self._settings)
-        self._logs = Logs(self._settings.logs or state_directory() / "osbs", self._client)
+        self._logs = LogCollector(self._settings.logs or state_directory() / "osbs", self._client)
 
     def site(self) -> Iterator[tuple[str, str]]:
         """What of the site was looked at, and what is wrong with it; for `config check --online`."""
-        yield from self._client.site(self._settings.user)
+        yield from self._client.site()
 
     def submit(self, order: BuildRequest) -> Submission:
         """Hand over the build. The client clones its repository for that, and tries for minutes where git is away."""
@@ -96,55 +96,56 @@ class OsbsBuilder:
             return dict(zip(names, pool.map(ask, names), strict=True))
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
+        """One list tells of many. What lost its label is not in it, and is found when it is submitted again."""
         names = {key: name_of(key) for key in keys}
-        runs = self._all(self._client.run, list(names.values()))
-        return {key: self._submission(name) for key, name in names.items() if runs[name] is not None}
+        if len(keys) == 1:
+            found: Collection[str] = self._alone(list(names.values()))
+        else:
+            found = self._client.runs(Kept.ANY)
+        return {key: self._submission(name) for key, name in names.items() if name in found}
+
+    def _alone(self, names: Sequence[str]) -> dict[str, PipelineRun]:
+        """The runs of these names, each asked for. Raises InfrastructureError where one cannot be had."""
+        return {name: run for name, run in self._all(self._client.run, names).items() if run is not None}
 
     def poll(self, refs: Sequence[str]) -> Mapping[str, Status]:
-        """One list tells of all, one of the tasks of all that failed, and for each of those the client tells why.
-
-        A run that an older version made has no label, and is in no list: it is looked for by its name.
-        """
+        """One list tells of all, and one of the tasks of all that failed why they did."""
         if not refs:
             return {}
         listed = self._client.runs()
-        unlisted = self._all(self._client.run, [ref for ref in refs if ref not in listed])
-        runs = {ref: listed.get(ref) or unlisted[ref] for ref in refs}
-        statuses = {ref: run.status if run else Status(Phase.ABORTED, LOST) for ref, run in runs.items()}
+        runs = {ref: listed[ref] for ref in refs if ref in listed}
+        runs |= self._alone([ref for ref in refs if ref not in listed])
+        statuses = {ref: runs[ref].status if ref in runs else Status(Phase.ABORTED, LOST) for ref in refs}
         statuses |= self._failures({ref: s for ref, s in statuses.items() if s.phase is Phase.FAILED})
-        for ref, status in statuses.items():
-            if status.phase is Phase.RUNNING:
-                self._logs.follow(ref)
-            elif status.phase is not Phase.WAITING and status.reason != LOST:
-                self._logs.complete(ref)
+        self._logs.follow(run for run in runs.values() if statuses[run.name].phase is Phase.RUNNING)
+        self._logs.complete([ref for ref in runs if statuses[ref].phase not in OPEN])
+        for ref in statuses.keys() - runs.keys():
+            self._logs.lost(ref)
         return statuses
 
     def _failures(self, failed: Mapping[str, Status]) -> dict[str, Status]:
         """Of what the runs that failed died."""
         if not failed:
             return {}
-        tasks, errors = self._client.tasks(list(failed)), self._all(self._client.error, list(failed))
-        return {ref: pipeline_run.failure(tasks[ref], errors[ref] or s.reason) for ref, s in failed.items()}
+        tasks = self._client.tasks(list(failed))
+        return {ref: task_run.failure(tasks[ref], status.reason) for ref, status in failed.items()}
 
     def result(self, ref: str) -> ImageBuild:
-        """Koji's build where there is one and Koji is configured; else what OSBS says, and nobody knows the RPMs."""
-        run, found, digest = self._result(ref)
+        """Koji's build where there is one and Koji is configured; else what OSBS says, and nobody knows the RPMs.
+
+        What a TaskRun says that is gone, or has no status, is left out.
+        """
+        run = self._client.run(ref)
         if run is None:
             raise InfrastructureError(f"the result of {ref} cannot be read: {LOST}")
-        specs = tuple(pipeline_run.pull_specs(found.get("repositories")))
-        number = pipeline_run.one_line(str(found.get("koji-build-id") or ""))
+        specs = tuple(pipeline_run.pull_specs(run.results.get("repositories")))
+        digest = task_run.digest_of(specs, self._client.tasks([ref])[ref])
+        number = pipeline_run.one_line(str(run.results.get("koji-build-id") or ""))
         if self._koji is not None and number.isdecimal():
             build = self._koji.build(run.image, int(number))
             return replace(build, parents=build.parents or run.parents, digest=build.digest or digest)
         ident = digest or next(iter(specs), ref)
         return ImageBuild(run.image, ident, None, run.parents, digest, specs)
-
-    def _result(self, ref: str) -> tuple[PipelineRun | None, Mapping[str, object], str]:
-        run = self._client.run(ref)
-        if run is None:
-            return None, {}, ""
-        found = self._client.results(ref)
-        return run, found, pipeline_run.digest_of(found.get("repositories"), self._client.task_results(ref))
 
     def cancel(self, ref: str) -> None:
         run = self._client.run(ref)
@@ -157,19 +158,28 @@ class OsbsBuilder:
                 raise
 
     def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
-        """Remove runs that ended `keep_runs` ago. A log that is not whole yet is fetched; its run is next."""
+        """Remove runs that ended `keep_runs` ago and whose logs are whole; read the logs of ended runs that are not.
+
+        One that is not to be removed yet gets a label, so that lists of what runs do not grow with what ended.
+        """
+        runs = [run for run in self._client.runs().values() if run.ended is not None]
+        self._logs.complete([run.name for run in runs])
+        known = {run.key: run for run in runs if self._logs.is_whole(run.name)}
+        over = [known[key] for key in sorted(settled(known.keys()))][:MARKED]
+        self._all(self._client.mark_kept, [run.name for run in over])
         keep = self._settings.keep_runs
         if keep == "forever":
             return 0
         until = time.time() - keep
-        runs = self._client.runs().values()
-        old = {run.key: run.name for run in runs if run.ended is not None and run.ended <= until}
-        names = [old[key] for key in sorted(settled(old.keys()))]
-        for name in names:
-            self._logs.complete(name)
-        whole = [name for name in names if self._logs.is_whole(name)][:REMOVED]
-        self._all(self._client.remove, whole)
-        return len(whole)
+        kept = {run.name: run for run in (*over, *self._client.runs(Kept.YES).values())}
+        names = [name for name, run in kept.items() if run.ended is not None and run.ended <= until][:REMOVED]
+        self._all(self._client.remove, names)
+        return len(names)
+
+    @property
+    def tidying(self) -> bool:
+        """Whether the log of a run that ended a moment ago is still being read."""
+        return self._logs.busy
 
     def log(self, ref: str, offset: int = 0) -> Iterator[str]:
         return self._logs.of(ref).read(offset)

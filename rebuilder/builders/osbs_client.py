@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
+import re
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
 from threading import Lock
 from typing import Any, TypeVar
 
-from rebuilder.builders.osbs_library import NAMING, WRITING, Library
-from rebuilder.builders.pipeline_run import LABELS, PipelineRun, Task, one_line
+from rebuilder.builders import osbs_site
+from rebuilder.builders.log_collector import NoLog
+from rebuilder.builders.osbs_library import CHECKING, NAMING, WRITING, Library
+from rebuilder.builders.pipeline_run import LABELS, PipelineRun, one_line
+from rebuilder.builders.task_run import RUN_LABEL, LogSource, TaskRun
 from rebuilder.config import OsbsSettings
 from rebuilder.domain.build import BuildRejected, InfrastructureError, SiteError
 from rebuilder.domain.errors import RequestError
 
 T = TypeVar("T")
-NOT_FOUND, CONFLICT, UNAUTHORIZED, FORBIDDEN, INVALID = 404, 409, 401, 403, 422
+KEPT_LABEL = "rebuilder/kept"
+
+
+class Kept(Enum):
+    """Runs by whether their log and result are kept here, as a part of a selector."""
+
+    ANY = ""
+    NO = f"!{KEPT_LABEL}"
+    YES = f"{KEPT_LABEL}=true"
+
+
+NOT_STARTED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, INVALID = 400, 401, 403, 404, 409, 422
 TEKTON_API, TEKTON_VERSION = "apis", "tekton.dev/v1beta1"  # of osbs-client's own osbs/tekton.py
 PAGE = 500  # runs in one answer
 NAMED = 50  # runs in one selector, which is part of a URL
-RUN_LABEL = "tekton.dev/pipelineRun"
+CORE_API, CORE_VERSION = "api", "v1"
+CLONE = re.compile(r"/\S*/repo/(?=\S)")  # where osbs-client cloned to, and what is gone when the words are read
+CHUNK = 1 << 16  # bytes of a log that are in the memory at a time
 
 
 class Client:
@@ -28,29 +49,24 @@ class Client:
     def __init__(self, settings: OsbsSettings) -> None:
         self._settings = settings
         self._library = Library()
-        self._check_configuration()
+        self._check_site()
         self._lock = Lock()
         self._osbs: Any = None
 
-    def _check_configuration(self) -> None:
-        configuration, settings = self._configuration(), self._settings
-        place = f"{settings.file} [{settings.section}] or consumer_config.osbs.overrides"
-        needed = {
-            "openshift_url": configuration.get_openshift_base_uri(),
-            "pipeline_run_path": configuration.get_pipeline_run_path(),
-        }
-        for key, value in needed.items():
-            if not value:
-                raise RequestError(f"builder osbs: {key} is not set: set it in {place}")
-        overrides = settings.overrides
-        for file in (overrides.token_file, overrides.pipeline_run_path, overrides.client_cert, overrides.client_key):
-            if file is not None and not file.is_file():
-                raise RequestError(f"consumer_config.osbs.overrides: {file}: no such file")
+    def _check_site(self) -> None:
+        """Raises RequestError for what keeps every build from being made."""
+        for about, fault in self._findings():
+            if fault:
+                raise RequestError(f"builder osbs: {about}: {fault}")
 
-    def _configuration(self) -> Any:
+    def _findings(self) -> Iterator[osbs_site.Finding]:
+        limits = (self.limits["default_buildtime_limit"], self.limits["max_buildtime_limit"]) if self.limits else None
+        return osbs_site.findings(self._settings, self._configuration(), limits)
+
+    def _configuration(self, **more: object) -> Any:
         overrides = self._settings.overrides.model_dump(exclude_none=True, mode="json")
         return self._library.conf.Configuration(
-            conf_file=str(self._settings.file), conf_section=self._settings.section, **overrides
+            conf_file=str(self._settings.file), conf_section=self._settings.section, **overrides, **more
         )
 
     @functools.cached_property
@@ -59,11 +75,12 @@ class Client:
         if not self._library.takes_limits:
             return {}
         configuration, settings = self._configuration(), self._settings
-        return {
-            "default_buildtime_limit": settings.default_buildtime_limit
-            or int(configuration.get_default_buildtime_limit()),
-            "max_buildtime_limit": settings.max_buildtime_limit or int(configuration.get_max_buildtime_limit()),
-        }
+        try:
+            default = settings.default_buildtime_limit or int(configuration.get_default_buildtime_limit())
+            most = settings.max_buildtime_limit or int(configuration.get_max_buildtime_limit())
+        except ValueError as error:
+            raise RequestError(f"builder osbs: {settings.file}: a limit is no number of seconds: {error}") from None
+        return {"default_buildtime_limit": default, "max_buildtime_limit": most}
 
     def _connected(self) -> Any:
         """A client, which reads the token now and never again. It shall not repeat requests: we do, and know of it."""
@@ -90,37 +107,54 @@ class Client:
         exceptions = self._library.exceptions
         try:
             return call()
-        except self._library.refusals as error:
-            raise BuildRejected(f"OSBS refuses it: {_told(error)}") from None
+        except Refused as refusal:
+            raise BuildRejected(f"OSBS refuses it: {_told(refusal.error)}") from None
         except exceptions.OsbsAuthException as error:
             raise Unauthorized(_told(error)) from None
         except exceptions.OsbsException as error:
+            if isinstance(error.cause, SiteError | BuildRejected):  # ours, which went through the client
+                raise error.cause from None
             code = getattr(error, "status_code", None)
             if code == UNAUTHORIZED:
                 raise Unauthorized(_told(error)) from None
             told = f"OSBS: {code}: {_told(error)}" if code else f"OSBS: {_told(error)}"
             if code == FORBIDDEN:
                 raise SiteError(told) from None
-            own = type(error) is exceptions.OsbsException and error.cause is None
-            gap = isinstance(error.cause, LookupError | TypeError | AttributeError)
-            raise Answered(told, code if isinstance(code, int) else None, own=own, gap=gap) from None
+            raise Answered(told, code if isinstance(code, int) else None) from None
 
-    def site(self, user: str) -> Iterator[tuple[str, str]]:
+    def site(self) -> Iterator[osbs_site.Finding]:
         """What of the site was looked at, and what is wrong with it; empty where nothing is."""
-        configuration = self._configuration()
-        url = str(configuration.get_openshift_base_uri())
-        yield f"openshift_url {url}", "" if "://" in url else "it has no scheme: write https://…"
-        no_map = "it is not set: osbs-client would send the text None"
-        yield "reactor_config_map", "" if configuration.get_reactor_config_map() else no_map
-        quoted = "it has an apostrophe, which breaks the template"
-        yield f"user {user}", quoted if "'" in user else ""
-        default, most = self.limits.get("default_buildtime_limit", 0), self.limits.get("max_buildtime_limit", 0)
-        yield "limits of a build", f"the default, {default} s, is over the most, {most} s" if default > most else ""
+        yield from self._findings()
+        url = str(self._configuration().get_openshift_base_uri())
         try:
             yield f"{len(self.runs())} runs of ours at {url}", ""
         except InfrastructureError as error:
             hint = ": name its CA in REQUESTS_CA_BUNDLE" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
             yield f"OSBS at {url}", f"{error}{hint}"
+
+    def _submitting(self, name: str, annotations: Mapping[str, str]) -> Any:
+        """A class of clients whose next run has this name and these annotations, and our label.
+
+        Its `judged` says whether the client has taken the source; what goes wrong later is the site's.
+        """
+
+        def checked(client: Any, flatpak: Any, repo_info: Any) -> None:
+            getattr(super(submitting, client), CHECKING)(flatpak, repo_info)
+            if (repo_info.configuration.container or {}).get("operator_manifests"):
+                raise self._library.exceptions.OsbsException("operator manifests are not supported")
+
+        def written(client: Any, *args: Any, **kwargs: Any) -> Any:
+            client.judged = True
+            with _as_site_error(client.os_conf.get_pipeline_run_path(), limited=self._library.takes_limits):
+                document = getattr(super(submitting, client), WRITING)(*args, **kwargs)
+                metadata = document["metadata"]
+                metadata["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
+                metadata["labels"] = {**(metadata.get("labels") or {}), **LABELS}
+            return document
+
+        members = {"judged": False, CHECKING: checked, WRITING: written, NAMING: lambda client, *args, **kwargs: name}
+        submitting: Any = type("OSBS", (self._library.api.OSBS,), members)
+        return submitting
 
     def create(self, name: str, annotations: Mapping[str, str], parameters: Mapping[str, object]) -> None:
         """Make the run, under exactly this name. One that is there already is left as it is.
@@ -130,15 +164,20 @@ class Client:
         """
 
         def use(osbs: Any) -> None:
-            named = _naming(type(osbs), name, annotations)(self._configuration())
+            # osbs.conf's `scratch` would win over what the build is told.
+            configuration = self._configuration(scratch=bool(parameters.get("scratch")))
+            named = self._submitting(name, annotations)(configuration)
             named.os = osbs.os  # the same connection, and the same token
-            named.create_binary_container_build(**parameters)
+            try:
+                named.create_binary_container_build(**parameters)
+            except self._library.exceptions.OsbsException as error:
+                if not named.judged and not _is_trouble(error):
+                    raise Refused(error) from None
+                raise
 
         try:
             self._call(use)
         except Answered as answer:
-            if answer.own:
-                raise BuildRejected(f"OSBS refuses it: {str(answer).removeprefix('OSBS: ')}") from None
             if answer.code == INVALID:
                 raise SiteError(f"{answer}: mend the template (pipeline_run_path)") from None
             if answer.code != CONFLICT or self.run(name) is None:
@@ -154,10 +193,10 @@ class Client:
             raise
         return PipelineRun(document) if document else None
 
-    def runs(self) -> dict[str, PipelineRun]:
-        """All runs that say they are ours, by name, with a call for each page of the list."""
-        ours = ",".join(f"{key}={value}" for key, value in LABELS.items())
-        runs = map(PipelineRun, self._listed("pipelineruns", ours))
+    def runs(self, kept: Kept = Kept.NO) -> dict[str, PipelineRun]:
+        """The runs that say they are ours, by name, with a call for each page of the list."""
+        ours = [f"{key}={value}" for key, value in LABELS.items()]
+        runs = map(PipelineRun, self._listed("pipelineruns", ",".join([*ours, *filter(None, [kept.value])])))
         return {run.name: run for run in runs}
 
     def _listed(self, kind: str, selector: str) -> Iterator[Mapping[str, Any]]:
@@ -179,46 +218,58 @@ class Client:
         document: Mapping[str, Any] = self._call(self._library.api.osbsapi(read))
         return document
 
-    def tasks(self, names: Sequence[str]) -> dict[str, list[Task]]:
-        """How the tasks of these runs stand, with a call for many runs; those that are gone already are left out.
+    def tasks(self, names: Sequence[str]) -> dict[str, list[TaskRun]]:
+        """The TaskRuns of these runs, in the order in which they began, with a call for many runs.
 
-        Tekton labels each TaskRun with its run (tekton.dev/docs/pipelines/labels).
+        Those that are gone already are left out.
         """
-        found: dict[str, list[Task]] = {name: [] for name in names}
+        found: dict[str, list[TaskRun]] = {name: [] for name in names}
         for at in range(0, len(names), NAMED):
             for document in self._listed("taskruns", f"{RUN_LABEL} in ({','.join(names[at : at + NAMED])})"):
-                run = str(((document.get("metadata") or {}).get("labels") or {}).get(RUN_LABEL, ""))
-                found.setdefault(run, []).append(Task.of(document))
-        return found
+                task = TaskRun(document)
+                found.setdefault(task.run, []).append(task)
+        return {name: sorted(tasks, key=lambda task: task.order) for name, tasks in found.items()}
 
-    def error(self, name: str) -> str:
-        """What the client itself says of a run that failed; empty where it finds no words."""
+    def log(self, source: LogSource, *, follow: bool) -> Iterator[bytes]:
+        """What the container wrote, as bytes and a piece at a time; with `follow` until it ends.
+
+        The client's own reading decodes the whole log at once, has it in the memory, and gives up all logs of a run for
+        one that is missing. Raises NoLog where the cluster does not have it.
+        """
+        query = {"container": source.container, **({"follow": "true"} if follow else {})}
+
+        def opened(osbs: Any) -> Any:
+            url = osbs.os.build_url(CORE_API, CORE_VERSION, f"pods/{source.pod}/log", **query)
+            stream = osbs.os.get(url, stream=True)
+            self._library.tekton.check_response(stream, logging.DEBUG)
+            return stream
+
         try:
-            return str(self._call(lambda osbs: osbs.get_build_error_message(name)))
+            stream = self._call(self._library.api.osbsapi(opened))
         except Answered as answer:
-            if answer.code is None:  # it stumbled over a task without a status
-                return ""
+            if answer.code in (NOT_FOUND, NOT_STARTED):
+                raise NoLog(str(answer)) from None
             raise
-
-    def results(self, name: str) -> Mapping[str, object]:
-        """What the run wrote down; nothing where the cluster has that no more, as of a TaskRun that was removed."""
-        return self._kept(lambda osbs: osbs.get_build_results(name))
-
-    def task_results(self, name: str) -> Mapping[str, Mapping[str, str]]:
-        """What each task of the run wrote down; nothing where the cluster has that no more."""
-        return self._kept(lambda osbs: osbs.get_task_results(name))
-
-    def _kept(self, ask: Callable[[Any], Any]) -> Mapping[str, Any]:
         try:
-            found: Mapping[str, Any] = self._call(ask)
-        except Answered as answer:
-            if answer.gone:
-                return {}
-            raise
-        return found or {}
+            yield from stream.req.iter_content(CHUNK)
+        except OSError as error:  # all that requests raises is one
+            raise InfrastructureError(f"OSBS: the log's stream broke: {one_line(str(error))}") from None
+        finally:
+            stream.req.close()
 
     def cancel(self, name: str) -> None:
         self._call(lambda osbs: osbs.cancel_build(name))
+
+    def mark_kept(self, name: str) -> None:
+        """Note at the run that its log and its result are kept here; nothing happens where it is not there."""
+        body = json.dumps({"metadata": {"labels": {KEPT_LABEL: "true"}}})
+        headers = {"Content-Type": "application/merge-patch+json", "Accept": "application/json"}
+
+        def use(osbs: Any) -> Any:
+            url = osbs.os.build_url(TEKTON_API, TEKTON_VERSION, f"pipelineruns/{name}")
+            return osbs.os.patch(url, data=body, headers=headers).json()
+
+        self._unless_gone(use)
 
     def remove(self, name: str) -> None:
         """Remove the run with all that belongs to it; nothing happens where it is not there."""
@@ -226,65 +277,49 @@ class Client:
         def use(osbs: Any) -> Any:
             return self._library.tekton.PipelineRun(osbs.os, name).remove_pipeline_run()
 
+        self._unless_gone(use)
+
+    def _unless_gone(self, use: Callable[[Any], Any]) -> None:
         try:
             self._call(self._library.api.osbsapi(use))
         except Answered as answer:
             if answer.code != NOT_FOUND:
                 raise
 
-    def follow(self, name: str) -> Iterator[tuple[str, str]]:
-        """(task, line) as they are written, until the run ends. Waits for them."""
-        stream = self._call(lambda osbs: osbs.get_build_logs(name, follow=True, wait=True))
-        try:
-            yield from stream
-        except Exception as error:  # what it is made of is not the client's alone: requests', and gaps in the documents
-            raise InfrastructureError(f"OSBS: the log's stream broke: {_told(error)}") from None
 
-    def written(self, name: str) -> Iterator[tuple[str, str]]:
-        """(task, line) of all that is written by now."""
-        logs = self._call(lambda osbs: osbs.get_build_logs(name)) or {}
-        for task, containers in logs.items():
-            texts = containers.values() if isinstance(containers, Mapping) else [containers]
-            for text in texts:
-                yield from ((task, line) for line in lines_of(str(text or "")))
+@contextmanager
+def _as_site_error(path: str, *, limited: bool) -> Iterator[None]:
+    """A template that cannot be filled in is the site's fault, unless only what this build is told does not fit in."""
+    if fault := osbs_site.template_fault(path, limited=limited):
+        raise SiteError(f"OSBS: pipeline_run_path: {fault}")
+    try:
+        yield
+    except Exception as error:
+        raise BuildRejected(f"its parameters do not fit into {path}: {one_line(str(error))}") from None
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines as the stream splits them, which it does in bytes: a form feed or U+2028 ends none."""
-    return [line.decode(errors="surrogateescape") for line in text.encode(errors="surrogateescape").splitlines()]
+class Refused(Exception):
+    """The client does not take what is to be built."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
 
-def _naming(osbs_class: Any, name: str, annotations: Mapping[str, str]) -> Any:
-    """A client whose next run has this name and these annotations, and our label."""
+def _is_trouble(error: Exception) -> bool:
+    """Whether what kept the client from judging the source is not the source's fault: git, the disk, the network.
 
-    def written(self: Any, *args: Any, **kwargs: Any) -> Any:
-        document = getattr(super(named, self), WRITING)(*args, **kwargs)
-        metadata = document["metadata"]
-        metadata["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
-        metadata["labels"] = {**(metadata.get("labels") or {}), **LABELS}
-        return document
-
-    named: Any = type("OSBS", (osbs_class,), {NAMING: lambda self, *args, **kwargs: name, WRITING: written})
-    return named
+    All that it does before it has judged is to clone the repository, and to read what is in it.
+    """
+    return isinstance(getattr(error, "cause", None), OSError | subprocess.SubprocessError)
 
 
 class Answered(InfrastructureError):
-    """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one.
+    """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one."""
 
-    With `own` it is the client's judgement on what it was given, and no exception of something else made it say so.
-    With `gap` the client stumbled over what a document of the cluster does not have.
-    """
-
-    def __init__(self, told: str, code: int | None, *, own: bool = False, gap: bool = False) -> None:
+    def __init__(self, told: str, code: int | None) -> None:
         super().__init__(told)
         self.code = code
-        self.own = own
-        self.gap = gap
-
-    @property
-    def gone(self) -> bool:
-        """Whether asking again is of no use: what was asked for is not in the cluster any more."""
-        return self.gap or self.code == NOT_FOUND
 
 
 class Unauthorized(InfrastructureError):
@@ -305,4 +340,4 @@ def _told(error: Exception) -> str:
         document = None
     if isinstance(document, dict) and document.get("message"):
         text = str(document["message"])
-    return one_line(text) or one_line(repr(cause or error))
+    return one_line(CLONE.sub("", text)) or one_line(repr(cause or error))

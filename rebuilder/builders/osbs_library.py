@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import logging
+import subprocess
 import textwrap
 from collections.abc import Iterable
 from importlib import import_module
@@ -15,8 +16,8 @@ from typing import Any
 from rebuilder.domain.errors import RequestError
 
 NAMING, WRITING = "_get_binary_container_pipeline_name", "_get_binary_container_pipeline_data"
-USED = ("create_binary_container_build", "get_build", "cancel_build", "get_build_error_message", "get_build_results",
-        "get_task_results", "get_build_logs")  # fmt: skip
+CHECKING = "_checks_for_flatpak"
+USED = ("create_binary_container_build", "get_build", "cancel_build")
 PARAMETERS = frozenset({
     *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
     *("yum_repourls", "compose_ids", "signing_intent", "userdata", "default_buildtime_limit", "max_buildtime_limit"),
@@ -30,8 +31,9 @@ class Library:
 
     def __init__(self) -> None:
         try:
-            self.api, self.conf, self.exceptions, self.tekton, self.params, http = map(import_module, (
+            self.api, self.conf, self.exceptions, self.tekton, self.params, http, utils = map(import_module, (
                 "osbs.api", "osbs.conf", "osbs.exceptions", "osbs.tekton", "osbs.build.user_params", "osbs.osbs_http",
+                "osbs.utils",
             ))
         except ModuleNotFoundError as error:
             if error.name == "osbs":
@@ -41,8 +43,7 @@ class Library:
             raise RequestError(f"builder osbs: {told}") from None
         for handler in list(logging.getLogger("osbs").handlers):  # osbs/__init__.py adds its own: each line came twice
             logging.getLogger("osbs").removeHandler(handler)
-        names = ("OsbsValidationException", "OsbsCommitNotFound")
-        self.refusals = tuple(getattr(self.exceptions, name) for name in names if hasattr(self.exceptions, name))
+        vars(utils)["subprocess"] = _QuietSubprocess()
         _check_urllib3(http)
         self._check_signatures()
 
@@ -54,7 +55,7 @@ class Library:
     def _check_signatures(self) -> None:
         """The client drops keywords that it does not know without a word: each of ours must have a place in it."""
         api = self.api.OSBS
-        missing = [name for name in (*USED, NAMING, WRITING) if not hasattr(api, name)]
+        missing = [name for name in (*USED, NAMING, WRITING, CHECKING) if not hasattr(api, name)]
         if missing:
             raise RequestError(f"builder osbs: this osbs-client has no {', '.join(missing)}: version 2 is needed")
         names = ("create_binary_container_build", "create_binary_container_pipeline_run", "get_user_params")
@@ -63,6 +64,17 @@ class Library:
         needed = PARAMETERS if self.takes_limits else PARAMETERS - LIMITS
         if dropped := sorted(needed - _keywords(takes)):
             raise RequestError(f"builder osbs: this osbs-client would drop {', '.join(dropped)} without a word")
+
+
+class _QuietSubprocess:
+    """The standard module for osbs-client, whose `git reset` would print to our standard output."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(subprocess, name)
+
+    @staticmethod
+    def check_call(*args: Any, **kwargs: Any) -> int:
+        return subprocess.check_call(*args, **{"stdout": subprocess.DEVNULL, **kwargs})
 
 
 def _check_urllib3(http: ModuleType) -> None:

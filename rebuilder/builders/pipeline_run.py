@@ -1,11 +1,11 @@
-"""What a Tekton PipelineRun says: pure functions of its JSON document, and of its TaskRuns'."""
+"""What a Tekton PipelineRun says: pure functions of its JSON document."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -19,16 +19,7 @@ LABELS = {"rebuilder/managed": "true"}  # by which all runs of ours are listed i
 NOT_BEGUN = frozenset({"", "PipelineRunPending"})
 GOOD = frozenset({"Succeeded", "Completed"})
 CANCELED = frozenset({"PipelineRunCancelled", "Cancelled", "CancelledRunFinally", "StoppedRunFinally"})
-OUT_OF_MEMORY = "OOMKilled"
-# What the kubelet says of a pod that it ends (pkg/kubelet/eviction, pkg/kubelet/nodeshutdown); Tekton hands the pod's
-# message on as the TaskRun's (pkg/pod/status.go), with the reason of any other failure.
-NODE_TROUBLE = re.compile(r"node (?:was low on resource|is shutting down|.* is (?:lost|not ready))|pod was evicted|"
-                          r"preempted", re.IGNORECASE)  # fmt: skip
 BAD_BUILD = "Failed"  # every other reason (a time-out, a pipeline that cannot be found) is not the build's fault
-TASK_CANCELED = "TaskRunCancelled"
-# A task that could not run, or was not let: the image is not to blame.
-TASK_TROUBLE = re.compile(r"TaskRunTimeout|ImagePull|PodCreationFailed|PodEvicted|Evicted|ExceededNodeResources|"
-                          r"CouldntGetTask|CreateContainerConfigError|ResourceVerification|Preempt")  # fmt: skip
 
 
 def name_of(key: str) -> str:
@@ -114,9 +105,28 @@ class PipelineRun:
         return _moment(self._status.get("startTime"))
 
     @property
+    def progress(self) -> object:
+        """What changes whenever one of its tasks begins or ends."""
+        children = self._status.get("childReferences") or self._status.get("taskRuns") or ()
+        return len(children), self._condition.get("message")
+
+    @property
+    def results(self) -> dict[str, object]:
+        """What it wrote down: JSON where it is some, else the text. Tekton's v1 has another word for it."""
+        told = self._status.get("pipelineResults") or self._status.get("results") or ()
+        return {str(result.get("name", "")): _value(result.get("value")) for result in told}
+
+    @property
     def canceled(self) -> bool:
         """Whether somebody, maybe we, asked for its end."""
         return (self.document.get("spec") or {}).get("status") in CANCELED
+
+
+def _value(told: object) -> object:
+    try:
+        return json.loads(told) if isinstance(told, str) else told
+    except ValueError:
+        return told
 
 
 def _moment(told: object) -> float | None:
@@ -126,75 +136,11 @@ def _moment(told: object) -> float | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """How one TaskRun of a run ended. `name` is the pipeline's name for it."""
-
-    name: str
-    failed: bool
-    canceled: bool
-    trouble: bool
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Task:
-        condition = condition_of(document)
-        reason = str(condition.get("reason", ""))
-        labels = (document.get("metadata") or {}).get("labels") or {}
-        ended, canceled = condition.get("status") == "False", reason == TASK_CANCELED
-        trouble = bool(TASK_TROUBLE.search(reason) or NODE_TROUBLE.search(str(condition.get("message", ""))))
-        trouble = trouble or OUT_OF_MEMORY in _ends(document)
-        return cls(str(labels.get("tekton.dev/pipelineTask", "")), ended and not canceled, canceled, trouble)
-
-
-def _ends(document: Mapping[str, Any]) -> Iterator[str]:
-    """How the task's steps ended, as Kubernetes calls it."""
-    for step in (document.get("status") or {}).get("steps") or ():
-        yield str((step.get("terminated") or {}).get("reason", ""))
-
-
-def failure(tasks: Sequence[Task], told: str) -> Status:
-    """What a run that failed has died of: the build's own fault, trouble of its tasks, or somebody who stopped one."""
-    failed = [task for task in tasks if task.failed]
-    if not failed and any(task.canceled for task in tasks):
-        names = ", ".join(task.name for task in tasks if task.canceled)
-        return Status(Phase.CANCELED, f"canceled at OSBS: task {names}")
-    told = one_line(told) or "the run failed"
-    unnamed = [task.name for task in failed if task.name not in told]
-    reason = f"{', '.join(unnamed)}: {told}" if unnamed else told
-    blameless = bool(failed) and all(task.trouble for task in failed)
-    return Status(Phase.ABORTED if blameless else Phase.FAILED, reason)
-
-
 def condition_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The first condition of a run or a task; empty where it has not begun."""
     conditions = (document.get("status") or {}).get("conditions") or [{}]
     found: Mapping[str, Any] = conditions[0]
     return found
-
-
-def digest_of(repositories: object, task_results: Mapping[str, Mapping[str, str]]) -> str:
-    """The image's digest: what the last task wrote down, else the one in a pull spec; empty where none is told."""
-    for results in task_results.values():
-        for entry in _digests(results.get("annotations")):
-            if isinstance(entry, dict) and entry.get("digest"):
-                return str(entry["digest"])
-    return next((spec.rpartition("@")[2] for spec in pull_specs(repositories) if "@sha256:" in spec), "")
-
-
-def _digests(annotations: object) -> Sequence[object]:
-    found = _loaded(annotations)
-    listed = _loaded(found.get("digests")) if isinstance(found, dict) else []
-    return listed if isinstance(listed, list) else []
-
-
-def _loaded(value: object) -> object:
-    """JSON where it is text that can be read, the value itself where it was read already."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return None
 
 
 def pull_specs(repositories: object) -> Iterator[str]:

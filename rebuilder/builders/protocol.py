@@ -59,3 +59,7 @@ class Tidying(Protocol):
         `settled` tells which of these keys are of rebuilds that are over: nobody else's build is removed, and none
         whose result is still to be read. Raises InfrastructureError.
         """
+
+    @property
+    def tidying(self) -> bool:
+        """Whether something of a build that ended a moment ago is still being read."""

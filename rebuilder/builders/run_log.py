@@ -1,35 +1,44 @@
-"""The logs of runs, each written to a file while the run goes."""
+"""The log of a run, in one file that is written while the run goes."""
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from itertools import islice, takewhile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rebuilder.builders.osbs_client import Client
-from rebuilder.domain.build import BuildRejected, InfrastructureError
-
-log = logging.getLogger(__name__)
-PAUSE_SECONDS = 30.0  # before a stream that broke is opened again
-CLOSE_SECONDS = 10.0
-STREAMS, AT_ONCE = 200, 8  # logs of running and of ended runs that are read at a time
-KEPT = 1000  # ended runs of which we remember that their logs are complete
-MARK = " | "
+MARK = b" | "
 PART = 100_000  # characters of a log that are in the memory at a time
+LONGEST_LINE = 1_000_000  # bytes; a longer line is broken
 
 
 class RunLog:
-    """One file: every line begins with its task's name, so that a stream that begins anew is known by its lines."""
+    """One file, whose lines begin with the label of their source: a source that begins anew is known by its lines.
+
+    Several threads may write, even of one source: each line of a source is written once.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._whole = path.with_suffix(".whole")
         self._lock = threading.Lock()
+        self._had: Counter[bytes] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that the run wrote is in the file; known also after a restart."""
+        return self._whole.exists()
+
+    def mark_whole(self) -> None:
+        """Nothing will be added any more."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._whole.touch(mode=0o600)
+
+    def delete(self) -> None:
+        """The log is wanted no more."""
+        self._whole.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def read(self, offset: int) -> Iterator[str]:
         """What the file has from `offset` characters on, a part at a time."""
@@ -46,92 +55,58 @@ class RunLog:
         """Only a line feed ends a line: logs have form feeds, and bytes that are no UTF-8."""
         return self.path.open(encoding="utf-8", errors="replace", newline="\n")
 
-    def write(self, lines: Iterable[tuple[str, str]]) -> None:
-        """Add what is not in the file yet: of each task, the lines after those that it has."""
-        with self._lock:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            had = self._had()
-            seen: Counter[str] = Counter()
-            with self.path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
-                for task, line in lines:
-                    seen[task] += 1
-                    if seen[task] > had[task]:
-                        file.write(f"{task}{MARK}{line}\n")
-                        file.flush()
+    def write(self, label: str, parts: Iterable[Sequence[bytes]]) -> None:
+        """Add what the file does not have yet of these lines: all of the source, from its first one on."""
+        prefix, seen = label.encode(), 0
+        for lines in parts:
+            self._add(prefix, seen, lines)
+            seen += len(lines)
 
-    def _had(self) -> Counter[str]:
-        """How many lines of each task the file has. A line that was cut in two by a crash is taken back."""
-        had: Counter[str] = Counter()
+    def _add(self, prefix: bytes, before: int, lines: Sequence[bytes]) -> None:
+        """Add those of the lines that the file does not have; `before` lines of the source come before them."""
+        with self._lock:
+            if self._had is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._had = self._counted()
+            new = lines[max(0, self._had[prefix] - before) :]
+            if new:
+                with self.path.open("ab") as file:
+                    file.writelines(prefix + MARK + line + b"\n" for line in new)
+                self._had[prefix] += len(new)
+
+    def _counted(self) -> Counter[bytes]:
+        """How many lines of each source the file has. A line that was cut in two by a crash is taken back."""
+        had: Counter[bytes] = Counter()
         try:
             with self.path.open("rb+") as file:
                 for line in file:
                     if not line.endswith(b"\n"):
                         file.truncate(file.tell() - len(line))
                         break
-                    had[line.partition(MARK.encode())[0].decode(errors="replace")] += 1
+                    had[line.partition(MARK)[0]] += 1
         except FileNotFoundError:
             pass
         return had
 
 
-class Logs:
-    """The logs of all builds of a builder, in one folder."""
+def lines_of(chunks: Iterable[bytes], *, ended: bool) -> Iterator[list[bytes]]:
+    """The lines in the bytes as they come; a carriage return or a line feed ends one, nothing else does.
 
-    def __init__(self, folder: Path, client: Client) -> None:
-        self._folder = folder
-        self._client = client
-        self._streams = ThreadPoolExecutor(STREAMS, "log")
-        self._completing = ThreadPoolExecutor(AT_ONCE, "whole-log")
-        self._followed: dict[str, tuple[Future[bool], float]] = {}
-        self._completed: dict[str, Future[bool]] = {}
-        self._closed = False
-        self._logs: dict[str, RunLog] = {}
+    Where the log has `ended`, its last line may have no end; else that line is not whole yet, and is left out.
+    """
+    rest = b""
+    for chunk in chunks:
+        lines = (rest + chunk).splitlines(keepends=True)
+        rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""  # a carriage return may be half an end
+        if (whole := (len(rest.rstrip(b"\r")) - 1) // LONGEST_LINE * LONGEST_LINE) > 0:
+            lines, rest = [*lines, rest[:whole]], rest[whole:]
+        if lines:
+            yield [part for line in lines for part in _broken(line)]
+    if rest and ended:
+        yield list(_broken(rest))
 
-    def of(self, name: str) -> RunLog:
-        return self._logs.setdefault(name, RunLog(self.path(name)))
 
-    def path(self, name: str) -> Path:
-        return self._folder / f"{name}.log"
-
-    def follow(self, name: str) -> None:
-        """See to it that what the run writes comes into its file. Returns at once."""
-        known, since = self._followed.get(name, (None, 0.0))
-        now = time.monotonic()
-        if known is None or (known.done() and now - since > PAUSE_SECONDS):
-            self._followed[name] = (self._streams.submit(self._copy, name, self._client.follow), now)
-
-    def complete(self, name: str) -> None:
-        """The run has ended: what its stream did not bring is fetched. Returns at once."""
-        if name in self._completed:
-            return
-        if (stream := self._followed.pop(name, None)) is not None:
-            stream[0].cancel()
-        for old in list(islice(self._completed, max(0, len(self._completed) - KEPT))):
-            if self._completed[old].done():
-                del self._completed[old]
-                self._logs.pop(old, None)
-        self._completed[name] = self._completing.submit(self._copy, name, self._client.written)
-
-    def is_whole(self, name: str) -> bool:
-        """Whether all that the run wrote is in its file, as far as this process knows."""
-        known = self._completed.get(name)
-        return known is not None and known.done() and not known.cancelled() and known.result()
-
-    def _copy(self, name: str, read: Callable[[str], Iterable[tuple[str, str]]]) -> bool:
-        try:
-            self.of(name).write(takewhile(lambda _: not self._closed, read(name)))
-            return not self._closed
-        except (InfrastructureError, BuildRejected, OSError) as error:
-            log.warning("the log of %s stops here for now: %s", name, error)
-            return False
-
-    def close(self) -> None:
-        """Write what is left of the runs that have ended, then nothing more: whoever comes next goes on.
-
-        A stream whose run goes on ends with the process.
-        """
-        wait(self._completed.values(), CLOSE_SECONDS)
-        self._closed = True
-        for pool in (self._streams, self._completing):
-            pool.shutdown(wait=False, cancel_futures=True)
-        wait([future for future, _ in self._followed.values()], CLOSE_SECONDS)
+def _broken(line: bytes) -> Iterator[bytes]:
+    """The line without its end, broken always at the same places."""
+    line = line.rstrip(b"\r\n")
+    return (line[at : at + LONGEST_LINE] for at in range(0, max(1, len(line)), LONGEST_LINE))

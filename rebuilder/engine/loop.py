@@ -81,9 +81,10 @@ class Loop:
         self.repositories = RepositoryWaits(context)
         self.withdrawals = Withdrawals(context)
         self.reconciliation = Reconciliation(context)
+        self.tidying = TidyingUp(context)
         self._concerns: tuple[Concern, ...] = (
             self.submissions, self.polling, Cancellations(context), self.enrichment, self.repositories,
-            self.withdrawals, self.reconciliation, TidyingUp(context),
+            self.withdrawals, self.reconciliation, self.tidying,
         )  # fmt: skip
 
     def once(self) -> int:
@@ -92,7 +93,7 @@ class Loop:
         done = self._record(answers)
         concerns: Sequence[Concern] = self._concerns
         if not answers and not self.calls.any_out() and self.idle():
-            concerns = [self.reconciliation]
+            concerns = [self.reconciliation, self.tidying]
         elif done or not answers or self.clock.monotonic() >= self._decide_at:
             done += self._decide()
             self._decide_at = self.clock.monotonic() + DECIDE_SECONDS
@@ -200,7 +201,7 @@ class Loop:
 
     def at_rest(self) -> bool:
         """Whether nothing will be done without a new message or an operator: idle, or all that is left is held."""
-        if self.reconciliation.busy:
+        if self.reconciliation.busy or self.tidying.busy:
             return False
         with reading(self.engine) as connection:
             return not (

@@ -18,7 +18,7 @@ from rebuilder.store import rebuilds
 from rebuilder.store.database import reading
 
 log = logging.getLogger(__name__)
-EVERY_SECONDS = 600.0
+EVERY_SECONDS, SOON_SECONDS = 600.0, 10.0  # where there was nothing to do, and where there may be more
 SUBJECT = "ended builds"
 
 
@@ -30,6 +30,7 @@ class TidyingUp:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._again_at = context.clock.monotonic()
+        self._asked = False
 
     def ask(self) -> None:
         context, now = self._context, self._context.clock.monotonic()
@@ -37,12 +38,21 @@ class TidyingUp:
             return
         if context.calls.start(Kind.TIDY, SUBJECT, partial(context.builder.tidy, partial(_settled, context.engine))):
             self._again_at = now + EVERY_SECONDS
+            self._asked = True
+
+    @property
+    def busy(self) -> bool:
+        """Whether something of a build that ended a moment ago is still being read: an engine does not end before."""
+        builder = self._context.builder
+        return isinstance(builder, Tidying) and (self._asked or builder.tidying)
 
     def record(self, _connection: Connection, answers: Sequence[Answer]) -> int:
         for answer in answers:
+            self._asked = False
             if answer.error is not None:
                 log.info("ended builds are not removed yet: %s", answer.error)
             elif answer.value:
+                self._again_at = self._context.clock.monotonic() + SOON_SECONDS
                 log.info("%d ended builds were removed at the builder", answer.value)
         return 0
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from harnesses.osbs import STANDIN, OsbsHarness
+from harnesses.osbs import HERE, REAL, STANDIN, OsbsHarness
 from machine import until
 
+CLIENT = () if REAL else (str(STANDIN),)
 CONFIG = """[consumer_config]
 builder = "osbs"
 database_url = "sqlite:///{folder}/rebuilder.db"
@@ -41,12 +42,12 @@ class Site:
         image = {"name": "base", "stream": "f42", "source": source, "rpms": []}
         (self.folder / "inventory.json").write_text(json.dumps({"version": 1, "images": [image]}))
 
-    def command(self, *words: str, path: Sequence[str] = (str(STANDIN),)) -> tuple[list[str], dict[str, str]]:
+    def command(self, *words: str, path: Sequence[str] = CLIENT) -> tuple[list[str], dict[str, str]]:
         config = str(self.folder / "config.toml")
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((*path, *sys.path))}
         return [sys.executable, "-m", "rebuilder", "--config", config, *words], environment
 
-    def run(self, *words: str, path: Sequence[str] = (str(STANDIN),)) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, path: Sequence[str] = CLIENT) -> subprocess.CompletedProcess[str]:
         command, environment = self.command(*words, path=path)
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -54,7 +55,7 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     (tmp_path / "osbs").mkdir()
-    with OsbsHarness.world(tmp_path / "osbs") as osbs:
+    with HERE.world(tmp_path / "osbs") as osbs:
         yield Site(osbs)
 
 

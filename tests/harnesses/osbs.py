@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -29,10 +30,13 @@ kind: PipelineRun
 metadata: {name: $osbs_pipeline_run_name, annotations: {theirs: kept}}
 spec:
   pipelineRef: {name: binary-container}
-  timeouts: {pipeline: $osbs_buildtime_limit}
+  timeouts: {pipeline: LIMIT}
   params:
     - {name: OSBS_USER_PARAMS, value: '$osbs_user_params_json'}
 """
+# The client fills in a limit since 2.2.
+LIMITED = not REAL or hasattr(importlib.import_module("osbs.conf").Configuration, "get_default_buildtime_limit")
+TEMPLATE = TEMPLATE.replace("LIMIT", "$osbs_buildtime_limit" if LIMITED else "3600s")
 
 
 def repository(
@@ -76,6 +80,7 @@ class OsbsHarness(Harness):
     def __init__(self, folder: Path) -> None:
         servers.need("git", "git")
         self.folder, self.cluster = folder, Cluster()
+        vars(importlib.import_module("osbs.utils"))["GIT_BACKOFF_FACTOR"] = 0.01  # the client waits a minute, and more
         self.commit = repository(folder / "repository")
         self.token_file, template = folder / "token", folder / "run.yaml"
         self.token_file.write_text("token-1\n")
@@ -160,4 +165,5 @@ class RealOsbsHarness(OsbsHarness):
             forget()
 
 
+HERE: type[OsbsHarness] = RealOsbsHarness if REAL else OsbsHarness  # with the client that is here
 HARNESSES: tuple[type[Harness], ...] = (OsbsHarness, RealOsbsHarness) if REAL else (OsbsHarness,)

@@ -14,15 +14,26 @@ from typing import Any
 
 import hub
 import pytest
-from harnesses.osbs import DOCKERFILE, STANDIN, OsbsHarness, forget, repository, standing_in
+from authority import Authority
+from harnesses.osbs import (
+    DOCKERFILE,
+    HERE,
+    LABELED,
+    LIMITED,
+    STANDIN,
+    TEMPLATE,
+    OsbsHarness,
+    forget,
+    repository,
+    standing_in,
+)
 from hub_tasks import Koji
-from machine import until
 from tekton import Fault
 
-from rebuilder.builders import osbs_library, run_log
+from rebuilder.builders import osbs_library
 from rebuilder.builders.osbs import OsbsBuilder
-from rebuilder.config import KojiSettings, OsbsStreamSettings, Settings
-from rebuilder.domain.build import BuildRejected, InfrastructureError, Phase, SiteError, Status
+from rebuilder.config import KojiSettings, OsbsOverrides, OsbsStreamSettings, Settings
+from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, SiteError, Status
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
@@ -31,7 +42,7 @@ from rebuilder.domain.rpm import SourceBuild
 
 @pytest.fixture
 def osbs(tmp_path: Path) -> Iterator[OsbsHarness]:
-    with OsbsHarness.world(tmp_path / "osbs") as made:
+    with HERE.world(tmp_path / "osbs") as made:
         yield made
 
 
@@ -55,6 +66,7 @@ def time_limit(harness: OsbsHarness, name: str) -> str:
     return str(harness.cluster.runs[name]["spec"]["timeouts"]["pipeline"])
 
 
+limited = pytest.mark.skipif(not LIMITED, reason="this osbs-client does not limit builds")
 UNDER_WAY = {Phase.WAITING, Phase.RUNNING}
 
 
@@ -69,18 +81,20 @@ def test_the_run_is_asked_for_with_all_that_a_rebuild_needs(osbs: OsbsHarness) -
     ))  # fmt: skip
     ref = builder.submit(osbs.order("app-f42-1")).ref
     params = user_params(osbs, ref)
-    assert time_limit(osbs, ref) == "600s"
     assert params.pop("base_image")
     assert params.pop("image_tag")
+    assert params.pop("git_commit_depth") == 1
+    assert params.pop("name").startswith("repository-f42-")
     assert params == {
         "component": "img-container", "git_branch": "f42", "git_ref": osbs.commit,
         "git_uri": str(osbs.folder / "repository"), "koji_parent_build": "base-container-42-7",
         "koji_target": "f42-candidate", "platforms": ["x86_64", "s390x"], "signing_intent": "release",
         "user": "rebuilder", "userdata": {"rebuilder": "app-f42-1"}, "yum_repourls": ["https://example.org/a.repo"],
-        "name": "img", "kind": "binary_build",
+        "kind": "build_user_params",
     }  # fmt: skip
 
 
+@limited
 def test_the_limit_of_a_build_is_the_time_out_of_its_run(osbs: OsbsHarness) -> None:
     builder = OsbsBuilder(changed(osbs, default_buildtime_limit=600, max_buildtime_limit=7200))
     assert time_limit(osbs, builder.submit(osbs.order("app-f42-1")).ref) == "600s"
@@ -99,6 +113,7 @@ def test_the_run_says_of_itself_what_it_is_and_keeps_what_its_template_says(osbs
     }  # fmt: skip
 
 
+@limited
 def test_without_a_configured_limit_the_client_s_own_configuration_gives_it(osbs: OsbsHarness) -> None:
     (osbs.folder / "osbs.conf").write_text("[default_binary]\ndefault_buildtime_limit = 1234\n")
     osbs.restart()
@@ -127,23 +142,19 @@ def test_a_stream_may_have_its_own_parameters(osbs: OsbsHarness) -> None:
     assert "platforms" not in params
 
 
-def test_what_is_wrong_with_a_site_is_found_before_a_build(osbs: OsbsHarness) -> None:
-    assert [about for about, fault in osbs.builder.site() if fault] == ["reactor_config_map"]
+def test_a_site_is_looked_at_with_a_verdict_for_each_thing(osbs: OsbsHarness) -> None:
+    assert [about for about, fault in osbs.builder.site() if fault] == []
     osbs.token_file.write_text("nobody's\n")
-    osbs.settings = osbs.settings.model_copy(update={
-        "osbs": osbs.settings.osbs.model_copy(update={"user": "o'brien", "default_buildtime_limit": 10**6}),
-    })  # fmt: skip
     osbs.restart()
-    faults = {about.split()[0]: fault for about, fault in osbs.builder.site() if fault}
-    assert "apostrophe" in faults["user"]
-    assert "credentials" in faults["OSBS"]
-    assert "is over the most" in faults["limits"]
+    ((about, fault),) = [found for found in osbs.builder.site() if found[1]]
+    assert about == f"OSBS at {osbs.cluster.url}"
+    assert "does not accept our credentials" in fault
 
 
 def test_live_runs_are_polled_with_one_list_however_many_there_are(
     osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(osbs.builder._logs, "follow", lambda name: None)  # the logs' streams ask on their own
+    monkeypatch.setattr(osbs.builder._logs, "follow", lambda runs: list(runs))  # the logs' streams ask on their own
     refs = [osbs.builder.submit(osbs.order(f"many-f42-{number}")).ref for number in range(3)]
     first = osbs.cluster.runs[refs[0]]
     for number in range(500):
@@ -155,10 +166,13 @@ def test_live_runs_are_polled_with_one_list_however_many_there_are(
     assert (osbs.cluster.lists, osbs.cluster.reads) == (2, 0)
 
 
-def test_the_tasks_of_all_that_failed_are_read_with_one_list(osbs: OsbsHarness) -> None:
+def test_the_tasks_of_all_that_failed_are_read_with_one_list(
+    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refs = [osbs.builder.submit(osbs.order(f"bad-f42-{number}")).ref for number in range(3)]
     for ref in refs:
         osbs.cluster.fail(ref, f"the build of {ref} broke")
+    monkeypatch.setattr(osbs.builder._logs, "complete", len)  # the logs' readers ask on their own
     osbs.cluster.lists = 0
     found = osbs.builder.poll(refs)
     assert osbs.cluster.lists == 2, "one of the runs, one of their tasks"
@@ -198,11 +212,11 @@ def test_both_words_for_success_are_one(osbs: OsbsHarness, reason: str) -> None:
     assert phase(osbs, ref) is Phase.SUCCEEDED
 
 
-def test_a_failure_has_the_client_s_own_words_and_the_task_that_failed(osbs: OsbsHarness) -> None:
+def test_a_failure_has_the_words_of_the_task_that_failed(osbs: OsbsHarness) -> None:
     ref = osbs.builder.submit(osbs.order("bad-f42-1")).ref
     osbs.cluster.fail(ref, "dnf: nothing provides\nlibfoo")
     found = osbs.builder.poll([ref])[ref]
-    assert found == Status(Phase.FAILED, "Error in binary-container-build: dnf: nothing provides libfoo;")
+    assert found == Status(Phase.FAILED, "binary-container-build: dnf: nothing provides libfoo")
 
 
 @pytest.mark.parametrize(("reason", "task_reason"), [
@@ -260,6 +274,7 @@ def test_a_cluster_that_takes_no_run_at_all_is_a_fault_of_the_site(osbs: OsbsHar
         osbs.builder.submit(osbs.order("site-f42-1"))
 
 
+@limited
 def test_a_limit_above_the_site_s_is_refused_with_the_client_s_words(osbs: OsbsHarness) -> None:
     files = {"container.yaml": "buildtime_limit: 7201\n"}
     order = osbs.order("long-f42-1")
@@ -440,40 +455,6 @@ def test_a_build_that_koji_does_not_have_yet_is_asked_for_again(osbs: OsbsHarnes
         builder.result(ref)
 
 
-def test_the_log_is_written_while_the_run_goes_and_a_new_builder_goes_on_with_it(osbs: OsbsHarness) -> None:
-    submission = osbs.builder.submit(osbs.order("logged-f42-1"))
-    ref, path = submission.ref, Path(submission.log)
-    osbs.say(ref, "one")
-    until(lambda: path.exists() and path.read_text() == "binary-container-build | one\n")
-    osbs.builder.close()
-    osbs.restart()
-    osbs.say(ref, "two")
-    until(lambda: path.read_text() == "binary-container-build | one\nbinary-container-build | two\n")
-
-
-def test_a_log_that_nobody_followed_is_fetched_when_the_run_has_ended(osbs: OsbsHarness) -> None:
-    submission = osbs.builder.submit(osbs.order("unseen-f42-1"))
-    osbs.cluster.say(submission.ref, "one", "two")
-    osbs.succeed(submission.ref)
-    osbs.builder.poll([submission.ref])
-    osbs.builder.close()
-    assert "".join(osbs.builder.log(submission.ref)).count("\n") == 2
-
-
-def test_a_log_s_stream_that_broke_is_opened_again_and_nothing_is_written_twice(
-    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_log, "PAUSE_SECONDS", 0)
-    ref = osbs.builder.submit(osbs.order("broken-f42-1")).ref
-    osbs.say(ref, "one")
-    until(lambda: "one" in "".join(osbs.builder.log(ref)))
-    with osbs.cluster.away():
-        time.sleep(0.2)
-    osbs.cluster.say(ref, "two")
-    until(lambda: osbs.builder.poll([ref]) and "two" in "".join(osbs.builder.log(ref)))
-    assert "".join(osbs.builder.log(ref)).count("one") == 1
-
-
 def without(tmp_path: Path, change: Callable[[Path], None]) -> Path:
     """A copy of the stand-in that was changed."""
     shutil.copytree(STANDIN, tmp_path / "changed")
@@ -532,17 +513,110 @@ def test_a_client_that_is_unfit_is_one_line_at_the_start(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "told"), [
-    ("openshift_url", "openshift_url is not set: set it in .*osbs.conf .default_binary. or consumer_config.osbs"),
-    ("pipeline_run_path", "pipeline_run_path is not set"),
+CONF = "[default_binary]\nopenshift_url = {url}\ntoken = t\npipeline_run_path = {template}\n"
+SITES = {
+    "no file": (None, TEMPLATE, r"osbs.conf \S+: no such file: set consumer_config.osbs.file"),
+    "no section": ("[other]\n", TEMPLATE, r"it has no section default_binary: set .*section to one of other"),
+    "no URL": (CONF.replace("openshift_url", "url"), TEMPLATE, r"openshift_url: it is not set: set it in .*osbs.conf"),
+    "no scheme": (CONF.replace("{url}", "osbs.example.org"), TEMPLATE, "osbs.example.org has no scheme: write https"),
+    "no token": (CONF.replace("token = t\n", ""), TEMPLATE, "credentials: there are none: set token_file in"),
+    "empty token": (CONF.replace("token = t", "token ="), TEMPLATE, "credentials: the token is empty: renew it"),
+    "no token file": (CONF.replace("token = t", "token_file = /nowhere"), TEMPLATE, "/nowhere: no such file"),
+    "no template": (CONF.replace("pipeline_run_path", "path"), TEMPLATE, "pipeline_run_path: it is not set: set it in"),
+    "template gone": (CONF.replace("{template}", "/nowhere"), TEMPLATE, "pipeline_run_path: /nowhere: no such file"),
+    "empty template": (CONF, "", "it is not a PipelineRun when it is filled in"),
+    "broken template": (CONF, TEMPLATE + "  a: [", "it is not YAML when it is filled in"),
+    "its name": (CONF, TEMPLATE.replace("$osbs_pipeline_run_name", "ours"), "metadata.name is not .osbs_pipeline_run"),
+    "unknown field": (CONF, TEMPLATE + "  a: $nope\n", r"osbs-client does not know its field \$nope"),
+    "map": (CONF, TEMPLATE + "  a: $osbs_configmap_name\n", "reactor_config_map is not set: .* the text None"),
+    "limits": (CONF + "default_buildtime_limit = 99999\n", TEMPLATE, "the default, 99999 s, is over the most"),
+    "words": (CONF + "max_buildtime_limit = long\n", TEMPLATE, "a limit is no number of seconds: .*long"),
+}
+
+
+@pytest.mark.parametrize("site", [
+    pytest.param(site, marks=limited) if site in ("limits", "words") else site for site in SITES
 ])  # fmt: skip
-def test_what_the_configuration_lacks_is_said_at_the_start(osbs: OsbsHarness, name: str, told: str) -> None:
-    overrides = osbs.settings.osbs.overrides.model_copy(update={name: None})
-    with pytest.raises(RequestError, match=told):
-        OsbsBuilder(changed(osbs, overrides=overrides))
+def test_a_bad_site_is_one_line_at_the_start(osbs: OsbsHarness, site: str) -> None:
+    conf, template, told = SITES[site]
+    file = osbs.folder / "template.yaml"
+    file.write_text(template)
+    if conf is not None:
+        (osbs.folder / "osbs.conf").write_text(conf.format(url=osbs.cluster.url, template=file))
+    with pytest.raises(RequestError, match=told) as error:
+        OsbsBuilder(changed(osbs, overrides=OsbsOverrides()))
+    assert "\n" not in str(error.value)
 
 
-def test_a_token_s_file_that_is_not_there_is_said_at_the_start(osbs: OsbsHarness) -> None:
-    osbs.token_file.unlink()
-    with pytest.raises(RequestError, match="token: no such file"):
-        osbs.restart()
+def test_an_apostrophe_in_the_user_s_name_is_one_line_at_the_start(osbs: OsbsHarness) -> None:
+    with pytest.raises(RequestError, match="user o'brien: it has an apostrophe, which breaks the template"):
+        OsbsBuilder(changed(osbs, user="o'brien"))
+
+
+def test_tekton_s_own_variables_and_dollars_are_no_fields_of_a_template(osbs: OsbsHarness) -> None:
+    template = osbs.folder / "run.yaml"
+    template.write_text(TEMPLATE + "  a: $(context.pipelineRun.name) $$HOME\n")
+    osbs.restart()
+
+
+def test_a_template_that_broke_after_the_start_is_a_fault_of_the_site(osbs: OsbsHarness) -> None:
+    (osbs.folder / "run.yaml").write_text(TEMPLATE + "  a: [")
+    with pytest.raises(SiteError, match=r"pipeline_run_path: \S+run.yaml: it is not YAML"):
+        osbs.builder.submit(osbs.order("rendered-f42-1"))
+    (osbs.folder / "run.yaml").write_text(TEMPLATE)
+    osbs.builder.submit(osbs.order("rendered-f42-1"))
+
+
+def test_an_image_whose_words_do_not_fit_into_the_template_fails_alone(osbs: OsbsHarness) -> None:
+    commit = repository(osbs.folder / "it's here", LABELED)
+    with pytest.raises(BuildRejected, match="its parameters do not fit into"):
+        osbs.builder.submit(of_source(osbs.order("quoted-f42-1"), osbs.folder / "it's here", commit))
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_whether_a_build_is_scratch_is_said_by_us_whatever_osbs_conf_says(osbs: OsbsHarness, ours: bool) -> None:
+    (osbs.folder / "osbs.conf").write_text(f"[default_binary]\nscratch = {not ours}\n")
+    builder = OsbsBuilder(changed(osbs, scratch=ours))
+    assert user_params(osbs, builder.submit(osbs.order("scratch-f42-1")).ref).get("scratch", False) is ours
+
+
+def of_source(order: BuildRequest, folder: Path, commit: str) -> BuildRequest:
+    source = Source(git=str(folder), ref="f42", commit=commit)
+    return replace(order, image=replace(order.image, source=source))
+
+
+@pytest.mark.parametrize(("dockerfile", "container", "told"), [
+    ("", "", "Could not parse Dockerfile in Dockerfile"),
+    (LABELED, "operator_manifests: {manifests_dir: m}", "operator manifests are not supported"),
+    (LABELED, 'flatpak: {id: a}\ncompose: {modules: ["a:b"]}', "Not a flatpak build, but repository has"),
+    (LABELED, "nope: 1", "Failed to load or validate container file .container.yaml"),
+    (LABELED, "a: [", "Failed to load or validate container file .container.yaml"),
+    (LABELED.replace("FROM", "LABEL x=y\n#"), "", "base_image"),
+])  # fmt: skip
+def test_a_source_that_osbs_does_not_take_fails_at_once_with_the_client_s_words(
+    osbs: OsbsHarness, dockerfile: str, container: str, told: str
+) -> None:
+    more = {"container.yaml": container} if container else {"other": ""}
+    commit = repository(osbs.folder / "odd", dockerfile, more=more)
+    with pytest.raises(BuildRejected, match=f"OSBS refuses it: .*({told})") as error:
+        osbs.builder.submit(of_source(osbs.order("odd-f42-1"), osbs.folder / "odd", commit))
+    assert "/repo" not in str(error.value)
+    assert osbs.cluster.posted == []
+
+
+def test_a_commit_that_is_not_in_the_branch_is_the_source_s_fault(osbs: OsbsHarness) -> None:
+    with pytest.raises(BuildRejected, match="is not reachable in branch f42"):
+        osbs.builder.submit(of_source(osbs.order("gone-f42-1"), osbs.folder / "repository", "0" * 40))
+
+
+def test_nothing_of_git_s_is_printed(osbs: OsbsHarness, capfd: pytest.CaptureFixture[str]) -> None:
+    osbs.builder.submit(osbs.order("quiet-f42-1"))
+    assert capfd.readouterr().out == ""
+
+
+def test_a_certificate_of_an_unknown_authority_is_told_with_what_to_do(osbs: OsbsHarness) -> None:
+    with osbs.cluster.encrypted(Authority(osbs.folder).issue("localhost")) as url:
+        overrides = osbs.settings.osbs.overrides.model_copy(update={"openshift_url": url})
+        (fault,) = [fault for _, fault in OsbsBuilder(changed(osbs, overrides=overrides)).site() if fault]
+    assert "CERTIFICATE_VERIFY_FAILED" in fault
+    assert fault.endswith("name its CA in REQUESTS_CA_BUNDLE")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hub
 import pytest
-from harnesses.osbs import DOCKERFILE, OsbsHarness, repository
+from harnesses.osbs import DOCKERFILE, HERE, OsbsHarness, repository
 from hub_tasks import Koji
 from integration.workbench import Workbench, image
 from machine import until
@@ -80,7 +80,7 @@ def store(sqlite_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def osbs(tmp_path: Path) -> Iterator[OsbsHarness]:
     (tmp_path / "osbs").mkdir()
-    with OsbsHarness.world(tmp_path / "osbs") as made:
+    with HERE.world(tmp_path / "osbs") as made:
         yield made
 
 

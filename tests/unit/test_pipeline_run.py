@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rebuilder.builders.pipeline_run import NAME, PipelineRun, Task, digest_of, failure, name_of, pull_specs
+from rebuilder.builders.pipeline_run import NAME, PipelineRun, name_of, pull_specs
 from rebuilder.domain.build import Phase, Status
 
 
@@ -68,37 +67,12 @@ def test_a_run_that_failed_while_it_was_being_stopped_was_canceled() -> None:
     assert PipelineRun(document).status.phase is Phase.CANCELED
 
 
-def task(name: str, status: str, reason: str) -> Task:
-    return Task.of({"metadata": {"labels": {"tekton.dev/pipelineTask": name}}, "status": condition(status, reason)})
-
-
-def test_a_failure_names_the_task_where_the_client_s_words_do_not() -> None:
-    tasks = [task("clone", "True", "Succeeded"), task("build", "False", "Failed")]
-    assert failure(tasks, "Error in plugin x:\n boom;\n") == Status(Phase.FAILED, "build: Error in plugin x: boom;")
-    assert failure(tasks, "Error in build: boom;") == Status(Phase.FAILED, "Error in build: boom;")
-    assert failure([], "") == Status(Phase.FAILED, "the run failed")
-
-
-def test_trouble_of_one_task_does_not_excuse_the_failure_of_another() -> None:
-    evicted, bad = task("a", "False", "PodEvicted"), task("b", "False", "Failed")
-    assert failure([evicted], "a: gone").phase is Phase.ABORTED
-    assert failure([evicted, bad], "a: gone").phase is Phase.FAILED
-
-
-DIGEST = "sha256:" + "a" * 64
-
-
-@pytest.mark.parametrize(("repositories", "annotations", "expected"), [
-    ({}, json.dumps({"digests": [{"digest": DIGEST}]}), DIGEST),
-    ({}, json.dumps({"digests": json.dumps([{"digest": DIGEST}])}), DIGEST),
-    ({"primary": [f"registry/img@{DIGEST}"]}, "{}", DIGEST),
-    ({"unique": ["registry/img:1"]}, "not JSON", ""),
-    (None, json.dumps({"digests": None}), ""),
-    (["registry/img:1", f"registry/img@{DIGEST}"], "[]", DIGEST),
-])  # fmt: skip
-def test_the_digest_is_where_osbs_writes_it_down(repositories: object, annotations: str, expected: str) -> None:
-    assert digest_of(repositories, {"binary-container-exit": {"annotations": annotations}}) == expected
-
-
 def test_names_that_never_move_come_first() -> None:
     assert list(pull_specs({"floating": ["f"], "unique": ["u"], "primary": ["p"]})) == ["u", "p", "f"]
+
+
+def test_results_are_json_where_they_are_some() -> None:
+    told = [{"name": "a", "value": '{"b": 1}'}, {"name": "c", "value": "plain"}, {"name": "d", "value": ["listed"]}]
+    assert PipelineRun({"status": {"pipelineResults": told}}).results == {"a": {"b": 1}, "c": "plain", "d": ["listed"]}
+    assert PipelineRun({"status": {"results": told[:1]}}).results == {"a": {"b": 1}}
+    assert PipelineRun({}).results == {}

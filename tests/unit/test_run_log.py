@@ -1,48 +1,91 @@
-"""The log of a run, written to a file while streams break and begin anew."""
+"""The log of a run, written to a file while its sources break and begin anew."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rebuilder.builders.osbs_client import lines_of
-from rebuilder.builders.run_log import PART, RunLog
+from hypothesis import given
+from hypothesis import strategies as st
 
-ODD = ["plain", "form\x0cfeed", "line\u2028separator", "next\x85line", "", "end"]
+from rebuilder.builders import run_log
+from rebuilder.builders.run_log import PART, RunLog, lines_of
+
+ODD = [b"plain", b"form\x0cfeed", "line\u2028separator".encode(), b"next\xc2\x85line", b"bad \xff byte", b"", b"end"]
 
 
-def test_each_line_comes_once_however_often_the_stream_begins_anew(tmp_path: Path) -> None:
+def text_of(log: RunLog) -> str:
+    return "".join(log.read(0))
+
+
+def test_each_line_comes_once_however_often_the_source_begins_anew(tmp_path: Path) -> None:
     log = RunLog(tmp_path / "run.log")
     for upto in (2, 4, len(ODD), len(ODD)):
-        log.write([("build", line) for line in ODD[:upto]])
-    assert "".join(log.read(0)) == "".join(f"build | {line}\n" for line in ODD)
+        log.write("build", [ODD[:upto]])
+    assert log.path.read_bytes() == b"".join(b"build | " + line + b"\n" for line in ODD)
+    assert "bad \ufffd byte\n" in text_of(log)
+
+
+def test_sources_may_come_in_any_order_and_at_the_same_time(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "run.log")
+    log.write("second", [[b"1"]])
+    log.write("first", ([bytes([65 + number])] for number in range(3)))
+    log.write("second", [[b"1", b"2"]])
+    again = RunLog(log.path)
+    again.write("first", [[b"A", b"B"], [b"C", b"D"]])
+    lines = [line.replace(" | ", "") for line in text_of(again).splitlines()]
+    assert lines == ["second1", "firstA", "firstB", "firstC", "second2", "firstD"]
 
 
 def test_a_line_that_a_crash_cut_in_two_is_written_again(tmp_path: Path) -> None:
     log = RunLog(tmp_path / "run.log")
-    log.write([("build", "one"), ("build", "two")])
+    log.write("build", [[b"one", b"two"]])
     whole = log.path.read_bytes()
     for cut in range(len(whole)):
         log.path.write_bytes(whole[:cut])
-        log.write([("build", "one"), ("build", "two")])
+        RunLog(log.path).write("build", [[b"one", b"two"]])
         assert log.path.read_bytes() == whole
 
 
-def test_a_log_is_split_as_its_stream_is() -> None:
-    text = "one\x0c1\ntwo\u2028\r\nthree\udcff\n\nlast"
-    assert lines_of(text) == ["one\x0c1", "two\u2028", "three\udcff", "", "last"]
+def test_a_log_stays_whole_after_a_restart_until_it_is_deleted(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "folder/run.log")
+    assert not log.is_whole
+    log.mark_whole()
+    assert RunLog(log.path).is_whole
+    assert text_of(log) == "", "a run may have said nothing"
+    log.delete()
+    assert not log.is_whole
+
+
+def flat(chunks: list[bytes], *, ended: bool = True) -> list[bytes]:
+    return [line for lines in lines_of(chunks, ended=ended) for line in lines]
+
+
+def test_only_a_line_feed_or_a_carriage_return_ends_a_line() -> None:
+    text = "one\x0c1\ntwo\u2028\r\n10%\r100%\rthree\n\nlast".encode()
+    lines = [b"one\x0c1", "two\u2028".encode(), b"10%", b"100%", b"three", b"", b"last"]
+    assert flat([text]) == lines
+    assert flat([text], ended=False) == lines[:-1], "the last line may go on"
+
+
+@given(st.lists(st.sampled_from([b"a", b"bc" * 9, b"\n", b"\r", b"\r\n", b"\xff"])), st.data())
+def test_lines_are_the_same_however_the_log_comes_in_pieces(parts: list[bytes], data: st.DataObject) -> None:
+    longest, run_log.LONGEST_LINE = run_log.LONGEST_LINE, 5
+    try:
+        text = b"".join(parts)
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(text)))))
+        pieces = [text[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+        found = flat(pieces)
+        assert found == flat([text]) == flat([text[at : at + 1] for at in range(len(text))])
+        assert all(len(line) <= 5 for line in found)
+        assert b"".join(found) == text.replace(b"\r", b"").replace(b"\n", b"")
+    finally:
+        run_log.LONGEST_LINE = longest
 
 
 def test_a_log_is_read_a_part_at_a_time_from_any_place(tmp_path: Path) -> None:
     log = RunLog(tmp_path / "run.log")
-    log.write([("build", "é" * 1000)] * 300)
-    whole = "".join(log.read(0))
+    log.write("build", [["é".encode() * 1000] * 300])
+    whole = text_of(log)
     assert all(len(part) <= PART for part in log.read(0))
     for offset in (1, PART - 1, PART, 2 * PART + 7, len(whole), len(whole) + 5):
         assert "".join(log.read(offset)) == whole[offset:]
-
-
-def test_bytes_that_are_no_text_are_kept_as_a_mark(tmp_path: Path) -> None:
-    log = RunLog(tmp_path / "run.log")
-    log.write([("build", "bad \udcff byte"), ("build", "good")])
-    log.write([("build", "bad \udcff byte"), ("build", "good")])
-    assert "".join(log.read(0)) == "build | bad ? byte\nbuild | good\n"

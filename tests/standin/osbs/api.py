@@ -1,20 +1,17 @@
 from __future__ import annotations
 
 import functools
-import re
 import secrets
-import subprocess
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import yaml
 
+from osbs import utils
 from osbs.build.user_params import BuildUserParams
-from osbs.exceptions import OsbsCommitNotFound, OsbsException, OsbsValidationException
+from osbs.exceptions import OsbsException, OsbsValidationException
 from osbs.tekton import Openshift, PipelineRun
 
 LABELS = ("name", "com.redhat.component", "version")
@@ -33,33 +30,6 @@ def osbsapi(method: Callable[..., Any]) -> Callable[..., Any]:
             raise OsbsException(cause=error, traceback=error.__traceback__) from error
 
     return wrapped
-
-
-@dataclass
-class RepoInfo:
-    git_uri: str
-    git_ref: str
-    git_branch: str
-    base_image: str
-    labels: dict[str, str]
-    buildtime_limit: int
-
-
-def get_repo_info(git_uri: str, git_ref: str, git_branch: str) -> RepoInfo:
-    with tempfile.TemporaryDirectory() as folder:
-        clone = ["git", "clone", "-q", "-b", git_branch, "--single-branch", git_uri, folder]
-        done = subprocess.run(clone, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise OsbsException(f"Unable to clone git repo '{git_uri}' branch '{git_branch}'", cause=done.stderr)
-        reset = ["git", "-C", folder, "reset", "-q", "--hard", git_ref]
-        if subprocess.run(reset, check=False, stderr=subprocess.DEVNULL).returncode:
-            raise OsbsCommitNotFound(f"Commit {git_ref} is not reachable in branch {git_branch}")
-        text = (Path(folder) / "Dockerfile").read_text()
-        container = Path(folder) / "container.yaml"
-        settings = yaml.safe_load(container.read_text()) if container.exists() else {}
-    labels = dict(re.findall(r'^LABEL (\S+?)="?([^"\n]*)"?$', text, re.MULTILINE))
-    return RepoInfo(git_uri, git_ref, git_branch, re.findall(r"^FROM (\S+)", text, re.MULTILINE)[-1], labels,
-                    settings.get("buildtime_limit", 0))  # fmt: skip
 
 
 class OSBS:
@@ -85,6 +55,11 @@ class OSBS:
             "osbs_pipeline_run_name": pipeline_run_name, "osbs_user_params_json": user_params.to_json(),
         }))  # fmt: skip
 
+    def _checks_for_flatpak(self, flatpak: Any, repo_info: Any) -> None:
+        if not flatpak and repo_info.configuration.is_flatpak:
+            told = "Not a flatpak build, but repository has a container.yaml with a flatpak: section"
+            raise OsbsException(told)
+
     @osbsapi
     def create_binary_container_build(self, **kwargs: Any) -> Any:
         return self.create_binary_container_pipeline_run(**kwargs)
@@ -98,12 +73,14 @@ class OSBS:
         needed = {"git_uri": git_uri, "git_ref": git_ref, "git_branch": git_branch}
         if missing := [name for name, value in needed.items() if not value]:
             raise OsbsException(f"required parameter {', '.join(missing)} missing")
-        info = get_repo_info(git_uri, git_ref, git_branch)
+        info = utils.get_repo_info(git_uri, git_ref, git_branch)
+        self._checks_for_flatpak(flatpak, info)
         # As osbs/api.py does since 2.2: the limits are in no signature, and the default fills the template's time-out.
         default, most = kwargs.get("default_buildtime_limit"), kwargs.get("max_buildtime_limit")
-        if info.buildtime_limit > most:
-            raise OsbsException(f"Build limit cannot be more than {most} and is set to {info.buildtime_limit}")
-        limit = info.buildtime_limit or default
+        limit = info.configuration.buildtime_limit
+        if limit > most:
+            raise OsbsException(f"Build limit cannot be more than {most} and is set to {limit}")
+        limit = limit or default
         if any(not info.labels.get(label) for label in LABELS):
             raise OsbsValidationException("required label missing from Dockerfile")
         params = BuildUserParams.make_params(
@@ -111,6 +88,8 @@ class OSBS:
             name_label=info.labels["name"], base_image=info.base_image, isolated=isolated, koji_target=target,
             koji_task_id=koji_task_id, repo_info=info, **kwargs,
         )
+        if params.isolated and not params.values.get("release"):
+            raise OsbsValidationException("The release parameter is required for isolated builds.")
         name = self._get_binary_container_pipeline_name(params)
         run = PipelineRun(self.os, name, self._get_binary_container_pipeline_data(
             buildtime_limit=limit, user_params=params, pipeline_run_name=name,
@@ -127,41 +106,5 @@ class OSBS:
         return PipelineRun(self.os, build_name).get_info()
 
     @osbsapi
-    def get_build_reason(self, build_name: str) -> Any:
-        return PipelineRun(self.os, build_name).condition.get("reason")
-
-    @osbsapi
-    def build_has_succeeded(self, build_name: str) -> bool:
-        return PipelineRun(self.os, build_name).has_succeeded()
-
-    @osbsapi
-    def build_not_finished(self, build_name: str) -> bool:
-        return PipelineRun(self.os, build_name).has_not_finished()
-
-    @osbsapi
-    def build_was_cancelled(self, build_name: str) -> bool:
-        return PipelineRun(self.os, build_name).was_cancelled()
-
-    @osbsapi
     def cancel_build(self, build_name: str) -> Any:
         return PipelineRun(self.os, build_name).cancel_pipeline_run()
-
-    @osbsapi
-    def remove_build(self, build_name: str) -> Any:
-        return PipelineRun(self.os, build_name).remove_pipeline_run()
-
-    @osbsapi
-    def get_build_logs(self, build_name: str, follow: bool = False, wait: bool = False) -> Any:
-        return PipelineRun(self.os, build_name).get_logs(follow=follow, wait=wait)
-
-    @osbsapi
-    def get_build_error_message(self, build_name: str) -> str:
-        return PipelineRun(self.os, build_name).get_error_message()
-
-    @osbsapi
-    def get_build_results(self, build_name: str) -> Any:
-        return PipelineRun(self.os, build_name).pipeline_results
-
-    @osbsapi
-    def get_task_results(self, build_name: str) -> Any:
-        return PipelineRun(self.os, build_name).get_task_results()

@@ -12,14 +12,14 @@ class Configuration:
         self, conf_file: str = "/etc/osbs.conf", conf_section: str = "default_binary", cli_args: Any = None,
         **kwargs: Any,
     ) -> None:
-        self._file = configparser.ConfigParser()
-        self._file.read([conf_file])
+        self.scp = configparser.ConfigParser()
+        self.scp.read([conf_file])
         self._section, self._given = conf_section, kwargs
 
     def _get(self, key: str, default: Any = None) -> Any:
         if self._given.get(key) is not None:
             return self._given[key]
-        return self._file.get(self._section, key, fallback=default)
+        return self.scp.get(self._section, key, fallback=default)
 
     def _flag(self, key: str, default: Any = None) -> Any:
         value = self._get(key, default)
@@ -45,6 +45,15 @@ class Configuration:
 
     def get_password(self) -> Any:
         return self._get("password")
+
+    def get_client_cert(self) -> Any:
+        return self._get("client_cert")
+
+    def get_client_key(self) -> Any:
+        return self._get("client_key")
+
+    def get_use_kerberos(self) -> Any:
+        return self._flag("use_kerberos")
 
     def get_pipeline_run_path(self) -> Any:
         return self._get("pipeline_run_path")

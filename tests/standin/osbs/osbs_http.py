@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -14,24 +13,20 @@ TIMEOUT_SECONDS = 600
 
 
 class Response:
+    """As HttpStream and HttpResponse: what requests answered is `req`, read at once only where it is no stream."""
+
     def __init__(self, answer: requests.Response) -> None:
-        self._answer = answer
+        self.req = answer
         self.status_code, self.headers = answer.status_code, answer.headers
 
     @property
     def content(self) -> bytes:
-        return self._answer.content
+        return self.req.content
 
     def json(self) -> Any:
         if self.status_code not in (200, 201):
             raise OsbsResponseException(self.content.decode(), self.status_code)
         return json.loads(self.content)
-
-    def iter_lines(self) -> Iterator[bytes]:
-        try:
-            yield from self._answer.iter_lines()
-        except requests.exceptions.ChunkedEncodingError:
-            return
 
 
 def request(method: str, url: str, retries_enabled: bool = True, **kwargs: Any) -> Response:

@@ -1,15 +1,24 @@
 from __future__ import annotations
 
 import json
+import secrets
+import time
 from typing import Any
 
 from osbs.exceptions import OsbsValidationException
 
 KEPT = frozenset({
-    *("base_image", "component", "compose_ids", "git_branch", "git_ref", "git_uri", "isolated", "koji_parent_build"),
+    *("base_image", "component", "compose_ids", "git_branch", "git_commit_depth", "git_ref", "git_uri"),
+    *("isolated", "koji_parent_build"),
     *("koji_target", "koji_task_id", "platforms", "release", "scratch", "signing_intent", "user", "userdata"),
     *("yum_repourls", "reactor_config_map", "image_tag", "kind", "name"),
 })  # fmt: skip
+
+
+def _name(repo_info: Any) -> str:
+    """As osbs.utils.make_name_from_git: the repository, the branch, and what makes it another each time."""
+    repository = repo_info.git_uri.rstrip("/").rpartition("/")[2].removesuffix(".git")
+    return f"{repository}-{repo_info.git_branch}-{secrets.token_hex(3)}-{time.strftime('%Y%m%d%H%M%S')}"
 
 
 class BuildCommon:
@@ -27,8 +36,10 @@ class BuildCommon:
         kwargs |= {
             "component": component, "koji_target": koji_target, "koji_task_id": koji_task_id, "user": user,
             "scratch": build_conf.get_scratch(scratch), "signing_intent": signing_intent, "userdata": userdata,
-            "kind": "binary_build", "reactor_config_map": build_conf.get_reactor_config_map(),
+            "kind": "build_user_params", "reactor_config_map": build_conf.get_reactor_config_map(),
         }
+        if kwargs["scratch"]:
+            kwargs["reactor_config_map"] = build_conf.get_reactor_config_map_scratch()
         if user is None:
             raise OsbsValidationException("Missing required params: 'user'")
         return cls({key: value for key, value in kwargs.items() if value is not None and key in KEPT})
@@ -55,8 +66,9 @@ class BuildUserParams(BuildCommon):
         kwargs |= {
             "base_image": base_image, "build_conf": build_conf, "compose_ids": compose_ids, "isolated": isolated,
             "koji_parent_build": koji_parent_build, "platforms": platforms, "release": release,
-            "yum_repourls": yum_repourls, "name": name_label, "image_tag": f"{kwargs.get('user')}/{name_label}:unique",
+            "yum_repourls": yum_repourls, "name": _name(repo_info),
+            "image_tag": f"{kwargs.get('user')}/{name_label}:unique",
             "git_uri": repo_info.git_uri, "git_ref": repo_info.git_ref,
-            "git_branch": repo_info.git_branch,
+            "git_branch": repo_info.git_branch, "git_commit_depth": repo_info.git_commit_depth,
         }
         return super().make_params(**kwargs)

@@ -1,0 +1,101 @@
+"""What of a site keeps every build from being made, as far as the configuration shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rebuilder.builders import osbs_template
+from rebuilder.config import OsbsSettings
+
+Finding = tuple[str, str]  # what was looked at, and what is wrong with it; empty where nothing is
+
+
+def findings(settings: OsbsSettings, configuration: Any, limits: tuple[int, int] | None) -> Iterator[Finding]:
+    """All that can be said without asking the cluster. `configuration` is osbs-client's, `limits` default and most."""
+    place = f"{settings.file} [{settings.section}] or consumer_config.osbs.overrides"
+    yield f"osbs.conf {settings.file}", _file(settings, configuration)
+    yield "openshift_url", _url(configuration.get_openshift_base_uri(), place)
+    yield "credentials", _credentials(settings, configuration, place)
+    yield "pipeline_run_path", _template(settings, configuration, place, limited=limits is not None)
+    quoted = "it has an apostrophe, which breaks the template: write it without"
+    yield f"user {settings.user}", quoted if "'" in settings.user else ""
+    if limits is not None:
+        default, most = limits
+        over = f"the default, {default} s, is over the most, {most} s: set default_buildtime_limit lower"
+        yield "limits of a build", over if default > most else ""
+
+
+def _file(settings: OsbsSettings, configuration: Any) -> str:
+    if not settings.file.is_file():
+        missing = "no such file: set consumer_config.osbs.file"
+        return "" if settings.overrides.openshift_url else missing
+    if fault := _unreadable(settings.file):
+        return fault
+    known = configuration.scp.sections()
+    if settings.section in known:
+        return ""
+    return f"it has no section {settings.section}: set consumer_config.osbs.section to one of {', '.join(known)}"
+
+
+def _url(url: object, place: str) -> str:
+    if not url:
+        return f"it is not set: set it in {place}"
+    return "" if urlsplit(str(url)).scheme in ("http", "https") else f"{url} has no scheme: write https://…"
+
+
+def _credentials(settings: OsbsSettings, configuration: Any, place: str) -> str:
+    """The client asks without any where it has none, and the cluster answers each request with 403."""
+    overrides = settings.overrides
+    told = configuration.scp.get(settings.section, "token_file", fallback=None)
+    tokens = () if overrides.token or overrides.token_file else (told and Path(told),)
+    for file in (overrides.token_file, overrides.client_cert, overrides.client_key, *tokens):
+        if file and (fault := _unreadable(file)):  # of a token's file the client would send the name
+            return fault
+    token = configuration.get_oauth2_token()
+    if token is not None:
+        return "" if token.strip() else f"the token is empty: renew it in {place}"
+    others = (
+        configuration.get_username() and configuration.get_password(),
+        configuration.get_client_cert() and configuration.get_client_key(),
+        configuration.get_use_kerberos(),
+        configuration.get_use_auth() is False,
+    )
+    return "" if any(others) else f"there are none: set token_file in {place}"
+
+
+def _unreadable(file: Path) -> str:
+    try:
+        file.open().close()
+    except FileNotFoundError:
+        return f"{file}: no such file"
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
+    return ""
+
+
+def _template(settings: OsbsSettings, configuration: Any, place: str, *, limited: bool) -> str:
+    path = configuration.get_pipeline_run_path()
+    if not path:
+        return f"it is not set: set it in {place}"
+    if fault := template_fault(path, limited=limited):
+        return fault
+    scratch = settings.scratch
+    key = "reactor_config_map_scratch" if scratch else "reactor_config_map"
+    found = configuration.get_reactor_config_map_scratch() if scratch else configuration.get_reactor_config_map()
+    if osbs_template.CONFIG_MAP in osbs_template.fields_of(Path(path).read_text(encoding="utf-8")) and not found:
+        return f"{path} names the configuration map, and {key} is not set: osbs-client would send the text None"
+    return ""
+
+
+def template_fault(path: str, *, limited: bool) -> str:
+    """What keeps every run of the template in this file from being made; empty where nothing does."""
+    try:
+        fault = osbs_template.fault_of(Path(path).read_text(encoding="utf-8"), limited=limited)
+    except FileNotFoundError:
+        fault = "no such file"
+    except (OSError, ValueError) as error:
+        fault = f"it cannot be read: {error}"
+    return f"{path}: {fault}" if fault else ""

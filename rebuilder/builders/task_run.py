@@ -1,0 +1,197 @@
+"""What the TaskRuns of a PipelineRun say: pure functions of their JSON documents."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rebuilder.builders.pipeline_run import condition_of, one_line
+from rebuilder.domain.build import Phase, Status
+
+RUN_LABEL, TASK_LABEL = "tekton.dev/pipelineRun", "tekton.dev/pipelineTask"
+OUT_OF_MEMORY = "OOMKilled"
+# What the kubelet says of a pod that it ends (pkg/kubelet/eviction, pkg/kubelet/nodeshutdown); Tekton hands the pod's
+# message on as the TaskRun's (pkg/pod/status.go), with the reason of any other failure.
+NODE_TROUBLE = re.compile(r"node (?:was low on resource|is shutting down|.* is (?:lost|not ready))|pod was evicted|"
+                          r"preempted", re.IGNORECASE)  # fmt: skip
+TASK_CANCELED = "TaskRunCancelled"
+# A task that could not run, or was not let: the image is not to blame.
+TASK_TROUBLE = re.compile(r"TaskRunTimeout|ImagePull|PodCreationFailed|PodEvicted|Evicted|ExceededNodeResources|"
+                          r"CouldntGetTask|CreateContainerConfigError|ResourceVerification|Preempt")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """A container whose log is a part of the run's. `label` begins each of its lines, and is nobody else's."""
+
+    label: str
+    pod: str
+    container: str
+    ended: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRun:
+    """One TaskRun, as it was when it was read."""
+
+    document: Mapping[str, Any]
+
+    @property
+    def _metadata(self) -> Mapping[str, Any]:
+        return self.document.get("metadata") or {}
+
+    @property
+    def _status(self) -> Mapping[str, Any]:
+        return self.document.get("status") or {}
+
+    @property
+    def name(self) -> str:
+        return str(self._metadata.get("name", ""))
+
+    @property
+    def run(self) -> str:
+        """The name of its PipelineRun; Tekton labels it so (tekton.dev/docs/pipelines/labels)."""
+        return str((self._metadata.get("labels") or {}).get(RUN_LABEL, ""))
+
+    @property
+    def task(self) -> str:
+        """The pipeline's name for it."""
+        return str((self._metadata.get("labels") or {}).get(TASK_LABEL, ""))
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """By which the TaskRuns of a run are sorted: those that have not begun are last."""
+        return str(self._status.get("startTime") or "~"), self.name
+
+    @property
+    def _condition(self) -> Mapping[str, Any]:
+        return condition_of(self.document)
+
+    @property
+    def canceled(self) -> bool:
+        return self._condition.get("reason") == TASK_CANCELED
+
+    @property
+    def failed(self) -> bool:
+        return self._condition.get("status") == "False" and not self.canceled
+
+    @property
+    def trouble(self) -> bool:
+        """Whether what ended it was not the image's fault."""
+        reason, message = str(self._condition.get("reason", "")), str(self._condition.get("message", ""))
+        if TASK_TROUBLE.search(reason) or NODE_TROUBLE.search(message):
+            return True
+        return OUT_OF_MEMORY in (ended.get("reason") for ended in self._ended_steps())
+
+    @property
+    def results(self) -> dict[str, str]:
+        """What it wrote down."""
+        told = self._status.get("taskResults") or ()
+        return {str(result.get("name", "")): str(result.get("value", "")) for result in told}
+
+    @property
+    def error(self) -> str:
+        """What it says of its failure, in one line: its own words, else Tekton's."""
+        own = [text for ended in self._ended_steps() if ended.get("exitCode") for text in _own_words(ended)]
+        return one_line("; ".join(own)) or one_line(str(self._condition.get("message", "")))
+
+    def _ended_steps(self) -> Iterator[Mapping[str, Any]]:
+        """How its steps ended, as Kubernetes tells it of a container."""
+        for step in self._status.get("steps") or ():
+            yield step.get("terminated") or {}
+
+    @property
+    def begun(self) -> bool:
+        """Whether all its containers have a log: each step runs, or has ended."""
+        steps = self._status.get("steps") or ()
+        return bool(self._status.get("podName")) and all(_has_log(step) for step in steps) and bool(steps)
+
+    def sources(self, label: str) -> Iterator[LogSource]:
+        """The containers that have a log, in the order of the steps, those of earlier tries first."""
+        tries = [*(self._status.get("retriesStatus") or ()), self._status]
+        for number, status in enumerate(tries, 1):
+            steps = status.get("steps") or ()
+            for step in steps:
+                if status.get("podName") and _has_log(step):
+                    container = str(step.get("container", ""))
+                    part = f"/{container.removeprefix('step-')}" if len(steps) > 1 else ""
+                    again = f" (try {number})" if number > 1 else ""
+                    yield LogSource(f"{label}{part}{again}", str(status["podName"]), container, "terminated" in step)
+
+
+def _has_log(step: Mapping[str, Any]) -> bool:
+    """Kubernetes answers 400 for the log of a container that waits to be started."""
+    return "running" in step or "terminated" in step
+
+
+def _own_words(ended: Mapping[str, Any]) -> Iterator[str]:
+    """What atomic-reactor's task wrote as its `task_result` (Tekton keeps results in the container's last message)."""
+    told = loaded(ended.get("message"))
+    for entry in told if isinstance(told, list) else ():
+        if isinstance(entry, dict) and entry.get("key") == "task_result":
+            yield str(entry.get("value", ""))
+
+
+def log_sources(tasks: Sequence[TaskRun]) -> list[LogSource]:
+    """Where the parts of a run's log are, in the order in which its tasks began."""
+    same = Counter(task.task for task in tasks)
+    return [
+        source
+        for task in sorted(tasks, key=lambda task: task.order)
+        for source in task.sources(task.task if task.task and same[task.task] == 1 else task.name)
+    ]
+
+
+def failure(tasks: Sequence[TaskRun], told: str) -> Status:
+    """What a run that failed has died of: the build's own fault, trouble of its tasks, or somebody who stopped one.
+
+    `told` is what the run itself says, which is told where its tasks say nothing.
+    """
+    failed = [task for task in tasks if task.failed]
+    if not failed and any(task.canceled for task in tasks):
+        names = ", ".join(task.task for task in tasks if task.canceled)
+        return Status(Phase.CANCELED, f"canceled at OSBS: task {names}")
+    said = [f"{plugin}: {one_line(error)}" for plugin, error in _plugin_errors(tasks)]
+    said = said or [f"{task.task}: {task.error}" for task in failed if task.error]
+    blameless = bool(failed) and all(task.trouble for task in failed)
+    reason = "; ".join(said) or one_line(told) or "the run failed"
+    return Status(Phase.ABORTED if blameless else Phase.FAILED, reason)
+
+
+def _plugin_errors(tasks: Sequence[TaskRun]) -> Iterator[tuple[str, str]]:
+    """What went wrong in which of atomic-reactor's plugins, as its last task notes it down."""
+    for task in tasks:
+        annotations = loaded(task.results.get("annotations"))
+        plugins = annotations.get("plugins-metadata") if isinstance(annotations, dict) else None
+        errors = plugins.get("errors") if isinstance(plugins, dict) else None
+        if isinstance(errors, dict):
+            yield from ((str(plugin), str(error)) for plugin, error in errors.items())
+
+
+def digest_of(specs: Sequence[str], tasks: Sequence[TaskRun]) -> str:
+    """The image's digest: what the last task wrote down, else the one in a pull spec; empty where none is told."""
+    for task in tasks:
+        for entry in _digests(task.results.get("annotations")):
+            if isinstance(entry, dict) and entry.get("digest"):
+                return str(entry["digest"])
+    return next((spec.rpartition("@")[2] for spec in specs if "@sha256:" in spec), "")
+
+
+def _digests(annotations: object) -> Sequence[object]:
+    found = loaded(annotations)
+    listed = loaded(found.get("digests")) if isinstance(found, dict) else []
+    return listed if isinstance(listed, list) else []
+
+
+def loaded(value: object) -> object:
+    """JSON where it is text that can be read, the value itself where it was read already."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None

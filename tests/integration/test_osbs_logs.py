@@ -1,0 +1,226 @@
+"""The logs of OSBS's runs: whole, each line once, whatever breaks on the way."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Iterator, MutableSequence
+from pathlib import Path
+
+import pytest
+from harnesses.osbs import HERE, OsbsHarness
+from machine import until
+from tekton import TASK, Fault
+
+from rebuilder.builders import log_collector
+from rebuilder.domain.build import Phase
+
+
+@pytest.fixture
+def osbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OsbsHarness]:
+    monkeypatch.setattr(log_collector, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(log_collector, "CLOSE_SECONDS", 0.1)
+    (tmp_path / "osbs").mkdir()
+    with HERE.world(tmp_path / "osbs") as made:
+        yield made
+
+
+def begun(osbs: OsbsHarness, *lines: str | bytes) -> str:
+    """A run that has said this; nobody has asked for it yet."""
+    ref = osbs.builder.submit(osbs.order("logged-f42-1")).ref
+    osbs.cluster.say(ref, *lines)
+    return ref
+
+
+def ended(osbs: OsbsHarness, *lines: str | bytes) -> str:
+    ref = begun(osbs, *lines)
+    osbs.succeed(ref)
+    osbs.cluster.tasks[ref] = osbs.cluster.tasks[ref][:1]
+    return ref
+
+
+def lines_of(osbs: OsbsHarness, ref: str) -> list[str]:
+    """The lines of the log, without the task's name."""
+    lines = "".join(osbs.builder.log(ref)).split("\n")
+    assert all(line.startswith(f"{TASK} | ") for line in lines[:-1])
+    return [line.removeprefix(f"{TASK} | ") for line in lines[:-1]]
+
+
+def whole(osbs: OsbsHarness, ref: str) -> list[str]:
+    """The lines, once the builder says that they are all."""
+    until(lambda: not osbs.builder.tidying)
+    assert osbs.builder._logs.is_whole(ref)
+    return lines_of(osbs, ref)
+
+
+def test_the_log_is_written_while_the_run_goes_and_a_new_builder_goes_on_with_it(osbs: OsbsHarness) -> None:
+    ref = begun(osbs, "one")
+    osbs.builder.poll([ref])
+    until(lambda: lines_of(osbs, ref) == ["one"])
+    osbs.builder.close()
+    osbs.restart()
+    osbs.say(ref, "two")
+    until(lambda: lines_of(osbs, ref) == ["one", "two"])
+
+
+def test_a_log_that_nobody_followed_is_read_when_the_run_has_ended(osbs: OsbsHarness) -> None:
+    ref = ended(osbs, "one", "two")
+    osbs.builder.poll([ref])
+    assert whole(osbs, ref) == ["one", "two"]
+
+
+def test_a_log_is_read_after_a_restart_where_nobody_polls_the_run_any_more(osbs: OsbsHarness) -> None:
+    ref = ended(osbs, "one")
+    osbs.restart()
+    osbs.builder.tidy(lambda keys: ())
+    assert whole(osbs, ref) == ["one"]
+    osbs.restart()
+    osbs.cluster.faults.append(Fault("GET", "/log", 500))
+    osbs.builder.tidy(lambda keys: ())
+    assert not osbs.builder.tidying
+    assert osbs.cluster.faults[0].times, "what is whole is not read again"
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_whatever_bytes_are_in_a_log_it_is_written(osbs: OsbsHarness, live: bool) -> None:
+    odd = [b"bad \xff byte", b"form\x0cfeed", "line\u2028separator".encode(), b"", b"last"]
+    ref = begun(osbs, *odd)
+    if live:
+        osbs.builder.poll([ref])
+        until(lambda: len(lines_of(osbs, ref)) == len(odd))
+    osbs.cluster.succeed(ref, {})
+    osbs.builder.poll([ref])
+    assert whole(osbs, ref) == [line.decode(errors="replace") for line in odd]
+
+
+def test_a_stream_that_broke_is_opened_again_and_nothing_is_written_twice(
+    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_collector, "LOOK_SECONDS", 0)
+    ref = begun(osbs, "one")
+    osbs.builder.poll([ref])
+    until(lambda: lines_of(osbs, ref) == ["one"])
+    with osbs.cluster.away():
+        time.sleep(0.2)
+    osbs.cluster.say(ref, "two")
+    until(lambda: osbs.builder.poll([ref]) and lines_of(osbs, ref) == ["one", "two"])
+
+
+def test_a_container_that_begins_late_is_followed_when_it_has_begun(
+    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_collector, "LOOK_SECONDS", 0.02)
+    ref = begun(osbs, "one")
+    step = osbs.cluster.tasks[ref][0].status["steps"][0]
+    running = step.pop("running")
+    step["waiting"] = {"reason": "PodInitializing"}
+    for _ in range(3):
+        assert osbs.builder.poll([ref])[ref].phase is Phase.RUNNING
+        time.sleep(0.05)
+    assert lines_of(osbs, ref) == []
+    del step["waiting"]
+    step["running"] = running
+    until(lambda: osbs.builder.poll([ref]) and lines_of(osbs, ref) == ["one"])
+
+
+@pytest.mark.parametrize("code", [400, 404, 500, 503])
+@pytest.mark.parametrize("path", ["/log$", "/taskruns$"])
+def test_what_cannot_be_read_at_the_end_is_read_a_little_later(osbs: OsbsHarness, path: str, code: int) -> None:
+    ref = ended(osbs, "one", "two")
+    osbs.cluster.faults.append(Fault("GET", path, code, times=3))
+    osbs.builder.poll([ref])
+    assert whole(osbs, ref) == ["one", "two"]
+    assert not osbs.cluster.faults[0].times
+
+
+def test_a_log_that_breaks_off_in_the_middle_of_a_line_is_read_again(osbs: OsbsHarness) -> None:
+    ref = ended(osbs, "one", "two")
+    osbs.cluster.cut_logs = 2
+    osbs.builder.poll([ref])
+    assert whole(osbs, ref) == ["one", "two"]
+    assert not osbs.cluster.cut_logs
+
+
+def test_a_token_that_expires_between_two_reads_is_renewed(osbs: OsbsHarness) -> None:
+    ref = ended(osbs, "one")
+    osbs.builder.poll([])
+    osbs.builder.tidy(lambda keys: ())
+    osbs.cluster.tokens = {"token-2"}
+    osbs.token_file.write_text("token-2\n")
+    osbs.builder.poll([ref])
+    assert whole(osbs, ref) == ["one"]
+
+
+def test_the_parts_that_are_there_are_kept_where_a_pod_is_gone_for_good(
+    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_collector, "GONE_TRIES", 2)
+    ref = begun(osbs, "one")
+    osbs.cluster.add_task(ref, "gone").lines += ["never read"]
+    osbs.cluster.faults.append(Fault("GET", "gone-pod/log$", 404, times=100))
+    osbs.cluster.succeed(ref, {})
+    osbs.builder.poll([ref])
+    assert whole(osbs, ref) == ["one"]
+    assert f"a part of the log of {ref} is lost" in caplog.text
+
+
+def test_many_runs_that_go_cost_one_list_of_their_tasks_and_no_more_until_something_changes(
+    osbs: OsbsHarness
+) -> None:
+    refs = [osbs.builder.submit(osbs.order(f"quiet-f42-{number}")).ref for number in range(5)]
+    for ref in refs:
+        osbs.cluster.say(ref, "one")
+    osbs.cluster.lists = 0
+    for _ in range(20):
+        osbs.builder.poll(refs)
+        time.sleep(0.01)
+    until(lambda: all(lines_of(osbs, ref) == ["one"] for ref in refs))
+    assert osbs.cluster.lists == 21, "a list of the runs for each poll, and one of the tasks"
+    assert osbs.cluster.streams == 5, "one for each container"
+
+
+class Long(MutableSequence[str | bytes]):
+    """Many lines that need no memory."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, at: object) -> bytes:  # type: ignore[override]
+        return b"%09d" % at + b"." * 1000  # type: ignore[operator]
+
+    def __setitem__(self, at: object, line: object) -> None:
+        raise NotImplementedError
+
+    def __delitem__(self, at: object) -> None:
+        raise NotImplementedError
+
+    def insert(self, index: int, value: str | bytes) -> None:
+        raise NotImplementedError
+
+
+def test_the_memory_does_not_grow_with_the_log(osbs: OsbsHarness) -> None:
+    ref = ended(osbs)
+    osbs.cluster.tasks[ref][0].lines = Long(20_000)
+    tracemalloc.start()
+    try:
+        osbs.builder.poll([ref])
+        until(lambda: osbs.builder._logs.is_whole(ref))
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert sum(part.count("\n") for part in osbs.builder.log(ref)) == 20_000
+
+
+def test_an_engine_that_ends_leaves_no_thread_that_reads_logs(osbs: OsbsHarness) -> None:
+    ref = begun(osbs, "one")
+    osbs.builder.poll([ref])
+    until(lambda: lines_of(osbs, ref) == ["one"])
+    logs = osbs.builder._logs
+    threads = [thread for pool in (logs._streams, logs._readers, logs._looks) for thread in pool._threads]
+    osbs.builder.close()
+    osbs.cluster.say(ref, "two")
+    until(lambda: not any(thread.is_alive() for thread in threads))
+    assert lines_of(osbs, ref) == ["one"]
