@@ -18,7 +18,15 @@ from rebuilder.builders.osbs_client import Client, Kept
 from rebuilder.builders.osbs_library import PARAMETERS
 from rebuilder.builders.pipeline_run import PipelineRun, name_of
 from rebuilder.config import Settings, StreamSettings, state_directory
-from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
+from rebuilder.domain.build import (
+    BuildRejected,
+    BuildRequest,
+    InfrastructureError,
+    PartialResult,
+    Phase,
+    Status,
+    Submission,
+)
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory.koji.build import pin
 from rebuilder.inventory.koji.hub import Hub
@@ -140,12 +148,15 @@ class OsbsBuilder:
             raise InfrastructureError(f"the result of {ref} cannot be read: {LOST}")
         specs = tuple(pipeline_run.pull_specs(run.results.get("repositories")))
         digest = task_run.digest_of(specs, self._client.tasks([ref])[ref])
+        told = ImageBuild(run.image, digest or next(iter(specs), ref), None, run.parents, digest, specs)
         number = pipeline_run.one_line(str(run.results.get("koji-build-id") or ""))
-        if self._koji is not None and number.isdecimal():
+        if self._koji is None or not number.isdecimal():
+            return told
+        try:
             build = self._koji.build(run.image, int(number))
-            return replace(build, parents=build.parents or run.parents, digest=build.digest or digest)
-        ident = digest or next(iter(specs), ref)
-        return ImageBuild(run.image, ident, None, run.parents, digest, specs)
+        except InfrastructureError as error:
+            raise PartialResult(f"Koji's build {number} cannot be read: {error}", told) from None
+        return replace(build, parents=build.parents or run.parents, digest=build.digest or digest)
 
     def cancel(self, ref: str) -> None:
         run = self._client.run(ref)

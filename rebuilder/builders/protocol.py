@@ -37,7 +37,10 @@ class Builder(Protocol):
         """
 
     def result(self, ref: str) -> ImageBuild:
-        """The build that succeeded, with its manifest where it can be read."""
+        """The build that succeeded, with its manifest where it can be read.
+
+        Raises PartialResult with what is known where the rest should be there and cannot be read.
+        """
 
     def cancel(self, ref: str) -> None:
         """Stop the build; nothing happens where it has ended, or is not known."""

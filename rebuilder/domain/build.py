@@ -89,5 +89,13 @@ class SiteError(InfrastructureError):
         super().__init__(reason, arrived=False)
 
 
+class PartialResult(InfrastructureError):
+    """The build succeeded, and not all of it can be read: `build` is what can. It is asked for again, a few times."""
+
+    def __init__(self, reason: str, build: ImageBuild) -> None:
+        super().__init__(reason)
+        self.build = build
+
+
 class BuildRejected(Exception):
     """The builder will never take this request as it is, for a reason that lies in the image: one line says which."""

@@ -8,7 +8,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from rebuilder.domain.build import Phase, Status
+from rebuilder.domain.build import PartialResult, Phase, Status
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import Canceled, Event, Failed, State
 from rebuilder.engine import results
@@ -23,6 +23,7 @@ from rebuilder.store.rebuilds import Entry
 log = logging.getLogger(__name__)
 LONGEST_PAUSE = 30.0  # until a builder, or a result, that could not be read is asked for again
 RESULT_TRIES = 5  # until the builder is asked again whether it still has the build
+LAST_TRY = 20  # after which what is known of a build is recorded: some minutes, as the pauses grow
 
 
 class Polling:
@@ -83,14 +84,14 @@ class Polling:
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
         statuses: dict[str, Status] = {}
-        built: dict[str, ImageBuild] = {}
+        built: dict[str, tuple[ImageBuild, str]] = {}
         for answer in answers:
             if answer.kind is Kind.POLL:
                 statuses |= self._statuses(answer)
             elif answer.error is None:
-                built[str(answer.subject)] = answer.value
-            else:
-                self._unread(answer)
+                built[str(answer.subject)] = answer.value, results.NO_MANIFEST
+            elif (partial := self._unread(answer)) is not None:
+                built[str(answer.subject)] = partial
         succeeded = len(self._succeeded)
         ended = self._record_statuses(connection, statuses) + self._record_built(connection, built)
         if ended or len(self._succeeded) > succeeded:
@@ -110,12 +111,16 @@ class Polling:
         self._failures.succeeded(Kind.POLL)
         return found
 
-    def _unread(self, answer: Answer) -> None:
+    def _unread(self, answer: Answer) -> tuple[ImageBuild, str] | None:
+        """The result cannot be read; what is recorded in its place where it was asked for often enough."""
         failure = self._failures.failed(answer.subject, str(answer.error), self._context.clock.monotonic())
         if failure.count == 1:
             log.warning("%s was built; its result cannot be read yet: %s", answer.subject, answer.error)
+        if failure.count >= LAST_TRY and isinstance(answer.error, PartialResult):
+            return answer.error.build, str(answer.error)
         if failure.count % RESULT_TRIES == 0:  # the build may be gone: then its status says so
             self._succeeded.discard(str(answer.subject))
+        return None
 
     def _record_statuses(self, connection: Connection, statuses: Mapping[str, Status]) -> int:
         if not statuses:
@@ -178,16 +183,15 @@ class Polling:
         settings = self._context.settings
         return results.Limits(settings.max_attempts, settings.retry_seconds, self._context.clock.now())
 
-    def _record_built(self, connection: Connection, built: Mapping[str, ImageBuild]) -> int:
+    def _record_built(self, connection: Connection, built: Mapping[str, tuple[ImageBuild, str]]) -> int:
         if not built:
             return 0
         entries = [entry for entry in rebuilds.of_refs(connection, list(built)) if entry.state is State.BUILDING]
-        results.built(
-            self._context.transitions(connection), [(entry, built[entry.ref]) for entry in entries], self._limits
-        )  # fmt: skip
-        for entry in entries:
-            self._succeeded.discard(entry.ref)
-            self._failures.succeeded(entry.ref)
-            log.info("%s was built: %s", entry.image, built[entry.ref].ident)
+        finished = [results.Finished(entry, *built[entry.ref]) for entry in entries]
+        results.built(self._context.transitions(connection), finished, self._limits)
+        for done in finished:
+            ref = done.entry.ref
+            self._succeeded.discard(ref)
+            self._failures.succeeded(ref)
+            log.info("%s was built: %s", done.entry.image, done.build.ident)
         return len(entries)
-

@@ -27,17 +27,30 @@ class Limits:
     now: float
 
 
-def built(transitions: Transitions, finished: Sequence[tuple[Entry, ImageBuild]], limits: Limits) -> None:
+NO_MANIFEST = "its manifest is unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A rebuild whose build succeeded, and why the build's manifest is unknown where it is."""
+
+    entry: Entry
+    build: ImageBuild
+    unread: str
+
+
+def built(transitions: Transitions, finished: Sequence[Finished], limits: Limits) -> None:
     """Record builds of different images, and prove that what each was made for is in it.
 
     One in which it is not has failed with `not-updated`.
     """
     connection = transitions.connection
-    ids = {entry.image: entry.image_id for entry, _ in finished}
-    recorded = record_builds(connection, [build for _, build in finished], ids, transitions.now)
-    reasons = causes.reasons_of(connection, [entry.id for entry, _ in finished], standing=True)
+    ids = {done.entry.image: done.entry.image_id for done in finished}
+    recorded = record_builds(connection, [done.build for done in finished], ids, transitions.now)
+    reasons = causes.reasons_of(connection, [done.entry.id for done in finished], standing=True)
     happened: list[tuple[Entry, Event]] = []
-    for entry, build in finished:
+    for done in finished:
+        entry, build = done.entry, done.build
         stale = not_updated(build, reasons.get(entry.id, ()))
         if stale and entry.adopted:
             told = f"its build was of an earlier attempt: {stale}"
@@ -45,7 +58,7 @@ def built(transitions: Transitions, finished: Sequence[tuple[Entry, ImageBuild]]
         elif stale:
             happened.append((entry, Failed(stale, build_id=recorded[entry.image])))
         else:
-            unproven = "" if build.manifest is not None else "not verified: its manifest is unknown"
+            unproven = "" if build.manifest is not None else f"not verified: {done.unread}"
             happened.append((entry, Built(unproven, build_id=recorded[entry.image])))
     transitions.apply(happened)
 

@@ -141,6 +141,22 @@ def test_with_koji_the_child_is_pinned_to_its_parent_s_build_and_the_rpms_are_pr
             assert "openssl-libs-1:3.2.1-1.fc42.x86_64 stayed" in site.bench.entry("base").reason
 
 
+def test_a_result_that_stays_unread_is_what_is_known_of_it_after_a_while(store: Engine, osbs: OsbsHarness) -> None:
+    with hub.Hub(Koji()) as running:
+        osbs.settings = osbs.settings.model_copy(update={"koji": KojiSettings(hub=running.url)})
+        site = Site(store, osbs)
+        specs = {"unique": ["registry.example.org/img:1"]}
+        site.cluster.succeed(site.until_building(), {"repositories": specs, "koji-build-id": 987654})
+        for _ in range(3):
+            site.bench.passes(10)
+            assert site.bench.entry("base").state == "building", "Koji may have it in a moment"
+        until(lambda: site.bench.passes(20) or site.bench.entry("base").state != "building")
+    base = site.bench.entry("base")
+    assert base.state == "succeeded"
+    told = "not verified: Koji's build 987654 cannot be read: Koji has no container build 987654"
+    assert base.reason.startswith(told)
+
+
 def test_a_run_that_was_made_though_the_answer_was_lost_is_the_one_that_counts(site: Site) -> None:
     site.cluster.faults += [Fault("POST", "pipelineruns$", 500, times=1, after=True)]
     site.bench.tell(NVR)
