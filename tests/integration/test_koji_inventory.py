@@ -145,6 +145,23 @@ def test_what_is_no_container_image_is_left_out(running: hub.Hub) -> None:
     found = read(running)
     assert {image.name for image in found.images} == {"base", "httpd", "web"}
     assert {build.image for build in found.builds} == {image.key for image in found.images}
+    assert found.hints == ("left out, because rebuilder does not build Flatpaks: editor:f42",)
+
+
+@pytest.mark.parametrize("extra", [
+    {"typeinfo": {"operator-manifests": {"archive": "operator_manifests.zip"}}},
+    {"operator_manifests_archive": "operator_manifests.zip"},
+])  # fmt: skip
+def test_operator_manifests_are_left_to_koji_s_own_builder(running: hub.Hub, extra: dict[str, Any]) -> None:
+    for number in range(7):
+        bundle = running.koji.image(f"bundle{number}-1-1", TAG, [SSL])
+        running.koji.builds[bundle]["extra"] |= extra
+    found = read(running, builder="osbs")
+    assert {image.name for image in found.images} == {"base", "httpd", "web"}
+    (told,) = found.hints
+    assert told.startswith("left out, because rebuilder does not build operator manifests with OSBS: bundle0:f42, ")
+    assert told.endswith(" and 2 more")
+    assert len(read(running).images) == 10
 
 
 def test_the_newest_of_all_tags_of_a_stream_is_taken_and_streams_are_apart(running: hub.Hub) -> None:

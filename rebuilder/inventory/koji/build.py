@@ -10,6 +10,7 @@ from typing import Any
 from rebuilder.domain.image import ImageBuild, ParentKind, Source
 from rebuilder.inventory.koji.pull_spec import LATEST, SCRATCH, match, repository_of
 
+FLATPAK, OPERATOR = "Flatpaks", "operator manifests with OSBS"
 SCM = "git+"
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
@@ -64,6 +65,19 @@ class ContainerBuild:
             int(told["id"]), told["nvr"], told["name"], _source(told.get("source") or ""), tuple(_above(image)),
             tuple(dict.fromkeys(_published(index))), digest_of(index.get("digests") or {}), task, _seconds(told),
         )
+
+
+def unsupported(told: Mapping[str, Any] | None) -> str:
+    """What a build of `getBuild` is that OSBS makes and we do not have made: empty for all others.
+
+    atomic-reactor notes both in `extra`, operator manifests also in an older form.
+    """
+    extra = (told or {}).get("extra") or {}
+    if isinstance(extra.get("image"), dict) and extra["image"].get("flatpak"):
+        return FLATPAK
+    if "operator-manifests" in (extra.get("typeinfo") or {}) or extra.get("operator_manifests_archive"):
+        return OPERATOR
+    return ""
 
 
 def evr_of(nvr: str) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent
 from rebuilder.domain.rollback import is_newer
-from rebuilder.inventory.koji.build import Above, ContainerBuild, evr_of
+from rebuilder.inventory.koji.build import FLATPAK, Above, ContainerBuild, evr_of, unsupported
 from rebuilder.inventory.koji.contents import AT_ONCE, Contents
 from rebuilder.inventory.koji.current import not_tagged_yet
 from rebuilder.inventory.koji.hub import Denied, Hub, ask
@@ -23,6 +23,7 @@ from rebuilder.inventory.koji.pull_spec import full_spec
 Progress = Callable[[int, int], None]
 
 
+NAMED = 5  # images in one line
 READ_TOGETHER = 150  # builds; what was read is kept after so many
 
 
@@ -74,7 +75,9 @@ def read(hub: Hub, settings: Settings, known: Known, progress: Progress | None =
     tagged = _tagged(hub, settings)
     kept = _kept(hub, settings, tagged, known)
     fresh = {item.key: item for item in tagged if item.key not in kept}
-    builds = dict(zip(fresh, _builds(hub, [item.build for item in fresh.values()]), strict=True))
+    told = dict(zip(fresh, _told(hub, [item.build for item in fresh.values()]), strict=True))
+    refused = _refused(told, settings)
+    builds = {key: ContainerBuild.parse(build) for key, build in told.items() if key not in refused}
     read_now = {key: build for key, build in builds.items() if build is not None}
     branches = _branches(hub, read_now.values())
     parents = _Parents(hub, tagged, kept, read_now)
@@ -85,7 +88,21 @@ def read(hub: Hub, settings: Settings, known: Known, progress: Progress | None =
     manifests = _manifests(hub, list(read_now.values()), known.cache, progress)
     made = [ImageBuild(key, nvr) for key, nvr in kept.items()]
     made += [image_build(key, build, manifests.get(build.nvr)) for key, build in read_now.items()]
-    return Inventory(tuple(images), settings.known_streams, tuple(made))
+    return Inventory(tuple(images), settings.known_streams, tuple(made), hints=tuple(_left_out(refused)))
+
+
+def _left_out(refused: Mapping[str, str]) -> Iterator[str]:
+    """A line for each kind of what is not built here."""
+    for kind in sorted(set(refused.values())):
+        names = sorted(key for key, other in refused.items() if other == kind)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield f"left out, because rebuilder does not build {kind}: {', '.join(names[:NAMED])}{more}"
+
+
+def _refused(told: Mapping[str, Mapping[str, Any] | None], settings: Settings) -> dict[str, str]:
+    """The images that are not built here, and why: Koji's own builder takes operator manifests, OSBS needs more."""
+    kinds = {key: unsupported(build) for key, build in told.items()}
+    return {key: kind for key, kind in kinds.items() if kind and (kind == FLATPAK or settings.builder == "osbs")}
 
 
 def _manifests(
@@ -157,10 +174,10 @@ def _kept(hub: Hub, settings: Settings, tagged: Sequence[_Tagged], known: Known)
     return {**kept, **not_tagged_yet(hub, ahead, tags, time.time())}
 
 
-def _builds(hub: Hub, builds: Iterable[int | str]) -> Iterator[ContainerBuild | None]:
-    """Each of these builds, or None for what is no container image."""
+def _told(hub: Hub, builds: Iterable[int | str]) -> Iterator[Mapping[str, Any] | None]:
+    """What Koji says of each of these builds; None where it does not know it."""
     for told in hub.many([ask("getBuild", build) for build in builds], at_once=AT_ONCE):
-        yield None if isinstance(told, Denied) else ContainerBuild.parse(told)
+        yield None if isinstance(told, Denied) else told
 
 
 def _branches(hub: Hub, builds: Iterable[ContainerBuild]) -> dict[int, str]:
@@ -245,6 +262,7 @@ class _Parents:
         """The image that is published under this pull spec; those that were not read now are, where need be."""
         if spec not in self._published and self._unread:
             unread, self._unread = self._unread, {}
-            for key, build in zip(unread, _builds(self._hub, unread.values()), strict=True):
+            for key, told in zip(unread, _told(self._hub, unread.values()), strict=True):
+                build = ContainerBuild.parse(told)
                 self._published |= dict.fromkeys(build.published if build else (), key)
         return self._published.get(spec, "")
