@@ -29,7 +29,7 @@ test-osbs: bootstrap
 	@test -n "$(CLIENT)" || { echo "usage: make test-osbs CLIENT=FOLDER (of osbs-client's source, 2.0 to 2.8)" >&2; exit 2; }
 	test -x .venv-osbs/bin/pip || $(PYTHON) -m venv .venv-osbs
 	.venv-osbs/bin/pip install --quiet --disable-pip-version-check "urllib3<2" --editable ".[test]" "$(CLIENT)"
-	.venv-osbs/bin/pytest -n $(JOBS) -k osbs tests/acceptance/test_osbs.py tests/integration/test_builder_contract.py \
+	.venv-osbs/bin/pytest -n $(JOBS) -k osbs tests/acceptance/test_osbs*.py tests/integration/test_builder_contract.py \
 		tests/integration/test_osbs.py tests/integration/test_osbs_engine.py tests/integration/test_osbs_logs.py $(ARGS)
 
 bench: bootstrap

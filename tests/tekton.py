@@ -73,6 +73,7 @@ class Cluster:
         self.lists = 0
         self.reads = 0
         self.streams = 0
+        self.call_seconds = 0.0  # that each request takes
         self.cut_logs = 0  # answers that break off in the middle of a line
         self.lock = threading.RLock()
         self._port = free_port()
@@ -225,6 +226,7 @@ class Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path.rstrip("/")
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
+        time.sleep(cluster.call_seconds)
         fault = self._fault(path)
         if fault is not None and not fault.after:
             return self._answer(fault.code, _status(fault.code, f"injected {fault.code}"))

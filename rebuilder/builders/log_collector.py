@@ -199,7 +199,7 @@ class LogCollector:
                 except NoLog as error:  # the others are read all the same
                     missing.append(str(error))
         except (InfrastructureError, OSError) as error:
-            told = log.warning if tries == 0 else log.debug
+            told = log.warning if tries == 0 and not self._closed.is_set() else log.debug
             told("the log of %s is not whole yet; trying again: %s", name, error)
             return False
         if self._closed.is_set() or (missing and tries < GONE_TRIES):
