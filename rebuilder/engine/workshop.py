@@ -14,7 +14,7 @@ from rebuilder.domain.image import Manifest
 from rebuilder.engine.requests import requests_of
 from rebuilder.inventory.koji import hub
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import inventory, rebuilds
+from rebuilder.store import manifests, rebuilds
 from rebuilder.store.database import reading
 
 
@@ -36,8 +36,7 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
 
     def manifest_of(image: str) -> Manifest | None:
         with reading(engine) as connection:
-            build = inventory.manifest_of(connection, image)
-        return build.manifest if build else None
+            return manifests.current(connection, image)
 
     def recall(refs: Sequence[str]) -> dict[str, tuple[BuildRequest, float]]:
         with reading(engine) as connection:

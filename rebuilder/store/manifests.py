@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from rebuilder.domain.image import Manifest as Content
 from rebuilder.domain.rpm import Rpm as Package
-from rebuilder.store.models import Manifest, ManifestRpm, ReadManifest, Rpm
+from rebuilder.store.models import Image, ImageBuild, Manifest, ManifestRpm, ReadManifest, Rpm
 from rebuilder.store.rows import chunks, insert_new, load
 
 FIELDS = (Rpm.name, Rpm.epoch, Rpm.version, Rpm.release, Rpm.arch, Rpm.source, Rpm.source_evr)
@@ -17,6 +17,14 @@ _CONTENT = (
     select(ManifestRpm.manifest_id, *FIELDS)
     .join(Rpm, Rpm.id == ManifestRpm.rpm_id)
     .where(ManifestRpm.manifest_id.in_(bindparam("manifests", expanding=True)))
+)
+_CURRENT = (
+    select(ImageBuild.manifest_id, *FIELDS)
+    .select_from(Image)
+    .join(ImageBuild, ImageBuild.id == Image.current_build_id)
+    .outerjoin(ManifestRpm, ManifestRpm.manifest_id == ImageBuild.manifest_id)
+    .outerjoin(Rpm, Rpm.id == ManifestRpm.rpm_id)
+    .where(Image.name == bindparam("image"), Image.stream == bindparam("of"))
 )
 INTERNING = 0x7265_6277
 
@@ -115,3 +123,12 @@ def read(connection: Connection, manifest_ids: Iterable[int]) -> Mapping[int, Co
         for row in connection.execute(_CONTENT, {"manifests": part}):
             found[row[0]].append(Package(*row[1:]))
     return {ident: Content.of(rpms) for ident, rpms in found.items()}
+
+
+def current(connection: Connection, key: str) -> Content | None:
+    """What is in the image's current build, in one statement; None where nobody knows it."""
+    name, _, stream = key.rpartition(":")
+    rows = connection.execute(_CURRENT, {"image": name, "of": stream}).all()
+    if not rows or rows[0][0] is None:
+        return None
+    return Content.of(Package(*row[1:]) for row in rows if row[1] is not None)

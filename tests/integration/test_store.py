@@ -128,6 +128,19 @@ def test_upgrading_once_more_changes_nothing(store: Engine) -> None:
 # --- messages
 
 
+def test_what_is_in_an_image_now_is_read_with_one_statement(store: Engine) -> None:
+    known = [build("full", "a-1-1.x86_64", "b-1-1.x86_64"), build("empty"), ImageBuild("unread:f42", "1")]
+    sync(store, [image(name) for name in ("full", "empty", "unread", "new")], known)
+    statements: list[str] = []
+    event.listen(store, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    with store.connect() as connection:
+        found = {n: manifests.current(connection, f"{n}:f42") for n in ("full", "empty", "unread", "new", "none")}
+    assert len([said for said in statements if said.startswith("SELECT")]) == len(found)
+    assert found == {
+        "full": manifest("a-1-1.x86_64", "b-1-1.x86_64"), "empty": manifest(), "unread": None, "new": None, "none": None
+    }  # fmt: skip
+
+
 def received(ident: str, body: Any = None) -> Received:
     return Received(ident, "org.example.buildsys.tag", {"sent-at": "now"}, body)
 
