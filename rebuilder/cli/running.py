@@ -17,7 +17,7 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.notifier import publishing
 from rebuilder.config import configuration_file
 from rebuilder.domain.errors import RequestError
-from rebuilder.engine import standby, workshop
+from rebuilder.engine import site_check, standby, workshop
 from rebuilder.engine.loop import Loop
 from rebuilder.engine.systemd import notify
 from rebuilder.store import rebuilds
@@ -82,6 +82,8 @@ def _term(context: Context, stop: threading.Event, until_idle: bool) -> Iterator
 
 def _act(context: Context, term: Term, stop: threading.Event, until_idle: bool) -> None:
     """Drive the rebuilds for a term. Raises LeaseLost."""
+    for finding in site_check.untagged(context.settings):
+        log.warning("%s: %s", finding.about, finding.fault)
     with publishing(context, stop, drain=until_idle):
         builder = workshop.builder_for(term.engine, context.settings)
         hub = workshop.hub_for(context.settings)

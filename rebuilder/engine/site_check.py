@@ -60,6 +60,12 @@ def _osbs(settings: Settings) -> Iterator[Finding]:
             yield Finding(about, fault)
     finally:
         builder.close()
-    for name, stream in settings.streams.items():
-        if not stream.koji_target:
-            yield Finding(f"stream {name}", "koji_target is not set: OSBS imports what it builds into no tag")
+    yield from untagged(settings)
+
+
+def untagged(settings: Settings) -> Iterator[Finding]:
+    """The streams whose images OSBS would build and tag nowhere; such builds work, and are seldom meant."""
+    if settings.builder == "osbs" and not settings.dry_run:
+        for name, stream in settings.streams.items():
+            if not stream.koji_target:
+                yield Finding(f"stream {name}", "koji_target is not set: OSBS imports what it builds into no tag")

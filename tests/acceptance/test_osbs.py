@@ -65,7 +65,8 @@ def test_a_build_is_ordered_and_its_log_followed_until_it_ends(site: Site) -> No
         done = site.run(*words)
         assert done.returncode == 0, done.stderr
     command, environment = site.command("engine", "--until-idle")
-    engine = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    with (site.folder / "engine.log").open("w") as log:
+        engine = subprocess.Popen(command, env=environment, stderr=log)
     try:
         until(lambda: cluster.runs)
         (name,) = cluster.runs
@@ -82,6 +83,7 @@ def test_a_build_is_ordered_and_its_log_followed_until_it_ends(site: Site) -> No
     finally:
         engine.kill()
         engine.communicate()
+    assert "stream f42: koji_target is not set" in (site.folder / "engine.log").read_text()
     assert "not verified: its manifest is unknown" in site.run("wave", "1").stdout
     shown = json.loads(site.run("inventory", "show", "base:f42", "--json").stdout)
     assert (shown["build"], shown["rpms"]) == ("sha256:" + "1" * 64, None)
