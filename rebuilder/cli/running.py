@@ -82,10 +82,10 @@ def _term(context: Context, stop: threading.Event, until_idle: bool) -> Iterator
 
 def _act(context: Context, term: Term, stop: threading.Event, until_idle: bool) -> None:
     """Drive the rebuilds for a term. Raises LeaseLost."""
-    for finding in site_check.untagged(context.settings):
-        log.warning("%s: %s", finding.about, finding.fault)
     with publishing(context, stop, drain=until_idle):
         builder = workshop.builder_for(term.engine, context.settings)
+        for finding in site_check.untagged(context.settings):
+            log.warning("%s: %s", finding.about, finding.fault)
         hub = workshop.hub_for(context.settings)
         loop = Loop(term.engine, context.settings, builder, topics.parse, hub=hub, alive=_alive)
         try:
