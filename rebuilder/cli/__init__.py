@@ -14,33 +14,34 @@ from rebuilder.domain.errors import RequestError, UnreachableError
 
 DONE, NOT_WELL, WRONG, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 YOUNG = 500_000  # objects between collections: a command loads very many, which stay until it ends
+# Each verb, where it is, and what it does: what the help says, which need not load them all for that.
 VERBS = {
-    "approve": "operators:approve",
-    "cancel": "operators:cancel",
-    "config": "databases:config",
-    "db": "databases:db",
-    "demo": "demonstration:demo",
-    "engine": "running:engine",
-    "graph": "graphs:graph",
-    "hold": "operators:hold",
-    "inbox": "inbox:inbox_",
-    "inventory": "images:inventory",
-    "log": "build:log",
-    "notify": "notifier:notify",
-    "pause": "operators:pause",
-    "plan": "plans:plan",
-    "rebuild": "operators:rebuild",
-    "release": "operators:release",
-    "replay": "replay:replay",
-    "resume": "operators:resume",
-    "retry": "operators:retry",
-    "run": "running:run",
-    "simulate": "simulation:simulate",
-    "status": "state:status",
-    "token": "tokens:token",
-    "wave": "state:wave",
-    "web": "running:web",
-    "why": "why:why",
+    "approve": ("operators:approve", "Let a wave begin that a rule of the policy keeps waiting."),
+    "cancel": ("operators:cancel", "Stop the rebuilds of an image or of a wave, also at the builder."),
+    "config": ("databases:config", "The configuration."),
+    "db": ("databases:db", "The database."),
+    "demo": ("demonstration:demo", "Show the main job on this machine: an openssl update arrives on a bus."),
+    "engine": ("running:engine", "Plan and drive the rebuilds."),
+    "graph": ("graphs:graph", "The images and what they are built on: a tree, a drawing, or JSON."),
+    "hold": ("operators:hold", "Do not build an image until it is released."),
+    "inbox": ("inbox:inbox_", "The newest messages received, and what became of them."),
+    "inventory": ("images:inventory", "The images, what they are built on, and what is in them."),
+    "log": ("build:log", "The log of an image's last build, also while it runs."),
+    "notify": ("notifier:notify", "Publish what is in the outbox, for the engine that started this process."),
+    "pause": ("operators:pause", "Start no builds until `resume`."),
+    "plan": ("plans:plan", "What an update would rebuild, in which order, and why."),
+    "rebuild": ("operators:rebuild", "Rebuild an image, whether an update asks for it or not."),
+    "release": ("operators:release", "Let an image that is on hold be built again."),
+    "replay": ("replay:replay", "Take in messages from a file: one JSON object a line."),
+    "resume": ("operators:resume", "Start builds again."),
+    "retry": ("operators:retry", "Build again what failed or was canceled, and then what it blocked."),
+    "run": ("running:run", "Consumer, engine and web together."),
+    "simulate": ("simulation:simulate", "How long an update's rebuilds would take, beside the least that is possible."),
+    "status": ("state:status", "What is being rebuilt, what comes next, what failed."),
+    "token": ("tokens:token", "Tokens: who may change things over HTTP."),
+    "wave": ("state:wave", "One wave: its rebuilds, parents first, and why they are there."),
+    "web": ("running:web", "Serve the status pages, the API and the metrics."),
+    "why": ("why:why", "Why an image was rebuilt, or was not; with --update, whether that would rebuild it."),
 }
 
 
@@ -53,8 +54,14 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        verb: click.Command = resolve_name(f"{__name__}.{VERBS[cmd_name]}")
+        place, told = VERBS[cmd_name]
+        verb: click.Command = resolve_name(f"{__name__}.{place}")
+        verb.short_help = told
         return verb
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, told) in VERBS.items()])
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

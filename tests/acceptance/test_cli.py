@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,6 +138,16 @@ def test_a_plan_of_a_document_does_not_wait_for_the_database_to_load(reader: Use
     script = "import sys, rebuilder.cli as cli; print(cli.status_of(sys.argv[1:]), 'sqlalchemy' in sys.modules)"
     told = subprocess.check_output([sys.executable, "-c", script, *arguments], cwd=ROOT, text=True, timeout=60)
     assert told.splitlines()[-1] == "0 False"
+
+
+def test_the_help_names_all_verbs_and_loads_none_of_them() -> None:
+    script = ("import sys\nfrom rebuilder.cli import status_of\nstatus_of(['--help'])\n"
+              "print(*(name for name in sys.modules if name.startswith(('rebuilder.cli.', 'sqlalchemy', 'pydantic'))))")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    *told, loaded = done.stdout.splitlines()
+    assert [line.split()[0] for line in told if re.match(r"  \w", line)][-len(VERBS):] == sorted(VERBS)
+    assert {"sqlalchemy", "pydantic"}.isdisjoint(loaded.split())
+    assert len(loaded.split()) < 5
 
 
 @pytest.mark.parametrize("name", VERBS)
