@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 
 from sqlalchemy import Connection
 
@@ -55,12 +56,14 @@ class Fix(Answer):
 class Coverage(Answer):
     """How far an update, or a build, has come. `percent` is of all pairs of an image and a package that it carries.
 
-    Images that nobody could read count as not having it. It is 100 where no image carries the package.
+    Images that nobody could read count as not having it. It is null where no image is known to carry the package: then
+    `hint` tells what may have been meant.
     """
 
     name: str
-    percent: float
+    percent: float | None
     everywhere: bool
+    hint: str
     fixes: tuple[Fix, ...]
 
 
@@ -82,9 +85,29 @@ def _read(connection: Connection, name: str, changes: Sequence[Change], settings
     expected = forecast.expected(connection, settings, now)
     held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
     fixes = tuple(_fix(connection, change, expected, held) for change in wanted)
+    carried = any(image.state != UNKNOWN for fix in fixes for image in fix.images)
     having, carrying = sum(fix.current for fix in fixes), sum(fix.of for fix in fixes)
-    share = 100.0 * having / carrying if carrying else 100.0
-    return Coverage(name=name, percent=_rounded(share), everywhere=having == carrying, fixes=fixes)
+    return Coverage(
+        name=name, percent=_rounded(100.0 * having / carrying) if carried else None,
+        everywhere=carried and having == carrying, hint="" if carried else _hint(connection, changes), fixes=fixes,
+    )
+
+
+def _hint(connection: Connection, changes: Sequence[Change]) -> str:
+    """What may have been meant by builds of packages that no image carries."""
+    builds = {change.build.name: change.build for change in changes}
+    return "; ".join(_meant(connection, build) for build in builds.values())
+
+
+def _meant(connection: Connection, build: SourceBuild) -> str:
+    images = {source: count for source, count in coverage.made_from(connection, build.name).items() if source}
+    if images:
+        source, count = max(images.items(), key=lambda item: item[1])
+        meant = f"{source}-{build.evr.version_release}"
+        return f"{count} images carry the RPM {build.name}; its source is {source}: did you mean {meant}?"
+    alike = get_close_matches(build.name, coverage.sources(connection), 1)
+    meant = f": did you mean {alike[0]}-{build.evr.version_release}?" if alike else ""
+    return f"no image carries RPMs of {build.name}{meant}"
 
 
 def _rounded(percent: float) -> float:

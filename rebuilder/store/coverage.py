@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.rpm import Rpm as Package
@@ -53,6 +53,25 @@ def carriers(connection: Connection, source: str, stream: str) -> list[Carrier]:
     for row in rows:
         found.setdefault(f"{row[0]}:{stream}", []).append(Package(*row[1:]))
     return [Carrier(image, tuple(rpms)) for image, rpms in found.items()]
+
+
+def made_from(connection: Connection, rpm: str) -> dict[str, int]:
+    """Of how many images' current builds the RPMs of this name are, by their source packages."""
+    rows = connection.execute(
+        select(Rpm.source, func.count(Image.id.distinct()))
+        .join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
+        .join(ImageBuild, ImageBuild.manifest_id == ManifestRpm.manifest_id)
+        .join(Image, Image.current_build_id == ImageBuild.id)
+        .where(Rpm.name == rpm, Image.present)
+        .group_by(Rpm.source)
+        .order_by(Rpm.source)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def sources(connection: Connection) -> list[str]:
+    """All source packages of which some image has RPMs, or had."""
+    return list(connection.scalars(select(Rpm.source).distinct()))
 
 
 def unreadable(connection: Connection, stream: str) -> list[str]:

@@ -141,6 +141,16 @@ def test_search_finds_changes_updates_waves_and_patterns(
     expect(page.get_by_role("link", name=link).first).to_be_visible()
 
 
+def test_a_fix_that_no_image_can_have_is_nowhere_and_the_page_says_what_was_meant(
+    address: str, tab: tuple[Page, Watched]
+) -> None:
+    page, _ = tab
+    page.goto(f"{address}/updates/openssl-libs-3.2.6-2.fc42")
+    expect(page.locator(".percent")).to_have_text("Unknown")
+    expect(page.locator(".share .s-succeeded")).to_have_count(0)
+    expect(page.locator(".hint")).to_contain_text("did you mean openssl-3.2.6-2.fc42?")
+
+
 def test_a_change_tells_how_far_its_fix_is_as_one_percentage(address: str, tab: tuple[Page, Watched]) -> None:
     page, watched = tab
     page.goto(f"{address}/changes/1")

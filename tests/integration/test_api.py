@@ -122,6 +122,17 @@ def test_a_message_is_shown_as_it_came(client: Client) -> None:
     assert client.reads(f"changes/{change['id']}")["message"] == message["id"]
 
 
+@pytest.mark.parametrize(("name", "hint"), [
+    ("openssl-libs-3.2.6-2.fc42",
+     "4 images carry the RPM openssl-libs; its source is openssl: did you mean openssl-3.2.6-2.fc42?"),
+    ("opensl-3.2.6-2.fc42", "no image carries RPMs of opensl: did you mean openssl-3.2.6-2.fc42?"),
+    ("zsh-5.9-1.fc42", "no image carries RPMs of zsh"),
+])  # fmt: skip
+def test_nothing_is_not_everywhere(client: Client, name: str, hint: str) -> None:
+    found = client.reads(f"coverage/{name}")
+    assert (found["percent"], found["everywhere"], found["hint"]) == (None, False, hint)
+
+
 def test_coverage_says_how_far_a_fix_is(client: Client, bench: Workbench) -> None:
     found = client.reads("coverage/FEDORA-1")
     (fix,) = found["fixes"]
