@@ -18,7 +18,10 @@ from rebuilder.domain.errors import RequestError, UnreachableError
 @click.option("--keep", is_flag=True, help="Leave the folder, and say where everything is.")
 def demo(simulated: bool, keep: bool) -> int:
     """The main job on this machine: an openssl update arrives on a bus, and the images that carry it are rebuilt."""
-    from rebuilder.demo import pretended, real
+    try:
+        from rebuilder.demo import pretended, real
+    except ModuleNotFoundError as error:
+        raise RequestError(f"the demonstration needs {error.name}: pip install 'rebuilder[demo]'") from None
     from rebuilder.demo.screen import Screen
     from rebuilder.demo.site import Site
 

@@ -75,3 +75,12 @@ def test_without_the_system_packages_the_demonstration_says_in_one_line_what_is_
     assert len(done.stderr.splitlines()) == 1
     assert "not installed" in done.stderr
     assert "--simulated" in done.stderr
+
+
+def test_without_its_extra_the_demonstration_says_in_one_line_how_to_get_it() -> None:
+    hidden = "import sys; sys.modules['bodhi'] = None; from rebuilder.cli import main; main(['demo'])"
+    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("rebuilder: the demonstration needs bodhi")
+    assert line.endswith("pip install 'rebuilder[demo]'")
