@@ -120,16 +120,24 @@ class OsbsBuilder:
         """One list tells of all, and one of the tasks of all that failed why they did."""
         if not refs:
             return {}
-        listed = self._client.runs()
-        runs = {ref: listed[ref] for ref in refs if ref in listed}
-        runs |= self._alone([ref for ref in refs if ref not in listed])
+        runs = self._runs(refs)
         statuses = {ref: runs[ref].status if ref in runs else Status(Phase.ABORTED, LOST) for ref in refs}
         statuses |= self._failures({ref: s for ref, s in statuses.items() if s.phase is Phase.FAILED})
-        self._logs.follow(run for run in runs.values() if statuses[run.name].phase is Phase.RUNNING)
-        self._logs.complete([ref for ref in runs if statuses[ref].phase not in OPEN])
-        for ref in statuses.keys() - runs.keys():
-            self._logs.lost(ref)
+        self._collect(runs, statuses)
         return statuses
+
+    def _runs(self, names: Sequence[str]) -> dict[str, PipelineRun]:
+        """The runs of these names; one that is in no list is asked for by its name."""
+        listed = self._client.runs()
+        known = {name: listed[name] for name in names if name in listed}
+        return known | self._alone([name for name in names if name not in listed])
+
+    def _collect(self, runs: Mapping[str, PipelineRun], statuses: Mapping[str, Status]) -> None:
+        """See to the logs of runs that go, have ended, or are gone."""
+        self._logs.follow(run for run in runs.values() if statuses[run.name].phase is Phase.RUNNING)
+        self._logs.complete([name for name in runs if statuses[name].phase not in OPEN])
+        for name in statuses.keys() - runs.keys():
+            self._logs.lost(name)
 
     def _failures(self, failed: Mapping[str, Status]) -> dict[str, Status]:
         """Of what the runs that failed died."""
@@ -173,16 +181,19 @@ class OsbsBuilder:
 
         One that is not to be removed yet gets a label, so that lists of what runs do not grow with what ended.
         """
-        runs = [run for run in self._client.runs().values() if run.ended is not None]
-        self._logs.complete([run.name for run in runs])
-        known = {run.key: run for run in runs if self._logs.is_whole(run.name)}
-        over = [known[key] for key in sorted(settled(known.keys()))][:MARKED]
-        self._all(self._client.mark_kept, [run.name for run in over])
-        keep = self._settings.keep_runs
-        if keep == "forever":
+        ended = {run.key: run for run in self._client.runs().values() if run.ended is not None}
+        over = [ended[key] for key in sorted(settled(ended.keys()))]
+        self._logs.complete([run.name for run in over])
+        kept = [run for run in over if self._logs.is_whole(run.name)][:MARKED]
+        self._all(self._client.mark_kept, [run.name for run in kept])
+        return self._remove(kept)
+
+    def _remove(self, marked: Sequence[PipelineRun]) -> int:
+        """Remove what ended `keep_runs` ago, of these and of those that were marked before; how many."""
+        if self._settings.keep_runs == "forever":
             return 0
-        until = time.time() - keep
-        kept = {run.name: run for run in (*over, *self._client.runs(Kept.YES).values())}
+        until = time.time() - self._settings.keep_runs
+        kept = {run.name: run for run in (*marked, *self._client.runs(Kept.YES).values())}
         names = [name for name, run in kept.items() if run.ended is not None and run.ended <= until][:REMOVED]
         self._all(self._client.remove, names)
         return len(names)

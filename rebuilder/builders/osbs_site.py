@@ -48,11 +48,8 @@ def _url(url: object, place: str) -> str:
 
 def _credentials(settings: OsbsSettings, configuration: Any, place: str) -> str:
     """The client asks without any where it has none, and the cluster answers each request with 403."""
-    overrides = settings.overrides
-    told = configuration.scp.get(settings.section, "token_file", fallback=None)
-    tokens = () if overrides.token or overrides.token_file else (told and Path(told),)
-    for file in (overrides.token_file, overrides.client_cert, overrides.client_key, *tokens):
-        if file and (fault := _unreadable(file)):  # of a token's file the client would send the name
+    for file in _secrets(settings, configuration):
+        if fault := _unreadable(file):  # of a token's file the client would send the name
             return fault
     token = configuration.get_oauth2_token()
     if token is not None:
@@ -64,6 +61,15 @@ def _credentials(settings: OsbsSettings, configuration: Any, place: str) -> str:
         configuration.get_use_auth() is False,
     )
     return "" if any(others) else f"there are none: set token_file in {place}"
+
+
+def _secrets(settings: OsbsSettings, configuration: Any) -> Iterator[Path]:
+    """The files that the credentials are in."""
+    overrides = settings.overrides
+    named = [overrides.token_file, overrides.client_cert, overrides.client_key]
+    if not (overrides.token or overrides.token_file):
+        named.append(configuration.scp.get(settings.section, "token_file", fallback=None))
+    return (Path(file) for file in named if file)
 
 
 def _unreadable(file: Path) -> str:

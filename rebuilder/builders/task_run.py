@@ -13,6 +13,7 @@ from rebuilder.builders.pipeline_run import condition_of, one_line
 from rebuilder.domain.build import Phase, Status
 
 RUN_LABEL, TASK_LABEL = "tekton.dev/pipelineRun", "tekton.dev/pipelineTask"
+NO_REASON = "the run failed"
 OUT_OF_MEMORY = "OOMKilled"
 # What the kubelet says of a pod that it ends (pkg/kubelet/eviction, pkg/kubelet/nodeshutdown); Tekton hands the pod's
 # message on as the TaskRun's (pkg/pod/status.go), with the reason of any other failure.
@@ -152,14 +153,22 @@ def failure(tasks: Sequence[TaskRun], told: str) -> Status:
     `told` is what the run itself says, which is told where its tasks say nothing.
     """
     failed = [task for task in tasks if task.failed]
-    if not failed and any(task.canceled for task in tasks):
-        names = ", ".join(task.task for task in tasks if task.canceled)
-        return Status(Phase.CANCELED, f"canceled at OSBS: task {names}")
+    stopped = [task.task for task in tasks if task.canceled]
+    if stopped and not failed:
+        return Status(Phase.CANCELED, f"canceled at OSBS: task {', '.join(stopped)}")
+    reason = _reason(tasks, failed) or one_line(told) or NO_REASON
+    return Status(Phase.ABORTED if _blameless(failed) else Phase.FAILED, reason)
+
+
+def _blameless(failed: Sequence[TaskRun]) -> bool:
+    """Whether none of the tasks failed by the image's fault."""
+    return bool(failed) and all(task.trouble for task in failed)
+
+
+def _reason(tasks: Sequence[TaskRun], failed: Sequence[TaskRun]) -> str:
+    """What the tasks say: what the plugins noted down, else the tasks that failed."""
     said = [f"{plugin}: {one_line(error)}" for plugin, error in _plugin_errors(tasks)]
-    said = said or [f"{task.task}: {task.error}" for task in failed if task.error]
-    blameless = bool(failed) and all(task.trouble for task in failed)
-    reason = "; ".join(said) or one_line(told) or "the run failed"
-    return Status(Phase.ABORTED if blameless else Phase.FAILED, reason)
+    return "; ".join(said or [f"{task.task}: {task.error}" for task in failed if task.error])
 
 
 def _plugin_errors(tasks: Sequence[TaskRun]) -> Iterator[tuple[str, str]]:

@@ -72,13 +72,20 @@ def test_a_log_that_nobody_followed_is_read_when_the_run_has_ended(osbs: OsbsHar
 def test_a_log_is_read_after_a_restart_where_nobody_polls_the_run_any_more(osbs: OsbsHarness) -> None:
     ref = ended(osbs, "one")
     osbs.restart()
-    osbs.builder.tidy(lambda keys: ())
+    osbs.builder.tidy(set)
     assert whole(osbs, ref) == ["one"]
     osbs.restart()
     osbs.cluster.faults.append(Fault("GET", "/log", 500))
-    osbs.builder.tidy(lambda keys: ())
+    osbs.builder.tidy(set)
     assert not osbs.builder.tidying
     assert osbs.cluster.faults[0].times, "what is whole is not read again"
+
+
+def test_the_logs_of_another_installation_s_runs_are_left_alone(osbs: OsbsHarness) -> None:
+    ref = ended(osbs, "theirs")
+    osbs.builder.tidy(lambda keys: ())
+    assert not osbs.builder.tidying
+    assert lines_of(osbs, ref) == []
 
 
 @pytest.mark.parametrize("live", [True, False])
@@ -144,7 +151,6 @@ def test_a_log_that_breaks_off_in_the_middle_of_a_line_is_read_again(osbs: OsbsH
 def test_a_token_that_expires_between_two_reads_is_renewed(osbs: OsbsHarness) -> None:
     ref = ended(osbs, "one")
     osbs.builder.poll([])
-    osbs.builder.tidy(lambda keys: ())
     osbs.cluster.tokens = {"token-2"}
     osbs.token_file.write_text("token-2\n")
     osbs.builder.poll([ref])
