@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 import click
 
 from rebuilder.cli.context import Context
+from rebuilder.cli.terminal import one_line
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError, UnreachableError
 
@@ -120,5 +121,5 @@ def _of_database(error: Exception) -> str | None:
 
 
 def _say(what: str, status: int) -> int:
-    click.echo(f"rebuilder: {' '.join(what.split())}", err=True)
+    click.echo(f"rebuilder: {one_line(what)}", err=True)
     return status

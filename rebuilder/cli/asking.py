@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from urllib.parse import quote
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Protocol, TypeVar
 
 import click
 
 from rebuilder.answers import drawings, logs, rebuilds, status
 from rebuilder.answers import why as explained
-from rebuilder.answers.answer import Answer
 from rebuilder.cli.context import Context
 from rebuilder.domain.change import Severity
-from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
 from rebuilder.store.database import reading
 
-if TYPE_CHECKING:
-    import httpx
-
-SECONDS = 30.0
-SHOWN = 200  # characters of an answer that is none
-A = TypeVar("A", bound=Answer)
 F = TypeVar("F", bound=Callable[..., Any])
 
 server_option: Callable[[F], F] = click.option(
@@ -50,11 +42,17 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-def source(context: Context, server: str | None) -> Source:
-    """Where to ask. Raises RequestError for what is no URL."""
+@contextmanager
+def source(context: Context, server: str | None) -> Iterator[Source]:
+    """Whom to ask inside the block, and to show what it answers. Raises RequestError for what is no URL."""
     if server is None:
-        return Database(context)
-    return Server(server)
+        with closing(Database(context)) as database:
+            yield database
+        return
+    from rebuilder.cli.server import Server  # httpx takes a tenth of a second, and the database does without
+
+    with closing(Server(server)) as asked, asked.answering():
+        yield asked
 
 
 class Database:
@@ -93,70 +91,3 @@ class Database:
     def drawn(self, asked: drawings.Asked) -> drawings.Drawn:
         with reading(self._engine) as connection:
             return drawings.read(connection, asked, self._settings, time.time())
-
-
-class Server:
-    """Asks a server for the answers."""
-
-    def __init__(self, url: str) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise RequestError(f"--server {url}: must start with http:// or https://")
-        import httpx  # a tenth of a second, which whoever asks the database need not wait for
-
-        self._url = url.rstrip("/")
-        self._client = httpx.Client(timeout=SECONDS, follow_redirects=True)
-
-    def status(self) -> status.Status:
-        return self._read(status.Status, "status")
-
-    def wave(self, wave_id: int) -> rebuilds.Wave:
-        return self._read(rebuilds.Wave, f"waves/{wave_id}")
-
-    def story(self, wave_id: int) -> Sequence[rebuilds.Step]:
-        return [rebuilds.Step.model_validate(step) for step in self._ask(f"waves/{wave_id}/story", {})]
-
-    def why(self, image: str) -> explained.Why:
-        return self._read(explained.Why, f"images/{quote(image)}/why")
-
-    def would(self, image: str, updates: Sequence[str], stream: str | None, severity: Severity) -> explained.Would:
-        asked = {"update": list(updates), "severity": str(severity), **({"stream": stream} if stream else {})}
-        return self._read(explained.Would, f"images/{quote(image)}/why", asked)
-
-    def log(self, image: str, offset: int) -> logs.Part:
-        return self._read(logs.Part, f"images/{quote(image)}/log", {"offset": offset})
-
-    def close(self) -> None:
-        self._client.close()
-
-    def drawn(self, asked: drawings.Asked) -> drawings.Drawn:
-        wanted = {"image": asked.image, "wave": asked.wave, "update": list(asked.updates), "stream": asked.stream}
-        given = {key: value for key, value in wanted.items() if value}
-        return drawings.drawn_by(self._ask("graph", {**given, "severity": str(asked.severity)}))
-
-    def _read(self, answer: type[A], path: str, asked: Mapping[str, Any] | None = None) -> A:
-        return answer.model_validate(self._ask(path, asked or {}))
-
-    def _ask(self, path: str, asked: Mapping[str, Any]) -> Any:
-        import httpx
-
-        try:
-            response = self._client.get(f"{self._url}/api/v1/{path}", params=dict(asked))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UnreachableError(f"{self._url} cannot be reached: {error or type(error).__name__}") from None
-        told = _json(response)
-        if response.status_code == 200 and told is not None:
-            return told
-        detail = told.get("detail") if isinstance(told, dict) else None
-        if response.status_code == 404 and detail not in (None, "Not Found"):
-            raise UnknownError(str(detail))
-        if response.status_code in (400, 422) and detail:
-            raise RequestError(str(detail))
-        text = detail or f"its answer is none of rebuilder's: {response.text[:SHOWN]}"
-        raise UnreachableError(f"{self._url} answers {response.status_code}: {text}")
-
-
-def _json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return None

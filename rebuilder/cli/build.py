@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 
 import click
 
 from rebuilder.cli.asking import Source, server_option, source
 from rebuilder.cli.context import Context
+from rebuilder.cli.terminal import log_text
 from rebuilder.domain.errors import RequestError
 
 LOOK_SECONDS = 0.5
@@ -21,7 +21,7 @@ LOOK_SECONDS = 0.5
 @click.pass_obj
 def log(context: Context, image: str, follow: bool, server: str | None) -> None:
     """The log of an image's last build, also while it runs."""
-    with closing(source(context, server)) as asked:
+    with source(context, server) as asked:
         _print(asked, image, follow)
 
 
@@ -31,7 +31,7 @@ def _print(asked: Source, image: str, follow: bool) -> None:
         part = asked.log(image, offset)
         if not (part.built or follow):
             raise RequestError(f"{image} has not been built by rebuilder yet")
-        click.echo(part.text, nl=False)
+        click.echo(log_text(part.text), nl=False)
         offset = part.next
         if part.text:
             continue  # there may be more of it already

@@ -23,6 +23,7 @@ from rebuilder.domain.graph import Graph
 
 GUIDE = 4
 DEEPEST = 40
+DRAW_SECONDS = 300
 
 
 @click.command()
@@ -60,8 +61,16 @@ def graph(
     if not updates and (stream is not None or severity != Severity.UNSPECIFIED):
         raise RequestError("--stream and --severity go with --update")
     asked = Asked(image, wave_id, updates, stream, Severity(severity))
-    found = source(context, server).drawn(asked) if document is None else _of_document(context, asked, document)
-    if json_ or format_ == "json":
+    format_ = "json" if json_ else format_
+    if document is not None:
+        _print(_of_document(context, asked, document), format_, image)
+        return
+    with source(context, server) as answering:
+        _print(answering.drawn(asked), format_, image)
+
+
+def _print(found: drawings.Drawn, format_: str, image: str | None) -> None:
+    if format_ == "json":
         as_json(found.document)
     elif format_ == "text":
         _show(found.layers, found.keys, found.states, image)
@@ -114,7 +123,10 @@ def _label(line: drawing.Line, state: str, asked: bool) -> Text:
 def _svg(dot: str) -> bytes:
     """What Graphviz draws. Raises RequestError where it is not installed, or could not."""
     try:
-        done = subprocess.run(["dot", "-Tsvg"], input=dot.encode(), capture_output=True, check=False)
+        done = subprocess.run(["dot", "-Tsvg"], input=dot.encode(), capture_output=True, timeout=DRAW_SECONDS,
+                              check=False)
+    except subprocess.TimeoutExpired:
+        raise RequestError(f"dot has not drawn it within {DRAW_SECONDS} s: use --image, or --format dot") from None
     except OSError as error:
         raise RequestError(f"dot cannot be run ({error.strerror}): install graphviz, or use --format dot") from None
     if done.returncode:

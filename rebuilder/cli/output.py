@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rebuilder.answers.answer import Answer
+from rebuilder.cli.terminal import CONTROL, printable, shortened
 
 COLOURS = {
     "waiting": "dim",
@@ -40,7 +40,6 @@ COLOURS = {
     "policy": "magenta",
     "parent-left-out": "yellow",
 }
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def as_json(value: Any) -> None:
@@ -57,7 +56,7 @@ def safe(value: object) -> Text:
     """
     if isinstance(value, Text):
         return value
-    word = CONTROL.sub("?", str(value))
+    word = shortened(printable(str(value)))
     return Text(word, style=COLOURS.get(word, ""))
 
 
@@ -93,7 +92,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 
 def drawn(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
     """A table, to be printed."""
-    found = Table(*columns, title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    found = Table(*columns, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    found.title = safe(title) if title else None
     for row in rows:
         found.add_row(*(safe(cell) for cell in row))
     return found

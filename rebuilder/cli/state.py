@@ -33,17 +33,17 @@ WATCH_SECONDS = 2.0
 @click.pass_obj
 def status(context: Context, watch: bool, server: str | None, json_: bool) -> int:
     """What is being rebuilt, what comes next, what failed. Exit status 1 where an image's last rebuild failed."""
-    asked = source(context, server)
-    if watch:
+    if watch and json_:
+        raise RequestError("--watch goes not with --json")
+    with source(context, server) as asked:
+        if watch:
+            return _watch(asked)
+        found = asked.status()
         if json_:
-            raise RequestError("--watch goes not with --json")
-        return _watch(asked)
-    found = asked.status()
-    if json_:
-        as_json(found)
-    else:
-        console().print(_shown(found))
-    return int(not found.well)
+            as_json(found)
+        else:
+            console().print(_shown(found))
+        return int(not found.well)
 
 
 def _watch(asked: Source) -> int:
@@ -175,21 +175,26 @@ def _counted(found: Mapping[str, int]) -> str:
 @click.pass_obj
 def wave(context: Context, wave_id: int, story: bool, server: str | None, json_: bool) -> int:
     """One wave: its rebuilds, parents first, and why they are there. Exit status 1 where one failed."""
-    asked = source(context, server)
-    found = asked.wave(wave_id)
-    stopped = any(entry.state in STOPPED for entry in found.rebuilds)
-    if story:
-        _tell(asked.story(wave_id), json_)
-    elif json_:
-        as_json(found)
-    elif found.plan is not None:
+    with source(context, server) as asked:
+        found = asked.wave(wave_id)
+        if story:
+            _tell(asked.story(wave_id), json_)
+        elif json_:
+            as_json(found)
+        else:
+            _show(found)
+        return int(any(entry.state in STOPPED for entry in found.rebuilds))
+
+
+def _show(found: rebuilds.Wave) -> None:
+    """What the wave would do while it waits for approval, then what it does."""
+    if found.plan is not None:
         plans.show(planned.read(found.plan), explain=False)
         say(f"wave {found.id} {_asked(found)}")
-    else:
-        rows = [(e.level, e.image, e.state, _took(e), e.reason or e.note or _reasons(e)) for e in found.rebuilds]
-        eta = f", done about {when(found.eta)}" if found.eta else ""
-        table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}{eta}")
-    return int(stopped)
+        return
+    rows = [(e.level, e.image, e.state, _took(e), e.reason or e.note or _reasons(e)) for e in found.rebuilds]
+    eta = f", done about {when(found.eta)}" if found.eta else ""
+    table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}{eta}")
 
 
 def _took(entry: rebuilds.InWave) -> str:

@@ -30,20 +30,15 @@ def why(
     json_: bool,
 ) -> None:
     """Why an image was rebuilt, or was not; with --update, whether that would rebuild it."""
-    asked = source(context, server)
-    if not updates:
-        answer = asked.why(image)
+    with source(context, server) as asked:
+        found = asked.would(image, updates, stream, Severity(severity)) if updates else asked.why(image)
         if json_:
-            as_json(answer)
+            as_json(found)
+        elif isinstance(found, Why):
+            say(joined("\n", _told(found)))
         else:
-            say(joined("\n", _told(answer)))
-        return
-    found = asked.would(image, updates, stream, Severity(severity))
-    if json_:
-        as_json(found)
-    else:
-        for verdict in found.verdicts:
-            say(_about(verdict), ": ", _in_words(verdict, "would be rebuilt"))
+            for verdict in found.verdicts:
+                say(_about(verdict), ": ", _in_words(verdict, "would be rebuilt"))
 
 
 def _about(verdict: VerdictOnChange) -> str:

@@ -1,0 +1,182 @@
+"""A status server, as a client that does not trust it: it may be anybody's, or none.
+
+Every answer is bounded in size and, from the first look for the server's address to the last byte, in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import quote
+
+import click
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from rebuilder.answers import drawings, logs, rebuilds, status
+from rebuilder.answers import why as explained
+from rebuilder.domain.change import Severity
+from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
+
+if TYPE_CHECKING:
+    from rebuilder.answers.drawings import Asked
+
+SECONDS = 30.0
+MOST_BYTES = 16_000_000  # the graph of a hundred thousand images has 13 million
+MOST_REDIRECTS = 5
+LONGEST_LOG = 250_000_000  # characters
+SHOWN = 200  # characters of an answer that is none
+LONGEST_NUMBER = 18  # digits
+Answer = TypeVar("Answer")
+
+
+class Server:
+    """Asks a server for the answers."""
+
+    def __init__(self, url: str) -> None:
+        """Raises RequestError for what is no URL."""
+        if not url.startswith(("http://", "https://")):
+            raise RequestError(f"--server {url}: must start with http:// or https://")
+        self._url = url.rstrip("/")
+        self._runner = asyncio.Runner()
+        self._client = httpx.AsyncClient(
+            timeout=SECONDS, headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )  # fmt: skip
+
+    def status(self) -> status.Status:
+        return self._read(status.Status, "status")
+
+    def wave(self, wave_id: int) -> rebuilds.Wave:
+        return self._read(rebuilds.Wave, f"waves/{wave_id}")
+
+    def story(self, wave_id: int) -> Sequence[rebuilds.Step]:
+        return self._read(tuple[rebuilds.Step, ...], f"waves/{wave_id}/story")
+
+    def why(self, image: str) -> explained.Why:
+        return self._read(explained.Why, f"images/{quote(image)}/why")
+
+    def would(self, image: str, updates: Sequence[str], stream: str | None, severity: Severity) -> explained.Would:
+        asked = {"update": list(updates), "severity": str(severity), **({"stream": stream} if stream else {})}
+        return self._read(explained.Would, f"images/{quote(image)}/why", asked)
+
+    def log(self, image: str, offset: int) -> logs.Part:
+        part = self._read(logs.Part, f"images/{quote(image)}/log", {"offset": offset})
+        if part.next != offset + len(part.text):
+            self._unexpected("the log does not go on where it ended")
+        if part.next > LONGEST_LOG:
+            self._unexpected(f"a log of more than {LONGEST_LOG} characters")
+        return part
+
+    def drawn(self, asked: Asked) -> drawings.Drawn:
+        wanted = {"image": asked.image, "wave": asked.wave, "update": list(asked.updates), "stream": asked.stream}
+        given = {key: value for key, value in wanted.items() if value}
+        found = self._read(drawings.Drawing, "graph", {**given, "severity": str(asked.severity)})
+        try:
+            return drawings.drawn_by(found)
+        except RequestError as error:
+            self._unexpected(str(error))
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Inside the block its answers are read and shown. What cannot be shown is its fault, whatever that ends in."""
+        try:
+            yield
+        except (RequestError, UnreachableError, click.ClickException, OSError):
+            raise
+        except Exception as error:
+            self._unexpected(f"{type(error).__name__}: {error}")
+
+    def _unexpected(self, why: str) -> NoReturn:
+        raise UnreachableError(f"{self._url} gives an unexpected answer ({why[:SHOWN]}): is it a rebuilder server?")
+
+    def _read(self, kind: type[Answer], path: str, asked: Mapping[str, Any] | None = None) -> Answer:
+        told = self._ask(path, asked or {})
+        try:
+            return TypeAdapter(kind).validate_python(told)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            self._unexpected(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+    def _ask(self, path: str, asked: Mapping[str, Any]) -> Any:
+        try:
+            code, body = self._runner.run(self._get(f"{self._url}/api/v1/{path}", dict(asked)))
+        except TimeoutError:
+            raise UnreachableError(f"{self._url} cannot be reached: no whole answer within {SECONDS:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UnreachableError(f"{self._url} cannot be reached: {error or type(error).__name__}") from None
+        told = self._json(body, code)
+        if code == 200:
+            return told
+        detail = told.get("detail") if isinstance(told, dict) else None
+        if code == 404 and isinstance(detail, str) and detail != "Not Found":
+            raise UnknownError(detail)
+        if code in (400, 422) and isinstance(detail, str):
+            raise RequestError(detail)
+        raise UnreachableError(f"{self._url} answers {code}: {str(detail)[:SHOWN] if detail else _beginning(body)}")
+
+    def _json(self, body: bytes, code: int) -> Any:
+        """The answer, of no numbers but such as a database has. An error need not have any: None, then."""
+        try:
+            return json.loads(body.decode(), parse_int=_number, parse_float=_fraction, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            if code != 200:
+                return None
+            deep = isinstance(error, RecursionError)
+            self._unexpected(f"{'nested too deeply' if deep else 'no JSON'}: {_beginning(body)}")
+
+    async def _get(self, url: str, asked: Mapping[str, Any]) -> tuple[int, bytes]:
+        """Status and body. Raises TimeoutError, httpx's errors, UnreachableError."""
+        async with asyncio.timeout(SECONDS):
+            request: httpx.Request | None = self._client.build_request("GET", url, params=asked)
+            for _ in range(MOST_REDIRECTS + 1):
+                assert request is not None
+                response = await self._client.send(request, stream=True)
+                try:
+                    if not response.has_redirect_location:
+                        return response.status_code, await self._body(response)
+                    request = response.next_request  # its body is left unread: it may have no end
+                finally:
+                    await response.aclose()
+        self._unexpected(f"more than {MOST_REDIRECTS} redirects")
+
+    async def _body(self, response: httpx.Response) -> bytes:
+        """As it comes: nothing is unpacked, as a thousand bytes may become a million."""
+        if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
+            self._unexpected(f"content encoding {encoding}, which was not asked for")
+        found = bytearray()
+        async for part in response.aiter_raw():
+            found += part
+            if len(found) > MOST_BYTES:
+                self._unexpected(f"more than {MOST_BYTES} bytes")
+        return bytes(found)
+
+
+def _beginning(body: bytes) -> str:
+    return body[:SHOWN].decode(errors="replace")
+
+
+def _number(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError("a number of too many digits")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    found = float(text)
+    if abs(found) >= 10**LONGEST_NUMBER:
+        raise ValueError("a number that is too large")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
