@@ -8,9 +8,25 @@ import click
 
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, say, table, when
-from rebuilder.engine.commands import COMMANDS
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.scope import ALL, Scope
+from rebuilder.engine.commands import COMMANDS, OF_IMAGES
 from rebuilder.store import tokens
 from rebuilder.store.database import reading
+
+
+def _checked(_context: click.Context, _option: click.Parameter, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """The scopes as they are written. Raises BadParameter."""
+    for text in scopes:
+        try:
+            scope = Scope.parse(text)
+        except RequestError as error:
+            raise click.BadParameter(f"{text!r}: {error}") from None
+        if scope.order not in (*COMMANDS, ALL):
+            raise click.BadParameter(f"{text!r}: the orders are {', '.join((*COMMANDS, ALL))}")
+        if scope.images is not None and scope.order not in (*OF_IMAGES, ALL):
+            raise click.BadParameter(f"{text!r}: {scope.order} is about no image: leave {scope.images.text!r} out")
+    return scopes
 
 
 @click.group()
@@ -20,8 +36,9 @@ def token() -> None:
 
 @token.command()
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice([*COMMANDS, tokens.ALL]),
-              help="What may be ordered with it. May be given several times.")
+@click.option("--scope", "scopes", multiple=True, required=True, callback=_checked, metavar="ORDER[:IMAGES]",
+              help="What may be ordered with it, and about which images: retry, retry:httpd*:f42, all, all:*:f42. "
+                   "May be given several times.")
 @click.pass_obj
 def add(context: Context, name: str, scopes: tuple[str, ...]) -> None:
     """Make a token and print it, this once: only its SHA-256 is kept. What is done with it is done in NAME."""

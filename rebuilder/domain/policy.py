@@ -43,16 +43,17 @@ class Pattern:
     def fits(self, text: str) -> bool:
         return self.expression.fullmatch(text) is not None
 
+    def fits_image(self, key: str) -> bool:
+        """A pattern with a colon is held against `name:stream`, one without against the name alone."""
+        return self.fits(key if ":" in self.text else key.rpartition(":")[0])
+
 
 Patterns = tuple[Pattern, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Fits where each of its lists has an entry that does; an empty list fits everything.
-
-    An image pattern with a colon is held against `name:stream`, one without against the name alone.
-    """
+    """Fits where each of its lists has an entry that does; an empty list fits everything."""
 
     name: str
     action: Action
@@ -71,7 +72,7 @@ class Rule:
         )
 
     def fits_image(self, image: Image) -> bool:
-        return not self.image or any(p.fits(image.key if ":" in p.text else image.name) for p in self.image)
+        return not self.image or any(pattern.fits_image(image.key) for pattern in self.image)
 
 
 def _any(patterns: Patterns, text: str) -> bool:

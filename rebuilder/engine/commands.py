@@ -14,7 +14,8 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.store import actions, holds, waves
 from rebuilder.store.actions import Verb
 
-COMMANDS = ("retry", "cancel", "rebuild", "hold", "release", "approve", "pause", "resume")
+OF_IMAGES = ("retry", "cancel", "rebuild", "hold", "release")
+COMMANDS = (*OF_IMAGES, "approve", "pause", "resume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,12 @@ class Command:
     reason: str = ""
     until: float | None = None
     with_descendants: bool = False
+
+    @property
+    def only_image(self) -> str | None:
+        """The one image that it is about; None where it is about a wave, about descendants too, or about the engine."""
+        alone = self.verb in OF_IMAGES and not self.with_descendants and _wave(self) is None
+        return self.target if alone else None
 
 
 @dataclass(frozen=True, slots=True)

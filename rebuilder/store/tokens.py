@@ -14,25 +14,25 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, select
 
 from rebuilder.domain.errors import RequestError, UnknownError
+from rebuilder.domain.scope import Scope
 from rebuilder.store.models import Token
 from rebuilder.store.rows import insert_one
 
 PREFIX = "rebuilder_"
-ALL = "all"
 LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A token without its secret. `scopes` are the orders that may be given with it, or `all`."""
+    """A token without its secret. `scopes` are the orders that may be given with it, as `Scope` reads them."""
 
     name: str
     scopes: tuple[str, ...]
     created_at: float
 
-    def may(self, order: str) -> bool:
-        """Whether an order may be given with it."""
-        return ALL in self.scopes or order in self.scopes
+    def may(self, order: str, image: str | None) -> bool:
+        """Whether an order may be given with it about this image, or, with None, about more than one image."""
+        return any(Scope.parse(scope).covers(order, image) for scope in self.scopes)
 
 
 def add(connection: Connection, name: str, scopes: tuple[str, ...], now: float) -> str:

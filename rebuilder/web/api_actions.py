@@ -21,6 +21,7 @@ from rebuilder.store.database import reading
 from rebuilder.web import problems
 from rebuilder.web.queries import Ident, Text, When
 from rebuilder.web.reader import Database, Reader
+from rebuilder.web.wrong_tokens import WrongTokens
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 bearer = HTTPBearer(auto_error=False, description="Made with `rebuilder token add`")
@@ -35,7 +36,7 @@ class _Authenticated(APIRoute):
         async def authenticated(request: Request) -> Response:
             if self.methods != {"GET"}:
                 credentials = await bearer(request)
-                request.state.token = await run_in_threadpool(_known, request.app.state.engine, credentials)
+                request.state.token = await _known(request, credentials)
             return await answer(request)
 
         return authenticated
@@ -44,15 +45,21 @@ class _Authenticated(APIRoute):
 router = APIRouter(route_class=_Authenticated)
 
 
-def _known(engine: Engine, credentials: HTTPAuthorizationCredentials | None) -> tokens.Known:
-    """The token that came with the request; 401 where there is none, or it is not known."""
+async def _known(request: Request, credentials: HTTPAuthorizationCredentials | None) -> tokens.Known:
+    """The token that came with the request; 401 where there is none, or, after a while, where it is not known."""
     if credentials is None:
         raise HTTPException(401, "this needs a token: `Authorization: Bearer ...`", CHALLENGE)
-    with reading(engine) as connection:
-        found = tokens.find(connection, credentials.credentials)
+    found = await run_in_threadpool(_find, request.app.state.engine, credentials.credentials)
     if found is None:
+        wrong: WrongTokens = request.app.state.wrong_tokens
+        await wrong.slow_down(request.client.host if request.client else "")
         raise HTTPException(401, "the token is not known", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
     return found
+
+
+def _find(engine: Engine, token: str) -> tokens.Known | None:
+    with reading(engine) as connection:
+        return tokens.find(connection, token)
 
 
 def presented(
@@ -124,7 +131,8 @@ Presented = Annotated[tokens.Known, Depends(presented)]
     responses={
         202: {"model": records.Action, "description": "The engine will do it in its next pass"},
         **problems.told(401, "There is no token, or it is not known"),
-        **problems.told(403, "The token is not for this"),
+        **problems.told(403, "The token lacks a scope, which is named"),
+        **problems.told(429, "Too many wrong tokens came from there"),
     },
 )
 def act(engine: Database, token: Presented, asked: Asked, response: Response) -> records.Action:
@@ -132,20 +140,33 @@ def act(engine: Database, token: Presented, asked: Asked, response: Response) ->
 
     It is kept with the token's name as who gave it.
     """
-    if not token.may(asked.verb):
-        raise HTTPException(403, f"the token {token.name} is not for {asked.verb}")
     now = time.time()
     until = asked.until.timestamp() if isinstance(asked, ToHold) and asked.until else None
-    if until is not None and until <= now:
-        raise HTTPException(400, "until: that moment is over")
     order = Command(asked.verb, getattr(asked, "target", ""), token.name, asked.reason, until,
                   getattr(asked, "with_descendants", False))
+    _check_scope(token, order)
+    if until is not None and until <= now:
+        raise HTTPException(400, "until: that moment is over")
     with engine.begin() as connection:
         given = commands.give(connection, order, now)
         found = records.one_action(connection, given.id)
     response.status_code = 202 if given.answer is None else 201
     response.headers["Location"] = f"/api/v1/actions/{given.id}"
     return found
+
+
+def _check_scope(token: tokens.Known, order: Command) -> None:
+    """403 where the token is not for this order; the answer says which scope is missing."""
+    image = order.only_image
+    if token.may(order.verb, image):
+        return
+    if image is not None:
+        missing = f"{order.verb}:{image}, or {order.verb}"
+    elif order.verb in commands.OF_IMAGES:
+        missing = f"{order.verb} without a pattern of images, as this is about more than one image"
+    else:
+        missing = order.verb
+    raise HTTPException(403, f"the token {token.name} lacks the scope {missing}; it has {', '.join(token.scopes)}")
 
 
 @router.get("/actions/{action_id}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rebuilder.web import api, health, live, metrics, pages, problems
 from rebuilder.web.bounds import Bounds
 from rebuilder.web.broker import Broker
 from rebuilder.web.security import SecurityHeaders
+from rebuilder.web.wrong_tokens import WrongTokens
 
 STATIC = Path(__file__).parent / "static"
 
@@ -39,6 +41,7 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
     app.state.logs = Logs(engine, settings)
     app.state.broker = Broker(bus) if bus else None
     app.state.hub = live.Hub(engine)
+    app.state.wrong_tokens = WrongTokens(time.monotonic)
     app.state.registry = metrics.registry_of(engine, settings, app.state.broker)
     problems.install(app)
     app.include_router(api.router)

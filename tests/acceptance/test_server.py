@@ -209,6 +209,34 @@ def test_tokens_are_made_once_and_revoked(user: User, url: str) -> None:
     assert "no token named ci" in user.is_refused("token", "revoke", "ci")
 
 
+@pytest.mark.parametrize(
+    ("scope", "word"),
+    [
+        ("explode", "the orders are retry, cancel,"),
+        ("retry:", "a pattern must not be empty"),
+        ("retry:/(/", "is no regular expression"),
+        ("pause:base:f42", "pause is about no image: leave 'base:f42' out"),
+        ("approve:*", "approve is about no image"),
+        ("Retry", "the orders are"),
+    ],
+)
+def test_a_scope_that_is_none_is_one_line(asked: tuple[User, str], scope: str, word: str) -> None:
+    user, _ = asked
+    assert word in user.is_refused("token", "add", "x", "--scope", scope)
+
+
+def test_a_token_for_some_images_is_for_no_others(user: User, url: str) -> None:
+    scopes = "--scope", "hold:httpd*:f42", "--scope", "release:httpd"
+    token = user.types("token", "add", "web team", *scopes).stdout.strip()
+    assert user.reads("token", "list")[0]["scopes"] == ["hold:httpd*:f42", "release:httpd"]
+    headers = {"Authorization": f"Bearer {token}"}
+    answers = [httpx.post(f"{url}/api/v1/actions", json={"verb": "hold", "target": image}, headers=headers)
+               for image in ("httpd:f42", "base:f42")]  # fmt: skip
+    assert [answer.status_code for answer in answers] == [201, 403]
+    lacking = "the token web team lacks the scope hold:base:f42, or hold; it has hold:httpd*:f42, release:httpd"
+    assert answers[1].json()["detail"] == lacking
+
+
 def test_run_serves_engine_consumer_and_web_together(tmp_path: Path, broker: Broker, fresh_queue: str) -> None:
     port = free_port()
     path = bus.configure(tmp_path, broker, fresh_queue, f"sqlite:///{tmp_path / 'run.db'}")

@@ -12,7 +12,7 @@ from integration.workbench import Workbench
 from sqlalchemy import Engine, select
 from web import Client, problem
 
-from rebuilder.engine.commands import COMMANDS
+from rebuilder.engine.commands import COMMANDS, OF_IMAGES
 from rebuilder.store import holds, tokens
 from rebuilder.store.database import reading
 from rebuilder.store.models import Token
@@ -122,6 +122,54 @@ def test_a_wrong_order_changes_nothing(
     before = content(bench.store)
     assert word in problem(client.orders(token, **asked), status)
     assert content(bench.store) == before
+
+
+# --- scopes
+
+
+@pytest.mark.parametrize(
+    "scope", ["{verb}:base:f42", "{verb}:base", "{verb}:b*:f4?", "{verb}:/b.se:f(41|42)/", "all:base"]
+)
+@pytest.mark.parametrize("verb", OF_IMAGES)
+def test_a_scope_may_be_for_some_images(client: Client, bench: Workbench, verb: str, scope: str) -> None:
+    token = client.token("base's", scope.format(verb=verb))
+    before = content(bench.store)
+    needed = f"lacks the scope {verb}:mid:f42, or {verb}; it has {scope.format(verb=verb)}"
+    assert needed in problem(client.orders(token, verb=verb, target="mid:f42"), 403)
+    assert content(bench.store) == before
+    assert client.orders(token, verb=verb, target="base:f42").status_code in (201, 202)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"verb": "retry", "target": "1"},
+        {"verb": "cancel", "target": "1"},
+        {"verb": "rebuild", "target": "base:f42", "with_descendants": True},
+        {"verb": "approve", "target": "1"},
+        {"verb": "pause"},
+        {"verb": "resume"},
+    ],
+    ids=lambda asked: asked["verb"],
+)
+@pytest.mark.parametrize("pattern", ["*", "*:*", "/.*/", "1", "/[^:]*/"])
+def test_a_scope_for_some_images_is_none_for_waves_nor_for_the_engine(
+    client: Client, bench: Workbench, asked: dict[str, Any], pattern: str
+) -> None:
+    token = client.token("limited", f"all:{pattern}", f"{asked['verb']}:{pattern}")
+    before = content(bench.store)
+    assert f"lacks the scope {asked['verb']}" in problem(client.orders(token, **asked), 403)
+    assert content(bench.store) == before
+
+
+def test_what_is_not_there_is_told_to_none_that_may_not_ask(client: Client) -> None:
+    problem(client.orders(client.token("limited", "retry:base"), verb="retry", target="ghost:f42"), 403)
+
+
+def test_each_route_that_takes_a_body_changes_nothing_or_asks_who_it_is(client: Client) -> None:
+    paths = client.reads("openapi.json")["paths"]
+    acting = {path for path, methods in paths.items() if methods.keys() - {"get"}}
+    assert acting == {"/api/v1/actions", "/api/v1/plan"}
 
 
 # --- tokens

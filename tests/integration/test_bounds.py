@@ -6,7 +6,9 @@ import json
 import resource
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -16,7 +18,7 @@ from sqlalchemy import Engine
 from rebuilder.config import Bus, Settings
 from rebuilder.demo.process import free_port
 from rebuilder.store import database, tokens
-from rebuilder.web import bounds
+from rebuilder.web import bounds, wrong_tokens
 from rebuilder.web.server import BACKLOG, serving
 
 HALF = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Slow: "
@@ -148,6 +150,52 @@ def test_a_stranger_is_refused_before_the_body_is_read(port: int, bearer: str) -
         head = f"{bearer}Content-Type: application/json\r\nContent-Length: 60000\r\n"
         client.sendall(f"POST /api/v1/actions HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
         assert status(client.recv(65536)) == 401, "not a byte of the body was sent"
+
+
+def wrong(port: int, text: str = "rebuilder_guess") -> int:
+    return status(request(port, f"Authorization: Bearer {text}\r\nContent-Length: 0\r\n"))
+
+
+def test_wrong_tokens_are_answered_later_and_later_and_right_ones_at_once(
+    port: int, store: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = token(store)
+    head = f"Authorization: Bearer {right}\r\nContent-Type: application/json\r\nContent-Length: {len(ORDER)}\r\n"
+    began = time.monotonic()
+    assert [wrong(port) for _ in range(wrong_tokens.FREE)] == [401] * wrong_tokens.FREE
+    assert time.monotonic() < began + 1, "anybody makes mistakes"
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert wrong(port) == 401
+        took.append(time.monotonic() - began)
+    assert took[0] > 0.2
+    assert took[2] > 0.9
+    with ThreadPoolExecutor(8) as pool:
+        guesses = [pool.submit(wrong, port, f"rebuilder_{n}") for n in range(8)]
+        time.sleep(0.3)
+        began = time.monotonic()
+        assert status(request(port, head, ORDER)) in (201, 202)
+        assert time.monotonic() < began + 1, "although seven wrong ones of the same address wait"
+        assert not all(guess.done() for guess in guesses)
+    lines = [record.getMessage() for record in caplog.records if "wrong token" in record.getMessage()]
+    assert lines == [f"web: wrong tokens from 127.0.0.1: {count}" for count in (1, 2, 4, 8)]
+    assert "rebuilder_guess" not in caplog.text
+    assert right not in caplog.text
+
+
+def test_a_flood_of_wrong_tokens_takes_no_places_from_others(port: int, store: Engine) -> None:
+    head = f"Authorization: Bearer {token(store)}\r\nContent-Type: application/json\r\nContent-Length: {len(ORDER)}\r\n"
+    with ThreadPoolExecutor(60) as pool:
+        guesses = [pool.submit(wrong, port, f"rebuilder_{n}") for n in range(300)]
+        for _ in range(5):
+            began = time.monotonic()
+            assert healthy(port)
+            assert status(request(port, head, ORDER)) in (201, 202)
+            assert time.monotonic() < began + 3
+        answers = Counter(guess.result() for guess in guesses)
+    assert set(answers) == {401, 429}
+    assert answers[401] >= wrong_tokens.FREE + wrong_tokens.WAITING_OF_ONE
 
 
 def test_who_has_a_token_is_answered(port: int, store: Engine) -> None:
