@@ -1,10 +1,11 @@
-"""Processes of our own beside the engine, which are started again where they end."""
+"""Processes of our own beside the engine, which are started again where they end, and end with us."""
 
 from __future__ import annotations
 
 import logging
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ RESTART_SECONDS = 5.0
 def beside(context: Context, name: str, command: Sequence[str]) -> Iterator[None]:
     """Keep the command running inside the block, with the same configuration as fedora-messaging's.
 
-    Its standard input ends when we do, however that happens.
+    Its standard input ends when we do, however that happens: it calls `end_with_parent`.
     """
     stop = threading.Event()
     keeper = threading.Thread(target=_keep, args=(name, command, _environment(context), stop), name=name)
@@ -31,6 +32,12 @@ def beside(context: Context, name: str, command: Sequence[str]) -> Iterator[None
     finally:
         stop.set()
         keeper.join()
+
+
+def verb(context: Context, *words: str) -> list[str]:
+    """The command for one of our own verbs, with this configuration."""
+    where = ["--config", str(context.path)] if context.path else []
+    return [sys.executable, "-m", "rebuilder", *where, *words]
 
 
 def _environment(context: Context) -> dict[str, str]:

@@ -18,7 +18,8 @@ from rebuilder.config import configuration_file
 
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
-START = "from fedora_messaging.cli import cli; cli()"  # the `fedora-messaging` command, wherever its script is
+# The `fedora-messaging` command, wherever its script is.
+START = "from rebuilder.cli.parent import end_with_parent as end; end(); from fedora_messaging.cli import cli; cli()"
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rebuilder.cli import service
-from rebuilder.cli.beside import beside
+from rebuilder.cli.beside import beside, verb
 from rebuilder.cli.context import Context
+from rebuilder.cli.parent import end_with_parent
 from rebuilder.config import configuration_file
 from rebuilder.domain.errors import RequestError
 from rebuilder.store import outbox
@@ -50,8 +50,7 @@ def publishing(context: Context, stop: threading.Event, *, drain: bool) -> Itera
     if not context.settings.announced:
         yield
         return
-    where = ["--config", str(context.path)] if context.path else []
-    with beside(context, "publisher", [sys.executable, "-m", "rebuilder", *where, "notify"]):
+    with beside(context, "publisher", verb(context, "notify")):
         yield
         if drain:
             _drain(context, stop)
@@ -82,18 +81,11 @@ def notify(context: Context) -> None:
 
     engine, stop = context.engine, service.begin()
     os.nice(NICE)
-    threading.Thread(target=_await_end_of_input, args=(stop,), daemon=True).start()
+    end_with_parent()
     send = sender(configuration_file(context.path))
     publisher = Publisher(engine, context.settings, send, rest=giving_way(os.getppid()))
     with only_publisher(engine, stop):
         publisher.run(stop)
-
-
-def _await_end_of_input(stop: threading.Event) -> None:
-    """The engine holds the other end, and lets go of it when it ends, in whatever way."""
-    while sys.stdin.buffer.read(1):
-        pass
-    stop.set()
 
 
 def giving_way(pid: int) -> Callable[[], float]:

@@ -13,8 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from consumers import topics
 from rebuilder import config
 from rebuilder.cli import service
+from rebuilder.cli.beside import beside, verb
 from rebuilder.cli.context import Context
 from rebuilder.cli.notifier import publishing
+from rebuilder.cli.parent import end_with_parent
 from rebuilder.config import configuration_file
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import site_check, standby, workshop
@@ -103,24 +105,28 @@ def _alive() -> None:
 @click.option("--until-idle", is_flag=True, help="Without a bus: work off the inbox, then exit.")
 @click.pass_obj
 def run(context: Context, until_idle: bool) -> int:
-    """Consumer, engine and web together."""
+    """Consumer, engine and web together, each a process of its own."""
     stop = service.begin()
     if until_idle:
         return work(context, stop, True)
     from rebuilder.cli.consumer import consuming
-    from rebuilder.web.server import serving
+    from rebuilder.web.server import listening
 
-    bus = config.bus(configuration_file(context.path))
-    with serving(context.engine, context.settings, bus), consuming(context):
+    with listening(context.settings):  # a wrong address is told at once, and not by a process that is started again
+        pass
+    with beside(context, "web", verb(context, "web", "--beside")), consuming(context):
         return work(context, stop, False)
 
 
 @click.command()
+@click.option("--beside", "ends_with_parent", is_flag=True, hidden=True, help="End with what started it.")
 @click.pass_obj
-def web(context: Context) -> None:
+def web(context: Context, ends_with_parent: bool) -> None:
     """Serve the status pages, the API and the metrics."""
     from rebuilder.web.server import serving
 
     stop = service.begin()
+    if ends_with_parent:
+        end_with_parent()
     with serving(context.engine, context.settings, config.bus(configuration_file(context.path))):
         stop.wait()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import resource
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +22,7 @@ from rebuilder.web.live import Hub
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 5
+ENDING_SECONDS, LOOK_SECONDS = 2.0, 0.1
 BACKLOG = 2048
 FILES = 4 * BACKLOG
 
@@ -28,7 +31,8 @@ FILES = 4 * BACKLOG
 def serving(engine: Engine, settings: Settings, bus: Bus) -> Iterator[None]:
     """Answer requests from a thread of its own. Raises RequestError where the address cannot be had."""
     _make_room()
-    with _listening(settings) as listener:
+    with listening(settings) as listener:
+        log.info("web: %s", _told(listener))
         server = _server(engine, settings, bus)
         thread = threading.Thread(target=server.run, args=([listener],), name="web")
         thread.start()
@@ -65,17 +69,33 @@ def _server(engine: Engine, settings: Settings, bus: Bus) -> uvicorn.Server:
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
+def listening(settings: Settings) -> Iterator[socket.socket]:
+    """The address that is configured, from where requests come. Raises RequestError where it cannot be had."""
     host, port = settings.web.host, settings.web.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = _listener(host, port)
     except OSError as error:
         told = f"consumer_config.web: cannot listen on {host}, port {port}: {error.strerror or error}"
         raise RequestError(told) from None
     # Head and body of an answer are written one after the other: without this, a short one waits 40 ms for the client.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listener:
-        address, chosen = listener.getsockname()[:2]
-        log.info("web: http://%s:%d/", f"[{address}]" if ":" in address else address, chosen)
         yield listener
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Whoever had the address a moment ago, and ends, has a moment for that."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    until = time.monotonic() + ENDING_SECONDS
+    while True:
+        try:
+            return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                raise
+            time.sleep(LOOK_SECONDS)
+
+
+def _told(listener: socket.socket) -> str:
+    address, port = listener.getsockname()[:2]
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}/"

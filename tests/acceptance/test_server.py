@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ import httpx
 import pytest
 from acceptance.test_cli import ROOT, User, update
 
-from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import free_port
 
 
@@ -235,24 +233,3 @@ def test_a_token_for_some_images_is_for_no_others(user: User, url: str) -> None:
     assert [answer.status_code for answer in answers] == [201, 403]
     lacking = "the token web team lacks the scope hold:base:f42, or hold; it has hold:httpd*:f42, release:httpd"
     assert answers[1].json()["detail"] == lacking
-
-
-def test_run_serves_engine_consumer_and_web_together(tmp_path: Path, broker: Broker, fresh_queue: str) -> None:
-    port = free_port()
-    path = bus.configure(tmp_path, broker, fresh_queue, f"sqlite:///{tmp_path / 'run.db'}")
-    path.write_text(path.read_text() + f"[consumer_config.web]\nport = {port}\n")
-    user = User(tmp_path)
-    command = [*user.command("run")]
-    command[command.index("--config") + 1] = str(path)
-    running = subprocess.Popen(command, cwd=ROOT, env=user.environment, stderr=subprocess.PIPE, text=True)
-    said: list[str] = []
-    assert running.stderr is not None
-    reader = threading.Thread(target=said.extend, args=(running.stderr,))
-    reader.start()
-    try:
-        bus.until(lambda: running.poll() is None and answers(port))
-        bus.until(lambda: httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=30).status_code == 200, 0.5)
-    finally:
-        running.terminate()
-        assert running.wait(60) == 0, said
-        reader.join()
