@@ -82,10 +82,13 @@ def _note(connection: Connection, events: Iterable[Event], settings: Settings, t
 
 def _why_rejected(error: Exception) -> str:
     """In one line; what is no fault of the message's fields goes to the log as well."""
-    if isinstance(error, Unparseable):
-        return str(error)
-    log.error("a message is rejected: %s: %s", type(error).__name__, one_line(error))
-    return f"{type(error).__name__}: {one_line(error)}"
+    if not isinstance(error, Unparseable):
+        log.error("a message is rejected: %s", _reason(error))
+    return _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, Unparseable) else f"{type(error).__name__}: {one_line(error)}"
 
 
 def _is_image(connection: Connection, told: Offer | Withdrawal, settings: Settings) -> bool:
@@ -96,14 +99,14 @@ def _is_image(connection: Connection, told: Offer | Withdrawal, settings: Settin
     return bool(inventory.find(connection, [f"{told.build.name}:{name}" for name in fed]))
 
 
-def preview(connection: Connection, message: Received, parse: Parse, settings: Settings) -> str:
-    """What reading the message will make of it: accepted, ignored or rejected. Changes nothing."""
+def preview(connection: Connection, message: Received, parse: Parse, settings: Settings) -> tuple[str, str]:
+    """What reading the message will make of it: accepted, ignored or rejected, and then why. Changes nothing."""
     try:
         events = parse(message)
-    except Unparseable:
-        return "rejected"
+    except Exception as error:
+        return "rejected", _reason(error)
     streams = known_streams(connection, settings)
-    return "accepted" if any(_taken(event, settings, streams) for event in events) else "ignored"
+    return ("accepted" if any(_taken(event, settings, streams) for event in events) else "ignored"), ""
 
 
 def _taken(event: Event, settings: Settings, streams: tuple[Stream, ...]) -> bool:

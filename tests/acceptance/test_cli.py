@@ -243,10 +243,12 @@ def test_a_missing_configuration_is_one_line(user: User) -> None:
     assert "config.toml" in user.is_refused("status")
 
 
-def test_a_line_that_is_no_message_is_named(user: User) -> None:
-    good = '{"id": "1", "topic": "a", "body": {}}\n'
-    for bad in ("{", "[]", '{"id": 7, "topic": "a"}'):
-        assert "-:2" in user.is_refused("replay", "-", stdin=f"{good}{bad}\n").replace("<stdin>", "-")
+def test_a_line_that_is_no_message_is_named_and_stops_nothing(user: User) -> None:
+    good = '{"id": "%s", "topic": "a", "body": {}}\n'
+    for ident, bad in enumerate(("{", "[]", '{"id": 7, "topic": "a"}')):
+        done = user.types("replay", "-", stdin=f"{good % ident}{bad}\n{good % f'{ident}b'}")
+        assert (done.returncode, done.stdout) == (1, "0 accepted, 0 duplicate, 2 ignored, 1 rejected\n")
+        assert done.stderr.startswith("rebuilder: <stdin>:2: rejected: not ")
 
 
 @pytest.mark.parametrize("name", ["/proc/none/x.db", "/dev/full", "{folder}", "{folder}/inventory.yaml"])
@@ -280,7 +282,8 @@ def test_messages_are_replayed_and_everything_stale_is_rebuilt(user: User) -> No
     odd = json.dumps({"id": "m2", "topic": "x.buildsys.tag", "headers": {}, "body": {}}) + "\n"
     other = json.dumps({"id": "m3", "topic": "x.weather", "headers": {}, "body": {}}) + "\n"
     done = user.types("replay", "-", stdin=update() + update() + odd + other)
-    assert (done.returncode, done.stdout) == (0, "1 accepted, 1 duplicate, 1 ignored, 1 rejected\n")
+    assert (done.returncode, done.stdout) == (1, "1 accepted, 1 duplicate, 1 ignored, 1 rejected\n")
+    assert done.stderr == "rebuilder: <stdin>:3: rejected: tag: must be a text, not nothing\n"
     assert user.types("run", "--until-idle").returncode == 0
     wave = user.reads("wave", "1")
     assert wave["state"] == "finished"
