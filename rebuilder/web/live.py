@@ -25,7 +25,7 @@ from rebuilder.store.marks import Difference, Mark
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
-MOST_LISTENERS = 500
+MOST_LISTENERS = 300  # of the web's connections: the others are for those who ask something
 KEPT = 100
 RETRY_MILLISECONDS = 3000
 
@@ -58,7 +58,7 @@ class Hub:
         self._looking: asyncio.Task[None] | None = None
         self._mark: Mark | None = None
         self._number = 0
-        self.listeners = 0
+        self.listeners = self._places = 0
         self.closed = False
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class Hub:
 
     @property
     def full(self) -> bool:
-        return self.closed or self.listeners >= MOST_LISTENERS
+        return self.closed or max(self._places, self.listeners) >= MOST_LISTENERS
 
     async def listen(self, interest: Interest) -> AsyncIterator[Mark]:
         """How far the database is: now, and whenever something changes that the interest is in."""
@@ -89,6 +89,15 @@ class Hub:
     async def _news_after(self, number: int) -> None:
         async with self._told:
             await self._told.wait_for(lambda: self._number > number or self.closed)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place, before the client is told that it has one; it listens a moment later."""
+        self._places += 1
+        try:
+            yield
+        finally:
+            self._places -= 1
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -134,12 +143,13 @@ class Hub:
             return mark, marks.difference(connection, before, mark) if before and changed else None
 
 
-def open_hub(request: Request) -> Hub:
-    """The application's hub. 503 where too many listen already: pages work without it."""
+async def open_hub(request: Request) -> AsyncIterator[Hub]:
+    """The application's hub, with a place in it. 503 where too many listen already: pages work without it."""
     hub: Hub = request.app.state.hub
     if hub.full:
         raise HTTPException(503, "too many pages are live; this one is not")
-    return hub
+    with hub.place():
+        yield hub
 
 
 @router.get("/live", response_class=EventSourceResponse)

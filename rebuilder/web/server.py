@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import resource
@@ -9,20 +10,23 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from sqlalchemy import Engine
 
 from rebuilder.config import Bus, Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.web.app import create_app
-from rebuilder.web.bounds import Protocol
+from rebuilder.web.bounds import SEND_BUFFER, Protocol
 from rebuilder.web.live import Hub
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 5
 ENDING_SECONDS, LOOK_SECONDS = 2.0, 0.1
+THREADS = 12
+M_MMAP_THRESHOLD, LARGE = -3, 500_000  # bytes
 BACKLOG = 2048
 FILES = 4 * BACKLOG
 
@@ -31,6 +35,7 @@ FILES = 4 * BACKLOG
 def serving(engine: Engine, settings: Settings, bus: Bus) -> Iterator[None]:
     """Answer requests from a thread of its own. Raises RequestError where the address cannot be had."""
     _make_room()
+    _give_back_memory()
     with listening(settings) as listener:
         log.info("web: %s", _told(listener))
         server = _server(engine, settings, bus)
@@ -51,8 +56,21 @@ def _make_room() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _give_back_memory() -> None:
+    """Have a large answer's memory go back to the system with it: glibc else keeps more and more of such pieces."""
+    with suppress(OSError, AttributeError):  # another C library has other ways
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
 class _Server(uvicorn.Server):
-    """Ends soon: live pages would otherwise be waited for, and they never end by themselves."""
+    """Makes few answers at a time: more would not be quicker, and each large one takes memory.
+
+    Ends soon: live pages would otherwise be waited for, and they never end by themselves.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        current_default_thread_limiter().total_tokens = THREADS
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         hub: Hub = self.config.app.state.hub  # type: ignore[union-attr]
@@ -79,6 +97,7 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
         raise RequestError(told) from None
     # Head and body of an answer are written one after the other: without this, a short one waits 40 ms for the client.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     with listener:
         yield listener
 

@@ -198,6 +198,58 @@ def test_a_flood_of_wrong_tokens_takes_no_places_from_others(port: int, store: E
     assert answers[401] >= wrong_tokens.FREE + wrong_tokens.WAITING_OF_ONE
 
 
+def test_a_request_with_two_lengths_is_refused_and_the_connection_ends(port: int) -> None:
+    """A proxy that believes the one where we believe the other would take the rest for somebody else's request."""
+    with connected(port) as client:
+        head = b"POST /api/v1/plan HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.sendall(head + b"0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = said(client)
+    assert status(answer) == 400
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET /?" + b"a" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n" * 2,
+    ],
+)
+def test_what_is_no_request_is_refused_and_the_connection_ends(port: int, head: bytes) -> None:
+    with connected(port) as client:
+        client.sendall(head)
+        answer = said(client)
+    assert not answer or 400 <= status(answer) < 502
+    assert healthy(port)
+
+
+@pytest.mark.parametrize(
+    "query", ["a&" * 30_000, "state=" * 9_000, "update=x-1-1&" * 4_000, "%00" * 20_000, "cursor=" + "A" * 60_000]
+)
+def test_a_long_query_is_answered_soon(port: int, query: str) -> None:
+    for path in ("/api/v1/rebuilds", "/api/v1/images/a:b/why", "/search", "/"):
+        began = time.monotonic()
+        answer = request(port, "", path=f"{path}?{query}")
+        assert status(answer) in (200, 303, 307, 400, 404, 414, 422)
+        assert time.monotonic() < began + 3
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "CONNECT", "BREW", "get"])
+@pytest.mark.parametrize("path", ["/", "/live", "/api/v1/actions", "/health/live", "/metrics", "/static/x", "*", "http://x/"])
+def test_other_methods_change_nothing_and_are_answered(port: int, method: str, path: str) -> None:
+    with connected(port) as client:
+        client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = said(client)
+    assert status(answer) in (400, 404, 405)
+
+
 def test_who_has_a_token_is_answered(port: int, store: Engine) -> None:
     head = f"Authorization: Bearer {token(store)}\r\nContent-Type: application/json\r\nContent-Length: {len(ORDER)}\r\n"
     assert status(request(port, head, ORDER)) in (201, 202)
