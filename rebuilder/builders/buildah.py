@@ -28,6 +28,7 @@ TROUBLE = re.compile(
 )
 STEP = re.compile(r'at STEP ".*"')
 CANCELED = "canceled"
+TRY_SECONDS = 60.0
 
 
 class BuildahBuilder:
@@ -131,8 +132,12 @@ class BuildahBuilder:
         """Try a build with one RUN; the runtime fails before the command where it cannot set up its container."""
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "Containerfile").write_text('FROM scratch\nRUN ["/nothing"]\n')
-            command = self._storage.command("bud", f"--isolation={isolation}", "--pull=never", "--layers=false", folder)
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            options = f"--isolation={isolation}", "--pull=never", "--layers=false"
+            command = self._storage.command("bud", *options, "--", folder)
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TRY_SECONDS)
+            except subprocess.TimeoutExpired:
+                return False
         return "container create" not in done.stderr and "/nothing" in done.stderr.rsplit("Error:", 1)[-1]
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:

@@ -53,7 +53,7 @@ class Storage:
             raise StorageError("buildah is not installed")
         at = self._settings
         options = [("--root", at.root), ("--runroot", at.runroot), ("--storage-driver", at.storage_driver)]
-        return ["buildah", *(part for name, value in options if value for part in (name, str(value))), *arguments]
+        return ["buildah", *(f"{name}={value}" for name, value in options if value), *arguments]
 
     def ids(self) -> dict[str, str]:
         """The id of every image by each of its names."""

@@ -99,8 +99,12 @@ def digest_of(digests: Mapping[str, str]) -> str:
 
 
 def _source(url: str) -> Source:
+    """Whoever made the build wrote this. What git, to which it is handed, would take for an option is no source."""
     place, _, commit = url.partition("#")
-    return Source(git=place.removeprefix(SCM), commit=commit)
+    git = place.removeprefix(SCM)
+    if not url.isprintable() or git.startswith("-") or commit.startswith("-"):
+        return Source()
+    return Source(git=git, commit=commit)
 
 
 def _seconds(told: Mapping[str, Any]) -> float:
