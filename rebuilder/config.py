@@ -29,6 +29,13 @@ def state_directory() -> Path:
     return Path(root) / "rebuilder"
 
 
+def own_folder(path: Path) -> None:
+    """Make a folder, and what is missing above it, for us and our group alone. Raises OSError."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.exists():
+            folder.mkdir(mode=0o750, exist_ok=True)
+
+
 class Table(BaseModel):
     """A table of the configuration: an unknown key is an error, and nothing changes after it was read."""
 

@@ -17,10 +17,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-WRAPPER = """echo $$ > "$1/started"
+from rebuilder.config import own_folder
+from rebuilder.store.database import only_ours
+
+# What we write is ours alone; what the command writes, as in an image, has the modes that it would always have.
+WRAPPER = """(umask 077; echo $$ > "$1/started")
 shift_dir="$1"; shift
 "$@" > "$shift_dir/log" 2>&1 < /dev/null
-echo $? > "$shift_dir/exit.new" && mv "$shift_dir/exit.new" "$shift_dir/exit"
+status=$?
+(umask 077; echo $status > "$shift_dir/exit.new") && mv "$shift_dir/exit.new" "$shift_dir/exit"
 """
 GRACE_SECONDS = 3.0
 LOOK_SECONDS = 0.5
@@ -34,10 +39,11 @@ class Process:
 
     def start(self, command: Sequence[str], request: Mapping[str, object], environment: Mapping[str, str]) -> None:
         """Start it detached. What it was asked for is on disk before. Raises OSError, BlockingIOError where it runs."""
-        self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        own_folder(self._folder)
         self._write("request.json", json.dumps(request))
-        with (self._folder / "lock").open("w") as lock:
+        with open(self._folder / "lock", "w", opener=only_ours) as lock:
             self._take(lock)
+            self.log.touch(mode=0o600)
             subprocess.Popen(
                 ["/bin/sh", "-c", WRAPPER, "build", str(self._folder), *command],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from rebuilder.config import own_folder
+from rebuilder.store.database import only_ours
+
 MARK = b" | "
 PART = 100_000  # characters of a log that are in the memory at a time
 LONGEST_LINE = 1_000_000  # bytes; a longer line is broken
@@ -32,7 +35,7 @@ class RunLog:
 
     def mark_whole(self) -> None:
         """Nothing will be added any more."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(self.path.parent)
         self._whole.touch(mode=0o600)
 
     def delete(self) -> None:
@@ -66,11 +69,11 @@ class RunLog:
         """Add those of the lines that the file does not have; `before` lines of the source come before them."""
         with self._lock:
             if self._had is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                own_folder(self.path.parent)
                 self._had = self._counted()
             new = lines[max(0, self._had[prefix] - before) :]
             if new:
-                with self.path.open("ab") as file:
+                with open(self.path, "ab", opener=only_ours) as file:
                     file.writelines(prefix + MARK + line + b"\n" for line in new)
                 self._had[prefix] += len(new)
 

@@ -8,6 +8,7 @@ import click
 
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, progress, say, table
+from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory
 from rebuilder.engine import inventory_sync
@@ -40,9 +41,9 @@ def sync(context: Context, json_: bool) -> int:
             click.echo(f"{name}: and {len(keys) - 20} more")
     click.echo(", ".join(f"{len(keys)} {name}" for name, keys in lists.items()) + f", {result.unchanged} unchanged")
     for hint in result.hints:
-        click.echo(f"note: {hint}", err=True)
+        click.echo(f"note: {one_line(hint)}", err=True)
     for fault in result.faults:
-        click.echo(f"rebuilder: {fault.told}", err=True)
+        click.echo(f"rebuilder: {one_line(fault.told)}", err=True)
     if result.faults:
         count = len(result.faults)
         click.echo(f"rebuilder: {count} images cannot be read: they stay as they were; mend the files above", err=True)

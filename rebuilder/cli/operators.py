@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import click
 
 from rebuilder.cli.context import Context
+from rebuilder.cli.terminal import printable
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands
 from rebuilder.engine.commands import Command
@@ -128,4 +129,4 @@ def _order(context: Context, order: Command) -> None:
         time.sleep(LOOK_SECONDS)
         with reading(context.engine) as connection:
             answer = actions.answer(connection, given.id)
-    click.echo("asked for; the engine does it in its next pass (does it run?)" if answer is None else answer)
+    click.echo("asked for; the engine does it in its next pass (does it run?)" if answer is None else printable(answer))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, table, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from rebuilder.config import own_folder
 from rebuilder.domain.errors import RequestError, UnreachableError
 
 if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
@@ -38,7 +39,7 @@ def open_database(url: str) -> Engine:
         return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 10})
     if address.database:
         try:
-            Path(address.database).parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            own_folder(Path(address.database).parent)
         except OSError as error:
             raise UnreachableError(f"database {address.database}: {error.strerror or error}") from None
     return _sqlite(address, "ON")
