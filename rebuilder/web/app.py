@@ -15,6 +15,7 @@ from rebuilder.config import Bus, Settings
 from rebuilder.web import api, health, live, metrics, pages, problems
 from rebuilder.web.bounds import Bounds
 from rebuilder.web.broker import Broker
+from rebuilder.web.head import Head
 from rebuilder.web.security import SecurityHeaders
 from rebuilder.web.wrong_tokens import WrongTokens
 
@@ -51,6 +52,7 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.include_router(pages.nowhere)
+    app.add_middleware(Head)
     app.add_middleware(Bounds)
     app.add_middleware(SecurityHeaders)
     return app

@@ -241,7 +241,26 @@ def test_a_long_query_is_answered_soon(port: int, query: str) -> None:
         assert time.monotonic() < began + 3
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "CONNECT", "BREW", "get"])
+@pytest.mark.parametrize("path", ["/", "/health/live", "/metrics", "/api/v1/status", "/static/style.css", "/nowhere"])
+def test_head_is_answered_as_get_without_a_body(port: int, path: str) -> None:
+    found = {}
+    for method in ("GET", "HEAD"):
+        with connected(port) as client:
+            client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            found[method] = said(client)
+    assert status(found["HEAD"]) == status(found["GET"])
+    assert found["HEAD"].endswith(b"\r\n\r\n")
+    types = [[line for line in answer.split(b"\r\n") if line.startswith(b"content-type")] for answer in found.values()]
+    assert types[0] == types[1]
+
+
+def test_head_of_a_live_page_ends(port: int) -> None:
+    with connected(port) as client:
+        client.sendall(b"HEAD /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert status(said(client)) == 405
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "DELETE", "CONNECT", "BREW", "get"])
 @pytest.mark.parametrize("path", ["/", "/live", "/api/v1/actions", "/health/live", "/metrics", "/static/x", "*", "http://x/"])
 def test_other_methods_change_nothing_and_are_answered(port: int, method: str, path: str) -> None:
     with connected(port) as client:
