@@ -23,13 +23,19 @@ def inventory() -> None:
 
 
 @inventory.command()
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("--reset", multiple=True, metavar="IMAGE",
+              help="Believe the document of this image although a rebuild has proved otherwise.")
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
-def sync(context: Context, json_: bool) -> int:
-    """Read the images from their source. One that cannot be read stays as it was, is named, and the status is 1."""
+def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -> int:
+    """Read the images from their source. One that cannot be read stays as it was, is named, and the status is 1.
+
+    What a document says of an image that was rebuilt since is old: it counts only with a `built` time that is later.
+    """
     with progress("reading the images") as advance:
-        result = inventory_sync.sync(context.engine, context.settings, advance)
-    lists = {name: getattr(result, name) for name in ("added", "changed", "removed", "rebuilt")}
+        result = inventory_sync.sync(context.engine, context.settings, advance, reset=reset, rehearsing=dry_run)
+    lists = {name: getattr(result, name) for name in ("added", "changed", "removed", "rebuilt", "overruled")}
     if json_:
         unread = [{"image": fault.image, "reason": fault.told} for fault in result.faults]
         as_json({**{name: list(keys) for name, keys in lists.items()}, "unchanged": result.unchanged, "unread": unread})
@@ -39,7 +45,11 @@ def sync(context: Context, json_: bool) -> int:
             say(f"{name}: {key}")
         if len(keys) > 20:
             click.echo(f"{name}: and {len(keys) - 20} more")
-    click.echo(", ".join(f"{len(keys)} {name}" for name, keys in lists.items()) + f", {result.unchanged} unchanged")
+    counts = ", ".join(f"{len(keys)} {name}" for name, keys in lists.items() if keys or name != "overruled")
+    click.echo(f"{'would be: ' if dry_run else ''}{counts}, {result.unchanged} unchanged")
+    if result.overruled:
+        click.echo("note: overruled images keep the builds that rebuilds made: what the document says of them is older "
+                   "(write when they were `built`, or insist with --reset IMAGE)", err=True)
     for hint in result.hints:
         click.echo(f"note: {one_line(hint)}", err=True)
     for fault in result.faults:

@@ -140,7 +140,8 @@ class ImageBuild:
     """One finished build of an image. `ident` is its NVR or image id, `parents` the idents it was built on.
 
     `manifest` is None where nobody could read it: such an image is reported as unknown, never guessed at. `tags` has
-    the pull specs by which others find it.
+    the pull specs by which others find it. `built` is when it was built (seconds since the epoch), where a source says
+    so.
     """
 
     image: str
@@ -149,6 +150,7 @@ class ImageBuild:
     parents: tuple[str, ...] = ()
     digest: str = ""
     tags: tuple[str, ...] = ()
+    built: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Fault, Image, Inventory, Manifest
+from rebuilder.domain.image import Fault, Image, ImageBuild, Inventory, Manifest
 from rebuilder.inventory import file
 from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.hub import Hub
@@ -92,10 +92,14 @@ class StoredManifests:
 
 @dataclass(frozen=True, slots=True)
 class ReadInventory:
-    """What the source said, and which build of each image was current when the reading began."""
+    """What the source said, and which build of each image was current when the reading began.
+
+    `written` says that people or scripts write the source down: what it says of builds is a first word, not news.
+    """
 
     inventory: Inventory
     before: Mapping[str, str]
+    written: bool = False
 
 
 def fetch(engine: Engine, settings: Settings, progress: Progress | None = None) -> ReadInventory:
@@ -112,20 +116,52 @@ def fetch(engine: Engine, settings: Settings, progress: Progress | None = None) 
             manifests.intern(connection, part)
         if progress is not None:
             progress(len(contents), len(contents))
-    return ReadInventory(found, before)
+    return ReadInventory(found, before, settings.inventory.source == "file")
 
 
-def save(connection: Connection, fetched: ReadInventory, now: float) -> SyncResult:
-    """Take in what was read. A build that was recorded since the reading began stays its image's current one."""
+def save(connection: Connection, fetched: ReadInventory, now: float, reset: Collection[str] = ()) -> SyncResult:
+    """Take in what was read. A build that was recorded since the reading began stays its image's current one.
+
+    So does one that a rebuild made where a document says something else, unless that is later or is to be `reset`.
+    """
     manifests.forget_read(connection)
     current = inventory.current_builds(connection)
     moved = {key for key, build in current.items() if fetched.before.get(key) != build.ident}
-    builds = tuple(build for build in fetched.inventory.builds if build.image not in moved)
-    return save_inventory(connection, replace(fetched.inventory, builds=builds), now)
+    overruled = _overruled(connection, fetched, current).difference(reset)
+    builds = tuple(build for build in fetched.inventory.builds if build.image not in moved | overruled)
+    saved = save_inventory(connection, replace(fetched.inventory, builds=builds), now)
+    return replace(saved, overruled=tuple(sorted(overruled)))
 
 
-def sync(engine: Engine, settings: Settings, progress: Progress | None = None) -> SyncResult:
-    """Read the source, and take in what it says, in one step. Raises what `fetch` and `save` raise."""
+def _overruled(
+    connection: Connection, fetched: ReadInventory, current: Mapping[str, ImageBuild]
+) -> set[str]:
+    """The images of which a document says older things than a rebuild has proved."""
+    if not fetched.written:
+        return set()
+    proven = inventory.proven(connection)
+    return {
+        build.image
+        for build in fetched.inventory.builds
+        if build.image in proven and current[build.image].ident != build.ident
+        and not (build.built is not None and build.built > proven[build.image])
+    }
+
+
+def sync(
+    engine: Engine, settings: Settings, progress: Progress | None = None, *,
+    reset: Collection[str] = (), rehearsing: bool = False,
+) -> SyncResult:
+    """Read the source, and take in what it says, in one step. Raises what `fetch` and `save` raise.
+
+    What it says of images that are to be `reset` counts whatever rebuilds made. With `rehearsing` nothing is changed.
+    Raises RequestError for an image to reset that the source does not have.
+    """
     fetched = fetch(engine, settings, progress)
-    with engine.begin() as connection:
-        return save(connection, fetched, time.time())
+    if unknown := sorted(set(reset) - {image.key for image in fetched.inventory.images}):
+        raise RequestError(f"no such image in the inventory's source: {', '.join(unknown)}")
+    with engine.connect() as connection, connection.begin() as transaction:
+        saved = save(connection, fetched, time.time(), reset)
+        if rehearsing:
+            transaction.rollback()
+    return saved

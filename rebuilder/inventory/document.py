@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -95,6 +96,7 @@ class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     duration: float = 0.0
     pull_spec: str = ""
     build: str = ""
+    built: str = ""
 
 
 class Root(msgspec.Struct, Generic[E], frozen=True, forbid_unknown_fields=True):
@@ -143,12 +145,12 @@ class Document:
         self.streams = tuple(_stream(name, value) for name, value in (root.streams or {}).items())
         self._rpms = _Rpms()
         self._contents: list[tuple[int, ...] | None] = []
-        self._builds: list[str] = []
+        self._builds: list[tuple[str, float | None]] = []
         images = []
         for at, written in enumerate(root.images or ()):
             entry = _shaped(shaped, written, at)
             images.append(_image(entry, at))
-            self._builds.append(entry.build)
+            self._builds.append((entry.build, _moment(entry.built, "images", at, "built")))
             self._contents.append(None if entry.rpms is msgspec.UNSET else self._content(entry.rpms or (), at))
         self.images = tuple(images)
         self.graph = _connected(self.images)
@@ -165,10 +167,11 @@ class Document:
     def inventory(self) -> Inventory:
         """All of it, with every manifest."""
         builds = []
-        for image, build, content in zip(self.images, self._builds, self._contents, strict=True):
+        for image, (build, built), content in zip(self.images, self._builds, self._contents, strict=True):
             if content is not None:
                 manifest = Manifest(frozenset(map(self._rpms.parsed.__getitem__, content)))
-                builds.append(ImageBuild(image.key, build or "document-" + manifest.digest[:12], manifest))
+                ident = build or "document-" + manifest.digest[:12]
+                builds.append(ImageBuild(image.key, ident, manifest, built=built))
         return Inventory(self.images, self.streams, tuple(builds))
 
     def sources_of(self, name: str) -> set[str]:
@@ -218,6 +221,17 @@ def _image(entry: ImageEntry, at: int) -> Image:
         float(entry.duration),
         _text(entry.pull_spec, *place, "pull_spec"),
     )
+
+
+def _moment(text: str, *place: str | int) -> float | None:
+    """Seconds since the epoch; a time without a zone is UTC."""
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise Wrong("must be a time like 2026-11-28T09:00:00Z", *place) from None
 
 
 def _source(entry: SourceEntry, *place: str | int) -> Source:

@@ -70,6 +70,11 @@ def _mapping(loader: Any, node: Any) -> dict[str, Any]:
     return seen
 
 
+# A date is text like any other: a branch may be named 2026-11-01.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if not tag.endswith(":timestamp")]
+    for first, forms in _Loader.yaml_implicit_resolvers.items()
+}
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 

@@ -31,7 +31,7 @@ from rebuilder.domain.image import Stream as StreamValue
 from rebuilder.domain.rollback import RolledBack, rolled_back
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import manifests
-from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, Stream
+from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rebuild, Rpm, Stream
 from rebuilder.store.rows import chunks
 
 MANY = 500  # images: reading all there are is then as quick as naming them
@@ -245,6 +245,14 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
         if wanted is None or key in wanted:
             builds[key] = BuildValue(key, ident, None, tuple(parents), digest, tuple(tags))
     return builds
+
+
+def proven(connection: Connection) -> dict[str, float]:
+    """When each current build was recorded that a rebuild made, by image."""
+    made = exists().where(Rebuild.image_id == Image.id, Rebuild.build_id == ImageBuild.id)
+    query = select(Image.name, Image.stream, ImageBuild.recorded_at)
+    query = query.join(ImageBuild, ImageBuild.id == Image.current_build_id).where(Image.present, made)
+    return {f"{name}:{stream}": at for name, stream, at in connection.execute(query)}
 
 
 def sources_of(connection: Connection, name: str) -> set[str]:

@@ -34,7 +34,10 @@ _READ = (
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """What a sync changed, by image name; `faults` has what could not be read and stays as it was."""
+    """What a sync changed, by image name; `faults` has what could not be read and stays as it was.
+
+    `overruled` has the images whose build in the store is newer knowledge than what the source says of them.
+    """
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -43,6 +46,7 @@ class SyncResult:
     unchanged: int
     faults: tuple[Fault, ...] = ()
     hints: tuple[str, ...] = ()
+    overruled: tuple[str, ...] = ()
 
 
 def save_inventory(connection: Connection, inventory: Inventory, now: float) -> SyncResult:

@@ -300,6 +300,35 @@ def test_messages_are_replayed_and_everything_stale_is_rebuilt(user: User) -> No
     assert user.reads(*PLAN)["rebuilds"] == []
 
 
+def test_a_document_takes_no_image_back_behind_what_a_rebuild_has_proved(user: User) -> None:
+    user.types("inventory", "sync")
+    user.types("replay", "-", stdin=update())
+    assert user.types("run", "--until-idle").returncode == 0
+
+    def installed(image: str) -> bool:
+        return "openssl-libs-1:3.2.2-1.fc42.x86_64" in user.reads("inventory", "show", image)["rpms"]
+
+    done = user.types("inventory", "sync")
+    assert "0 rebuilt, 2 overruled" in done.stdout
+    assert "overruled images keep the builds that rebuilds made" in done.stderr
+    shown = user.reads("inventory", "sync", "--dry-run", "--reset", "base:f42")
+    assert (shown["rebuilt"], shown["overruled"]) == (["base:f42"], ["httpd:f42"])
+    assert installed("base:f42")
+    assert installed("httpd:f42")
+    user.types("inventory", "sync", "--reset", "base:f42")
+    assert not installed("base:f42")
+    assert installed("httpd:f42")
+    refused = user.is_refused("inventory", "sync", "--reset", "ghost:f42")
+    assert "no such image in the inventory's source: ghost:f42" in refused
+    document = user.folder / "inventory.yaml"
+    written = document.read_text().replace("name: httpd,", "name: httpd, built: '2999-01-01T00:00:00Z',")
+    assert "built:" in written
+    document.write_text(written)
+    assert user.reads("inventory", "sync")["rebuilt"] == ["httpd:f42"]
+    document.write_text(written.replace("2999-01-01T00:00:00Z", "yesterday"))
+    assert "built: must be a time like 2026-11-28T09:00:00Z" in user.is_refused("inventory", "sync")
+
+
 def test_a_failed_build_is_exit_status_1_everywhere(user: User) -> None:
     user.configure(simulated='failures = ["base:f42"]')
     user.types("inventory", "sync")
