@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from sqlalchemy import Engine
 
 from rebuilder.answers.answer import Answer
-from rebuilder.builders.protocol import Builder
+from rebuilder.builders.protocol import Builder, LogKeeping
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.engine import workshop
 from rebuilder.store import holds, rebuilds
 from rebuilder.store.database import reading
+from rebuilder.store.rebuilds import Entry
 
 LONGEST = 1_000_000  # characters
+LATE_SECONDS = 60.0
 
 
 class Part(Answer):
@@ -57,8 +60,15 @@ class Logs:
             if sum(map(len, found)) >= LONGEST:
                 break
         text = "".join(found)[:LONGEST]
-        more = len(text) == LONGEST
-        return Part(text=text, next=offset + len(text), live=more or entry.state in LIVE, built=True)
+        more = len(text) == LONGEST or entry.state in LIVE or self._comes_late(entry)
+        return Part(text=text, next=offset + len(text), live=more, built=True)
+
+    def _comes_late(self, entry: Entry) -> bool:
+        """Whether the end of the log may still come, some moments after the end of the build."""
+        builder = self._builder
+        if entry.ended_at is None or time.time() - entry.ended_at > LATE_SECONDS:
+            return False
+        return isinstance(builder, LogKeeping) and not builder.log_is_whole(entry.ref)
 
     @property
     def _builder(self) -> Builder:

@@ -20,11 +20,11 @@ from rebuilder.domain.build import InfrastructureError
 
 log = logging.getLogger(__name__)
 STREAMS, AT_ONCE = 200, 8  # containers that are followed, and logs of ended runs that are read, at a time
-LOOK_SECONDS, LONGEST_LOOK_SECONDS = 2.0, 60.0  # until a container that has not begun is looked for again
+LOOK_SECONDS, LONGEST_LOOK_SECONDS = 2.0, 8.0  # until a container that has not begun is looked for again
 RETRY_SECONDS = 5.0  # until what could not be read of an ended run is read again
 GONE_TRIES = 24  # after which a log that the cluster does not have is taken to be gone: a pod may be late
 TRIES = 60  # after which an ended run's log is left until the run is tidied up
-FRESH_SECONDS = 10.0  # within which an engine that is to end when idle waits for a log to become whole
+FRESH_SECONDS = 10.0  # for which an engine that is to end when idle waits for the next piece of a log
 CLOSE_SECONDS = 2.0  # longer than the engine waits for its builder: where a stream goes on, it ends its process itself
 KEPT = 5000  # logs of which we remember what we know; the files know the rest
 
@@ -54,9 +54,9 @@ class _Followed:
 
 @dataclass(slots=True)
 class _Ended:
-    """A run whose log is to become whole."""
+    """A run whose log is to become whole, and when something of it was read last."""
 
-    since: float
+    heard: float
     tries: int = 0
 
 
@@ -143,14 +143,16 @@ class LogCollector:
             return False
 
     def _write(self, name: str, source: LogSource, *, follow: bool) -> None:
-        chunks = self._until_closed(self._source.log(source, follow=follow))
+        chunks = self._until_closed(name, self._source.log(source, follow=follow))
         self.of(name).write(source.label, lines_of(chunks, ended=not follow))
 
-    def _until_closed(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _until_closed(self, name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The chunks; raises where we are closed, because the line that has come in part is not to be written."""
         for chunk in chunks:
             if self._closed.is_set():
                 raise InfrastructureError("rebuilder is ending")
+            if (ended := self._ended.get(name)) is not None:
+                ended.heard = time.monotonic()
             yield chunk
 
     def complete(self, names: Collection[str]) -> None:
@@ -225,10 +227,10 @@ class LogCollector:
 
     @property
     def busy(self) -> bool:
-        """Whether what a run wrote that ended a moment ago is still being read."""
+        """Whether the log of an ended run is being read, and something came a moment ago."""
         now = time.monotonic()
         with self._lock:
-            return any(now - ended.since < FRESH_SECONDS for ended in self._ended.values())
+            return any(now - ended.heard < FRESH_SECONDS for ended in self._ended.values())
 
     def is_whole(self, name: str) -> bool:
         """Whether all that the run wrote is in its file."""

@@ -6,6 +6,7 @@ already was submitted. The run says of itself which image it is of, so that any 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from rebuilder.builders.log_collector import LogCollector
 from rebuilder.builders.osbs_client import Client, Kept
 from rebuilder.builders.osbs_library import PARAMETERS
 from rebuilder.builders.pipeline_run import PipelineRun, name_of
+from rebuilder.builders.task_run import TaskRun
 from rebuilder.config import Settings, StreamSettings, state_directory
 from rebuilder.domain.build import (
     BuildRejected,
@@ -33,6 +35,7 @@ from rebuilder.inventory.koji.hub import Hub
 from rebuilder.inventory.koji.reader import Reader
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 OPEN = frozenset({Phase.WAITING, Phase.RUNNING})
 MARKED, REMOVED = 1000, 500  # runs that one call marks and removes at the most
 AT_ONCE = 20  # requests for single runs
@@ -51,7 +54,8 @@ class OsbsBuilder:
         self._settings = settings.osbs
         self._streams = settings.streams
         self._koji = Reader(Hub(settings.koji)) if settings.koji.hub else None
-        self._client = Client(self._settings)
+        self._client = Client(self._settings, self._streams)
+        self._good: dict[str, PipelineRun] = {}  # that succeeded, until their results are read: they may be removed
         self._logs = LogCollector(self._settings.logs or state_directory() / "osbs", self._client)
 
     def site(self) -> Iterator[tuple[str, str]]:
@@ -122,9 +126,9 @@ class OsbsBuilder:
             return {}
         runs = self._runs(refs)
         statuses = {ref: runs[ref].status if ref in runs else Status(Phase.ABORTED, LOST) for ref in refs}
-        statuses |= self._failures({ref: s for ref, s in statuses.items() if s.phase is Phase.FAILED})
+        self._good |= {ref: runs[ref] for ref, status in statuses.items() if status.phase is Phase.SUCCEEDED}
         self._collect(runs, statuses)
-        return statuses
+        return self._explained(statuses)
 
     def _runs(self, names: Sequence[str]) -> dict[str, PipelineRun]:
         """The runs of these names; one that is in no list is asked for by its name."""
@@ -139,24 +143,41 @@ class OsbsBuilder:
         for name in statuses.keys() - runs.keys():
             self._logs.lost(name)
 
-    def _failures(self, failed: Mapping[str, Status]) -> dict[str, Status]:
-        """Of what the runs that failed died."""
+    def _explained(self, statuses: Mapping[str, Status]) -> dict[str, Status]:
+        """With what the runs that failed died of; they are left out where nobody can say it now."""
+        failed = [ref for ref, status in statuses.items() if status.phase is Phase.FAILED]
+        others = {ref: status for ref, status in statuses.items() if ref not in failed}
         if not failed:
-            return {}
-        tasks = self._client.tasks(list(failed))
-        return {ref: task_run.failure(tasks[ref], status.reason) for ref, status in failed.items()}
+            return others
+        try:
+            tasks = self._client.tasks(failed)
+        except InfrastructureError as error:
+            log.warning("why %d runs failed cannot be read yet: %s", len(failed), error)
+            return others
+        return others | {ref: task_run.failure(tasks[ref], statuses[ref].reason) for ref in failed}
 
     def result(self, ref: str) -> ImageBuild:
         """Koji's build where there is one and Koji is configured; else what OSBS says, and nobody knows the RPMs.
 
         What a TaskRun says that is gone, or has no status, is left out.
         """
-        run = self._client.run(ref)
+        run = self._client.run(ref) or self._good.get(ref)
         if run is None:
             raise InfrastructureError(f"the result of {ref} cannot be read: {LOST}")
+        try:
+            build = self._built(run, self._client.tasks([ref])[ref])
+        except PartialResult:
+            raise
+        except InfrastructureError as error:
+            raise PartialResult(f"the tasks of {ref} cannot be read: {error}", self._built(run, ())) from None
+        self._good.pop(ref, None)
+        return build
+
+    def _built(self, run: PipelineRun, tasks: Sequence[TaskRun]) -> ImageBuild:
+        """Raises PartialResult where Koji cannot be read."""
         specs = tuple(pipeline_run.pull_specs(run.results.get("repositories")))
-        digest = task_run.digest_of(specs, self._client.tasks([ref])[ref])
-        told = ImageBuild(run.image, digest or next(iter(specs), ref), None, run.parents, digest, specs)
+        digest = task_run.digest_of(specs, tasks)
+        told = ImageBuild(run.image, digest or next(iter(specs), run.name), None, run.parents, digest, specs)
         number = pipeline_run.one_line(str(run.results.get("koji-build-id") or ""))
         if self._koji is None or not number.isdecimal():
             return told
@@ -186,15 +207,16 @@ class OsbsBuilder:
         self._logs.complete([run.name for run in over])
         kept = [run for run in over if self._logs.is_whole(run.name)][:MARKED]
         self._all(self._client.mark_kept, [run.name for run in kept])
-        return self._remove(kept)
+        return len(kept) + self._remove(settled)
 
-    def _remove(self, marked: Sequence[PipelineRun]) -> int:
-        """Remove what ended `keep_runs` ago, of these and of those that were marked before; how many."""
+    def _remove(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
+        """Remove what ended `keep_runs` ago; how many. Another installation's runs are its own affair."""
         if self._settings.keep_runs == "forever":
             return 0
         until = time.time() - self._settings.keep_runs
-        kept = {run.name: run for run in (*marked, *self._client.runs(Kept.YES).values())}
-        names = [name for name, run in kept.items() if run.ended is not None and run.ended <= until][:REMOVED]
+        marked = self._client.runs(Kept.YES).values()
+        old = {run.key: run.name for run in marked if run.ended is not None and run.ended <= until}
+        names = [old[key] for key in sorted(settled(old.keys()))][:REMOVED]
         self._all(self._client.remove, names)
         return len(names)
 
@@ -202,6 +224,10 @@ class OsbsBuilder:
     def tidying(self) -> bool:
         """Whether the log of a run that ended a moment ago is still being read."""
         return self._logs.busy
+
+    def log_is_whole(self, ref: str) -> bool:
+        """Whether nothing will be added to the log any more."""
+        return self._logs.is_whole(ref)
 
     def log(self, ref: str, offset: int = 0) -> Iterator[str]:
         return self._logs.of(ref).read(offset)

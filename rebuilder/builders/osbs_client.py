@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import functools
 import json
 import logging
@@ -18,7 +19,7 @@ from rebuilder.builders.log_collector import NoLog
 from rebuilder.builders.osbs_library import CHECKING, NAMING, WRITING, Library
 from rebuilder.builders.pipeline_run import LABELS, PipelineRun, one_line
 from rebuilder.builders.task_run import RUN_LABEL, LogSource, TaskRun
-from rebuilder.config import OsbsSettings
+from rebuilder.config import OsbsSettings, StreamSettings
 from rebuilder.domain.build import BuildRejected, InfrastructureError, SiteError
 from rebuilder.domain.errors import RequestError
 
@@ -40,14 +41,16 @@ PAGE = 500  # runs in one answer
 NAMED = 50  # runs in one selector, which is part of a URL
 CORE_API, CORE_VERSION = "api", "v1"
 CLONE = re.compile(r"/\S*/repo/(?=\S)")  # where osbs-client cloned to, and what is gone when the words are read
+READ_SECONDS = 30.0  # without a byte of a log that is written already
 CHUNK = 1 << 16  # bytes of a log that are in the memory at a time
 
 
 class Client:
     """The cluster as osbs-client sees it. Every method may raise InfrastructureError."""
 
-    def __init__(self, settings: OsbsSettings) -> None:
+    def __init__(self, settings: OsbsSettings, streams: Mapping[str, StreamSettings]) -> None:
         self._settings = settings
+        self._streams = streams
         self._library = Library()
         self._check_site()
         self._lock = Lock()
@@ -61,13 +64,16 @@ class Client:
 
     def _findings(self) -> Iterator[osbs_site.Finding]:
         limits = (self.limits["default_buildtime_limit"], self.limits["max_buildtime_limit"]) if self.limits else None
-        return osbs_site.findings(self._settings, self._configuration(), limits)
+        return osbs_site.findings(self._settings, self._streams, self._configuration(), limits)
 
     def _configuration(self, **more: object) -> Any:
-        overrides = self._settings.overrides.model_dump(exclude_none=True, mode="json")
-        return self._library.conf.Configuration(
-            conf_file=str(self._settings.file), conf_section=self._settings.section, **overrides, **more
-        )
+        file, overrides = self._settings.file, self._settings.overrides.model_dump(exclude_none=True, mode="json")
+        try:
+            return self._library.conf.Configuration(
+                conf_file=str(file), conf_section=self._settings.section, **overrides, **more
+            )
+        except (configparser.Error, UnicodeDecodeError) as error:
+            raise RequestError(f"builder osbs: {file} cannot be read: {one_line(str(error))}") from None
 
     @functools.cached_property
     def limits(self) -> dict[str, int]:
@@ -171,9 +177,11 @@ class Client:
             try:
                 named.create_binary_container_build(**parameters)
             except self._library.exceptions.OsbsException as error:
-                if not named.judged and not _is_trouble(error):
-                    raise Refused(error) from None
-                raise
+                if named.judged:
+                    raise
+                if _is_trouble(error):
+                    raise InfrastructureError(f"OSBS: {_told(error)}", arrived=False) from None
+                raise Refused(error) from None
 
         try:
             self._call(use)
@@ -241,6 +249,8 @@ class Client:
         def opened(osbs: Any) -> Any:
             url = osbs.os.build_url(CORE_API, CORE_VERSION, f"pods/{source.pod}/log", **query)
             stream = osbs.os.get(url, stream=True)
+            if not follow:
+                _hurry(stream.req.raw)
             self._library.tekton.check_response(stream, logging.DEBUG)
             return stream
 
@@ -285,6 +295,13 @@ class Client:
         except Answered as answer:
             if answer.code != NOT_FOUND:
                 raise
+
+
+def _hurry(raw: Any) -> None:
+    """What is written already comes soon, or not at all: the client would wait for ten minutes."""
+    connection = getattr(raw, "_connection", None)
+    if (sock := getattr(connection, "sock", None)) is not None:
+        sock.settimeout(READ_SECONDS)
 
 
 @contextmanager
@@ -334,6 +351,8 @@ def _told(error: Exception) -> str:
     cause = getattr(error, "cause", None)
     message = error.args[0] if error.args else ""
     text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
+    if cause is not None and text == repr(cause):
+        text = str(cause)
     try:
         document = json.loads(text)
     except ValueError:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 import logging
+import os
+import re
+import signal
 import subprocess
 import textwrap
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
@@ -17,6 +21,9 @@ from rebuilder.domain.errors import RequestError
 
 NAMING, WRITING = "_get_binary_container_pipeline_name", "_get_binary_container_pipeline_data"
 CHECKING = "_checks_for_flatpak"
+GIT_SECONDS = 120.0  # for one call of git; a submission has more
+GIT = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": "30"}
+GONE = re.compile(r"Remote branch \S+ not found.*")  # what git says of a branch that the repository does not have
 USED = ("create_binary_container_build", "get_build", "cancel_build")
 PARAMETERS = frozenset({
     *("git_uri", "git_ref", "git_branch", "user", "target", "platforms", "koji_parent_build", "scratch"),
@@ -43,7 +50,8 @@ class Library:
             raise RequestError(f"builder osbs: {told}") from None
         for handler in list(logging.getLogger("osbs").handlers):  # osbs/__init__.py adds its own: each line came twice
             logging.getLogger("osbs").removeHandler(handler)
-        vars(utils)["subprocess"] = _QuietSubprocess()
+        # The engine pauses between tries by itself, and asks meanwhile what others wait for.
+        vars(utils).update(subprocess=_Subprocess(self.exceptions.OsbsCommitNotFound), GIT_BACKOFF_FACTOR=0)
         _check_urllib3(http)
         self._check_signatures()
 
@@ -66,15 +74,44 @@ class Library:
             raise RequestError(f"builder osbs: this osbs-client would drop {', '.join(dropped)} without a word")
 
 
-class _QuietSubprocess:
-    """The standard module for osbs-client, whose `git reset` would print to our standard output."""
+class _Subprocess:
+    """The standard module for osbs-client, which calls git: in English, silently, without asking, and bounded.
+
+    The client looks for "nothing to commit" in what git says, lets `git reset` print to our standard output, and waits
+    for a server that hangs.
+    """
+
+    def __init__(self, not_found: type[Exception]) -> None:
+        self._not_found = not_found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(subprocess, name)
 
-    @staticmethod
-    def check_call(*args: Any, **kwargs: Any) -> int:
-        return subprocess.check_call(*args, **{"stdout": subprocess.DEVNULL, **kwargs})
+    def check_call(self, command: Any, **options: Any) -> int:
+        self._run(command, {"stdout": subprocess.DEVNULL, **options})
+        return 0
+
+    def check_output(self, command: Any, **options: Any) -> Any:
+        return self._run(command, {"stdout": subprocess.PIPE, **options})
+
+    def _run(self, command: Any, options: dict[str, Any]) -> Any:
+        """Raises as the standard module does, and the client's own exception for a branch that is not there."""
+        ours = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, **GIT}}
+        with subprocess.Popen(command, **{**ours, **options}, start_new_session=True) as process:
+            try:
+                told, _ = process.communicate(timeout=GIT_SECONDS)
+            except BaseException as error:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # git's own helpers, too
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise TimeoutError(f"{' '.join(command[:2])} took longer than {GIT_SECONDS:g} s") from None
+                raise
+        if process.returncode:
+            said = told.decode(errors="replace") if isinstance(told, bytes) else str(told or "")
+            if gone := GONE.search(said):
+                raise self._not_found(gone[0])
+            raise subprocess.CalledProcessError(process.returncode, command, told)
+        return told
 
 
 def _check_urllib3(http: ModuleType) -> None:

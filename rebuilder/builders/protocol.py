@@ -57,7 +57,7 @@ class Tidying(Protocol):
     """A builder that keeps builds that have ended until they are removed."""
 
     def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
-        """Remove some of the builds that ended long ago, and whose logs are kept; how many.
+        """Mark some of the builds whose logs are kept, and remove some that ended long ago; how many of both.
 
         `settled` tells which of these keys are of rebuilds that are over: nobody else's build is removed, and none
         whose result is still to be read. Raises InfrastructureError.
@@ -66,3 +66,11 @@ class Tidying(Protocol):
     @property
     def tidying(self) -> bool:
         """Whether something of a build that ended a moment ago is still being read."""
+
+
+@runtime_checkable
+class LogKeeping(Protocol):
+    """A builder that keeps logs here, which may come a little after the end of their builds."""
+
+    def log_is_whole(self, ref: str) -> bool:
+        """Whether nothing will be added to the log any more."""

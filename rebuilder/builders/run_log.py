@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from rebuilder.config import own_folder
 from rebuilder.store.database import only_ours
@@ -27,6 +30,7 @@ class RunLog:
         self._whole = path.with_suffix(".whole")
         self._lock = threading.Lock()
         self._had: Counter[bytes] | None = None
+        self._size = 0  # where we left the file
 
     @property
     def is_whole(self) -> bool:
@@ -67,28 +71,40 @@ class RunLog:
 
     def _add(self, prefix: bytes, before: int, lines: Sequence[bytes]) -> None:
         """Add those of the lines that the file does not have; `before` lines of the source come before them."""
-        with self._lock:
-            if self._had is None:
-                own_folder(self.path.parent)
-                self._had = self._counted()
-            new = lines[max(0, self._had[prefix] - before) :]
-            if new:
-                with open(self.path, "ab", opener=only_ours) as file:
-                    file.writelines(prefix + MARK + line + b"\n" for line in new)
+        with self._lock, self._locked() as file:
+            try:
+                if self._had is None or file.seek(0, os.SEEK_END) != self._size:
+                    self._had = self._counted(file)
+                new = lines[max(0, self._had[prefix] - before) :]
+                file.writelines(prefix + MARK + line + b"\n" for line in new)
+                file.flush()
                 self._had[prefix] += len(new)
+                self._size = file.tell()
+            except OSError:
+                self._had = None  # some of it may have been written
+                raise
 
-    def _counted(self) -> Counter[bytes]:
+    @contextmanager
+    def _locked(self) -> Iterator[BinaryIO]:
+        """The file, for this process alone: another engine may still be writing into it."""
+        own_folder(self.path.parent)
+        with open(self.path, "ab+", opener=only_ours) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+
+    @staticmethod
+    def _counted(file: BinaryIO) -> Counter[bytes]:
         """How many lines of each source the file has. A line that was cut in two by a crash is taken back."""
         had: Counter[bytes] = Counter()
-        try:
-            with self.path.open("rb+") as file:
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        file.truncate(file.tell() - len(line))
-                        break
-                    had[line.partition(MARK)[0]] += 1
-        except FileNotFoundError:
-            pass
+        file.seek(0)
+        end = 0
+        for line in file:
+            if not line.endswith(b"\n"):
+                file.truncate(end)
+                break
+            had[line.partition(MARK)[0]] += 1
+            end += len(line)
+        file.seek(0, os.SEEK_END)
         return had
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +16,10 @@ NO_REASON = "the run failed"
 OUT_OF_MEMORY = "OOMKilled"
 # What the kubelet says of a pod that it ends (pkg/kubelet/eviction, pkg/kubelet/nodeshutdown); Tekton hands the pod's
 # message on as the TaskRun's (pkg/pod/status.go), with the reason of any other failure.
-NODE_TROUBLE = re.compile(r"node (?:was low on resource|is shutting down|.* is (?:lost|not ready))|pod was evicted|"
-                          r"preempted", re.IGNORECASE)  # fmt: skip
+NODE_TROUBLE = re.compile(r"node (?:was low on resource|is shutting|shutdown|had condition|.* is (?:lost|not ready))|"
+                          r"pod was evicted|preempt|is unresponsive|taint ?manager|DiskPressure|MemoryPressure|"
+                          r'pods? ".*" not found', re.IGNORECASE)  # fmt: skip
+LOST_CONTAINERS = frozenset({OUT_OF_MEMORY, "ContainerStatusUnknown", "Evicted"})
 TASK_CANCELED = "TaskRunCancelled"
 # A task that could not run, or was not let: the image is not to blame.
 TASK_TROUBLE = re.compile(r"TaskRunTimeout|ImagePull|PodCreationFailed|PodEvicted|Evicted|ExceededNodeResources|"
@@ -69,6 +70,11 @@ class TaskRun:
         return str(self._status.get("startTime") or "~"), self.name
 
     @property
+    def ended(self) -> str:
+        """When it ended, as Kubernetes writes times: in UTC, so that they sort."""
+        return str(self._status.get("completionTime") or "")
+
+    @property
     def _condition(self) -> Mapping[str, Any]:
         return condition_of(self.document)
 
@@ -86,7 +92,7 @@ class TaskRun:
         reason, message = str(self._condition.get("reason", "")), str(self._condition.get("message", ""))
         if TASK_TROUBLE.search(reason) or NODE_TROUBLE.search(message):
             return True
-        return OUT_OF_MEMORY in (ended.get("reason") for ended in self._ended_steps())
+        return not LOST_CONTAINERS.isdisjoint(str(ended.get("reason")) for ended in self._ended_steps())
 
     @property
     def results(self) -> dict[str, str]:
@@ -139,12 +145,13 @@ def _own_words(ended: Mapping[str, Any]) -> Iterator[str]:
 
 def log_sources(tasks: Sequence[TaskRun]) -> list[LogSource]:
     """Where the parts of a run's log are, in the order in which its tasks began."""
-    same = Counter(task.task for task in tasks)
-    return [
-        source
-        for task in sorted(tasks, key=lambda task: task.order)
-        for source in task.sources(task.task if task.task and same[task.task] == 1 else task.name)
-    ]
+    found: list[LogSource] = []
+    named: set[str] = set()
+    for task in sorted(tasks, key=lambda task: task.order):
+        # The first keeps the pipeline's name whatever comes later: each line is known by its label.
+        found += task.sources(task.name if task.task in named or not task.task else task.task)
+        named.add(task.task)
+    return found
 
 
 def failure(tasks: Sequence[TaskRun], told: str) -> Status:
@@ -161,8 +168,9 @@ def failure(tasks: Sequence[TaskRun], told: str) -> Status:
 
 
 def _blameless(failed: Sequence[TaskRun]) -> bool:
-    """Whether none of the tasks failed by the image's fault."""
-    return bool(failed) and all(task.trouble for task in failed)
+    """Whether what failed first did not fail by the image's fault: what comes after may fail for that alone."""
+    first = min((task.ended for task in failed), default="")
+    return bool(failed) and all(task.trouble for task in failed if task.ended == first)
 
 
 def _reason(tasks: Sequence[TaskRun], failed: Sequence[TaskRun]) -> str:

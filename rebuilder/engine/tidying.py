@@ -53,7 +53,7 @@ class TidyingUp:
                 log.info("ended builds are not removed yet: %s", answer.error)
             elif answer.value:
                 self._again_at = self._context.clock.monotonic() + SOON_SECONDS
-                log.info("%d ended builds were removed at the builder", answer.value)
+                log.info("%d ended builds were marked as kept, or removed, at the builder", answer.value)
         return 0
 
 

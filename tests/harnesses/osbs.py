@@ -80,7 +80,6 @@ class OsbsHarness(Harness):
     def __init__(self, folder: Path) -> None:
         servers.need("git", "git")
         self.folder, self.cluster = folder, Cluster()
-        vars(importlib.import_module("osbs.utils"))["GIT_BACKOFF_FACTOR"] = 0.01  # the client waits a minute, and more
         self.commit = repository(folder / "repository")
         self.token_file, template = folder / "token", folder / "run.yaml"
         self.token_file.write_text("token-1\n")

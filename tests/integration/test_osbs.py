@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import sys
 import time
@@ -28,12 +29,21 @@ from harnesses.osbs import (
     standing_in,
 )
 from hub_tasks import Koji
+from machine import until
 from tekton import Fault
 
 from rebuilder.builders import osbs_library
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.config import KojiSettings, OsbsOverrides, OsbsStreamSettings, Settings
-from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, SiteError, Status
+from rebuilder.domain.build import (
+    BuildRejected,
+    BuildRequest,
+    InfrastructureError,
+    PartialResult,
+    Phase,
+    SiteError,
+    Status,
+)
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
@@ -232,6 +242,9 @@ def test_what_is_not_the_image_s_fault_is_an_abort(osbs: OsbsHarness, reason: st
 @pytest.mark.parametrize("message", [
     "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi.",
     "Pod was evicted", "Node is shutting down, evicting pods",
+    "Pod was terminated in response to imminent node shutdown.",
+    "Node node-1 which was running pod app-pod is unresponsive", "The node had condition: [DiskPressure].",
+    'pods "app-pod" not found',
 ])  # fmt: skip
 def test_a_pod_that_its_node_ends_is_an_abort(osbs: OsbsHarness, message: str) -> None:
     ref = osbs.builder.submit(osbs.order("node-f42-1")).ref
@@ -410,6 +423,7 @@ def test_runs_are_kept_as_long_as_is_wanted(osbs: OsbsHarness, keep: float | str
     osbs.restart()
     osbs.builder.submit(osbs.order("kept-f42-1"))
     osbs.succeed("kept-f42-1")
+    until(lambda: osbs.builder.tidy(set))  # it is marked
     assert [osbs.builder.tidy(set) for _ in range(3)] == [0, 0, 0]
     assert list(osbs.cluster.runs) == ["kept-f42-1"]
 
@@ -516,6 +530,8 @@ def test_a_client_that_is_unfit_is_one_line_at_the_start(
 CONF = "[default_binary]\nopenshift_url = {url}\ntoken = t\npipeline_run_path = {template}\n"
 SITES = {
     "no file": (None, TEMPLATE, r"osbs.conf \S+: no such file: set consumer_config.osbs.file"),
+    "no header": ("openshift_url = x\n", TEMPLATE, "osbs.conf cannot be read: File contains no section headers"),
+    "no text": ("[default_binary]\na = \udcff\n", TEMPLATE, "osbs.conf cannot be read: .* codec can't decode"),
     "no section": ("[other]\n", TEMPLATE, r"it has no section default_binary: set .*section to one of other"),
     "no URL": (CONF.replace("openshift_url", "url"), TEMPLATE, r"openshift_url: it is not set: set it in .*osbs.conf"),
     "no scheme": (CONF.replace("{url}", "osbs.example.org"), TEMPLATE, "osbs.example.org has no scheme: write https"),
@@ -528,28 +544,31 @@ SITES = {
     "broken template": (CONF, TEMPLATE + "  a: [", "it is not YAML when it is filled in"),
     "its name": (CONF, TEMPLATE.replace("$osbs_pipeline_run_name", "ours"), "metadata.name is not .osbs_pipeline_run"),
     "unknown field": (CONF, TEMPLATE + "  a: $nope\n", r"osbs-client does not know its field \$nope"),
-    "map": (CONF, TEMPLATE + "  a: $osbs_configmap_name\n", "reactor_config_map is not set: .* the text None"),
+    "map": (CONF, TEMPLATE + "  a: $osbs_configmap_name\n", "reactor_config_map is not set in .* the text None"),
     "limits": (CONF + "default_buildtime_limit = 99999\n", TEMPLATE, "the default, 99999 s, is over the most"),
+    "no limit": (CONF + "default_buildtime_limit = 0\n", TEMPLATE, "limits of a build: they must be above 0 s"),
+    "flag": (CONF + "verify_ssl = maybe\n", TEMPLATE, "verify_ssl: maybe is neither true nor false"),
     "words": (CONF + "max_buildtime_limit = long\n", TEMPLATE, "a limit is no number of seconds: .*long"),
 }
 
 
 @pytest.mark.parametrize("site", [
-    pytest.param(site, marks=limited) if site in ("limits", "words") else site for site in SITES
+    pytest.param(site, marks=limited) if site in ("limits", "words", "no limit") else site for site in SITES
 ])  # fmt: skip
 def test_a_bad_site_is_one_line_at_the_start(osbs: OsbsHarness, site: str) -> None:
     conf, template, told = SITES[site]
     file = osbs.folder / "template.yaml"
     file.write_text(template)
     if conf is not None:
-        (osbs.folder / "osbs.conf").write_text(conf.format(url=osbs.cluster.url, template=file))
+        text = conf.format(url=osbs.cluster.url, template=file)
+        (osbs.folder / "osbs.conf").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(RequestError, match=told) as error:
         OsbsBuilder(changed(osbs, overrides=OsbsOverrides()))
     assert "\n" not in str(error.value)
 
 
 def test_an_apostrophe_in_the_user_s_name_is_one_line_at_the_start(osbs: OsbsHarness) -> None:
-    with pytest.raises(RequestError, match="user o'brien: it has an apostrophe, which breaks the template"):
+    with pytest.raises(RequestError, match="user o'brien: o'brien has an apostrophe, which breaks the template"):
         OsbsBuilder(changed(osbs, user="o'brien"))
 
 
@@ -620,3 +639,107 @@ def test_a_certificate_of_an_unknown_authority_is_told_with_what_to_do(osbs: Osb
         (fault,) = [fault for _, fault in OsbsBuilder(changed(osbs, overrides=overrides)).site() if fault]
     assert "CERTIFICATE_VERIFY_FAILED" in fault
     assert fault.endswith("name its CA in REQUESTS_CA_BUNDLE")
+
+
+def test_a_stream_of_scratch_builds_needs_the_map_for_those(osbs: OsbsHarness) -> None:
+    (osbs.folder / "run.yaml").write_text(TEMPLATE + "  a: $osbs_configmap_name\n")
+    overrides = osbs.settings.osbs.overrides.model_copy(update={"reactor_config_map": "theirs"})
+    OsbsBuilder(changed(osbs, overrides=overrides))
+    streams = {"f42": osbs.settings.streams["f42"].model_copy(update={"osbs": OsbsStreamSettings(scratch=True)})}
+    with pytest.raises(RequestError, match="reactor_config_map_scratch is not set in .* the text None"):
+        OsbsBuilder(changed(osbs, overrides=overrides).model_copy(update={"streams": streams}))
+
+
+@pytest.mark.parametrize("place", ["koji_target", "osbs"])
+def test_an_apostrophe_of_a_stream_is_one_line_at_the_start(osbs: OsbsHarness, place: str) -> None:
+    own = {"koji_target": "it's", "osbs": OsbsStreamSettings(yum_repourls=("https://it's",))}
+    streams = {"f42": osbs.settings.streams["f42"].model_copy(update={place: own[place]})}
+    with pytest.raises(RequestError, match="stream f42: .*it's has an apostrophe"):
+        OsbsBuilder(osbs.settings.model_copy(update={"streams": streams}))
+
+
+def test_logs_that_cannot_be_kept_are_one_line_at_the_start(osbs: OsbsHarness) -> None:
+    with pytest.raises(RequestError, match="logs: /proc/nope cannot be made: .*: set consumer_config.osbs.logs"):
+        OsbsBuilder(changed(osbs, logs=Path("/proc/nope")))
+
+
+@pytest.fixture
+def git(osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a shell script in git's place; the real git is $git."""
+    folder = osbs.folder / "bin"
+    folder.mkdir()
+    real = shutil.which("git")
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def put(script: str) -> None:
+        (folder / "git").write_text(f"#!/bin/sh\ngit={real}\n{script}\n")
+        (folder / "git").chmod(0o755)
+
+    return put
+
+
+def test_a_git_that_hangs_is_ended_with_its_helpers_and_nothing_was_submitted(
+    osbs: OsbsHarness, git: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(osbs_library, "GIT_SECONDS", 0.5)
+    git(f"sh -c 'echo $$ > {osbs.folder}/helper; exec sleep 300' & wait")
+    with pytest.raises(InfrastructureError, match="OSBS: git clone took longer than 0.5 s") as error:
+        osbs.builder.submit(osbs.order("hangs-f42-1"))
+    assert not error.value.arrived
+    helper = int((osbs.folder / "helper").read_text())
+    until(lambda: not alive(helper))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_git_speaks_english_to_the_client_asks_nobody_and_says_nothing_to_us(
+    osbs: OsbsHarness, git: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    git('[ "$LC_ALL$GIT_TERMINAL_PROMPT" = C0 ] || exit 9\necho noise >&2\nexec $git "$@"')
+    osbs.builder.submit(osbs.order("english-f42-1"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_branch_that_is_gone_is_the_source_s_fault(osbs: OsbsHarness) -> None:
+    order = of_source(osbs.order("gone-f42-1"), osbs.folder / "repository", osbs.commit)
+    gone = replace(order.image, source=replace(order.image.source, ref="f99"))
+    with pytest.raises(BuildRejected, match="Remote branch f99 not found"):
+        osbs.builder.submit(replace(order, image=gone))
+
+
+def test_tasks_that_cannot_be_listed_hold_up_nobody_else(osbs: OsbsHarness) -> None:
+    good, bad = (osbs.builder.submit(osbs.order(f"{name}-f42-1")).ref for name in ("good", "bad"))
+    osbs.succeed(good)
+    osbs.cluster.fail(bad, "boom")
+    osbs.cluster.faults.append(Fault("GET", "/taskruns$", 403, times=1000))
+    assert {ref: status.phase for ref, status in osbs.builder.poll([good, bad]).items()} == {good: Phase.SUCCEEDED}
+    with pytest.raises(PartialResult, match="the tasks of good-f42-1 cannot be read") as error:
+        osbs.builder.result(good)
+    assert error.value.build.tags[0] == f"registry.example.org/img:{good}"
+
+
+def test_a_run_that_is_removed_after_its_success_was_seen_still_has_its_result(osbs: OsbsHarness) -> None:
+    ref = osbs.builder.submit(osbs.order("brief-f42-1")).ref
+    osbs.succeed(ref)
+    assert phase(osbs, ref) is Phase.SUCCEEDED
+    osbs.cluster.remove(ref)
+    assert osbs.builder.result(ref).tags[0] == f"registry.example.org/img:{ref}"
+
+
+def test_another_installation_s_runs_are_not_removed(osbs: OsbsHarness) -> None:
+    osbs.settings = changed(osbs, keep_runs="forever")
+    osbs.restart()
+    osbs.builder.submit(osbs.order("theirs-f42-1"))
+    osbs.succeed("theirs-f42-1")
+    until(lambda: osbs.builder.tidy(set))
+    osbs.settings = changed(osbs, keep_runs=0)
+    osbs.restart()
+    assert osbs.builder.tidy(lambda keys: ()) == 0
+    assert list(osbs.cluster.runs) == ["theirs-f42-1"]
+    assert osbs.builder.tidy(set) == 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +47,31 @@ def test_a_line_that_a_crash_cut_in_two_is_written_again(tmp_path: Path) -> None
         log.path.write_bytes(whole[:cut])
         RunLog(log.path).write("build", [[b"one", b"two"]])
         assert log.path.read_bytes() == whole
+
+
+def test_two_engines_that_write_one_log_write_each_line_once(tmp_path: Path) -> None:
+    one, other = RunLog(tmp_path / "run.log"), RunLog(tmp_path / "run.log")
+    for upto in range(1, 6):
+        for log in (one, other):
+            log.write("build", [[bytes([64 + line]) for line in range(1, upto + 1)]])
+    assert text_of(one) == "".join(f"build | {line}\n" for line in "ABCDE")
+
+
+def test_a_write_that_broke_off_is_made_good(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "run.log")
+    log.write("build", [[b"one"]])
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    lines = [b"one", *(b"%05d" % number + b"." * 200 for number in range(200))]
+    try:
+        with pytest.raises(OSError):
+            log.write("build", [lines])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, ignored)
+    log.write("build", [lines])
+    assert log.path.read_bytes() == b"".join(b"build | " + line + b"\n" for line in lines)
 
 
 def test_a_log_stays_whole_after_a_restart_until_it_is_deleted(tmp_path: Path) -> None:
