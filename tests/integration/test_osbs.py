@@ -646,7 +646,7 @@ def test_a_stream_of_scratch_builds_needs_the_map_for_those(osbs: OsbsHarness) -
     overrides = osbs.settings.osbs.overrides.model_copy(update={"reactor_config_map": "theirs"})
     OsbsBuilder(changed(osbs, overrides=overrides))
     streams = {"f42": osbs.settings.streams["f42"].model_copy(update={"osbs": OsbsStreamSettings(scratch=True)})}
-    with pytest.raises(RequestError, match="reactor_config_map_scratch is not set in .* the text None"):
+    with pytest.raises(RequestError, match=r"reactor_config_map_scratch is not set in .* the text None"):
         OsbsBuilder(changed(osbs, overrides=overrides).model_copy(update={"streams": streams}))
 
 
@@ -654,12 +654,12 @@ def test_a_stream_of_scratch_builds_needs_the_map_for_those(osbs: OsbsHarness) -
 def test_an_apostrophe_of_a_stream_is_one_line_at_the_start(osbs: OsbsHarness, place: str) -> None:
     own = {"koji_target": "it's", "osbs": OsbsStreamSettings(yum_repourls=("https://it's",))}
     streams = {"f42": osbs.settings.streams["f42"].model_copy(update={place: own[place]})}
-    with pytest.raises(RequestError, match="stream f42: .*it's has an apostrophe"):
+    with pytest.raises(RequestError, match=r"stream f42: .*it's has an apostrophe"):
         OsbsBuilder(osbs.settings.model_copy(update={"streams": streams}))
 
 
 def test_logs_that_cannot_be_kept_are_one_line_at_the_start(osbs: OsbsHarness) -> None:
-    with pytest.raises(RequestError, match="logs: /proc/nope cannot be made: .*: set consumer_config.osbs.logs"):
+    with pytest.raises(RequestError, match=r"logs: /proc/nope cannot be made: .*: set consumer_config.osbs.logs"):
         OsbsBuilder(changed(osbs, logs=Path("/proc/nope")))
 
 
@@ -683,7 +683,7 @@ def test_a_git_that_hangs_is_ended_with_its_helpers_and_nothing_was_submitted(
 ) -> None:
     monkeypatch.setattr(osbs_library, "GIT_SECONDS", 0.5)
     git(f"sh -c 'echo $$ > {osbs.folder}/helper; exec sleep 300' & wait")
-    with pytest.raises(InfrastructureError, match="OSBS: git clone took longer than 0.5 s") as error:
+    with pytest.raises(InfrastructureError, match=r"OSBS: git clone took longer than 0\.5 s") as error:
         osbs.builder.submit(osbs.order("hangs-f42-1"))
     assert not error.value.arrived
     helper = int((osbs.folder / "helper").read_text())

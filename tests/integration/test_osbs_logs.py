@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from harnesses.osbs import HERE, OsbsHarness
+from integration.test_osbs_engine import Site
 from machine import until
 from tekton import TASK, Fault
 
+from rebuilder.answers import logs
 from rebuilder.builders import log_collector
 from rebuilder.domain.build import Phase
+from rebuilder.store import database
 
 
 @pytest.fixture
@@ -230,3 +233,24 @@ def test_an_engine_that_ends_leaves_no_thread_that_reads_logs(osbs: OsbsHarness)
     osbs.cluster.say(ref, "two")
     until(lambda: not any(thread.is_alive() for thread in threads))
     assert lines_of(osbs, ref) == ["one"]
+
+
+def test_whoever_follows_a_log_sees_its_last_line_that_comes_after_the_end(
+    osbs: OsbsHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = database.open_database(f"sqlite:///{tmp_path}/rebuilder.db")
+    database.upgrade(store)
+    site = Site(store, osbs)
+    name = site.until_building()
+    osbs.cluster.say(name, "the last line")
+    osbs.cluster.faults.append(Fault("GET", "/log$", 503, times=1000))
+    osbs.succeed(name)
+    until(lambda: site.bench.passes(5) or site.bench.entry("base").state == "succeeded")
+    monkeypatch.setattr(logs, "LATE_SECONDS", float("inf"))  # the clock of the site is its own
+    reader = logs.Logs(store, osbs.settings)
+    part = reader.read("base:f42", 0)
+    assert (part.text, part.live) == ("", True)
+    osbs.cluster.faults.clear()
+    until(lambda: not reader.read("base:f42", 0).live)
+    assert "the last line" in reader.read("base:f42", 0).text
+    reader.close()
