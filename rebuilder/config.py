@@ -42,6 +42,10 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+T = TypeVar("T")
+OneOrMore = Annotated[tuple[T, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+
+
 class OsbsStreamSettings(Table):
     """What OSBS is told of a stream's builds in place of what `consumer_config.osbs` has; null is as there.
 
@@ -305,10 +309,6 @@ class WebSettings(Table):
         return url.rstrip("/")
 
 
-T = TypeVar("T")
-OneOrMore = Annotated[tuple[T, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-
-
 class RuleSettings(Table):
     """A rule of the policy; see `rebuilder.domain.policy.Rule`. Each list may be a single word."""
 
@@ -411,10 +411,15 @@ def settings_of(consumer_config: dict[str, Any], origin: str = "consumer_config"
     try:
         return Settings.model_validate(consumer_config)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "consumer_config"
-        what = WORDS.get(first["type"], first["msg"])
+        place, what = first_fault(error)
+        key = ".".join(str(part) for part in place) or "consumer_config"
         raise RequestError(f"{origin}: consumer_config.{key}: {what}") from None
+
+
+def first_fault(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
+    """Where the first wrong value is, step by step from the root, and what is wrong with it."""
+    first = error.errors()[0]
+    return first["loc"], WORDS.get(first["type"], first["msg"])
 
 
 def configuration_file(given: Path | None) -> Path | None:

@@ -13,11 +13,13 @@ from functools import cached_property
 from pathlib import Path
 
 from rebuilder.builders.process import Process
+from rebuilder.builders.short_names import full_names
 from rebuilder.config import BuildahSettings, state_directory
 from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild
-from rebuilder.inventory import containerfile, containerfiles
+from rebuilder.inventory import containerfile, containerfiles, tree_walk
+from rebuilder.inventory.containerfile import Base
 from rebuilder.inventory.storage import Storage, StorageError
 
 TROUBLE = re.compile(
@@ -29,6 +31,7 @@ TROUBLE = re.compile(
 STEP = re.compile(r'at STEP ".*"')
 CANCELED = "canceled"
 TRY_SECONDS = 60.0
+HELD = "container-image://"  # what is in the storage, by its id
 
 
 class BuildahBuilder:
@@ -75,14 +78,17 @@ class BuildahBuilder:
             "rebuilder.causes": json.dumps([str(change.build) for change in order.causes]),
         }
         external = any(parent.external for parent in image.parents)
+        args = self._arguments(image)
         file = _file(image)
         return self._storage.command(
             "bud",
             f"--isolation={self.isolation}",
             "--pull=false" if external else "--pull=never",
             "--layers=false",
-            *(f"--build-context={spec}=container-image://{ident}" for spec, ident in self._pins(order, file)),
-            *(f"--build-arg={name}={value}" for name, value in settings.build_args.items()),
+            *(f"--build-context={spec}={place}" for spec, place in self._pins(order, file)),
+            *(f"--build-arg={name}={value}" for name, value in args.items()),
+            *(f"--platform={platform}" for platform in image.source.platforms),
+            *([f"--target={image.source.target}"] if image.source.target else ()),
             *(f"--volume={volume}" for volume in settings.volumes),
             *(f"--label={name}={value}" for name, value in labels.items()),
             f"--iidfile={folder / 'iid'}",
@@ -92,30 +98,50 @@ class BuildahBuilder:
             image.source.path,
         )
 
-    def _specs(self, key: str) -> Iterator[str]:
-        name, _, stream = key.rpartition(":")
-        return containerfiles.Naming(stream, registry=self._registry).specs(name)
+    def _arguments(self, image: Image) -> dict[str, str]:
+        """The build arguments: the configuration's, and before them those of the image's own source."""
+        return {**self._settings.build_args, **dict(image.source.build_args)}
+
+    def _specs(self, image: Image, parent: str) -> Iterator[str]:
+        """All that the image's Containerfile may call the parent."""
+        naming = containerfiles.Naming(image.stream, registry=image.source.registry or self._registry)
+        return naming.specs(parent, image.stream)
 
     def _pins(self, order: BuildRequest, file: Path) -> Iterator[tuple[str, str]]:
-        """For each name that the Containerfile has for a parent of the inventory, the id of its build.
+        """Where each name leads, filled in as newer versions of buildah look it up, and as it is written for 1.28."""
+        for base, place in self._places(order, file):
+            for name in dict.fromkeys((base.spec, *base.written)):
+                yield name, place
 
-        A file that cannot be read or parsed any more pins nothing: buildah itself will say what is wrong with it.
-        Raises InfrastructureError for a stage that has its image's name: buildah would take the image for the stage.
+    def _places(self, order: BuildRequest, file: Path) -> Iterator[tuple[Base, str]]:
+        """For each name that the Containerfile has for a parent of the inventory, where its build is.
+
+        An image that is named as its base (`nginx` on nginx) is built on somebody else's, never on itself. A file that
+        cannot be read or parsed any more pins nothing: buildah itself will say what is wrong with it. Raises
+        InfrastructureError for a stage that has its image's name: buildah would take the image for the stage.
         """
         idents = {parent.image: parent.ident for parent in order.parents}
-        keys = {spec: key for key in idents for spec in self._specs(key)}
+        image = order.image
+        keys = {spec: key for key in idents for spec in self._specs(image, key)}
+        platform = next(iter(image.source.platforms), "")
+        options = containerfile.Options(self._arguments(image), image.source.target, platform)
         try:
-            text = containerfiles.text_of(file, Path(order.image.source.path))
-            found = containerfile.parents(text, self._settings.build_args)
-            hidden = containerfile.hidden(text, self._settings.build_args)
-        except (OSError, UnicodeDecodeError, RequestError):
+            found = containerfile.read(tree_walk.text_of(file, Path(image.source.path)), options)
+        except (OSError, RequestError):
             return
-        for base in found:
-            if base.spec in keys:
-                if base.spec.lower() in hidden:
+        for base in found.parents:
+            if base.spec not in keys and f"{containerfiles.LOCAL}{_tagged(base.spec)}" == containerfiles.tag(image):
+                yield base, self._elsewhere(base.spec)
+            elif base.spec in keys:
+                if base.spec.lower() in found.hidden:
                     told = f"{file}:{base.line}: a stage has the name of its image, {base.spec}: rename it"
                     raise InfrastructureError(told)
-                yield base.spec, idents[keys[base.spec]]
+                yield base, f"{HELD}{idents[keys[base.spec]]}"
+
+    def _elsewhere(self, spec: str) -> str:
+        """Where somebody else's image of that short name is: in the storage, or at the first registry to ask."""
+        ids, names = self._storage.ids(), full_names(_tagged(spec))
+        return next((f"{HELD}{ids[name]}" for name in names if name in ids), f"docker://{names[0]}")
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -193,6 +219,11 @@ def _file(image: Image) -> Path:
     names = (source.containerfile,) if source.containerfile else containerfiles.NAMES
     files = [Path(source.path) / name for name in names]
     return next((file for file in files if file.is_file()), files[0])
+
+
+def _tagged(spec: str) -> str:
+    """The name with its tag: where none is written, it is `latest`."""
+    return spec if ":" in spec.rpartition("/")[2] else f"{spec}:latest"
 
 
 def _bad(status: int, log: Path) -> Status:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterator
 
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, progress, say, table
+from rebuilder.cli.output import as_json, length, progress, say, table
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Inventory
+from rebuilder.domain.image import Care, Inventory
 from rebuilder.engine import inventory_sync
 from rebuilder.inventory import document
 from rebuilder.store import inventory as store
@@ -95,6 +97,7 @@ def show(context: Context, image: str, json_: bool) -> None:
         "image": image,
         "parents": [{"name": str(parent), "kind": str(parent.kind)} for parent in found.parents],
         "children": list(graph.children(image)),
+        "source": document.source_written(found.source),
         "build": build.ident if build else None,
         "digest": build.digest if build else "",
         "tags": list(build.tags) if build else [],
@@ -106,6 +109,8 @@ def show(context: Context, image: str, json_: bool) -> None:
     for name in ("parents", "children"):
         values = [item if isinstance(item, str) else f"{item['name']} ({item['kind']})" for item in answer[name] or ()]
         say(f"{name}: {', '.join(values) or 'none'}")
+    for name, value in _told_of(found.source.care):
+        say(f"{name}: {value}")
     say(f"build: {answer['build'] or 'none'}")
     for name, known in (("digest", build.digest if build else ""), ("tags", ", ".join(build.tags) if build else "")):
         if known:
@@ -113,6 +118,16 @@ def show(context: Context, image: str, json_: bool) -> None:
     click.echo(f"rpms: {len(rpms)}" if answer["rpms"] is not None else "rpms: unknown")
     for nevra in rpms:
         say(f"  {nevra}")
+
+
+def _told_of(care: Care) -> Iterator[tuple[str, str]]:
+    """What is said of the image for those who look after it."""
+    if care.owners:
+        yield "owners", ", ".join(care.owners)
+    if care.test:
+        yield "test", shlex.join(care.test) + (f" (within {length(care.test_timeout)})" if care.test_timeout else "")
+    if care.max_age:
+        yield "too old after", length(care.max_age)
 
 
 @inventory.command()

@@ -131,10 +131,12 @@ def when(moment: datetime | float | None) -> str:
 
 
 def length(seconds: float) -> str:
-    """A length of time as people read it: 12s, 3m 20s, 2h 5m."""
+    """A length of time as people read it: 12s, 3m 20s, 2h 5m, 30d 0h."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f}s" if seconds < 10 else f"{whole}s"
     if whole < 3600:
         return f"{whole // 60}m {whole % 60}s"
-    return f"{whole // 3600}h {whole % 3600 // 60}m"
+    if whole < 2 * 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600}h"

@@ -12,7 +12,23 @@ from functools import cached_property, lru_cache
 from rebuilder.domain.rpm import MODULE, Rpm
 
 DEFAULT_STREAM = "default"
+NAME = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
+TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 DIST = re.compile(r"\.(?:fc\d|eln|el\d|amzn|azl|cm\d|lp\d|mga|oe\d|module[_+])")
+
+
+def image_name(text: str) -> str:
+    """The text, which is a name that an image can have in any storage and registry. Raises ValueError."""
+    if not NAME.fullmatch(text):
+        raise ValueError(f"{text!r} can be no image name: lower case letters and digits, with . _ - between them")
+    return text
+
+
+def stream_name(text: str) -> str:
+    """The text, which is a tag that an image can have. Raises ValueError."""
+    if not TAG.fullmatch(text):
+        raise ValueError(f"{text!r} can be no stream of an image: letters and digits, with . _ - between them")
+    return text
 
 
 class ParentKind(StrEnum):
@@ -35,14 +51,37 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
+class Care:
+    """What is said of an image for those who look after it.
+
+    `owners` are the people to turn to, `test` is the command that tells whether a build is good, `test_timeout` the
+    seconds that it may take, and `max_age` those after which a build is too old; 0 is not said.
+    """
+
+    owners: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    test_timeout: float = 0.0
+    max_age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """Where an image is built from: a commit of a git repository, or a folder with its build file."""
+    """Where an image is built from: a commit of a git repository, or a folder with its build file.
+
+    `target` is the stage that it ends with, where that is not the last one. `build_args` and `platforms` are what the
+    source itself says of them, `registry` is the prefix by which the file names other images of the inventory.
+    """
 
     git: str = ""
     ref: str = ""
     commit: str = ""
     path: str = ""
     containerfile: str = ""
+    target: str = ""
+    build_args: tuple[tuple[str, str], ...] = ()
+    platforms: tuple[str, ...] = ()
+    registry: str = ""
+    care: Care = field(default_factory=Care)
 
 
 @dataclass(frozen=True, slots=True)

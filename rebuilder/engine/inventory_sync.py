@@ -38,9 +38,10 @@ def read(engine: Engine, settings: Settings, progress: Progress | None = None) -
     from rebuilder.inventory import buildah
 
     with reading(engine) as connection:
-        stream = settings.inventory.stream
-        names = {image.source.path: image.name for image in inventory.load(connection).images if image.stream == stream}
-    found = buildah.read(settings, progress, names)
+        before: dict[str, list[str]] = {}
+        for image in inventory.load(connection).images:
+            before.setdefault(image.source.path, []).append(image.key)
+    found = buildah.read(settings, progress, before)
     if not found.faults:
         return found
     with reading(engine) as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from rebuilder.config import Settings
@@ -12,22 +12,25 @@ from rebuilder.inventory import containerfiles
 from rebuilder.inventory.storage import Storage
 
 READERS = 4
-NO_NAMES: Mapping[str, str] = {}
+NO_IMAGES: Mapping[str, Collection[str]] = {}
 
 
 def read(
-    settings: Settings, progress: Callable[[int, int], None] | None = None, known: Mapping[str, str] = NO_NAMES
+    settings: Settings,
+    progress: Callable[[int, int], None] | None = None,
+    known: Mapping[str, Collection[str]] = NO_IMAGES,
 ) -> Inventory:
     """The tree's images with their builds; one that was never built here has none.
 
     Raises RequestError where there is no tree, or the storage is wrong. A file that is wrong stops nothing, and neither
     does an image whose RPM database cannot be read: what is in it is unknown. `progress` hears of each image read.
-    `known` has the names that folders have already, by their paths: they keep them.
+    `known` has the images that folders made before, by their paths: they keep their names.
     """
     path = settings.inventory.path
     if path is None:
         raise RequestError("consumer_config.inventory.path: set it to the folder of the Containerfiles")
-    naming = containerfiles.Naming(settings.inventory.stream, known, settings.inventory.registry)
+    inventory = settings.inventory
+    naming = containerfiles.Naming(inventory.stream, known, inventory.registry, tuple(settings.streams))
     tree = containerfiles.scan(path, naming, settings.buildah.build_args)
     storage = Storage(settings.buildah)
     ids = storage.ids()

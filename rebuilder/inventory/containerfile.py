@@ -4,34 +4,57 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from platform import machine
 
 import dockerfile
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import ParentKind
+from rebuilder.inventory.shell_words import expand
 
 INSTRUCTIONS = frozenset(word.upper() for word in dockerfile.all_cmds())
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
 ARCH = ARCHITECTURES.get(machine(), machine())
-# What BuildKit and buildah predefine where nothing is cross-built: docs.docker.com/reference/dockerfile, "Automatic
-# platform ARGs in the global scope". A stage has them once it says so (ARG TARGETARCH).
-PLATFORM = {
-    f"{of}{part}": value
-    for of in ("TARGET", "BUILD")
-    for part, value in (("PLATFORM", f"linux/{ARCH}"), ("OS", "linux"), ("ARCH", ARCH), ("VARIANT", ""))
-}
-VARIABLE = re.compile(r"\\\$|\$(?:(\w+)|\{(\w+)(?:(:?[-+])((?:[^{}]|\{[^{}]*\})*))?\})|\$\{")
+HERE = f"linux/{ARCH}"
+DIRECTIVE = re.compile(r"#\s*(?P<name>[A-Za-z][A-Za-z0-9]*)\s*=\s*(?P<value>.+?)\s*")
+REPLACED = "\ufffd"  # what stands for bytes that are no UTF-8
+
+
+def platform_arguments(target: str = "") -> dict[str, str]:
+    """What BuildKit and buildah predefine for a build on this machine for that platform, which by default is its own.
+
+    See docs.docker.com/reference/dockerfile, "Automatic platform ARGs in the global scope". A stage has them once it
+    says so (ARG TARGETARCH).
+    """
+    found = {}
+    for of, platform in (("TARGET", target or HERE), ("BUILD", HERE)):
+        system, architecture, variant = (*platform.split("/", 2), "", "")[:3]
+        parts = {"PLATFORM": platform, "OS": system, "ARCH": architecture, "VARIANT": variant}
+        found.update({f"{of}{part}": value for part, value in parts.items()})
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a build is told beside the file: arguments, the stage to stop at (the last one), and the platform."""
+
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    platform: str = ""
+
+
+PLAIN = Options()
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A parent as the file names it, and where it does."""
+    """A parent by its name, and where the file has it; `written` is all that FROMs have for it, not filled in."""
 
     spec: str
     kind: ParentKind
     line: int
+    written: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,42 +64,74 @@ class _Name:
     spec: str
     line: int
     fault: str = ""
+    written: str = ""
 
 
 @dataclass(slots=True)
 class _Stage:
+    """`environment` is what ENV sets: the defaults of later ARGs may use it; buildah fills in no `from=` with it."""
+
     alias: str
     base: _Name
-    arguments: dict[str, str]
+    arguments: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     copies: list[_Name] = field(default_factory=list)
 
 
-def parents(text: str, build_args: Mapping[str, str] | None = None) -> tuple[Base, ...]:
-    """The images that this file is built on, each once, in the order of their names' first appearance.
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a build of the file takes: its parents, and the names by which its stages mean each other.
 
-    Stages that the last one does not need are not built (`--skip-unused-stages`, buildah's default; BuildKit never
-    does), and what they name is no parent. Raises RequestError beginning with the line's number.
+    `parents` are the images that it is built on, each once, in the order of their names' first appearance. `hidden` has
+    the names, in lower case, by which later stages mean an earlier stage and not an image.
     """
-    stages = _stages(text, dict(build_args or {}))
+
+    parents: tuple[Base, ...]
+    hidden: frozenset[str]
+
+
+def read(text: str, options: Options = PLAIN) -> Recipe:
+    """What a build of this file takes. Raises RequestError beginning with the line's number.
+
+    Stages that the target does not need are not built (`--skip-unused-stages`, buildah's default; BuildKit never
+    does), and what they name is no parent.
+    """
+    stages = _stages(text, options)
     if not stages:
         raise RequestError("1: there is no FROM")
-    needed = _needed(stages)
-    final = _root(stages, len(stages) - 1)
+    target = _target(stages, options.target)
+    final = _root(stages, target)
     found: dict[str, Base] = {}
-    for place in needed:
+    for place in _needed(stages, target):
         stage = stages[place]
         kind = ParentKind.BASE if place == final else ParentKind.STAGE
         if _earlier(stages, stage.base.spec, place) is None:
-            _add(found, Base(stage.base.spec, kind, stage.base.line))
+            _add(found, Base(stage.base.spec, kind, stage.base.line, (stage.base.written,)))
         for copied in stage.copies:
             if _earlier(stages, copied.spec, place) is None:
                 _add(found, Base(copied.spec, ParentKind.STAGE, copied.line))
-    return tuple(found.values())
+    return Recipe(tuple(found.values()), _hidden(stages))
 
 
-def _needed(stages: list[_Stage]) -> list[int]:
-    """The places of the last stage, and of those that it is built on or copies from. Raises RequestError."""
-    wanted, needed = [len(stages) - 1], set[int]()
+def parents(text: str, options: Options = PLAIN) -> tuple[Base, ...]:
+    """The images that this file is built on. Raises as `read`."""
+    return read(text, options).parents
+
+
+def _target(stages: list[_Stage], name: str) -> int:
+    """The place of the stage to stop at: the last one, or that of the name or number. Raises RequestError."""
+    if not name:
+        return len(stages) - 1
+    place = _earlier(stages, name, len(stages))
+    if place is None:
+        known = ", ".join(stage.alias for stage in stages if stage.alias) or "none has a name"
+        raise RequestError(f"1: there is no stage {name} to stop at; there are: {known}")
+    return place
+
+
+def _needed(stages: list[_Stage], target: int) -> list[int]:
+    """The places of the target, and of those that it is built on or copies from. Raises RequestError."""
+    wanted, needed = [target], set[int]()
     while wanted:
         place = wanted.pop()
         if place in needed:
@@ -90,9 +145,7 @@ def _needed(stages: list[_Stage]) -> list[int]:
     return sorted(needed)
 
 
-def hidden(text: str, build_args: Mapping[str, str] | None = None) -> frozenset[str]:
-    """The names, in lower case, by which later stages mean an earlier stage and not an image. Raises as `parents`."""
-    stages = _stages(text, dict(build_args or {}))
+def _hidden(stages: list[_Stage]) -> frozenset[str]:
     return frozenset(
         name.lower()
         for place, stage in enumerate(stages)
@@ -104,8 +157,13 @@ def hidden(text: str, build_args: Mapping[str, str] | None = None) -> frozenset[
 def _add(found: dict[str, Base], base: Base) -> None:
     if base.spec.startswith("-"):  # a command that it is handed to would take it for an option
         raise RequestError(f"{base.line}: an image's name cannot begin with -: {base.spec}")
+    if REPLACED in base.spec:
+        raise RequestError(f"{base.line}: an image's name that is not UTF-8 text: {base.spec}")
     known = found.get(base.spec)
-    if base.spec != "scratch" and (known is None or base.kind is ParentKind.BASE):
+    if known is not None:
+        first = base if base.kind is ParentKind.BASE else known
+        found[base.spec] = replace(first, written=(*known.written, *base.written))
+    elif base.spec != "scratch":
         found[base.spec] = base
 
 
@@ -123,31 +181,89 @@ def _earlier(stages: list[_Stage], name: str, before: int) -> int | None:
     return next((at for at in reversed(range(before)) if stages[at].alias == name.lower()), None)
 
 
-def _stages(text: str, build_args: dict[str, str]) -> list[_Stage]:
-    outside: dict[str, str] = {**PLATFORM, **{name: build_args[name] for name in PLATFORM.keys() & build_args.keys()}}
-    stages: list[_Stage] = []
+def _stages(text: str, options: Options) -> list[_Stage]:
+    reader = _Reader(options, _escape(text))
     for command in _commands(text):
+        reader.take(command)
+    return reader.stages
+
+
+class _Reader:
+    """Takes in one instruction after another. `outside` has the arguments of before the first FROM."""
+
+    def __init__(self, options: Options, escape: str) -> None:
+        self.stages: list[_Stage] = []
+        self._given = options.build_args
+        self._escape = escape
+        predefined = platform_arguments(options.platform)
+        self._outside = {**predefined, **{name: self._given[name] for name in predefined.keys() & self._given.keys()}}
+
+    def take(self, command: dockerfile.Command) -> None:
+        """Raises RequestError for what is no instruction."""
         word, line = command.cmd.upper(), command.start_line
         if word == "FROM":
-            stages.append(_stage(command, outside))
+            self._from(command)
         elif word == "ARG":
-            known = stages[-1].arguments if stages else outside
-            for item in command.value:
-                name, given, default = item.partition("=")
-                if name in build_args:
-                    known[name] = build_args[name]
-                elif given:
-                    known[name] = expand(unquoted(default), known, line, lenient=True)
-                elif stages and name in outside:
-                    known[name] = outside[name]
+            self._arg(command)
         elif word not in INSTRUCTIONS:
             raise RequestError(f"{line}: unknown instruction {command.cmd}")
-        elif word == "ENV" and stages:
-            for name, value in zip(command.value[::3], command.value[1::3], strict=False):
-                stages[-1].arguments[name] = expand(unquoted(value), stages[-1].arguments, line, lenient=True)
-        elif stages:
-            stages[-1].copies += [_copied(spec, stages[-1].arguments, line) for spec in _froms(command.flags)]
-    return stages
+        elif word == "ENV" and self.stages:
+            stage, pairs = self.stages[-1], zip(command.value[::2], command.value[1::2], strict=True)
+            before = stage.arguments | stage.environment
+            stage.environment |= {name: self._value(value, before, line) for name, value in pairs}
+        elif self.stages:
+            stage = self.stages[-1]
+            stage.copies += [self._copied(spec, stage.arguments, line) for spec in _froms(command.flags)]
+
+    def _arg(self, command: dockerfile.Command) -> None:
+        known = self.stages[-1].arguments if self.stages else self._outside
+        environment = self.stages[-1].environment if self.stages else {}
+        for item in command.value:
+            name, given, default = item.partition("=")
+            if name in self._given:
+                known[name] = self._given[name]
+            elif given:
+                known[name] = self._value(default, known | environment, command.start_line)
+            elif self.stages and name in self._outside:
+                known[name] = self._outside[name]
+
+    def _from(self, command: dockerfile.Command) -> None:
+        line, words = command.start_line, command.value
+        if len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
+            raise RequestError(f"{line}: FROM needs an image, or an image AS a name")
+        alias = words[2].lower() if len(words) == 3 else ""
+        self.stages.append(_Stage(alias, self._base(words[0], line)))
+
+    def _base(self, written: str, line: int) -> _Name:
+        name = self._filled_in(written, self._outside, line)
+        if not name.fault and (not name.spec or name.spec.endswith(":")):
+            return _Name("", line, f"FROM {written}: no image is left when its arguments are filled in")
+        return name
+
+    def _copied(self, written: str, arguments: Mapping[str, str], line: int) -> _Name:
+        name = self._filled_in(written, arguments, line)
+        return name if name.fault or name.spec else _Name("", line, f"from={written}: it names no image and no stage")
+
+    def _filled_in(self, written: str, arguments: Mapping[str, str], line: int) -> _Name:
+        """A stage that is not needed may name what it likes: what is wrong with a name is told where that is used."""
+        try:
+            return _Name(expand(written, arguments, line, escape=self._escape), line, written=written)
+        except RequestError as error:
+            return _Name("", line, str(error).partition(": ")[2])
+
+    def _value(self, written: str, known: Mapping[str, str], line: int) -> str:
+        return expand(written, known, line, lenient=True, escape=self._escape)
+
+
+def _escape(text: str) -> str:
+    """The character that `# escape=` names, in one of the directives before all else."""
+    for line in text.splitlines():
+        found = DIRECTIVE.fullmatch(line.strip())
+        if found is None:
+            break
+        if found["name"].lower() == "escape":
+            return found["value"]
+    return "\\"
 
 
 def _commands(text: str) -> tuple[dockerfile.Command, ...]:
@@ -159,72 +275,14 @@ def _commands(text: str) -> tuple[dockerfile.Command, ...]:
     return commands
 
 
-def _stage(command: dockerfile.Command, arguments: Mapping[str, str]) -> _Stage:
-    line, words = command.start_line, command.value
-    if len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
-        raise RequestError(f"{line}: FROM needs an image, or an image AS a name")
-    return _Stage(words[2].lower() if len(words) == 3 else "", _base(unquoted(words[0]), arguments, line), {})
-
-
-def _base(written: str, arguments: Mapping[str, str], line: int) -> _Name:
-    name = _filled_in(written, arguments, line)
-    if not name.fault and (not name.spec or name.spec.endswith(":")):
-        return _Name("", line, f"FROM {written}: no image is left when its arguments are filled in")
-    return name
-
-
-def _copied(written: str, arguments: Mapping[str, str], line: int) -> _Name:
-    name = _filled_in(written, arguments, line)
-    return name if name.fault or name.spec else _Name("", line, f"from={written}: it names no image and no stage")
-
-
-def _filled_in(written: str, arguments: Mapping[str, str], line: int) -> _Name:
-    """A stage that is not needed may name what it likes: what is wrong with a name is told where that is used."""
-    try:
-        return _Name(expand(written, arguments, line), line)
-    except RequestError as error:
-        return _Name("", line, str(error).partition(": ")[2])
-
-
 def _froms(flags: tuple[str, ...]) -> Iterator[str]:
     """The images of `--from=` (COPY, ADD) and of `--mount=…,from=` (RUN)."""
     for flag in flags:
         name, _, value = flag.partition("=")
         if name == "--from":
-            yield unquoted(value)
+            yield value
         elif name == "--mount":
-            for part in value.split(","):
-                if part.startswith("from="):
-                    yield unquoted(part.removeprefix("from="))
-
-
-def unquoted(value: str) -> str:
-    """The value without the quotes around it."""
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
-
-
-def expand(text: str, arguments: Mapping[str, str], line: int, *, lenient: bool = False) -> str:
-    """Fill in `$V`, `${V}`, `${V:-default}` and `${V:+other}`, as BuildKit does.
-
-    Raises RequestError for a variable without a value, unless `lenient`: then it is empty.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        if match[0] == "\\$":
-            return "$"
-        if match[0] == "${":
-            if lenient:
-                return match[0]
-            raise RequestError(f"{line}: {text}: only $V, ${{V}}, ${{V:-default}} and ${{V:+other}} are understood")
-        name, operator, word = match[1] or match[2], match[3], match[4] or ""
-        known = arguments.get(name)
-        is_set = bool(known) if operator and operator.startswith(":") else known is not None
-        if operator and operator.endswith("+"):
-            return expand(word, arguments, line, lenient=lenient) if is_set else ""
-        if is_set:
-            return known or ""
-        if operator or lenient:
-            return expand(word, arguments, line, lenient=lenient)
-        raise RequestError(f"{line}: {text}: {name} has no value; it needs an ARG with a default or in build_args")
-
-    return VARIABLE.sub(value, text)
+            for part in value.strip("\"'").split(","):
+                key, _, spec = part.strip().partition("=")
+                if key == "from":
+                    yield spec

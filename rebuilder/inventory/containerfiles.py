@@ -1,26 +1,25 @@
-"""A folder tree of Containerfiles and Dockerfiles: every folder that has one is an image."""
+"""A folder tree of Containerfiles and Dockerfiles: every folder that has one is an image, or several of them."""
 
 from __future__ import annotations
 
 import os
-import re
-import stat
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Fault, Image, Parent, Source
-from rebuilder.inventory.containerfile import Base, parents
+from rebuilder.domain.image import Fault, Image, Parent, Source, image_name, stream_name
+from rebuilder.inventory.containerfile import Base, Options, parents
+from rebuilder.inventory.tree_settings import FILE, WHOLE, line_of
+from rebuilder.inventory.tree_walk import Folder, text_of, walk
 
 NAMES = ("Containerfile", "Dockerfile")
-OTHERS = re.compile(
-    r"(?:containerfile|dockerfile)[._-](?!.*ignore$)[\w.-]+|[\w.-]+[._-](?:containerfile|dockerfile)", re.IGNORECASE
-)
 LOCAL = "localhost/"
-LARGEST = 1_000_000  # bytes of a Containerfile
+STORAGE = "containers-storage:"
+REGISTRY = "docker://"
+SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +38,43 @@ class Tree:
 class Naming:
     """How images of a tree are called.
 
-    `known` has the names that folders have already, by their paths: they stay, whatever other folders appear. With
+    `stream` is that of folders which do not say, `streams` has all that are configured. `known` has the images
+    (name:stream) that folders made before, by their paths: their names stay, whatever other folders appear. With
     `registry`, the prefix under which the images are published, REGISTRY/NAME is an image of the tree.
     """
 
     stream: str
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, Collection[str]] = field(default_factory=dict)
     registry: str = ""
+    streams: tuple[str, ...] = ()
 
-    def specs(self, name: str) -> Iterator[str]:
-        """All that a Containerfile of the tree may call the image."""
-        prefixes = ("", LOCAL, *([f"{self.registry.rstrip('/')}/"] if self.registry else []))
-        for prefix, suffix in product(prefixes, ("", ":latest", f":{self.stream}")):
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What may stand before an image's name."""
+        here = ("", LOCAL, STORAGE, f"{STORAGE}{LOCAL}")
+        published = f"{self.registry.rstrip('/')}/"
+        return (*here, published, f"{REGISTRY}{published}") if self.registry else here
+
+    def specs(self, key: str, stream: str) -> Iterator[str]:
+        """All that a Containerfile of an image of that stream may call the image `key`."""
+        name, _, of = key.rpartition(":")
+        for prefix, suffix in product(self.prefixes, ("", ":latest", f":{of}") if of == stream else (f":{of}",)):
             yield f"{prefix}{name}{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An image that a folder makes: from which of its files, and up to which stage."""
+
+    folder: Folder
+    name: str
+    stream: str
+    file: str
+    target: str = WHOLE
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}:{self.stream}"
 
 
 def read(folder: Path, stream: str, build_args: Mapping[str, str] | None = None) -> tuple[Image, ...]:
@@ -62,137 +85,245 @@ def read(folder: Path, stream: str, build_args: Mapping[str, str] | None = None)
     return tree.images
 
 
-def scan(folder: Path, naming: Naming, build_args: Mapping[str, str] | None = None) -> Tree:
+def scan(tree: Path, naming: Naming, build_args: Mapping[str, str] | None = None) -> Tree:
     """The images of the tree; a file that is wrong spoils no other. Raises RequestError where there is no tree.
 
-    An image is named as its folder; where two folders have one name, by their paths in the tree. Raises RequestError,
-    naming both, where two folders would still make one image.
+    An image is named as its folder, where that does not say otherwise; where two folders have one name, by their paths
+    in the tree.
     """
-    files, others = _files(folder)
-    if not files:
-        raise RequestError(f"{folder}: no Containerfile or Dockerfile in it{_left_aside(others)}")
-    names = _names(folder, files, naming.known)
-    local = {spec: name for name in names.values() for spec in naming.specs(name)}
-    images, faults = [], []
-    for file in files:
+    walked = walk(tree)
+    naming = replace(naming, registry=walked.root.registry or naming.registry)
+    found = _Found(tree, naming, dict(build_args or {}))
+    for folder in walked.folders:
+        found.look(folder)
+    others = found.others(walked.folders)
+    if not found.files and not found.faults:
+        raise RequestError(f"{tree}: no Containerfile or Dockerfile in it{_left_aside(others)}")
+    found.name()
+    images = found.images()
+    hints = [f"{tree}{_left_aside(others)}"] if others else []
+    if walked.links:
+        count = len(walked.links)
+        hints.append(f"{tree}: {count} link{_s(count)} to folders not followed: {_few(walked.links)}")
+    hints += [*_look_alikes(images, found.names), *_lost(images, naming, found.keys)]
+    return Tree(images, tuple(found.faults), tuple(hints))
+
+
+class _Found:
+    """What the folders of a tree make, step by step: their files, their names, their images."""
+
+    def __init__(self, tree: Path, naming: Naming, build_args: Mapping[str, str]) -> None:
+        self._tree, self._naming, self._build_args = tree, naming, build_args
+        self.files: list[tuple[Folder, dict[str, str]]] = []  # of each folder with any: its file for each stream
+        self.faults: list[Fault] = []
+        self._unread: set[str] = set()  # images that cannot be read, and are images of the tree all the same
+        self._wanted: dict[str, _Wanted] = {}
+
+    def look(self, folder: Folder) -> None:
+        """Find the folder's build files."""
+        if folder.fault:
+            self._refuse(folder.fault, self._known(folder) or [f"{folder.short}:{self._naming.stream}"])
+            return
+        settings = folder.settings
+        found: dict[str, str] = {}
+        missing: dict[str, str] = {}
+        for stream in settings.streams_of(folder.path, self._naming.streams, self._naming.stream):
+            names = tuple(settings.files(stream)) or NAMES
+            file = next((name for name in names if os.path.lexists(folder.path / name)), None)
+            if file is not None:
+                found[stream] = file
+            else:
+                missing[stream] = f"no {' or '.join(names)} for stream {stream}"
+        if found:
+            self.files.append((folder, found))
+        if missing and folder.place and folder.text:
+            line = line_of(folder.text, ("containerfile",))
+            told = f"{folder.path / FILE}:{line}: {'; '.join(missing.values())} beside it"
+            self._refuse(told, [key for key in self._known(folder) if key.rpartition(":")[2] in missing] or [
+                f"{folder.short}:{stream}" for stream in missing])  # fmt: skip
+
+    def _known(self, folder: Folder) -> Collection[str]:
+        """The images that the folder made before."""
+        return self._naming.known.get(folder.real, ())
+
+    def _refuse(self, told: str, keys: Collection[str]) -> None:
+        """What cannot be read stays as it was."""
+        self._unread.update(keys)
+        self.faults += [Fault(key, told) for key in keys]
+
+    def others(self, folders: Sequence[Folder]) -> list[str]:
+        """The files with names like those of build files that no image is built from."""
+        used = {folder.path / file for folder, files in self.files for file in files.values()}
+        found = (folder.path / file for folder in folders for file in folder.others)
+        return [str(file) for file in found if file not in used]
+
+    def name(self) -> None:
+        """Give each image its name. Where two folders would make one image, both are told, and neither is read."""
+        given = {folder.path: self._given(folder) for folder, _ in self.files}
+        often = Counter(
+            f"{name}:{stream}"
+            for folder, files in self.files
+            for name, stream in product(_names(folder, given[folder.path] or folder.short), files)
+        )
+        for folder, files in self.files:
+            name = given[folder.path]
+            if not name:
+                alone = all(often[f"{folder.short}:{stream}"] == 1 for stream in files)
+                name = folder.short if alone else folder.long or folder.short
+            for stream, file in files.items():
+                for image, target in (folder.settings.target or {WHOLE: WHOLE}).items():
+                    self._want(_Wanted(folder, image or name, stream, file, target))
+
+    def _given(self, folder: Folder) -> str:
+        """The name that the folder's file gives it, or that it has already; "" where it is to get one."""
+        if folder.settings.name:
+            return folder.settings.name
+        known = {key.rpartition(":")[0] for key in self._known(folder)}
+        return next((name for name in (folder.short, folder.long) if name and name in known), "")
+
+    def _want(self, wanted: _Wanted) -> None:
+        folder = wanted.folder
         try:
-            images.append(_image(file, folder, names[file], naming.stream, local, build_args))
+            image_name(wanted.name)
+            stream_name(wanted.stream)
+        except ValueError as error:
+            told = f"{folder.path}: {error}; rename the folder, or set name in {folder.path / FILE}"
+            self.faults.append(Fault(wanted.key, told))
+            self._unread.add(wanted.key)
+            return
+        other = self._wanted.get(wanted.key)
+        if other is None:
+            self._wanted[wanted.key] = wanted
+            return
+        both = " and ".join(str(maker) for maker in sorted((other.folder.path, folder.path)))
+        told = f"{both} would both be the image {wanted.name}: rename one of the folders, or set name in its {FILE}"
+        stays = next((one for one in (other, wanted) if one.key in self._known(one.folder)), None)
+        if stays is not None:
+            self._wanted[wanted.key] = stays
+            goes = wanted if stays is other else other
+            self.faults.append(Fault(f"{goes.folder.place}:{goes.stream}", told))
+        else:
+            self._unread.add(wanted.key)
+            self.faults.append(Fault(wanted.key, told))
+
+    @property
+    def keys(self) -> Collection[str]:
+        return self._wanted.keys() | self._unread
+
+    @property
+    def names(self) -> Mapping[str, Collection[str]]:
+        """The streams of each name."""
+        found: dict[str, list[str]] = {}
+        for key in sorted(self.keys):
+            name, _, stream = key.rpartition(":")
+            found.setdefault(name, []).append(stream)
+        return found
+
+    def images(self) -> tuple[Image, ...]:
+        """The images that can be read, in the order of their folders; the others are faults from now on."""
+        local: dict[str, dict[str, str]] = {}
+        images = []
+        for key, wanted in self._wanted.items():
+            if key in self._unread:
+                continue
+            if wanted.stream not in local:
+                local[wanted.stream] = self._local(wanted.stream)
+            try:
+                images.append(self._image(wanted, local[wanted.stream]))
+            except RequestError as error:
+                self.faults.append(Fault(key, str(error)))
+        return tuple(images)
+
+    def _local(self, stream: str) -> dict[str, str]:
+        """The images of the tree by all that a file of the stream may call them."""
+        return {spec: key for key in self.keys for spec in self._naming.specs(key, stream)}
+
+    def _image(self, wanted: _Wanted, local: Mapping[str, str]) -> Image:
+        settings, file = wanted.folder.settings, wanted.folder.path / wanted.file
+        text = text_of(file, self._tree)
+        args = {**self._build_args, **settings.build_args}
+        options = Options(args, wanted.target, next(iter(settings.platforms), ""))
+        try:
+            known = tuple(_parent(base, wanted.key, local) for base in parents(text, options))
         except RequestError as error:
-            faults.append(Fault(f"{names[file]}:{naming.stream}", str(error)))
-    hints = [f"{folder}{_left_aside(others)}"] if others else []
-    return Tree(tuple(images), tuple(faults), (*hints, *_look_alikes(images, set(names.values()))))
+            raise RequestError(f"{file}:{error}") from None
+        source = Source(
+            path=wanted.folder.real, containerfile=wanted.file, target=wanted.target,
+            build_args=tuple(sorted(settings.build_args.items())), platforms=settings.platforms,
+            registry=self._naming.registry, care=settings.care,
+        )  # fmt: skip
+        return Image(wanted.name, wanted.stream, known, source)
 
 
-def _left_aside(others: Sequence[Path]) -> str:
+def _names(folder: Folder, name: str) -> Collection[str]:
+    """The names of the images that the folder makes, of which the whole file's is `name`."""
+    return [image or name for image in folder.settings.target or (WHOLE,)]
+
+
+def _parent(base: Base, of: str, local: Mapping[str, str]) -> Parent:
+    """A folder `nginx` whose file says FROM nginx is built on somebody else's nginx: it cannot mean itself."""
+    here = base.spec.removeprefix(STORAGE).startswith(LOCAL)
+    key = local.get(base.spec)
+    if key is not None and (key != of or here):
+        return Parent(base.kind, key)
+    if here:
+        raise RequestError(f"{base.line}: unknown parent {base.spec}: no folder of the tree makes it")
+    return Parent(base.kind, external=base.spec)
+
+
+def _few(items: Sequence[str]) -> str:
+    return ", ".join(items[:SHOWN]) + (", …" if len(items) > SHOWN else "")
+
+
+def _left_aside(others: Sequence[str]) -> str:
     """What is said of build files whose names are not looked for."""
     if not others:
         return ""
-    first = ", ".join(str(file) for file in others[:3]) + (", …" if len(others) > 3 else "")
-    return f": {len(others)} build files of other names are left aside ({first}): name them Containerfile"
+    name, count = Path(others[0]).name, len(others)
+    return (
+        f": {count} build file{_s(count)} of other names left aside ({_few(others)}): name them Containerfile, or say "
+        f'how they are called in a {FILE} beside them or at the root of the tree: containerfile = "{name}"'
+    )
 
 
-def _look_alikes(images: Sequence[Image], names: Container[str]) -> Iterator[str]:
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _look_alikes(images: Sequence[Image], names: Mapping[str, Collection[str]]) -> Iterator[str]:
     """Parents of somebody else that are called like a folder of the tree: they may be meant to be that image."""
     found: dict[str, list[str]] = {}
     for image in images:
         for parent in image.parents:
-            prefix, _, last = (parent.external or "").rpartition("/")
-            name = last.partition("@")[0].partition(":")[0]
-            if prefix and name in names and name != image.name:
-                found.setdefault(prefix, []).append(f"{image.name} on {parent.external}")
-    for prefix, pairs in found.items():
-        told = f"{', '.join(pairs[:3])}{', …' if len(pairs) > 3 else ''}"
-        yield f'{told}: external, though a folder has that name; if it is meant, set inventory.registry = "{prefix}"'
+            prefix, name = _split(parent.external)
+            if name in names and name != image.name:
+                advice = f'set registry = "{prefix}" in the {FILE} at its root' if prefix else (
+                    f"name it {' or '.join(f'{name}:{stream}' for stream in names[name])}")  # fmt: skip
+                found.setdefault(advice, []).append(f"{image.name} on {parent.external}")
+    for advice, pairs in found.items():
+        yield f"{_few(pairs)}: external, though a folder of the tree has that name; if that is meant, {advice}"
+
+
+def _split(spec: str) -> tuple[str, str]:
+    """What stands before the name in a pull spec, and the name without its tag and digest."""
+    prefix, _, last = spec.removeprefix(REGISTRY).rpartition("/")
+    return prefix, last.partition("@")[0].partition(":")[0]
+
+
+def _lost(images: Sequence[Image], naming: Naming, keys: Collection[str]) -> Iterator[str]:
+    """Parents that were images of the tree, and are somebody else's images now that their folders are gone."""
+    gone = {key for known in naming.known.values() for key in known} - set(keys)
+    for stream in {image.stream for image in images} if gone else ():
+        specs = {spec: key for key in gone for spec in naming.specs(key, stream)}
+        for image in images:
+            for parent in image.parents:
+                if image.stream == stream and (key := specs.get(parent.external)) and key != image.key:
+                    yield (
+                        f"{image.key} is now built on the external {parent.external}: {key} was an image of the tree, "
+                        "and its folder is gone"
+                    )
 
 
 def tag(image: Image) -> str:
     """The name that the image has in this machine's storage."""
     return f"{LOCAL}{image.name}:{image.stream}"
-
-
-def text_of(file: Path, tree: Path) -> str:
-    """The text of a file of the tree. Raises RequestError, which repeats nothing of it, and UnicodeDecodeError.
-
-    What is no plain file (a FIFO would be waited for, a device has no end), and what a link leads to out of the tree,
-    is not read: whoever may write into the tree may not read everything that we may.
-    """
-    try:
-        real = file.resolve(strict=True)
-        if not real.is_relative_to(tree.resolve(strict=True)):
-            raise RequestError(f"{file}: a link that leads out of {tree}")
-        opened = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(opened, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(opened).st_mode):
-                raise RequestError(f"{file}: not a plain file")
-            content = stream.read(LARGEST + 1)
-    except RuntimeError:  # Python 3.11 and 3.12 say so of links that lead to each other
-        raise RequestError(f"{file}: a link that leads to itself") from None
-    except OSError as error:
-        raise RequestError(f"{file}: {error.strerror or error}") from None
-    if len(content) > LARGEST:
-        raise RequestError(f"{file}: larger than {LARGEST} bytes")
-    return content.decode("utf-8")
-
-
-def _files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files that are looked for, and those that have names like theirs."""
-    if not folder.is_dir():
-        raise RequestError(f"{folder}: not a folder")
-
-    def unreadable(error: OSError) -> None:
-        raise RequestError(f"{error.filename}: {error.strerror}")
-
-    found, others = [], []
-    for at, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        name = next((name for name in NAMES if name in files), None)
-        if name is not None:
-            found.append(Path(at) / name)
-        others += [Path(at) / file for file in files if OTHERS.fullmatch(file)]
-    return sorted(found), sorted(others)
-
-
-def _names(folder: Path, files: Sequence[Path], known: Mapping[str, str]) -> dict[Path, str]:
-    names = {file: known[place] for file in files if (place := str(file.parent.resolve())) in known}
-    short = {file: _short(folder, file) for file in files if file not in names}
-    often = Counter([*names.values(), *short.values()])
-    names |= {file: name if often[name] == 1 else _long(folder, file) or name for file, name in short.items()}
-    makers: dict[str, Path] = {}
-    for file, name in names.items():
-        if name in makers:
-            both = " and ".join(str(maker.parent) for maker in sorted((makers[name], file)))
-            raise RequestError(f"{both} would both be the image {name}: rename one of the folders")
-        makers[name] = file
-    return names
-
-
-def _short(folder: Path, file: Path) -> str:
-    return (file.parent if file.parent != folder else folder.resolve()).name.lower()
-
-
-def _long(folder: Path, file: Path) -> str:
-    return "-".join(file.parent.relative_to(folder).parts).lower()
-
-
-def _image(
-    file: Path, tree: Path, name: str, stream: str, local: Mapping[str, str], build_args: Mapping[str, str] | None
-) -> Image:
-    try:
-        text = text_of(file, tree)
-    except UnicodeDecodeError:
-        raise RequestError(f"{file}: not UTF-8 text") from None
-    try:
-        known = tuple(_parent(base, name, stream, local) for base in parents(text, build_args))
-    except RequestError as error:
-        raise RequestError(f"{file}:{error}") from None
-    return Image(name, stream, known, Source(path=str(file.parent.resolve()), containerfile=file.name))
-
-
-def _parent(base: Base, of: str, stream: str, local: Mapping[str, str]) -> Parent:
-    """A folder `nginx` whose file says FROM nginx is built on somebody else's nginx: it cannot mean itself."""
-    name = local.get(base.spec)
-    if name is not None and (name != of or base.spec.startswith(LOCAL)):
-        return Parent(base.kind, f"{name}:{stream}")
-    if base.spec.startswith(LOCAL):
-        raise RequestError(f"{base.line}: unknown parent {base.spec}: no folder of the tree makes it")
-    return Parent(base.kind, external=base.spec)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -19,6 +20,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Cycle, Graph
 from rebuilder.domain.image import (
     DEFAULT_STREAM,
+    Care,
     Image,
     ImageBuild,
     Inventory,
@@ -32,6 +34,7 @@ from rebuilder.domain.rpm import Rpm
 
 Place = tuple[str | int, ...]
 LONGEST_BUILD = 1e9
+TEXTS = ("git", "ref", "commit", "path", "containerfile", "target", "registry")  # of a source
 SAID = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)
 STEP = re.compile(r"\.(?P<key>\w+)|\[(?P<at>\d+)\]")
 UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
@@ -70,12 +73,24 @@ class ParentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: str = "base"
 
 
+class CareEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    owners: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    test_timeout: float = 0.0
+    max_age: float = 0.0
+
+
 class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     git: str = ""
     ref: str = ""
     commit: str = ""
     path: str = ""
     containerfile: str = ""
+    target: str = ""
+    build_args: dict[str, str] = msgspec.field(default_factory=dict)
+    platforms: tuple[str, ...] = ()
+    registry: str = ""
+    care: CareEntry = CareEntry()
 
 
 class RpmEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -238,7 +253,20 @@ def _source(entry: SourceEntry, *place: str | int) -> Source:
     file = PurePosixPath(entry.containerfile)
     if file.is_absolute() or ".." in file.parts:
         raise Wrong("must be a file in the folder of the source", *place, "containerfile")
-    return Source(**{key: _text(getattr(entry, key), *place, key) for key in SourceEntry.__struct_fields__})
+    texts = {key: _text(getattr(entry, key), *place, key) for key in TEXTS}
+    for key in ("platforms", "build_args"):
+        for value in getattr(entry, key):
+            _text(value, *place, key)
+    care = entry.care
+    for key in ("test_timeout", "max_age"):
+        if not 0 <= getattr(care, key) < LONGEST_BUILD:
+            raise Wrong("must be seconds", *place, "care", key)
+    for owner in care.owners:
+        _text(owner, *place, "care", "owners")
+    return Source(
+        **texts, build_args=tuple(sorted(entry.build_args.items())), platforms=entry.platforms,
+        care=Care(care.owners, care.test, care.test_timeout, care.max_age),
+    )  # fmt: skip
 
 
 def _parent(item: str | ParentEntry, stream: str, *place: str | int) -> Parent:
@@ -296,7 +324,6 @@ def written(inventory: Inventory, manifest_of: Callable[[str], ImageBuild | None
 
 
 def _written(image: Image, build: ImageBuild | None) -> dict[str, Any]:
-    fields = SourceEntry.__struct_fields__
     written: dict[str, Any] = {
         "name": image.name,
         "stream": image.stream,
@@ -304,7 +331,7 @@ def _written(image: Image, build: ImageBuild | None) -> dict[str, Any]:
             {"image" if parent.image else "external": str(parent), "kind": str(parent.kind)}
             for parent in image.parents
         ],
-        "source": {key: getattr(image.source, key) for key in fields if getattr(image.source, key)},
+        "source": source_written(image.source),
     }
     if image.estimate:
         written["duration"] = image.estimate
@@ -316,3 +343,10 @@ def _written(image: Image, build: ImageBuild | None) -> dict[str, Any]:
             rpms = sorted(build.manifest.rpms, key=lambda rpm: rpm.nevra)
             written["rpms"] = [{"nevra": rpm.nevra, "source": rpm.sourcerpm} for rpm in rpms]
     return written
+
+
+def source_written(source: Source) -> dict[str, Any]:
+    """What is said of the source, without what is not said."""
+    care = {key: value for key, value in asdict(source.care).items() if value}
+    found = {**asdict(source), "build_args": dict(source.build_args), "care": care}
+    return {key: value for key, value in found.items() if value}

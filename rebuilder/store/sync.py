@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -92,7 +92,7 @@ def _changing(columns: tuple[str, ...]) -> Any:
 
 
 def _columns(image: ImageValue) -> dict[str, object]:
-    source = {name: getattr(image.source, name) for name in ("git", "ref", "commit", "path", "containerfile")}
+    source = asdict(image.source)
     return {
         "name": image.name,
         "stream": image.stream,

@@ -15,6 +15,7 @@ import servers
 from machine import Machine, ended, machine, package, until
 
 from rebuilder.builders.buildah import BuildahBuilder
+from rebuilder.builders.short_names import full_names
 from rebuilder.config import InventorySettings, Settings
 from rebuilder.demo import rootfs, rpms
 from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase
@@ -22,6 +23,7 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.image import Image, ImageBuild, Manifest, Source
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.inventory import buildah
+from rebuilder.inventory.containerfile import platform_arguments
 from rebuilder.inventory.storage import StorageError
 
 SLOW = 'FROM scratch\nCOPY rootfs/ /\nRUN echo begun; while true; do sleep 1; done\n'
@@ -72,6 +74,17 @@ def test_a_child_is_built_on_exactly_the_build_it_is_told_whatever_the_tag_says_
     on_new = world.build("child", "child-on-new", (newer,))
     assert (versions(on_old), on_old.parents) == (versions(base), (base.ident,))
     assert (versions(on_new), on_new.parents) == (versions(newer), (newer.ident,))
+
+
+def test_a_parent_that_arguments_name_is_pinned_too(world: Machine) -> None:
+    first, second = world.build("base", "pin-1"), world.build("base", "pin-2")
+    assert first.ident != second.ident
+    world.write("pinned", "ARG S=f42\nFROM base:$S AS one\nFROM base:${S}\nCOPY --from=one /etc /etc\n")
+    world.build("pinned", "pinned-1", (first,))
+    said = subprocess.check_output(world.storage.command("inspect", "--type", "image", "localhost/pinned:f42"))
+    layers = subprocess.check_output(world.storage.command("inspect", "--type", "image", first.ident))
+    of = [json.loads(text)["OCIv1"]["rootfs"]["diff_ids"] for text in (said, layers)]
+    assert of[0][: len(of[1])] == of[1]
 
 
 def test_submitting_twice_makes_one_build(world: Machine, base: ImageBuild) -> None:
@@ -267,3 +280,52 @@ def test_the_inventory_has_the_builds_that_are_there_and_says_how_far_it_is(
     assert builds["above:f42"] == above
     assert "unbuilt:f42" in {image.key for image in found.images} - builds.keys()
     assert told == [(done, len(builds)) for done in range(1, len(builds) + 1)]
+
+
+def test_an_image_that_is_named_as_its_base_is_built_on_somebody_else_s(world: Machine, base: ImageBuild) -> None:
+    world.write("theirs", "FROM base\nLABEL of=them\n")
+    theirs = world.build("theirs", "theirs-1", (base,))
+    world.write("nginx", "FROM base\nLABEL of=us\n")
+    ours = world.build("nginx", "nginx-0", (base,))
+    assert world.storage.ids()["localhost/nginx:f42"] == ours.ident
+    subprocess.run(world.storage.command("tag", theirs.ident, "docker.io/library/nginx:f42"), check=True)
+    world.write("nginx", "FROM nginx:f42\n")
+    assert [parent.external for parent in world.image("nginx").parents] == ["nginx:f42"]
+    world.build("nginx", "nginx-1")
+    command = world.storage.command("inspect", "--type", "image", "localhost/nginx:f42")
+    assert json.loads(subprocess.check_output(command))["OCIv1"]["config"]["Labels"]["of"] == "them"
+
+
+def test_a_short_name_stands_for_what_the_machine_s_registries_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = tmp_path / "registries.conf"
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(conf))
+    assert full_names("nginx:f42") == ("docker.io/library/nginx:f42",)
+    conf.write_text('unqualified-search-registries = ["registry.example.com", "docker.io"]\n'
+                    '[aliases]\nfedora = "registry.example.org/fedora"\n')
+    assert full_names("nginx:f42") == ("registry.example.com/nginx:f42", "docker.io/library/nginx:f42")
+    assert full_names("fedora:42") == ("registry.example.org/fedora:42",)
+
+
+def test_the_folder_s_own_file_sets_target_arguments_platform_and_how_siblings_are_named(
+    world: Machine, base: ImageBuild
+) -> None:
+    world.write("shop", "ARG BASE\nFROM $BASE AS web\nLABEL of=web\nFROM containers-storage:localhost/base AS worker\n"
+                        "ARG WHO\nARG TARGETARCH\nLABEL of=$WHO-$TARGETARCH\nFROM nowhere\n")
+    here = platform_arguments()["TARGETPLATFORM"]
+    (world.folder / "images/shop/rebuilder.toml").write_text(
+        f'platforms = "{here}"\n[target]\nshop-web = "web"\nshop-worker = "worker"\n'
+        '[build_args]\nBASE = "registry.example.com/team/base:f42"\nWHO = "worker"\n'
+    )
+    root = world.folder / "images/rebuilder.toml"
+    root.write_text('registry = "registry.example.com/team"\n')
+    try:
+        for name, label in (("shop-web", "web"), ("shop-worker", f"worker-{here.partition('/')[2]}")):
+            assert [parent.image for parent in world.image(name).parents] == ["base:f42"]
+            built = world.build(name, f"{name}-1", (base,))
+            command = world.storage.command("inspect", "--type", "image", built.ident)
+            assert json.loads(subprocess.check_output(command))["OCIv1"]["config"]["Labels"]["of"] == label
+            assert versions(built) == versions(base)
+    finally:
+        root.unlink()

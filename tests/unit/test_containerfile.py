@@ -6,11 +6,11 @@ import pytest
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.inventory import containerfile
-from rebuilder.inventory.containerfile import hidden, parents
+from rebuilder.inventory.containerfile import Options, parents, read
 
 
 def named(text: str, **build_args: str) -> list[tuple[str, str]]:
-    return [(base.spec, str(base.kind)) for base in parents(text, build_args)]
+    return [(base.spec, str(base.kind)) for base in parents(text, Options(build_args))]
 
 
 def test_the_base_is_the_final_stage_s_from() -> None:
@@ -50,6 +50,20 @@ def test_an_image_that_is_base_and_copied_from_is_base_once() -> None:
         ("ARG A=4\nARG B=${A}2\nFROM f:$B", "f:42"),
         ("FROM f:${A:-${B:-42}}", "f:42"),
         ('ARG V="42"\nFROM f:$V', "f:42"),
+        ("ARG V=42\nFROM f:${V:?which}", "f:42"),
+        ("ARG V=42-minimal\nFROM f:${V%-*}", "f:42"),
+        ("ARG V=a-b-c\nFROM f:${V%-*}", "f:a-b"),
+        ("ARG V=a-b-c\nFROM f:${V%%-*}", "f:a"),
+        ("ARG V=a-b-c\nFROM f:${V#*-}", "f:b-c"),
+        ("ARG V=a-b-c\nFROM f:${V##*-}", "f:c"),
+        ("ARG V=a-b-c\nFROM f:${V#x}", "f:a-b-c"),
+        ("ARG V=a_b_c\nFROM f:${V/_/-}", "f:a-b_c"),
+        ("ARG V=a_b_c\nFROM f:${V//_/-}", "f:a-b-c"),
+        ("ARG V=1\nFROM f:${W:+$U}${V}", "f:1"),
+        ("ARG V=1\nFROM f:${V:-$U}", "f:1"),
+        ("ARG V=1\nFROM \"f:$V\"", "f:1"),
+        ("ARG V='$W'\nARG W=2\nFROM f:${W}", "f:2"),
+        ("# escape=`\nARG V=1\nFROM `\n  f:$V", "f:1"),
         ("FROM --platform=linux/amd64 f:42", "f:42"),
         ("FROM registry.example.com:5000/f@sha256:abc", "registry.example.com:5000/f@sha256:abc"),
     ],
@@ -67,9 +81,9 @@ def test_a_build_argument_that_the_file_does_not_declare_is_not_known() -> None:
         named("FROM f:$V\n", V="42")
 
 
-@pytest.mark.parametrize("spec", ["f:${V:?no}", "f:${V%x}", "f:${V"])
-def test_what_buildah_does_not_understand_is_never_taken_for_an_image(spec: str) -> None:
-    with pytest.raises(RequestError, match=r"^2: .*understood"):
+@pytest.mark.parametrize("spec", ["f:${V@x}", "f:${-x}", "f:${V", "f:${V:-x", 'f:"$V', "f:'x", "f:${V/a}"])
+def test_what_is_no_substitution_is_never_taken_for_an_image(spec: str) -> None:
+    with pytest.raises(RequestError, match=r"^2: .*(understood|is missing)"):
         named(f"ARG V=1\nFROM {spec}\n")
 
 
@@ -79,8 +93,8 @@ def test_arguments_end_with_their_stage() -> None:
 
 
 def test_the_names_that_later_stages_use_for_earlier_ones_are_told() -> None:
-    assert hidden("FROM base AS Base\nFROM other AS unused\nFROM base\nCOPY --from=BASE / /\n") == {"base"}
-    assert hidden("FROM base AS base\n") == frozenset()
+    assert read("FROM base AS Base\nFROM other AS unused\nFROM base\nCOPY --from=BASE / /\n").hidden == {"base"}
+    assert read("FROM base AS base\n").hidden == frozenset()
 
 
 def test_an_argument_of_before_the_first_from_is_known_in_a_stage_only_where_it_is_named_again() -> None:
@@ -149,3 +163,47 @@ def test_the_platform_arguments_have_their_values() -> None:
     )
     assert named(text) == [("b-linux", "base"), (f"t:{arch}", "stage")]
     assert named("FROM b-$TARGETARCH\n", TARGETARCH="riscv64") == [("b-riscv64", "base")]
+
+
+def test_an_argument_that_must_have_a_value_is_told_with_its_own_words() -> None:
+    with pytest.raises(RequestError, match=r"^1: f:\$\{V:\?which-one\}: which-one"):
+        named('FROM f:${V:?which-one}\n')
+
+
+def test_the_platform_of_the_build_sets_the_platform_arguments() -> None:
+    text = "FROM --platform=$BUILDPLATFORM go:$BUILDARCH AS x\nFROM b:$TARGETARCH$TARGETVARIANT\nCOPY --from=x / /\n"
+    found = [base.spec for base in parents(text, Options(platform="linux/arm/v7"))]
+    assert found == [f"go:{containerfile.ARCH}", "b:armv7"]
+
+
+def test_the_target_is_where_the_build_stops() -> None:
+    text = "FROM a AS one\nFROM b AS Two\nCOPY --from=one / /\nFROM c\n"
+    for target, found in (("one", [("a", "base")]), ("two", [("a", "stage"), ("b", "base")]), ("0", [("a", "base")])):
+        assert [(base.spec, str(base.kind)) for base in parents(text, Options(target=target))] == found
+    with pytest.raises(RequestError, match="there is no stage three to stop at; there are: one, two"):
+        parents(text, Options(target="three"))
+
+
+def test_an_alias_may_be_named_by_an_argument() -> None:
+    assert named("ARG V=one\nFROM a AS one\nFROM $V\nARG V\nCOPY --from=${V} / /\n") == [("a", "base")]
+
+
+def test_what_env_sets_is_known_to_later_arguments_alone() -> None:
+    text = "FROM a\nENV V=1\nENV V=2 W=$V\nARG X=$V$W\nCOPY --from=t:$X / /\n"
+    assert named(text) == [("a", "base"), ("t:21", "stage")]
+    with pytest.raises(RequestError, match=r"^3: t:.V: V has no value"):
+        named("FROM a\nENV V=1\nCOPY --from=t:$V / /\n")
+
+
+@pytest.mark.parametrize("line", [
+    "COPY --from / /", "RUN --mount=type=bind,from=,target=/x true", "RUN --mount=from true",
+])  # fmt: skip
+def test_a_missing_from_is_told_with_its_line(line: str) -> None:
+    with pytest.raises(RequestError, match=r"^2: from=: it names no image"):
+        named(f"FROM a\n{line}\n")
+
+
+def test_bytes_that_are_no_utf_8_matter_only_in_an_image_s_name() -> None:
+    assert named("FROM a\n# caf\ufffd\nLABEL x=\ufffd\n") == [("a", "base")]
+    with pytest.raises(RequestError, match=r"^1: an image's name that is not UTF-8"):
+        named("FROM caf\ufffd\n")

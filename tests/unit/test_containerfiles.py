@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,9 @@ def test_a_file_that_does_not_parse_is_named_with_its_line(tmp_path: Path) -> No
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     folder = tree(tmp_path, a="FROM x\n")
     (folder / "a" / "Containerfile").write_bytes(b"FROM \xff\n")
+    with pytest.raises(RequestError, match=r"a/Containerfile:1: an image's name that is not UTF-8"):
+        containerfiles.read(folder, "s")
+    (folder / "a" / "Containerfile").write_bytes("FROM x\n".encode("utf-16"))
     with pytest.raises(RequestError, match=r"a/Containerfile: not UTF-8"):
         containerfiles.read(folder, "s")
 
@@ -182,7 +186,7 @@ def test_a_name_stays_whatever_other_folders_appear(tmp_path: Path) -> None:
     before = containerfiles.read(folder, "f42")
     assert [image.name for image in before] == ["httpd", "web"]
     tree(tmp_path, old__httpd="FROM fedora:42\n")
-    known = {image.source.path: image.name for image in before}
+    known = {image.source.path: [image.key] for image in before}
     after = containerfiles.scan(folder, Naming("f42", known)).images
     assert [(image.name, [str(parent) for parent in image.parents]) for image in after] == [
         ("httpd", ["fedora:42"]), ("old-httpd", ["fedora:42"]), ("web", ["httpd:f42"]),
@@ -191,8 +195,39 @@ def test_a_name_stays_whatever_other_folders_appear(tmp_path: Path) -> None:
 
 def test_two_folders_that_would_make_one_image_are_both_named(tmp_path: Path) -> None:
     folder = tree(tmp_path, **{"a-b": "FROM x\n", "a__b": "FROM y\n", "c__b": "FROM z\n"})
-    with pytest.raises(RequestError, match=r"/a/b and .*/a-b would both be the image a-b: rename one"):
-        containerfiles.scan(folder, Naming("f42"))
+    tree(folder, web="FROM a-b\n", other="FROM z\n")
+    found = containerfiles.scan(folder, Naming("f42"))
+    ((image, told),) = [(fault.image, fault.told) for fault in found.faults]
+    assert image == "a-b:f42" and re.search(r"/a/b and .*/a-b would both be the image a-b: rename one", told)
+    made = {image.name: [str(parent) for parent in image.parents] for image in found.images}
+    assert made == {"c-b": ["z"], "other": ["z"], "web": ["a-b:f42"]}  # which is no external a-b now
+
+
+def test_of_two_folders_with_one_name_the_one_that_has_it_keeps_it(tmp_path: Path) -> None:
+    folder = tree(tmp_path, Base="FROM x\n", base="FROM y\n", web="FROM base\n")
+    found = containerfiles.scan(folder, Naming("f42", {str(folder / "base"): ["base:f42"]}))
+    made = {image.name: [str(parent) for parent in image.parents] for image in found.images}
+    assert made == {"base": ["y"], "web": ["base:f42"]}
+    ((image, told),) = [(fault.image, fault.told) for fault in found.faults]
+    assert image == "Base:f42" and re.search("/Base and .*/base would both be the image base", told)
+
+
+@pytest.mark.parametrize("name", ["c++", "my image", "_x", "x.", "a._b"])
+def test_a_folder_whose_name_no_image_can_have_is_refused_by_its_name_and_no_other(tmp_path: Path, name: str) -> None:
+    tree(tmp_path, good="FROM x\n", **{f"at/{name}": "FROM x\n"})
+    found = containerfiles.scan(tmp_path, Naming("f42"))
+    assert [image.name for image in found.images] == ["good"]
+    ((told,),) = [[fault.told for fault in found.faults]]
+    assert told.startswith(f"{tmp_path}/at/{name}: {name!r} can be no image name") and "rebuilder.toml" in told
+
+
+def test_a_parent_that_was_of_the_tree_does_not_become_external_in_silence(tmp_path: Path) -> None:
+    folder = tree(tmp_path, web="FROM base\n", nginx="FROM nginx\n")
+    known = {str(folder / "base"): ["base:f42"], str(folder / "old"): ["nginx:f42"]}
+    (hint,) = containerfiles.scan(folder, Naming("f42", known)).hints
+    assert hint == (
+        "web:f42 is now built on the external base: base:f42 was an image of the tree, and its folder is gone"
+    )
 
 
 def test_a_sibling_may_be_named_as_it_is_published(tmp_path: Path) -> None:
@@ -203,8 +238,8 @@ def test_a_sibling_may_be_named_as_it_is_published(tmp_path: Path) -> None:
         assert found.hints == ()
     (hint,) = containerfiles.scan(folder, Naming("f42")).hints
     assert hint == (
-        "web on ghcr.example.com/team/base:latest: external, though a folder has that name; "
-        'if it is meant, set inventory.registry = "ghcr.example.com/team"'
+        "web on ghcr.example.com/team/base:latest: external, though a folder of the tree has that name; "
+        'if that is meant, set registry = "ghcr.example.com/team" in the rebuilder.toml at its root'
     )
 
 
@@ -213,7 +248,7 @@ def test_build_files_of_other_names_are_counted(tmp_path: Path) -> None:
     for name in ("Containerfile.fedora", "Dockerfile.c9s", "app.Dockerfile", "Dockerfile.dockerignore", "notes.txt"):
         (folder / "base" / name).write_text("FROM x\n")
     (hint,) = containerfiles.scan(folder, Naming("f42")).hints
-    assert "3 build files of other names are left aside" in hint
+    assert "3 build files of other names left aside" in hint and 'containerfile = "Containerfile.fedora"' in hint
     (folder / "base" / "Containerfile").unlink()
     with pytest.raises(RequestError, match=r"no Containerfile or Dockerfile in it: 3 build files of other names"):
         containerfiles.scan(folder, Naming("f42"))

@@ -1,0 +1,170 @@
+"""Filling in the variables of a word in a Containerfile, as BuildKit's shell lexer does it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NoReturn
+
+from rebuilder.domain.errors import RequestError
+
+NAME = re.compile(r"[A-Za-z_]\w*|\d+|[@*#?$!]", re.ASCII)
+OPERATORS = re.compile(r":?[-+?]|%%?|##?|//?")
+UNDERSTOOD = "${V}, with one of :- - :+ + :? ? % %% # ## / // behind the name"
+
+
+def expand(
+    text: str, arguments: Mapping[str, str], line: int, *, lenient: bool = False, escape: str = "\\"
+) -> str:
+    """The word without its quotes, its variables filled in.
+
+    Raises RequestError for a variable without a value, and for what is no substitution, unless `lenient`: then the one
+    is empty, and a word with the other stays as it is.
+    """
+    try:
+        return _Word(text, arguments, lenient, escape).expanded()
+    except _Unusable as error:
+        if lenient:
+            return text
+        raise RequestError(f"{line}: {text}: {error}") from None
+
+
+class _Unusable(Exception):
+    """Why a word has no value."""
+
+
+class _Word:
+    """Goes through a word once, from its first character to its last."""
+
+    def __init__(self, text: str, arguments: Mapping[str, str], lenient: bool, escape: str) -> None:
+        self._text, self._at = text, 0
+        self._arguments, self._lenient, self._escape = arguments, lenient, escape
+
+    def expanded(self) -> str:
+        return self._until("")
+
+    def _next(self) -> str:
+        """The next character, which is then behind us; "" at the end."""
+        found = self._text[self._at : self._at + 1]
+        self._at += len(found)
+        return found
+
+    def _until(self, stop: str) -> str:
+        """What stands before the character `stop`, expanded; the whole rest where that is empty."""
+        found: list[str] = []
+        while character := self._next():
+            if character == stop:
+                return "".join(found)
+            match character:
+                case "'":
+                    found.append(self._single_quoted())
+                case '"':
+                    found.append(self._double_quoted())
+                case "$":
+                    found.append(self._variable())
+                case self._escape:
+                    found.append(self._next() or character)
+                case _:
+                    found.append(character)
+        if stop:
+            raise _Unusable(f"{stop} is missing")
+        return "".join(found)
+
+    def _single_quoted(self) -> str:
+        end = self._text.find("'", self._at)
+        if end < 0:
+            raise _Unusable("' is missing")
+        found, self._at = self._text[self._at : end], end + 1
+        return found
+
+    def _double_quoted(self) -> str:
+        found: list[str] = []
+        while (character := self._next()) != '"':
+            if not character:
+                raise _Unusable('" is missing')
+            if character == "$":
+                found.append(self._variable())
+            elif character == self._escape:
+                following = self._next()
+                found.append(following if following in ('"', "$", self._escape) else character + following)
+            else:
+                found.append(character)
+        return "".join(found)
+
+    def _variable(self) -> str:
+        """What a dollar stands for; itself where no name follows."""
+        braced = self._text[self._at : self._at + 1] == "{"
+        name = NAME.match(self._text, self._at + braced)
+        if name is None:
+            return self._refuse() if braced else "$"
+        self._at = name.end()
+        if not braced:
+            return self._plain(name[0])
+        if self._text[self._at : self._at + 1] == "}":
+            self._at += 1
+            return self._plain(name[0])
+        operator = OPERATORS.match(self._text, self._at)
+        if operator is None:
+            self._refuse()
+        self._at = operator.end()
+        if operator[0].lstrip(":") in ("-", "+", "?"):
+            return self._chosen(name[0], operator[0])
+        return self._cut(name[0], operator[0])
+
+    def _refuse(self) -> NoReturn:
+        raise _Unusable(f"this is no substitution that is understood: {UNDERSTOOD}")
+
+    def _plain(self, name: str) -> str:
+        if name in self._arguments or self._lenient:
+            return self._arguments.get(name, "")
+        raise _Unusable(f"{name} has no value; it needs an ARG with a default or in build_args")
+
+    def _chosen(self, name: str, operator: str) -> str:
+        """`${V:-word}` and its kin: with a colon, what is empty counts as not set."""
+        value = self._arguments.get(name)
+        is_set = bool(value) if operator[0] == ":" else value is not None
+        before = self._at
+        try:
+            word = self._until("}")
+        except _Unusable:  # a word that is not taken may name what it likes
+            self._at = before
+            if is_set == operator.endswith("+"):
+                raise
+            word = self._skipped()
+        if operator.endswith("+"):
+            return word if is_set else ""
+        if is_set:
+            return value or ""
+        if operator.endswith("?") and not self._lenient:
+            raise _Unusable(word or f"{name} has no value")
+        return "" if operator.endswith("?") else word
+
+    def _skipped(self) -> str:
+        """Go past the word before the closing brace, and give nothing for it. Raises _Unusable where there is none."""
+        lenient, self._lenient = self._lenient, True
+        try:
+            self._until("}")
+        finally:
+            self._lenient = lenient
+        return ""
+
+    def _cut(self, name: str, operator: str) -> str:
+        """`${V%pattern}` and its kin: without a part of its value, or with another in its place."""
+        value = self._plain(name)
+        if operator in ("/", "//"):
+            pattern, other = _glob(self._until("/"), greedy=True), self._until("}")
+            return re.sub(pattern, lambda _: other, value, count=0 if operator == "//" else 1)
+        greedy = len(operator) == 2
+        pattern = _glob(self._until("}"), greedy=greedy)
+        if operator[0] == "#":
+            found = re.match(pattern, value, re.DOTALL)
+            return value[found.end() :] if found else value
+        starts = range(len(value) + 1) if greedy else reversed(range(len(value) + 1))
+        start = next((at for at in starts if re.fullmatch(pattern, value[at:], re.DOTALL)), len(value))
+        return value[:start]
+
+
+def _glob(pattern: str, *, greedy: bool) -> str:
+    """The regular expression of a shell pattern with `*` and `?`."""
+    any_number = ".*" if greedy else ".*?"
+    return "".join(any_number if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
