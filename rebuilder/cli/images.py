@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import shlex
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -
     What a document says of an image that was rebuilt since is old: it counts only with a `built` time that is later.
     """
     with progress("reading the images") as advance:
-        result = inventory_sync.sync(context.engine, context.settings, advance, reset=reset, rehearsing=dry_run)
+        who = getpass.getuser()
+        result = inventory_sync.sync(context.engine, context.settings, who, advance, reset=reset, rehearsing=dry_run)
     lists = {name: getattr(result, name) for name in ("added", "changed", "removed", "rebuilt", "overruled")}
     if json_:
         unread = [{"image": fault.image, "reason": fault.told} for fault in result.faults]

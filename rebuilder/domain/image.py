@@ -69,7 +69,8 @@ class Source:
     """Where an image is built from: a commit of a git repository, or a folder with its build file.
 
     `target` is the stage that it ends with, where that is not the last one. `build_args` and `platforms` are what the
-    source itself says of them, `registry` is the prefix by which the file names other images of the inventory.
+    source itself says of them, `registry` is the prefix by which the file names other images of the inventory. `digest`
+    is that of all that is in the folder, and of what is said of how it is built.
     """
 
     git: str = ""
@@ -81,7 +82,13 @@ class Source:
     build_args: tuple[tuple[str, str], ...] = ()
     platforms: tuple[str, ...] = ()
     registry: str = ""
+    digest: str = ""
     care: Care = field(default_factory=Care)
+
+    @property
+    def version(self) -> str:
+        """What tells one state of the source from another; empty where nobody knows."""
+        return self.commit or self.digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,10 +56,11 @@ class ParentAdded(Event):
 
 @dataclass(frozen=True, slots=True)
 class Dispatched(Event):
-    """The engine commits to a build; the builder will know it by `key`."""
+    """The engine commits to a build; the builder will know it by `key`. `source` is the version of what is built."""
 
     name: ClassVar[str] = "dispatched"
     key: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class Canceled(Event):
 
 @dataclass(frozen=True, slots=True)
 class Retried(Event):
-    """An operator lets it begin anew, under the new `key`."""
+    """It begins anew, under the new `key`: an operator lets it, or its image's source has changed."""
 
     name: ClassVar[str] = "retried"
     key: str = ""

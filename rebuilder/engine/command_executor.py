@@ -16,7 +16,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, Canceled, Retried, State
 from rebuilder.domain.plan import plan_by_hand
 from rebuilder.domain.schedule import durations
-from rebuilder.engine import planning
+from rebuilder.engine import mended, planning
 from rebuilder.store import actions, holds, inventory, rebuilds, waves
 from rebuilder.store.actions import Request, Verb
 from rebuilder.store.rebuilds import Entry
@@ -49,8 +49,10 @@ def _answer(transitions: Transitions, request: Request, settings: Settings) -> s
             case Verb.RETRY:
                 return _retry(transitions, request)
             case Verb.CATCH_UP:
+                retried = mended.retry(transitions)
                 wave_id = planning.catch_up(connection, settings, now)
-                return f"wave {wave_id} catches up" if wave_id else "nothing was missed"
+                said = [f"{retried} tried again, as mended"] if retried else []
+                return "; ".join([*said, *([f"wave {wave_id} catches up"] if wave_id else [])]) or "nothing was missed"
             case _:
                 return _rebuild(connection, request, settings, now)
     except RequestError as error:  # the image has left the inventory since

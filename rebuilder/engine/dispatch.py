@@ -67,7 +67,8 @@ def reserve_slots(transitions: Transitions, settings: Settings) -> list[Reserved
         if not entries:
             break
         chosen = _chosen(entries, live, limits, settings.slots)
-        transitions.apply([(entry, Dispatched(key=key)) for entry, key in chosen])
+        sources = inventory.source_versions(connection, [entry.image_id for entry, _ in chosen])
+        transitions.apply([(entry, Dispatched(key=key, source=sources[entry.image_id])) for entry, key in chosen])
         reserved += [Reserved(key, key != entry.key) for entry, key in chosen]
     return reserved
 

@@ -14,7 +14,8 @@ from rebuilder.domain.image import Fault, Image, ImageBuild, Inventory, Manifest
 from rebuilder.inventory import file
 from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import inventory, manifests
+from rebuilder.store import actions, inventory, manifests
+from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.rows import chunks
 from rebuilder.store.sync import SyncResult, save_inventory
@@ -150,19 +151,22 @@ def _overruled(
 
 
 def sync(
-    engine: Engine, settings: Settings, progress: Progress | None = None, *,
+    engine: Engine, settings: Settings, who: str, progress: Progress | None = None, *,
     reset: Collection[str] = (), rehearsing: bool = False,
 ) -> SyncResult:
-    """Read the source, and take in what it says, in one step. Raises what `fetch` and `save` raise.
+    """Read the source, take in what it says, and ask the engine to look at what changed. Raises as `fetch` and `save`.
 
-    What it says of images that are to be `reset` counts whatever rebuilds made. With `rehearsing` nothing is changed.
+    `who` is the operator. What it says of images that are to be `reset` counts whatever rebuilds made. With `rehearsing` nothing is changed.
     Raises RequestError for an image to reset that the source does not have.
     """
     fetched = fetch(engine, settings, progress)
     if unknown := sorted(set(reset) - {image.key for image in fetched.inventory.images}):
         raise RequestError(f"no such image in the inventory's source: {', '.join(unknown)}")
+    now = time.time()
     with engine.connect() as connection, connection.begin() as transaction:
-        saved = save(connection, fetched, time.time(), reset)
+        saved = save(connection, fetched, now, reset)
+        if saved.changed or saved.rebuilt:
+            actions.request(connection, Verb.CATCH_UP, "inventory", who, "the inventory was read", now)
         if rehearsing:
             transaction.rollback()
     return saved

@@ -16,7 +16,7 @@ from rebuilder.domain.plan import plan_by_hand
 from rebuilder.domain.rollback import rolled_back
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild, is_stale
 from rebuilder.domain.schedule import durations
-from rebuilder.engine import inventory_sync, planning
+from rebuilder.engine import inventory_sync, mended, planning
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
@@ -148,11 +148,12 @@ class Reconciliation:
         self.faults = faults
 
     def look(self, connection: Connection) -> int:
-        """Plan what is stale and in no plan, where it is time to; 1 where a wave came of it."""
+        """Retry what was mended, plan what is stale and in no plan, where it is time to; how much came of it."""
         if self._look_at is None:
             return 0
         self._look_at, rebuilt, self._rebuilt = None, self._rebuilt, ()
         now, settings = self._context.clock.now(), self._context.settings
+        retried = mended.retry(self._context.transitions(connection))
         if settings.reconcile.foreign_builds == "plan":
             changes.notice(connection, changes_from_foreign_builds(connection, rebuilt), None, "", now)
         if settings.inventory.source == "koji":
@@ -160,7 +161,7 @@ class Reconciliation:
         wave_id = planning.catch_up(connection, settings, now)
         if wave_id is not None:
             log.info("wave %d catches up what was missed", wave_id)
-        return int(wave_id is not None)
+        return retried + int(wave_id is not None)
 
 
 def missed_updates(engine: Engine, hub: Hub, settings: Settings) -> list[Change]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Image, Parent, Source, image_name, stream_name
 from rebuilder.inventory.containerfile import Base, Options, parents
+from rebuilder.inventory.content import Contents
 from rebuilder.inventory.tree_settings import FILE, WHOLE, line_of
 from rebuilder.inventory.tree_walk import Folder, text_of, walk
 
@@ -118,6 +120,7 @@ class _Found:
         self.faults: list[Fault] = []
         self._unread: set[str] = set()  # images that cannot be read, and are images of the tree all the same
         self._wanted: dict[str, _Wanted] = {}
+        self._contents = Contents()
 
     def look(self, folder: Folder) -> None:
         """Find the folder's build files."""
@@ -252,7 +255,10 @@ class _Found:
             build_args=tuple(sorted(settings.build_args.items())), platforms=settings.platforms,
             registry=self._naming.registry, care=settings.care,
         )  # fmt: skip
-        return Image(wanted.name, wanted.stream, known, source)
+        told = args, source.target, source.platforms, source.containerfile
+        content = f"{self._contents.digest(source.path)} {told}"
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        return Image(wanted.name, wanted.stream, known, replace(source, digest=digest))
 
 
 def _names(folder: Folder, name: str) -> Collection[str]:

@@ -34,7 +34,7 @@ from rebuilder.domain.rpm import Rpm
 
 Place = tuple[str | int, ...]
 LONGEST_BUILD = 1e9
-TEXTS = ("git", "ref", "commit", "path", "containerfile", "target", "registry")  # of a source
+TEXTS = ("git", "ref", "commit", "path", "containerfile", "target", "registry", "digest")  # of a source
 SAID = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)
 STEP = re.compile(r"\.(?P<key>\w+)|\[(?P<at>\d+)\]")
 UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
@@ -90,6 +90,7 @@ class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     build_args: dict[str, str] = msgspec.field(default_factory=dict)
     platforms: tuple[str, ...] = ()
     registry: str = ""
+    digest: str = ""
     care: CareEntry = CareEntry()
 
 

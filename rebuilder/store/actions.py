@@ -25,7 +25,7 @@ class Verb(StrEnum):
     CANCEL = "cancel"
     REBUILD = "rebuild"
     REBUILD_ALL = "rebuild-all"  # with descendants
-    CATCH_UP = "catch-up"  # what a hold kept from being planned
+    CATCH_UP = "catch-up"  # what a hold kept from being planned, or what a read of the inventory shows to be missing
 
 
 @dataclass(frozen=True, slots=True)

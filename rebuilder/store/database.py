@@ -19,7 +19,7 @@ from rebuilder.domain.errors import RequestError, UnreachableError
 if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
     from alembic.config import Config
 
-HEAD = "0013"
+HEAD = "0014"
 OURS = 0o600
 MIGRATIONS = Path(__file__).parent / "alembic"
 READING = {"reading": True}

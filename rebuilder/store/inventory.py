@@ -76,6 +76,12 @@ def find(connection: Connection, keys: Iterable[str]) -> dict[str, ImageValue]:
     return {image.key: image for image in _images(connection, _named(wanted)) if image.key in wanted}
 
 
+def source_versions(connection: Connection, image_ids: Sequence[int]) -> dict[int, str]:
+    """The version of each of these images' sources, by the image's id; empty where nobody knows."""
+    query = select(Image.id, cast(Image.source, Text)).where(Image.id.in_(image_ids))
+    return {ident: _SOURCE.decode(source).version for ident, source in connection.execute(query)}
+
+
 def _named(keys: Iterable[str]) -> ColumnElement[bool]:
     """Fits these images, and others of the same name in other streams."""
     return Image.name.in_({key.rpartition(":")[0] for key in keys})

@@ -350,6 +350,13 @@ def unsettled(connection: Connection) -> dict[str, State]:
     return {image: State(state) for image, state in rows}
 
 
+def failed(connection: Connection) -> list[tuple[Entry, str]]:
+    """The images' last rebuilds that failed, each with the version of the source that it was dispatched with."""
+    query = selected().add_columns(Rebuild.source).where(Rebuild.state == State.FAILED, ~Rebuild.superseded)
+    rows = connection.execute(query.where(Image.present, Rebuild.source != "").order_by(Rebuild.id))
+    return [(entry_of(row[:-1]), row[-1]) for row in rows]
+
+
 def counts(connection: Connection, wave_id: int | None = None) -> Mapping[State, int]:
     """How many rebuilds there are in each state, of one wave or of all."""
     query = select(Rebuild.state, func.count()).group_by(Rebuild.state)

@@ -88,8 +88,8 @@ class Transitions:
         if after.state in lifecycle.ENDED:
             new["ended_at"] = self.now
         match event:
-            case lifecycle.Dispatched(key=key):
-                new |= {"key": key, "ref": "", "log": "", "started_at": self.now, "begun_at": None}
+            case lifecycle.Dispatched(key=key, source=source):
+                new |= {"key": key, "source": source, "ref": "", "log": "", "started_at": self.now, "begun_at": None}
             case lifecycle.NotSubmitted(again_at=again_at):
                 new |= {"spared": after.spared, "not_before": again_at}
             case lifecycle.Accepted(ref=ref, log=log):

@@ -49,7 +49,8 @@ class Rebuild(Base):
 
     `note` says who wanted one and why, where no change did, and `asked_by` their name alone. One is `superseded` when
     the image gets a newer one: what counts for an image is found without looking at history. `spared` dispatches never
-    reached the builder; `begun_at` is when the builder began with the build, by its own clock.
+    reached the builder; `begun_at` is when the builder began with the build, by its own clock. `source` is the version
+    of the image's source when it was dispatched last, empty where nobody knows.
     """
 
     __tablename__ = "rebuild"
@@ -97,6 +98,7 @@ class Rebuild(Base):
     reason: Mapped[str] = mapped_column(server_default="")
     note: Mapped[str] = mapped_column(server_default="")
     asked_by: Mapped[str] = mapped_column(server_default="")
+    source: Mapped[str] = mapped_column(String(64), server_default="")
     not_before: Mapped[float] = mapped_column(server_default="0")
     created_at: Mapped[float]
     started_at: Mapped[float | None]

@@ -1,0 +1,19 @@
+"""What each rebuild was built from: one that failed is tried again when its image's source has changed since.
+
+Revision ID: 0014
+Revises: 0013
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0014"
+down_revision = "0013"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("rebuild", sa.Column("source", sa.String(length=64), server_default="", nullable=False))
