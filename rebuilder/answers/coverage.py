@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from sqlalchemy import Connection
@@ -84,7 +84,8 @@ def _read(connection: Connection, name: str, changes: Sequence[Change], settings
     wanted = merge(changes, Carried({}))
     expected = forecast.expected(connection, settings, now)
     held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
-    fixes = tuple(_fix(connection, change, expected, held) for change in wanted)
+    crossed = coverage.crossed_streams(connection)
+    fixes = tuple(_fix(connection, change, expected, held, crossed) for change in wanted)
     carried = any(image.state != UNKNOWN for fix in fixes for image in fix.images)
     having, carrying = sum(fix.current for fix in fixes), sum(fix.of for fix in fixes)
     return Coverage(
@@ -127,11 +128,17 @@ def _changes(connection: Connection, name: str, settings: Settings) -> list[Chan
 
 
 def _fix(
-    connection: Connection, change: Change, expected: Mapping[int, float], held: Mapping[str, str]
+    connection: Connection,
+    change: Change,
+    expected: Mapping[int, float],
+    held: Mapping[str, str],
+    crossed: Collection[tuple[str, str]],
 ) -> Fix:
-    newest = progress.current(connection, change.stream)
     modular = MODULE in change.build.evr.release
-    carriers = coverage.carriers(connection, change.build.name, change.stream)
+    carriers = coverage.carriers(connection, change.build.name, change.stream, crossed)
+    newest: dict[str, Entry] = {}
+    for stream in {carrier.image.rpartition(":")[2] for carrier in carriers}:
+        newest.update(progress.current(connection, stream))
     images = [
         _covered(Carrier(carrier.image, rpms), change, newest.get(carrier.image), expected, held)
         for carrier in carriers

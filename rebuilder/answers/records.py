@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection
@@ -36,11 +37,23 @@ class Image(Answer):
     usual_seconds: float | None
 
 
+class Care(Answer):
+    """What is said of an image for those who look after it; times are seconds, null where nothing is said."""
+
+    owners: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    test_timeout: float | None = None
+    max_age: float | None = None
+
+
 class ImageInFull(Image):
     """An image with its neighbours. One that has left the inventory is not `present`."""
 
     present: bool
     source: dict[str, str]
+    build_args: dict[str, str]
+    platforms: tuple[str, ...]
+    care: Care
     parents: tuple[Parent, ...]
     children: tuple[str, ...]
 
@@ -174,7 +187,7 @@ def image_in_full(connection: Connection, key: str) -> ImageInFull:
         raise UnknownError(f"unknown image {key}")
     found = inventory.find(connection, [key])[key]
     return ImageInFull.model_validate({
-        **_image(entry), "present": entry.present, "source": {k: v for k, v in entry.source.items() if v},
+        **_image(entry), "present": entry.present, **_source(entry.source),
         "parents": [Parent(name=str(p), kind=str(p.kind), external=bool(p.external)) for p in found.parents],
         "children": inventory.children(connection, entry.id),
     })
@@ -298,3 +311,12 @@ def one_action(connection: Connection, ident: int) -> Action:
     if found is None:
         raise UnknownError(f"there is no action {ident}")
     return action(found)
+
+
+def _source(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the image is built from and how, as the store has it; what is not said is left out."""
+    return {
+        "source": {key: value for key, value in source.items() if value and isinstance(value, str)},
+        "build_args": dict(source.get("build_args", ())), "platforms": tuple(source.get("platforms", ())),
+        "care": {key: value for key, value in source.get("care", {}).items() if value},
+    }  # fmt: skip

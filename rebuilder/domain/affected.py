@@ -1,6 +1,6 @@
 """Which images changes affect, by which of their RPMs; and why others that carry the packages are left out.
 
-Pure. An image is affected where its current build carries an RPM from a change's source package, in the change's
+Pure. An image is affected where its current build carries an RPM from a change's source package, of the change's
 stream, older than what the change offers.
 """
 
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from rebuilder.domain import policy
+from rebuilder.domain import belonging, policy
+from rebuilder.domain.belonging import Above
 from rebuilder.domain.change import Change, most_severe
 from rebuilder.domain.graph import Graph, Layers
 from rebuilder.domain.image import Image, ParentKind
@@ -146,7 +147,8 @@ class _Stale(NamedTuple):
 class _Content:
     """What the changes mean for the RPMs of an image, and of all below it that have just the same.
 
-    `layers` has the layer that brought each RPM in; "" is the image itself, if `own`.
+    `layers` has the layer that brought each RPM in; "" is the image itself, if `own`. `foreign` has the streams of the
+    RPMs that are of another one.
     """
 
     rpms: Sequence[Rpm]
@@ -156,6 +158,7 @@ class _Content:
     reasons: tuple[Reason, ...]
     otherwise: Skip
     own: bool
+    foreign: Mapping[Rpm, str]
 
 
 class _Search:
@@ -217,7 +220,8 @@ class _Search:
     def _leave_out_unknown(self) -> None:
         streams = {change.stream for change in self._changes}
         for key in self._carried.unknown:
-            if self._graph.image(key).stream in streams:
+            # What it has from a parent in another stream is of that one.
+            if streams & {name.rpartition(":")[2] for name in (key, *self._graph.ancestors([key]))}:
                 self._leave_out(key, Skip.UNKNOWN)
 
     def _content(self, key: str, rpms: Sequence[Rpm], bases: Sequence[int]) -> _Content:
@@ -243,10 +247,13 @@ class _Search:
 
     def _read(self, key: str, rpms: Sequence[Rpm], stream: str, bases: Sequence[int]) -> _Content:
         stale, others, layers = [], set(), self._layers(rpms, bases)
+        above = [self._contents[base] for base in bases]
+        foreign = belonging.foreign(layers, stream, [Above(one.rpms, one.stream, one.foreign) for one in above])
         for rpm, layer in layers.items():
-            answer = self._known.get((stream, rpm))
+            of = foreign.get(rpm, stream)
+            answer = self._known.get((of, rpm))
             if answer is None:
-                answer = self._known[stream, rpm] = self._answer(rpm, stream)
+                answer = self._known[of, rpm] = self._answer(rpm, of)
             if isinstance(answer, Skip):
                 others.add(answer)
             else:
@@ -255,7 +262,7 @@ class _Search:
                 stale.append(_Stale(place, rpm, reason))
         otherwise = next((skip for skip in Skip if skip in others), Skip.UNKNOWN)
         reasons = tuple([item.reason for item in stale])
-        return _Content(rpms, stream, layers, tuple(stale), reasons, otherwise, "" in layers.values())
+        return _Content(rpms, stream, layers, tuple(stale), reasons, otherwise, "" in layers.values(), foreign)
 
     def _through(self, number: int, rpm: Rpm) -> str:
         """The parent that hands the RPM on to the image; "" where the image has it of its own."""

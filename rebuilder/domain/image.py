@@ -14,6 +14,7 @@ from rebuilder.domain.rpm import MODULE, Rpm
 DEFAULT_STREAM = "default"
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
 TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+DIST_TAG = re.compile(r"\.(?:module[_+])?[a-z]+\d*")
 DIST = re.compile(r"\.(?:fc\d|eln|el\d|amzn|azl|cm\d|lp\d|mga|oe\d|module[_+])")
 
 
@@ -141,6 +142,13 @@ class Stream:
 def has_dist(release: str) -> bool:
     """Whether the release has the dist tag of some distribution. Builds for one release alone have none."""
     return DIST.search(release) is not None
+
+
+def dist_of(release: str) -> str:
+    """The dist tag in the release, as .fc42 in 1.fc42.1; "" where it has none."""
+    found = DIST.search(release)
+    whole = DIST_TAG.match(release, found.start()) if found else None
+    return whole[0] if whole else ""
 
 
 def _module_marks(dist: str) -> tuple[str, ...]:

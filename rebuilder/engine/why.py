@@ -93,6 +93,11 @@ class _Family:
         """Whether the image's current build could be read."""
         return self._image not in self._carried.unknown
 
+    @property
+    def streams(self) -> set[str]:
+        """The image's stream, and those of what it is built on: what it has from there is of them."""
+        return {image.stream for image in self._graph.images}
+
     def carries(self, source: str) -> bool:
         """Whether the image has RPMs of the source package."""
         return any(rpm.source == source for rpm in self._carried.rpms.get(self._image, ()))
@@ -139,8 +144,7 @@ def why(connection: Connection, image: str, settings: Settings, now: float) -> A
     taken = {reason.change.build for told in found for reason in told.reasons}
     recent = [item for item in changes.recent(connection, RECENT_CHANGES) if item.change.build not in taken]
     family = _Family(connection, image, {item.change.build.name for item in recent}, settings, now)
-    stream = image.rpartition(":")[2]
-    others = tuple(_other(connection, family, stream, item, settings) for item in recent)
+    others = tuple(_other(connection, family, item, settings) for item in recent)
     rolled_back = inventory.stands_on_rolled_back(connection, image)
     return Answer(image, inventory.manifest_of(connection, image), held, found, others, rolled_back)
 
@@ -152,13 +156,13 @@ def _told(connection: Connection, image_id: int) -> tuple[Told, ...]:
     return tuple(Told(entry, reasons.get(entry.id, ()), messages.get(entry.id, ())) for entry in entries)
 
 
-def _other(connection: Connection, family: _Family, stream: str, item: Noticed, settings: Settings) -> Verdict:
+def _other(connection: Connection, family: _Family, item: Noticed, settings: Settings) -> Verdict:
     """Only a change of a package that is in the image, or may be, is worth a plan."""
     if family.known and not family.carries(item.change.build.name) and settings.descendants != "all":
         return Verdict(item.change, "not-installed")
     if item.withdrawn:
         return Verdict(item.change, str(Skip.WITHDRAWN))
-    if item.change.stream != stream:
+    if item.change.stream not in family.streams:
         return Verdict(item.change, str(Skip.OTHER_STREAM))
     found = family.verdict(item.change)
     wave = waves.waiting_for(connection, item.id)

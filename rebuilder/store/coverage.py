@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.orm import aliased
 
+from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.store import changes
+from rebuilder.store import changes, inventory
 from rebuilder.store.manifests import FIELDS
-from rebuilder.store.models import Change, Image, ImageBuild, ManifestRpm, Rpm
+from rebuilder.store.models import Change, Image, ImageBuild, ImageParent, ManifestRpm, Rpm
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +42,50 @@ def _source_build(name: str) -> SourceBuild | None:
         return None
 
 
-def carriers(connection: Connection, source: str, stream: str) -> list[Carrier]:
-    """The images of the stream whose current build carries RPMs of the source package, by name."""
+def crossed_streams(connection: Connection) -> set[tuple[str, str]]:
+    """The streams of images and of their parents, where they differ."""
+    above = aliased(Image)
+    query = (
+        select(Image.stream, above.stream)
+        .join(ImageParent, ImageParent.image_id == Image.id)
+        .join(above, above.id == ImageParent.parent_id)
+        .where(Image.present, Image.stream != above.stream)
+    )
+    return {(child, parent) for child, parent in connection.execute(query.distinct())}
+
+
+def carriers(connection: Connection, source: str, stream: str, crossed: Collection[tuple[str, str]]) -> list[Carrier]:
+    """The images whose current build carries RPMs of the source package that are of the stream, by name.
+
+    Most are images of the stream; `crossed` says where others, which are built on them, may be.
+    """
+    streams = _reached(stream, crossed)
     rows = connection.execute(
-        select(Image.name, *FIELDS)
+        select(Image.name, Image.stream, *FIELDS)
         .join(ImageBuild, ImageBuild.id == Image.current_build_id)
         .join(ManifestRpm, ManifestRpm.manifest_id == ImageBuild.manifest_id)
         .join(Rpm, Rpm.id == ManifestRpm.rpm_id)
-        .where(Rpm.source == source, Image.stream == stream, Image.present)
-        .order_by(Image.name)
+        .where(Rpm.source == source, Image.stream.in_(streams), Image.present)
+        .order_by(Image.name, Image.stream)
     )
     found: dict[str, list[Package]] = {}
     for row in rows:
-        found.setdefault(f"{row[0]}:{stream}", []).append(Package(*row[1:]))
-    return [Carrier(image, tuple(rpms)) for image, rpms in found.items()]
+        found.setdefault(f"{row[0]}:{row[1]}", []).append(Package(*row[2:]))
+    foreign = foreigners(inventory.among(connection, found), found) if len(streams) > 1 else {}
+    carrying = []
+    for image, rpms in found.items():
+        others, own = foreign.get(image, NONE), image.rpartition(":")[2]
+        if mine := tuple(rpm for rpm in rpms if others.get(rpm, own) == stream):
+            carrying.append(Carrier(image, mine))
+    return carrying
+
+
+def _reached(stream: str, crossed: Collection[tuple[str, str]]) -> set[str]:
+    """The stream, those whose images are built on its images, and those that its own images are built on."""
+    streams = {stream}
+    while new := {other for pair in crossed if streams & set(pair) for other in pair} - streams:
+        streams |= new
+    return streams
 
 
 def made_from(connection: Connection, rpm: str) -> dict[str, int]:

@@ -12,7 +12,7 @@ DOCUMENT = """\
 version: 1
 streams: {{f42: {{dist: .fc42}}}}
 images:
-  - {{name: base, stream: f42, duration: 1, source: {{git: "https://git.example.com/base", ref: main, commit: "{commit}"}},
+  - {{name: base, stream: f42, duration: 1, source: {{git: "https://git.example.com/base", commit: "{commit}"}},
      rpms: [&old {{nevra: "openssl-libs-1:3.2.1-1.fc42.x86_64", source: openssl-3.2.1-1.fc42.src.rpm}}]}}
   - {{name: web, stream: f42, duration: 1, parents: [base], rpms: [*old]}}
 """
@@ -34,7 +34,8 @@ class Owner(User):
         return self.types("run", "--until-idle").returncode
 
     def states(self) -> dict[str, str]:
-        return {rebuild["image"]: rebuild["state"] for rebuild in self.reads("wave", "1", status=self.status)["rebuilds"]}
+        wave = self.reads("wave", "1", status=self.status)
+        return {rebuild["image"]: rebuild["state"] for rebuild in wave["rebuilds"]}
 
     def attempts(self) -> int:
         """How often the build of base was begun."""

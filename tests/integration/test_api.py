@@ -7,6 +7,8 @@ from integration.workbench import BASH, CHAIN, SSL, Workbench, image
 from sqlalchemy import Engine
 from web import Client
 
+from rebuilder.domain.image import Image, ImageBuild, Manifest, Parent, ParentKind
+from rebuilder.domain.rpm import Rpm
 from rebuilder.store import holds
 
 NEW = "openssl-libs-1:3.2.2-1.fc42.x86_64"
@@ -148,6 +150,24 @@ def test_coverage_says_how_far_a_fix_is(client: Client, bench: Workbench) -> Non
     newer = client.reads("coverage/openssl-3.2.9-1.fc42")["fixes"][0]["images"]
     assert {i["image"]: i["state"] for i in newer}["base:f42"] == "held"
     assert {i["image"]: i["state"] for i in newer}["alone:f42"] == "stale"
+
+
+def test_coverage_counts_what_comes_from_a_parent_in_another_stream_for_that_stream(store: Engine) -> None:
+    old, ours = "openssl-libs-1:3.2.1-1.fc44.x86_64", "openssl-libs-1:3.2.2-1.fc42.x86_64"
+    images = [
+        (Image(name, stream, tuple(Parent(ParentKind.BASE, parent) for parent in above)),
+         ImageBuild(f"{name}:{stream}", "1", Manifest.of([Rpm.parse(rpm, "openssl")])))
+        for name, stream, above, rpm in (
+            ("base", "f44", (), old), ("tool", "f42", ("base:f44",), old), ("own", "f42", ("base:f44",), ours),
+        )
+    ]  # fmt: skip
+    streams = {"f42": {"dist": ".fc42"}, "f44": {"dist": ".fc44"}}
+    client = Client(store, Workbench(store, images, streams=streams).settings)
+    covered = {
+        nvr: {image["image"] for image in client.reads(f"coverage/{nvr}")["fixes"][0]["images"]}
+        for nvr in ("openssl-3.2.2-1.fc44", "openssl-3.2.2-1.fc42")
+    }
+    assert covered == {"openssl-3.2.2-1.fc44": {"base:f44", "tool:f42"}, "openssl-3.2.2-1.fc42": {"own:f42"}}
 
 
 def test_coverage_knows_when_what_is_open_will_be_done(store: Engine) -> None:

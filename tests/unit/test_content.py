@@ -15,7 +15,8 @@ from rebuilder.inventory.content import LARGEST, Contents
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "image"
-    for name, text in {"Containerfile": "FROM x\n", "etc/app.conf": "a = 1\n", "etc/deep/x": "", ".git/HEAD": "1"}.items():
+    files = {"Containerfile": "FROM x\n", "etc/app.conf": "a = 1\n", "etc/deep/x": "", ".git/HEAD": "1"}
+    for name, text in files.items():
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(text)
     (made / "link").symlink_to("etc/app.conf")

@@ -287,3 +287,33 @@ def test_the_newest_of_builds_with_and_without_known_epochs_does_not_depend_on_t
     for installed in ("x-1:1-1.fc42.noarch", "x-1-1.fc42.noarch"):
         found = plan([image("a", rpms=(installed,))], *told)
         assert found.changes[0].build.evr.version_release == ("9-1.fc42" if "1:1" in installed else "2-1.fc42")
+
+
+OLD_44, NEW_44 = "openssl-libs-1:3.2.1-1.fc44.x86_64", "openssl-libs-1:3.2.2-1.fc44.x86_64"
+ACROSS = [
+    image("base:f44", rpms=(OLD_44,)), image("tool", "base:f44", rpms=(OLD_44,)), image("top", "tool", rpms=(OLD_44,)),
+]  # fmt: skip
+
+
+def test_what_an_image_has_from_a_parent_in_another_stream_is_of_that_stream() -> None:
+    found = plan(ACROSS, change("openssl-3.2.2-1.fc44", "f44"))
+    assert [(r.image, [reason.inherited_from for reason in r.reasons]) for r in found.rebuilds] == [
+        ("base:f44", [""]), ("tool:f42", ["base:f44"]), ("top:f42", ["base:f44"]),
+    ]  # fmt: skip
+    assert rebuilt(plan(ACROSS, change("openssl-3.2.2-1.fc42", "f42"))) == []
+
+
+def test_it_still_is_when_the_parent_has_the_newer_one_already() -> None:
+    images = [image("base:f44", rpms=(NEW_44,)), *ACROSS[1:]]
+    assert rebuilt(plan(images, change("openssl-3.2.2-1.fc44", "f44"))) == ["tool:f42", "top:f42"]
+
+
+def test_what_it_installs_from_its_own_stream_is_of_that() -> None:
+    images = [ACROSS[0], image("tool", "base:f44", rpms=(OLD,))]
+    assert rebuilt(plan(images, change("openssl-3.2.2-1.fc42", "f42"))) == ["tool:f42"]
+    assert rebuilt(plan(images, change("openssl-3.2.2-1.fc44", "f44"))) == ["base:f44"]
+
+
+def test_an_image_of_which_nobody_knows_may_have_what_a_parent_in_another_stream_has() -> None:
+    images = [ACROSS[0], image("tool", "base:f44", rpms=None)]
+    assert left_out(plan(images, change("openssl-3.2.2-1.fc44", "f44"))) == [("tool:f42", "unknown", "")]

@@ -64,6 +64,20 @@ def inventory_of(layers: list[Layer]) -> Inventory:
     return Inventory(tuple(images), (), tuple(builds))
 
 
+def judged(layers: list[Layer], at: int, package: tuple[str, str]) -> str:
+    """The stream that the RPM is of: that of the base which it came from, if it has one of that name."""
+    base = layers[at].base
+    if base is not None and package in (layers[base].rpms or {}):
+        return judged(layers, base, package)
+    return layers[at].stream
+
+
+def above(layers: list[Layer], at: int) -> set[str]:
+    """The streams of the layer and of all below it."""
+    direct = layers[at].stages | ({layers[at].base} - {None})
+    return {layers[at].stream}.union(*(above(layers, parent) for parent in direct if parent is not None))
+
+
 def origin(layers: list[Layer], at: int, rpm: tuple[tuple[str, str], int]) -> str:
     """Up the bases as long as each has the very same RPM."""
     found = ""
@@ -82,8 +96,9 @@ def test_any_plan_is_what_brute_force_finds(
     for source, stream, version in told:
         offered[source, stream] = max(version, offered.get((source, stream), 0))
     stale = {
-        at: {(f"{binary}-{v}-1.noarch", origin(layers, at, ((binary, source), v)))
-             for (binary, source), v in (layer.rpms or {}).items() if v < offered.get((source, layer.stream), 0)}
+        at: {(f"{package[0]}-{v}-1.noarch", origin(layers, at, (package, v)))
+             for package, v in (layer.rpms or {}).items()
+             if v < offered.get((package[1], judged(layers, at, package)), 0)}
         for at, layer in enumerate(layers)
     }  # fmt: skip
     wanted = {at for at, found in stale.items() if found}
@@ -94,15 +109,15 @@ def test_any_plan_is_what_brute_force_finds(
     levels: dict[int, int] = {}
     skipped = {}
     for at, layer in enumerate(layers):
-        above = ({layer.base} | layer.stages) & wanted
         if at in wanted:
-            levels[at] = max((levels[p] + 1 for p in above if p is not None), default=0)
+            parents = ({layer.base} | layer.stages) & wanted
+            levels[at] = max((levels[p] + 1 for p in parents if p is not None), default=0)
             continue
         sources = {source for _, source in layer.rpms or {}}
         if layer.rpms is None:
-            if layer.stream in {stream for _, stream in offered}:
+            if above(layers, at) & {stream for _, stream in offered}:
                 skipped[name(at, layer)] = "unknown"
-        elif any((source, layer.stream) in offered for source in sources):
+        elif any((package[1], judged(layers, at, package)) in offered for package in layer.rpms):
             skipped[name(at, layer)] = "already-current"
         elif sources & {source for source, _ in offered}:
             skipped[name(at, layer)] = "other-stream"
@@ -118,9 +133,9 @@ def test_any_plan_is_what_brute_force_finds(
     order = [r.image for r in found.rebuilds]
     for rebuild in found.rebuilds:
         at = int(rebuild.image[1 : rebuild.image.index(":")])
-        above = {name(p, layers[p]) for p in {layers[at].base} | layers[at].stages if p is not None and p in wanted}
-        assert set(rebuild.depends_on) == above
-        assert all(order.index(parent) < order.index(rebuild.image) for parent in above)
+        parents = {name(p, layers[p]) for p in {layers[at].base} | layers[at].stages if p is not None and p in wanted}
+        assert set(rebuild.depends_on) == parents
+        assert all(order.index(parent) < order.index(rebuild.image) for parent in parents)
         own = {(reason.installed, reason.inherited_from) for reason in rebuild.reasons if reason.kind == "rpm"}
         assert own == stale[at]
         assert own or [reason.kind for reason in rebuild.reasons] == ["parent"]
