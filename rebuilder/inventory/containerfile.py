@@ -80,13 +80,15 @@ class _Stage:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a build of the file takes: its parents, and the names by which its stages mean each other.
+    """What a build of the file takes: its parents, its stages, and the names by which these mean each other.
 
-    `parents` are the images that it is built on, each once, in the order of their names' first appearance. `hidden` has
-    the names, in lower case, by which later stages mean an earlier stage and not an image.
+    `stages` are the numbers of those that are built. `parents` are the images that it is built on, each once, in the
+    order of their names' first appearance. `hidden` has the names, in lower case, by which later stages mean an earlier
+    stage and not an image.
     """
 
     parents: tuple[Base, ...]
+    stages: tuple[int, ...]
     hidden: frozenset[str]
 
 
@@ -102,15 +104,16 @@ def read(text: str, options: Options = PLAIN) -> Recipe:
     target = _target(stages, options.target)
     final = _root(stages, target)
     found: dict[str, Base] = {}
-    for place in _needed(stages, target):
+    needed = _needed(stages, target)
+    for place in needed:
         stage = stages[place]
         kind = ParentKind.BASE if place == final else ParentKind.STAGE
-        if _earlier(stages, stage.base.spec, place) is None:
+        if _below(stages, place) is None:
             _add(found, Base(stage.base.spec, kind, stage.base.line, (stage.base.written,)))
         for copied in stage.copies:
             if _earlier(stages, copied.spec, place) is None:
                 _add(found, Base(copied.spec, ParentKind.STAGE, copied.line))
-    return Recipe(tuple(found.values()), _hidden(stages))
+    return Recipe(tuple(found.values()), tuple(needed), _hidden(stages))
 
 
 def parents(text: str, options: Options = PLAIN) -> tuple[Base, ...]:
@@ -140,18 +143,16 @@ def _needed(stages: list[_Stage], target: int) -> list[int]:
         for name in (stages[place].base, *stages[place].copies):
             if name.fault:
                 raise RequestError(f"{name.line}: {name.fault}")
-            if (earlier := _earlier(stages, name.spec, place)) is not None:
-                wanted.append(earlier)
+        copied = (_earlier(stages, name.spec, place) for name in stages[place].copies)
+        wanted += [stage for stage in (_below(stages, place), *copied) if stage is not None]
     return sorted(needed)
 
 
 def _hidden(stages: list[_Stage]) -> frozenset[str]:
-    return frozenset(
-        name.lower()
-        for place, stage in enumerate(stages)
-        for name in (stage.base.spec, *(copied.spec for copied in stage.copies))
-        if _earlier(stages, name, place) is not None
-    )
+    found = {stage.base.spec for place, stage in enumerate(stages) if _below(stages, place) is not None}
+    for place, stage in enumerate(stages):
+        found |= {name.spec for name in stage.copies if _earlier(stages, name.spec, place) is not None}
+    return frozenset(name.lower() for name in found)
 
 
 def _add(found: dict[str, Base], base: Base) -> None:
@@ -169,9 +170,16 @@ def _add(found: dict[str, Base], base: Base) -> None:
 
 def _root(stages: list[_Stage], place: int) -> int:
     """The stage whose FROM is the image below the stage `place`, followed through aliases."""
-    while (earlier := _earlier(stages, stages[place].base.spec, place)) is not None:
-        place = earlier
+    while (below := _below(stages, place)) is not None:
+        place = below
     return place
+
+
+def _below(stages: list[_Stage], place: int) -> int | None:
+    """The stage that the FROM of this one names: a number is that of one without an alias, as buildah has it."""
+    name = stages[place].base.spec
+    found = _earlier(stages, name, place)
+    return None if found is not None and name.isdecimal() and stages[found].alias else found
 
 
 def _earlier(stages: list[_Stage], name: str, before: int) -> int | None:

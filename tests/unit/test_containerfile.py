@@ -207,3 +207,9 @@ def test_bytes_that_are_no_utf_8_matter_only_in_an_image_s_name() -> None:
     assert named("FROM a\n# caf\ufffd\nLABEL x=\ufffd\n") == [("a", "base")]
     with pytest.raises(RequestError, match=r"^1: an image's name that is not UTF-8"):
         named("FROM caf\ufffd\n")
+
+
+def test_a_number_in_a_from_is_a_stage_without_a_name_and_in_a_copy_any_stage() -> None:
+    assert named("FROM a\nFROM b\nFROM 0\n") == [("a", "base")]
+    assert named("FROM a AS one\nFROM 0\n") == [("0", "base")]
+    assert named("FROM a AS one\nFROM b\nCOPY --from=0 / /\n") == [("a", "stage"), ("b", "base")]
