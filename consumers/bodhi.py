@@ -39,9 +39,9 @@ def update(body: Any, *, testing: bool) -> tuple[Event, ...]:
             url=url_of(fields),
             type=fields.optional_text("type"),
         )
-        for build in fields.inners("builds")
+        for build in of_rpms(fields)
     )
-    return offers or (Ignored(f"update {alias} has no builds"),)
+    return offers or (Ignored(f"update {alias} has no builds of RPMs"),)
 
 
 def withdrawn(body: Any) -> tuple[Event, ...]:
@@ -50,15 +50,20 @@ def withdrawn(body: Any) -> tuple[Event, ...]:
     if other := of_other_things(fields):
         return (other,)
     alias, release = fields.text("alias"), fields.inner("release").text("name")
-    builds = [offered(build) for build in fields.inners("builds")]
+    builds = [offered(build) for build in of_rpms(fields)]
     taken = tuple(Withdrawal(build, update=alias, bodhi_release=release) for build in builds)
-    return taken or (Ignored(f"update {alias} has no builds"),)
+    return taken or (Ignored(f"update {alias} has no builds of RPMs"),)
 
 
 def of_other_things(fields: Fields) -> Ignored | None:
     """Why an update is of no interest that brings no RPMs."""
     kind = fields.optional_text("content_type").lower()
     return None if kind in OF_RPMS else Ignored(f"an update of content type {kind}, not of RPMs")
+
+
+def of_rpms(fields: Fields) -> list[Fields]:
+    """The update's builds of RPMs: those of modules, flatpaks and containers have names like theirs, and are none."""
+    return [build for build in fields.inners("builds") if build.optional_text("type").lower() in ("", "rpm")]
 
 
 def offered(fields: Fields) -> SourceBuild:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from rebuilder.domain.affected import Terms
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Stream
+from rebuilder.domain.image import Stream, dist_tags
 from rebuilder.domain.notice import Notice
 from rebuilder.domain.policy import Action, Pattern, Rule
 
@@ -69,13 +69,13 @@ class OsbsStreamSettings(Table):
 
 
 class StreamSettings(Table):
-    """What feeds a stream, and what its images are built for.
+    """What feeds a stream, and what its images are built for. `dist` is one dist tag or pattern, or a list of them.
 
     `git_branch` is where Koji builds its images from, where no build of theirs says; empty is the stream's name.
     `repo_tags` are the build tags whose repositories its images are built from; empty is that of `koji_target`.
     """
 
-    dist: str = ""
+    dist: OneOrMore[str] = ()
     bodhi_releases: tuple[str, ...] = ()
     koji_tags: tuple[str, ...] = ()
     koji_target: str = ""
@@ -84,6 +84,11 @@ class StreamSettings(Table):
     testing: bool = False
     max_builds: int | None = Field(default=None, ge=1)
     osbs: OsbsStreamSettings = OsbsStreamSettings()
+
+    @field_validator("dist")
+    @classmethod
+    def _are_dist_tags(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return dist_tags(texts)
 
 
 class InventorySettings(Table):

@@ -34,7 +34,7 @@ def run(folder: Path, screen: Screen) -> list[Line]:
     settings = Settings(
         database_url=f"sqlite:///{folder / 'rebuilder.db'}", builder="simulated", max_builds=2, settle_seconds=0,
         poll_seconds=0.1, inventory=InventorySettings(), simulated=SimulatedSettings(duration=1),
-        streams={STREAM: StreamSettings(dist=".fc42", bodhi_releases=("F42",))},
+        streams={STREAM: StreamSettings(dist=(".fc42",), bodhi_releases=("F42",))},
     )
     engine = database.ready(settings.database)
     with engine.begin() as connection:
@@ -82,7 +82,7 @@ def pretended() -> Inventory:
         dataclasses.replace(build, parents=tuple(idents[parent.image] for parent in image.parents))
         for image, build in zip(images, built, strict=True)
     ]
-    return Inventory(tuple(images), (Stream(STREAM, ".fc42"),), tuple(pinned))
+    return Inventory(tuple(images), (Stream(STREAM, (".fc42",)),), tuple(pinned))
 
 
 def builds(connection: Connection, graph: Graph) -> dict[str, ImageBuild]:

@@ -14,6 +14,8 @@ from rebuilder.domain.rpm import MODULE, Rpm
 DEFAULT_STREAM = "default"
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
 TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+GLOB = re.compile(r"(\*|\?|\[\w[\w-]*\])")
+WILD = {"*": r"\w*", "?": r"\w"}
 DIST_TAG = re.compile(r"\.(?:module[_+])?[a-z]+\d*")
 DIST = re.compile(r"\.(?:fc\d|eln|el\d|amzn|azl|cm\d|lp\d|mga|oe\d|module[_+])")
 
@@ -118,10 +120,14 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A line of releases that images and RPMs share, as f42. One with no `dist` takes every change."""
+    """A line of releases that images and RPMs share, as f42. One with no `dist` takes every change.
+
+    `dist` are dist tags, or patterns of them: `*`, `?` and `[12]` as in a glob. One that ends in a letter fits with a
+    number behind it: `.eln` fits `.eln148`.
+    """
 
     name: str
-    dist: str = ""
+    dist: tuple[str, ...] = ()
 
     def takes(self, release: str) -> bool:
         """Whether an RPM with this release belongs to the stream: `1.fc42` and `1.fc42.1`, but never `1.fc421`.
@@ -129,10 +135,7 @@ class Stream:
         A module's RPMs carry the platform in place of the dist tag: `1.module_f42+12+ab` for .fc42,
         `1.module+el9.4.0+12+ab` for .el9.
         """
-        if not self.dist:
-            return True
-        return any(_has_word(release, mark) for mark in (self.dist, *_module_marks(self.dist)))
-
+        return not self.dist or _expression(self.dist).search(release) is not None
 
     def holds(self, release: str) -> bool:
         """Whether an RPM of the stream's images with this release is the stream's: one without a dist tag is, too."""
@@ -158,14 +161,27 @@ def _module_marks(dist: str) -> tuple[str, ...]:
     return f"{MODULE}_{platform}", f"{MODULE}+{platform}"
 
 
-def _has_word(release: str, mark: str) -> bool:
-    """Whether the mark stands in the release, and nothing lengthens it."""
-    at = release.find(mark)
-    while at >= 0:
-        if not release[at + len(mark) : at + len(mark) + 1].isalnum():
-            return True
-        at = release.find(mark, at + 1)
-    return False
+@lru_cache(maxsize=256)
+def _expression(dists: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds any of the dist tags in a release, where nothing lengthens it."""
+    marks = [mark for dist in dists for mark in (dist, *_module_marks(dist))]
+    return re.compile(f"(?:{'|'.join(map(_mark, marks))})(?![0-9A-Za-z])")
+
+
+def _mark(pattern: str) -> str:
+    """The regular expression of one dist tag."""
+    parts = GLOB.split(pattern)
+    text = "".join(WILD.get(part) or (part if GLOB.fullmatch(part) else re.escape(part)) for part in parts)
+    return text + (r"\d*" if pattern[-1:].isalpha() else "")
+
+
+def dist_tags(texts: Iterable[str]) -> tuple[str, ...]:
+    """The dist tags, without those that are empty. Raises ValueError for what can be no part of a release."""
+    found = tuple(text for text in texts if text)
+    for text in found:
+        if re.search(r"[\s/:-]", GLOB.sub("", text)):
+            raise ValueError(f"{text!r} can be in no release: write .fc42, .eln or .el9*")
+    return found
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from rebuilder.domain.image import (
     ParentKind,
     Source,
     Stream,
+    dist_tags,
 )
 from rebuilder.domain.rpm import Rpm
 
@@ -64,7 +65,7 @@ def misshapen(error: msgspec.ValidationError, *above: str | int) -> Wrong:
 
 
 class StreamEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    dist: str = ""
+    dist: str | list[str] = ""
 
 
 class ParentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -220,7 +221,12 @@ def _stream(name: str, value: Any) -> Stream:
         entry = msgspec.convert(value or {}, StreamEntry)
     except msgspec.ValidationError as error:
         raise misshapen(error, "streams", name) from None
-    return Stream(_text(name, "streams", name), _text(entry.dist, "streams", name, "dist"))
+    written = [entry.dist] if isinstance(entry.dist, str) else entry.dist
+    try:
+        dist = dist_tags(_text(text, "streams", name, "dist") for text in written)
+    except ValueError as error:
+        raise Wrong(str(error), "streams", name, "dist") from None
+    return Stream(_text(name, "streams", name), dist)
 
 
 def _image(entry: ImageEntry, at: int) -> Image:
@@ -319,7 +325,7 @@ def written(inventory: Inventory, manifest_of: Callable[[str], ImageBuild | None
     """The inventory as a document that can be read again; manifests are asked for one image at a time."""
     return {
         "version": 1,
-        "streams": {stream.name: {"dist": stream.dist} for stream in inventory.streams},
+        "streams": {stream.name: {"dist": _dist_written(stream.dist)} for stream in inventory.streams},
         "images": [_written(image, manifest_of(image.key)) for image in inventory.images],
     }
 
@@ -344,6 +350,10 @@ def _written(image: Image, build: ImageBuild | None) -> dict[str, Any]:
             rpms = sorted(build.manifest.rpms, key=lambda rpm: rpm.nevra)
             written["rpms"] = [{"nevra": rpm.nevra, "source": rpm.sourcerpm} for rpm in rpms]
     return written
+
+
+def _dist_written(dist: tuple[str, ...]) -> str | list[str]:
+    return list(dist) if len(dist) > 1 else "".join(dist)
 
 
 def source_written(source: Source) -> dict[str, Any]:

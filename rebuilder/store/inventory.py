@@ -141,10 +141,10 @@ def measured(connection: Connection, keys: Collection[str] | None = None) -> dic
 
 
 def streams(connection: Connection) -> tuple[StreamValue, ...]:
-    """Every stream that an image is in, with its dist tag where one is known."""
-    dists = {row.name: row.dist for row in connection.execute(select(Stream.name, Stream.dist))}
+    """Every stream that an image is in, with its dist tags where they are known."""
+    dists = {row.name: tuple(row.dist.split()) for row in connection.execute(select(Stream.name, Stream.dist))}
     used = connection.scalars(select(Image.stream).where(Image.present).distinct().order_by(Image.stream))
-    return tuple(StreamValue(name, dists.get(name, "")) for name in used)
+    return tuple(StreamValue(name, dists.get(name, ())) for name in used)
 
 
 def ids(connection: Connection) -> dict[str, int]:

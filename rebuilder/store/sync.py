@@ -105,7 +105,7 @@ def _columns(image: ImageValue) -> dict[str, object]:
 
 def _save_streams(connection: Connection, wanted: Iterable[StreamValue]) -> None:
     connection.execute(delete(Stream))
-    rows = [{"name": stream.name, "dist": stream.dist} for stream in wanted]
+    rows = [{"name": stream.name, "dist": " ".join(stream.dist)} for stream in wanted]
     if rows:
         connection.execute(insert(Stream), rows)
 

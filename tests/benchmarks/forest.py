@@ -18,7 +18,7 @@ from rebuilder.domain.affected import Carried
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
 from rebuilder.domain.rpm import Rpm
 
-STREAM = Stream("f42", ".fc42")
+STREAM = Stream("f42", (".fc42",))
 EVERYWHERE, SELDOM = "openssl", "seldom"
 SELDOM_IMAGES = 10
 PACKAGES = 6000

@@ -18,7 +18,7 @@ from rebuilder.store.tallies import Counted
 
 WAVE = 1000
 IMAGES = 5 * WAVE
-STREAM = Stream("f42", ".fc42")
+STREAM = Stream("f42", (".fc42",))
 STEPS = ("planned", "parents-done", "dispatched", "accepted", "built")
 STATES = ("waiting", "queued", "submitting", "building", "succeeded")
 SECONDS, FAILED = 60.0, 31  # of a build; every so many rebuilds failed

@@ -50,7 +50,7 @@ def run(folder: Path, images: Sequence[Image], settings: Settings) -> tuple[Engi
     database.upgrade(engine)
     builds = tuple(ImageBuild(image.key, "first", OPENSSL) for image in images)
     with engine.begin() as connection:
-        save_inventory(connection, Inventory(tuple(images), (Stream("f42", ".fc42"),), builds), time.time())
+        save_inventory(connection, Inventory(tuple(images), (Stream("f42", (".fc42",)),), builds), time.time())
     inbox.receive(engine, [Received("1", "org.x.bodhi.update.complete.stable", {}, UPDATE)])
     pulse = Pulse()
     loop = Loop(engine, settings, workshop.builder_for(engine, settings), parse, alive=pulse)
@@ -109,7 +109,7 @@ def test_calls_that_hang_cost_only_their_own_images(tmp_path: Path) -> None:
         images = [Image(name, "f42", estimate=5) for name in names]
         builds = tuple(ImageBuild(image.key, "first", OPENSSL) for image in images)
         with engine.begin() as connection:
-            save_inventory(connection, Inventory(tuple(images), (Stream("f42", ".fc42"),), builds), time.time())
+            save_inventory(connection, Inventory(tuple(images), (Stream("f42", (".fc42",)),), builds), time.time())
         inbox.receive(engine, [Received("1", "org.x.bodhi.update.complete.stable", {}, UPDATE)])
         hang = [f"{name}:f42" for name in names[:hanging]]
         settings = Settings.model_validate(

@@ -50,7 +50,7 @@ def sync(
     store: Engine, images: Sequence[Image] = (BASE, HTTPD), builds: Sequence[ImageBuild] = BUILDS
 ) -> SyncResult:
     with store.begin() as connection:
-        return save_inventory(connection, Inventory(tuple(images), (Stream("f42", ".fc42"),), tuple(builds)), 1.0)
+        return save_inventory(connection, Inventory(tuple(images), (Stream("f42", (".fc42",)),), tuple(builds)), 1.0)
 
 
 def count(store: Engine, model: type[models.Base]) -> int:
@@ -373,3 +373,11 @@ def test_a_database_file_and_its_folder_are_its_owner_s_alone(tmp_path: Path) ->
         assert {oct(file.stat().st_mode & 0o777) for file in place.parent.iterdir()} == {"0o600"}
     assert oct(place.parent.stat().st_mode & 0o027) == "0o0"
     made.dispose()
+
+
+def test_the_store_keeps_all_dist_tags(store: Engine) -> None:
+    streams = (Stream("a", (".el9", ".el10*")), Stream("b"))
+    with store.begin() as connection:
+        save_inventory(connection, Inventory((Image("x", "a"), Image("x", "b")), streams), 1.0)
+    with database.reading(store) as connection:
+        assert inventory.streams(connection) == streams

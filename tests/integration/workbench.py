@@ -184,7 +184,7 @@ class Workbench:
         self.clock = Clock()
         builds = tuple(build for _, build in images if build is not None)
         with store.begin() as connection:
-            whole = Inventory(tuple(image for image, _ in images), (Stream("f42", ".fc42"),), builds)
+            whole = Inventory(tuple(image for image, _ in images), (Stream("f42", (".fc42",)),), builds)
             save_inventory(connection, whole, self.clock.now)
         self.builder = Builder(self.settings.simulated, self.manifest_of, self.clock)
         self.restart()

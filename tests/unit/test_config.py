@@ -47,7 +47,7 @@ def test_the_table_is_read(tmp_path: Path) -> None:
     assert settings.database == "postgresql+psycopg://rebuilder@db/rebuilder"
     assert settings.max_builds == 20
     assert settings.inventory.path == Path("/srv/inventory.yaml")
-    assert settings.known_streams == (Stream("f42", ".fc42"),)
+    assert settings.known_streams == (Stream("f42", (".fc42",)),)
 
 
 @pytest.mark.parametrize(

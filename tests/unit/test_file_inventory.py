@@ -55,7 +55,7 @@ def error(folder: Path, text: str, name: str = "inventory.yaml") -> str:
 
 def test_the_example_is_read(tmp_path: Path) -> None:
     found = read(tmp_path, EXAMPLE)
-    assert found.streams == (Stream("f42", ".fc42"),)
+    assert found.streams == (Stream("f42", (".fc42",)),)
     base, tools, httpd, plain = found.images
     assert base.parents == (Parent(ParentKind.BASE, external="registry.example.com/fedora:42"),)
     assert base.source == Source(git="https://example.com/base.git", ref="f42", commit="abc123")

@@ -17,7 +17,7 @@ from rebuilder.store.models.base import BIG, Base, one_of
 
 
 class Stream(Base):
-    """A stream that the inventory's document or the configuration names."""
+    """A stream that the inventory's document or the configuration names; `dist` has its dist tags, a blank between."""
 
     __tablename__ = "stream"
 
