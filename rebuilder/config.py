@@ -18,6 +18,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream, dist_tags
 from rebuilder.domain.notice import Notice
 from rebuilder.domain.policy import Action, Pattern, Rule
+from rebuilder.domain.rpm import INSTALLONLY
 
 WORDS = {"extra_forbidden": "unknown key", "tuple_type": "must be a list", "dict_type": "must be a table",
          "model_type": "must be a table"}  # fmt: skip
@@ -346,6 +347,7 @@ class RuleSettings(Table):
 class Settings(Table):
     """All of `[consumer_config]`. Every default lets the command run with no file at all.
 
+    `installonly` are globs of packages of which several versions are installed side by side: the newest counts.
     In a dry run builds only take time, as with the builder `simulated`, and nothing is announced.
     """
 
@@ -357,6 +359,7 @@ class Settings(Table):
     descendants: Literal["affected", "all"] = "affected"
     stage_parents: Literal["order", "propagate"] = "order"
     policy: tuple[RuleSettings, ...] = ()
+    installonly: tuple[str, ...] = INSTALLONLY
     max_attempts: int = Field(default=3, ge=1)
     retry_seconds: float = Field(default=30, ge=0)
     time_limit: float = Field(default=4 * 3600, gt=0)
@@ -384,7 +387,8 @@ class Settings(Table):
 
     def terms(self, held: Mapping[str, str]) -> Terms:
         """What plans are made by; `held` has the images on hold."""
-        return Terms(self.descendants, self.stage_parents, tuple(rule.rule for rule in self.policy), held)
+        rules = tuple(rule.rule for rule in self.policy)
+        return Terms(self.descendants, self.stage_parents, rules, held, self.installonly)
 
     @property
     def announced(self) -> frozenset[Notice]:

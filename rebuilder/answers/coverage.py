@@ -14,7 +14,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.affected import Carried, merge
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.rpm import MODULE, Rpm, SourceBuild, is_stale
+from rebuilder.domain.rpm import MODULE, Rpm, SourceBuild, is_stale, that_count
 from rebuilder.engine import intake
 from rebuilder.engine.draft import changes_from
 from rebuilder.store import coverage, holds, progress
@@ -85,7 +85,7 @@ def _read(connection: Connection, name: str, changes: Sequence[Change], settings
     expected = forecast.expected(connection, settings, now)
     held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
     crossed = coverage.crossed_streams(connection)
-    fixes = tuple(_fix(connection, change, expected, held, crossed) for change in wanted)
+    fixes = tuple(_fix(connection, change, expected, held, crossed, settings) for change in wanted)
     carried = any(image.state != UNKNOWN for fix in fixes for image in fix.images)
     having, carrying = sum(fix.current for fix in fixes), sum(fix.of for fix in fixes)
     return Coverage(
@@ -133,6 +133,7 @@ def _fix(
     expected: Mapping[int, float],
     held: Mapping[str, str],
     crossed: Collection[tuple[str, str]],
+    settings: Settings,
 ) -> Fix:
     modular = MODULE in change.build.evr.release
     carriers = coverage.carriers(connection, change.build.name, change.stream, crossed)
@@ -140,9 +141,9 @@ def _fix(
     for stream in {carrier.image.rpartition(":")[2] for carrier in carriers}:
         newest.update(progress.current(connection, stream))
     images = [
-        _covered(Carrier(carrier.image, rpms), change, newest.get(carrier.image), expected, held)
+        _covered(Carrier(carrier.image, tuple(that_count(rpms, settings.installonly))), change, newest.get(carrier.image), expected, held)
         for carrier in carriers
-        if (rpms := tuple(rpm for rpm in carrier.rpms if (MODULE in rpm.release) == modular))
+        if (rpms := [rpm for rpm in carrier.rpms if (MODULE in rpm.release) == modular])
     ]
     images += [
         Covered(image=image, installed=(), state=UNKNOWN, reason="nobody could read what is in it", wave=None, eta=None)

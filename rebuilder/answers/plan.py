@@ -25,13 +25,17 @@ class WrittenChange(TypedDict):
 
 
 class WrittenReason(TypedDict):
-    """Why an image is rebuilt; `external` where the RPM may come from outside the inventory."""
+    """Why an image is rebuilt; `external` where the RPM may come from outside the inventory.
+
+    `compared` is the source build of the installed RPM, where that has a version of its own.
+    """
 
     kind: str
     installed: str | None
     available: str
     inherited_from: str | None
     external: NotRequired[str]
+    compared: NotRequired[str]
 
 
 class ToldReason(WrittenReason):
@@ -127,6 +131,8 @@ def written_reason(reason: Reason) -> WrittenReason:
     }
     if reason.external:
         found["external"] = reason.external
+    if reason.compared:
+        found["compared"] = reason.compared
     return found
 
 
@@ -200,7 +206,7 @@ def reason_of(document: WrittenReason, change: Change) -> Reason:
     """The reason that a server wrote, with the change that it is about."""
     return Reason(
         document["kind"], change, document["installed"] or "", document["inherited_from"] or "",
-        document.get("external", ""),
+        document.get("external", ""), document.get("compared", ""),
     )
 
 

@@ -25,6 +25,8 @@ def because(reason: Reason) -> Text:
     layer = line("from ", named(reason.inherited_from)) if reason.inherited_from else line("its own")
     if reason.external:
         layer = line(layer, f" or from outside the inventory: {reason.external}")
+    if reason.compared:
+        layer = line(layer, f", of {reason.compared}")
     return line(f"{reason.installed} (", layer, f") < {reason.change.build.evr.version_release}")
 
 

@@ -18,7 +18,7 @@ from rebuilder.domain.change import Change, most_severe
 from rebuilder.domain.graph import Graph, Layers
 from rebuilder.domain.image import Image, ParentKind
 from rebuilder.domain.policy import Action, Rule
-from rebuilder.domain.rpm import MODULE, Rpm, newest
+from rebuilder.domain.rpm import INSTALLONLY, MODULE, Rpm, newest, that_count
 
 
 class Skip(StrEnum):
@@ -53,7 +53,8 @@ class Reason:
 
     `rpm`: it carries `installed`, and `change` offers a newer build; `inherited_from` is the layer that brought the
     RPM in, empty where the image itself does. That layer may have it from its `external` parent, into which nobody
-    here can look. `parent`: it is built on an image that is rebuilt (`inherited_from`).
+    here can look. `compared` is its source build, where its own version is another one. `parent`: it is built on an
+    image that is rebuilt (`inherited_from`).
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Reason:
     installed: str = ""
     inherited_from: str = ""
     external: str = ""
+    compared: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,15 @@ class Carried:
 class Terms:
     """The operators' wishes: `descendants` is affected or all, `stage_parents` order or propagate.
 
-    `held` has the images that must not be built, each with who holds it and why.
+    `held` has the images that must not be built, each with who holds it and why. `installonly` are globs of packages of
+    which several versions are installed side by side.
     """
 
     descendants: str = "affected"
     stage_parents: str = "order"
     rules: tuple[Rule, ...] = ()
     held: Mapping[str, str] = field(default_factory=dict)
+    installonly: tuple[str, ...] = INSTALLONLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +250,8 @@ class _Search:
         return layers
 
     def _read(self, key: str, rpms: Sequence[Rpm], stream: str, bases: Sequence[int]) -> _Content:
-        stale, others, layers = [], set(), self._layers(rpms, bases)
+        stale, others = [], set()
+        layers = self._layers(that_count(rpms, self._terms.installonly), bases)
         above = [self._contents[base] for base in bases]
         foreign = belonging.foreign(layers, stream, [Above(one.rpms, one.stream, one.foreign) for one in above])
         for rpm, layer in layers.items():
@@ -258,7 +263,8 @@ class _Search:
                 others.add(answer)
             else:
                 nevra, place = answer
-                reason = Reason("rpm", self._changes[place], nevra, layer, self._external(layer or key))
+                external = self._external(layer or key)
+                reason = Reason("rpm", self._changes[place], nevra, layer, external, rpm.built_from)
                 stale.append(_Stale(place, rpm, reason))
         otherwise = next((skip for skip in Skip if skip in others), Skip.UNKNOWN)
         reasons = tuple([item.reason for item in stale])

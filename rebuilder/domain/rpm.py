@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -136,6 +137,12 @@ class Rpm(Struct, frozen=True, cache_hash=True, gc=False):
         return f"{self.name}-{self.evr}.{self.arch}"
 
     @property
+    def built_from(self) -> str:
+        """The source build, where that has another version than the RPM: it is what an update's is compared with."""
+        other = self.source_evr and self.source_evr != self.evr.version_release
+        return f"{self.source}-{self.source_evr}" if other else ""
+
+    @property
     def sourcerpm(self) -> str:
         """The SOURCERPM where it is known, else the source package's name: what `parse` takes back."""
         return f"{self.source}-{self.source_evr}.src.rpm" if self.source_evr else self.source
@@ -156,6 +163,33 @@ def is_stale(rpm: Rpm, offered: EVR) -> bool:
     version, _, release = rpm.source_evr.rpartition("-")
     epoch = rpm.epoch if version == rpm.version else None
     return offered.is_newer_than(EVR(epoch, version, release))
+
+
+# What dnf installs side by side by default: its `installonlypkgs`, and what provides installonlypkg(kernel).
+INSTALLONLY = (
+    "kernel", "kernel-PAE*", "kernel-core", "kernel-modules*", "kernel-devel*", "kernel-uki-*", "kernel-debug",
+    "kernel-debug-*", "kernel-rt*", "kernel-64k*", "kernel-16k*", "kmod-*",
+)  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _any_of(globs: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, globs)) or r"(?!)")
+
+
+def that_count(rpms: Collection[Rpm], installonly: tuple[str, ...]) -> Collection[Rpm]:
+    """The RPMs of an image, without those beside which a newer one of the same name and architecture is installed.
+
+    Only packages whose names one of the globs fits are installed side by side: of others two mean that both are used.
+    """
+    if len({(rpm.name, rpm.arch) for rpm in rpms}) == len(rpms):
+        return rpms
+    beside: dict[tuple[str, str], list[Rpm]] = {}
+    for rpm in rpms:
+        if _any_of(installonly).match(rpm.name):
+            beside.setdefault((rpm.name, rpm.arch), []).append(rpm)
+    newest_of = {alike: newest(rpm.evr for rpm in found) for alike, found in beside.items()}
+    return [rpm for rpm in rpms if newest_of.get((rpm.name, rpm.arch), rpm.evr) == rpm.evr]
 
 
 def newest(versions: Iterable[EVR]) -> EVR:

@@ -25,21 +25,21 @@ class Reserved:
     new: bool
 
 
-def release(transitions: Transitions) -> int:
+def release(transitions: Transitions, settings: Settings) -> int:
     """Queue what no longer waits for a parent; drop what has lost its cause meanwhile. How many there were."""
     connection = transitions.connection
     entries = rebuilds.released(connection)
     for part in chunks(entries, 500):
         ids = [entry.id for entry in part]
         gone = dict.fromkeys(rebuilds.without_cause(connection, ids), "its parents came out unchanged")
-        gone.update(dict.fromkeys(_current(connection, ids), "it became current by another build"))
+        gone.update(dict.fromkeys(_current(connection, ids, settings), "it became current by another build"))
         transitions.apply([
             (entry, CausesGone(gone[entry.id]) if entry.id in gone else ParentsDone()) for entry in part
         ])  # fmt: skip
     return len(entries)
 
 
-def _current(connection: Connection, ids: list[int]) -> list[int]:
+def _current(connection: Connection, ids: list[int], settings: Settings) -> list[int]:
     """Those whose image got another build since they were planned, which has all that they are for."""
     overtaken = rebuilds.overtaken(connection, ids)
     reasons = causes.reasons_of(connection, [entry.id for entry in overtaken], standing=True)
@@ -47,7 +47,9 @@ def _current(connection: Connection, ids: list[int]) -> list[int]:
     for entry in overtaken:
         build = inventory.manifest_of(connection, entry.image)
         known = build is not None and build.manifest is not None
-        if build is not None and known and not results.not_updated(build, reasons.get(entry.id, ())):
+        if build is None or not known:
+            continue
+        if not results.not_updated(build, reasons.get(entry.id, ()), settings.installonly):
             found.append(entry.id)
     return found
 

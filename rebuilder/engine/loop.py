@@ -129,7 +129,7 @@ class Loop:
             transitions = self._context.transitions(connection)
             done = self._ingest(transitions) + command_executor.execute(transitions, settings)
             done += self._plan(connection)
-            done += dispatch.release(transitions)
+            done += dispatch.release(transitions, settings)
             reserved = dispatch.reserve_slots(transitions, settings)
             self._finish_waves(connection)
         self.submissions.reserved(reserved)

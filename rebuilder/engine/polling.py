@@ -181,7 +181,8 @@ class Polling:
     @property
     def _limits(self) -> results.Limits:
         settings = self._context.settings
-        return results.Limits(settings.max_attempts, settings.retry_seconds, self._context.clock.now())
+        now = self._context.clock.now()
+        return results.Limits(settings.max_attempts, settings.retry_seconds, now, settings.installonly)
 
     def _record_built(self, connection: Connection, built: Mapping[str, tuple[ImageBuild, str]]) -> int:
         if not built:

@@ -11,6 +11,7 @@ from rebuilder.domain import lifecycle
 from rebuilder.domain.affected import Reason
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, TakenOver, TimedOut
+from rebuilder.domain.rpm import that_count
 from rebuilder.engine.backoff import pause
 from rebuilder.store import causes, rebuilds
 from rebuilder.store.rebuilds import Entry
@@ -20,11 +21,15 @@ from rebuilder.store.transitions import Transitions
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How often a rebuild is attempted, the first pause between attempts in seconds, and the moment to count from."""
+    """How often a rebuild is attempted, the first pause between attempts in seconds, and the moment to count from.
+
+    `installonly` are the packages of which the newest counts.
+    """
 
     max_attempts: int
     retry_seconds: float
     now: float
+    installonly: tuple[str, ...]
 
 
 NO_MANIFEST = "its manifest is unknown"
@@ -51,7 +56,7 @@ def built(transitions: Transitions, finished: Sequence[Finished], limits: Limits
     happened: list[tuple[Entry, Event]] = []
     for done in finished:
         entry, build = done.entry, done.build
-        stale = not_updated(build, reasons.get(entry.id, ()))
+        stale = not_updated(build, reasons.get(entry.id, ()), limits.installonly)
         if stale and entry.adopted:
             told = f"its build was of an earlier attempt: {stale}"
             happened.append((entry, aborted(connection, entry, told, limits)))
@@ -63,15 +68,18 @@ def built(transitions: Transitions, finished: Sequence[Finished], limits: Limits
     transitions.apply(happened)
 
 
-def not_updated(build: ImageBuild, reasons: Sequence[Reason]) -> str:
+def not_updated(build: ImageBuild, reasons: Sequence[Reason], installonly: tuple[str, ...]) -> str:
     """Which RPMs are still older than the changes, and which layer they come from; nothing where all are current."""
     if build.manifest is None:
         return ""
     layers = {reason.installed: f" (from {reason.inherited_from})" for reason in reasons if reason.inherited_from}
     changes = {reason.change for reason in reasons}
+    sources = {change.build.name for change in changes}
+    rpms = that_count([rpm for rpm in build.manifest.rpms if rpm.source in sources], installonly)
     stayed = sorted(
-        f"{rpm.nevra}{layers.get(rpm.nevra, '')} stayed, {change.build} is offered"
-        for rpm in build.manifest.rpms
+        f"{rpm.nevra}{f' of {rpm.built_from}' if rpm.built_from else ''}{layers.get(rpm.nevra, '')} stayed, "
+        f"{change.build} is offered"
+        for rpm in rpms
         for change in changes
         if rpm.source == change.build.name and change.makes_stale(rpm)
     )

@@ -199,6 +199,7 @@ def _cause(
             "installed": reason.installed,
             "inherited_from": reason.inherited_from,
             "external": reason.external,
+            "compared": reason.compared,
         }
         for rebuild in plan.rebuilds
         for reason in rebuild.reasons

@@ -317,3 +317,33 @@ def test_what_it_installs_from_its_own_stream_is_of_that() -> None:
 def test_an_image_of_which_nobody_knows_may_have_what_a_parent_in_another_stream_has() -> None:
     images = [ACROSS[0], image("tool", "base:f44", rpms=None)]
     assert left_out(plan(images, change("openssl-3.2.2-1.fc44", "f44"))) == [("tool:f42", "unknown", "")]
+
+
+OLD_KERNEL, NEW_KERNEL = "kernel-core-6.8.1-1.fc42.x86_64 < kernel", "kernel-core-6.8.2-1.fc42.x86_64 < kernel"
+
+
+def test_of_what_is_installed_side_by_side_the_newest_counts() -> None:
+    update = change("kernel-6.8.2-1.fc42")
+    both = [image("a", rpms=(OLD_KERNEL, NEW_KERNEL))]
+    assert left_out(plan(both, update)) == [("a:f42", "already-current", "")]
+    assert rebuilt(plan(both, update, installonly=())) == ["a:f42"]
+    newer = plan(both, change("kernel-6.8.3-1.fc42"))
+    assert [reason.installed for reason in newer.rebuilds[0].reasons] == ["kernel-core-6.8.2-1.fc42.x86_64"]
+
+
+def test_each_architecture_of_it_counts() -> None:
+    other = OLD_KERNEL.replace("x86_64", "aarch64")
+    assert rebuilt(plan([image("a", rpms=(other, NEW_KERNEL))], change("kernel-6.8.2-1.fc42"))) == ["a:f42"]
+
+
+def test_two_versions_of_any_other_package_are_both_used() -> None:
+    assert rebuilt(plan([image("a", rpms=(OLD, NEW))])) == ["a:f42"]
+
+
+def test_a_reason_names_the_source_build_that_was_compared_where_the_rpm_has_a_version_of_its_own() -> None:
+    names = "perl-Carp-1.54-500.fc42.noarch", "perl-libs-5.38.2-500.fc42.x86_64"
+    rpms = tuple(f"{name} < perl-5.38.2-500.fc42.src.rpm" for name in names)
+    found = plan([image("a", rpms=rpms)], change("perl-5.40.0-1.fc42"))
+    assert {reason.installed: reason.compared for reason in found.rebuilds[0].reasons} == {
+        "perl-Carp-1.54-500.fc42.noarch": "perl-5.38.2-500.fc42", "perl-libs-5.38.2-500.fc42.x86_64": "",
+    }  # fmt: skip

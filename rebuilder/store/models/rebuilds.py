@@ -121,7 +121,8 @@ class RebuildEdge(Base):
 class Cause(Base):
     """Why a rebuild is there: a change, and the RPM that it makes stale. `installed` is empty for a parent's sake.
 
-    `inherited_from` and `external` say where the image has the RPM from, as the plan's Reason does.
+    `inherited_from` and `external` say where the image has the RPM from, and `compared` what was, as the plan's Reason
+    does.
     """
 
     __tablename__ = "cause"
@@ -132,6 +133,7 @@ class Cause(Base):
     installed: Mapped[str] = mapped_column(primary_key=True)
     inherited_from: Mapped[str]
     external: Mapped[str] = mapped_column(server_default="")
+    compared: Mapped[str] = mapped_column(server_default="")
 
 
 class Cancellation(Base):

@@ -1,4 +1,4 @@
-"""What each rebuild was built from: one that failed is tried again when its image's source has changed since.
+"""What each rebuild was built from, and the source builds that its reasons compared.
 
 Revision ID: 0014
 Revises: 0013
@@ -16,4 +16,5 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("cause", sa.Column("compared", sa.String(), server_default="", nullable=False))
     op.add_column("rebuild", sa.Column("source", sa.String(length=64), server_default="", nullable=False))

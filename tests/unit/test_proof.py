@@ -1,0 +1,37 @@
+"""Whether a new build has what it was made for, and how a reason is told."""
+
+from __future__ import annotations
+
+from planned import change, rpm
+
+from rebuilder.cli.words import because
+from rebuilder.domain.affected import Reason
+from rebuilder.domain.image import ImageBuild, Manifest
+from rebuilder.domain.rpm import INSTALLONLY
+from rebuilder.engine.results import not_updated
+
+KERNELS = "kernel-core-6.8.1-1.fc42.x86_64 < kernel", "kernel-core-6.8.2-1.fc42.x86_64 < kernel"
+PERL = "perl-Carp-1.54-500.fc42.noarch < perl-5.38.2-500.fc42.src.rpm"
+
+
+def proof(rpms: tuple[str, ...], nvr: str, installonly: tuple[str, ...] = INSTALLONLY) -> str:
+    build = ImageBuild("a:f42", "1", Manifest.of(map(rpm, rpms)))
+    return not_updated(build, [Reason("rpm", change(nvr), rpms[0].partition(" < ")[0])], installonly)
+
+
+def test_an_old_kernel_beside_the_new_one_is_no_failure() -> None:
+    assert proof(KERNELS, "kernel-6.8.2-1.fc42") == ""
+    assert "kernel-core-6.8.1-1.fc42.x86_64 stayed" in proof(KERNELS, "kernel-6.8.2-1.fc42", installonly=())
+    assert "kernel-core-6.8.2-1.fc42.x86_64 stayed" in proof(KERNELS, "kernel-6.8.3-1.fc42")
+
+
+def test_what_stayed_is_told_with_the_source_build_that_was_compared() -> None:
+    assert proof((PERL,), "perl-5.40.0-1.fc42") == (
+        "not-updated: perl-Carp-1.54-500.fc42.noarch of perl-5.38.2-500.fc42 stayed, perl-5.40.0-1.fc42 is offered"
+    )
+
+
+def test_a_reason_compares_like_with_like() -> None:
+    carp, built_from = "perl-Carp-1.54-500.fc42.noarch", "perl-5.38.2-500.fc42"
+    reason = Reason("rpm", change("perl-5.40.0-1.fc42"), carp, compared=built_from)
+    assert because(reason).plain == "perl-Carp-1.54-500.fc42.noarch (its own, of perl-5.38.2-500.fc42) < 5.40.0-1.fc42"
