@@ -140,11 +140,12 @@ def _fix(
     newest: dict[str, Entry] = {}
     for stream in {carrier.image.rpartition(":")[2] for carrier in carriers}:
         newest.update(progress.current(connection, stream))
-    images = [
-        _covered(Carrier(carrier.image, tuple(that_count(rpms, settings.installonly))), change, newest.get(carrier.image), expected, held)
-        for carrier in carriers
-        if (rpms := [rpm for rpm in carrier.rpms if (MODULE in rpm.release) == modular])
-    ]
+    images = []
+    for carrier in carriers:
+        rpms = [rpm for rpm in carrier.rpms if (MODULE in rpm.release) == modular]
+        if rpms:
+            having = Carrier(carrier.image, tuple(that_count(rpms, settings.installonly)))
+            images.append(_covered(having, change, newest.get(carrier.image), expected, held))
     images += [
         Covered(image=image, installed=(), state=UNKNOWN, reason="nobody could read what is in it", wave=None, eta=None)
         for image in coverage.unreadable(connection, change.stream)
