@@ -12,7 +12,7 @@ from rebuilder.builders.protocol import Builder, LogKeeping
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.engine import workshop
-from rebuilder.store import holds, rebuilds
+from rebuilder.store import lookup, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.rebuilds import Entry
 
@@ -50,8 +50,7 @@ class Logs:
         The builder may raise InfrastructureError.
         """
         with reading(self._engine) as connection:
-            holds.image_id(connection, image)
-            entry = rebuilds.latest_of_image(connection, image)
+            entry = rebuilds.latest_of_image(connection, lookup.image_named(connection, image))
         if entry is None or not entry.ref:
             return Part(text="", next=offset, live=entry is not None and entry.state in LIVE, built=False)
         found: list[str] = []

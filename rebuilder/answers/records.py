@@ -12,7 +12,7 @@ from rebuilder.answers.moment import Moment, moment
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.rpm import Rpm
-from rebuilder.store import holds, inventory, manifests, search
+from rebuilder.store import holds, inventory, lookup, manifests, search
 from rebuilder.store.inbox import Kept
 from rebuilder.store.search import BuildEntry, Deed, ImageEntry, Noted
 
@@ -183,8 +183,10 @@ def _image(entry: ImageEntry) -> dict[str, object]:
 def image_in_full(connection: Connection, key: str) -> ImageInFull:
     """One image. Raises UnknownError."""
     entry = search.image(connection, key)
-    if entry is None:
-        raise UnknownError(f"unknown image {key}")
+    if entry is None:  # one that left the inventory is found by its whole name only
+        key = lookup.image_named(connection, key)
+        entry = search.image(connection, key)
+    assert entry is not None
     found = inventory.find(connection, [key])[key]
     return ImageInFull.model_validate({
         **_image(entry), "present": entry.present, **_source(entry.source),

@@ -25,7 +25,7 @@ from rebuilder.domain.change import Severity
 from rebuilder.engine import why as explaining
 from rebuilder.engine.draft import builds_named
 from rebuilder.engine.why import Told, Verdict
-from rebuilder.store import inventory
+from rebuilder.store import inventory, lookup
 
 
 class Hold(Answer):
@@ -99,6 +99,7 @@ class Would(Answer):
 def read(connection: Connection, image: str, settings: Settings, now: float) -> Why:
     """All there is to say about the image. Raises UnknownError where there is no such image."""
     streams(connection, settings)
+    image = lookup.image_named(connection, image)
     found = explaining.why(connection, image, settings, now)
     held = found.held
     waits = {(item.change, item.stream): item for item in pending.read(connection, settings, explaining.RECENT_CHANGES)}
@@ -119,6 +120,7 @@ def would(
     """What these source builds, by their NVRs, would mean for the image. Raises RequestError."""
     builds = builds_named(updates, partial(inventory.sources_of, connection))
     changes = wanted(connection, builds, stream, severity, settings)
+    image = lookup.image_named(connection, image)
     verdicts = explaining.would(connection, image, changes, settings, now)
     return Would(image=image, verdicts=tuple(map(verdict, verdicts)))
 

@@ -101,7 +101,7 @@ def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked
     nodes: dict[str, Tree] = {}
     widest = 0
     for line in drawing.lines(layers, keys, deepest):
-        label = _label(line, states.get(line.image, ""), line.image == asked)
+        label = _label(line, states.get(line.image, ""), asked in (line.image, line.image.rpartition(":")[0]))
         widest = max(widest, label.cell_len)
         nodes[line.image] = nodes.get(line.under, root).add(label)
     if not screen.is_terminal:

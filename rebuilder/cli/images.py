@@ -14,6 +14,7 @@ from rebuilder.cli.output import as_json, length, progress, say, table
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Care, Inventory
+from rebuilder.domain.naming import meant
 from rebuilder.engine import inventory_sync
 from rebuilder.inventory import document
 from rebuilder.store import inventory as store
@@ -92,6 +93,7 @@ def show(context: Context, image: str, json_: bool) -> None:
     """One image: parents, children, current build and its RPMs."""
     with reading(context.engine) as connection:
         graph = store.load(connection)
+        image = meant(image, graph.keys)
         found = graph.image(image)
         build = store.manifest_of(connection, image)
     rpms = sorted(rpm.nevra for rpm in build.manifest.rpms) if build and build.manifest else []

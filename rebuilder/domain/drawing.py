@@ -11,6 +11,7 @@ from typing import Any
 
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, Parent, ParentKind
+from rebuilder.domain.naming import meant
 
 COLOURS = {
     "waiting": "#595959",
@@ -51,7 +52,7 @@ class Line:
 
 def family(graph: Graph, key: str) -> set[str]:
     """The image, all it is built on, and all that is built on it. Raises RequestError for an unknown image."""
-    found = [graph.image(key).key]
+    found = [meant(key, graph.keys)]
     return {*found, *graph.ancestors(found), *graph.descendants(found)}
 
 

@@ -6,7 +6,7 @@ Pure: the same inputs always give the same plan.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -120,14 +120,16 @@ def make_plan(
 
 
 def plan_by_hand(
-    graph: Graph, images: Sequence[str], descendants: bool, *, slots: int, seconds: Mapping[str, float]
+    graph: Graph, images: Sequence[str], descendants: bool, *, slots: int, seconds: Mapping[str, float],
+    unbuilt: Collection[str] = (),
 ) -> Plan:
     """Plan to rebuild these images, and with `descendants` all that is built on them, for no change's sake.
 
-    Raises RequestError for an unknown image.
+    What they are built on and is `unbuilt` yet comes first. Raises RequestError for an unknown image.
     """
     roots = {graph.image(image).key for image in images}
-    layers = graph.layers(roots | set(graph.descendants(images) if descendants else ()))
+    wanted = roots | set(graph.descendants(images) if descendants else ())
+    layers = graph.layers(wanted | graph.ancestors(wanted).intersection(unbuilt))
     untouched = len(graph) - len(layers.names)
     return Plan((), _rebuilds(layers, [()] * len(layers.names)), (), untouched, (), _estimate(layers, seconds, slots))
 

@@ -101,7 +101,8 @@ def _rebuild(connection: Connection, request: Request, settings: Settings, now: 
     graph = inventory.load(connection)
     seconds = durations(graph.images, inventory.measured(connection))
     below = request.verb is Verb.REBUILD_ALL
-    plan = plan_by_hand(graph, [request.target], below, slots=settings.slots, seconds=seconds)
+    unbuilt = inventory.unbuilt(connection)
+    plan = plan_by_hand(graph, [request.target], below, slots=settings.slots, seconds=seconds, unbuilt=unbuilt)
     wave_id, waiting = waves.by_hand(connection, plan, f"by hand: {request}", request.who, seconds, now)
     said = [f"wave {wave_id} rebuilds {_named([r.image for r in plan.rebuilds if r.image not in waiting])}"]
     joined = [f"{_named(waiting)} waits to be rebuilt already"] if waiting else []

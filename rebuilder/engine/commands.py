@@ -5,13 +5,13 @@ What changes rebuilds is only asked for: the engine carries it out in its next p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.store import actions, holds, waves
+from rebuilder.store import actions, holds, lookup, waves
 from rebuilder.store.actions import Verb
 
 OF_IMAGES = ("retry", "cancel", "rebuild", "hold", "release")
@@ -44,8 +44,16 @@ class CommandReceipt:
     answer: str | None
 
 
+def resolved(connection: Connection, command: Command) -> Command:
+    """The command with the whole name of the image that is meant. Raises UnknownError where there is none."""
+    if command.verb not in OF_IMAGES or _wave(command) is not None:
+        return command
+    return replace(command, target=lookup.image_named(connection, command.target))
+
+
 def give(connection: Connection, command: Command, now: float) -> CommandReceipt:
     """Do it, or ask the engine to. Raises UnknownError where there is no such image or wave, else RequestError."""
+    command = resolved(connection, command)
     match command.verb:
         case "retry" | "cancel":
             return _ask(connection, Verb(command.verb), command, now)
@@ -93,9 +101,7 @@ def _approve(connection: Connection, command: Command, now: float) -> str:
 
 def _ask(connection: Connection, verb: Verb, command: Command, now: float) -> CommandReceipt:
     wave_id = _wave(command)
-    if wave_id is None:
-        holds.image_id(connection, command.target)
-    else:
+    if wave_id is not None:
         waves.find(connection, wave_id)
     return CommandReceipt(actions.request(connection, verb, command.target, command.who, command.reason, now), None)
 

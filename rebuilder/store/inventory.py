@@ -218,6 +218,12 @@ def rpms_in(connection: Connection, stream: str) -> list[Package]:
     return [Package(*row) for row in connection.execute(select(*manifests.FIELDS).where(current))]
 
 
+def unbuilt(connection: Connection) -> set[str]:
+    """The images that have no build yet."""
+    query = select(Image.name + ":" + Image.stream).where(Image.present, Image.current_build_id.is_(None))
+    return set(connection.scalars(query))
+
+
 def unread(connection: Connection) -> set[str]:
     """The images that have no current build, or one whose manifest nobody could read."""
     return set(connection.scalars(_unread()))

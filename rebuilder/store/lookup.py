@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, String, and_, cast, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from rebuilder.domain.naming import meant
 from rebuilder.store.models import Change, Image, Rebuild
 
 
@@ -50,6 +51,18 @@ def images(connection: Connection, words: str, limit: int, after: str = "") -> l
         query = query.where(key > after)
     rows = connection.execute(query.order_by(key).limit(limit))
     return [FoundImage(found, state or "", present) for found, state, present in rows]
+
+
+def image_named(connection: Connection, text: str) -> str:
+    """The image of the inventory that somebody means: name:stream, or its name alone where it is in one stream.
+
+    Raises RequestError where that is in several, and UnknownError where it is in none.
+    """
+    name, _, stream = text.rpartition(":")
+    present = select(Image.name + ":" + Image.stream).where(Image.present)
+    alike = or_(and_(Image.name == name, Image.stream == stream), Image.name == text)
+    found = set(connection.scalars(present.where(alike)))
+    return meant(text, found if text in found or len(found) == 1 else set(connection.scalars(present)))
 
 
 def changes(connection: Connection, words: str, limit: int, before: int | None = None) -> list[FoundChange]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Engine
 
 from rebuilder.answers import records
+from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands
 from rebuilder.engine.commands import Command
 from rebuilder.store import tokens
@@ -144,6 +146,9 @@ def act(engine: Database, token: Presented, asked: Asked, response: Response) ->
     until = asked.until.timestamp() if isinstance(asked, ToHold) and asked.until else None
     order = Command(asked.verb, getattr(asked, "target", ""), token.name, asked.reason, until,
                   getattr(asked, "with_descendants", False))
+    # A pattern of images fits whole names. What is not there, none is told that may not ask.
+    with reading(engine) as connection, suppress(RequestError):
+        order = commands.resolved(connection, order)
     _check_scope(token, order)
     if until is not None and until <= now:
         raise HTTPException(400, "until: that moment is over")

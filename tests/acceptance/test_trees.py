@@ -85,3 +85,12 @@ def test_a_wrong_file_is_one_line_and_stops_no_other_image(owner: User) -> None:
     done = owner.types("inventory", "sync")
     assert done.returncode == 1
     assert f"rebuilder: {owner.folder}/tree/base/rebuilder.toml:2: nmae: unknown key" in done.stderr.splitlines()
+
+
+def test_a_folder_s_name_never_moves_the_cursor(owner: User) -> None:
+    for name in ("esc\x1b[31m", "c1\x9b31m"):
+        (owner.folder / "tree" / name).mkdir(parents=True)
+        (owner.folder / "tree" / name / "Containerfile").write_text("FROM scratch\n")
+    told = owner.types("inventory", "sync").stderr
+    assert told.count("can be no image name") == 2
+    assert [c for c in told if c != "\n" and not c.isprintable()] == []

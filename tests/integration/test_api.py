@@ -243,3 +243,12 @@ def test_what_the_client_has_already_is_not_sent_again(client: Client) -> None:
 )
 def test_every_error_is_a_problem_that_says_what_is_wrong(client: Client, path: str, status: int, word: str) -> None:
     assert word in client.problem(path, status)
+
+
+def test_an_image_may_be_asked_for_by_its_name_alone(client: Client) -> None:
+    assert client.reads("images/base") == client.reads("images/base:f42")
+    assert client.reads("images/base/why")["image"] == "base:f42"
+    page = client.http.get("/images/base", follow_redirects=False)
+    assert (page.status_code, page.headers["location"]) == (307, "/images/base:f42")
+    assert "did you mean base:f42" in client.http.get("/images/bse").text
+    assert client.http.get("/badges/base.svg").text == client.http.get("/badges/base:f42.svg").text

@@ -162,6 +162,12 @@ def test_a_scope_for_some_images_is_none_for_waves_nor_for_the_engine(
     assert content(bench.store) == before
 
 
+def test_a_scope_for_some_images_is_for_them_by_their_names_alone_too(client: Client) -> None:
+    token = client.token("limited", "hold:b*:f42")
+    assert client.orders(token, verb="hold", target="base").status_code == 201
+    assert "lacks the scope hold:mid:f42" in problem(client.orders(token, verb="hold", target="mid"), 403)
+
+
 def test_what_is_not_there_is_told_to_none_that_may_not_ask(client: Client) -> None:
     problem(client.orders(client.token("limited", "retry:base"), verb="retry", target="ghost:f42"), 403)
 

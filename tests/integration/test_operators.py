@@ -249,3 +249,12 @@ def test_a_build_is_over_when_no_attempt_of_its_rebuild_is_open(store: Engine) -
     with reading(store) as connection:
         earlier = rebuilds.key_of_attempt(base, 7)
         assert rebuilds.settled(connection, [base, earlier, mid, "nobody-f42-123.1"]) == {base, earlier, mid}
+
+
+def test_an_image_is_rebuilt_before_its_first_build_with_what_it_needs_first(store: Engine) -> None:
+    bench = Workbench(store, (image("base", rpms=None), image("other", rpms=None), image("mid", "base"),
+                              image("app", "mid", rpms=None)))
+    assert ask(bench, Verb.REBUILD, "app:f42") == "wave 1 rebuilds base:f42, app:f42"
+    bench.finish()
+    assert bench.submitted() == ["base", "app"]
+    assert bench.states() == [("base", "succeeded"), ("app", "succeeded")]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
+from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import State
-from rebuilder.store import family, inventory
+from rebuilder.store import family, inventory, lookup
 from rebuilder.web.pages.rendering import TEMPLATES, PageRoute
 from rebuilder.web.pages.search import cleaned
 from rebuilder.web.reader import Reader
@@ -44,6 +46,8 @@ class Side:
 def badge(request: Request, key: str, connection: Reader) -> Response:
     """The badge of an image; one of an image that nobody knows says so, because a README should not break."""
     wanted = cleaned(key)
+    with suppress(RequestError):
+        wanted = lookup.image_named(connection, wanted)
     known = inventory.find(connection, [wanted])
     word, colour = WORDS[family.states(connection, [wanted]).get(wanted, "")] if known else ("unknown image", "#595f69")
     left = Side(LABEL, "#24292f", 0, PADDING * 2 + CHARACTER * len(LABEL))

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 from sqlalchemy import Connection
 
+from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, Parent
 from rebuilder.engine import why
-from rebuilder.store import builds, family, inventory, outlook
-from rebuilder.web.pages.rendering import Missing, PageRoute, page
+from rebuilder.store import builds, family, inventory, lookup, outlook
+from rebuilder.web.pages.rendering import Missing, PageRoute, page, segment
 from rebuilder.web.pages.search import cleaned
 from rebuilder.web.reader import Configured, Reader
 
@@ -45,7 +47,11 @@ def image(request: Request, key: str, connection: Reader, settings: Configured) 
     wanted = cleaned(key)
     found = inventory.find(connection, [wanted]).get(wanted)
     if found is None:
-        raise Missing(f"there is no image {wanted}")
+        try:
+            wanted = lookup.image_named(connection, wanted)
+        except RequestError as error:
+            raise Missing(str(error)) from None
+        return RedirectResponse(f"/images/{segment(wanted)}")
     image_id = outlook.image_ids(connection, [wanted])[wanted]
     built = builds.of_image(connection, image_id, BUILDS)
     present = family.is_present(connection, image_id)

@@ -1,0 +1,34 @@
+"""Which image somebody means."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
+
+from rebuilder.domain.errors import RequestError, UnknownError
+
+SHOWN = 3
+
+
+def meant(text: str, keys: Collection[str]) -> str:
+    """The image (name:stream) of these that is meant by that, or by its name alone where that is in one stream.
+
+    Raises RequestError where the name is in several streams, and UnknownError where it is in none.
+    """
+    if text in keys:
+        return text
+    named = sorted(key for key in keys if key.rpartition(":")[0] == text)
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise RequestError(f"{text} is in {len(named)} streams: say {' or '.join(named[:SHOWN])}")
+    raise UnknownError(f"unknown image {text}{did_you_mean(text, keys)}")
+
+
+def did_you_mean(text: str, keys: Collection[str]) -> str:
+    """The images that are called nearly like that, as a question; "" where there is none."""
+    close = get_close_matches(text, keys, SHOWN)
+    if not close and ":" not in text:
+        names = {key.rpartition(":")[0]: key for key in keys}
+        close = [names[name] for name in get_close_matches(text, names, SHOWN)]
+    return f"; did you mean {' or '.join(close)}?" if close else ""
