@@ -154,10 +154,10 @@ def sync(
     engine: Engine, settings: Settings, who: str, progress: Progress | None = None, *,
     reset: Collection[str] = (), rehearsing: bool = False,
 ) -> SyncResult:
-    """Read the source, take in what it says, and ask the engine to look at what changed. Raises as `fetch` and `save`.
+    """Read the source, take in what it says, and ask the engine to look at what changed, for the operator `who`.
 
-    `who` is the operator. What it says of images that are to be `reset` counts whatever rebuilds made. With `rehearsing` nothing is changed.
-    Raises RequestError for an image to reset that the source does not have.
+    Raises what `fetch` and `save` raise, and RequestError for an image to reset that the source does not have. What it
+    says of images that are to be `reset` counts whatever rebuilds made. With `rehearsing` nothing is changed.
     """
     fetched = fetch(engine, settings, progress)
     if unknown := sorted(set(reset) - {image.key for image in fetched.inventory.images}):
