@@ -46,7 +46,7 @@ def test_what_nobody_reads_is_cut() -> None:
 def test_a_fault_of_an_inventory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     fault = SimpleNamespace(image="a:f42", told=EVIL)
     result = SimpleNamespace(added=(), changed=(), removed=(), rebuilt=(), unchanged=0, faults=(fault,), hints=(EVIL,))
-    monkeypatch.setattr(images.inventory_sync, "sync", lambda *_: result)
+    monkeypatch.setattr(images.inventory_sync, "sync", lambda *_, **__: result)
     done = CliRunner().invoke(images.inventory, ["sync"], obj=SimpleNamespace(engine=None, settings=None))
     assert len(done.stderr.splitlines()) == 3
     assert not [found for found in done.output if acts(found) and found != "\n"]
