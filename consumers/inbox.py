@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 
 from fedora_messaging import config
-from fedora_messaging.exceptions import ConfigurationException, Nack
+from fedora_messaging.exceptions import ConfigurationException, HaltConsumer, Nack
 from fedora_messaging.message import Message
 from fedora_messaging.twisted.factory import FedoraMessagingFactoryV2
 from sqlalchemy import Engine
@@ -19,11 +20,14 @@ from rebuilder.config import settings_of
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import database, heartbeats, inbox
 from rebuilder.store.refusals import one_line
+from rebuilder.store.sqlite_file import Replaced
 
 LONGEST_RECONNECT_WAIT = 30
 PAUSE_SECONDS = 5.0
 HOLD_SECONDS = 900.0  # RabbitMQ's consumer_timeout is 30 minutes
 BEAT_SECONDS = 10.0
+END_SECONDS = 4.0
+UNREACHABLE = 3
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +46,19 @@ class Inbox:
         self._engine = opened_store()
         self._beaten = 0.0
         self._ending = threading.Event()
-        reactor.addSystemEventTrigger("before", "shutdown", self._ending.set)  # type: ignore[arg-type]
+        reactor.addSystemEventTrigger("before", "shutdown", self._end)  # type: ignore[arg-type]
+
+    def _end(self) -> None:
+        """Let go of the message in hand: a database that stands still keeps nobody, and the broker has it still."""
+        self._ending.set()
+        last = threading.Timer(END_SECONDS, os._exit, (0,))
+        last.daemon = True
+        last.start()
 
     def __call__(self, message: Message) -> None:
-        """Keep the message, or set it aside. Raises Nack when it could not be stored, and nothing else.
+        """Keep the message, or set it aside. Raises Nack when it could not be stored.
+
+        Raises HaltConsumer where the database is not the one that was opened: whoever is started next opens the new one.
 
         While the database is away the message is held, for a quarter of an hour: each return to the broker counts
         towards the queue's delivery limit, and without a pause there would be a thousand in a second.
@@ -64,6 +77,8 @@ class Inbox:
             if inbox.take(self._engine, lambda: deliveries.received(message), delivery) == "dead":
                 _log.error("message %s is set aside: see `rebuilder inbox dead`", message.id)
             self._beat()
+        except Replaced as error:
+            raise HaltConsumer(UNREACHABLE, str(error), requeue=True) from None
         except (SQLAlchemyError, OSError) as error:
             return f"the inbox cannot be written: {one_line(error)}"
         except Exception as error:

@@ -26,7 +26,7 @@ from rebuilder.config import configuration_file
 from rebuilder.domain.errors import RequestError
 from rebuilder.store import outbox
 from rebuilder.store.database import reading
-from rebuilder.store.lock import only_publisher
+from rebuilder.store.lease import LeaseLost, Role
 
 if TYPE_CHECKING:  # fedora-messaging takes a while to load, and no other verb needs it
     from crochet import EventualResult
@@ -77,15 +77,21 @@ def _left(context: Context) -> int:
 @click.pass_obj
 def notify(context: Context) -> None:
     """Publish what is in the outbox, for the engine that started this process, and until that ends."""
+    from rebuilder.engine import standby
     from rebuilder.engine.notify import Publisher
 
     engine, stop = context.engine, service.begin()
     os.nice(NICE)
     end_with_parent()
     send = sender(configuration_file(context.path))
-    publisher = Publisher(engine, context.settings, send, rest=giving_way(os.getppid()))
-    with only_publisher(engine, stop):
-        publisher.run(stop)
+    rest = giving_way(os.getppid())
+    while not stop.is_set():
+        try:
+            with standby.next_term(engine, Role.PUBLISHER, stop, lambda: None) as term:
+                if term is not None:
+                    Publisher(term.engine, context.settings, send, rest=rest).run(stop)
+        except LeaseLost as error:
+            log.error("%s: this one stands by", error)
 
 
 def giving_way(pid: int) -> Callable[[], float]:

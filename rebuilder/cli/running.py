@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from consumers import topics
 from rebuilder import config
@@ -24,7 +21,7 @@ from rebuilder.engine.loop import Loop
 from rebuilder.engine.systemd import notify
 from rebuilder.store import rebuilds
 from rebuilder.store.database import reading
-from rebuilder.store.lease import Candidate, LeaseLost, Term, own_name
+from rebuilder.store.lease import LeaseLost, Role, Term
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +52,7 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
 def _served(context: Context, stop: threading.Event, until_idle: bool) -> bool:
     """Serve one term; whether that was to the end, and not until another engine took over."""
     try:
-        with _term(context, stop, until_idle) as term:
+        with standby.next_term(context.engine, Role.ENGINE, stop, _alive, until_idle=until_idle) as term:
             if term is not None:
                 _act(context, term, stop, until_idle)
     except LeaseLost as error:
@@ -64,22 +61,6 @@ def _served(context: Context, stop: threading.Event, until_idle: bool) -> bool:
         log.error("%s: nothing more is written, and this one stands by", error)
         return False
     return True
-
-
-@contextmanager
-def _term(context: Context, stop: threading.Event, until_idle: bool) -> Iterator[Term | None]:
-    """The next term of this process, which is released after the block."""
-    candidate = Candidate(context.engine, own_name())
-    try:
-        term = standby.await_term(candidate, context.engine, stop, _alive, until_idle=until_idle)
-        try:
-            yield term
-        finally:
-            if term is not None:
-                with suppress(DBAPIError):  # a database that is away keeps nobody: the lease expires
-                    term.release()
-    finally:
-        candidate.close()
 
 
 def _act(context: Context, term: Term, stop: threading.Event, until_idle: bool) -> None:

@@ -6,11 +6,17 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
+import time
+from functools import partial
 from typing import NoReturn
 
 OFTEN = 700  # objects between collections: Python's own default
+END_SECONDS = 4.0  # after a signal nothing is waited for any longer: all that counts is in the database
+
+log = logging.getLogger(__name__)
 
 
 calls_abandoned = False  # whether calls still hang in threads that Python would wait for
@@ -32,6 +38,24 @@ def begin() -> threading.Event:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # a broker that is away is what health and metrics tell
     stop = threading.Event()
+    told, teller = socket.socketpair()
+    teller.setblocking(False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    # A database that stands still may keep the main thread from ever running the handlers: this needs it for nothing.
+    signal.set_wakeup_fd(teller.detach(), warn_on_full_buffer=False)
+    for work in (partial(_hear, told, stop), partial(_end_in_time, stop)):
+        threading.Thread(target=work, name="end", daemon=True).start()
     return stop
+
+
+def _hear(told: socket.socket, stop: threading.Event) -> None:
+    told.recv(1)
+    stop.set()
+
+
+def _end_in_time(stop: threading.Event) -> None:
+    stop.wait()
+    time.sleep(END_SECONDS)
+    log.warning("ends without waiting any longer for what does not answer: whoever is next goes on from here")
+    leave(0)

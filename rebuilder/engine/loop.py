@@ -23,6 +23,7 @@ from rebuilder.engine.cancellation import Cancellations
 from rebuilder.engine.clock import Clock, SystemClock
 from rebuilder.engine.context import Concern, Context
 from rebuilder.engine.enrichment import Enrichment
+from rebuilder.engine.journal import Journal
 from rebuilder.engine.metrics import Metrics
 from rebuilder.engine.polling import Polling
 from rebuilder.engine.reconcile import Reconciliation
@@ -70,6 +71,7 @@ class Loop:
         self._context = Context(self.engine, settings, builder, hub, clock, self.calls)
         self._parse = parse
         self._alive = alive
+        self._journal = Journal(engine, clock)
         self._decide_at = 0.0
         self._begin(self._context)
 
@@ -170,6 +172,7 @@ class Loop:
             with renewing(self.engine) as connection:
                 check_version(connection)
                 self.metrics.beat(connection, lambda: report.activity(self))
+            self._journal.look()
 
     @property
     def clock(self) -> Clock:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 
 from fedora_messaging.exceptions import PublishForbidden, PublishReturned
 from fedora_messaging.exceptions import ValidationError as Invalid
@@ -23,7 +23,8 @@ from sqlalchemy.exc import DBAPIError
 
 from rebuilder.config import Settings
 from rebuilder.engine import letters
-from rebuilder.store import heartbeats, outbox
+from rebuilder.engine.clock import Clock, SystemClock
+from rebuilder.store import heartbeats, lease, outbox
 from rebuilder.store.database import first_line, reading
 from rebuilder.store.outbox import OutboxEntry
 
@@ -35,6 +36,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 DATABASE_PAUSE = 5.0
 BEAT_SECONDS = 10.0
 FORGET_SECONDS = 3600.0
+RENEW_SECONDS = 3.0
 NEVER = (
     PublishForbidden, Invalid, ValidationError, SchemaError, ShortStringTooLong, UnsupportedAMQPFieldException,
 )  # fmt: skip
@@ -83,49 +85,60 @@ class Publisher:
         send: Send,
         *,
         rest: Callable[[], float] = lambda: 0.0,
-        clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
     ) -> None:
         self._engine = engine
+        self._term = lease.term_of(engine)
         self._settings = settings
         self._send = send
         self._rest = rest
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._pause = 0.0
         self._trouble = ""
-        self._beaten = 0.0
-        self._forget_at = 0.0
-        self._held: dict[Subject, tuple[float, float]] = {}  # until when, and for how long that is
+        self._beat_at = -inf
+        self._forget_at = -inf
+        self._held: dict[Subject, tuple[float, float]] = {}  # until when (monotonic), and for how long that is
 
     def run(self, stop: threading.Event) -> None:
-        """Send what there is until `stop` is set. The broker and the database are waited for."""
+        """Send what there is until `stop` is set. The broker and the database are waited for. Raises LeaseLost."""
         while not stop.is_set():
             try:
+                self._confirm()
                 sent = self.once(stop)
                 self._beat()
+                self._wait(self._pause or (self._rest() if sent else self._settings.poll_seconds), stop)
             except DBAPIError as error:
                 log.error("database: %s; trying again in %.0f s", first_line(error), DATABASE_PAUSE)
                 stop.wait(DATABASE_PAUSE)
-                continue
-            stop.wait(self._pause or (self._rest() if sent else self._settings.poll_seconds))
         with suppress(DBAPIError), self._engine.begin() as connection:
             heartbeats.stopped(connection, ("publisher",))
+
+    def _confirm(self) -> None:
+        """Make sure that no other publisher acts. Raises LeaseLost."""
+        if self._term is not None:
+            self._term.confirm(RENEW_SECONDS)
+
+    def _wait(self, seconds: float, stop: threading.Event) -> None:
+        """Let time pass, and keep the lease meanwhile."""
+        while self._term is not None and seconds > RENEW_SECONDS and not stop.wait(RENEW_SECONDS):
+            self._confirm()
+            seconds -= RENEW_SECONDS
+        stop.wait(seconds)
 
     def _beat(self) -> None:
         """Say that the publisher gets on, and what the broker said where it takes nothing; at most every few seconds.
 
         Between two tries there may be a pause as long as the longest.
         """
-        now = self._clock()
-        if not 0 <= now - self._beaten < BEAT_SECONDS:
+        if (now := self._clock.monotonic()) >= self._beat_at:
             with self._engine.begin() as connection:
-                heartbeats.beat(connection, "publisher", LONGEST_PAUSE, now, self._trouble)
-            self._beaten = now
+                heartbeats.beat(connection, "publisher", LONGEST_PAUSE, self._clock.now(), self._trouble)
+            self._beat_at = now + BEAT_SECONDS
 
     def once(self, stop: threading.Event) -> int:
         """Send the oldest letters; how many the broker has now, or were set aside."""
-        now = self._clock()
-        self._forget(now)
-        held = self._holding(now)
+        self._forget()
+        held = self._holding(self._clock.monotonic())
         with reading(self._engine) as connection:
             found = outbox.unsent(connection, BATCH, held) if len(held) < HELD else []
         if not found:
@@ -137,7 +150,7 @@ class Publisher:
         finally:
             with self._engine.begin() as connection:
                 outbox.confirmed(connection, this.done)
-                outbox.refuse(connection, this.refused, now)
+                outbox.refuse(connection, this.refused, self._clock.now())
         return len(this.done) + len(this.refused)
 
     def _send_all(self, found: Sequence[OutboxEntry], this: _Round, stop: threading.Event) -> None:
@@ -146,11 +159,14 @@ class Publisher:
                 self._settle(this)
             if this.doubtful and this.must_wait(letter):
                 self._settle_all(this)
-            if stop.is_set() or this.over:
+            if stop.is_set() or this.over or not self._sure():
                 break
             if letter.subject not in this.behind:
                 this.flight.append((letter, self._send(letters.message(letter))))
         self._settle_all(this)
+
+    def _sure(self) -> bool:
+        return self._term is None or self._term.sure
 
     def _settle_all(self, this: _Round) -> None:
         """Wait for all that is on its way; what was ended by another's fault is sent again, each by itself."""
@@ -166,12 +182,12 @@ class Publisher:
         letter, outcome = this.flight.pop(0)
         self._deal(letter, outcome, this, alone=False)
 
-    def _forget(self, now: float) -> None:
+    def _forget(self) -> None:
         """What was set aside is kept for a while, and no longer."""
-        if now >= self._forget_at:
+        if (now := self._clock.monotonic()) >= self._forget_at:
             kept = self._settings.retention.notification_days * 86400
             with self._engine.begin() as connection:
-                outbox.forget_refused(connection, now - kept)
+                outbox.forget_refused(connection, self._clock.now() - kept)
             self._forget_at = now + FORGET_SECONDS
 
     def _written(self, found: Sequence[OutboxEntry]) -> list[OutboxEntry]:
@@ -223,7 +239,7 @@ class Publisher:
 
     def _hold(self, letter: OutboxEntry, error: Exception) -> bool:
         """Something is full: the letter is sent again later, and until then what is about others."""
-        now = self._clock()
+        now = self._clock.monotonic()
         _, before = self._held.get(letter.subject, (now, 0.0))
         pause = min(2 * before or FIRST_PAUSE, LONGEST_PAUSE)
         self._held[letter.subject] = now + pause, pause

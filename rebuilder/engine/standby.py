@@ -1,12 +1,12 @@
-"""An engine that waits until it may act: any number of them may run beside the one that does."""
+"""Waiting until one may act: any number of engines, and publishers, may run beside the one that does."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -14,21 +14,38 @@ from sqlalchemy.exc import DBAPIError
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import heartbeats
 from rebuilder.store.database import first_line
-from rebuilder.store.lease import Candidate, Term
+from rebuilder.store.lease import Candidate, Role, Term, own_name
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
 BEAT_SECONDS = 5.0
 
 
-def await_term(
-    candidate: Candidate, engine: Engine, stop: threading.Event, alive: Callable[[], None], *, until_idle: bool
-) -> Term | None:
-    """The term, once it may act; None where `stop` was set first.
+@contextmanager
+def next_term(
+    engine: Engine, role: Role, stop: threading.Event, alive: Callable[[], None], *, until_idle: bool = False
+) -> Iterator[Term | None]:
+    """The next term of this process, which is released after the block; None where `stop` was set first.
 
-    With `until_idle` it waits for no engine that acts: raises RequestError, and UnreachableError without the database.
+    With `until_idle` it waits for no other that acts: raises RequestError, and UnreachableError without the database.
     """
-    waiting = _Waiting(engine, candidate.owner)
+    candidate = Candidate(engine, own_name(), role=role)
+    try:
+        term = _await(candidate, engine, stop, alive, until_idle)
+        try:
+            yield term
+        finally:
+            if term is not None:
+                with suppress(DBAPIError):  # a database that is away keeps nobody: the lease expires
+                    term.release()
+    finally:
+        candidate.close()
+
+
+def _await(
+    candidate: Candidate, engine: Engine, stop: threading.Event, alive: Callable[[], None], until_idle: bool
+) -> Term | None:
+    waiting = _Waiting(engine, candidate)
     try:
         while not stop.is_set():
             try:
@@ -37,7 +54,7 @@ def await_term(
                 if not until_idle:
                     waiting.beat()
                 elif candidate.renewed:
-                    raise RequestError("another engine runs on this database")
+                    raise RequestError(f"another {candidate.role} runs on this database")
             except DBAPIError as error:
                 if until_idle:
                     raise UnreachableError(f"database: {first_line(error)}") from None
@@ -50,10 +67,10 @@ def await_term(
 
 
 class _Waiting:
-    """Says in the database, and once in the log, that this engine waits."""
+    """Says once in the log that this one waits; of an engine also in the database."""
 
-    def __init__(self, engine: Engine, owner: str) -> None:
-        self._engine, self._owner = engine, owner
+    def __init__(self, engine: Engine, candidate: Candidate) -> None:
+        self._engine, self._owner, self._role = engine, candidate.owner, candidate.role
         self._beat_at = self._complain_at = 0.0
         self._told = False
 
@@ -61,10 +78,11 @@ class _Waiting:
         if time.monotonic() < self._beat_at:
             return
         if not self._told:
-            log.info("another engine acts: this one (%s) stands by", self._owner)
+            log.info("another %s acts: this one (%s) stands by", self._role, self._owner)
             self._told = True
-        with self._engine.begin() as connection:
-            heartbeats.stands_by(connection, self._owner, BEAT_SECONDS, time.time())
+        if self._role is Role.ENGINE:
+            with self._engine.begin() as connection:
+                heartbeats.stands_by(connection, self._owner, BEAT_SECONDS, time.time())
         self._beat_at = time.monotonic() + BEAT_SECONDS
 
     def failed(self, error: DBAPIError) -> None:
@@ -74,7 +92,9 @@ class _Waiting:
 
     def over(self) -> None:
         """It waits no more. A database that is away keeps nobody: the heartbeat grows old."""
-        if self._told:
-            log.info("this engine (%s) waits no more", self._owner)
+        if not self._told:
+            return
+        log.info("this %s (%s) waits no more", self._role, self._owner)
+        if self._role is Role.ENGINE:
             with suppress(DBAPIError), self._engine.begin() as connection:
                 heartbeats.stands_by_no_more(connection, self._owner)

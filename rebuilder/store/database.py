@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import io
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,34 +14,39 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from rebuilder.config import own_folder
 from rebuilder.domain.errors import RequestError, UnreachableError
+from rebuilder.store import sqlite_file
+from rebuilder.store.patience import Patient, limits, unlimited
+from rebuilder.store.sqlite_file import READING, only_ours
 
 if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
     from alembic.config import Config
 
-HEAD = "0014"
-OURS = 0o600
+HEAD = "0015"
 MIGRATIONS = Path(__file__).parent / "alembic"
-READING = {"reading": True}
 UPGRADING = 0x7265_6278
 _VERSION = select(text("version_num")).select_from(table("alembic_version"))
-
-
-def only_ours(path: str, flags: int) -> int:
-    """An `opener`: a file that is made is its owner's alone."""
-    return os.open(path, flags, OURS)
 
 
 def open_database(url: str) -> Engine:
     """An engine for the URL; connects on first use. SQLite's folder is made where it is missing."""
     address = _address(url)
     if address.get_backend_name() != "sqlite":
-        return create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        return _postgresql(address)
     if address.database:
         try:
             own_folder(Path(address.database).parent)
         except OSError as error:
             raise UnreachableError(f"database {address.database}: {error.strerror or error}") from None
-    return _sqlite(address, "ON")
+    return sqlite_file.opened(address)
+
+
+def _postgresql(address: URL) -> Engine:
+    """The driver's own connections wait for ever: ours are patient, and no more."""
+    told = limits(address)
+    engine = create_engine(address.set(query={}), pool_pre_ping=True, connect_args=told)
+    if engine.driver == "psycopg":
+        event.listen(engine, "do_connect", lambda _dialect, _record, _args, named: Patient.connect(**named))
+    return engine
 
 
 def _address(url: str) -> URL:
@@ -54,33 +58,6 @@ def _address(url: str) -> URL:
     if address.port is not None and not 0 < address.port < 65536:
         raise RequestError(f"database_url: there is no port {address.port}")
     return address
-
-
-def _sqlite(address: URL, foreign_keys: str) -> Engine:
-    """WAL lets people read while the engine writes; FULL makes a commit survive a power cut."""
-
-    def prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"foreign_keys = {foreign_keys}"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    def made_ours(*_: Any) -> None:
-        """SQLite gives its other files the mode of the database."""
-        if address.database and address.database != ":memory:":
-            with suppress(OSError):  # connecting says what is wrong
-                Path(address.database).touch(mode=OURS)
-
-    engine = create_engine(address, connect_args={"timeout": 30})
-    event.listen(engine, "do_connect", made_ours)
-    event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes the lock at once: upgrading it later fails with «locked» instead of waiting."""
-    reading = connection.get_execution_options().get("reading")
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 @contextmanager
@@ -121,9 +98,11 @@ def upgrade(engine: Engine, to: str = "head") -> tuple[str | None, str]:
     try:
         with _alone(engine):
             # SQLite changes a table by making it anew, which its references forbid while they are enforced.
-            changing = _sqlite(engine.url, "OFF") if sqlite else engine
-            with changing.begin() as connection:
+            changing = sqlite_file.opened(engine.url, foreign_keys=False) if sqlite else engine
+            engine.dispose()  # connections are made anew with what the file is then
+            with changing.begin() as connection, ExitStack() as stack:
                 if not sqlite:
+                    stack.enter_context(unlimited(connection))
                     connection.execute(select(func.pg_advisory_xact_lock(UPGRADING)))
                 before = _version(connection)
                 with _foreseen(engine, before, to):

@@ -1,4 +1,4 @@
-"""The lease: one engine acts on a database, and everything that it writes proves that it is the one.
+"""The lease: one engine acts on a database, and one publisher; everything that they write proves that they may.
 
 The owner's transactions begin with a renewal, in the transaction itself: once another has taken the lease, none of them
 can be committed any more. No clock of another machine is trusted: who waits takes the lease when he has seen no renewal
@@ -15,14 +15,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import IO
 
-from sqlalchemy import ColumnElement, Connection, Engine, event, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Update, event, select, update
 
-from rebuilder.store.database import only_ours, reading
+from rebuilder.store.database import reading
 from rebuilder.store.models import Lease
+from rebuilder.store.sqlite_file import only_ours
 
-ROLE = "engine"
 OPTION = "term"
 LEASE_SECONDS = 10.0
 CONFIRMED_SECONDS = 1.0  # after a renewal no other is needed before a batch of submissions
@@ -30,12 +31,21 @@ SURE_SECONDS = 8.0  # after its last renewal the owner lets nothing out that can
 ENDED_SECONDS = 3.0  # without a renewal, where the file's lock says too that the owner ended
 GAP_SECONDS = 3.0  # between two looks: what was longer tells of us or of the database, not of the owner
 
-_OWN = update(Lease).where(Lease.role == ROLE)
 Monotonic = Callable[[], float]
 
 
+class Role(StrEnum):
+    """What one process of many does at a time."""
+
+    ENGINE = "engine"
+    PUBLISHER = "publisher"
+
+
+LOCK_FILES = {Role.ENGINE: ".lock", Role.PUBLISHER: ".publisher.lock"}  # beside SQLite's file
+
+
 class LeaseLost(RuntimeError):
-    """Another engine acts: nothing of the transaction was written."""
+    """Another one acts: nothing of the transaction was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +57,15 @@ class Held:
     renewals: int
 
 
-def read(connection: Connection) -> Held:
+def read(connection: Connection, role: Role = Role.ENGINE) -> Held:
     """The lease as it stands."""
     columns = Lease.owner, Lease.epoch, Lease.renewals
-    row = connection.execute(select(*columns).where(Lease.role == ROLE)).one()
+    row = connection.execute(select(*columns).where(Lease.role == role)).one()
     return Held(*row)
+
+
+def _lease_of(role: Role) -> Update:
+    return update(Lease).where(Lease.role == role)
 
 
 def own_name() -> str:
@@ -60,10 +74,11 @@ def own_name() -> str:
 
 
 class Term:
-    """The time for which one engine acts. What is written through `engine` is written only while it lasts."""
+    """The time for which one process acts. What is written through `engine` is written only while it lasts."""
 
-    def __init__(self, engine: Engine, held: Held, renewed: float, monotonic: Monotonic) -> None:
+    def __init__(self, engine: Engine, role: Role, held: Held, renewed: float, monotonic: Monotonic) -> None:
         self._unfenced, self._held, self._renewed, self._monotonic = engine, held, renewed, monotonic
+        self._role, self._lease = role, _lease_of(role)
         self._lost = False
         self.engine = engine.execution_options(**{OPTION: self})
         event.listen(self.engine, "begin", self._check)
@@ -80,16 +95,16 @@ class Term:
         """Renew, as the first statement: the row stays locked until the commit, so nobody takes over in between."""
         if connection.get_execution_options().get("reading"):
             return
-        renewal = _OWN.where(*self._mine()).values(
+        renewal = self._lease.where(*self._mine()).values(
             renewals=Lease.renewals + 1, expires_at=time.time() + LEASE_SECONDS
         )
         if connection.execute(renewal).rowcount != 1:
             self._lost = True
-            raise LeaseLost("another engine acts on this database")
+            raise LeaseLost(f"another {self._role} acts on this database")
 
-    def confirm(self) -> None:
+    def confirm(self, within: float = CONFIRMED_SECONDS) -> None:
         """Make sure that the lease is ours: nothing to do where that was committed a moment ago. Raises LeaseLost."""
-        if self._lost or self._monotonic() - self._renewed > CONFIRMED_SECONDS:
+        if self._lost or self._monotonic() - self._renewed > within:
             with renewing(self.engine):
                 pass
 
@@ -103,14 +118,14 @@ class Term:
 
     @property
     def sure(self) -> bool:
-        """Whether no other engine can act yet: the renewal is young enough."""
+        """Whether no other can act yet: the renewal is young enough."""
         return not self._lost and self._monotonic() - self._renewed < SURE_SECONDS
 
     def release(self) -> None:
         """Let the next one act at once; nothing where the lease is lost already."""
         self._lost = True
         with self._unfenced.begin() as connection:
-            connection.execute(_OWN.where(*self._mine()).values(owner="", expires_at=time.time()))
+            connection.execute(self._lease.where(*self._mine()).values(owner="", expires_at=time.time()))
 
 
 @contextmanager
@@ -131,21 +146,23 @@ def term_of(engine: Engine) -> Term | None:
 
 
 class Candidate:
-    """An engine that would act, and looks from time to time whether it may."""
+    """One that would act, and looks from time to time whether it may."""
 
-    def __init__(self, engine: Engine, owner: str, monotonic: Monotonic = time.monotonic) -> None:
+    def __init__(
+        self, engine: Engine, owner: str, monotonic: Monotonic = time.monotonic, role: Role = Role.ENGINE
+    ) -> None:
         self._engine, self._monotonic = engine, monotonic
-        self.owner = owner
+        self.owner, self.role = owner, role
         self._seen: Held | None = None
         self._since = self._looked = 0.0
-        self._file = _lock_file(engine)
+        self._file = _lock_file(engine, role)
         self._locked = False
         self.renewed = False  # whether the owner was seen to act
 
     def look(self) -> Term | None:
         """The term, where the lease is free, or its owner does not renew it any more."""
         with reading(self._engine) as connection:
-            seen = read(connection)
+            seen = read(connection, self.role)
         now = self._monotonic()
         if seen != self._seen or now - self._looked > GAP_SECONDS:
             before = self._seen
@@ -172,11 +189,11 @@ class Candidate:
         held = Held(self.owner, seen.epoch + 1, 0)
         with self._engine.begin() as connection:
             taken = connection.execute(
-                _OWN.where(*same).values(
+                _lease_of(self.role).where(*same).values(
                     owner=held.owner, epoch=held.epoch, renewals=0, expires_at=time.time() + LEASE_SECONDS
                 )
             )
-        return Term(self._engine, held, began, self._monotonic) if taken.rowcount == 1 else None
+        return Term(self._engine, self.role, held, began, self._monotonic) if taken.rowcount == 1 else None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -184,5 +201,7 @@ class Candidate:
             self._file.close()
 
 
-def _lock_file(engine: Engine) -> IO[str] | None:
-    return None if engine.dialect.name != "sqlite" else open(f"{engine.url.database}.lock", "w", opener=only_ours)
+def _lock_file(engine: Engine, role: Role) -> IO[str] | None:
+    if engine.dialect.name != "sqlite":
+        return None
+    return open(f"{engine.url.database}{LOCK_FILES[role]}", "w", opener=only_ours)

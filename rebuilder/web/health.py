@@ -1,22 +1,32 @@
-"""Health: whether rebuilder gets on, and what is wrong where it does not."""
+"""Health: whether rebuilder gets on, and what is wrong where it does not.
+
+It is answered in time whatever stands still: the database and the broker are looked at on threads of their own, which
+no other request takes, and who asks while a look is out waits for that one.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Annotated
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from rebuilder.domain.errors import UnreachableError
 from rebuilder.store import heartbeats, inbox
 from rebuilder.store.database import reading
 from rebuilder.store.heartbeats import Beat
 from rebuilder.web.broker import Broker, State
-from rebuilder.web.reader import Database
 
 UNREAD_SECONDS = 60.0
+ANSWER_SECONDS = 1.5  # for the answer to be there within two
+T = TypeVar("T")
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -36,24 +46,46 @@ class Health(BaseModel):
     checks: list[Check]
 
 
-def broker_of(request: Request) -> Broker | None:
-    """The broker, where the configuration names one."""
-    broker: Broker | None = request.app.state.broker
-    return broker
+class _Look:
+    """A look at something that may stand still: never more than one at a time."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(1, f"health-{name}")
+        self._out: Future[Any] | None = None
+
+    async def at(self, what: Callable[[], T]) -> T | None:
+        """What a look finds; None where it has not come back in time."""
+        if self._out is None or self._out.done():
+            self._out = self._executor.submit(what)
+        try:
+            found: T = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._out)), ANSWER_SECONDS)
+        except TimeoutError:
+            return None
+        return found
+
+
+class _Looks:
+    """The looks of one application."""
+
+    def __init__(self) -> None:
+        self.database, self.broker = _Look("database"), _Look("broker")
+
+
+_LOOKS: WeakKeyDictionary[Engine, _Looks] = WeakKeyDictionary()
 
 
 @router.get("/live", responses={503: {"model": Health}})
-def live(engine: Database, response: Response) -> Health:
+async def live(request: Request, response: Response) -> Health:
     """Whether what runs gets on: the database answers, and no loop that began has stopped without being told to."""
-    return _answer(checks(engine, None, time.time(), ready=False), response)
+    engine: Engine = request.app.state.engine
+    return _answer(await _checks(engine, None, ready=False), response)
 
 
 @router.get("/ready", responses={503: {"model": Health}})
-def ready(
-    engine: Database, broker: Annotated[Broker | None, Depends(broker_of)], response: Response
-) -> Health:
+async def ready(request: Request, response: Response) -> Health:
     """Whether messages become builds: the engine runs, reads the inbox and has its builder; the broker is there."""
-    return _answer(checks(engine, broker, time.time(), ready=True), response)
+    state = request.app.state
+    return _answer(await _checks(state.engine, state.broker, ready=True), response)
 
 
 def _answer(found: list[Check], response: Response) -> Health:
@@ -63,27 +95,50 @@ def _answer(found: list[Check], response: Response) -> Health:
     return Health(ok=well, checks=found)
 
 
-def checks(engine: Engine, broker: Broker | None, now: float, *, ready: bool) -> list[Check]:
+async def _checks(engine: Engine, broker: Broker | None, *, ready: bool) -> list[Check]:
     """All that is looked at, in the order in which things depend on each other."""
+    looks = _LOOKS.setdefault(engine, _Looks())
+    beats_and_unread, state = await asyncio.gather(
+        looks.database.at(lambda: _look(engine)), looks.broker.at(lambda: broker.state if broker else None)
+    )
+    if isinstance(beats_and_unread, str | None):
+        silent = f"no answer within {ANSWER_SECONDS:g} s"
+        return [Check(name="database", ok=False, detail=beats_and_unread or silent)]
+    beats, oldest = beats_and_unread
+    now = time.time()
+    found = _of_database(beats, oldest, now, ready=ready)
+    if not ready or broker is None:
+        return found
+    return [*found, _bus(state or State(False, f"no answer within {ANSWER_SECONDS:g} s"), beats, now)]
+
+
+def _look(engine: Engine) -> tuple[dict[str, Beat], float | None] | str:
+    """The heartbeats, and since when the oldest unread message waits; or what is wrong with the database."""
     try:
         with reading(engine) as connection:
-            return seen(connection, broker, now, ready=ready)
+            return heartbeats.read(connection), inbox.oldest_unread(connection)
     except SQLAlchemyError:
-        return [Check(name="database", ok=False, detail="cannot be reached")]
+        return "cannot be reached"
+    except UnreachableError as error:
+        return str(error)
 
 
-def seen(connection: Connection, broker: Broker | None, now: float, *, ready: bool = True) -> list[Check]:
-    """The same, on a connection to a database that answers."""
+def seen(connection: Connection, broker: Broker | None, now: float) -> list[Check]:
+    """The same for who has a connection to a database that answers, and may wait for the broker."""
     beats = heartbeats.read(connection)
+    found = _of_database(beats, inbox.oldest_unread(connection), now, ready=True)
+    return [*found, _bus(broker.state, beats, now)] if broker else found
+
+
+def _of_database(beats: dict[str, Beat], oldest: float | None, now: float, *, ready: bool) -> list[Check]:
     engine = _loop("engine", beats, now) or Check(name="engine", ok=not ready, detail="does not run")
     publisher = _loop("publisher", beats, now)
     found = [Check(name="database", ok=True, detail="answers"), engine, *([publisher] if publisher else [])]
     if not ready:
         return found
     found += _standbys(beats, now)
-    found += [_builder(beats), *_calls(beats), *_problems(beats), _inbox(connection, now)]
-    found += [_announced(beats)] if publisher else []
-    return [*found, _bus(broker.state, beats, now)] if broker else found
+    found += [_builder(beats), *_calls(beats), *_problems(beats), _inbox(oldest, now)]
+    return [*found, *([_announced(beats)] if publisher else [])]
 
 
 def _loop(name: str, beats: dict[str, Beat], now: float) -> Check | None:
@@ -126,8 +181,7 @@ def _problems(beats: dict[str, Beat]) -> list[Check]:
     return [Check(name=p.what, ok=False, detail=p.reason) for p in found if p.what != "builder"]
 
 
-def _inbox(connection: Connection, now: float) -> Check:
-    oldest = inbox.oldest_unread(connection)
+def _inbox(oldest: float | None, now: float) -> Check:
     if oldest is None:
         return Check(name="inbox", ok=True, detail="all messages are read")
     detail = f"the oldest unread message waits for {max(0, now - oldest):.0f} s"

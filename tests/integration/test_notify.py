@@ -18,7 +18,8 @@ import bus
 import pytest
 from fedora_messaging.exceptions import PublishReturned
 from fedora_messaging.message import Message, get_message
-from integration.workbench import Given, Workbench, image
+from freezing import freeze_between_transactions, thaw
+from integration.workbench import Given, LoopClock, Workbench, image
 from servers import control
 from sqlalchemy import Engine, select
 
@@ -30,6 +31,7 @@ from rebuilder.engine.notify import Publisher, Send
 from rebuilder.messages import LISTED
 from rebuilder.store import outbox
 from rebuilder.store.database import reading
+from rebuilder.store.lease import Candidate, LeaseLost, Role, read
 from rebuilder.store.models import Transition
 from rebuilder.store.outbox import Refused
 
@@ -105,6 +107,11 @@ def line(broker: Broker, tmp_path: Path, database_url: str) -> Bus:
 def left(store: Engine) -> int:
     with reading(store) as connection:
         return outbox.waiting(connection)
+
+
+def owner(store: Engine) -> str:
+    with reading(store) as connection:
+        return read(connection, Role.PUBLISHER).owner
 
 
 def set_aside(store: Engine) -> list[Refused]:
@@ -232,6 +239,40 @@ def test_two_publishers_never_send_at_the_same_time(line: Bus, store: Engine) ->
     assert len(line.received()) == everything
 
 
+def test_a_publisher_that_is_stopped_is_followed_by_another_and_sends_nothing_more(line: Bus, store: Engine) -> None:
+    bench = Workbench(store, [image(f"app{number}") for number in range(20)], max_builds=20, **ON)
+    with line.publisher() as first:
+        bus.until(lambda: owner(store))
+        freeze_between_transactions(first.pid, store)
+        try:
+            bench.tell(FIX)
+            bench.finish()
+            everything = left(store)
+            with line.publisher():
+                bus.until(lambda: not left(store))
+                thaw([first.pid])
+                bus.until(lambda: "another publisher acts on this database: this one stands by" in line.log.read_text())
+        finally:
+            thaw([first.pid])
+    found = line.received()
+    assert len(found) == everything and told(found) == happened(store)
+    assert owner(store) == "", "each lets go of the lease when it ends"
+
+
+def test_a_publisher_that_lost_its_lease_takes_nothing_out_of_the_outbox(store: Engine) -> None:
+    bench = Workbench(store, WORLD, **ON)
+    bench.tell(FIX)
+    bench.finish()
+    everything, sent = left(store), list[Message]()
+    term = Candidate(store, "first", role=Role.PUBLISHER).look()
+    assert term is not None
+    term.release()
+    assert Candidate(store, "second", role=Role.PUBLISHER).look() is not None
+    with pytest.raises(LeaseLost):
+        Publisher(term.engine, bench.settings, confirming(sent)).run(threading.Event())
+    assert (left(store), sent) == (everything, [])
+
+
 def test_what_a_full_queue_does_not_take_is_sent_later_and_holds_up_nothing_else(line: Bus, store: Engine) -> None:
     bench = Workbench(store, WORLD, **ON)
     bench.tell(FIX)
@@ -264,7 +305,7 @@ def test_what_is_about_the_same_stays_in_order_however_slow_the_broker_is(store:
             raise PublishReturned("full")
         taken.append(message)
 
-    publisher = Publisher(store, bench.settings, lambda message: partial(send, message), clock=bench.clock)
+    publisher = Publisher(store, bench.settings, lambda message: partial(send, message), clock=LoopClock(bench.clock))
     while left(store):
         publisher.once(threading.Event())
         bench.clock.now += 100
@@ -297,7 +338,8 @@ def test_between_two_batches_the_publisher_rests_as_long_as_it_is_told_to(store:
     bench.finish()
     assert left(store) == 3 * 70 + 2
     rests, taken, stop = iter([7.0, 0.0, 7.0]), list[Message](), Waits(bench.settings.poll_seconds)
-    publisher = Publisher(store, bench.settings, confirming(taken), rest=lambda: next(rests), clock=bench.clock)
+    clock = LoopClock(bench.clock)
+    publisher = Publisher(store, bench.settings, confirming(taken), rest=lambda: next(rests), clock=clock)
     publisher.run(stop)
     assert stop.seconds == [7.0, 0.0, 7.0, bench.settings.poll_seconds]
     assert told(taken) == happened(store)

@@ -10,7 +10,7 @@ from fedora_messaging.exceptions import PublishForbidden
 from fedora_messaging.message import Message
 from integration.test_engine_crashes import dying_at, live_again
 from integration.test_notify import FIX, ON, WORLD, Told, confirming, happened, left, set_aside, told
-from integration.workbench import Workbench, image
+from integration.workbench import LoopClock, Workbench, image
 from sqlalchemy import Engine, select
 
 from rebuilder.domain.lifecycle import State
@@ -64,9 +64,10 @@ def test_what_was_set_aside_is_forgotten_in_time(store: Engine, settings: Mappin
         letters = outbox.unsent(connection, 100)
         outbox.refuse(connection, {letter.seq: "never" for letter in letters}, bench.clock.now)
     sent: list[Message] = []
+    began = bench.clock.now
     for days, kept in ((time - 0.1, len(letters)), (time + 0.1, 0)):
-        now = bench.clock.now + days * 86400
-        Publisher(store, bench.settings, confirming(sent), clock=lambda now=now: now).once(threading.Event())
+        bench.clock.now = began + days * 86400
+        Publisher(store, bench.settings, confirming(sent), clock=LoopClock(bench.clock)).once(threading.Event())
         assert (len(set_aside(store)), sent) == (kept, [])
 
 
@@ -108,7 +109,7 @@ def test_many_are_on_their_way_but_of_what_is_about_the_same_only_one(store: Eng
 
         return outcome
 
-    publisher = Publisher(store, bench.settings, send, clock=bench.clock)
+    publisher = Publisher(store, bench.settings, send, clock=LoopClock(bench.clock))
     while left(store):
         publisher.once(threading.Event())
         assert not flying
@@ -139,7 +140,7 @@ def test_one_that_is_forbidden_takes_no_other_with_it(store: Engine) -> None:
 
         return outcome
 
-    publisher = Publisher(store, bench.settings, send, clock=bench.clock)
+    publisher = Publisher(store, bench.settings, send, clock=LoopClock(bench.clock))
     while left(store):
         publisher.once(threading.Event())
     assert {refused.notice for refused in set_aside(store)} == {Notice.IMAGE_BUILDING}

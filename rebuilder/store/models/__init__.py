@@ -19,7 +19,7 @@ from rebuilder.store.models.operators import Action, Heartbeat, Hold, Lease, Pau
 from rebuilder.store.models.rebuilds import Cancellation, Cause, Rebuild, RebuildEdge, Transition, Wave, WaveChange
 
 __all__ = [
-    "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Heartbeat", "Hold", "Image", "ImageBuild",
-    "ImageParent", "Lease", "Manifest", "ManifestRpm", "Message", "Outbox", "Pause", "ReadManifest", "Rebuild",
-    "RebuildEdge", "Rpm", "Stream", "Tally", "Token", "Transition", "Wave", "WaveChange",
+    "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Heartbeat", "Hold", "Image",
+    "ImageBuild", "ImageParent", "Lease", "Manifest", "ManifestRpm", "Message", "Outbox", "Pause", "ReadManifest",
+    "Rebuild", "RebuildEdge", "Rpm", "Stream", "Tally", "Token", "Transition", "Wave", "WaveChange",
 ]  # fmt: skip

@@ -107,7 +107,7 @@ class Heartbeat(Base):
 
 
 class Lease(Base):
-    """Which engine acts, and until when unless it renews: `owner` is empty where it let go.
+    """Which engine, or publisher, acts, and until when unless it renews: `owner` is empty where it let go.
 
     `epoch` grows with every owner, `renewals` with every transaction of the owner's that writes.
     """

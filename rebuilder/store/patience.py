@@ -1,0 +1,88 @@
+"""How long PostgreSQL is waited for, on both sides of the line.
+
+The server ends what takes too long, and lets go of what a client holds that stands still; a client gives up a server
+that stands still. Whoever needs other limits writes them into `database_url`: they go before these.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from math import inf
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.waiting import Ready, wait_poll
+from sqlalchemy import URL, Connection
+
+ANSWER_SECONDS = 30.0  # until a server that says nothing is given up: half of the engine's watchdog
+LOOK_SECONDS = 0.1
+T = TypeVar("T")
+_STATEMENT_SECONDS = 25
+_LOCK_SECONDS = 20
+# A client that was stopped in a transaction loses its locks in time for another engine to act within 15 s.
+_IDLE_SECONDS = 12
+_SERVER = {
+    "statement_timeout": _STATEMENT_SECONDS,
+    "lock_timeout": _LOCK_SECONDS,
+    "idle_in_transaction_session_timeout": _IDLE_SECONDS,
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
+}  # fmt: skip
+_UNITS = {"tcp_keepalives_idle": "", "tcp_keepalives_interval": "", "tcp_keepalives_count": ""}
+_CLIENT = {
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+
+
+def limits(address: URL) -> dict[str, str]:
+    """The parameters of a connection to PostgreSQL."""
+    told = {name: value if isinstance(value, str) else value[-1] for name, value in address.query.items()}
+    ours = " ".join(f"-c {name}={value}{_UNITS.get(name, 's')}" for name, value in _SERVER.items())
+    return {**_CLIENT, **told, "options": f"{ours} {told.get('options', '')}".strip()}
+
+
+class Patient(psycopg.Connection[Any]):
+    """A connection that is given up where the server does not answer in time."""
+
+    answer_seconds = ANSWER_SECONDS
+
+    def wait(self, gen: Generator[Any, Any, T], interval: float = LOOK_SECONDS, timeout: float | None = None) -> T:
+        """Wait for an answer. Raises psycopg's OperationalError.
+
+        By psycopg's own wait in Python: the one in C tells nobody that nothing comes.
+        """
+        return wait_poll(self._limited(gen), self.pgconn.socket, interval)
+
+    def _limited(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        until = time.monotonic() + self.answer_seconds
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready == Ready.NONE and time.monotonic() >= until:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"the server has not answered for {self.answer_seconds:g} s")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+
+@contextmanager
+def unlimited(connection: Connection) -> Iterator[None]:
+    """What this transaction does in the block may take as long as it takes."""
+    driver: Any = connection.connection.driver_connection
+    for name in ("statement_timeout", "lock_timeout"):
+        connection.exec_driver_sql(f"SET LOCAL {name} = 0")
+    driver.answer_seconds = inf
+    try:
+        yield
+    finally:
+        del driver.answer_seconds

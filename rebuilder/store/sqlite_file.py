@@ -1,0 +1,158 @@
+"""SQLite's file: how it is opened, and whether it is still the same one."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from rebuilder.domain.errors import UnreachableError
+
+OURS = 0o600
+READING = {"reading": True}
+BUSY_SECONDS, RELIEF_SECONDS = 30, 1
+WAL_BYTES = 64 * 1024 * 1024  # what the journal shrinks to once everything of it is in the database
+_NUMBER, _AT = 4, 68  # where the header has the application's number
+
+
+def only_ours(path: str, flags: int) -> int:
+    """An `opener`: a file that is made is its owner's alone."""
+    return os.open(path, flags, OURS)
+
+
+class Replaced(UnreachableError):
+    """The file under us is another one, or gone: what was written into it would be lost."""
+
+
+def opened(address: URL, *, foreign_keys: bool = True) -> Engine:
+    """WAL lets people read while the engine writes; FULL makes a commit survive a power cut."""
+    pragmas = (
+        "journal_mode = WAL", "synchronous = FULL", f"foreign_keys = {'ON' if foreign_keys else 'OFF'}",
+        f"journal_size_limit = {WAL_BYTES}",
+    )  # fmt: skip
+
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", prepare)
+    if address.database and address.database != ":memory:":
+        _watch(engine, Path(address.database))
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    """A writer takes the lock at once: upgrading it later fails with «locked» instead of waiting."""
+    reading = connection.get_execution_options().get("reading")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _watch(engine: Engine, path: Path) -> None:
+    watched = _Watched(path)
+    weakref.finalize(engine, watched.close)
+
+    def made_ours(*_: Any) -> None:
+        """SQLite gives its other files the mode of the database."""
+        watched.same()
+        with suppress(OSError):  # connecting says what is wrong
+            path.touch(mode=OURS)
+
+    def connected(connection: Any, _record: Any) -> None:
+        watched.learn(connection.execute("PRAGMA application_id").fetchone()[0])
+
+    event.listen(engine, "do_connect", made_ours)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", lambda _: watched.same())
+
+
+@dataclass(slots=True)
+class _Open:
+    descriptor: int
+    users: int = 0
+
+
+_OPEN: dict[tuple[int, int], _Open] = {}  # by device and inode
+_LOCK = threading.Lock()
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A file, as it was when it was first opened.
+
+    One descriptor stays open for each: to close any of a file lets go of all locks that this process has on it, those
+    of SQLite too.
+    """
+
+    path: Path
+    known: tuple[int, int] | None = None
+    number: int = 0
+
+    def learn(self, number: int) -> None:
+        """This is the file, and this its number, as a connection reads it. Raises Replaced."""
+        if self.known is None:
+            self._open()
+        if self.number and number != self.number:
+            raise self._other("replaced")
+        self.number = self.number or number
+
+    def _open(self) -> None:
+        with _LOCK:
+            status = self.path.stat()
+            self.known = status.st_dev, status.st_ino
+            if self.known not in _OPEN:
+                _OPEN[self.known] = _Open(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
+            _OPEN[self.known].users += 1
+
+    def same(self) -> None:
+        """Nothing, where the file is the one that it was. Raises Replaced."""
+        if self.known is None:
+            return
+        try:
+            status = self.path.stat()
+        except OSError:
+            raise self._other("deleted") from None
+        header = os.pread(_OPEN[self.known].descriptor, _NUMBER, _AT)
+        number = int.from_bytes(header, "big")  # none before the first checkpoint
+        if (status.st_dev, status.st_ino) != self.known or (self.number and number not in (0, self.number)):
+            raise self._other("replaced")
+
+    def _other(self, what: str) -> Replaced:
+        return Replaced(f"database {self.path} was {what} while it was in use: nothing more is written; start again")
+
+    def close(self) -> None:
+        with _LOCK:
+            if self.known is None:
+                return
+            found = _OPEN[self.known]
+            found.users -= 1
+            if not found.users:
+                os.close(found.descriptor)
+                del _OPEN[self.known]
+
+
+def relieve(engine: Engine) -> int:
+    """Have a journal that grew long begun anew. Its bytes, where somebody who reads has kept that from being done.
+
+    SQLite does so by itself only in a moment when nobody reads; this one waits for those who do, and not for long.
+    """
+    journal = Path(f"{engine.url.database}-wal")
+    if engine.dialect.name != "sqlite" or not journal.exists() or journal.stat().st_size <= WAL_BYTES:
+        return 0
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {RELIEF_SECONDS * 1000}")
+        busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    finally:
+        connection.close()
+    return journal.stat().st_size if busy else 0
