@@ -58,7 +58,7 @@ class Inbox:
     def __call__(self, message: Message) -> None:
         """Keep the message, or set it aside. Raises Nack when it could not be stored.
 
-        Raises HaltConsumer where the database is not the one that was opened: whoever is started next opens the new one.
+        Raises HaltConsumer where the database is not the one that was opened: who is started next opens the new one.
 
         While the database is away the message is held, for a quarter of an hour: each return to the broker counts
         towards the queue's delivery limit, and without a pause there would be a thousand in a second.
