@@ -2,15 +2,19 @@
 # make test-osbs CLIENT=FOLDER    the tests of OSBS against the real osbs-client, whose source is there
 # make demo     the demonstration on this machine; ARGS="..." are handed to `rebuilder demo`
 # make bench    the benchmarks
+# make chaos    faults on real processes and servers for 20 minutes (MINUTES=…), and their table in docs/faults.md
+# make soak     30 minutes (MINUTES=…) of work on PostgreSQL and SQLite: what grows, and how slow answers are
+# make fuzz     100,000 made-up messages (MESSAGES=…) through the consumer and replay, on both databases
 # make docs     write docs/messages.md anew from the classes of the messages
 # make screenshot    the picture in the README, from a real run
 PYTHON ?= python3
 JOBS ?= 2
+MESSAGES ?= 100000
 ARGS ?=
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: test test-osbs demo bench docs screenshot lint clean bootstrap
+.PHONY: test test-osbs demo bench chaos soak fuzz docs screenshot lint clean bootstrap
 .DEFAULT_GOAL := test
 
 bootstrap:
@@ -34,6 +38,15 @@ test-osbs: bootstrap
 
 bench: bootstrap
 	$(BIN)/pytest -s -n 0 tests/benchmarks $(ARGS)
+
+chaos: bootstrap
+	PYTHONPATH=.:tests $(BIN)/python -m chaos --minutes $(or $(MINUTES),20) --page docs/faults.md $(ARGS)
+
+soak: bootstrap
+	PYTHONPATH=.:tests $(BIN)/python -m chaos.soak --minutes $(or $(MINUTES),30) $(ARGS)
+
+fuzz: bootstrap
+	REBUILDER_FUZZED=$(MESSAGES) $(BIN)/pytest -n $(JOBS) tests/integration/test_fuzz_messages.py $(ARGS)
 
 docs: bootstrap
 	PYTHONPATH=.:tests $(BIN)/python tests/messages_page.py

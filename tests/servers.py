@@ -137,6 +137,15 @@ class PostgreSQL:
         options = ("--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", f"--username={POSTGRES_USER}")
         self._run("initdb", *options).finish(PATIENCE)
         self.port = free_port()
+        self._begin()
+
+    def restart(self, politely: signal.Signals = signal.SIGINT) -> None:
+        """End it, connections or not, and start it again on the same port. SIGQUIT is as a crash."""
+        assert self._server is not None
+        self._server.stop(politely=politely)
+        self._begin()
+
+    def _begin(self) -> None:
         settings = {
             "listen_addresses": LOOPBACK,
             "port": str(self.port),

@@ -23,7 +23,7 @@ Recall = Callable[[Sequence[str]], Mapping[str, tuple[BuildRequest, float]]]
 class _Build:
     order: BuildRequest
     started: float
-    ends: float
+    ends: float  # monotonic
     outcome: Phase
     canceled: bool = False
     built: ImageBuild | None = field(default=None)
@@ -45,11 +45,12 @@ class SimulatedBuilder:
         manifest_of: ManifestOf,
         clock: Callable[[], float] = time.time,
         recall: Recall = lambda _: {},
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._manifest_of = manifest_of
         self._recall = recall
-        self._clock = clock
+        self._clock, self._monotonic = clock, monotonic
         self._aborts = dict(settings.aborts)
         self._lock = threading.Lock()
         self._reading = threading.Lock()  # one connection to the database is enough
@@ -80,7 +81,8 @@ class SimulatedBuilder:
 
     def _begin(self, order: BuildRequest, started: float, outcome: Phase) -> None:
         seconds = (order.image.estimate or self._settings.duration) / self._settings.speed
-        self.builds[order.key] = _Build(order, started, started + seconds, outcome)
+        left = seconds - max(0.0, self._clock() - started)
+        self.builds[order.key] = _Build(order, started, self._monotonic() + left, outcome)
 
     def _remember(self, refs: Iterable[str]) -> None:
         """Go on with the builds that an earlier process began."""
@@ -123,7 +125,7 @@ class SimulatedBuilder:
             return Status(Phase.ABORTED, "the builder does not know this build any more")
         if build.canceled:
             return Status(Phase.CANCELED, "canceled", build.started)
-        if self._clock() < build.ends:
+        if self._monotonic() < build.ends:
             return Status(Phase.RUNNING, begun=build.started)
         reasons = {Phase.FAILED: "simulated failure", Phase.ABORTED: "simulated infrastructure error"}
         return Status(build.outcome, reasons.get(build.outcome, ""), build.started)
@@ -149,7 +151,7 @@ class SimulatedBuilder:
         self._remember([ref])
         self._take_time(self._settings.call_seconds, self._images([ref]))
         build = self.builds.get(ref)
-        if build is not None and self._clock() < build.ends:
+        if build is not None and self._monotonic() < build.ends:
             build.canceled = True
 
     def log(self, ref: str, offset: int = 0) -> Iterator[str]:

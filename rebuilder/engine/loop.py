@@ -24,6 +24,7 @@ from rebuilder.engine.clock import Clock, SystemClock
 from rebuilder.engine.context import Concern, Context
 from rebuilder.engine.enrichment import Enrichment
 from rebuilder.engine.journal import Journal
+from rebuilder.engine.jumps import Jumps
 from rebuilder.engine.metrics import Metrics
 from rebuilder.engine.polling import Polling
 from rebuilder.engine.reconcile import Reconciliation
@@ -71,7 +72,7 @@ class Loop:
         self._context = Context(self.engine, settings, builder, hub, clock, self.calls)
         self._parse = parse
         self._alive = alive
-        self._journal = Journal(engine, clock)
+        self._journal, self._jumps = Journal(engine, clock), Jumps(clock)
         self._decide_at = 0.0
         self._begin(self._context)
 
@@ -91,6 +92,10 @@ class Loop:
 
     def once(self) -> int:
         """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database does not answer."""
+        if self._jumps.any:
+            with self.engine.begin() as connection:
+                self._jumps.follow(connection)
+            self._jumps.followed()
         answers = self.calls.answers()
         done = self._record(answers)
         concerns: Sequence[Concern] = self._concerns

@@ -155,7 +155,8 @@ class Polling:
                 limit, since = self._context.settings.queue_limit, self._clocked(self._waiting_since, entry, status)
                 return self._timed_out(connection, entry, "waited at the builder for over", limit, since)
             case _:
-                self._waiting_since.pop(entry.ref, None)
+                if self._waiting_since.pop(entry.ref, None) is not None:
+                    self._running_since.setdefault(entry.ref, self._context.clock.monotonic())
                 since = self._clocked(self._running_since, entry, status)
                 limit = self._context.settings.time_limit
                 return self._timed_out(connection, entry, "over its time limit of", limit, since)
@@ -163,12 +164,14 @@ class Polling:
     def _clocked(self, since: dict[str, float], entry: Entry, status: Status) -> float:
         """Since when it waits or runs, as the monotonic clock counts.
 
-        The wall's clock is asked once, when this process first sees the build: it may be set at any time.
+        The wall's clock is asked once, when this process first sees the build: it may be set at any time. A builder's
+        may be another one: no build began before it was ordered.
         """
         clock = self._context.clock
         if entry.ref not in since:
-            begun = status.begun if since is self._running_since else entry.started_at
-            since[entry.ref] = clock.monotonic() - max(0.0, clock.now() - begun if begun is not None else 0.0)
+            moments = [entry.started_at, status.begun if since is self._running_since else None]
+            ages = [clock.now() - moment for moment in moments if moment is not None]
+            since[entry.ref] = clock.monotonic() - max(0.0, min(ages, default=0.0))
         return since[entry.ref]
 
     def _timed_out(

@@ -73,8 +73,8 @@ class Beat:
     activity: Activity = NOTHING
 
     def late(self, now: float) -> bool:
-        """Whether too many heartbeats were missed for it to be chance."""
-        return now - self.at > max(MISSED * self.every, LATE_SECONDS)
+        """Whether too many heartbeats were missed for it to be chance; one of a time to come is of a clock set back."""
+        return abs(now - self.at) > max(MISSED * self.every, LATE_SECONDS)
 
 
 def beat(

@@ -28,7 +28,9 @@ class SimulatedHarness(Harness):
         yield cls()
 
     def restart(self) -> None:
-        self.builder = self._builder = SimulatedBuilder(SimulatedSettings(), self._manifest_of, lambda: self._now)
+        self.builder = self._builder = SimulatedBuilder(
+            SimulatedSettings(), self._manifest_of, lambda: self._now, monotonic=lambda: self._now
+        )
 
     def _manifest_of(self, image: str) -> Manifest:
         return Manifest.of([Rpm.parse("openssl-libs-1:3.2.1-1.fc42.x86_64", "openssl")])

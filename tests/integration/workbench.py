@@ -42,13 +42,14 @@ class Clock:
 
 
 class LoopClock:
-    """Both of the engine's clocks show the time of the test's."""
+    """Both of the engine's clocks show the time of the test's, unless the wall's is `set` ahead or back of it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.set = 0.0
 
     def now(self) -> float:
-        return self._clock.now
+        return self._clock.now + self.set
 
     def monotonic(self) -> float:
         return self._clock.now
@@ -131,7 +132,7 @@ class Builder(SimulatedBuilder):
     """Writes down what it was asked; `before` and `after` are called around every call, to make trouble."""
 
     def __init__(self, settings: SimulatedSettings, manifest_of: ManifestOf, clock: Clock) -> None:
-        super().__init__(settings, manifest_of, clock)
+        super().__init__(settings, manifest_of, clock, monotonic=clock)
         self.clock = clock
         self.submitted: list[tuple[str, float]] = []
         self.twice: list[str] = []
