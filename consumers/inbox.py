@@ -6,13 +6,14 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 
 from fedora_messaging import config
 from fedora_messaging.exceptions import ConfigurationException, HaltConsumer, Nack
 from fedora_messaging.message import Message
 from fedora_messaging.twisted.factory import FedoraMessagingFactoryV2
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.internet import reactor
 
 from consumers import deliveries
@@ -73,8 +74,7 @@ class Inbox:
     def _keep(self, message: Message) -> str:
         """Why the message could not be kept; nothing where it is."""
         try:
-            delivery = deliveries.delivery_of(message)
-            if inbox.take(self._engine, lambda: deliveries.received(message), delivery) == "dead":
+            if self._take(message) == "dead":
                 _log.error("message %s is set aside: see `rebuilder inbox dead`", message.id)
             self._beat()
         except Replaced as error:
@@ -85,6 +85,16 @@ class Inbox:
             # Any other exception would end the consumer, and with it the reception of every other message.
             return f"{type(error).__name__}: {one_line(error)}"
         return ""
+
+    def _take(self, message: Message) -> inbox.Fate:
+        """A connection that has ended since the last message is no reason to wait: the next one is made at once."""
+        delivery, received = deliveries.delivery_of(message), partial(deliveries.received, message)
+        try:
+            return inbox.take(self._engine, received, delivery)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        return inbox.take(self._engine, received, delivery)
 
     def _beat(self) -> None:
         """Say that messages get in, now and then: not getting on shows where messages wait and nobody says so."""
@@ -102,6 +112,6 @@ def opened_store() -> Engine:
     """The database of `[consumer_config]`. Raises WrongSettings."""
     try:
         settings = settings_of(dict(config.conf["consumer_config"]), "settings")
-        return database.open_database(settings.database)
+        return database.open_database(settings.database, single=True)
     except (RequestError, UnreachableError, SQLAlchemyError) as error:
         raise WrongSettings(one_line(error)) from None

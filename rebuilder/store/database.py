@@ -27,11 +27,15 @@ UPGRADING = 0x7265_6278
 _VERSION = select(text("version_num")).select_from(table("alembic_version"))
 
 
-def open_database(url: str) -> Engine:
-    """An engine for the URL; connects on first use. SQLite's folder is made where it is missing."""
+def open_database(url: str, *, single: bool = False) -> Engine:
+    """An engine for the URL; connects on first use. SQLite's folder is made where it is missing.
+
+    `single` is for who writes single statements, one after the other: PostgreSQL makes each of them a transaction, and
+    is not asked before whether it is there: three questions less for each.
+    """
     address = _address(url)
     if address.get_backend_name() != "sqlite":
-        return _postgresql(address)
+        return _postgresql(address, single)
     if address.database:
         try:
             own_folder(Path(address.database).parent)
@@ -40,10 +44,11 @@ def open_database(url: str) -> Engine:
     return sqlite_file.opened(address)
 
 
-def _postgresql(address: URL) -> Engine:
+def _postgresql(address: URL, single: bool) -> Engine:
     """The driver's own connections wait for ever: ours are patient, and no more."""
     told = limits(address)
-    engine = create_engine(address.set(query={}), pool_pre_ping=True, connect_args=told)
+    level = {"isolation_level": "AUTOCOMMIT"} if single else {}
+    engine = create_engine(address.set(query={}), pool_pre_ping=not single, connect_args=told, **level)
     if engine.driver == "psycopg":
         event.listen(engine, "do_connect", lambda _dialect, _record, _args, named: Patient.connect(**named))
     return engine

@@ -19,6 +19,7 @@ from rebuilder.store.tallies import Counted
 
 Fate = Literal["new", "duplicate", "dead"]
 ENDED = ("accepted", "ignored", "rejected")
+TAKEN_BACK = "taken-back-"  # and the state that a message is not in any more: what was counted stays, as counters must
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ def retry(connection: Connection, ident: str) -> None:
     if kept.state not in ("ignored", "rejected"):
         raise RequestError(f"message {ident} is {kept.state}: only what was ignored or rejected is read again")
     connection.execute(update(Message).where(Message.seq == kept.seq).values(state="new", reason=""))
+    tallies.one(connection, "message", f"{TAKEN_BACK}{kept.state}")
 
 
 def drop(connection: Connection, ident: str, who: str) -> None:
@@ -82,6 +84,8 @@ def drop(connection: Connection, ident: str, who: str) -> None:
     if kept.state not in ("new", "rejected"):
         raise RequestError(f"message {ident} is {kept.state}: only what is unread or rejected can be dropped")
     mark(connection, kept.seq, "ignored", f"dropped by {who}")
+    if kept.state in ENDED:
+        tallies.one(connection, "message", f"{TAKEN_BACK}{kept.state}")
 
 
 def _row(message: Received, at: float) -> dict[str, object]:
@@ -123,12 +127,16 @@ def mark(connection: Connection, seq: int, state: str, reason: str = "") -> None
 def counts(connection: Connection) -> Mapping[str, int]:
     """How many messages are unread, and what became of those that were read; states that no message had are left out.
 
-    Those that were read are counted for ever, whether they are still kept or not.
+    Those that were read are counted for ever, whether they are still kept or not; each once, as what it became last.
     """
     unread = connection.scalar(select(func.count()).select_from(Message).where(Message.state == "new")) or 0
     told = tallies.read(connection, "message")
-    found = {"new": unread, **{state: told[state].count for state in ENDED if state in told}}
+    found = {"new": unread, **{state: _of(told, state) - _of(told, f"{TAKEN_BACK}{state}") for state in ENDED}}
     return {state: count for state, count in found.items() if count}
+
+
+def _of(told: Mapping[str, Counted], label: str) -> int:
+    return told[label].count if label in told else 0
 
 
 def oldest_unread(connection: Connection) -> float | None:

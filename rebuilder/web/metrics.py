@@ -108,10 +108,11 @@ class Measurements(Collector):
 
 def _messages(connection: Connection, now: float) -> Iterator[Metric]:
     told = tallies.read(connection, "message")
-    unread = inbox.counts(connection).get("new", 0)
+    counts = inbox.counts(connection)
+    unread = counts.get("new", 0)
     read = {state: told.get(state, NONE).count for state in inbox.ENDED}
     twice = told.get("duplicate", NONE).count
-    yield _counter("messages_received", "Messages received, duplicates included.", unread + sum(read.values()) + twice)
+    yield _counter("messages_received", "Messages received, duplicates included.", sum(counts.values()) + twice)
     yield _counter("messages_duplicate", "Messages that were received before.", twice)
     yield _counter("messages_rejected", "Messages that could not be parsed.", read["rejected"])
     yield _counter("messages_accepted", "Messages that were acted on.", read["accepted"])

@@ -14,9 +14,13 @@ import pika
 import pytest
 import servers
 from sqlalchemy import Engine
+from web import Client
 
+from consumers.topics import parse
+from rebuilder.config import Settings
 from rebuilder.demo.broker import Broker
-from rebuilder.domain.message import Delivery
+from rebuilder.domain.message import Delivery, Received
+from rebuilder.engine import intake
 from rebuilder.store import dead_letters, inbox
 from rebuilder.store.database import reading
 
@@ -73,6 +77,30 @@ def test_a_rejected_message_is_shown_read_again_and_dropped(types: Types, store:
     assert types("inbox", "drop", "--who", "kasal", "--", "-m").returncode == 0
     (kept,) = json.loads(types("inbox", "--json").stdout)
     assert (kept["state"], kept["reason"]) == ("ignored", "dropped by kasal")
+
+
+def test_a_message_that_is_read_again_counts_once(types: Types, store: Engine) -> None:
+    inbox.receive(store, [Received(ident, "org.x.bodhi.update.complete.stable", {}, None) for ident in "ab"])
+    client = Client(store)
+
+    def read_all() -> None:
+        with store.begin() as connection:
+            intake.read(connection, parse, Settings(), 1.0)
+
+    def counted() -> dict[str, int]:
+        with reading(store) as connection:
+            return dict(inbox.counts(connection))
+
+    read_all()
+    assert counted() == {"rejected": 2}
+    assert types("inbox", "retry", "a").returncode == 0
+    assert counted() == {"new": 1, "rejected": 1}
+    assert "rebuilder_messages_received_total 2.0" in client.http.get("/metrics").text
+    read_all()
+    assert counted() == {"rejected": 2}
+    assert types("inbox", "drop", "b").returncode == 0
+    assert counted() == {"ignored": 1, "rejected": 1}
+    assert "rebuilder_messages_received_total 2.0" in client.http.get("/metrics").text
 
 
 def test_what_the_broker_gave_up_is_collected(
