@@ -39,6 +39,7 @@ ROUNDS = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 
+UPDATED = "x.bodhi.update.complete.stable"
 odd_texts = st.sampled_from(["", "\0", "\ud800", "a\0b", "x" * 300, "\x1b[2J", "\U0001d538" * 255, "-", "%s", "' OR 1"])
 texts = st.text(max_size=20) | odd_texts
 numbers = st.integers() | st.sampled_from([2**31, 2**32 - 1, 2**63, 10**40]) | st.floats()
@@ -50,11 +51,12 @@ values = st.recursive(
 numbered = st.integers(1, 10**6).map(lambda number: f"bash-5.{number}-1.fc42")
 odd_nvrs = st.sampled_from(["bash-5.2.37-2.fc42", "zsh-1-1.fc42", "x", "a-1-1.fc41", "b" * 300 + "-1-1.fc42"])
 nvrs = numbered | numbered | numbered | odd_nvrs | texts
+releases = st.fixed_dictionaries({"name": st.just("F42") | texts})
 aliases = st.just("FEDORA-1") | st.just("FEDORA-2") | texts
 builds = st.fixed_dictionaries({"nvr": nvrs}, optional={"epoch": numbers | st.just("7")})
 updates = st.fixed_dictionaries({
     "update": st.fixed_dictionaries(
-        {"alias": aliases, "release": st.fixed_dictionaries({"name": st.just("F42") | texts}), "builds": st.lists(builds, max_size=3)},
+        {"alias": aliases, "release": releases, "builds": st.lists(builds, max_size=3)},
         optional={"severity": values, "url": texts, "type": texts, "content_type": texts},
     )
 })  # fmt: skip
@@ -81,9 +83,14 @@ properties = st.builds(
     content_encoding=st.none() | st.just("utf-8") | st.just("UTF-8")
     | st.sampled_from(["utf-16", "hex", "klingon", "\0"]),
 )  # fmt: skip
-sendings = st.lists(st.tuples(topics, properties, raw_bodies), min_size=FEWEST, max_size=MOST)
-lines = st.lists(st.fixed_dictionaries({"topic": topics}, optional={"id": idents, "headers": values, "body": bodies}),
-                 min_size=FEWEST, max_size=MOST)
+plain = st.builds(dict, message_id=st.uuids().map(str), headers=good_headers, content_encoding=st.just("utf-8"))
+told = st.tuples(st.just(UPDATED), plain, updates.map(dumped))
+sendings = st.lists(told | st.tuples(topics, properties, raw_bodies), min_size=FEWEST, max_size=MOST)
+lines = st.lists(
+    st.fixed_dictionaries({"topic": st.just(UPDATED), "id": st.uuids().map(str), "body": updates})
+    | st.fixed_dictionaries({"topic": topics}, optional={"id": idents, "headers": values, "body": bodies}),
+    min_size=FEWEST, max_size=MOST,
+)  # fmt: skip
 
 
 def emptied(store: Engine) -> None:
