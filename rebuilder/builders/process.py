@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from rebuilder.config import own_folder
-from rebuilder.store.database import only_ours
+from rebuilder.store.sqlite_file import only_ours
 
 # What we write is ours alone; what the command writes, as in an image, has the modes that it would always have.
 WRAPPER = """(umask 077; echo $$ > "$1/started")

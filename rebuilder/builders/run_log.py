@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from rebuilder.config import own_folder
-from rebuilder.store.database import only_ours
+from rebuilder.store.sqlite_file import only_ours
 
 MARK = b" | "
 PART = 100_000  # characters of a log that are in the memory at a time
