@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from rebuilder.config import own_folder
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import sqlite_file
-from rebuilder.store.patience import Patient, limits, unlimited
+from rebuilder.store.patience import OPTIONS, Patient, limits, unlimited
 from rebuilder.store.sqlite_file import READING, only_ours
 
 if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
@@ -46,9 +46,9 @@ def open_database(url: str, *, single: bool = False) -> Engine:
 
 def _postgresql(address: URL, single: bool) -> Engine:
     """The driver's own connections wait for ever: ours are patient, and no more."""
-    told = limits(address)
     level = {"isolation_level": "AUTOCOMMIT"} if single else {}
-    engine = create_engine(address.set(query={}), pool_pre_ping=not single, connect_args=told, **level)
+    plain = address.difference_update_query([OPTIONS])
+    engine = create_engine(plain, pool_pre_ping=not single, connect_args=limits(address), **level)
     if engine.driver == "psycopg":
         event.listen(engine, "do_connect", lambda _dialect, _record, _args, named: Patient.connect(**named))
     return engine

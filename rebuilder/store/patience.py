@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection
 
 ANSWER_SECONDS = 30.0  # until a server that says nothing is given up: half of the engine's watchdog
 LOOK_SECONDS = 0.1
+OPTIONS = "options"
 T = TypeVar("T")
 _STATEMENT_SECONDS = 25
 _LOCK_SECONDS = 20
@@ -42,10 +43,11 @@ _CLIENT = {
 
 
 def limits(address: URL) -> dict[str, str]:
-    """The parameters of a connection to PostgreSQL."""
-    told = {name: value if isinstance(value, str) else value[-1] for name, value in address.query.items()}
-    ours = " ".join(f"-c {name}={value}{_UNITS.get(name, 's')}" for name, value in _SERVER.items())
-    return {**_CLIENT, **told, "options": f"{ours} {told.get('options', '')}".strip()}
+    """The parameters of a connection to PostgreSQL that the URL has not."""
+    ours = {name: value for name, value in _CLIENT.items() if name not in address.query}
+    server = " ".join(f"-c {name}={value}{_UNITS.get(name, 's')}" for name, value in _SERVER.items())
+    theirs = address.query.get(OPTIONS, "")
+    return {**ours, OPTIONS: f"{server} {theirs if isinstance(theirs, str) else ' '.join(theirs)}".strip()}
 
 
 class Patient(psycopg.Connection[Any]):
