@@ -143,7 +143,7 @@ def test_an_upgrade_may_take_as_long_as_it_takes(postgres_url: str, hasty: None)
     engine.dispose()
 
 
-@pytest.mark.parametrize("verb", ["engine", "web", "notify"])
+@pytest.mark.parametrize("verb", ["engine", "web", "notify", "run"])
 def test_each_process_ends_within_five_seconds_while_the_database_stands_still(
     verb: str, postgres: Engine, postgres_server: servers.PostgreSQL, postgres_url: str, tmp_path: Path
 ) -> None:
@@ -156,6 +156,7 @@ def test_each_process_ends_within_five_seconds_while_the_database_stands_still(
         with frozen(*pids(postgres_server)):
             time.sleep(1.5)
             ended_in_time(child)
+        bus.until(lambda: not servers.processes_of(tmp_path), patience=5)
 
 
 def test_an_engine_that_stands_by_ends_within_five_seconds_too(
