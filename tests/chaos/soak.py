@@ -35,6 +35,7 @@ UPDATE_SECONDS, ASK_SECONDS, SAMPLE_SECONDS, PRUNE_SECONDS = 2.0, 0.5, 5.0, 20.0
 SLOWEST_SECONDS = 0.5
 GROWTH = {"memory": 1.10, "files": 1.25, "threads": 1.25, "database": 1.25, "journal": 1.25}  # last third to second
 KEPT_MINUTES = 1.5
+CLIENT = httpx.Client()  # to make one takes longer than most answers
 MORE = """
 [consumer_config.web]
 port = {port}
@@ -148,7 +149,7 @@ def _ask(port: int, found: Soaked) -> None:
 
 def _answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/api/v1/status", timeout=10).status_code == 200
+        return CLIENT.get(f"http://127.0.0.1:{port}/api/v1/status", timeout=10).status_code == 200
     except httpx.HTTPError:
         return False
 
