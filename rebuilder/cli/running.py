@@ -93,7 +93,9 @@ def run(context: Context, until_idle: bool) -> int:
     from rebuilder.cli.consumer import consuming
     from rebuilder.web.server import listening
 
-    with listening(context.settings):  # a wrong address is told at once, and not by a process that is started again
+    # A database or an address that is wrong is told at once, and not by a process that is started again.
+    context.engine.dispose()
+    with listening(context.settings):
         pass
     with beside(context, "web", verb(context, "web", "--beside")), consuming(context):
         return work(context, stop, False)
