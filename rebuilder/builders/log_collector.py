@@ -143,8 +143,10 @@ class LogCollector:
             return False
 
     def _write(self, name: str, source: LogSource, *, follow: bool) -> None:
-        chunks = self._until_closed(name, self._source.log(source, follow=follow))
-        self.of(name).write(source.label, lines_of(chunks, ended=not follow))
+        for insist in (False, True):
+            chunks = self._until_closed(name, self._source.log(source, follow=follow))
+            if self.of(name).write(source.label, lines_of(chunks, ended=not follow), insist=insist) or follow:
+                return
 
     def _until_closed(self, name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The chunks; raises where we are closed, because the line that has come in part is not to be written."""

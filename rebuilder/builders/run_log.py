@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections import Counter
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -16,7 +17,64 @@ from rebuilder.store.sqlite_file import only_ours
 
 MARK = b" | "
 PART = 100_000  # characters of a log that are in the memory at a time
+ANCHOR = 5  # lines by which the place is known where a rotated log goes on
+ROTATED = b"[the log was rotated before it was read: lines are missing here]"
 LONGEST_LINE = 1_000_000  # bytes; a longer line is broken
+
+
+@dataclass(slots=True)
+class _Had:
+    """What the file has of a source: how many lines, the first, and the last few."""
+
+    count: int = 0
+    first: bytes = b""
+    last: deque[bytes] = field(default_factory=lambda: deque(maxlen=ANCHOR))
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        if lines and not self.count:
+            self.first = lines[0]
+        self.count += len(lines)
+        self.last.extend(lines[-ANCHOR:])
+
+
+class _Reading:
+    """One reading of a source from its beginning, and where in the file its next line belongs."""
+
+    def __init__(self, insist: bool) -> None:
+        self._insist = insist
+        self._at: int | None = 0  # None where the place is looked for
+        self._begun = False
+        self._window: deque[bytes] = deque(maxlen=ANCHOR)
+
+    @property
+    def joined(self) -> bool:
+        return self._at is not None
+
+    def new(self, had: _Had, lines: Sequence[bytes]) -> list[bytes]:
+        """Those of the lines that the file does not have."""
+        told: list[bytes] = []
+        if lines and not self._begun:
+            self._begun = True
+            if had.count and lines[0] != had.first:
+                self._at = had.count + 1 if self._insist else None
+                told = [ROTATED] if self._insist else []
+        if self._at is None:
+            lines = self._after_the_last(had, lines)
+        if self._at is None:
+            return []
+        new = lines[max(0, had.count + len(told) - self._at) :]
+        self._at += len(lines)
+        return [*told, *new]
+
+    def _after_the_last(self, had: _Had, lines: Sequence[bytes]) -> Sequence[bytes]:
+        """The lines that follow the last ones of the file, where those are among them."""
+        for at, line in enumerate(lines, 1):
+            self._window.append(line)
+            common = min(len(self._window), len(had.last))  # at the beginning, fewer lines must do
+            if list(self._window)[-common:] == list(had.last)[-common:]:
+                self._at = had.count
+                return lines[at:]
+        return ()
 
 
 class RunLog:
@@ -29,7 +87,7 @@ class RunLog:
         self.path = path
         self._whole = path.with_suffix(".whole")
         self._lock = threading.Lock()
-        self._had: Counter[bytes] | None = None
+        self._had: defaultdict[bytes, _Had] | None = None
         self._size = 0  # where we left the file
 
     @property
@@ -62,23 +120,28 @@ class RunLog:
         """Only a line feed ends a line: logs have form feeds, and bytes that are no UTF-8."""
         return self.path.open(encoding="utf-8", errors="replace", newline="\n")
 
-    def write(self, label: str, parts: Iterable[Sequence[bytes]]) -> None:
-        """Add what the file does not have yet of these lines: all of the source, from its first one on."""
-        prefix, seen = label.encode(), 0
-        for lines in parts:
-            self._add(prefix, seen, lines)
-            seen += len(lines)
+    def write(self, label: str, parts: Iterable[Sequence[bytes]], *, insist: bool = False) -> bool:
+        """Add what the file does not have yet of these lines: all that the source still has, from the first one on.
 
-    def _add(self, prefix: bytes, before: int, lines: Sequence[bytes]) -> None:
-        """Add those of the lines that the file does not have; `before` lines of the source come before them."""
+        A kubelet rotates a log that grows long, and then answers with what came later: its lines are joined to those
+        that are here. False where no place was found for them, and none was written; with `insist` they are added
+        behind a line that says so.
+        """
+        reading, prefix = _Reading(insist), label.encode()
+        for lines in parts:
+            self._add(prefix, reading, lines)
+        return reading.joined
+
+    def _add(self, prefix: bytes, reading: _Reading, lines: Sequence[bytes]) -> None:
         with self._lock, self._locked() as file:
             try:
                 if self._had is None or file.seek(0, os.SEEK_END) != self._size:
                     self._had = self._counted(file)
-                new = lines[max(0, self._had[prefix] - before) :]
+                had = self._had[prefix]
+                new = reading.new(had, lines)
                 file.writelines(prefix + MARK + line + b"\n" for line in new)
                 file.flush()
-                self._had[prefix] += len(new)
+                had.add(new)
                 self._size = file.tell()
             except OSError:
                 self._had = None  # some of it may have been written
@@ -93,16 +156,17 @@ class RunLog:
             yield file
 
     @staticmethod
-    def _counted(file: BinaryIO) -> Counter[bytes]:
-        """How many lines of each source the file has. A line that was cut in two by a crash is taken back."""
-        had: Counter[bytes] = Counter()
+    def _counted(file: BinaryIO) -> defaultdict[bytes, _Had]:
+        """What the file has of each source. A line that was cut in two by a crash is taken back."""
+        had: defaultdict[bytes, _Had] = defaultdict(_Had)
         file.seek(0)
         end = 0
         for line in file:
             if not line.endswith(b"\n"):
                 file.truncate(end)
                 break
-            had[line.partition(MARK)[0]] += 1
+            prefix, _, said = line.partition(MARK)
+            had[prefix].add([said[:-1]])
             end += len(line)
         file.seek(0, os.SEEK_END)
         return had

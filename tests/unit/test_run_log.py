@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -72,6 +73,48 @@ def test_a_write_that_broke_off_is_made_good(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, ignored)
     log.write("build", [lines])
     assert log.path.read_bytes() == b"".join(b"build | " + line + b"\n" for line in lines)
+
+
+def numbers(begin: int, end: int) -> list[bytes]:
+    return [b"line %d" % number for number in range(begin, end)]
+
+
+def test_a_rotated_log_goes_on_where_the_file_ends(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "run.log")
+    assert log.write("build", [numbers(0, 100)])
+    assert RunLog(log.path).write("build", [numbers(80, 90), numbers(90, 97), numbers(97, 120)])
+    assert log.write("build", [numbers(110, 125)]), "once more, and by another process"
+    assert log.path.read_bytes() == b"".join(b"build | " + line + b"\n" for line in numbers(0, 125))
+
+
+def test_lines_that_a_rotation_took_are_told_of(tmp_path: Path) -> None:
+    log = RunLog(tmp_path / "run.log")
+    log.write("build", [numbers(0, 10)])
+    whole = log.path.read_bytes()
+    assert not log.write("build", [numbers(50, 60), numbers(60, 70)])
+    assert log.path.read_bytes() == whole
+    assert log.write("build", [numbers(50, 60), numbers(60, 70)], insist=True)
+    assert log.write("build", [numbers(60, 75)])
+    lines = [*numbers(0, 10), run_log.ROTATED, *numbers(50, 75)]
+    assert log.path.read_bytes() == b"".join(b"build | " + line + b"\n" for line in lines)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.lists(st.integers(0, 40), max_size=4), st.booleans())
+def test_no_line_of_a_log_is_lost_or_doubled_however_it_is_rotated(
+    had: int, rotated: int, cuts: list[int], anew: bool
+) -> None:
+    with TemporaryDirectory() as folder:
+        log = RunLog(Path(folder) / "run.log")
+        log.write("build", [numbers(0, had)])
+        rest = numbers(min(rotated, had), 40)
+        places = sorted({min(cut, len(rest)) for cut in cuts})
+        parts = [rest[begin:end] for begin, end in zip([0, *places], [*places, len(rest)], strict=True)]
+        joined = (RunLog(log.path) if anew else log).write("build", parts)
+        if not joined:
+            assert rotated >= had > 0, "nothing of what the file has is in the log any more"
+            log.write("build", parts, insist=True)
+        lines = text_of(log).replace(f"build | {run_log.ROTATED.decode()}\n", "").splitlines()
+        assert lines == [f"build | line {number}" for number in range(40)]
 
 
 def test_a_log_stays_whole_after_a_restart_until_it_is_deleted(tmp_path: Path) -> None:
