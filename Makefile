@@ -46,7 +46,7 @@ soak: bootstrap
 	PYTHONPATH=.:tests $(BIN)/python -m chaos.soak --minutes $(or $(MINUTES),30) $(ARGS)
 
 fuzz: bootstrap
-	REBUILDER_FUZZED=$(MESSAGES) $(BIN)/pytest -rP -n 0 -p no:logging tests/integration/test_fuzz_messages.py $(ARGS)
+	REBUILDER_FUZZED=$(MESSAGES) $(BIN)/pytest -rP -n 0 tests/integration/test_fuzz_messages.py $(ARGS)
 
 docs: bootstrap
 	PYTHONPATH=.:tests $(BIN)/python tests/messages_page.py

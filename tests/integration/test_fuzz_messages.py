@@ -7,6 +7,7 @@ Deliveries take the consumer's own way: what fedora-messaging makes of the bytes
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections import Counter
@@ -123,6 +124,14 @@ class Telling(Inbox):
         fate = super()._take(message)
         self.fates[fate] += 1
         return fate
+
+
+@pytest.fixture(autouse=True)
+def _silence() -> Iterator[None]:
+    """Lines about ids that are no text would be kept for the report, which a worker of pytest-xdist cannot send."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture
