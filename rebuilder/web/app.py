@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ from rebuilder.web import api, health, live, metrics, pages, problems
 from rebuilder.web.bounds import Bounds
 from rebuilder.web.broker import Broker
 from rebuilder.web.head import Head
+from rebuilder.web.reader import READING
 from rebuilder.web.security import SecurityHeaders
 from rebuilder.web.wrong_tokens import WrongTokens
 
@@ -38,6 +40,7 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
         redoc_url=None,
     )
     app.state.engine = engine
+    app.state.turns = asyncio.Semaphore(READING)
     app.state.settings = settings
     app.state.logs = Logs(engine, settings)
     app.state.broker = Broker(bus) if bus else None
