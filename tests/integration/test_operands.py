@@ -31,7 +31,7 @@ case "$*" in *" from "*|*" mount "*) echo --evil=2;; esac
 CALLS = {
     "builders/buildah.py": 1,  # a build that is tried: nothing in it is anybody's
     "builders/process.py": 1,  # what the builder hands over
-    "builders/osbs_library.py": 2,  # osbs-client's git, and its exception: its operands are sources, none with a - first
+    "builders/osbs_library.py": 2,  # git for osbs-client, and an exception: no source begins with -
     "cli/beside.py": 1,  # our own verbs
     "cli/graphs.py": 1,  # a drawing on standard input
     "inventory/storage.py": 1,
