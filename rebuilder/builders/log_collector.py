@@ -69,7 +69,7 @@ class LogCollector:
         self._streams = ThreadPoolExecutor(STREAMS, "log")
         self._readers = ThreadPoolExecutor(AT_ONCE, "whole-log")
         self._looks = ThreadPoolExecutor(2, "log-look")  # one may be waiting to try again
-        self._lock = threading.Condition()
+        self._lock = threading.RLock()
         self._closed = threading.Event()
         self._logs: dict[str, RunLog] = {}
         self._followed: dict[str, _Followed] = {}
@@ -190,7 +190,6 @@ class LogCollector:
                 del self._ended[name]
             else:
                 self._retry(name)
-            self._lock.notify_all()
 
     def _read(self, name: str) -> bool:
         """Read the run's log once; whether it is whole then."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import TypeVar
 
 from rebuilder.builders import pipeline_run, task_run
@@ -38,6 +39,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 OPEN = frozenset({Phase.WAITING, Phase.RUNNING})
 MARKED, REMOVED = 1000, 500  # runs that one call marks and removes at the most
+REMEMBERED = 1000  # runs that succeeded and whose results are still to be read
 AT_ONCE = 20  # requests for single runs
 LOST = "OSBS does not know this run any more"
 
@@ -126,9 +128,15 @@ class OsbsBuilder:
             return {}
         runs = self._runs(refs)
         statuses = {ref: runs[ref].status if ref in runs else Status(Phase.ABORTED, LOST) for ref in refs}
-        self._good |= {ref: runs[ref] for ref, status in statuses.items() if status.phase is Phase.SUCCEEDED}
+        self._remember({ref: runs[ref] for ref, status in statuses.items() if status.phase is Phase.SUCCEEDED})
         self._collect(runs, statuses)
         return self._explained(statuses)
+
+    def _remember(self, good: Mapping[str, PipelineRun]) -> None:
+        """Not for ever: some results are never read whole."""
+        self._good |= good
+        for ref in list(islice(self._good, max(0, len(self._good) - REMEMBERED))):
+            del self._good[ref]
 
     def _runs(self, names: Sequence[str]) -> dict[str, PipelineRun]:
         """The runs of these names; one that is in no list is asked for by its name."""
