@@ -34,7 +34,7 @@ test-osbs: bootstrap
 	test -x .venv-osbs/bin/pip || $(PYTHON) -m venv .venv-osbs
 	.venv-osbs/bin/pip install --quiet --disable-pip-version-check "urllib3<2" --editable ".[test]" "$(CLIENT)"
 	.venv-osbs/bin/pytest -n $(JOBS) -k osbs tests/acceptance/test_osbs*.py tests/integration/test_builder_contract.py \
-		tests/integration/test_osbs.py tests/integration/test_osbs_engine.py tests/integration/test_osbs_logs.py $(ARGS)
+		tests/integration/test_osbs*.py $(ARGS)
 
 bench: bootstrap
 	$(BIN)/pytest -s -n 0 tests/benchmarks $(ARGS)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import servers
+from harnesses.osbs import HERE, OsbsHarness
 from sqlalchemy import Engine
 
 from rebuilder.demo.broker import PROGRAMS, SCRIPT, Broker
@@ -91,3 +92,11 @@ def store(database_url: str) -> Iterator[Engine]:
     database.upgrade(engine)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def osbs(tmp_path: Path) -> Iterator[OsbsHarness]:
+    """OSBS, with the client that is here."""
+    (tmp_path / "osbs").mkdir()
+    with HERE.world(tmp_path / "osbs") as made:
+        yield made

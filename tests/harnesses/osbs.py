@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
+from typing import Any
 
+import pytest
 import servers
 from tekton import Cluster, Fault
 
@@ -166,3 +170,19 @@ class RealOsbsHarness(OsbsHarness):
 
 HERE: type[OsbsHarness] = RealOsbsHarness if REAL else OsbsHarness  # with the client that is here
 HARNESSES: tuple[type[Harness], ...] = (OsbsHarness, RealOsbsHarness) if REAL else (OsbsHarness,)
+limited = pytest.mark.skipif(not LIMITED, reason="this osbs-client does not limit builds")
+
+
+def changed(harness: OsbsHarness, **values: Any) -> Settings:
+    return harness.settings.model_copy(update={"osbs": harness.settings.osbs.model_copy(update=values)})
+
+
+def user_params(harness: OsbsHarness, name: str) -> dict[str, Any]:
+    (parameter,) = harness.cluster.runs[name]["spec"]["params"]
+    found: dict[str, Any] = json.loads(parameter["value"])
+    return found
+
+
+def of_source(order: BuildRequest, folder: Path, commit: str) -> BuildRequest:
+    source = Source(git=str(folder), ref="f42", commit=commit)
+    return replace(order, image=replace(order.image, source=source))

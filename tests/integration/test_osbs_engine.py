@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import hub
 import pytest
-from harnesses.osbs import DOCKERFILE, HERE, OsbsHarness, repository
+from harnesses.osbs import DOCKERFILE, OsbsHarness, repository
 from hub_tasks import Koji
 from integration.workbench import Workbench, image
 from machine import until
@@ -75,13 +74,6 @@ def store(sqlite_url: str) -> Iterator[Engine]:
     database.upgrade(engine)
     yield engine
     engine.dispose()
-
-
-@pytest.fixture
-def osbs(tmp_path: Path) -> Iterator[OsbsHarness]:
-    (tmp_path / "osbs").mkdir()
-    with HERE.world(tmp_path / "osbs") as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Iterator, MutableSequence
+from collections.abc import MutableSequence
 from pathlib import Path
 
 import pytest
-from harnesses.osbs import HERE, OsbsHarness
+from harnesses.osbs import OsbsHarness
 from integration.test_osbs_engine import Site
 from machine import until
 from tekton import TASK, Fault
@@ -19,13 +19,10 @@ from rebuilder.domain.build import Phase
 from rebuilder.store import database
 
 
-@pytest.fixture
-def osbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OsbsHarness]:
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_collector, "RETRY_SECONDS", 0.02)
     monkeypatch.setattr(log_collector, "CLOSE_SECONDS", 0.1)
-    (tmp_path / "osbs").mkdir()
-    with HERE.world(tmp_path / "osbs") as made:
-        yield made
 
 
 def begun(osbs: OsbsHarness, *lines: str | bytes) -> str:
