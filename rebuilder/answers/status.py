@@ -156,7 +156,7 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
         notifications=_notifications(connection),
         problems=tuple(
             Problem(what=p.what, since=moment(p.since), reason=p.reason, until=moment(p.until))
-            for p in activity.problems
+            for p in heartbeats.problems(beats)
         ),
         calls=tuple(
             Calls(kind=c.kind, count=c.count, overdue=c.overdue, oldest_s=c.oldest) for c in activity.calls

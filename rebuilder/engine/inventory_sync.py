@@ -14,7 +14,7 @@ from rebuilder.domain.image import Fault, Image, ImageBuild, Inventory, Manifest
 from rebuilder.inventory import file
 from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import actions, inventory, manifests
+from rebuilder.store import actions, heartbeats, inventory, manifests
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.rows import chunks
@@ -132,6 +132,7 @@ def save(connection: Connection, fetched: ReadInventory, now: float, reset: Coll
     overruled = _overruled(connection, fetched, current).difference(reset)
     builds = tuple(build for build in fetched.inventory.builds if build.image not in moved | overruled)
     saved = save_inventory(connection, replace(fetched.inventory, builds=builds), now)
+    heartbeats.unread(connection, [fault.told for fault in saved.faults], now)
     return replace(saved, overruled=tuple(sorted(overruled)))
 
 

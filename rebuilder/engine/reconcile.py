@@ -52,8 +52,7 @@ class Reconciliation:
         self._rebuilt: tuple[str, ...] = ()
         self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self.fatal: Exception | None = None
-        self.faults: tuple[Fault, ...] = ()
-        self.faulty_since = 0.0  # of the wall's clock
+        self._faults: tuple[Fault, ...] = ()
 
     def failure(self, kind: Kind) -> Failure | None:
         """Why the inventory, or what Koji's tags offer, could not be read last."""
@@ -134,18 +133,16 @@ class Reconciliation:
             self._failed(Answer(Kind.INVENTORY, Kind.INVENTORY, error=error))
             return
         self._failures.succeeded(Kind.INVENTORY)
-        self._note_faults(saved.faults, now)
+        self._tell(saved.faults)
         self._rebuilt = saved.rebuilt if self.ready else ()
         self.ready, self.fatal = True, None
         self._look_at = self._context.clock.monotonic()
 
-    def _note_faults(self, faults: tuple[Fault, ...], now: float) -> None:
-        """Remember what could not be read, and tell the log once of each."""
-        for fault in set(faults) - set(self.faults):
+    def _tell(self, faults: tuple[Fault, ...]) -> None:
+        """Tell the log once of each that could not be read."""
+        for fault in set(faults) - set(self._faults):
             log.error("an image cannot be read, and stays as it was: %s", fault.told)
-        if faults and not self.faults:
-            self.faulty_since = now
-        self.faults = faults
+        self._faults = faults
 
     def look(self, connection: Connection) -> int:
         """Retry what was mended, plan what is stale and in no plan, where it is time to; how much came of it."""

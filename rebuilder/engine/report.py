@@ -24,7 +24,6 @@ def activity(loop: Loop) -> Activity:
         calls=tuple(CallsOut(str(kind), o.count, o.overdue, round(o.oldest, 1)) for kind, o in sorted(out.items())),
         problems=tuple(_problems(loop)),
         in_doubt=dict(islice(loop.submissions.in_doubt.items(), LISTED)),
-        unread_images=len(loop.reconciliation.faults),
         at_builder=tuple(islice(sorted(loop.polling.waiting), LISTED)),
         process=term.owner if term else "",
         repositories={f"{stream} {tag}": found for (stream, tag), found in loop.repositories.waited_for.items()},
@@ -41,10 +40,6 @@ def _problems(loop: Loop) -> list[Problem]:
         "Koji tags": loop.reconciliation.failure(Kind.RECONCILE),
     }
     found = [_problem(what, failure, loop.clock) for what, failure in failures.items() if failure is not None]
-    if faults := loop.reconciliation.faults:
-        told = "; ".join(fault.told for fault in faults[:3]) + (" …" if len(faults) > 3 else "")
-        reason = f"{len(faults)} cannot be read, and stay as they were: {told}"
-        found.append(Problem("images", loop.reconciliation.faulty_since, reason))
     if metrics.unreachable:
         found.insert(0, Problem("builder", metrics.unreachable_since, metrics.unreachable))
     return found

@@ -18,6 +18,8 @@ MISSED = 6  # heartbeats
 STANDBY = "standby:"
 STANDBY_NAME = 20  # characters that tell engines apart
 FORGOTTEN_SECONDS = 3600.0
+INVENTORY = "inventory"  # no loop: what the last reading of the inventory's source left as it was, whoever read it
+TOLD = 3  # faults whose words are kept
 
 
 class CallsOut(msgspec.Struct, frozen=True):
@@ -119,6 +121,26 @@ def standbys(beats: Mapping[str, Beat], now: float) -> list[str]:
 def stopped(connection: Connection, loops: Sequence[str]) -> None:
     """These loops ended because they were told to."""
     connection.execute(delete(Heartbeat).where(Heartbeat.loop.in_(loops)))
+
+
+def unread(connection: Connection, faults: Sequence[str], now: float) -> None:
+    """The source was read, and this of it could not be: that stands until it is read again, with or without an engine.
+
+    What cannot be read for a while keeps the moment since when.
+    """
+    if not faults:
+        stopped(connection, [INVENTORY])
+        return
+    before = problems({name: beat for name, beat in read(connection).items() if name == INVENTORY})
+    told = "; ".join(faults[:TOLD]) + (" …" if len(faults) > TOLD else "")
+    reason = f"{len(faults)} cannot be read, and stay as they were: {told}"
+    problem = Problem("images", before[0].since if before else now, reason)
+    beat(connection, INVENTORY, 0.0, now, detail=Activity(problems=(problem,), unread_images=len(faults)))
+
+
+def problems(beats: Mapping[str, Beat]) -> tuple[Problem, ...]:
+    """What does not work: of the engine that runs, and of the inventory's source."""
+    return tuple(p for name in ("engine", INVENTORY) if name in beats for p in beats[name].activity.problems)
 
 
 def read(connection: Connection) -> dict[str, Beat]:

@@ -177,8 +177,7 @@ def _calls(beats: dict[str, Beat]) -> list[Check]:
 
 def _problems(beats: dict[str, Beat]) -> list[Check]:
     """What else the engine waits for; the builder has a check of its own."""
-    found = beats["engine"].activity.problems if "engine" in beats else ()
-    return [Check(name=p.what, ok=False, detail=p.reason) for p in found if p.what != "builder"]
+    return [Check(name=p.what, ok=False, detail=p.reason) for p in heartbeats.problems(beats) if p.what != "builder"]
 
 
 def _inbox(oldest: float | None, now: float) -> Check:

@@ -147,7 +147,8 @@ def _engine(connection: Connection) -> Iterator[Metric]:
 
 def _calls_out(connection: Connection) -> Iterator[Metric]:
     """Every kind is there, also with no call out: an alert needs a series to look at."""
-    beat = heartbeats.read(connection).get("engine")
+    beats = heartbeats.read(connection)
+    beat = beats.get("engine")
     calls = {call.kind: call for call in beat.activity.calls} if beat else {}
     out = GaugeMetricFamily("rebuilder_calls", "Calls of the engine that are out, by kind.", labels=["kind"])
     overdue = GaugeMetricFamily("rebuilder_calls_overdue", "Those past their time limit.", labels=["kind"])
@@ -158,7 +159,7 @@ def _calls_out(connection: Connection) -> Iterator[Metric]:
         overdue.add_metric([call.kind], call.overdue)
         oldest.add_metric([call.kind], call.oldest)
     yield from (out, overdue, oldest)
-    unread = beat.activity.unread_images if beat else 0
+    unread = sum(beat.activity.unread_images for beat in beats.values())
     yield _gauge("images_unread", "Images that cannot be read from their source, and stay as they were.", unread)
 
 
@@ -175,7 +176,8 @@ def _loops(connection: Connection, now: float) -> Iterator[Metric]:
     age = GaugeMetricFamily("rebuilder_heartbeat_age_seconds", "How long that is ago.", labels=["loop"])
     beats = heartbeats.read(connection)
     for loop, beat in beats.items():
-        if not loop.startswith(heartbeats.STANDBY):  # they come and go: counted, not told apart
+        # Standbys come and go: they are counted, not told apart.
+        if loop != heartbeats.INVENTORY and not loop.startswith(heartbeats.STANDBY):
             at.add_metric([loop], beat.at)
             age.add_metric([loop], max(0.0, now - beat.at))
     active = GaugeMetricFamily("rebuilder_engine_active", "The engine that acts.", labels=["process"])

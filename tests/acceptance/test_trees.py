@@ -87,6 +87,25 @@ def test_a_wrong_file_is_one_line_and_stops_no_other_image(owner: User) -> None:
     assert f"rebuilder: {owner.folder}/tree/base/rebuilder.toml:2: nmae: unknown key" in done.stderr.splitlines()
 
 
+def test_what_cannot_be_read_is_told_until_it_is_mended_also_where_no_engine_runs(owner: User) -> None:
+    tree = owner.folder / "tree"
+    assert owner.types("inventory", "sync").returncode == 0
+    assert owner.reads("status")["problems"] == []
+    (tree / "base/Containerfile").write_text("FROM fedora:42\nnonsense\n")
+    assert owner.types("inventory", "sync", "--dry-run").returncode == 1
+    assert owner.reads("status")["problems"] == [], "a rehearsal changes nothing"
+    assert owner.types("inventory", "sync").returncode == 1
+    (first,) = owner.reads("status")["problems"]
+    assert first["what"] == "images"
+    assert "1 cannot be read, and stay as they were: " in first["reason"] and "base/Containerfile:2:" in first["reason"]
+    assert "base/Containerfile:2:" in owner.types("status").stdout
+    owner.types("run", "--until-idle")
+    assert owner.reads("status")["problems"] == [first], "an engine that came and went leaves it as it was"
+    (tree / "base/Containerfile").write_text("FROM fedora:42\n")
+    assert owner.types("inventory", "sync").returncode == 0
+    assert owner.reads("status")["problems"] == []
+
+
 def test_a_folder_s_name_never_moves_the_cursor(owner: User) -> None:
     for name in ("esc\x1b[31m", "c1\x9b31m"):
         (owner.folder / "tree" / name).mkdir(parents=True)

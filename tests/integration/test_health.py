@@ -221,3 +221,21 @@ def test_a_build_that_is_submitted_twice_is_noticed(store: Engine) -> None:
     bench.loop.metrics.answered(2 * [Answer(Kind.SUBMIT, "base-f42-0123456789ab.1", Submission("1"))])
     bench.loop.beat()
     assert measured(Client(store))["rebuilder_duplicate_submissions_total"] == 1
+
+
+def test_what_cannot_be_read_of_the_inventory_is_not_well_whether_an_engine_runs_or_not(store: Engine) -> None:
+    client = Client(store)
+
+    def note(*faults: str, at: float) -> None:
+        with store.begin() as connection:
+            heartbeats.unread(connection, faults, at)
+
+    note("a:1: broken", "b:1: broken", at=1.0)
+    note("a:1: broken", at=2.0)
+    assert health(client)[1]["images"] == (False, "1 cannot be read, and stay as they were: a:1: broken")
+    assert measured(client)["rebuilder_images_unread"] == 1
+    assert "rebuilder_heartbeat_age_seconds inventory" not in measured(client), "it is no loop"
+    assert client.reads("status")["problems"][0]["since"].startswith("1970-01-01T00:00:01")
+    note(at=3.0)
+    assert "images" not in health(client)[1]
+    assert measured(client)["rebuilder_images_unread"] == 0

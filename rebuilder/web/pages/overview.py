@@ -55,9 +55,8 @@ def wave_lines(connection: Connection, found: Sequence[WaveEntry], open_: Expect
 
 
 def _problems(connection: Connection) -> Sequence[Problem]:
-    """What does not work, as the engine says."""
-    beat = heartbeats.read(connection).get("engine")
-    return beat.activity.problems if beat else ()
+    """What does not work."""
+    return heartbeats.problems(heartbeats.read(connection))
 
 
 @router.get("/")
