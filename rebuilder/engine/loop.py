@@ -43,12 +43,12 @@ log = logging.getLogger(__name__)
 DATABASE_PAUSE = 5.0
 RECORDED = 200  # answers in one transaction
 DECIDE_SECONDS = 0.2  # at the longest, while answers come that change nothing yet
-TICK_SECONDS = 0.9  # the loop is never silent for a second
+TICK_SECONDS = 0.8  # the loop is never silent for a second
 GRACE_SECONDS = 1.0  # for calls that are out when the engine is told to end
 
 
 class Loop:
-    """The engine. `parse` turns a message into events; `alive` is called after every pass, each second at least.
+    """The engine. `parse` turns a message into events; `alive` is called after every pass and every wait, each second at least.
 
     `hub` is asked what changes are, where there is a Koji. `executor` makes the calls, by default on threads.
     """
@@ -247,6 +247,7 @@ class Loop:
             self._alive()
             if not done:
                 self.calls.wait(min(self._context.settings.poll_seconds, TICK_SECONDS))
+                self._alive()
 
 
 def _unplanned(connection: Connection) -> bool:
