@@ -440,19 +440,21 @@ def configuration_file(given: Path | None) -> Path | None:
     return usual if usual.exists() else None
 
 
-def amqp_url(path: Path | None) -> str:
-    """The broker's URL in the configuration file, else fedora-messaging's default."""
-    document = _document(path) if path else {}
-    return str(document.get("amqp_url", "amqp://localhost"))
-
-
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """The broker that messages come from, and the queues that we read; `tls` has the files of `[tls]` by their keys."""
+    """The broker that messages come from, and the queues that we read; `tls` has the files of `[tls]` by their keys.
+
+    Where none is configured, `url` is empty.
+    """
 
     url: str
     queues: tuple[str, ...]
     tls: Mapping[str, str]
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a bus at all: the command works without one, too."""
+        return bool(self.url)
 
 
 def bus(path: Path | None) -> Bus:
@@ -460,7 +462,9 @@ def bus(path: Path | None) -> Bus:
     document = _document(path) if path else {}
     queues, tls = document.get("queues"), document.get("tls")
     files = {key: str(value) for key, value in tls.items() if value} if isinstance(tls, dict) else {}
-    return Bus(amqp_url(path), tuple(queues) if isinstance(queues, dict) else (), files)
+    # Who names queues and no broker means fedora-messaging's default.
+    url = document.get("amqp_url", "amqp://localhost" if queues else "")
+    return Bus(str(url), tuple(queues) if isinstance(queues, dict) else (), files)
 
 
 def load(given: Path | None = None) -> Settings:

@@ -7,7 +7,6 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pika
 
@@ -24,16 +23,23 @@ START = "from rebuilder.cli.parent import end_with_parent as end; end(); from fe
 
 @contextmanager
 def consuming(context: Context) -> Iterator[None]:
-    """Keep fedora-messaging's own consumer running with our callback; started again where it ends."""
-    _look_for_broker(configuration_file(context.path))
+    """Keep fedora-messaging's own consumer running with our callback; started again where it ends.
+
+    Where no bus is configured there is none: fedora-messaging would try a broker on this machine for ever.
+    """
+    bus = config.bus(configuration_file(context.path))
+    if not bus.configured:
+        log.info("no bus is configured (amqp_url): messages come by `rebuilder replay` alone")
+        yield
+        return
+    _look_for_broker(bus)
     with beside(context, "consumer", [sys.executable, "-c", START, "consume", "--callback=consumers:Inbox"]):
         yield
 
 
-def _look_for_broker(path: Path | None) -> None:
+def _look_for_broker(bus: config.Bus) -> None:
     """Say in one line where there is no broker; fedora-messaging itself tries again, and tells nobody."""
-    url = config.amqp_url(path)
-    address = pika.URLParameters(url)
+    address = pika.URLParameters(bus.url)
     try:
         socket.create_connection((address.host, address.port), CONNECT_SECONDS).close()
     except OSError as error:

@@ -219,8 +219,11 @@ def _topic(properties: Any, otherwise: str) -> str:
 
 @contextmanager
 def _channel(context: Context) -> Iterator[BlockingChannel]:
-    """A channel to the broker. Raises UnreachableError, or RequestError for a queue that is not there."""
-    address = parameters_of(config.bus(configuration_file(context.path)))
+    """A channel to the broker. Raises UnreachableError, or RequestError for no bus, or a queue that is not there."""
+    bus = config.bus(configuration_file(context.path))
+    if not bus.configured:
+        raise RequestError("no bus is configured: set amqp_url in the configuration file")
+    address = parameters_of(bus)
     where = f"{address.host}:{address.port}"
     try:
         connection = pika.BlockingConnection(address)

@@ -27,7 +27,7 @@ STATIC = Path(__file__).parent / "static"
 def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> FastAPI:
     """The web application on this database. The description of its API is at /api/v1/openapi.json.
 
-    With `bus`, health and metrics look at the broker too.
+    With a `bus` that is configured, health and metrics look at the broker too.
 
     FastAPI's own pages about the API load scripts from elsewhere, so they are left out.
     """
@@ -43,7 +43,7 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
     app.state.turns = asyncio.Semaphore(READING)
     app.state.settings = settings
     app.state.logs = Logs(engine, settings)
-    app.state.broker = Broker(bus) if bus else None
+    app.state.broker = Broker(bus) if bus and bus.configured else None
     app.state.hub = live.Hub(engine)
     app.state.wrong_tokens = WrongTokens(time.monotonic)
     app.state.registry = metrics.registry_of(engine, settings, app.state.broker)

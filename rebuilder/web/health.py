@@ -39,6 +39,9 @@ class Check(BaseModel):
     detail: str
 
 
+NO_BUS = Check(name="bus", ok=True, detail="not configured")
+
+
 class Health(BaseModel):
     """`ok` where all is well; else the checks say what is wrong."""
 
@@ -107,8 +110,10 @@ async def _checks(engine: Engine, broker: Broker | None, *, ready: bool) -> list
     beats, oldest = beats_and_unread
     now = time.time()
     found = _of_database(beats, oldest, now, ready=ready)
-    if not ready or broker is None:
+    if not ready:
         return found
+    if broker is None:
+        return [*found, NO_BUS]
     return [*found, _bus(state or State(False, f"no answer within {ANSWER_SECONDS:g} s"), beats, now)]
 
 
@@ -127,7 +132,7 @@ def seen(connection: Connection, broker: Broker | None, now: float) -> list[Chec
     """The same for who has a connection to a database that answers, and may wait for the broker."""
     beats = heartbeats.read(connection)
     found = _of_database(beats, inbox.oldest_unread(connection), now, ready=True)
-    return [*found, _bus(broker.state, beats, now)] if broker else found
+    return [*found, _bus(broker.state, beats, now) if broker else NO_BUS]
 
 
 def _of_database(beats: dict[str, Beat], oldest: float | None, now: float, *, ready: bool) -> list[Check]:

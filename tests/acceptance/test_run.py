@@ -104,6 +104,17 @@ def test_the_web_ends_alone_and_comes_back(site: Site) -> None:
     assert "the web ended with status -9; starting it again" in site.log.read_text()
 
 
+def test_without_a_bus_it_gets_ready_and_has_no_consumer(site: Site) -> None:
+    text = site.configuration.read_text()
+    site.configuration.write_text(text[text.index("[consumer_config]") :].replace("enabled = true", ""))
+    with site.runs():
+        bus.until(lambda: site.ready, 0.2)
+        checks = httpx.get(f"http://127.0.0.1:{site.port}/health/ready").json()["checks"]
+        assert {"name": "bus", "ok": True, "detail": "not configured"} in checks
+        assert not site.pids("consumer")
+    assert "no bus is configured (amqp_url)" in site.log.read_text()
+
+
 def test_an_address_that_is_taken_ends_it_in_one_line(site: Site) -> None:
     with socket.create_server(("127.0.0.1", site.port)):
         done = subprocess.run(

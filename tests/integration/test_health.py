@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import bus
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 from web import Client
 
+from rebuilder import config
 from rebuilder.config import Bus
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import free_port
@@ -139,6 +141,17 @@ def test_a_missing_queue_and_a_missing_broker_are_told(store: Engine, broker: Br
     away = Client(store, bus=Bus(f"amqp://127.0.0.1:{free_port()}", (), {}))
     assert health(away)[1]["bus"] == (False, "the broker cannot be reached: Connection refused")
     assert measured(away)["rebuilder_broker_up"] == 0
+
+
+def test_without_a_bus_it_is_not_configured_and_all_is_well(store: Engine, tmp_path: Path) -> None:
+    beat(store, "engine", 1)
+    document = tmp_path / "config.toml"
+    document.write_text("[consumer_config]\n")
+    for client in (Client(store), Client(store, bus=config.bus(document)), Client(store, bus=config.bus(None))):
+        ok, checks = health(client)
+        assert (ok, checks["bus"]) == (True, (True, "not configured"))
+        assert "rebuilder_broker_up" not in measured(client)
+        assert "is not well" not in client.http.get("/").text
 
 
 def test_the_broker_is_not_asked_for_every_scrape(store: Engine, broker: Broker, fresh_queue: str) -> None:

@@ -112,6 +112,14 @@ def test_the_file_given_goes_before_the_environment(tmp_path: Path, monkeypatch:
     assert config.configuration_file(tmp_path / "given") == tmp_path / "given"
 
 
+def test_there_is_a_bus_where_a_broker_or_a_queue_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    for text, expected in (("", ""), ('amqp_url = "amqps://bus"', "amqps://bus"), ("[queues.ours]", "amqp://localhost")):
+        path.write_text(text)
+        assert (config.bus(path).url, config.bus(path).configured) == (expected, bool(expected))
+    assert not config.bus(None).configured
+
+
 def test_the_service_manager_s_state_directory_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     assert config.state_directory() == tmp_path / "rebuilder"
