@@ -48,7 +48,7 @@ GRACE_SECONDS = 1.0  # for calls that are out when the engine is told to end
 
 
 class Loop:
-    """The engine. `parse` turns a message into events; `alive` is called after every pass and every wait, each second at least.
+    """The engine. `parse` turns messages into events; `alive` is called after a pass and a wait, each second at least.
 
     `hub` is asked what changes are, where there is a Koji. `executor` makes the calls, by default on threads.
     """
