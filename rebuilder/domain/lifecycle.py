@@ -12,7 +12,7 @@ from typing import ClassVar
 
 
 class State(StrEnum):
-    """See the README's table; the words are those that operators read."""
+    """See the table in docs/operators.md; the words are those that operators read."""
 
     WAITING = "waiting"
     QUEUED = "queued"
