@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,9 +67,10 @@ def postgres_server() -> Iterator[servers.PostgreSQL]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: servers.PostgreSQL) -> Iterator[str]:
-    """A fresh, empty database in PostgreSQL."""
-    with postgres_server.database() as url:
+def postgres_url(postgres_server: servers.PostgreSQL, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh database in PostgreSQL: empty, or with its tables where a test asks for the `store` in it."""
+    tables = "store" in request.fixturenames
+    with postgres_server.database(request.getfixturevalue("postgres_template") if tables else "template0") as url:
         yield url
 
 
@@ -85,13 +87,36 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with its tables, to be copied: to make them anew for each test takes longer than most tests."""
+    path = tmp_path_factory.mktemp("template") / "test.db"
+    _with_tables(f"sqlite:///{path}").dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: servers.PostgreSQL) -> Iterator[str]:
+    """The name of a database with its tables in PostgreSQL, to be copied."""
+    with postgres_server.database() as url:
+        _with_tables(url).dispose()
+        yield url.rpartition("/")[2]
+
+
 @pytest.fixture
-def store(database_url: str) -> Iterator[Engine]:
+def store(database_url: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """A database of each kind, with its tables."""
     engine = database.open_database(database_url)
-    database.upgrade(engine)
+    if engine.dialect.name == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), str(engine.url.database))
     yield engine
     engine.dispose()
+
+
+def _with_tables(url: str) -> Engine:
+    engine = database.open_database(url)
+    database.upgrade(engine)
+    return engine
 
 
 @pytest.fixture

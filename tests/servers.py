@@ -165,10 +165,10 @@ class PostgreSQL:
             shutil.rmtree(self.folder)
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a fresh, empty database, which goes away afterwards, connections or not."""
+    def database(self, template: str = "template0") -> Iterator[str]:
+        """The URL of a fresh database, empty or a copy, which goes away afterwards, connections or not."""
         name = f"test_{secrets.token_hex(6)}"
-        self._execute(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield f"postgresql+psycopg://{POSTGRES_USER}@{LOOPBACK}:{self.port}/{name}"
         finally:

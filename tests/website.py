@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import shell
 from distribution import document
 
 ROOT = Path(__file__).parents[1]
@@ -68,13 +68,12 @@ class Website:
             self.types("inventory", "sync")
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "rebuilder", "--config", str(self.folder / "config.toml"), *words]
+        return shell.argv("--config", str(self.folder / "config.toml"), *words)
 
     def types(self, *words: str, stdin: str = "") -> str:
         """What the command prints. Raises where it goes wrong."""
-        done = subprocess.run(
-            self.command(*words), cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=PATIENCE, check=True
-        )
+        done = shell.types("--config", str(self.folder / "config.toml"), *words, stdin=stdin)
+        done.check_returncode()
         return done.stdout
 
     def hears(self) -> None:

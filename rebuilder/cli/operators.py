@@ -14,7 +14,7 @@ from rebuilder.cli.terminal import printable
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands
 from rebuilder.engine.commands import Command
-from rebuilder.store import actions
+from rebuilder.store import actions, lease
 from rebuilder.store.database import reading
 
 ANSWER_SECONDS, LOOK_SECONDS = 3.0, 0.1
@@ -120,13 +120,24 @@ def rebuild(context: Context, image: str, with_descendants: bool, who: str, reas
 
 
 def _order(context: Context, order: Command) -> None:
-    """Give the order, and say what came of it; what only the engine can do is waited for a little."""
+    """Give the order, and say what came of it; what only the engine can do is waited for a little, if one runs."""
     with context.engine.begin() as connection:
         given = commands.give(connection, order, time.time())
-    until = time.monotonic() + ANSWER_SECONDS
     answer = given.answer
-    while answer is None and time.monotonic() < until:
-        time.sleep(LOOK_SECONDS)
+    if answer is None:
+        answer = _answer_of_engine(context, given.id)
+    click.echo(printable(answer))
+
+
+def _answer_of_engine(context: Context, command_id: int) -> str:
+    until = time.monotonic() + ANSWER_SECONDS
+    while True:
         with reading(context.engine) as connection:
-            answer = actions.answer(connection, given.id)
-    click.echo("asked for; the engine does it in its next pass (does it run?)" if answer is None else printable(answer))
+            answer, runs = actions.answer(connection, command_id), bool(lease.read(connection).owner)
+        if answer is not None:
+            return answer
+        if not runs:
+            return "queued; no engine is running: start `rebuilder run`"
+        if time.monotonic() > until:
+            return "queued; the engine takes it up in its next pass"
+        time.sleep(LOOK_SECONDS)

@@ -112,7 +112,9 @@ def upgrade(engine: Engine, to: str = "head") -> tuple[str | None, str]:
                 before = _version(connection)
                 with _foreseen(engine, before, to):
                     command.upgrade(_migrations(connection=connection), to)
-                return before, str(_version(connection))
+                found = before, str(_version(connection))
+            changing.dispose()  # the last to close an SQLite file leaves all in it, and nothing in its journal
+            return found
     except DBAPIError as error:
         raise UnreachableError(f"database {where(engine)}: {first_line(error)}") from None
 

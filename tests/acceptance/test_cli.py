@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import pytest
+import shell
 from machine import until
 
 from rebuilder.cli import VERBS, rebuilder
@@ -63,12 +64,11 @@ class User:
         (self.folder / "config.toml").write_text(text)
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "rebuilder", "--config", str(self.folder / "config.toml"), *arguments]
+        return shell.argv("--config", str(self.folder / "config.toml"), *arguments)
 
     def types(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments), cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True,
-            timeout=60, check=False,
+        return shell.types(
+            "--config", str(self.folder / "config.toml"), *arguments, environment=self.environment, stdin=stdin
         )
 
     def reads(self, *arguments: str, status: int = 0) -> Any:
@@ -109,10 +109,9 @@ def test_the_configuration_is_checked(reader: User) -> None:
 
 @pytest.mark.parametrize("group", [(), ("inventory",), ("db",)], ids=" ".join)
 def test_without_a_verb_the_help_is_shown(group: tuple[str, ...]) -> None:
-    command = [sys.executable, "-m", "rebuilder", *group]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = shell.types(*group)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == subprocess.check_output([*command, "--help"], cwd=ROOT, text=True, timeout=60)
+    assert done.stderr == shell.types(*group, "--help").stdout
 
 
 def test_a_plan_of_a_document_has_the_shape_that_scripts_read(user: User) -> None:

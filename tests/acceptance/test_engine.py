@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import bus
 import pytest
 import servers
+import shell
 from machine import Machine, machine, until
 
 from rebuilder.demo.broker import Broker
@@ -89,11 +89,15 @@ def configure(made: Machine, url: str) -> None:
 
 
 def command(made: Machine, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "rebuilder", "--config", str(made.folder / "config.toml"), *arguments]
+    return shell.argv("--config", str(made.folder / "config.toml"), *arguments)
+
+
+def types(made: Machine, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return shell.types("--config", str(made.folder / "config.toml"), *arguments, stdin=stdin)
 
 
 def asked(made: Machine, *arguments: str) -> Any:
-    done = subprocess.run(command(made, *arguments, "--json"), capture_output=True, text=True, check=False)
+    done = types(made, *arguments, "--json")
     return json.loads(done.stdout) if done.stdout else None
 
 
@@ -110,12 +114,12 @@ def rebuilt(made: Machine) -> list[str]:
 def feed(made: Machine) -> None:
     sent = bus.update()
     line = json.dumps({"id": sent.id, "topic": sent.topic, "headers": {}, "body": sent.body})
-    done = subprocess.run(command(made, "replay", "-"), input=line, text=True, capture_output=True, check=True)
+    done = types(made, "replay", "-", stdin=line)
     assert done.stdout == "1 accepted, 0 duplicate, 0 ignored, 0 rejected\n"
 
 
 def test_an_engine_killed_while_it_builds_adopts_the_build_and_goes_on(world: Machine) -> None:
-    subprocess.run(command(world, "inventory", "sync"), check=True, capture_output=True)
+    types(world, "inventory", "sync").check_returncode()
     feed(world)
     engine = subprocess.Popen(command(world, "engine"), stderr=subprocess.DEVNULL)
     until(lambda: states(world).get("base:f42") == "building")
@@ -147,14 +151,14 @@ def test_run_takes_a_message_from_the_bus_to_rebuilt_images_and_ends_when_asked(
 
 def test_one_broken_file_stops_nothing_and_is_named_until_it_is_mended(world: Machine) -> None:
     configure(world, "amqp://127.0.0.1:1")
-    assert subprocess.run(command(world, "inventory", "sync"), capture_output=True, check=False).returncode == 0
+    assert types(world, "inventory", "sync").returncode == 0
     file = world.folder / "images" / "child" / "Containerfile"
     good = file.read_text()
     file.write_text(good + "\nnonsense three\n")
     new = world.folder / "images" / "late"
     new.mkdir()
     (new / "Containerfile").write_text("FROM base\n")
-    synced = subprocess.run(command(world, "inventory", "sync"), capture_output=True, text=True, check=False)
+    synced = types(world, "inventory", "sync")
     assert synced.returncode == 1
     assert "1 added, 0 changed, 0 removed" in synced.stdout
     assert "child/Containerfile:" in synced.stderr and "unknown instruction nonsense" in synced.stderr
@@ -168,7 +172,7 @@ def test_one_broken_file_stops_nothing_and_is_named_until_it_is_mended(world: Ma
     finally:
         child.stop()
     file.write_text(good)
-    mended = subprocess.run(command(world, "inventory", "sync"), capture_output=True, text=True, check=False)
+    mended = types(world, "inventory", "sync")
     assert (mended.returncode, mended.stderr) == (0, "")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import bus
 import hub
 import pytest
+import shell
 from fedora_messaging.message import Message
 from hub_tasks import Koji, Task
 
@@ -74,10 +75,10 @@ class Site:
             config.write(SETTINGS.format(hub=self.hub.url, password=password))
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "rebuilder", "--config", str(self.config), *arguments]
+        return shell.argv("--config", str(self.config), *arguments)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False)
+        return shell.types("--config", str(self.config), *arguments)
 
     def asked(self, *arguments: str) -> Any:
         done = self.run(*arguments, "--json")

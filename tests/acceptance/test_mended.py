@@ -79,5 +79,5 @@ def test_a_sync_beside_an_engine_is_taken_up_at_once(owner: Owner) -> None:
         assert owner.states() == {"base:f42": "failed", "web:f42": "blocked"}
         owner.commit(TWO, simulated="")
         until(lambda: owner.types("status").returncode == 0)
-    owner.status = 0
-    assert owner.states() == {"base:f42": "succeeded", "web:f42": "succeeded"}
+        owner.status = 0
+        until(lambda: owner.states() == {"base:f42": "succeeded", "web:f42": "succeeded"})

@@ -7,13 +7,13 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bus
 import pytest
+import shell
 from acceptance.test_cli import INVENTORY
 from fedora_messaging.message import Message, get_message
 from servers import processes_of
@@ -57,12 +57,10 @@ class Operator:
         (self.folder / "config.toml").write_text(text)
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "rebuilder", "--config", str(self.folder / "config.toml"), *arguments]
+        return shell.argv("--config", str(self.folder / "config.toml"), *arguments)
 
     def types(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments), input=stdin, capture_output=True, text=True, timeout=120, check=False
-        )
+        return shell.types("--config", str(self.folder / "config.toml"), *arguments, stdin=stdin)
 
     def hears(self) -> None:
         """Of an update of openssl."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from acceptance.test_cli import User, update
+from machine import until
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_a_failure_is_retried_and_its_story_told(user: User) -> None:
     assert states(user, "1", status=1) == {"base:f42": "failed", "httpd:f42": "blocked"}
     user.configure()
     asked = user.types("retry", "1", "--who", "ann", "--reason", "mirror is back")
-    assert "does it run?" in asked.stdout
+    assert asked.stdout.startswith("queued; no engine is running")
     assert user.reads("status", status=1)["requests"] == [
         {"verb": "retry", "target": "1", "who": "ann", "reason": "mirror is back"}
     ]
@@ -43,6 +44,7 @@ def test_a_failure_is_retried_and_its_story_told(user: User) -> None:
 def test_the_engine_answers_while_it_runs(user: User) -> None:
     with subprocess.Popen(user.command("engine"), env=user.environment, stderr=subprocess.DEVNULL) as engine:
         try:
+            until(lambda: user.reads("status")["active"])
             assert user.types("rebuild", "httpd:f42", "--with-descendants").stdout == (
                 "wave 1 rebuilds httpd:f42, app:f42\n"
             )
@@ -50,6 +52,14 @@ def test_the_engine_answers_while_it_runs(user: User) -> None:
             engine.terminate()
     assert user.types("run", "--until-idle").returncode == 0
     assert states(user, "1") == {"httpd:f42": "succeeded", "app:f42": "succeeded"}
+
+
+def test_where_no_engine_runs_what_it_should_do_is_queued_and_the_answer_says_so(user: User) -> None:
+    user.types("inventory", "sync")
+    done = user.types("rebuild", "base:f42")
+    assert (done.returncode, done.stdout) == (0, "queued; no engine is running: start `rebuilder run`\n")
+    assert user.types("engine", "--until-idle").returncode == 0
+    assert user.reads("wave", "1")["rebuilds"][0]["state"] == "succeeded"
 
 
 def test_a_paused_engine_says_so_and_starts_nothing(user: User) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import bus
 import pika
 import pytest
 import servers
+import shell
 from sqlalchemy import Engine
 from web import Client
 
@@ -33,10 +32,7 @@ def types(broker: Broker, store: Engine, database_url: str, tmp_path: Path) -> T
     configuration = bus.configure(tmp_path, broker, "q", database_url)
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "rebuilder", "--config", str(configuration), *arguments], cwd=ROOT, check=False,
-            capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        return shell.types("--config", str(configuration), *arguments)
 
     return command
 

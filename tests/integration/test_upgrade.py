@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from threading import Event
 
 import pytest
+import shell
 from integration.workbench import Workbench
 from sqlalchemy import Engine, text
 
@@ -27,13 +27,11 @@ def config(tmp_path: Path, database_url: str) -> Path:
 
 
 def command(config: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "rebuilder", "--config", str(config), *arguments]
+    return shell.argv("--config", str(config), *arguments)
 
 
 def types(config: Path, *arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        command(config, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = shell.types("--config", str(config), *arguments)
     return done.returncode, done.stdout, done.stderr
 
 
