@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from rebuilder.config import own_folder
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import sqlite_file
-from rebuilder.store.patience import OPTIONS, Patient, limits, unlimited
+from rebuilder.store.patience import OPTIONS, limits, unlimited
 from rebuilder.store.sqlite_file import READING, only_ours
 
 if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
@@ -50,6 +50,8 @@ def _postgresql(address: URL, single: bool) -> Engine:
     plain = address.difference_update_query([OPTIONS])
     engine = create_engine(plain, pool_pre_ping=not single, connect_args=limits(address), **level)
     if engine.driver == "psycopg":
+        from rebuilder.store.patient import Patient
+
         event.listen(engine, "do_connect", lambda _dialect, _record, _args, named: Patient.connect(**named))
     return engine
 

@@ -6,20 +6,14 @@ that stands still. Whoever needs other limits writes them into `database_url`: t
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
-import psycopg
-from psycopg.waiting import Ready, wait_poll
 from sqlalchemy import URL, Connection
 
-ANSWER_SECONDS = 30.0  # until a server that says nothing is given up: half of the engine's watchdog
-LOOK_SECONDS = 0.1
 OPTIONS = "options"
-T = TypeVar("T")
 _STATEMENT_SECONDS = 25
 _LOCK_SECONDS = 20
 # A client that was stopped in a transaction loses its locks in time for another engine to act within 15 s.
@@ -48,33 +42,6 @@ def limits(address: URL) -> dict[str, str]:
     server = " ".join(f"-c {name}={value}{_UNITS.get(name, 's')}" for name, value in _SERVER.items())
     theirs = address.query.get(OPTIONS, "")
     return {**ours, OPTIONS: f"{server} {theirs if isinstance(theirs, str) else ' '.join(theirs)}".strip()}
-
-
-class Patient(psycopg.Connection[Any]):
-    """A connection that is given up where the server does not answer in time."""
-
-    answer_seconds = ANSWER_SECONDS
-
-    def wait(self, gen: Generator[Any, Any, T], interval: float = LOOK_SECONDS, timeout: float | None = None) -> T:
-        """Wait for an answer. Raises psycopg's OperationalError.
-
-        By psycopg's own wait in Python: the one in C tells nobody that nothing comes.
-        """
-        return wait_poll(self._limited(gen), self.pgconn.socket, interval)
-
-    def _limited(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        until = time.monotonic() + self.answer_seconds
-        try:
-            wanted = next(gen)
-            while True:
-                ready = yield wanted
-                if ready == Ready.NONE and time.monotonic() >= until:
-                    self.pgconn.finish()
-                    raise psycopg.OperationalError(f"the server has not answered for {self.answer_seconds:g} s")
-                wanted = gen.send(ready)
-        except StopIteration as end:
-            found: T = end.value
-            return found
 
 
 @contextmanager

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase
 
 T = TypeVar("T")
@@ -17,7 +17,7 @@ CHUNK = 5000
 
 def insert_of(dialect: str) -> Any:
     """The dialect's own `insert`, which has ON CONFLICT."""
-    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert  # each takes a while to load
 
 
 def insert_new(connection: Connection, model: type[DeclarativeBase], rows: Sequence[dict[str, Any]]) -> None:

@@ -26,7 +26,7 @@ from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import free_port
 from rebuilder.store import database
 from rebuilder.store.lease import Candidate
-from rebuilder.store.patience import Patient
+from rebuilder.store.patient import Patient
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = """amqp_url = "{broker}"
