@@ -1,4 +1,6 @@
 # make test     lint, types, floors, and every test (installs what is missing)
+# make test-quick    the unit tests, with few examples of Hypothesis: for while one works
+#               (`make test ARGS=--hypothesis-profile=night` tries twenty times as many as usual)
 # make test-osbs CLIENT=FOLDER    the tests of OSBS against the real osbs-client, whose source is there
 # make demo     the demonstration on this machine; ARGS="..." are handed to `rebuilder demo`
 # make bench    the benchmarks
@@ -14,7 +16,7 @@ ARGS ?=
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: test test-osbs demo bench chaos soak fuzz docs screenshot lint clean bootstrap
+.PHONY: test test-quick test-osbs demo bench chaos soak fuzz docs screenshot lint clean bootstrap
 .DEFAULT_GOAL := test
 
 bootstrap:
@@ -27,6 +29,9 @@ lint: bootstrap
 
 test: lint
 	$(BIN)/pytest -n $(JOBS) --ignore=tests/benchmarks $(ARGS)
+
+test-quick: bootstrap
+	$(BIN)/pytest -n $(JOBS) --hypothesis-profile=dev tests/unit $(ARGS)
 
 # The tests of OSBS against osbs-client's own source, in an environment of their own: it needs urllib3 < 2.
 test-osbs: bootstrap

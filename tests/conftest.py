@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import examples
 import pytest
 import servers
 from harnesses.osbs import HERE, OsbsHarness
@@ -15,6 +16,8 @@ from sqlalchemy import Engine
 
 from rebuilder.demo.broker import PROGRAMS, SCRIPT, Broker
 from rebuilder.store import database
+
+examples.register()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 import servers
-from hypothesis import HealthCheck, event, example, given, note, settings
+from examples import examples
+from hypothesis import HealthCheck, event, example, given, note
 from hypothesis import strategies as st
 
 from rebuilder.config import BuildahSettings
@@ -134,7 +135,7 @@ def ours(build: Build) -> Recipe | None:
         return None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(builds())
 @example(Build("ARG A=beta\nFROM ${A}:1 AS one\nFROM alpha\nCOPY --from=one /x /x\n"))
 @example(Build("FROM alpha AS one\nFROM beta:1 AS two\nFROM one\n", target="two"))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis.errors import Unsatisfiable
 from integration.workbench import BASH, CHAIN, Workbench, image
 from schemathesis import GenerationMode
@@ -58,7 +59,7 @@ def test_nothing_answers_500(bench: Workbench, mode: GenerationMode) -> None:
 
 
 def try_out(strategy, headers):  # type: ignore[no-untyped-def]
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+    @examples(EXAMPLES, derandomize=True, database=None,
               suppress_health_check=list(HealthCheck))
     @given(case=strategy)
     def each(case: schemathesis.Case) -> None:

@@ -18,9 +18,10 @@ from typing import Any
 import pika
 import pytest
 from click.testing import CliRunner
+from examples import examples
 from fedora_messaging import config
 from fedora_messaging.message import Message, get_message
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete
 
@@ -35,8 +36,8 @@ from rebuilder.store.database import reading
 SETTINGS = Settings(streams={"f42": {"dist": ".fc42"}})
 WHOLE = int(os.environ.get("REBUILDER_FUZZED", "0"))
 FEWEST, MOST = (20, 40) if WHOLE else (0, 8)
-ROUNDS = settings(
-    max_examples=max(1, WHOLE // 2 // FEWEST) if WHOLE else 150, deadline=None,
+ROUNDS = examples(
+    max(1, WHOLE // 2 // FEWEST) if WHOLE else 150, derandomize=not WHOLE,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 

@@ -23,7 +23,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from integration.workbench import Workbench
 from sqlalchemy import Engine
@@ -342,7 +343,7 @@ odd = st.sampled_from([
 
 
 @pytest.mark.parametrize("verb", MORE_VERBS, ids=" ".join)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_wrong_answer_is_shown_or_refused_and_nothing_else(
     verb: tuple[str, ...], answers: dict[str, Any], data: st.DataObject

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
+from examples import examples
+from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from integration.workbench import BASH, SSL, Holding, Workbench, image
@@ -239,7 +240,7 @@ class Engine(RuleBasedStateMachine):
 
 
 TestPromises = Engine.TestCase
-TestPromises.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
+TestPromises.settings = examples(
+    25, stateful_step_count=30, suppress_health_check=list(HealthCheck), derandomize=True,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )

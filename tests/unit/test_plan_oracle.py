@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import carrying
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rebuilder.domain.affected import Terms
@@ -87,7 +88,7 @@ def origin(layers: list[Layer], at: int, rpm: tuple[tuple[str, str], int]) -> st
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(worlds(), changes, st.booleans())
 def test_any_plan_is_what_brute_force_finds(
     layers: list[Layer], told: list[tuple[str, str, int]], everything: bool
@@ -172,7 +173,7 @@ class Machine:
                 if any(version < self.offered.get(source, 0) for (_, source), version in rpms.items())}  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(worlds(), changes)
 def test_a_plan_leaves_nothing_stale_and_every_image_and_every_inheriting_edge_of_it_is_needed(
     layers: list[Layer], told: list[tuple[str, str, int]]
