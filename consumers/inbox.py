@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.internet import reactor
 
 from consumers import deliveries
+from rebuilder import logs
 from rebuilder.config import settings_of
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import database, heartbeats, inbox
@@ -41,6 +42,7 @@ class Inbox:
     """Stores each message under its id and returns. Raises WrongSettings where it cannot be set up."""
 
     def __init__(self) -> None:
+        logs.set_levels()
         # By default the waits grow to an hour: a broker that was away for a night would be left alone for one more.
         FedoraMessagingFactoryV2.maxDelay = LONGEST_RECONNECT_WAIT
         deliveries.guard()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from rebuilder import logs
 from rebuilder.domain.affected import Terms
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
@@ -315,6 +316,23 @@ class WebSettings(Table):
         return url.rstrip("/")
 
 
+class LogSettings(Table):
+    """What daemons log, on standard error; `-v`, `-q` and REBUILDER_LOG go before `level`.
+
+    `level` is debug, info, warning, error or critical, for single loggers as well: `info,rebuilder.engine=debug`.
+    `format` is text, which has no time of its own under journald, or json: one object a line.
+    """
+
+    level: str = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+
+    @field_validator("level")
+    @classmethod
+    def _level(cls, directive: str) -> str:
+        logs.parse(directive)
+        return directive
+
+
 class RuleSettings(Table):
     """A rule of the policy; see `rebuilder.domain.policy.Rule`. Each list may be a single word."""
 
@@ -377,6 +395,7 @@ class Settings(Table):
     osbs: OsbsSettings = OsbsSettings()
     simulated: SimulatedSettings = SimulatedSettings()
     web: WebSettings = WebSettings()
+    log: LogSettings = LogSettings()
 
     @field_validator("database_url")
     @classmethod

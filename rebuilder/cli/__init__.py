@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from pkgutil import resolve_name
 
@@ -21,6 +22,7 @@ VERBS = {
     "cancel": ("operators:cancel", "Stop the rebuilds of an image or of a wave, also at the builder."),
     "config": ("databases:config", "The configuration."),
     "db": ("databases:db", "The database."),
+    "debug": ("debug:debug", "What a report of a fault needs: `debug dump`."),
     "demo": ("demonstration:demo", "Show the main job on this machine: an openssl update arrives on a bus."),
     "engine": ("running:engine", "Plan and drive the rebuilds."),
     "graph": ("graphs:graph", "The images and what they are built on: a tree, a drawing, or JSON."),
@@ -69,10 +71,27 @@ class Verbs(click.Group):
 @click.version_option(package_name="rebuilder")
 @click.option("--config", "config", type=click.Path(dir_okay=False), envvar="REBUILDER_CONFIG",
               help="fedora-messaging's configuration file; ours is in its [consumer_config].")
+@click.option("-v", "--verbose", count=True, help="Log what is done to standard error; twice: what libraries do, too.")
+@click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors alone.")
 @click.pass_context
-def rebuilder(context: click.Context, config: str | None) -> None:
+def rebuilder(context: click.Context, config: str | None, verbose: int, quiet: bool) -> None:
     """Ordered rebuilds of layered container images when an RPM in a lower layer is updated."""
-    context.obj = Context(config)
+    context.obj = Context(config, _logged(verbose, quiet))
+
+
+def _logged(verbose: int, quiet: bool) -> str:
+    """What is to be logged; where somebody says so, it is logged from here on by any verb. Raises RequestError."""
+    asked = os.environ.get("REBUILDER_LOG", "")
+    if verbose or quiet:
+        asked = "warning" if quiet else "debug" if verbose == 1 else "debug,*=debug"
+    if asked:
+        from rebuilder import logs
+
+        try:
+            logs.set_up(asked)
+        except logs.InvalidDirective as error:
+            raise RequestError(str(error)) from None
+    return asked
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from rebuilder import logs
 from rebuilder.cli.context import Context
 from rebuilder.config import configuration_file
 
@@ -45,6 +46,8 @@ def _environment(context: Context) -> dict[str, str]:
     path = configuration_file(context.path)
     if path is not None:
         environment["FEDORA_MESSAGING_CONF"] = str(path.resolve())
+    if context.log:
+        environment[logs.VARIABLE] = context.log
     return environment
 
 

@@ -17,8 +17,6 @@ from rebuilder.config import configuration_file
 
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
-# The `fedora-messaging` command, wherever its script is.
-START = "from rebuilder.cli.parent import end_with_parent as end; end(); from fedora_messaging.cli import cli; cli()"
 
 
 @contextmanager
@@ -33,7 +31,8 @@ def consuming(context: Context) -> Iterator[None]:
         yield
         return
     _look_for_broker(bus)
-    with beside(context, "consumer", [sys.executable, "-c", START, "consume", "--callback=consumers:Inbox"]):
+    command = [sys.executable, "-m", "rebuilder.cli.consume", "consume", "--callback=consumers:Inbox"]
+    with beside(context, "consumer", command):
         yield
 
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 class Context:
     """One invocation of the command."""
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, log: str = "") -> None:
+        """`log` says what is logged, where `-v`, `-q` or REBUILDER_LOG does: it goes before the settings."""
         self.path = Path(path) if path else None
+        self.log = log
 
     @cached_property
     def settings(self) -> Settings:

@@ -80,7 +80,7 @@ def notify(context: Context) -> None:
     from rebuilder.engine import standby
     from rebuilder.engine.notify import Publisher
 
-    engine, stop = context.engine, service.begin()
+    engine, stop = context.engine, service.begin(context)
     os.nice(NICE)
     end_with_parent()
     send = sender(configuration_file(context.path))

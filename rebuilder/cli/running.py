@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 @click.pass_obj
 def engine(context: Context, until_idle: bool) -> int:
     """Plan and drive the rebuilds. Killed at any point, it goes on where it was."""
-    return work(context, service.begin(), until_idle)
+    return work(context, service.begin(context), until_idle)
 
 
 def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
@@ -87,7 +87,7 @@ def _alive() -> None:
 @click.pass_obj
 def run(context: Context, until_idle: bool) -> int:
     """Consumer, engine and web together, each a process of its own."""
-    stop = service.begin()
+    stop = service.begin(context)
     if until_idle:
         return work(context, stop, True)
     from rebuilder.cli.consumer import consuming
@@ -108,7 +108,7 @@ def web(context: Context, ends_with_parent: bool) -> None:
     """Serve the status pages, the API and the metrics."""
     from rebuilder.web.server import serving
 
-    stop = service.begin()
+    stop = service.begin(context)
     if ends_with_parent:
         end_with_parent()
     with serving(context.engine, context.settings, config.bus(configuration_file(context.path))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
@@ -12,6 +13,9 @@ import threading
 import time
 from functools import partial
 from typing import NoReturn
+
+from rebuilder import logs
+from rebuilder.cli.context import Context
 
 OFTEN = 700  # objects between collections: Python's own default
 END_SECONDS = 4.0  # after a signal nothing is waited for any longer: all that counts is in the database
@@ -30,13 +34,15 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def begin() -> threading.Event:
-    """Log to standard error, and keep little garbage. A SIGTERM or a Ctrl-C sets the event: it is no error."""
+def begin(context: Context) -> threading.Event:
+    """Log to standard error, and keep little garbage. A SIGTERM or a Ctrl-C sets the event: it is no error.
+
+    SIGUSR1 prints where each thread is, and the process goes on. Raises RequestError where the settings are wrong.
+    """
     gc.set_threshold(OFTEN)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    for noisy in ("alembic", "uvicorn"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("pika").setLevel(logging.CRITICAL)  # a broker that is away is what health and metrics tell
+    settings = context.settings.log
+    logs.set_up(context.log or settings.level, settings.format)
+    faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or sys.stderr)
     stop = threading.Event()
     told, teller = socket.socketpair()
     teller.setblocking(False)

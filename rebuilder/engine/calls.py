@@ -8,6 +8,7 @@ still comes, as a late answer.
 from __future__ import annotations
 
 import itertools
+import logging
 import queue
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -21,6 +22,7 @@ from rebuilder.config import CallSettings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.engine.clock import Clock
 
+log = logging.getLogger(__name__)
 CLOSE_SECONDS = 1.0
 FOLLOWING_SECONDS, MOST_FOLLOWING = 0.005, 200  # answers that come so close together are taken together
 
@@ -110,6 +112,7 @@ class Calls:
         if self.is_out(kind, subject) or not self.room(kind):
             return False
         number, now = next(self._numbers), self._clock.monotonic()
+        log.debug("%s %.200s: the call begins", kind, subject)
         self._out[number] = _Call(kind, subject, now, now)
         self._subjects[kind, subject] = number
         future = self._executor.submit(do)
@@ -163,6 +166,7 @@ class Calls:
         if error is not None and not isinstance(error, Exception):
             raise error  # a test's death of the process, or an interrupt
         value = None if error else future.result()
+        log.debug("%s %.200s: %s after %.3f s", call.kind, call.subject, error or "answered", seconds)
         return Answer(call.kind, call.subject, value, error, seconds, late=call.overdue)
 
     def _free(self, call: _Call, number: int) -> None:

@@ -64,6 +64,7 @@ def read(connection: Connection, parse: Parse, settings: Settings, now: float) -
             if isinstance(error, SQLAlchemyError) and not is_of_the_values(error):
                 raise
             state, reason = "rejected", _why_rejected(error)
+        log.debug("message %s (%s): %s %s", kept.message.id, kept.message.topic, state, reason)
         inbox.mark(connection, kept.seq, state, reason)
     return taken
 

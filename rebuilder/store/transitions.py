@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from rebuilder.store.outbox import StateChange
 from rebuilder.store.rebuilds import Entry
 from rebuilder.store.tallies import Counted
 
+log = logging.getLogger(__name__)
 _RECORD = insert(Transition)
 Happened = tuple[Entry, Event]
 _Changed = tuple[Entry, Event, dict[str, Any]]
@@ -51,6 +53,7 @@ class Transitions:
         _update(self.connection, changed)
         steps = [(entry.id, event.name, State(new["state"]), event.reason) for entry, event, new in changed]
         record(self.connection, steps, self.now)
+        _trace(changed)
         outbox.came_into(self.connection, [_state_change(*one) for one in changed], self.now)
         caused: dict[Effect, list[Happened]] = {}
         for (entry, event), (_, effects) in zip(happened, following, strict=True):
@@ -143,6 +146,13 @@ class Transitions:
 def did_not_succeed(entry: Entry) -> str:
     """Why what is built on it is blocked."""
     return f"{entry.image} did not succeed"
+
+
+def _trace(changed: Iterable[_Changed]) -> None:
+    if log.isEnabledFor(logging.DEBUG):
+        for entry, event, new in changed:
+            fields = {"image": entry.image, "wave": entry.wave_id, "event": event.name, "state": str(new["state"])}
+            log.debug("%s: %s, now %s %s", entry.image, event.name, new["state"], event.reason, extra=fields)
 
 
 def _update(connection: Connection, changed: Iterable[_Changed]) -> None:
