@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Engine
@@ -23,13 +22,14 @@ from rebuilder.store.database import reading
 from rebuilder.web import problems
 from rebuilder.web.queries import Ident, Text, When
 from rebuilder.web.reader import Database, Reader
+from rebuilder.web.strict import Strict
 from rebuilder.web.wrong_tokens import WrongTokens
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 bearer = HTTPBearer(auto_error=False, description="Made with `rebuilder token add`")
 
 
-class _Authenticated(APIRoute):
+class _Authenticated(Strict):
     """Asks who it is before the body is read: what a stranger sends is not looked at."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
+
+from rebuilder.web.strict import Strict
 
 
-class Tagged(APIRoute):
+class Tagged(Strict):
     """A route whose answers carry an ETag of their content, and are 304 where the client names that."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

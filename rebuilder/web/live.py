@@ -22,6 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from rebuilder.store import marks
 from rebuilder.store.database import first_line, reading
 from rebuilder.store.marks import Difference, Mark
+from rebuilder.web.strict import Strict
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
@@ -29,7 +30,7 @@ MOST_LISTENERS = 300  # of the web's connections: the others are for those who a
 KEPT = 100
 RETRY_MILLISECONDS = 3000
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=Strict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from rebuilder.web.pages import badge, change, image, listing, overview, rebuild, search, wave
-from rebuilder.web.pages.rendering import PageRoute, sorry
+from rebuilder.web.pages.rendering import sorry
 
 NO_PAGES = ("api/", "health/", "metrics", "static/")
 
@@ -13,7 +13,7 @@ router = APIRouter(include_in_schema=False)
 for part in (overview, listing, wave, rebuild, image, badge, change, search):
     router.include_router(part.router)
 
-nowhere = APIRouter(include_in_schema=False, route_class=PageRoute)
+nowhere = APIRouter(include_in_schema=False)
 
 
 @nowhere.get("/{path:path}")

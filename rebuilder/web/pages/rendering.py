@@ -13,7 +13,6 @@ from urllib.parse import quote, urlsplit
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -25,6 +24,7 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.engine.why import Verdict
 from rebuilder.store import marks
+from rebuilder.web.strict import Strict
 
 HERE = Path(__file__).parent.parent
 SECONDS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -132,7 +132,7 @@ class Missing(UnknownError):
     """What a page should be about is not there."""
 
 
-class PageRoute(APIRoute):
+class PageRoute(Strict):
     """A page: where what it should be about is not there, or the request is wrong, a page says so."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -145,7 +145,7 @@ class PageRoute(APIRoute):
                 return sorry(request, 404, str(error))
             except RequestValidationError as error:
                 first = error.errors()[0]
-                return sorry(request, 400, f"{first['loc'][-1]}: {first['msg']}")
+                return sorry(request, 422, f"{first['loc'][-1]}: {first['msg']}")
 
         return handle_or_say
 
