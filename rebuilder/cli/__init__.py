@@ -68,7 +68,7 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(package_name="rebuilder")
+@click.version_option(package_name="container-rebuilder", prog_name="rebuilder")
 @click.option("--config", "config", type=click.Path(dir_okay=False), envvar="REBUILDER_CONFIG",
               help="fedora-messaging's configuration file; ours is in its [consumer_config].")
 @click.option("-v", "--verbose", count=True, help="Log what is done to standard error; twice: what libraries do, too.")

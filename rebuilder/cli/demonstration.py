@@ -10,6 +10,7 @@ from types import FrameType
 import click
 from rich.console import Console
 
+from rebuilder.distribution import needs
 from rebuilder.domain.errors import RequestError, UnreachableError
 
 
@@ -18,10 +19,8 @@ from rebuilder.domain.errors import RequestError, UnreachableError
 @click.option("--keep", is_flag=True, help="Leave the folder, and say where everything is.")
 def demo(simulated: bool, keep: bool) -> int:
     """The main job on this machine: an openssl update arrives on a bus, and the images that carry it are rebuilt."""
-    try:
+    with needs("demo", "the demonstration"):
         from rebuilder.demo import pretended, real
-    except ModuleNotFoundError as error:
-        raise RequestError(f"the demonstration needs {error.name}: pip install 'rebuilder[demo]'") from None
     from rebuilder.demo.screen import Screen
     from rebuilder.demo.site import Site
 

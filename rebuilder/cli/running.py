@@ -15,6 +15,7 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.notifier import publishing
 from rebuilder.cli.parent import end_with_parent
 from rebuilder.config import configuration_file
+from rebuilder.distribution import needs
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import site_check, standby, workshop
 from rebuilder.engine.loop import Loop
@@ -91,7 +92,8 @@ def run(context: Context, until_idle: bool) -> int:
     if until_idle:
         return work(context, stop, True)
     from rebuilder.cli.consumer import consuming
-    from rebuilder.web.server import listening
+    with needs("web", "the web"):
+        from rebuilder.web.server import listening
 
     # A database or an address that is wrong is told at once, and not by a process that is started again.
     context.engine.dispose()
@@ -106,7 +108,8 @@ def run(context: Context, until_idle: bool) -> int:
 @click.pass_obj
 def web(context: Context, ends_with_parent: bool) -> None:
     """Serve the status pages, the API and the metrics."""
-    from rebuilder.web.server import serving
+    with needs("web", "the web"):
+        from rebuilder.web.server import serving
 
     stop = service.begin(context)
     if ends_with_parent:

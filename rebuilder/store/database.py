@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insp
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from rebuilder.config import own_folder
+from rebuilder.distribution import needs
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import sqlite_file
 from rebuilder.store.patience import OPTIONS, limits, unlimited
@@ -48,11 +49,10 @@ def _postgresql(address: URL, single: bool) -> Engine:
     """The driver's own connections wait for ever: ours are patient, and no more."""
     level = {"isolation_level": "AUTOCOMMIT"} if single else {}
     plain = address.difference_update_query([OPTIONS])
-    engine = create_engine(plain, pool_pre_ping=not single, connect_args=limits(address), **level)
-    if engine.driver == "psycopg":
+    with needs("postgresql", "PostgreSQL"):
         from rebuilder.store.patient import Patient
-
-        event.listen(engine, "do_connect", lambda _dialect, _record, _args, named: Patient.connect(**named))
+    engine = create_engine(plain, pool_pre_ping=not single, connect_args=limits(address), **level)
+    event.listen(engine, "do_connect", lambda _dialect, _record, _args, named: Patient.connect(**named))
     return engine
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
+from rebuilder import distribution
 from rebuilder.answers.logs import Logs
 from rebuilder.config import Bus, Settings
 from rebuilder.web import api, health, live, metrics, pages, problems
@@ -34,7 +34,7 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
     app = FastAPI(
         title="rebuilder",
         summary="Ordered rebuilds of layered container images when an RPM in a lower layer is updated",
-        version=version("rebuilder"),
+        version=distribution.version(),
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,

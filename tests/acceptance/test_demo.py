@@ -83,4 +83,4 @@ def test_without_its_extra_the_demonstration_says_in_one_line_how_to_get_it() ->
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("rebuilder: the demonstration needs bodhi")
-    assert line.endswith("pip install 'rebuilder[demo]'")
+    assert line.endswith("pip install 'container-rebuilder[demo]'")

@@ -221,7 +221,7 @@ def test_without_koji_s_client_the_command_says_how_to_get_it(site: Site) -> Non
         capture_output=True, text=True, check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "rebuilder: Koji's client is not installed: pip install 'rebuilder[koji]'\n"
+    assert done.stderr == "rebuilder: Koji's client is not installed: pip install 'container-rebuilder[koji]'\n"
 
 
 def test_a_hub_that_cannot_be_reached_is_said_in_one_line(site: Site) -> None:

@@ -247,7 +247,7 @@ def test_without_koji_s_client_it_is_said_how_to_get_it(
     running: hub.Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "koji", None)
-    with pytest.raises(RequestError, match=r"pip install 'rebuilder\[koji\]'"):
+    with pytest.raises(RequestError, match=r"pip install 'container-rebuilder\[koji\]'"):
         Hub(KojiSettings(hub=running.url))
 
 

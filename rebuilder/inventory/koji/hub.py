@@ -20,6 +20,7 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 
 from rebuilder.config import KojiSettings
+from rebuilder.distribution import install
 from rebuilder.domain.build import InfrastructureError, SiteError
 from rebuilder.domain.errors import RequestError
 from rebuilder.inventory.koji.faults import one_line
@@ -54,7 +55,7 @@ def client() -> Any:
     try:
         import koji
     except ImportError:
-        raise RequestError("Koji's client is not installed: pip install 'rebuilder[koji]'") from None
+        raise RequestError(f"Koji's client is not installed: {install('koji')}") from None
     return koji
 
 
