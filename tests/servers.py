@@ -34,6 +34,7 @@ PACKAGES = {
     "graphviz": "graphviz",
     "kerberos": "krb5-kdc krb5-admin-server",
     "chromium": "chromium",
+    "prometheus": "prometheus",
 }
 POSTGRES_PROGRAMS = ("/usr/lib/postgresql/*/bin", "/usr/bin")
 POSTGRES_USER = "postgres"

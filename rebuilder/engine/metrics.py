@@ -33,9 +33,11 @@ class Metrics:
 
     def count(self, name: str, label: str, seconds: float = 0.0) -> None:
         """It happened once more, and took so long."""
-        labels = self._counted.setdefault(name, {})
-        before = labels.get(label, Counted(0))
-        labels[label] = Counted(before.count + 1, before.seconds + seconds)
+        for table, more in tallies.timed(name, label, seconds).items():
+            labels = self._counted.setdefault(table, {})
+            for one, counted in more.items():
+                before = labels.get(one, Counted(0))
+                labels[one] = Counted(before.count + counted.count, before.seconds + counted.seconds)
 
     def answered(self, answers: Iterable[Answer]) -> None:
         """Calls were answered, or ran out of time."""

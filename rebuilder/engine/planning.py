@@ -18,7 +18,6 @@ from rebuilder.engine import intake
 from rebuilder.engine.draft import Draft
 from rebuilder.store import changes, holds, inventory, progress, rebuilds, tallies, waves
 from rebuilder.store.changes import Noticed
-from rebuilder.store.tallies import Counted
 
 
 def draft(
@@ -151,4 +150,5 @@ def record_makespan(connection: Connection, wave_id: int, settings: Settings, no
     if jobs:
         took = now - waves.find(connection, wave_id).created_at
         least = lower_bound(jobs, settings.slots)
-        tallies.add(connection, {"wave": {"makespan": Counted(1, took), "lower-bound": Counted(1, least)}})
+        tallies.add(connection, tallies.timed("wave", "makespan", took))
+        tallies.add(connection, tallies.timed("wave", "lower-bound", least))

@@ -21,6 +21,31 @@ class Counted:
     seconds: float = 0.0
 
 
+# Upper bounds in seconds of what is kept as a histogram. To change one begins its count anew, so they stay.
+BUCKETS: dict[str, tuple[float, ...]] = {
+    "builder": (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+    "plan": (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    "wave": (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 57600, 86400, 172800, 345600),
+}
+
+
+def bucket_label(label: str, bound: float) -> str:
+    """Under which label what took up to `bound` seconds, and longer than the bound before, is counted."""
+    return f"{label} {bound:g}"
+
+
+def buckets_of(name: str) -> str:
+    """The name under which the buckets of a histogram are counted, beside its sum."""
+    return f"{name}-le"
+
+
+def timed(name: str, label: str, seconds: float) -> dict[str, dict[str, Counted]]:
+    """What is to be added where something took so many seconds: its sum, and its bucket."""
+    found = {name: {label: Counted(1, seconds)}}
+    bound = next((bound for bound in BUCKETS.get(name, ()) if seconds <= bound), None)
+    return found if bound is None else found | {buckets_of(name): {bucket_label(label, bound): Counted(1)}}
+
+
 def add(connection: Connection, counted: Mapping[str, Mapping[str, Counted]]) -> None:
     """Count these, by name and label. They are taken in order, so that two writers never wait for each other."""
     rows = [

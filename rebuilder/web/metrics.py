@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine
@@ -21,6 +23,7 @@ from rebuilder.store.database import reading
 from rebuilder.store.heartbeats import CallsOut
 from rebuilder.store.tallies import Counted
 from rebuilder.web.broker import Broker
+from rebuilder.web.histograms import histogram
 
 CALLS = ("submit", "find", "poll", "result", "cancel")
 NONE = Counted(0)
@@ -57,6 +60,7 @@ class Measurements(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
+        yield self._build_info()
         yield from self._of_broker()
         try:
             with reading(self._engine) as connection:
@@ -65,6 +69,18 @@ class Measurements(Collector):
             found = []
         yield _gauge("database_up", "Whether the database answers.", float(bool(found)))
         yield from found
+
+    def _build_info(self) -> Metric:
+        about = "What runs: 1, with its versions, its builder and its kind of database as labels."
+        labels = {
+            "version": version("rebuilder"),
+            "python": platform.python_version(),
+            "builder": self._settings.builder,
+            "database": self._engine.dialect.name,
+        }
+        found = GaugeMetricFamily("rebuilder_build_info", about, labels=list(labels))
+        found.add_metric(list(labels.values()), 1)
+        return found
 
     def _of_broker(self) -> Iterator[Metric]:
         if self._broker is None:
@@ -125,21 +141,24 @@ def _messages(connection: Connection, now: float) -> Iterator[Metric]:
 
 
 def _engine(connection: Connection) -> Iterator[Metric]:
-    calls, trouble = tallies.read(connection, "builder"), tallies.read(connection, "trouble")
-    latency = SummaryMetricFamily("rebuilder_builder_call_seconds", "What calls to the builder take.", labels=["call"])
-    failures = CounterMetricFamily("rebuilder_builder_trouble", "Calls that could not be answered.", labels=["call"])
+    trouble = tallies.read(connection, "trouble")
+    told = "Calls to the builder that could not be answered."
+    errors = CounterMetricFamily("rebuilder_builder_errors", told, labels=["call"])
+    said = "Deprecated: rebuilder_builder_errors_total."
+    old = CounterMetricFamily("rebuilder_builder_trouble", said, labels=["call"])
     for call in CALLS:
-        counted = calls.get(call, NONE)
-        latency.add_metric([call], count_value=counted.count, sum_value=counted.seconds)
-        failures.add_metric([call], trouble.get(call, NONE).count)
-    yield from (latency, failures)
+        errors.add_metric([call], trouble.get(call, NONE).count)
+        old.add_metric([call], trouble.get(call, NONE).count)
+    latency = ("builder_call_seconds", "What calls to the builder take.")
+    yield from (histogram(connection, latency, "builder", dict(zip(CALLS, CALLS, strict=True))), errors, old)
     yield from _calls_out(connection)
     twice = tallies.read(connection, "submission").get("duplicate", NONE).count
     yield _counter("duplicate_submissions", "Builds that were submitted twice; must be 0.", twice)
-    yield _summary("plan_seconds", "What planning takes.", tallies.read(connection, "plan"), "settled")
+    yield histogram(connection, ("plan_seconds", "What planning takes."), "plan", {"": "settled"})
+    yield histogram(connection, ("wave_makespan_seconds", "What finished waves took."), "wave", {"": "makespan"})
+    told = "The least that finished waves could have taken."
+    yield histogram(connection, ("wave_lower_bound_seconds", told), "wave", {"": "lower-bound"})
     waves = tallies.read(connection, "wave")
-    yield _summary("wave_makespan_seconds", "What finished waves took.", waves, "makespan")
-    yield _summary("wave_lower_bound_seconds", "The least that they could have taken.", waves, "lower-bound")
     took, least = waves.get("makespan", NONE).seconds, waves.get("lower-bound", NONE).seconds
     ratio = took / least if least else float("nan")
     yield _gauge("wave_makespan_ratio", "Makespan over lower bound of all finished waves.", ratio)
@@ -198,8 +217,3 @@ def _gauge(name: str, about: str, value: float) -> Metric:
 
 def _counter(name: str, about: str, value: float) -> Metric:
     return CounterMetricFamily(f"rebuilder_{name}", about, value=value)
-
-
-def _summary(name: str, about: str, counted: Mapping[str, Counted], label: str) -> Metric:
-    found = counted.get(label, NONE)
-    return SummaryMetricFamily(f"rebuilder_{name}", about, count_value=found.count, sum_value=found.seconds)

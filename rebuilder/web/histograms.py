@@ -1,0 +1,30 @@
+"""Histograms from what the engine counts in buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import Metric
+from prometheus_client.core import HistogramMetricFamily
+from sqlalchemy import Connection
+
+from rebuilder.store import tallies
+from rebuilder.store.tallies import Counted
+
+
+def histogram(connection: Connection, described: tuple[str, str], name: str, labels: Mapping[str, str]) -> Metric:
+    """The histogram that is counted under `name`; `described` are the metric's name, after `rebuilder_`, and its help.
+
+    `labels` are the values of the label `call`, by what they are counted under; with the value "" there is no label.
+    """
+    sums, counts = tallies.read(connection, name), tallies.read(connection, tallies.buckets_of(name))
+    metric, about = described
+    found = HistogramMetricFamily(f"rebuilder_{metric}", about, labels=[] if "" in labels else ["call"])
+    for value, label in labels.items():
+        whole, below, buckets = sums.get(label, Counted(0)), 0, []
+        for bound in tallies.BUCKETS[name]:
+            below += counts.get(tallies.bucket_label(label, bound), Counted(0)).count
+            buckets.append((str(float(bound)), float(below)))
+        buckets.append(("+Inf", float(whole.count)))
+        found.add_metric([value] if value else [], buckets, whole.seconds)
+    return found
