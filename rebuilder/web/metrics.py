@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
@@ -15,6 +14,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from rebuilder import distribution
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import ENDED, LIVE, OPEN, State
 from rebuilder.engine.calls import Kind
@@ -73,7 +73,7 @@ class Measurements(Collector):
     def _build_info(self) -> Metric:
         about = "What runs: 1, with its versions, its builder and its kind of database as labels."
         labels = {
-            "version": version("rebuilder"),
+            "version": distribution.version(),
             "python": platform.python_version(),
             "builder": self._settings.builder,
             "database": self._engine.dialect.name,
