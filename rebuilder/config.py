@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from rebuilder import logs
+from rebuilder import config_file, logs
 from rebuilder.domain.affected import Terms
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
@@ -439,9 +437,41 @@ def settings_of(consumer_config: dict[str, Any], origin: str = "consumer_config"
     try:
         return Settings.model_validate(consumer_config)
     except ValidationError as error:
-        place, what = first_fault(error)
-        key = ".".join(str(part) for part in place) or "consumer_config"
-        raise RequestError(f"{origin}: consumer_config.{key}: {what}") from None
+        raise RequestError(f"{origin}: {_faults(error)[0]}") from None
+
+
+def faults(consumer_config: object) -> list[str]:
+    """All that is wrong with a `[consumer_config]` table, key by key."""
+    if not isinstance(consumer_config, dict):
+        return ["consumer_config: must be a table"]
+    try:
+        Settings.model_validate(consumer_config)
+    except ValidationError as error:
+        return _faults(error)
+    return []
+
+
+def _faults(error: ValidationError) -> list[str]:
+    found = []
+    for fault in error.errors():
+        place, what = fault["loc"], WORDS.get(fault["type"], fault["msg"])
+        if fault["type"] == "extra_forbidden":
+            what += config_file.did_you_mean(str(place[-1]), _table_at(place[:-1]).model_fields)
+        key = ".".join(map(str, ("consumer_config", *place)))
+        found.append(f"{key}: {what}")
+    return found
+
+
+def _table_at(place: tuple[str | int, ...]) -> type[BaseModel]:
+    """The table with that path: a step leads to a key of a table, or into a list or table of tables."""
+    found: Any = Settings
+    for step in place:
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            found = found.model_fields[str(step)].annotation
+        else:
+            found = next(kind for kind in get_args(found) if isinstance(kind, type) and issubclass(kind, BaseModel))
+    assert isinstance(found, type) and issubclass(found, BaseModel)
+    return found
 
 
 def first_fault(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
@@ -450,57 +480,14 @@ def first_fault(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
     return first["loc"], WORDS.get(first["type"], first["msg"])
 
 
-def configuration_file(given: Path | None) -> Path | None:
-    """The file to read: the one given, else REBUILDER_CONFIG, else where fedora-messaging looks, else none."""
-    named = given or os.environ.get("REBUILDER_CONFIG") or os.environ.get("FEDORA_MESSAGING_CONF")
-    if named:
-        return Path(named)
-    usual = Path("/etc/fedora-messaging/config.toml")
-    return usual if usual.exists() else None
-
-
-@dataclass(frozen=True, slots=True)
-class Bus:
-    """The broker that messages come from, and the queues that we read; `tls` has the files of `[tls]` by their keys.
-
-    Where none is configured, `url` is empty.
-    """
-
-    url: str
-    queues: tuple[str, ...]
-    tls: Mapping[str, str]
-
-    @property
-    def configured(self) -> bool:
-        """Whether there is a bus at all: the command works without one, too."""
-        return bool(self.url)
-
-
-def bus(path: Path | None) -> Bus:
-    """What fedora-messaging's own configuration says of the broker. Raises RequestError where it cannot be read."""
-    document = _document(path) if path else {}
-    queues, tls = document.get("queues"), document.get("tls")
-    files = {key: str(value) for key, value in tls.items() if value} if isinstance(tls, dict) else {}
-    # Who names queues and no broker means fedora-messaging's default.
-    url = document.get("amqp_url", "amqp://localhost" if queues else "")
-    return Bus(str(url), tuple(queues) if isinstance(queues, dict) else (), files)
-
-
-def load(given: Path | None = None) -> Settings:
+def load(path: Path | None) -> Settings:
     """Settings of the configuration file, or the defaults. Raises RequestError when it cannot be used."""
-    path = configuration_file(given)
     if path is None:
         return Settings()
-    table = _document(path).get("consumer_config", {})
+    read = config_file.document(path)
+    for fault in config_file.unknown_keys(read):
+        raise RequestError(f"{path}: {fault}")
+    table = read.get("consumer_config", {})
     if not isinstance(table, dict):
         raise RequestError(f"{path}: consumer_config: must be a table")
     return settings_of(table, str(path))
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RequestError(f"{path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: not TOML: {error}") from None

@@ -8,7 +8,8 @@ import httpx
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
-from rebuilder.config import Bus, Settings
+from rebuilder.config import Settings
+from rebuilder.config_file import Bus
 from rebuilder.store import tokens
 from rebuilder.web.app import create_app
 

@@ -20,7 +20,7 @@ YOUNG = 500_000  # objects between collections: a command loads very many, which
 VERBS = {
     "approve": ("operators:approve", "Let a wave begin that a rule of the policy keeps waiting."),
     "cancel": ("operators:cancel", "Stop the rebuilds of an image or of a wave, also at the builder."),
-    "config": ("databases:config", "The configuration."),
+    "config": ("configuration:config", "The configuration."),
     "db": ("databases:db", "The database."),
     "debug": ("debug:debug", "What a report of a fault needs: `debug dump`."),
     "demo": ("demonstration:demo", "Show the main job on this machine: an openssl update arrives on a bus."),
@@ -71,12 +71,13 @@ class Verbs(click.Group):
 @click.version_option(package_name="container-rebuilder", prog_name="rebuilder")
 @click.option("--config", "config", type=click.Path(dir_okay=False), envvar="REBUILDER_CONFIG",
               help="fedora-messaging's configuration file; ours is in its [consumer_config].")
-@click.option("-v", "--verbose", count=True, help="Log what is done to standard error; twice: what libraries do, too.")
+@click.option("-v", "--verbose", count=True,
+              help="Log what is done to standard error, and which configuration is used; twice: what libraries do, too.")
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors alone.")
 @click.pass_context
 def rebuilder(context: click.Context, config: str | None, verbose: int, quiet: bool) -> None:
     """Ordered rebuilds of layered container images when an RPM in a lower layer is updated."""
-    context.obj = Context(config, _logged(verbose, quiet))
+    context.obj = Context(config, _logged(verbose, quiet), verbose=bool(verbose))
 
 
 def _logged(verbose: int, quiet: bool) -> str:

@@ -59,7 +59,7 @@ class Database:
     """Reads the answers from the database."""
 
     def __init__(self, context: Context) -> None:
-        self._engine, self._settings = context.engine, context.settings
+        self._engine, self._settings = context.stored, context.settings
         self._logs = logs.Logs(self._engine, self._settings)
 
     def status(self) -> status.Status:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from rebuilder import logs
 from rebuilder.cli.context import Context
-from rebuilder.config import configuration_file
+from rebuilder.config_file import configuration_file
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 2.0  # what it has in hand is done again by whoever comes next

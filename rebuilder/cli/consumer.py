@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import pika
 
-from rebuilder import config
+from rebuilder import config_file
 from rebuilder.cli.beside import beside
 from rebuilder.cli.context import Context
-from rebuilder.config import configuration_file
+from rebuilder.config_file import configuration_file
 
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
@@ -25,7 +25,7 @@ def consuming(context: Context) -> Iterator[None]:
 
     Where no bus is configured there is none: fedora-messaging would try a broker on this machine for ever.
     """
-    bus = config.bus(configuration_file(context.path))
+    bus = config_file.bus(configuration_file(context.path))
     if not bus.configured:
         log.info("no bus is configured (amqp_url): messages come by `rebuilder replay` alone")
         yield
@@ -36,7 +36,7 @@ def consuming(context: Context) -> Iterator[None]:
         yield
 
 
-def _look_for_broker(bus: config.Bus) -> None:
+def _look_for_broker(bus: config_file.Bus) -> None:
     """Say in one line where there is no broker; fedora-messaging itself tries again, and tells nobody."""
     address = pika.URLParameters(bus.url)
     try:

@@ -1,4 +1,4 @@
-"""`config` and `db`."""
+"""`db`."""
 
 from __future__ import annotations
 
@@ -7,37 +7,9 @@ import time
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, say
-from rebuilder.config import configuration_file
-from rebuilder.engine import pruning, site_check, workshop
+from rebuilder.cli.output import as_json
+from rebuilder.engine import pruning
 from rebuilder.store import database
-
-
-@click.group()
-def config() -> None:
-    """The configuration."""
-
-
-@config.command()
-@click.option("--json", "json_", is_flag=True, help="All settings, defaults included, as JSON.")
-@click.option("--online", is_flag=True, help="Ask Koji and OSBS, too: credentials, tags, targets. Changes nothing.")
-@click.pass_obj
-def check(context: Context, json_: bool, online: bool) -> int:
-    """Read the configuration and say whether it is good, and has all that the builder needs."""
-    settings = context.settings
-    workshop.check(settings)
-    if json_:
-        as_json(settings.model_dump(mode="json"))
-        return 0
-    if online:
-        found = list(site_check.online(settings))
-        for finding in found:
-            say(f"wrong: {finding.about}: {finding.fault}" if finding.fault else f"ok: {finding.about}")
-        if any(finding.fault for finding in found):
-            return 1
-    origin = configuration_file(context.path) or "no file, defaults alone"
-    click.echo(f"good: {origin}: builder {settings.builder}, database {database.shown(settings.database)}")
-    return 0
 
 
 @click.group()
@@ -69,7 +41,7 @@ def prune(context: Context, dry_run: bool, json_: bool) -> None:
     What is current stays, and each image's last rebuild; so does what is on hold or not announced yet.
     """
     work = pruning.rehearse if dry_run else pruning.prune
-    gone = work(context.engine, context.settings, time.time())
+    gone = work(context.stored, context.settings, time.time())
     if json_:
         as_json({"dry_run": dry_run, "deleted": gone})
         return

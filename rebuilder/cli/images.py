@@ -71,7 +71,7 @@ def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -
 @click.pass_obj
 def list_(context: Context, json_: bool) -> None:
     """All images."""
-    with reading(context.engine) as connection:
+    with reading(context.stored) as connection:
         graph, builds = store.load(connection), store.current_builds(connection)
     rows = [
         {"image": image.key, "parents": [str(parent) for parent in image.parents],
@@ -91,7 +91,7 @@ def list_(context: Context, json_: bool) -> None:
 @click.pass_obj
 def show(context: Context, image: str, json_: bool) -> None:
     """One image: parents, children, current build and its RPMs."""
-    with reading(context.engine) as connection:
+    with reading(context.stored) as connection:
         graph = store.load(connection)
         image = meant(image, graph.keys)
         found = graph.image(image)
@@ -138,7 +138,7 @@ def _told_of(care: Care) -> Iterator[tuple[str, str]]:
 @click.pass_obj
 def export(context: Context) -> None:
     """Print the inventory as a document that `--inventory` and `source = "file"` take."""
-    with reading(context.engine) as connection:
+    with reading(context.stored) as connection:
         graph = store.load(connection)
         if not len(graph):
             raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")

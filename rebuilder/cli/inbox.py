@@ -13,11 +13,11 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from rebuilder import config
+from rebuilder import config_file
 from rebuilder.cli.context import Context
 from rebuilder.cli.operators import who_option
 from rebuilder.cli.output import as_json, say, table, when
-from rebuilder.config import configuration_file
+from rebuilder.config_file import configuration_file
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.message import Delivery
 from rebuilder.store import dead_letters, inbox
@@ -56,7 +56,7 @@ def list_(context: Context, state: str | None, limit: int, json_: bool) -> None:
 
 
 def _list(context: Context, state: str | None, limit: int, json_: bool) -> None:
-    with reading(context.engine) as connection:
+    with reading(context.stored) as connection:
         found = inbox.listing(connection, state, limit)
     if json_:
         as_json([_brief(kept) for kept in found])
@@ -76,7 +76,7 @@ def _brief(kept: inbox.Kept) -> dict[str, Any]:
 @click.pass_obj
 def show(context: Context, ident: str, json_: bool) -> None:
     """One message with its headers and its body."""
-    with reading(context.engine) as connection:
+    with reading(context.stored) as connection:
         kept = inbox.find(connection, ident)
     if json_:
         as_json({**_brief(kept), "headers": kept.message.headers, "body": kept.message.body})
@@ -91,7 +91,7 @@ def show(context: Context, ident: str, json_: bool) -> None:
 @click.pass_obj
 def retry(context: Context, ident: str) -> None:
     """Have a message read again that was ignored or rejected."""
-    with context.engine.begin() as connection:
+    with context.stored.begin() as connection:
         inbox.retry(connection, ident)
     say(f"{ident} is unread again; the engine reads it in its next pass")
 
@@ -102,7 +102,7 @@ def retry(context: Context, ident: str) -> None:
 @click.pass_obj
 def drop(context: Context, ident: str, who: str) -> None:
     """Have nothing made of a message that is unread or was rejected."""
-    with context.engine.begin() as connection:
+    with context.stored.begin() as connection:
         inbox.drop(connection, ident, who)
     say(f"{ident} is dropped")
 
@@ -138,7 +138,7 @@ def _dead(letter: SetAside) -> dict[str, Any]:
 @click.pass_obj
 def dead_show(context: Context, number: int, raw: bool, json_: bool) -> None:
     """One delivery; the beginning of its body."""
-    with reading(context.engine) as connection:
+    with reading(context.stored) as connection:
         letter = dead_letters.find(connection, number)
     delivery = letter.delivery
     if raw:
@@ -159,11 +159,11 @@ def dead_show(context: Context, number: int, raw: bool, json_: bool) -> None:
 @click.pass_obj
 def dead_retry(context: Context, number: int) -> None:
     """Take a delivery back into the inbox, whatever its schema says of it."""
-    with reading(context.engine) as connection:
+    with reading(context.stored) as connection:
         letter = dead_letters.find(connection, number)
     made = letter.delivery.read()
-    (new,) = inbox.receive(context.engine, [made])
-    with context.engine.begin() as connection:
+    (new,) = inbox.receive(context.stored, [made])
+    with context.stored.begin() as connection:
         dead_letters.drop(connection, number)
     say(f"{number} is in the inbox as {made.id}" if new else f"{number} was in the inbox already, as {made.id}")
 
@@ -173,7 +173,7 @@ def dead_retry(context: Context, number: int) -> None:
 @click.pass_obj
 def dead_drop(context: Context, number: int) -> None:
     """Forget a delivery for good."""
-    with context.engine.begin() as connection:
+    with context.stored.begin() as connection:
         dead_letters.drop(connection, number)
     say(f"{number} is dropped")
 
@@ -220,7 +220,7 @@ def _topic(properties: Any, otherwise: str) -> str:
 @contextmanager
 def _channel(context: Context) -> Iterator[BlockingChannel]:
     """A channel to the broker. Raises UnreachableError, or RequestError for no bus, or a queue that is not there."""
-    bus = config.bus(configuration_file(context.path))
+    bus = config_file.bus(configuration_file(context.path))
     if not bus.configured:
         raise RequestError("no bus is configured: set amqp_url in the configuration file")
     address = parameters_of(bus)

@@ -22,7 +22,7 @@ from rebuilder.cli import service
 from rebuilder.cli.beside import beside, verb
 from rebuilder.cli.context import Context
 from rebuilder.cli.parent import end_with_parent
-from rebuilder.config import configuration_file
+from rebuilder.config_file import configuration_file
 from rebuilder.domain.errors import RequestError
 from rebuilder.store import outbox
 from rebuilder.store.database import reading

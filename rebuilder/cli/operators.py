@@ -121,7 +121,7 @@ def rebuild(context: Context, image: str, with_descendants: bool, who: str, reas
 
 def _order(context: Context, order: Command) -> None:
     """Give the order, and say what came of it; what only the engine can do is waited for a little, if one runs."""
-    with context.engine.begin() as connection:
+    with context.stored.begin() as connection:
         given = commands.give(connection, order, time.time())
     answer = given.answer
     if answer is None:
@@ -132,7 +132,7 @@ def _order(context: Context, order: Command) -> None:
 def _answer_of_engine(context: Context, command_id: int) -> str:
     until = time.monotonic() + ANSWER_SECONDS
     while True:
-        with reading(context.engine) as connection:
+        with reading(context.stored) as connection:
             answer, runs = actions.answer(connection, command_id), bool(lease.read(connection).owner)
         if answer is not None:
             return answer

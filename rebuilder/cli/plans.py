@@ -98,7 +98,7 @@ def draft_for(
     from rebuilder.answers import drafts
     from rebuilder.store.database import reading
 
-    with reading(context.engine) as connection:
+    with reading(context.stored) as connection:
         return drafts.draft(connection, updates, stream, Severity(severity), settings, time.time())
 
 

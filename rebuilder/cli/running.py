@@ -8,13 +8,13 @@ import threading
 import click
 
 from consumers import topics
-from rebuilder import config
+from rebuilder import config_file
 from rebuilder.cli import service
 from rebuilder.cli.beside import beside, verb
 from rebuilder.cli.context import Context
 from rebuilder.cli.notifier import publishing
 from rebuilder.cli.parent import end_with_parent
-from rebuilder.config import configuration_file
+from rebuilder.config_file import configuration_file
 from rebuilder.distribution import needs
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import site_check, standby, workshop
@@ -114,5 +114,5 @@ def web(context: Context, ends_with_parent: bool) -> None:
     stop = service.begin(context)
     if ends_with_parent:
         end_with_parent()
-    with serving(context.engine, context.settings, config.bus(configuration_file(context.path))):
+    with serving(context.engine, context.settings, config_file.bus(configuration_file(context.path))):
         stop.wait()

@@ -52,7 +52,7 @@ def add(context: Context, name: str, scopes: tuple[str, ...]) -> None:
 @click.pass_obj
 def list_(context: Context, json_: bool) -> None:
     """All tokens, without their secrets."""
-    with reading(context.engine) as connection:
+    with reading(context.stored) as connection:
         found = tokens.listing(connection)
     if json_:
         as_json([{"name": t.name, "scopes": list(t.scopes), "created": when(t.created_at)} for t in found])
@@ -65,6 +65,6 @@ def list_(context: Context, json_: bool) -> None:
 @click.pass_obj
 def revoke(context: Context, name: str) -> None:
     """Make a token useless, at once."""
-    with context.engine.begin() as connection:
+    with context.stored.begin() as connection:
         tokens.revoke(connection, name)
     say(f"{name} is revoked")

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, table, text
@@ -34,7 +35,7 @@ def open_database(url: str, *, single: bool = False) -> Engine:
     `single` is for who writes single statements, one after the other: PostgreSQL makes each of them a transaction, and
     is not asked before whether it is there: three questions less for each.
     """
-    address = _address(url)
+    address = address_of(url)
     if address.get_backend_name() != "sqlite":
         return _postgresql(address, single)
     if address.database:
@@ -56,7 +57,7 @@ def _postgresql(address: URL, single: bool) -> Engine:
     return engine
 
 
-def _address(url: str) -> URL:
+def address_of(url: str) -> URL:
     """The URL's parts; what is wrong with it is told without its password."""
     try:
         address = make_url(url)
@@ -155,6 +156,11 @@ def _newer(engine: Engine, found: str) -> RequestError:
     return RequestError(f"database {where(engine)} is of a newer version ({found}, not {HEAD}): upgrade rebuilder")
 
 
+def _older(engine: Engine, found: str | None) -> RequestError:
+    older = f"is of an older version ({found}, not {HEAD})" if found else "has no tables"
+    return RequestError(f"database {where(engine)} {older}: run `rebuilder db upgrade`")
+
+
 def _migrations(output: TextIO | None = None, **attributes: Any) -> Config:
     from alembic.config import Config
 
@@ -192,10 +198,55 @@ def ready(url: str) -> Engine:
     if found is not None and found > HEAD:
         raise _newer(engine, found)
     if engine.dialect.name != "sqlite":
-        older = f"is of an older version ({found}, not {HEAD})" if found else "has no tables"
-        raise RequestError(f"database {where(engine)} {older}: run `rebuilder db upgrade`")
+        raise _older(engine, found)
     upgrade(engine)
     return engine
+
+
+def existing(url: str) -> Engine:
+    """The same for who only reads: an SQLite database that is not there is not made.
+
+    Raises as `ready`, and UnreachableError where there is none.
+    """
+    if _missing(url):
+        made = "`rebuilder inventory sync` or `rebuilder db upgrade` makes one"
+        raise UnreachableError(f"there is no database {shown(url)} yet: {made}")
+    return ready(url)
+
+
+def condition(url: str) -> str:
+    """What state the database is in, in words; nothing is made or changed.
+
+    Raises RequestError where it needs an operator, and UnreachableError.
+    """
+    if _missing(url):
+        return "not made yet"
+    engine = open_database(url)
+    try:
+        found = revision(engine)
+        if found is not None and found > HEAD:
+            raise _newer(engine, found)
+        if found == HEAD:
+            return f"version {found}"
+        if engine.dialect.name != "sqlite":
+            raise _older(engine, found)
+        return f"version {found}; it is brought to {HEAD} when it is used"
+    finally:
+        engine.dispose()
+
+
+def _missing(url: str) -> bool:
+    """Whether there is no SQLite file there that has anything in it. Another kind of database is asked itself."""
+    address = address_of(url)
+    if address.get_backend_name() != "sqlite" or not address.database or address.database == ":memory:":
+        return False
+    try:
+        found = Path(address.database).stat()
+        return S_ISREG(found.st_mode) and not found.st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # whoever opens it says what is wrong
 
 
 def check_version(connection: Connection) -> None:
@@ -218,4 +269,4 @@ def first_line(error: DBAPIError) -> str:
 
 def shown(url: str) -> str:
     """A database URL without its password."""
-    return _address(url).render_as_string(hide_password=True)
+    return address_of(url).render_as_string(hide_password=True)

@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from rebuilder import distribution
 from rebuilder.answers.logs import Logs
-from rebuilder.config import Bus, Settings
+from rebuilder.config import Settings
+from rebuilder.config_file import Bus
 from rebuilder.web import api, health, live, metrics, pages, problems
 from rebuilder.web.bounds import Bounds
 from rebuilder.web.broker import Broker

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import pika
 from pika.exceptions import AMQPChannelError, AMQPError
 
-from rebuilder.config import Bus
+from rebuilder.config_file import Bus
 
 SECONDS = 2.0
 KEPT_SECONDS = 10.0

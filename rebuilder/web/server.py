@@ -16,7 +16,8 @@ import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from sqlalchemy import Engine
 
-from rebuilder.config import Bus, Settings
+from rebuilder.config import Settings
+from rebuilder.config_file import Bus
 from rebuilder.domain.errors import RequestError
 from rebuilder.web.app import create_app
 from rebuilder.web.bounds import SEND_BUFFER, Protocol

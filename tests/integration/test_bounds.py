@@ -15,7 +15,8 @@ import pytest
 from bus import until
 from sqlalchemy import Engine
 
-from rebuilder.config import Bus, Settings
+from rebuilder.config import Settings
+from rebuilder.config_file import Bus
 from rebuilder.demo.process import free_port
 from rebuilder.store import database, tokens
 from rebuilder.web import bounds, wrong_tokens

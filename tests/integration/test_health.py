@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 from web import Client
 
-from rebuilder import config
-from rebuilder.config import Bus
+from rebuilder import config_file
+from rebuilder.config_file import Bus
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import free_port
 from rebuilder.domain.build import InfrastructureError, Submission
@@ -147,7 +147,8 @@ def test_without_a_bus_it_is_not_configured_and_all_is_well(store: Engine, tmp_p
     beat(store, "engine", 1)
     document = tmp_path / "config.toml"
     document.write_text("[consumer_config]\n")
-    for client in (Client(store), Client(store, bus=config.bus(document)), Client(store, bus=config.bus(None))):
+    for bus_ in (None, config_file.bus(document), config_file.bus(None)):
+        client = Client(store, bus=bus_)
         ok, checks = health(client)
         assert (ok, checks["bus"]) == (True, (True, "not configured"))
         assert "rebuilder_broker_up" not in measured(client)

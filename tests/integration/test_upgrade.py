@@ -130,5 +130,5 @@ def test_a_wrong_port_is_one_line(tmp_path: Path, url: str) -> None:
     config.write_text(f'[consumer_config]\ndatabase_url = "{url}"\n')
     for arguments in (("db", "upgrade"), ("status",), ("config", "check")):
         status, output, line = types(config, *arguments)
-        assert (status, output, line.count("\n")) == (2, "", 1)
-        assert "database_url" in line and "secret" not in line
+        assert (status, line.count("\n")) == (2, 1)
+        assert "database_url" in line and "secret" not in line + output

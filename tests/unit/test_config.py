@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rebuilder import config
+from rebuilder import config, config_file
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
@@ -106,20 +106,91 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_the_file_given_goes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDORA_MESSAGING_CONF", str(tmp_path / "theirs"))
-    assert config.configuration_file(None) == tmp_path / "theirs"
+    assert config_file.configuration_file(None) == tmp_path / "theirs"
     monkeypatch.setenv("REBUILDER_CONFIG", str(tmp_path / "ours"))
-    assert config.configuration_file(None) == tmp_path / "ours"
-    assert config.configuration_file(tmp_path / "given") == tmp_path / "given"
+    assert config_file.configuration_file(None) == tmp_path / "ours"
+    assert config_file.configuration_file(tmp_path / "given") == tmp_path / "given"
 
 
 def test_there_is_a_bus_where_a_broker_or_a_queue_is_named(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     for text, expected in (("", ""), ('amqp_url = "amqps://bus"', "amqps://bus"), ("[queues.ours]", "amqp://localhost")):
         path.write_text(text)
-        assert (config.bus(path).url, config.bus(path).configured) == (expected, bool(expected))
-    assert not config.bus(None).configured
+        assert (config_file.bus(path).url, config_file.bus(path).configured) == (expected, bool(expected))
+    assert not config_file.bus(None).configured
 
 
 def test_the_service_manager_s_state_directory_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     assert config.state_directory() == tmp_path / "rebuilder"
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The two usual places, ours and fedora-messaging's, where nothing is yet."""
+    found = tmp_path / "ours.toml", tmp_path / "theirs.toml"
+    monkeypatch.setattr(config_file, "OURS", found[0])
+    monkeypatch.setattr(config_file, "THEIRS", found[1])
+    return found
+
+
+def test_the_file_in_its_usual_place_is_found_before_fedora_messaging_s(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = places
+    assert config_file.origin(None).path is None
+    theirs.write_text("")
+    assert config_file.origin(None).path == theirs
+    ours.write_text("[consumer_config]\n")
+    assert config_file.origin(None).path == ours
+    monkeypatch.setenv("FEDORA_MESSAGING_CONF", str(theirs))
+    assert config_file.origin(None) == config_file.Origin(ours, passed_over=(theirs,))
+    monkeypatch.setenv("REBUILDER_CONFIG", str(theirs))
+    assert config_file.origin(None).path == theirs
+
+
+def test_it_is_in_doubt_which_configuration_is_used_where_there_is_none_or_another(places: tuple[Path, Path]) -> None:
+    ours, theirs = places
+    assert config_file.origin(None).doubtful
+    theirs.write_text('amqp_url = "amqp://bus"\n')
+    assert config_file.origin(None).doubtful, "it has nothing of ours"
+    assert "it has no [consumer_config]: defaults alone" in str(config_file.origin(None))
+    ours.write_text("[consumer_config]\n")
+    assert not config_file.origin(None).doubtful
+    theirs.write_text("[consumer_config]\n")
+    assert f"{theirs} is not read" in str(config_file.origin(None))
+    assert config_file.origin(None).doubtful
+    assert not config_file.origin(theirs).doubtful
+
+
+def test_a_file_that_may_not_be_looked_at_is_not_passed_over(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", denied)
+    assert config_file.origin(None).path == places[0]
+
+
+@pytest.mark.parametrize("key", ["ampq_url", "querys", "consumer-config"])
+def test_a_misspelt_key_of_fedora_messaging_is_refused_and_what_was_meant_is_said(tmp_path: Path, key: str) -> None:
+    meant = {"ampq_url": "amqp_url", "querys": "queues", "consumer-config": "consumer_config"}[key]
+    with pytest.raises(RequestError, match=rf"config.toml: {key}: unknown key \(did you mean {meant}\?\)"):
+        load(tmp_path, f'{key} = "x"\n')
+
+
+@pytest.mark.parametrize(("table", "told"), [
+    ("[consumer_config]\nmax_build = 1", r"consumer_config\.max_build: unknown key \(did you mean max_builds\?\)"),
+    ("[consumer_config.streams.f42]\nkoji_tag = []", r"streams\.f42\.koji_tag: unknown key \(did you mean koji_tags\?"),
+    ("[[consumer_config.policy]]\nname='a'\naction='deny'\nimages='b'", r"policy\.0\.images: .*did you mean image\?"),
+])  # fmt: skip
+def test_what_a_misspelt_key_of_ours_may_mean_is_said(tmp_path: Path, table: str, told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        load(tmp_path, table)
+
+
+def test_the_keys_of_fedora_messaging_are_those_that_are_known(tmp_path: Path) -> None:
+    from fedora_messaging.config import DEFAULTS
+
+    assert set(DEFAULTS) <= config_file.KEYS

@@ -1,0 +1,82 @@
+"""`config`: whether the configuration is good, check by check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from rebuilder import config as settings_of
+from rebuilder import config_file
+from rebuilder.cli.context import Context
+from rebuilder.cli.output import as_json, say
+from rebuilder.config import Settings
+from rebuilder.config_file import Bus
+from rebuilder.domain.errors import RequestError, UnreachableError
+from rebuilder.engine import config_check, site_check
+from rebuilder.engine.site_check import Finding
+from rebuilder.store import database
+
+
+@click.group()
+def config() -> None:
+    """The configuration."""
+
+
+@config.command()
+@click.option("--json", "json_", is_flag=True, help="All settings, defaults included, and the checks, as JSON.")
+@click.option("--online", is_flag=True,
+              help="Ask the services, too: database, broker, Koji, OSBS; credentials, tags, targets.")
+@click.pass_obj
+def check(context: Context, json_: bool, online: bool) -> int:
+    """Whether the configuration is good, check by check: keys, files, folders, names of hosts, what the builder needs.
+
+    Changes nothing. The exit status is 2 where the configuration is wrong, and 1 where a service says so.
+    """
+    origin = config_file.origin(context.path)
+    findings = [Finding(str(origin))]
+    if origin.path is not None:
+        findings += config_check.of_file(origin.path)
+    settings = None if _faulty(findings) else settings_of.load(origin.path)
+    bus = config_file.bus(origin.path)
+    if settings is not None:
+        findings += config_check.of_settings(settings, bus)
+    asked = list(_online(settings, bus)) if settings is not None and online and not _faulty(findings) else []
+    if json_:
+        told = settings.model_dump(mode="json") if settings is not None else {}
+        as_json({**told, "checks": [{"about": f.about, "ok": not f.fault, "fault": f.fault} for f in findings + asked]})
+    else:
+        for finding in findings + asked:
+            say(f"wrong: {finding.about}: {finding.fault}" if finding.fault else f"ok: {finding.about}")
+    if faulty := _faulty(findings):
+        more = f" (and {len(faulty) - 1} more)" if len(faulty) > 1 else ""
+        raise RequestError(f"{origin.path or 'defaults'}: {faulty[0].about}: {faulty[0].fault}{more}")
+    if settings is not None and not json_ and not _faulty(asked):
+        say(f"good: builder {settings.builder}, database {database.shown(settings.database)}")
+    return int(bool(_faulty(asked)))
+
+
+def _faulty(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.fault]
+
+
+def _online(settings: Settings, bus: Bus) -> Iterator[Finding]:
+    yield _database(settings)
+    if bus.configured:
+        from rebuilder.web.broker import Broker
+
+        state = Broker(bus).state
+        for name, queue in state.queues.items():
+            yield Finding(f"queue {name}: {queue.messages} messages, {queue.consumers} consumers")
+        yield Finding("broker", state.trouble)
+    yield from site_check.online(settings)
+
+
+def _database(settings: Settings) -> Finding:
+    """Whether it can be opened, and is of this version. Nothing is made: a new one is, when it is needed."""
+    about = f"database {database.shown(settings.database)}"
+    try:
+        return Finding(f"{about}: {database.condition(settings.database)}")
+    except (RequestError, UnreachableError, DBAPIError) as error:
+        return Finding(about, str(error))

@@ -1,0 +1,144 @@
+"""The configuration file: where it is found, what is in it, and what it says of the bus.
+
+It is fedora-messaging's own; `rebuilder.config` reads our part of it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from rebuilder.domain.errors import RequestError
+
+OURS = Path("/etc/rebuilder/config.toml")
+THEIRS = Path("/etc/fedora-messaging/config.toml")
+# The keys of fedora-messaging 3.9, so that it is loaded only to look for another one.
+KEYS = frozenset({
+    "amqp_url", "bindings", "callback", "client_properties", "consumer_config", "exchanges", "log_config", "monitoring",
+    "passive_declares", "publish_exchange", "publish_priority", "qos", "queues", "tls", "topic_prefix",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which file is read, None for none at all, and which others are there and are not read.
+
+    `named` is whether somebody named the file: else it was found in its place.
+    """
+
+    path: Path | None
+    named: bool = False
+    passed_over: tuple[Path, ...] = ()
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether somebody may think that another configuration is in use."""
+        if self.path is None or self.passed_over:
+            return True
+        return not self.named and "consumer_config" not in document(self.path)
+
+    def __str__(self) -> str:
+        if self.path is None:
+            return f"no configuration file (--config, REBUILDER_CONFIG or {OURS}): defaults alone"
+        told = [str(self.path)]
+        if "consumer_config" not in document(self.path):
+            told.append("it has no [consumer_config]: defaults alone")
+        told += [f"{other} is not read" for other in self.passed_over]
+        return f"configuration {'; '.join(told)}"
+
+
+def origin(given: Path | None) -> Origin:
+    """The file to read: that given, else REBUILDER_CONFIG, else OURS, else where fedora-messaging looks, else none."""
+    if named := given or os.environ.get("REBUILDER_CONFIG"):
+        return Origin(Path(named), named=True)
+    theirs = os.environ.get("FEDORA_MESSAGING_CONF")
+    places = [OURS, Path(theirs) if theirs else THEIRS]
+    there = [path for path in dict.fromkeys(places) if str(path) == theirs or _there(path)]
+    if not there:
+        return Origin(None)
+    # The file that fedora-messaging is installed with has nothing of ours: nobody means that one.
+    others = tuple(path for path in there[1:] if theirs or "consumer_config" in _document_or_nothing(path))
+    return Origin(there[0], named=str(there[0]) == theirs, passed_over=others)
+
+
+def configuration_file(given: Path | None) -> Path | None:
+    """The path of the file to read, None for none; see `origin`."""
+    return origin(given).path
+
+
+def _there(path: Path) -> bool:
+    """Whether there is such a file. One that we may not look at is there: reading it then says what is wrong."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def document(path: Path) -> dict[str, Any]:
+    """All of the file. Raises RequestError where it cannot be read, or is not TOML."""
+    try:
+        # As fedora-messaging does, the first level is read in lower case.
+        return {key.lower(): value for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items()}
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: not TOML: {error}") from None
+
+
+def _document_or_nothing(path: Path) -> dict[str, Any]:
+    try:
+        return document(path)
+    except RequestError:
+        return {}
+
+
+def unknown_keys(read: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the names of the file's first level: fedora-messaging's consumer refuses such a file."""
+    unknown = [key for key in read if key not in KEYS]
+    if not unknown:
+        return []
+    from fedora_messaging.config import DEFAULTS
+
+    known = KEYS | set(DEFAULTS)
+    return [f"{key}: unknown key{did_you_mean(key, known)}" for key in unknown if key not in known]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest known word, as the end of a sentence; empty where none is near."""
+    near = get_close_matches(word.lower(), sorted(known), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """The broker that messages come from, and the queues that we read; `tls` has the files of `[tls]` by their keys.
+
+    Where none is configured, `url` is empty.
+    """
+
+    url: str
+    queues: tuple[str, ...]
+    tls: Mapping[str, str]
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a bus at all: the command works without one, too."""
+        return bool(self.url)
+
+
+def bus(path: Path | None) -> Bus:
+    """What fedora-messaging's own configuration says of the broker. Raises RequestError where it cannot be read."""
+    read = document(path) if path else {}
+    queues, tls = read.get("queues"), read.get("tls")
+    files = {key: str(value) for key, value in tls.items() if value} if isinstance(tls, dict) else {}
+    # Who names queues and no broker means fedora-messaging's default.
+    url = read.get("amqp_url", "amqp://localhost" if queues else "")
+    return Bus(str(url), tuple(queues) if isinstance(queues, dict) else (), files)

@@ -1,0 +1,108 @@
+"""What can be told of a configuration without asking any service: `config check`.
+
+Nothing is changed. The names of hosts are resolved, as a misspelt one is else noticed at night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from rebuilder import config, config_file
+from rebuilder.config import Settings
+from rebuilder.config_file import Bus, did_you_mean
+from rebuilder.domain.errors import RequestError
+from rebuilder.engine import place_check, workshop
+from rebuilder.engine.site_check import Finding
+from rebuilder.store import database
+
+QUEUE_KEYS = {"durable", "auto_delete", "exclusive", "arguments"}
+EXCHANGE_KEYS = {"type", "durable", "auto_delete", "arguments"}
+BINDING_KEYS = {"queue", "exchange", "routing_keys", "arguments"}
+WHOLE = {"tls": {"ca_cert", "certfile", "keyfile"}, "qos": {"prefetch_size", "prefetch_count"}}
+
+
+def of_file(path: Path) -> Iterator[Finding]:
+    """What is wrong with the keys and values of a configuration file, fedora-messaging's and ours.
+
+    Raises RequestError where it cannot be read.
+    """
+    read = config_file.document(path)
+    wrong = config_file.unknown_keys(read) or [*_sections(read), *_refused(path)]
+    yield from _all("keys of fedora-messaging", wrong)
+    yield from _all("keys of [consumer_config]", config.faults(read.get("consumer_config", {})))
+
+
+def _all(about: str, faults: list[str]) -> Iterator[Finding]:
+    """A finding for each fault, which begins with its key, or one that there is none."""
+    keys = [fault.partition(": ") for fault in faults]
+    yield from [Finding(key, what) if what else Finding(about, key) for key, _, what in keys] or [Finding(about)]
+
+
+def _refused(path: Path) -> list[str]:
+    """What fedora-messaging itself says of the file, and whether the callback is there."""
+    from fedora_messaging.config import LazyConfig
+    from fedora_messaging.exceptions import ConfigurationException
+
+    try:
+        callback = LazyConfig().load_config(config_path=str(path))["callback"]
+    except ConfigurationException as error:
+        return [str(error)]
+    except (AttributeError, TypeError, KeyError) as error:
+        return [f"fedora-messaging cannot read it: {error}"]
+    try:
+        resolve_name(callback) if callback else None
+    except (AttributeError, ImportError, ValueError, TypeError):
+        return [f"callback: there is no {callback}; rebuilder's is consumers:Inbox"]
+    return []
+
+
+def _sections(read: Mapping[str, Any]) -> list[str]:
+    """Misspelt and missing keys of sections, which fedora-messaging overlooks until it needs them."""
+    found = [fault for name, keys in WHOLE.items() if name in read for fault in _section(name, read[name], keys, keys)]
+    for name, keys in (("queues", QUEUE_KEYS), ("exchanges", EXCHANGE_KEYS)):
+        tables = read.get(name, {})
+        if isinstance(tables, dict):
+            found += [fault for key, table in tables.items() for fault in _section(f"{name}.{key}", table, keys)]
+    bindings = read.get("bindings", [])
+    if isinstance(bindings, list):
+        found += [f for at, table in enumerate(bindings) for f in _section(f"bindings.{at}", table, BINDING_KEYS)]
+    return found
+
+
+def _section(name: str, table: object, known: set[str], needed: set[str] | None = None) -> list[str]:
+    if not isinstance(table, dict):
+        return [f"{name}: must be a table"]
+    found = [f"{name}.{key}: unknown key{did_you_mean(key, known)}" for key in table if key not in known]
+    missing = sorted((needed or set()) - table.keys())
+    return found + [f"{name}.{key}: is missing: where [{name}] is set, it needs all of its keys" for key in missing]
+
+
+def of_settings(settings: Settings, bus: Bus) -> Iterator[Finding]:
+    """What a configuration whose keys are good means on this machine."""
+    try:
+        database.address_of(settings.database)
+    except RequestError as error:
+        yield Finding("consumer_config", str(error))
+        return
+    yield _builder(settings)
+    yield from _announcing(settings, bus)
+    yield from place_check.files(settings, bus)
+    yield from place_check.folders(settings)
+    yield from place_check.hosts(settings, bus)
+
+
+def _builder(settings: Settings) -> Finding:
+    about = f"builder {settings.builder}, images from {settings.inventory.source}"
+    try:
+        workshop.check(settings)
+    except RequestError as error:
+        return Finding(about, str(error))
+    return Finding(about)
+
+
+def _announcing(settings: Settings, bus: Bus) -> Iterator[Finding]:
+    if settings.notify.enabled:
+        yield Finding("notifications", "" if bus.configured else "they need a bus: set amqp_url")
