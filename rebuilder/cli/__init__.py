@@ -72,7 +72,7 @@ class Verbs(click.Group):
 @click.option("--config", "config", type=click.Path(dir_okay=False), envvar="REBUILDER_CONFIG",
               help="fedora-messaging's configuration file; ours is in its [consumer_config].")
 @click.option("-v", "--verbose", count=True,
-              help="Log what is done to standard error, and which configuration is used; twice: what libraries do, too.")
+              help="Log what is done to standard error, and which configuration is used; twice: libraries, too.")
 @click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors alone.")
 @click.pass_context
 def rebuilder(context: click.Context, config: str | None, verbose: int, quiet: bool) -> None:

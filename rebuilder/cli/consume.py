@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rebuilder import config, logs
+from rebuilder import config, config_file, logs
 from rebuilder.cli.parent import end_with_parent
 
 
@@ -14,7 +14,7 @@ def main() -> None:
     from fedora_messaging import cli
     from fedora_messaging import config as theirs
 
-    settings = config.load().log
+    settings = config.load(config_file.configuration_file(None)).log
     theirs.DEFAULTS["log_config"] = logs.configuration(os.environ.get(logs.VARIABLE) or settings.level, settings.format)
     cli.cli()
 

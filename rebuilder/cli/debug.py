@@ -13,7 +13,7 @@ from typing import IO, Any
 import click
 import msgspec
 
-from rebuilder import config as configuration
+from rebuilder import config_file
 from rebuilder.answers import status as answers
 from rebuilder.cli.context import Context
 from rebuilder.domain.errors import RequestError, UnreachableError
@@ -57,12 +57,12 @@ def _versions() -> dict[str, Any]:
 
 
 def _settings(context: Context) -> dict[str, Any]:
-    path = configuration.configuration_file(context.path)
+    path = config_file.configuration_file(context.path)
     try:
         settings = context.settings.model_dump(mode="json")
     except RequestError as error:
         return {"file": path, "error": str(error)}
-    bus = configuration.bus(path)
+    bus = config_file.bus(path)
     return {"file": path, "settings": settings, "amqp_url": bus.url, "queues": bus.queues}
 
 
@@ -71,7 +71,7 @@ def _of_database(context: Context, limit: int) -> dict[str, Any]:
 
     Raises RequestError and UnreachableError.
     """
-    engine = database.open_database(context.settings.database)
+    engine = database.as_it_is(context.settings.database)
     version = database.revision(engine)
     found: dict[str, Any] = {"address": database.where(engine), "version": version, "expected": database.HEAD}
     if version != database.HEAD:

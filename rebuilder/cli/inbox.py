@@ -115,7 +115,7 @@ def dead(context: click.Context, limit: int, json_: bool) -> None:
     """Deliveries that can never be kept as messages: set aside, as they came."""
     if context.invoked_subcommand is not None:
         return
-    with reading(context.obj.engine) as connection:
+    with reading(context.obj.stored) as connection:
         found = dead_letters.listing(connection, limit)
     if json_:
         as_json([_dead(one) for one in found])

@@ -208,10 +208,16 @@ def existing(url: str) -> Engine:
 
     Raises as `ready`, and UnreachableError where there is none.
     """
+    as_it_is(url).dispose()
+    return ready(url)
+
+
+def as_it_is(url: str) -> Engine:
+    """The database as `open_database`, of whatever version it is. Raises UnreachableError where there is none."""
     if _missing(url):
         made = "`rebuilder inventory sync` or `rebuilder db upgrade` makes one"
         raise UnreachableError(f"there is no database {shown(url)} yet: {made}")
-    return ready(url)
+    return open_database(url)
 
 
 def condition(url: str) -> str:

@@ -157,6 +157,13 @@ def test_a_verb_that_asks_makes_no_database(operator: Operator, words: tuple[str
     assert not (operator.folder / "data").exists()
 
 
+def test_a_dump_of_a_database_that_is_not_there_makes_none_and_says_so(operator: Operator) -> None:
+    status, lines, _ = operator.types("debug", "dump")
+    assert status == 3
+    assert json.loads("\n".join(lines))["database"]["error"].startswith("there is no database")
+    assert not (operator.folder / "data").exists()
+
+
 def test_the_configuration_that_is_used_is_said_where_it_could_be_doubted(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

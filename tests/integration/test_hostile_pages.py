@@ -14,7 +14,8 @@ from playwright.sync_api import expect
 from sqlalchemy import Engine, insert, select
 from web import Client
 
-from rebuilder.config import BuildahSettings, Bus, Settings, WebSettings
+from rebuilder.config import BuildahSettings, Settings, WebSettings
+from rebuilder.config_file import Bus
 from rebuilder.demo.process import free_port
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Source
 from rebuilder.domain.rpm import Rpm
