@@ -114,7 +114,10 @@ class InventorySettings(Table):
 
 
 class BuildahSettings(Table):
-    """Builds on this machine. `root` and `runroot` are buildah's storage; empty is buildah's own default."""
+    """Builds on this machine. `root` and `runroot` are buildah's storage; empty is buildah's own default.
+
+    Of each image the last `keep_builds` builds stay in the storage, the current one among them.
+    """
 
     max_builds: int | None = Field(default=None, ge=1)
     root: Path | None = None
@@ -125,6 +128,7 @@ class BuildahSettings(Table):
     build_args: dict[str, str] = Field(default_factory=dict)
     state: Path | None = None
     rpmdb: tuple[str, ...] = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
+    keep_builds: int = Field(default=3, ge=1)
 
 
 class KojiSettings(Table):
@@ -263,6 +267,7 @@ class CallSettings(Table):
     lookup_seconds: float = Field(default=60, gt=0)
     repository_seconds: float = Field(default=60, gt=0)
     tidy_seconds: float = Field(default=60, gt=0)
+    promote_seconds: float = Field(default=60, gt=0)
     withdrawal_seconds: float = Field(default=60, gt=0)
     reconcile_seconds: float = Field(default=60, gt=0)
     inventory_seconds: float = Field(default=60, gt=0)

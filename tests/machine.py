@@ -58,7 +58,9 @@ class Machine:
         builder.submit(BuildRequest(key, self.image(name), parents))
         status = ended(builder, key)
         assert status.phase is Phase.SUCCEEDED, "".join(builder.log(key))
-        return builder.result(key)
+        built = builder.result(key)
+        builder.promote(built.image, key, built.ident)
+        return built
 
 
 @contextmanager

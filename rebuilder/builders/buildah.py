@@ -8,14 +8,15 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from rebuilder.builders.local_images import LocalImages, own_name
 from rebuilder.builders.process import Process
 from rebuilder.builders.short_names import full_names
 from rebuilder.config import BuildahSettings, state_directory
-from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase, Status, Submission
+from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild
 from rebuilder.inventory import containerfile, containerfiles, tree_walk
@@ -29,6 +30,7 @@ TROUBLE = re.compile(
     re.IGNORECASE,
 )
 STEP = re.compile(r'at STEP ".*"')
+GONE = "image not known"
 CANCELED = "canceled"
 TRY_SECONDS = 60.0
 HELD = "container-image://"  # what is in the storage, by its id
@@ -49,6 +51,7 @@ class BuildahBuilder:
         self._settings = settings
         self._storage = Storage(settings)
         self._state = settings.state or state_directory() / "builds"
+        self._images = LocalImages(self._storage, self._state)
 
     def _process(self, key: str) -> Process:
         return Process(self._state / key)
@@ -92,7 +95,7 @@ class BuildahBuilder:
             *(f"--volume={volume}" for volume in settings.volumes),
             *(f"--label={name}={value}" for name, value in labels.items()),
             f"--iidfile={folder / 'iid'}",
-            f"--tag={containerfiles.tag(image)}",
+            f"--tag={own_name(image.key, order.key)}",
             f"--file={file}",
             "--",
             image.source.path,
@@ -130,7 +133,7 @@ class BuildahBuilder:
         except (OSError, RequestError):
             return
         for base in found.parents:
-            if base.spec not in keys and f"{containerfiles.LOCAL}{_tagged(base.spec)}" == containerfiles.tag(image):
+            if base.spec not in keys and f"{containerfiles.LOCAL}{_tagged(base.spec)}" == containerfiles.tag(image.key):
                 yield base, self._elsewhere(base.spec)
             elif base.spec in keys:
                 if base.spec.lower() in found.hidden:
@@ -194,6 +197,30 @@ class BuildahBuilder:
             return ImageBuild(image, ident, self._storage.known(ident), found.parents)
         except (OSError, StorageError) as error:
             raise InfrastructureError(f"the result of {ref} cannot be read: {error}") from None
+
+    def public_name(self, image: str) -> str:
+        return containerfiles.tag(image)
+
+    def promote(self, image: str, key: str, ident: str) -> None:
+        try:
+            self._images.promote(image, key, ident)
+        except (OSError, StorageError) as error:
+            if GONE in str(error):
+                told = f"{self.public_name(image)} stays as it is: the build {ident[:12]} is gone"
+                raise BuildRejected(told) from None
+            raise InfrastructureError(f"{self.public_name(image)} cannot be moved: {error}") from None
+
+    def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
+        """Delete the oldest builds of each image."""
+        try:
+            return self._images.prune(self._settings.keep_builds, settled)
+        except (OSError, StorageError) as error:
+            raise InfrastructureError(f"old builds cannot be deleted: {error}") from None
+
+    @property
+    def tidying(self) -> bool:
+        """Nothing of a build is read here after its end."""
+        return False
 
     def cancel(self, ref: str) -> None:
         self._process(ref).stop(CANCELED)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rebuilder.builders.local_images import LocalImages, key_of
 from rebuilder.builders.process import Process
 from rebuilder.builders.run_log import RunLog
 from rebuilder.config import Settings, state_directory
-from rebuilder.inventory.storage import Storage, StorageError
+from rebuilder.inventory.storage import Storage
 from rebuilder.store.rows import chunks
 
 Known = Callable[[Sequence[str]], Collection[str]]
@@ -58,17 +58,16 @@ def _folders(settings: Settings, before: float, in_use: InUse, rehearsing: bool)
 
 
 def _images(settings: Settings, before: float, in_use: InUse, rehearsing: bool) -> int:
-    """The images that rebuilds made and that have no name any more; one that another is made from stays."""
+    """The images that rebuilds made and that have no name but their build's; one that another is made from stays."""
     storage = Storage(settings.buildah)
-    unused = _without(storage.nameless(before), in_use.builds)
+    images = storage.images()
+    made = [*storage.nameless(), *(image for image in images if key_of(image))]
+    old = {image.ident: image for image in made if image.older(before)}
+    unused = _without(old, in_use.builds)
     if rehearsing:
         return len(unused)
-    gone = 0
-    for ident in unused:
-        with suppress(StorageError):
-            storage.remove(ident)
-            gone += 1
-    return gone
+    local = LocalImages(storage, settings.buildah.state or state_directory() / "builds")
+    return local.remove([old[ident] for ident in unused], images)
 
 
 def _without(names: Collection[str], known: Known) -> list[str]:

@@ -1,7 +1,8 @@
 """Builds as detached processes, each with a folder of its own; they outlive the engine, and are found again.
 
 In the folder: `request.json` (what was asked for), `lock` (held by the process as long as it lives, so that a pid that
-was used again fools nobody), `started` (its process group), `log`, `exit` (its status), `stopped` (why we ended it).
+was used again fools nobody), `started` (its process group), `log`, `exit` (its status), `stopped` (why we ended it),
+`proven` (what it made is good).
 """
 
 from __future__ import annotations
@@ -107,6 +108,15 @@ class Process:
     def stopped(self) -> str:
         """Why we ended it; empty where we did not."""
         return self._read("stopped")
+
+    def mark(self, name: str) -> None:
+        """Write down, for good, that something is so."""
+        own_folder(self._folder)
+        self._write(name, "yes\n")
+
+    def marked(self, name: str) -> bool:
+        """Whether that was written down."""
+        return (self._folder / name).exists()
 
     @property
     def log(self) -> Path:

@@ -69,6 +69,20 @@ class Tidying(Protocol):
 
 
 @runtime_checkable
+class Promoting(Protocol):
+    """A builder whose builds have no name that others use until they are proven."""
+
+    def public_name(self, image: str) -> str:
+        """The name of `name:stream` that others use."""
+
+    def promote(self, image: str, key: str, ident: str) -> None:
+        """Move that name to this build, in one step; nothing happens where it is there already.
+
+        Raises InfrastructureError, and BuildRejected where the build is gone.
+        """
+
+
+@runtime_checkable
 class LogKeeping(Protocol):
     """A builder that keeps logs here, which may come a little after the end of their builds."""
 

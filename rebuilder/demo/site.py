@@ -129,7 +129,7 @@ class Site:
         ids = storage.ids()
         found = {}
         for image in containerfiles.read(self.folder / "images", images.STREAM):
-            ident = ids[containerfiles.tag(image)]
+            ident = ids[containerfiles.tag(image.key)]
             found[image.key] = ImageBuild(image.key, ident, storage.manifest(ident), storage.inspect(ident).parents)
         return found
 
@@ -155,4 +155,6 @@ def _build(builder: BuildahBuilder, image: Image, parents: tuple[ImageBuild, ...
         time.sleep(0.05)
     if status.phase is not Phase.SUCCEEDED:
         raise Failed(f"{image.key} could not be built: {status.reason}\n{''.join(builder.log(ref))[-2000:]}")
-    return builder.result(ref)
+    built = builder.result(ref)
+    builder.promote(image.key, ref, built.ident)
+    return built

@@ -14,7 +14,7 @@ from rebuilder.domain.image import Fault, Image, ImageBuild, Inventory, Manifest
 from rebuilder.inventory import file
 from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import actions, heartbeats, inventory, manifests
+from rebuilder.store import actions, deliveries, heartbeats, inventory, manifests
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.rows import chunks
@@ -96,6 +96,8 @@ class StoredManifests:
 class ReadInventory:
     """What the source said, and which build of each image was current when the reading began.
 
+    An image whose name was still to move to its build is not in `before`: what its name said is no news.
+
     `written` says that people or scripts write the source down: what it says of builds is a first word, not news.
     """
 
@@ -110,7 +112,9 @@ def fetch(engine: Engine, settings: Settings, progress: Progress | None = None) 
     Raises what `read` raises. Made beside the loop: builds may end meanwhile, and the inventory may change.
     """
     with reading(engine) as connection:
-        before = {key: build.ident for key, build in inventory.current_builds(connection).items()}
+        named_soon = deliveries.pending_images(connection)
+        builds = inventory.current_builds(connection)
+    before = {key: build.ident for key, build in builds.items() if key not in named_soon}
     found = read(engine, settings, progress)
     contents = [build.manifest for build in found.builds if build.manifest is not None]
     for part in chunks(contents, INTERNED):

@@ -27,13 +27,14 @@ from rebuilder.engine.journal import Journal
 from rebuilder.engine.jumps import Jumps
 from rebuilder.engine.metrics import Metrics
 from rebuilder.engine.polling import Polling
+from rebuilder.engine.promotion import Promotions
 from rebuilder.engine.reconcile import Reconciliation
 from rebuilder.engine.repository_wait import RepositoryWaits
 from rebuilder.engine.submission import Submissions
 from rebuilder.engine.tidying import TidyingUp
 from rebuilder.engine.withdrawal import Withdrawals, drop_causes
 from rebuilder.inventory.koji.hub import Hub
-from rebuilder.store import actions, cancellations, changes, heartbeats, inbox, outbox, rebuilds, waves
+from rebuilder.store import actions, cancellations, changes, deliveries, heartbeats, inbox, outbox, rebuilds, waves
 from rebuilder.store.database import check_version, first_line, reading
 from rebuilder.store.lease import renewing
 from rebuilder.store.rows import chunks
@@ -80,14 +81,15 @@ class Loop:
         """With no memory: all that counts is in the database."""
         self.submissions = Submissions(context)
         self.polling = Polling(context)
+        self.promotions = Promotions(context)
         self.enrichment = Enrichment(context)
         self.repositories = RepositoryWaits(context)
         self.withdrawals = Withdrawals(context)
         self.reconciliation = Reconciliation(context)
         self.tidying = TidyingUp(context)
         self._concerns: tuple[Concern, ...] = (
-            self.submissions, self.polling, Cancellations(context), self.enrichment, self.repositories,
-            self.withdrawals, self.reconciliation, self.tidying,
+            self.submissions, self.polling, self.promotions, Cancellations(context), self.enrichment,
+            self.repositories, self.withdrawals, self.reconciliation, self.tidying,
         )  # fmt: skip
 
     def once(self) -> int:
@@ -205,6 +207,7 @@ class Loop:
                 or _unplanned(connection)
                 or rebuilds.any_open(connection)
                 or cancellations.any_pending(connection)
+                or deliveries.any_pending(connection)
             )
 
     def at_rest(self) -> bool:
@@ -216,6 +219,7 @@ class Loop:
                 _unplanned(connection)
                 or rebuilds.any_moving(connection, self.clock.now())
                 or cancellations.any_pending(connection)
+                or deliveries.any_pending(connection)
             )
 
     def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from rebuilder.builders.protocol import Promoting
 from rebuilder.domain.build import PartialResult, Phase, Status
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import Canceled, Event, Failed, State
@@ -192,7 +193,9 @@ class Polling:
             return 0
         entries = [entry for entry in rebuilds.of_refs(connection, list(built)) if entry.state is State.BUILDING]
         finished = [results.Finished(entry, *built[entry.ref]) for entry in entries]
-        results.built(self._context.transitions(connection), finished, self._limits)
+        builder = self._context.builder
+        names = builder.public_name if isinstance(builder, Promoting) else None
+        results.built(self._context.transitions(connection), finished, self._limits, names)
         for done in finished:
             ref = done.entry.ref
             self._succeeded.discard(ref)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -13,7 +13,7 @@ from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, TakenOver, TimedOut
 from rebuilder.domain.rpm import that_count
 from rebuilder.engine.backoff import pause
-from rebuilder.store import causes, rebuilds
+from rebuilder.store import causes, deliveries, rebuilds
 from rebuilder.store.rebuilds import Entry
 from rebuilder.store.sync import record_builds
 from rebuilder.store.transitions import Transitions
@@ -32,6 +32,7 @@ class Limits:
     installonly: tuple[str, ...]
 
 
+Names = Callable[[str], str]
 NO_MANIFEST = "its manifest is unknown"
 
 
@@ -44,28 +45,50 @@ class Finished:
     unread: str
 
 
-def built(transitions: Transitions, finished: Sequence[Finished], limits: Limits) -> None:
+def built(
+    transitions: Transitions, finished: Sequence[Finished], limits: Limits, names: Names | None = None
+) -> None:
     """Record builds of different images, and prove that what each was made for is in it.
 
-    One in which it is not has failed with `not-updated`.
+    One in which it is not has failed with `not-updated`. `names` gives the name of an image at a builder where a build
+    gets it only when it is proven: there the build of a rebuild that failed becomes nobody's current one.
     """
     connection = transitions.connection
-    ids = {done.entry.image: done.entry.image_id for done in finished}
-    recorded = record_builds(connection, [done.build for done in finished], ids, transitions.now)
     reasons = causes.reasons_of(connection, [done.entry.id for done in finished], standing=True)
+    faults = {
+        done.entry.id: fault
+        for done in finished
+        if (fault := _fault(done, reasons.get(done.entry.id, ()), limits, by_name=names is not None))
+    }
+    ids = {done.entry.image: done.entry.image_id for done in finished}
+    bad = {done.entry.image for done in finished if done.entry.id in faults} if names else set()
+    recorded = record_builds(connection, [done.build for done in finished], ids, transitions.now, unproven=bad)
     happened: list[tuple[Entry, Event]] = []
     for done in finished:
-        entry, build = done.entry, done.build
-        stale = not_updated(build, reasons.get(entry.id, ()), limits.installonly)
-        if stale and entry.adopted:
-            told = f"its build was of an earlier attempt: {stale}"
+        entry, fault = done.entry, faults.get(done.entry.id, "")
+        if fault and entry.adopted:
+            told = f"its build was of an earlier attempt: {fault}"
             happened.append((entry, aborted(connection, entry, told, limits)))
-        elif stale:
-            happened.append((entry, Failed(stale, build_id=recorded[entry.image])))
+        elif fault:
+            happened.append((entry, Failed(fault, build_id=recorded[entry.image])))
         else:
-            unproven = "" if build.manifest is not None else f"not verified: {done.unread}"
+            unproven = "" if done.build.manifest is not None else f"not verified: {done.unread}"
             happened.append((entry, Built(unproven, build_id=recorded[entry.image])))
     transitions.apply(happened)
+    if names:
+        good = [done.entry for done in finished if done.entry.id not in faults]
+        wanted = [(entry, recorded[entry.image], names(entry.image)) for entry in good]
+        deliveries.request(connection, wanted, transitions.now)
+
+
+def _fault(done: Finished, reasons: Sequence[Reason], limits: Limits, *, by_name: bool) -> str:
+    """Why the build is not what it was made for; "" where it is.
+
+    Where a name waits for the proof, an update that cannot be looked for is none that was proven.
+    """
+    if by_name and done.build.manifest is None and any(reason.installed for reason in reasons):
+        return f"not verified: {done.unread}"
+    return not_updated(done.build, reasons, limits.installonly)
 
 
 def not_updated(build: ImageBuild, reasons: Sequence[Reason], installonly: tuple[str, ...]) -> str:

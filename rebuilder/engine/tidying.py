@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from rebuilder.builders.protocol import Tidying
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
-from rebuilder.store import rebuilds
+from rebuilder.store import deliveries, rebuilds
 from rebuilder.store.database import reading
 
 log = logging.getLogger(__name__)
@@ -59,4 +59,4 @@ class TidyingUp:
 
 def _settled(engine: Engine, keys: Collection[str]) -> set[str]:
     with reading(engine) as connection:
-        return rebuilds.settled(connection, keys)
+        return rebuilds.settled(connection, keys) - deliveries.pending_keys(connection, keys)

@@ -34,7 +34,7 @@ def read(
     tree = containerfiles.scan(path, naming, settings.buildah.build_args)
     storage = Storage(settings.buildah)
     ids = storage.ids()
-    there = [(image, ids[tag]) for image in tree.images if (tag := containerfiles.tag(image)) in ids]
+    there = [(image, ids[tag]) for image in tree.images if (tag := containerfiles.tag(image.key)) in ids]
     builds = []
     with ThreadPoolExecutor(READERS) as pool:
         for build in pool.map(lambda pair: _build(storage, *pair), there):

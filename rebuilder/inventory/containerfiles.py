@@ -330,6 +330,6 @@ def _lost(images: Sequence[Image], naming: Naming, keys: Collection[str]) -> Ite
                     )
 
 
-def tag(image: Image) -> str:
-    """The name that the image has in this machine's storage."""
-    return f"{LOCAL}{image.name}:{image.stream}"
+def tag(image: str) -> str:
+    """The name that the image, `name:stream`, has in this machine's storage."""
+    return f"{LOCAL}{image}"

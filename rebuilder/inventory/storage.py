@@ -30,12 +30,26 @@ class Unreadable(StorageError):
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """An image as the storage lists it: its id, its names, and when it was made, to be compared as text."""
+
+    ident: str
+    names: tuple[str, ...]
+    created: str
+
+    def older(self, moment: float) -> bool:
+        """Whether it was made in a second before the moment's."""
+        return self.created[:19] < datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")[:19]
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """An image of the storage: its id, and the labels that a rebuild left on it."""
+    """An image of the storage: its id, the labels that a rebuild left on it, and its layers, the lowest first."""
 
     ident: str
     key: str
     parents: tuple[str, ...]
+    layers: tuple[str, ...] = ()
 
 
 class Storage:
@@ -57,20 +71,29 @@ class Storage:
 
     def ids(self) -> dict[str, str]:
         """The id of every image by each of its names."""
-        listed = json.loads(_run(self.command("images", "--json", "--no-trunc")) or "null") or []
-        return {name: image["id"].removeprefix("sha256:") for image in listed for name in image.get("names") or ()}
+        return {name: image.ident for image in self.images() for name in image.names}
 
-    def nameless(self, before: float) -> list[str]:
-        """The ids of the images that rebuilds made before that moment, and that newer ones took the names of."""
-        made = _run(self.command("images", "--json", "--no-trunc", "--filter", "label=rebuilder.key"))
+    def images(self, *options: str) -> list[Listed]:
+        """All images that have a name, or that others are not made from; `options` leave some out."""
+        listed = json.loads(_run(self.command("images", "--json", "--no-trunc", *options)) or "null") or []
         return [
-            image["id"].removeprefix("sha256:")
-            for image in json.loads(made or "null") or []
-            if not image.get("names") and image["createdatraw"][:19] < _written(before)
+            Listed(image["id"].removeprefix("sha256:"), tuple(image.get("names") or ()), image["createdatraw"])
+            for image in listed
         ]
 
+    def tag(self, image: str, name: str) -> None:
+        """Give the image the name, in one step: whichever image had it has it no more."""
+        _run(self.command("tag", "--", image, name))
+
+    def nameless(self) -> list[Listed]:
+        """The images that rebuilds made, and that newer ones took the names of."""
+        return [image for image in self.images("--filter", "label=rebuilder.key") if not image.names]
+
     def remove(self, image: str) -> None:
-        """Delete an image. Raises StorageError where another one is made from it."""
+        """Delete an image; by one of several names, only the name goes. Raises StorageError where a container runs it.
+
+        An image that others are made from is deleted all the same: whoever wants it kept has to look.
+        """
         _run(self.command("rmi", "--", image))
 
     def known(self, image: str) -> Manifest | None:
@@ -83,12 +106,14 @@ class Storage:
     def inspect(self, image: str) -> Found:
         """One image, by its name or id."""
         told = json.loads(_run(self.command("inspect", "--type", "image", "--", image)))
-        labels = told.get("OCIv1", {}).get("config", {}).get("Labels") or {}
+        content = told.get("OCIv1", {})
+        labels = content.get("config", {}).get("Labels") or {}
         try:
             parents = tuple(str(ident) for ident in json.loads(labels.get("rebuilder.parents", "[]")))
         except (ValueError, TypeError):
             parents = ()
-        return Found(told["FromImageID"].removeprefix("sha256:"), labels.get("rebuilder.key", ""), parents)
+        layers = tuple(content.get("rootfs", {}).get("diff_ids") or ())
+        return Found(told["FromImageID"].removeprefix("sha256:"), labels.get("rebuilder.key", ""), parents, layers)
 
     def manifest(self, image: str) -> Manifest:
         """What the image's own RPM database says; nothing is in an image that has none. Raises Unreadable too."""
@@ -106,11 +131,6 @@ class Storage:
         finally:
             with suppress(StorageError):  # what was read is read; a container that stays only takes room
                 _run(self.command("rm", "--", container))
-
-
-def _written(moment: float) -> str:
-    """A moment as buildah writes it, to the second."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")[:19]
 
 
 def _rpms(root: Path, path: str, image: str) -> Iterator[Rpm]:

@@ -27,6 +27,7 @@ from rebuilder.store.models import (
     Cause,
     Change,
     DeadLetter,
+    Delivery,
     Hold,
     Image,
     ImageBuild,
@@ -254,6 +255,7 @@ def _builds(limits: Limits, dialect: str) -> Conditions:
         ~exists().where(Image.current_build_id == ImageBuild.id),
         ~exists().where(Rebuild.before_build_id == ImageBuild.id),
         ~exists().where(Rebuild.build_id == ImageBuild.id),
+        ~exists().where(Delivery.build_id == ImageBuild.id, Delivery.state == "pending"),
         ~_held(limits, ImageBuild.image_id),
         ImageBuild.ident.not_in(built_on),
     )
@@ -273,7 +275,7 @@ KINDS = (
     _Kind("messages", Message, _messages),
     _Kind("dead letters", DeadLetter, lambda limits, _: (DeadLetter.received_at < limits.messages,)),
     _Kind("refused notifications", Outbox, lambda limits, _: (Outbox.refused_at < limits.notifications,)),
-    _Kind("image builds", ImageBuild, _builds, interned=True),
+    _Kind("image builds", ImageBuild, _builds, (Delivery.build_id,), interned=True),
     _Kind("manifests", Manifest, _manifests, (ManifestRpm.manifest_id,), interned=True),
     _Kind("RPMs", Rpm, lambda *_: (~exists().where(ManifestRpm.rpm_id == Rpm.id),), interned=True),
 )

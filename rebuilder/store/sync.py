@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -150,9 +150,13 @@ def _save_builds(
 
 
 def record_builds(
-    connection: Connection, builds: Iterable[BuildValue], known: Mapping[str, int], now: float
+    connection: Connection, builds: Iterable[BuildValue], known: Mapping[str, int], now: float,
+    unproven: Collection[str] = (),
 ) -> dict[str, int]:
-    """Record these builds, at most one an image, and make them current; the id of each by its image."""
+    """Record these builds, at most one an image; the id of each by its image.
+
+    Each becomes its image's current one, but for those of the `unproven` images, which keep theirs.
+    """
     builds = list(builds)
     interned = manifests.intern(connection, (build.manifest for build in builds if build.manifest is not None))
     manifest_ids = {b.image: None if b.manifest is None else interned[b.manifest.digest] for b in builds}
@@ -180,7 +184,8 @@ def record_builds(
     if new:
         made = {row.image_id: row.id for row in connection.execute(_NEW, new)}
         recorded |= {build.image: made[known[build.image]] for build in missing}
-    _change(connection, {known[image]: {"current_build_id": build_id} for image, build_id in recorded.items()})
+    current = {image: build_id for image, build_id in recorded.items() if image not in unproven}
+    _change(connection, {known[image]: {"current_build_id": build_id} for image, build_id in current.items()})
     return recorded
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import servers
 import shell
 from machine import Machine, machine, until
 
+from rebuilder.demo import rpms
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import Child
 
@@ -115,7 +117,7 @@ def feed(made: Machine) -> None:
     sent = bus.update()
     line = json.dumps({"id": sent.id, "topic": sent.topic, "headers": {}, "body": sent.body})
     done = types(made, "replay", "-", stdin=line)
-    assert done.stdout == "1 accepted, 0 duplicate, 0 ignored, 0 rejected\n"
+    assert done.stdout == "1 accepted, 0 duplicate, 0 ignored, 0 rejected\n", done.stderr
 
 
 def test_an_engine_killed_while_it_builds_adopts_the_build_and_goes_on(world: Machine) -> None:
@@ -186,3 +188,61 @@ def test_without_a_broker_run_says_so_and_goes_on(world: Machine) -> None:
     finally:
         child.stop()
     assert "Traceback" not in child.log.read_text()
+
+
+HANGS_AT_TAG = """#!/bin/sh
+case " $* " in *" tag "*) touch {told}; sleep 60;; esac
+exec {buildah} "$@"
+"""
+
+
+def named(made: Machine) -> dict[str, set[str]]:
+    """What is in the image that each name leads to."""
+    return {
+        name: {rpm.nevra for rpm in made.storage.manifest(f"localhost/{name}:f42").rpms} for name in ("base", "child")
+    }
+
+
+def test_an_engine_killed_between_the_proof_and_the_name_moves_the_name_when_it_is_back(world: Machine) -> None:
+    subprocess.run(command(world, "inventory", "sync"), check=True, capture_output=True)
+    before = named(world)
+    tools, told = world.folder / "tools", world.folder / "tags"
+    tools.mkdir()
+    buildah = tools / "buildah"
+    buildah.write_text(HANGS_AT_TAG.format(told=told, buildah=shutil.which("buildah")))
+    buildah.chmod(0o755)
+    feed(world)
+    path = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    engine = subprocess.Popen(command(world, "engine"), stderr=subprocess.DEVNULL, env=path, start_new_session=True)
+    try:
+        until(lambda: told.exists() and states(world) == {"base:f42": "succeeded", "child:f42": "succeeded"})
+        assert named(world) == before
+    finally:
+        os.killpg(engine.pid, signal.SIGKILL)
+        engine.wait()
+    subprocess.run(command(world, "inventory", "sync"), check=True, capture_output=True)
+    assert subprocess.run(command(world, "run", "--until-idle"), capture_output=True, check=False).returncode == 0
+    fixed = {"openssl-libs-1:3.2.2-1.fc42.noarch"}
+    assert named(world) == {"base": fixed, "child": fixed}
+    assert rebuilt(world) == ["base", "child"]
+
+
+def test_a_build_that_lacks_the_update_takes_no_name_and_nothing_is_built_on_it(world: Machine) -> None:
+    subprocess.run(command(world, "inventory", "sync"), check=True, capture_output=True)
+    before = world.storage.ids()
+    for newer in world.repository.glob("*3.2.2*"):
+        newer.unlink()
+    rpms.index(world.repository)
+    feed(world)
+    assert subprocess.run(command(world, "run", "--until-idle"), capture_output=True, check=False).returncode == 1
+    assert states(world) == {"base:f42": "failed", "child:f42": "blocked"}
+    assert "not-updated" in asked(world, "wave", "1")["rebuilds"][0]["reason"]
+    names = {name: ident for name, ident in world.storage.ids().items() if "/rebuilder/" not in name}
+    assert names == {name: ident for name, ident in before.items() if "/rebuilder/" not in name}
+    assert asked(world, "inventory", "show", "base:f42")["build"] == before["localhost/base:f42"]
+    world.offer("3.2.2")
+    subprocess.run(command(world, "retry", "base:f42"), check=True, capture_output=True)
+    assert subprocess.run(command(world, "run", "--until-idle"), capture_output=True, check=False).returncode == 0
+    fixed = {"openssl-libs-1:3.2.2-1.fc42.noarch"}
+    assert named(world) == {"base": fixed, "child": fixed}
+    assert world.storage.inspect("localhost/child:f42").parents == (world.storage.ids()["localhost/base:f42"],)

@@ -18,7 +18,7 @@ from rebuilder.builders.buildah import BuildahBuilder
 from rebuilder.builders.short_names import full_names
 from rebuilder.config import InventorySettings, Settings
 from rebuilder.demo import rootfs, rpms
-from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase
+from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase
 from rebuilder.domain.change import Change
 from rebuilder.domain.image import Image, ImageBuild, Manifest, Source
 from rebuilder.domain.rpm import SourceBuild
@@ -148,7 +148,7 @@ def test_a_database_that_cannot_be_read_is_said_in_one_line(world: Machine) -> N
     builder.submit(BuildRequest("broken-1", world.image("broken")))
     assert ended(builder, "broken-1").phase is Phase.SUCCEEDED
     with pytest.raises(StorageError, match="cannot be read") as error:
-        world.storage.manifest("localhost/broken:f42")
+        world.storage.manifest("localhost/rebuilder/broken:broken-1")
     assert "\n" not in str(error.value)
     assert builder.result("broken-1").manifest is None
 
@@ -246,7 +246,7 @@ def test_the_labels_say_what_the_build_is_made_of_and_why(world: Machine, base: 
     cause = Change(SourceBuild.parse("openssl-1:3.2.2-1.fc42"), "f42")
     builder.submit(BuildRequest("labeled-1", world.image("labeled"), (base,), (cause,)))
     assert ended(builder, "labeled-1").phase is Phase.SUCCEEDED
-    command = world.storage.command("inspect", "--type", "image", "localhost/labeled:f42")
+    command = world.storage.command("inspect", "--type", "image", "localhost/rebuilder/labeled:labeled-1")
     labels = json.loads(subprocess.check_output(command))["OCIv1"]["config"]["Labels"]
     assert labels["rebuilder.key"] == "labeled-1"
     assert json.loads(labels["rebuilder.parents"]) == [base.ident]
@@ -329,3 +329,25 @@ def test_the_folder_s_own_file_sets_target_arguments_platform_and_how_siblings_a
             assert versions(built) == versions(base)
     finally:
         root.unlink()
+
+
+def test_a_build_has_no_name_that_others_use_until_it_is_promoted(world: Machine, base: ImageBuild) -> None:
+    world.write("named", "FROM base\nRUN true\n")
+    first = world.build("named", "named-1", (base,))
+    builder = world.builder()
+    builder.submit(BuildRequest("named-2", world.image("named"), (base,)))
+    assert ended(builder, "named-2").phase is Phase.SUCCEEDED
+    second = builder.result("named-2")
+    assert world.storage.ids()["localhost/named:f42"] == first.ident
+    for _ in range(2):
+        builder.promote("named:f42", "named-2", second.ident)
+        assert world.storage.ids()["localhost/named:f42"] == second.ident
+    assert world.storage.inspect(first.ident).key == "named-1"
+
+
+def test_a_build_that_is_gone_takes_no_name(world: Machine, base: ImageBuild) -> None:
+    world.write("lostname", "FROM base\nRUN true\n")
+    first = world.build("lostname", "lostname-1", (base,))
+    with pytest.raises(BuildRejected, match="localhost/lostname:f42 stays as it is: the build 000000000000 is gone"):
+        world.builder().promote("lostname:f42", "lostname-2", "0" * 64)
+    assert world.storage.ids()["localhost/lostname:f42"] == first.ident

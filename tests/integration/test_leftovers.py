@@ -38,7 +38,8 @@ def folder(state: Path, key: str, at: float, *, ours: bool = True) -> Path:
 
 @pytest.fixture
 def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Storage, "nameless", lambda self, before: [])
+    monkeypatch.setattr(Storage, "nameless", lambda self: [])
+    monkeypatch.setattr(Storage, "images", lambda self: [])
 
 
 @pytest.mark.usefixtures("no_images")

@@ -16,10 +16,19 @@ from rebuilder.store.models.images import (
     Stream,
 )
 from rebuilder.store.models.operators import Action, Heartbeat, Hold, Lease, Pause, Tally, Token
-from rebuilder.store.models.rebuilds import Cancellation, Cause, Rebuild, RebuildEdge, Transition, Wave, WaveChange
+from rebuilder.store.models.rebuilds import (
+    Cancellation,
+    Cause,
+    Delivery,
+    Rebuild,
+    RebuildEdge,
+    Transition,
+    Wave,
+    WaveChange,
+)
 
 __all__ = [
-    "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Heartbeat", "Hold", "Image",
+    "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Delivery", "Heartbeat", "Hold", "Image",
     "ImageBuild", "ImageParent", "Lease", "Manifest", "ManifestRpm", "Message", "Outbox", "Pause", "ReadManifest",
     "Rebuild", "RebuildEdge", "Rpm", "Stream", "Tally", "Token", "Transition", "Wave", "WaveChange",
 ]  # fmt: skip

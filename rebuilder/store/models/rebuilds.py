@@ -16,6 +16,7 @@ from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, State
 from rebuilder.store.models.base import Base, one_of
 
+DELIVERY_STATES = ("pending", "done", "superseded", "refused")
 WAVE_STATES = ("planned", "running", "finished")
 
 
@@ -106,6 +107,32 @@ class Rebuild(Base):
     ended_at: Mapped[float | None]
     before_build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
     build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
+
+
+class Delivery(Base):
+    """A name that is to point to a proven build, or did. `spec` is the name: of one, at most one is `pending`.
+
+    Committed with the proof, so that a crash loses none. `reason` is why it could not be done yet, or never will be.
+    """
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        one_of("state", DELIVERY_STATES, "state"),
+        Index("uq_delivery_pending", "spec", unique=True, sqlite_where=text("state = 'pending'"),
+              postgresql_where=text("state = 'pending'")),
+        Index("ix_delivery_build", "build_id"),
+        Index("ix_delivery_image", "image_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    build_id: Mapped[int] = mapped_column(ForeignKey("image_build.id"))
+    key: Mapped[str] = mapped_column(String(63))
+    spec: Mapped[str]
+    state: Mapped[str] = mapped_column(String(16), server_default="pending")
+    reason: Mapped[str] = mapped_column(server_default="")
+    requested_at: Mapped[float]
+    done_at: Mapped[float | None]
 
 
 class RebuildEdge(Base):

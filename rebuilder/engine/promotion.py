@@ -1,0 +1,91 @@
+"""Moves the names of images to builds that are proven.
+
+That a name is to move is committed with the proof, so a crash loses no move; the same move twice is one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from sqlalchemy import Connection
+
+from rebuilder.builders.protocol import Promoting
+from rebuilder.domain.build import BuildRejected, InfrastructureError
+from rebuilder.engine.backoff import Backoff, Failure
+from rebuilder.engine.calls import Answer, Kind
+from rebuilder.engine.context import Context
+from rebuilder.store import deliveries, lease
+from rebuilder.store.database import reading
+from rebuilder.store.deliveries import Pending
+from rebuilder.store.lease import Term
+
+log = logging.getLogger(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+
+
+class Promotions:
+    """The names that are to move. Of one name, one move at a time is out: the latest is the last to be made."""
+
+    kinds = frozenset({Kind.PROMOTE})
+    woken_by = kinds | {Kind.RESULT}
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self._out: dict[str, int] = {}  # by the name, the delivery that is being made
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why some name could not be moved last."""
+        found = [failure for spec in self._out if (failure := self._failures.of(spec)) is not None]
+        return min(found, key=lambda failure: failure.since, default=None)
+
+    def ask(self) -> None:
+        context, now = self._context, self._context.clock.monotonic()
+        if not isinstance(context.builder, Promoting):
+            return
+        with reading(context.engine) as connection:
+            pending = deliveries.pending(connection)
+        specs = {one.spec for one in pending}
+        self._failures.forget(specs)
+        self._out = {spec: ident for spec, ident in self._out.items() if spec in specs}
+        term = lease.term_of(context.engine)
+        for one in pending:
+            move = partial(_promote, context.builder, one, term)
+            if not self._failures.resting(one.spec, now) and context.calls.start(Kind.PROMOTE, one.spec, move):
+                self._out[one.spec] = one.id
+
+    def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
+        now = self._context.clock.now()
+        moved: list[int] = []
+        for answer in answers:
+            spec = str(answer.subject)
+            if answer.error is None:
+                moved.append(answer.value)
+                self._failures.succeeded(spec)
+            elif answer.late:
+                continue  # it was asked for again meanwhile
+            elif isinstance(answer.error, BuildRejected):
+                deliveries.refused(connection, {self._out[spec]: str(answer.error)}, now)
+                log.error("%s", answer.error)
+            else:
+                self._failed(connection, spec, answer)
+        deliveries.done(connection, moved, now)
+        return len(answers)
+
+    def _failed(self, connection: Connection, spec: str, answer: Answer) -> None:
+        failure = self._failures.failed(spec, str(answer.error), self._context.clock.monotonic())
+        if failure.count == 1:
+            log.warning("%s, next try in %.0f s", answer.error, FIRST_PAUSE)
+        if spec in self._out:
+            deliveries.delayed(connection, {self._out[spec]: str(answer.error)})
+
+
+def _promote(builder: Promoting, wanted: Pending, term: Term | None) -> int:
+    """Move the name, unless another engine may act by now; the delivery's id."""
+    if term is not None and not term.sure:
+        raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
+    builder.promote(wanted.image, wanted.key, wanted.ident)
+    return wanted.id
