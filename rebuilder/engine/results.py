@@ -63,22 +63,23 @@ def built(
     ids = {done.entry.image: done.entry.image_id for done in finished}
     bad = {done.entry.image for done in finished if done.entry.id in faults} if names else set()
     recorded = record_builds(connection, [done.build for done in finished], ids, transitions.now, unproven=bad)
-    happened: list[tuple[Entry, Event]] = []
-    for done in finished:
-        entry, fault = done.entry, faults.get(done.entry.id, "")
-        if fault and entry.adopted:
-            told = f"its build was of an earlier attempt: {fault}"
-            happened.append((entry, aborted(connection, entry, told, limits)))
-        elif fault:
-            happened.append((entry, Failed(fault, build_id=recorded[entry.image])))
-        else:
-            unproven = "" if done.build.manifest is not None else f"not verified: {done.unread}"
-            happened.append((entry, Built(unproven, build_id=recorded[entry.image])))
-    transitions.apply(happened)
+    transitions.apply([
+        (done.entry, _event(connection, done, faults.get(done.entry.id, ""), recorded[done.entry.image], limits))
+        for done in finished
+    ])  # fmt: skip
     if names:
         good = [done.entry for done in finished if done.entry.id not in faults]
         wanted = [(entry, recorded[entry.image], names(entry.image)) for entry in good]
         deliveries.request(connection, wanted, transitions.now)
+
+
+def _event(connection: Connection, done: Finished, fault: str, build_id: int, limits: Limits) -> Event:
+    """What the build means for its rebuild."""
+    if fault and done.entry.adopted:
+        return aborted(connection, done.entry, f"its build was of an earlier attempt: {fault}", limits)
+    if fault:
+        return Failed(fault, build_id=build_id)
+    return Built("" if done.build.manifest is not None else f"not verified: {done.unread}", build_id=build_id)
 
 
 def _fault(done: Finished, reasons: Sequence[Reason], limits: Limits, *, by_name: bool) -> str:
