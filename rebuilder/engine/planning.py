@@ -145,9 +145,12 @@ def _accept(
 
 
 def record_makespan(connection: Connection, wave_id: int, settings: Settings, now: float) -> None:
-    """Keep how long a finished wave took, beside the least that its builds could have taken."""
+    """Keep how long a finished wave took, beside the least that its builds could have taken.
+
+    One in which something was tried again says how long it took somebody to look at it: it is left out.
+    """
     jobs = progress.jobs_of_wave(connection, wave_id)
-    if jobs:
+    if jobs and not progress.was_retried(connection, wave_id):
         took = now - waves.find(connection, wave_id).created_at
         least = lower_bound(jobs, settings.slots)
         tallies.add(connection, tallies.timed("wave", "makespan", took))

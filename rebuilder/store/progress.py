@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 from sqlalchemy.orm import aliased
 
-from rebuilder.domain.lifecycle import OPEN, State
+from rebuilder.domain.lifecycle import OPEN, Retried, State
 from rebuilder.domain.schedule import Jobs
 from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition
 from rebuilder.store.rebuilds import Entry, entries, selected
@@ -102,6 +102,12 @@ def jobs_of_wave(connection: Connection, wave_id: int) -> Jobs:
         if ident in number and above in number:
             after[number[ident]].append(number[above])
     return Jobs(after, list(lengths.values()))
+
+
+def was_retried(connection: Connection, wave_id: int) -> bool:
+    """Whether a rebuild of the wave failed or was canceled, and then began anew."""
+    again = exists().where(Transition.rebuild_id == Rebuild.id, Transition.event == Retried.name)
+    return connection.scalar(select(Rebuild.id).where(Rebuild.wave_id == wave_id, again).limit(1)) is not None
 
 
 def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:

@@ -15,7 +15,7 @@ from rebuilder.domain import lifecycle
 from rebuilder.domain.lifecycle import PENDING, Effect, Event, InvalidTransition, State
 from rebuilder.domain.notice import RebuildFacts
 from rebuilder.store import cancellations, outbox, rebuilds, tallies
-from rebuilder.store.models import Rebuild, Transition
+from rebuilder.store.models import Rebuild, Transition, Wave
 from rebuilder.store.outbox import StateChange
 from rebuilder.store.rebuilds import Entry
 from rebuilder.store.tallies import Counted
@@ -51,6 +51,7 @@ class Transitions:
             for (entry, event), (after, _) in zip(happened, following, strict=True)
         ]
         _update(self.connection, changed)
+        _reopen(self.connection, changed)
         steps = [(entry.id, event.name, State(new["state"]), event.reason) for entry, event, new in changed]
         record(self.connection, steps, self.now)
         _trace(changed)
@@ -165,6 +166,18 @@ def _update(connection: Connection, changed: Iterable[_Changed]) -> None:
         if connection.execute(_updating(names), rows).rowcount != len(rows):
             told = "; ".join(f"rebuild {row['of']} was {row['was']}" for row in rows)
             raise InvalidTransition(f"changed meanwhile: {told}")
+
+
+def _reopen(connection: Connection, changed: Iterable[_Changed]) -> None:
+    """A finished wave of which something begins anew runs again: its times are those of its last end."""
+    waves = {
+        entry.wave_id
+        for entry, _, new in changed
+        if entry.state not in lifecycle.OPEN and new["state"] in lifecycle.OPEN
+    }
+    if waves:
+        again = Wave.id.in_(sorted(waves)), Wave.state == "finished"
+        connection.execute(update(Wave).where(*again).values(state="running", finished_at=None))
 
 
 @cache

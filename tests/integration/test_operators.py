@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.engine import reconcile
-from rebuilder.store import actions, changes, holds, inventory, rebuilds
+from rebuilder.store import actions, changes, holds, inventory, rebuilds, tallies, waves
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.sync import record_builds
@@ -52,6 +52,29 @@ def test_a_retry_resumes_from_there_down(store: Engine, target: str) -> None:
     bench.finish()
     assert bench.states() == [(name, "succeeded") for name in ("base", "mid", "app")]
     assert bench.submitted() == ["base", "base", "mid", "app"], "the failed build is not taken for the new one"
+
+
+def test_a_wave_that_is_tried_again_runs_again_and_its_times_are_those_of_its_last_end(store: Engine) -> None:
+    bench = Workbench(store, CHAIN, **failing("base"))
+    bench.tell(FIX)
+    bench.finish()
+    with reading(store) as connection:
+        first = waves.find(connection, 1)
+    assert (first.state, first.finished_at) == ("finished", bench.clock.now)
+    repair(bench)
+    bench.clock.now += 86400
+    ask(bench, Verb.RETRY, "1")
+    with reading(store) as connection:
+        again = waves.find(connection, 1)
+    assert (again.state, again.finished_at) == ("running", None)
+    bench.finish()
+    with reading(store) as connection:
+        last = waves.find(connection, 1)
+        counted = tallies.read(connection, "wave")
+    assert (last.state, last.finished_at) == ("finished", bench.clock.now)
+    assert last.finished_at is not None and first.finished_at is not None
+    assert last.finished_at > first.finished_at + 86400
+    assert counted["makespan"].count == 1, "a day's wait for an operator is no makespan"
 
 
 def test_a_retry_of_what_is_blocked_says_by_whom(store: Engine) -> None:
