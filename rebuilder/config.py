@@ -279,6 +279,18 @@ class CallSettings(Table):
         return found
 
 
+class RegistrySettings(Table):
+    """How registries are asked: skopeo's own configuration says with which credentials, mirrors and certificates.
+
+    Each answer may take `call_seconds`, and `at_once` images are asked for at one time. `rpmdb` are the folders in
+    which an image may have its RPM database.
+    """
+
+    call_seconds: float = Field(default=60, gt=0)
+    at_once: int = Field(default=4, ge=1, le=32)
+    rpmdb: tuple[str, ...] = ("/usr/lib/sysimage/rpm", "/var/lib/rpm", "/usr/share/rpm")
+
+
 class ReconcileSettings(Table):
     """How often missed changes are looked for, and what a build that somebody else made means for what is on it."""
 
@@ -391,6 +403,7 @@ class Settings(Table):
     notify: NotifySettings = NotifySettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     retention: RetentionSettings = RetentionSettings()
+    registry: RegistrySettings = RegistrySettings()
     inventory: InventorySettings = InventorySettings()
     streams: dict[str, StreamSettings] = Field(default_factory=dict)
     buildah: BuildahSettings = BuildahSettings()

@@ -28,6 +28,7 @@ PACKAGES = {
     "rabbitmq": "rabbitmq-server",
     "postgresql": "postgresql",
     "buildah": "buildah crun",
+    "registry": "docker-registry skopeo",
     "rpm": "rpm createrepo-c",
     "git": "git",
     "systemd": "systemd",

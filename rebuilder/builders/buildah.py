@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rebuilder.builders.local_images import LocalImages, own_name
 from rebuilder.builders.process import Process
-from rebuilder.builders.short_names import full_names
 from rebuilder.config import BuildahSettings, state_directory
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.errors import RequestError
@@ -22,6 +21,7 @@ from rebuilder.domain.image import Image, ImageBuild
 from rebuilder.inventory import containerfile, containerfiles, tree_walk
 from rebuilder.inventory.containerfile import Base
 from rebuilder.inventory.storage import Storage, StorageError
+from rebuilder.registry.short_names import full_names
 
 TROUBLE = re.compile(
     r"no space left|connection (refused|reset)|i/o timeout|TLS handshake|pinging container registry|no such host|"

@@ -15,9 +15,10 @@ from rebuilder.config import BuildahSettings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Manifest
 from rebuilder.domain.rpm import Rpm
+from rebuilder.registry import rpm_database
+from rebuilder.registry.errors import ContentsError
+from rebuilder.registry.rpm_database import DATABASES, RpmError
 
-QUERY = r"%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\n"
-DATABASES = ("rpmdb.sqlite", "Packages.db", "Packages")
 CALL_SECONDS = 300
 
 
@@ -133,25 +134,13 @@ class Storage:
                 _run(self.command("rm", "--", container))
 
 
-def _rpms(root: Path, path: str, image: str) -> Iterator[Rpm]:
-    if shutil.which("rpm") is None:
-        raise StorageError("rpm is not installed")
-    command = ["rpm", "--root", str(root), "--dbpath", path, "-qa", "--qf", QUERY]
-    done = _call(command)
-    if done.returncode or "error:" in done.stderr:
-        raise Unreadable(f"the RPM database of {image} cannot be read: {_last_line(done.stderr)}")
-    for line in done.stdout.splitlines():
-        if not line.startswith("gpg-pubkey\t"):
-            yield _rpm(line, image)
-
-
-def _rpm(line: str, image: str) -> Rpm:
+def _rpms(root: Path, path: str, image: str) -> tuple[Rpm, ...]:
     try:
-        name, epoch, version, release, arch, source = line.split("\t")
-        origin = source if source.endswith(".src.rpm") else ""
-        return Rpm.parse(f"{name}-{epoch}:{version}-{release}.{arch}", origin)
-    except ValueError as error:
-        raise Unreadable(f"the RPM database of {image} cannot be read: {error}") from None
+        return tuple(rpm_database.read(("--root", str(root), "--dbpath", path), image))
+    except ContentsError as error:
+        raise Unreadable(str(error)) from None
+    except RpmError as error:
+        raise StorageError(str(error)) from None
 
 
 def _run(command: Sequence[str]) -> str:

@@ -15,7 +15,6 @@ import servers
 from machine import Machine, ended, machine, package, until
 
 from rebuilder.builders.buildah import BuildahBuilder
-from rebuilder.builders.short_names import full_names
 from rebuilder.config import InventorySettings, Settings
 from rebuilder.demo import rootfs, rpms
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase
@@ -25,6 +24,7 @@ from rebuilder.domain.rpm import SourceBuild
 from rebuilder.inventory import buildah
 from rebuilder.inventory.containerfile import platform_arguments
 from rebuilder.inventory.storage import StorageError
+from rebuilder.registry.short_names import full_names
 
 SLOW = 'FROM scratch\nCOPY rootfs/ /\nRUN echo begun; while true; do sleep 1; done\n'
 

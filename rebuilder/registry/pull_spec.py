@@ -1,0 +1,42 @@
+"""Pull specs of other people's images, as Containerfiles have them, and as registries know them."""
+
+from __future__ import annotations
+
+from rebuilder.registry.short_names import full_names
+
+TRANSPORT = "docker://"
+STORAGE = "containers-storage:"
+
+
+def is_remote(spec: str) -> bool:
+    """Whether a registry can be asked for it: what is said to be in this machine's storage alone, none can."""
+    return not spec.startswith((STORAGE, "localhost/")) and "$" not in spec
+
+
+def candidates(spec: str) -> tuple[str, ...]:
+    """The full names, each with a registry, that it may stand for, in the order in which they are tried."""
+    name = spec.removeprefix(TRANSPORT)
+    head, slash, _ = name.partition("/")
+    if slash and ("." in head or ":" in head or head == "localhost"):
+        return (name,)
+    if slash:
+        return (f"docker.io/{name}",)
+    place, at, digest = name.partition("@")
+    return tuple(f"{full}{at}{digest}" for full in full_names(place))
+
+
+def pinned(spec: str) -> str:
+    """The digest that the pull spec names; "" where it names a tag."""
+    return spec.partition("@")[2]
+
+
+def repository(spec: str) -> str:
+    """The pull spec without its tag and digest."""
+    place = spec.partition("@")[0]
+    head, slash, last = place.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
+
+
+def at_digest(spec: str, digest: str) -> str:
+    """The same repository's image of that digest."""
+    return f"{repository(spec)}@{digest}"

@@ -1,0 +1,126 @@
+"""The digests of images in registries, and the RPMs in them, read from as few layers as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+
+from msgspec import Struct
+
+from rebuilder.config import RegistrySettings, state_directory
+from rebuilder.domain.image import Manifest
+from rebuilder.domain.rpm import Rpm
+from rebuilder.registry import sbom, skopeo
+from rebuilder.registry.blob_source import BlobSource
+from rebuilder.registry.document import Blob, RemoteImage, parse
+from rebuilder.registry.errors import Cause, ContentsError, RegistryError, registry_error
+from rebuilder.registry.layer import Layer, read_layer
+from rebuilder.registry.layer_cache import LayerCache
+from rebuilder.registry.pull_spec import at_digest, candidates, is_remote
+from rebuilder.registry.rpm_database import DATABASES
+
+RPMDB = "rpmdb"
+
+
+class Contents(Struct, frozen=True):
+    """The RPMs of one image, by the digest of its own manifest; None where nobody knows them. `origin` says how."""
+
+    rpms: tuple[Rpm, ...] | None
+    origin: str = RPMDB
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return None if self.rpms is None else Manifest.of(self.rpms)
+
+
+class RegistryReader:
+    """Reads from registries, with what was read before in a folder of the state. May be used from several threads.
+
+    Every method raises RegistryError where the registry cannot be asked, and ContentsError for what makes no sense.
+    """
+
+    def __init__(self, settings: RegistrySettings, cache: Path | None = None) -> None:
+        self._settings = settings
+        self._cache = LayerCache(cache or state_directory() / "layers")
+        self._folders = tuple(folder.strip("/") for folder in settings.rpmdb)
+
+    def look(self, spec: str) -> RemoteImage:
+        """The digest of an image: one request for its manifest, or one for each registry that a short name may mean."""
+        if not is_remote(spec):
+            raise registry_error(spec, "it is in this machine's storage alone", Cause.MISSING)
+        missing: RegistryError | None = None
+        for name in candidates(spec):
+            try:
+                raw = skopeo.raw_manifest(name, self._settings.call_seconds)
+            except RegistryError as error:
+                if error.cause is not Cause.MISSING:
+                    raise
+                missing = missing or error
+            else:
+                document = parse(raw, name)
+                return RemoteImage(spec, name, document.digest, document)
+        raise missing or registry_error(spec, "no registry is named for it", Cause.OTHER)
+
+    def contents(self, image: RemoteImage, platform: str) -> Contents:
+        """The RPMs of the image for a platform (`os/architecture[/variant]`); unknown where it has no such platform.
+
+        Nothing is asked for a digest that was read before; layers of it that other images have are not read again.
+        """
+        digest = image.document.for_platform(platform)
+        if not digest:
+            return Contents(None, "no such platform")
+        known = self._cache.get(digest, Contents)
+        if known is None:
+            known = self._read(image, digest)
+            self._cache.put(digest, known)
+            self._cache.prune()
+        return known
+
+    def _read(self, image: RemoteImage, digest: str) -> Contents:
+        at, seconds = at_digest(image.name, digest), self._settings.call_seconds
+        try:
+            document = image.document
+            if digest != document.digest:
+                document = parse(skopeo.raw_manifest(at, seconds), at)
+            with BlobSource(at, seconds) as blobs:
+                found = self._from_layers(document.layers, blobs, at)
+                if found is not None and found.origin == RPMDB:
+                    return found
+                described = sbom.find(image, digest, blobs, seconds)
+        except ContentsError as error:
+            return Contents(None, str(error))  # for this digest it will never be another
+        return Contents(described, "sbom") if described is not None else found or Contents((), "none")
+
+    def _from_layers(self, layers: Sequence[Blob], blobs: BlobSource, of: str) -> Contents | None:
+        """What the uppermost database says that no layer above it takes away; None where there is none."""
+        hidden, opaque = set[str](), set[str]()
+        removed = False
+        for layer in self._downwards(layers, blobs, of):
+            for folder in self._folders:
+                if folder not in layer.databases:
+                    continue
+                if _covered(folder, hidden, opaque):
+                    removed = True
+                    continue
+                return Contents(layer.databases[folder])
+            hidden |= layer.hidden
+            opaque |= layer.opaque
+        # Its RPMs are there all the same, and nobody can tell any more which.
+        return Contents(None, "removed") if removed else None
+
+    def _downwards(self, layers: Sequence[Blob], blobs: BlobSource, of: str) -> Iterator[Layer]:
+        for blob in reversed(layers):
+            layer = self._cache.get(blob.digest, Layer)
+            if layer is None:
+                layer = read_layer(partial(blobs.open, blob), self._folders, of)
+                self._cache.put(blob.digest, layer)
+            yield layer
+
+
+def _covered(folder: str, hidden: Collection[str], opaque: Collection[str]) -> bool:
+    """Whether upper layers take away the database of the folder."""
+    above = ["", *accumulate(folder.split("/"), "{}/{}".format)]
+    files = (f"{folder}/{name}" for name in DATABASES)
+    return any(path in hidden or path in opaque for path in above) or any(path in hidden for path in files)

@@ -1,0 +1,100 @@
+"""Bills of materials that are attached to images: the RPMs that SPDX and CycloneDX documents name."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from rebuilder.domain.rpm import Rpm
+from rebuilder.registry import skopeo
+from rebuilder.registry.blob_source import BlobSource
+from rebuilder.registry.document import Blob, Document, RemoteImage, parse
+from rebuilder.registry.errors import Cause, ContentsError, RegistryError
+from rebuilder.registry.pull_spec import at_digest, repository
+
+PREDICATE = "in-toto.io/predicate-type"
+KINDS = ("spdx", "cyclonedx", "dsse", "in-toto")  # parts of the media types and predicate types that are looked at
+
+
+def find(image: RemoteImage, digest: str, blobs: BlobSource, seconds: float) -> tuple[Rpm, ...] | None:
+    """The RPMs that the first document attached to the image of this digest names; None where there is none.
+
+    Looked for where BuildKit puts them (an attestation in the list of platforms), under the tag that stands for the
+    referrers of a digest (`sha256-…`), and under cosign's tags (`….sbom`, `….att`). Raises RegistryError.
+    """
+    for document in _attached(image, digest, seconds):
+        for blob in document.layers:
+            kind = f"{blob.media_type} {blob.annotations.get(PREDICATE, '')} {document.artifact_type}".lower()
+            if any(word in kind for word in KINDS):
+                found = _rpms(blobs.read(blob), image.name)
+                if found is not None:
+                    return found
+    return None
+
+
+def _attached(image: RemoteImage, digest: str, seconds: float) -> Iterator[Document]:
+    attestation = image.document.attestations.get(digest)
+    if attestation:
+        yield from _document(at_digest(image.name, attestation), seconds)
+    tag = f"{repository(image.name)}:{digest.replace(':', '-')}"
+    for index in _document(tag, seconds):
+        for blob in filter(_describes, index.manifests):
+            yield from _document(at_digest(image.name, blob.digest), seconds)
+    for suffix in ("sbom", "att"):
+        yield from _document(f"{tag}.{suffix}", seconds)
+
+
+def _describes(blob: Blob) -> bool:
+    return any(word in blob.media_type.lower() for word in KINDS)
+
+
+def _document(name: str, seconds: float) -> Iterator[Document]:
+    try:
+        yield parse(skopeo.raw_manifest(name, seconds), name)
+    except RegistryError as error:
+        if error.cause is not Cause.MISSING:
+            raise
+
+
+def _rpms(raw: bytes, of: str) -> tuple[Rpm, ...] | None:
+    """The RPMs of a document, which may be in an attestation and its envelope; None where it is none of ours."""
+    try:
+        found = json.loads(raw)
+        if "payload" in found:
+            found = json.loads(base64.b64decode(found["payload"]))
+        found = found.get("predicate", found)
+        if isinstance(found.get("Data"), str):  # cosign's older way
+            found = json.loads(found["Data"])
+        if not ({"components", "bomFormat", "spdxVersion", "packages"} & found.keys()):
+            return None
+        return tuple(sorted({rpm for purl in _purls(found) if (rpm := _rpm(purl))}, key=str))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ContentsError(f"the SBOM of {of} cannot be read: {error}") from None
+
+
+def _purls(found: dict[str, Any]) -> Iterator[str]:
+    for component in found.get("components") or ():  # CycloneDX; components may have components
+        yield str(component.get("purl") or "")
+        yield from _purls(component)
+    for package in found.get("packages") or ():  # SPDX
+        for reference in package.get("externalRefs") or ():
+            if reference.get("referenceType") == "purl":
+                yield str(reference["referenceLocator"])
+
+
+def _rpm(purl: str) -> Rpm | None:
+    """`pkg:rpm/fedora/openssl-libs@3.2.1-1.fc42?arch=x86_64&epoch=1&upstream=openssl-3.2.1-1.fc42.src.rpm`."""
+    if not purl.startswith("pkg:rpm/"):
+        return None
+    path, _, query = purl.partition("#")[0].partition("?")
+    place, _, version = path.rpartition("@")
+    said = dict(parse_qsl(query))
+    name, epoch = unquote(place.rpartition("/")[2]), said.get("epoch", "0")
+    if name == "gpg-pubkey":
+        return None
+    source = said.get("upstream", "")
+    arch = said.get("arch", "noarch")
+    return Rpm.parse(f"{name}-{epoch}:{unquote(version)}.{arch}", source if source.endswith(".src.rpm") else "")

@@ -1,0 +1,70 @@
+"""Skopeo's answers: an image's manifest as the registry has it. It honours auth.json, registries.conf and certs.d."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from rebuilder.registry.errors import Cause, cause_of, registry_error
+
+_FATAL = re.compile(r'level=fatal msg="(?P<text>(?:[^"\\]|\\.)*)"')
+_BUSY = "Too many requests"  # what is only told to those who debug: skopeo waits, and asks again
+GRACE_SECONDS = 5
+
+
+def raw_manifest(spec: str, seconds: float) -> bytes:
+    """The bytes of what the registry has under the full name, an index of platforms left as it is.
+
+    One request for the manifest, within `seconds`. Raises RegistryError.
+    """
+    return _run(("inspect", "--raw", f"docker://{spec}"), spec, seconds)
+
+
+def tags(repository: str, seconds: float) -> bytes:
+    """The tags of a repository, as JSON: {"Repository": …, "Tags": […]}. Raises RegistryError."""
+    return _run(("list-tags", f"docker://{repository}"), repository, seconds)
+
+
+def command(spec: str) -> list[str]:
+    """Skopeo with the options that every call has. Raises RegistryError where it is not installed.
+
+    Buildah and podman take their registries.conf from this variable; the skopeo of Debian 12 has only an option.
+    """
+    found = shutil.which("skopeo")
+    if found is None:
+        raise registry_error(spec, "skopeo is not installed", Cause.OTHER)
+    configuration = os.environ.get("CONTAINERS_REGISTRIES_CONF")
+    return [found, *(("--registries-conf", configuration) if configuration else ())]
+
+
+def _run(arguments: Sequence[str], spec: str, seconds: float) -> bytes:
+    called = [*command(spec), "--debug", f"--command-timeout={seconds}s", *arguments]
+    try:
+        done = subprocess.run(
+            called, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=seconds + GRACE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise registry_error(spec, f"no answer within {seconds:g} s", Cause.SLOW) from None
+    except OSError as error:
+        raise registry_error(spec, f"skopeo: {error.strerror or error}", Cause.OTHER) from None
+    if done.returncode:
+        told = done.stderr.decode(errors="replace")
+        raise registry_error(spec, last_words(told), _cause(told))
+    return done.stdout
+
+
+def _cause(told: str) -> Cause:
+    cause = cause_of(last_words(told))
+    return Cause.BUSY if _BUSY in told and cause in {Cause.SLOW, Cause.OTHER} else cause
+
+
+def last_words(told: str) -> str:
+    """Why skopeo gave up, out of all that it logged."""
+    found = _FATAL.findall(told)
+    if found:
+        return str(found[-1]).replace('\\"', '"')
+    lines = [line for line in told.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "skopeo exited without output"
