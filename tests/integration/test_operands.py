@@ -14,11 +14,12 @@ import pytest
 
 import rebuilder
 from rebuilder.builders.buildah import BuildahBuilder
-from rebuilder.config import BuildahSettings
+from rebuilder.config import BuildahSettings, RegistrySettings
 from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
 from rebuilder.inventory.koji.build import ContainerBuild
 from rebuilder.inventory.storage import Storage, StorageError
+from rebuilder.registry.reader import RegistryReader
 
 EVIL = "--evil=1"
 STARTS = re.compile(r"subprocess\.[a-zA-Z_]+|os\.(system|popen|fork|exec\w+|spawn\w+|posix_spawn\w*)|pty\.spawn")
@@ -35,6 +36,9 @@ CALLS = {
     "cli/beside.py": 1,  # our own verbs
     "cli/graphs.py": 1,  # a drawing on standard input
     "inventory/storage.py": 1,
+    "registry/proxy.py": 1,  # images are named in its socket
+    "registry/rpm_database.py": 1,  # our own folders, and buildah's
+    "registry/skopeo.py": 1,
     "demo/process.py": 1,
     "demo/rootfs.py": 1,
     "demo/rpms.py": 1,
@@ -44,13 +48,14 @@ CALLS = {
 
 @pytest.fixture
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A buildah that writes down what it is called with."""
+    """A buildah and a skopeo that write down what they are called with."""
     log = tmp_path / "told"
     folder = tmp_path / "bin"
     folder.mkdir()
-    program = folder / "buildah"
-    program.write_text(RECORDER.format(log=log))
-    program.chmod(0o755)
+    for name in ("buildah", "skopeo"):
+        program = folder / name
+        program.write_text(RECORDER.format(log=log))
+        program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     return log
 
@@ -89,6 +94,13 @@ def test_what_an_image_is_built_from_is_an_operand_of_buildah(told: Path, tmp_pa
     (words,) = calls(told)
     assert words[words.index("--") + 1 :] == [EVIL]
     assert [words[place] for place in evil_ones(words)] == [EVIL]
+
+
+def test_what_a_registry_is_asked_for_is_an_operand_of_skopeo(told: Path, tmp_path: Path) -> None:
+    with suppress(ValueError):
+        RegistryReader(RegistrySettings(), tmp_path).look(EVIL)
+    assert [words[-1] for words in calls(told)] == [f"docker://docker.io/library/{EVIL}"]
+    assert not any(list(evil_ones(words)) for words in calls(told))
 
 
 @pytest.mark.parametrize("url", [f"{EVIL}#abc", f"git+{EVIL}#abc", f"git+https://x/y#{EVIL}", "git+https://x/y\n#abc"])
