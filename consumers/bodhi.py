@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from consumers.fields import LONGEST_URL, Fields
-from rebuilder.domain.change import Event, Ignored, Offer, Severity, Withdrawal
+from rebuilder.domain.change import AvailableBuild, BuildUntagged, Event, Ignored, Severity
 from rebuilder.domain.rpm import SourceBuild
 
 OF_RPMS = ("", "rpm", "base")
@@ -23,14 +23,14 @@ def testing(body: Any) -> tuple[Event, ...]:
 
 
 def update(body: Any, *, testing: bool) -> tuple[Event, ...]:
-    """One offer for each build of the update. Raises Unparseable."""
+    """One offer for each build of the update. Raises InvalidMessage."""
     fields = Fields(body).inner("update")
     if other := of_other_things(fields):
         return (other,)
     alias = fields.text("alias")
     release = fields.inner("release").text("name")
     offers = tuple(
-        Offer(
+        AvailableBuild(
             build=offered(build),
             bodhi_release=release,
             testing=testing,
@@ -45,13 +45,13 @@ def update(body: Any, *, testing: bool) -> tuple[Event, ...]:
 
 
 def withdrawn(body: Any) -> tuple[Event, ...]:
-    """An update was unpushed, or a newer one made it obsolete: its builds are offered no more. Raises Unparseable."""
+    """An update was unpushed, or a newer one made it obsolete: its builds are offered no more. Raises InvalidMessage."""
     fields = Fields(body).inner("update")
     if other := of_other_things(fields):
         return (other,)
     alias, release = fields.text("alias"), fields.inner("release").text("name")
     builds = [offered(build) for build in of_rpms(fields)]
-    taken = tuple(Withdrawal(build, update=alias, bodhi_release=release) for build in builds)
+    taken = tuple(BuildUntagged(build, update=alias, bodhi_release=release) for build in builds)
     return taken or (Ignored(f"update {alias} has no builds of RPMs"),)
 
 

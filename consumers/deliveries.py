@@ -12,7 +12,7 @@ from typing import Any
 
 from fedora_messaging.message import Message
 
-from rebuilder.domain.message import Delivery, Received, Unstorable, storable
+from rebuilder.domain.message import Delivery, IncomingMessage, Unstorable, storable
 from rebuilder.store.refusals import one_line
 
 MakeMessage = Callable[[str, Any, bytes], Message]
@@ -59,7 +59,7 @@ def delivery_of(message: Message) -> Delivery:
     return Delivery(message.id or "", message.topic, message._headers or {}, json.dumps(message.body).encode())
 
 
-def received(message: Message) -> Received:
+def received(message: Message) -> IncomingMessage:
     """The message as the inbox keeps it. Raises Unstorable."""
     if isinstance(message, Undecodable):
         raise Unstorable(message.reason)

@@ -1,7 +1,7 @@
 """Typed access to the fields of a message's body.
 
 Senders leave out keys, write null, numbers as strings, and keys of their own. A required field that is missing or wrong
-raises Unparseable with its full name; an optional one that is wrong counts as missing.
+raises InvalidMessage with its full name; an optional one that is wrong counts as missing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, TypeGuard
 
-from rebuilder.domain.change import Unparseable
+from rebuilder.domain.change import InvalidMessage
 from rebuilder.domain.rpm import EVR, SourceBuild
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
@@ -23,11 +23,11 @@ MOST_INNERS = 5000
 
 
 class Fields:
-    """An object in a body, which knows its own place there. Raises Unparseable where it is not an object."""
+    """An object in a body, which knows its own place there. Raises InvalidMessage where it is not an object."""
 
     def __init__(self, value: Any, path: str = "") -> None:
         if not isinstance(value, dict):
-            raise Unparseable(f"{path or 'body'}: must be an object, not {shown(value)}")
+            raise InvalidMessage(f"{path or 'body'}: must be an object, not {shown(value)}")
         self._value: dict[str, Any] = value
         self._path = path
 
@@ -36,12 +36,12 @@ class Fields:
         return f"{self._path}.{key}" if self._path else key
 
     def text(self, key: str) -> str:
-        """A required text. Raises Unparseable unless it is a string of printable characters, and not too many."""
+        """A required text. Raises InvalidMessage unless it is a string of printable characters, and not too many."""
         value = self._value.get(key)
         if not is_text(value):
-            raise Unparseable(f"{self.name_of(key)}: must be a text, not {shown(value)}")
+            raise InvalidMessage(f"{self.name_of(key)}: must be a text, not {shown(value)}")
         if len(value) > LONGEST_TEXT:
-            raise Unparseable(f"{self.name_of(key)}: longer than {LONGEST_TEXT} characters: {shown(value)}")
+            raise InvalidMessage(f"{self.name_of(key)}: longer than {LONGEST_TEXT} characters: {shown(value)}")
         return str(value)
 
     def optional_text(self, key: str, longest: int = LONGEST_TEXT) -> str:
@@ -49,17 +49,17 @@ class Fields:
         return str(value) if is_text(value) and len(value) <= longest else ""
 
     def number(self, key: str) -> int:
-        """A required whole number, perhaps written as a string. Raises Unparseable."""
+        """A required whole number, perhaps written as a string. Raises InvalidMessage."""
         number = whole(self._value.get(key), LARGEST_NUMBER)
         if number is None:
-            raise Unparseable(f"{self.name_of(key)}: must be a whole number, not {shown(self._value.get(key))}")
+            raise InvalidMessage(f"{self.name_of(key)}: must be a whole number, not {shown(self._value.get(key))}")
         return number
 
     def optional_number(self, key: str, largest: int = LARGEST_NUMBER) -> int | None:
         return whole(self._value.get(key), largest)
 
     def inner(self, key: str) -> Fields:
-        """A required object. Raises Unparseable."""
+        """A required object. Raises InvalidMessage."""
         return Fields(self._value.get(key), self.name_of(key))
 
     def optional_inner(self, key: str) -> Fields | None:
@@ -67,12 +67,12 @@ class Fields:
         return Fields(value, self.name_of(key)) if isinstance(value, dict) else None
 
     def inners(self, key: str) -> tuple[Fields, ...]:
-        """A required list of objects. Raises Unparseable."""
+        """A required list of objects. Raises InvalidMessage."""
         values = self._value.get(key)
         if not isinstance(values, list):
-            raise Unparseable(f"{self.name_of(key)}: must be a list, not {shown(values)}")
+            raise InvalidMessage(f"{self.name_of(key)}: must be a list, not {shown(values)}")
         if len(values) > MOST_INNERS:
-            raise Unparseable(f"{self.name_of(key)}: more than {MOST_INNERS} entries")
+            raise InvalidMessage(f"{self.name_of(key)}: more than {MOST_INNERS} entries")
         return tuple(Fields(value, f"{self.name_of(key)}[{place}]") for place, value in enumerate(values))
 
     def epoch(self) -> int | None:
@@ -80,7 +80,7 @@ class Fields:
         return self.optional_number("epoch", LARGEST_EPOCH)
 
     def build(self) -> SourceBuild:
-        """The source build in `name`, `version` and `release`. Raises Unparseable.
+        """The source build in `name`, `version` and `release`. Raises InvalidMessage.
 
         Unlike an NVR in one piece, these need no guessing: a version without a digit (as of a container) is accepted.
         """
@@ -88,19 +88,19 @@ class Fields:
         return SourceBuild(name, EVR(None, self._matching("version", VERSION), self._matching("release", VERSION)))
 
     def nvr(self) -> SourceBuild:
-        """The source build in `nvr`. Raises Unparseable."""
+        """The source build in `nvr`. Raises InvalidMessage."""
         text = self.text("nvr")
         parts = text.rsplit("-", 2)
         patterns = (NAME, VERSION, VERSION)
         if len(parts) != 3 or not all(map(re.Pattern.fullmatch, patterns, parts)):
-            raise Unparseable(f"{self.name_of('nvr')}: not a name-version-release: {shown(text)}")
+            raise InvalidMessage(f"{self.name_of('nvr')}: not a name-version-release: {shown(text)}")
         name, version, release = parts
         return SourceBuild(name, EVR(None, version, release))
 
     def _matching(self, key: str, pattern: re.Pattern[str]) -> str:
         text = self.text(key)
         if not pattern.fullmatch(text):
-            raise Unparseable(f"{self.name_of(key)}: not an RPM {key}: {shown(text)}")
+            raise InvalidMessage(f"{self.name_of(key)}: not an RPM {key}: {shown(text)}")
         return text
 
 

@@ -104,7 +104,7 @@ class Inbox:
         if not 0 <= now - self._beaten < BEAT_SECONDS:
             try:
                 with self._engine.begin() as connection:
-                    heartbeats.beat(connection, "consumer", BEAT_SECONDS, now)
+                    heartbeats.record_heartbeat(connection, "consumer", BEAT_SECONDS, now)
                 self._beaten = now
             except SQLAlchemyError as error:  # the message is kept, which is what counts
                 _log.warning("no heartbeat could be written: %s", one_line(error))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from consumers.fields import Fields
-from rebuilder.domain.change import BuildFinished, Event, Ignored, Offer, RepoDone, Withdrawal
+from rebuilder.domain.change import AvailableBuild, BuildFinished, BuildUntagged, Event, Ignored, RepoDone
 
 PRIMARY = "primary"
 COMPLETE = 1
@@ -16,24 +16,24 @@ IMAGE_METHODS = frozenset({"buildContainer", "image", "imageBuilderBuild", "kiwi
 
 
 def tagged(body: Any) -> tuple[Event, ...]:
-    """A build came into a tag: it can be installed once the tag's repository is made anew. Raises Unparseable."""
+    """A build came into a tag: it can be installed once the tag's repository is made anew. Raises InvalidMessage."""
     fields = Fields(body)
     if ignored := of_another_instance(fields) or of_a_draft(fields):
         return (ignored,)
     tag = fields.text("tag")
-    return (Offer(fields.build(), koji_tag=tag, waits_for_repo=tag),)
+    return (AvailableBuild(fields.build(), koji_tag=tag, waits_for_repo=tag),)
 
 
 def untagged(body: Any) -> tuple[Event, ...]:
-    """A build was taken out of a tag. Raises Unparseable."""
+    """A build was taken out of a tag. Raises InvalidMessage."""
     fields = Fields(body)
     if ignored := of_another_instance(fields) or of_a_draft(fields):
         return (ignored,)
-    return (Withdrawal(fields.build(), fields.text("tag")),)
+    return (BuildUntagged(fields.build(), fields.text("tag")),)
 
 
 def repo_done(body: Any) -> tuple[Event, ...]:
-    """A tag's repository was made anew. Raises Unparseable."""
+    """A tag's repository was made anew. Raises InvalidMessage."""
     fields = Fields(body)
     if foreign := of_another_instance(fields):
         return (foreign,)
@@ -41,7 +41,7 @@ def repo_done(body: Any) -> tuple[Event, ...]:
 
 
 def build_changed(body: Any) -> tuple[Event, ...]:
-    """A build changed its state; only COMPLETE is of interest. Raises Unparseable."""
+    """A build changed its state; only COMPLETE is of interest. Raises InvalidMessage."""
     fields = Fields(body)
     if ignored := of_another_instance(fields) or of_a_draft(fields):
         return (ignored,)

@@ -7,7 +7,7 @@ from typing import Any
 
 from consumers import bodhi, koji
 from rebuilder.domain.change import Event, Ignored
-from rebuilder.domain.message import Received
+from rebuilder.domain.message import IncomingMessage
 
 Parser = Callable[[Any], tuple[Event, ...]]
 
@@ -23,8 +23,8 @@ PARSERS: dict[str, Parser] = {
 }
 
 
-def parse(message: Received) -> tuple[Event, ...]:
-    """What a message tells, at least one event. Raises Unparseable naming the field that is missing or wrong.
+def parse(message: IncomingMessage) -> tuple[Event, ...]:
+    """What a message tells, at least one event. Raises InvalidMessage naming the field that is missing or wrong.
 
     Chosen by the topic, under any prefix (as `org.fedoraproject.prod.buildsys.tag`) and never by the schema: Koji
     sends bodies that its own schema refuses as generic messages on the same topic.

@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import browser
-from website import Website
+from support import browser
+from support.website import Website
 
 PICTURE = Path(__file__).parent / "wave.png"
 DONE = 10

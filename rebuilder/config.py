@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rebuilder import config_file, logs
-from rebuilder.domain.affected import Terms
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream, dist_tags
-from rebuilder.domain.notice import Notice
+from rebuilder.domain.impact import PlanOptions
 from rebuilder.domain.policy import Action, Pattern, Rule
 from rebuilder.domain.rpm import INSTALLONLY
+from rebuilder.domain.topics import Notice
 
 WORDS = {"extra_forbidden": "unknown key", "tuple_type": "must be a list", "dict_type": "must be a table",
          "model_type": "must be a table"}  # fmt: skip
@@ -36,7 +36,7 @@ def own_folder(path: Path) -> None:
             folder.mkdir(mode=0o750, exist_ok=True)
 
 
-class Table(BaseModel):
+class StrictModel(BaseModel):
     """A table of the configuration: an unknown key is an error, and nothing changes after it was read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,7 +46,7 @@ T = TypeVar("T")
 OneOrMore = Annotated[tuple[T, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
-class OsbsStreamSettings(Table):
+class OsbsStreamSettings(StrictModel):
     """What OSBS is told of a stream's builds in place of what `consumer_config.osbs` has; null is as there.
 
     An isolated build needs a `release`, as OSBS wants it: 1.2.
@@ -68,7 +68,7 @@ class OsbsStreamSettings(Table):
         return self
 
 
-class StreamSettings(Table):
+class StreamSettings(StrictModel):
     """What feeds a stream, and what its images are built for. `dist` is one dist tag or pattern, or a list of them.
 
     `git_branch` is where Koji builds its images from, where no build of theirs says; empty is the stream's name.
@@ -91,7 +91,7 @@ class StreamSettings(Table):
         return dist_tags(texts)
 
 
-class InventorySettings(Table):
+class InventorySettings(StrictModel):
     """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`; Koji has none.
 
     `registry` is the prefix under which the folders' images are published, and by which they name each other.
@@ -113,7 +113,7 @@ class InventorySettings(Table):
         return self.named and self.source != "file"
 
 
-class BuildahSettings(Table):
+class BuildahSettings(StrictModel):
     """Builds on this machine. `root` and `runroot` are buildah's storage; empty is buildah's own default.
 
     Of each image the last `keep_builds` builds stay in the storage, the current one among them.
@@ -131,7 +131,7 @@ class BuildahSettings(Table):
     keep_builds: int = Field(default=3, ge=1)
 
 
-class KojiSettings(Table):
+class KojiSettings(StrictModel):
     """A Koji hub: `hub` is the URL of its XML-RPC, `web` that of its pages.
 
     `login` says who we are when we build: a Kerberos `keytab` with its `principal` (`gssapi`), a TLS client
@@ -166,7 +166,7 @@ class KojiSettings(Table):
         return url.rstrip("/")
 
 
-class SimulatedSettings(Table):
+class SimulatedSettings(StrictModel):
     """Builds that only take time. `failures` and `aborts` name images (name:stream) whose builds end so.
 
     Its calls take time too, as a real builder's: `submit_seconds` a submission, `result_seconds` the reading of a
@@ -184,7 +184,7 @@ class SimulatedSettings(Table):
     hang: tuple[str, ...] = ()
 
 
-class NotifySettings(Table):
+class NotifySettings(StrictModel):
     """What is announced on the bus, if anything is. `url` is where the status pages are: messages point there."""
 
     enabled: bool = False
@@ -199,7 +199,7 @@ class NotifySettings(Table):
         return url.rstrip("/")
 
 
-class OsbsOverrides(Table):
+class OsbsOverrides(StrictModel):
     """Keys of osbs-client's own configuration that take the place of what its file says."""
 
     openshift_url: str | None = None
@@ -221,7 +221,7 @@ class OsbsOverrides(Table):
     reactor_config_map_scratch: str | None = None
 
 
-class OsbsSettings(Table):
+class OsbsSettings(StrictModel):
     """Builds by OSBS. `file` and `section` are osbs-client's configuration, `user` whom the builds belong to.
 
     The limits are those of one build in seconds; with none, they are those of osbs-client's configuration.
@@ -252,7 +252,7 @@ class OsbsSettings(Table):
         return self
 
 
-class CallSettings(Table):
+class CallSettings(StrictModel):
     """Calls to builders and other services, which are made beside the engine's loop.
 
     Each kind has a time limit in seconds, after which a call counts as not answered, and `at_once` places. A read of
@@ -279,7 +279,7 @@ class CallSettings(Table):
         return found
 
 
-class RegistrySettings(Table):
+class RegistrySettings(StrictModel):
     """How registries are asked: skopeo's own configuration says with which credentials, mirrors and certificates.
 
     Each answer may take `call_seconds`, and `at_once` images are asked for at one time. `rpmdb` are the folders in
@@ -291,14 +291,14 @@ class RegistrySettings(Table):
     rpmdb: tuple[str, ...] = ("/usr/lib/sysimage/rpm", "/var/lib/rpm", "/usr/share/rpm")
 
 
-class ReconcileSettings(Table):
+class ReconcileSettings(StrictModel):
     """How often missed changes are looked for, and what a build that somebody else made means for what is on it."""
 
     every_seconds: float = Field(default=3600, gt=0)
     foreign_builds: Literal["ignore", "plan"] = "ignore"
 
 
-class RetentionSettings(Table):
+class RetentionSettings(StrictModel):
     """For how many days `rebuilder db prune` leaves what is over.
 
     `history_days` are for rebuilds with their transitions, waves and changes; `message_days` for the inbox and its dead
@@ -312,7 +312,7 @@ class RetentionSettings(Table):
     build_days: float = Field(default=90, gt=0)
 
 
-class WebSettings(Table):
+class WebSettings(StrictModel):
     """Where the status pages and the API listen.
 
     Links to builds and updates go to `koji_url` and `bodhi_url`; where one is empty there are none.
@@ -331,7 +331,7 @@ class WebSettings(Table):
         return url.rstrip("/")
 
 
-class LogSettings(Table):
+class LogSettings(StrictModel):
     """What daemons log, on standard error; `-v`, `-q` and REBUILDER_LOG go before `level`.
 
     `level` is debug, info, warning, error or critical, for single loggers as well: `info,rebuilder.engine=debug`.
@@ -348,7 +348,7 @@ class LogSettings(Table):
         return directive
 
 
-class RuleSettings(Table):
+class RuleSettings(StrictModel):
     """A rule of the policy; see `rebuilder.domain.policy.Rule`. Each list may be a single word."""
 
     name: str = Field(min_length=1)
@@ -377,7 +377,7 @@ class RuleSettings(Table):
         return Rule(self.name, Action(self.action), image, stream, package, self.severity, kind)
 
 
-class Settings(Table):
+class Settings(StrictModel):
     """All of `[consumer_config]`. Every default lets the command run with no file at all.
 
     `installonly` are globs of packages of which several versions are installed side by side: the newest counts.
@@ -420,10 +420,10 @@ class Settings(Table):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return url
 
-    def terms(self, held: Mapping[str, str]) -> Terms:
+    def terms(self, held: Mapping[str, str]) -> PlanOptions:
         """What plans are made by; `held` has the images on hold."""
         rules = tuple(rule.rule for rule in self.policy)
-        return Terms(self.descendants, self.stage_parents, rules, held, self.installonly)
+        return PlanOptions(self.descendants, self.stage_parents, rules, held, self.installonly)
 
     @property
     def announced(self) -> frozenset[Notice]:

@@ -8,11 +8,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import examples
 import pytest
-import servers
-from harnesses.osbs import HERE, OsbsHarness
 from sqlalchemy import Engine
+from support import examples, servers
+from support.harnesses.osbs import HERE, OsbsHarness
 
 from rebuilder.demo.broker import PROGRAMS, SCRIPT, Broker
 from rebuilder.store import database

@@ -19,7 +19,7 @@ from integration.workbench import Workbench, image
 from rebuilder import messages
 from rebuilder.demo.message import update
 from rebuilder.domain.build import BuildRequest, Submission
-from rebuilder.engine import letters
+from rebuilder.engine import notifications
 from rebuilder.messages import RebuilderMessage, Schema
 from rebuilder.store import database, outbox
 from rebuilder.store.database import reading
@@ -77,9 +77,9 @@ def story() -> list[Message]:
         bench.finish()
         with reading(store) as connection:
             found = outbox.unsent(connection, 1000)
-            bodies = letters.write(connection, found, "https://rebuilder.example.org")
+            bodies = notifications.write(connection, found, "https://rebuilder.example.org")
         store.dispose()
-    return [letters.message(letter.written(bodies[letter.seq])) for letter in found]
+    return [notifications.message(letter.written(bodies[letter.seq])) for letter in found]
 
 
 def _with_logs(bench: Workbench) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
-import servers
 import zstandard
+from support import servers
 
 from rebuilder.demo import rpms
 from rebuilder.demo.process import LOOPBACK, Child, accepts, free_port

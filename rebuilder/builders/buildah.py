@@ -19,8 +19,8 @@ from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureEr
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild
 from rebuilder.inventory import containerfile, containerfiles, tree_walk
+from rebuilder.inventory.buildah_cli import Storage, StorageError
 from rebuilder.inventory.containerfile import Base
-from rebuilder.inventory.storage import Storage, StorageError
 from rebuilder.registry.short_names import full_names
 
 TROUBLE = re.compile(

@@ -23,10 +23,10 @@ from rebuilder.domain.build import (
 from rebuilder.domain.change import Severity
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory.koji import images
-from rebuilder.inventory.koji.build import SCM, BuildState, pin
+from rebuilder.inventory.koji.build import SCM, BuildState, koji_parent_nvr
+from rebuilder.inventory.koji.build_reader import Reader
 from rebuilder.inventory.koji.faults import conclusion, story
-from rebuilder.inventory.koji.hub import Denied, Hub, ask
-from rebuilder.inventory.koji.reader import Reader
+from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 
 SUBMIT_SECONDS = 300.0  # a hub that is busy may take long to answer; the task is made all the same
 NOT_ALLOWED = 1004  # ActionNotAllowed
@@ -54,8 +54,8 @@ class KojiBuilder:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._koji: KojiSettings = settings.koji
-        self._reader = Hub(self._koji)
-        self._writer = Hub(self._koji, building=True)
+        self._reader = KojiSession(self._koji)
+        self._writer = KojiSession(self._koji, building=True)
         self._builds = Reader(self._reader)
         self._logs = TaskLogs(self._reader)
         self._read = partial(_call, self._reader)
@@ -111,7 +111,7 @@ class KojiBuilder:
     def _base(self, base: ImageBuild | None) -> str:
         """The NVR to build on. Koji keeps nothing of a scratch build: children are built on what the tags have."""
         if base is None or not base.ident.startswith(SCRATCH):
-            return pin(base)
+            return koji_parent_nvr(base)
         name, _, stream = base.image.rpartition(":")
         fed = self._settings.streams.get(stream)
         return images.newest_tagged(self._reader, fed.koji_tags if fed else (), name)
@@ -189,7 +189,7 @@ class KojiBuilder:
         self._writer.close()
 
 
-def _call(hub: Hub, method: str, *arguments: Any, **named: Any) -> Any:
+def _call(hub: KojiSession, method: str, *arguments: Any, **named: Any) -> Any:
     """The hub's answer. Raises InfrastructureError, also where it says no."""
     try:
         return hub.call(method, *arguments, **named)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rebuilder.domain.build import InfrastructureError
-from rebuilder.inventory.koji.hub import Denied, Hub, ask
+from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 
 PIECE = 1 << 18  # bytes that are read with one call
 TASKS, PLACES = 64, 8  # tasks whose logs are being read at a time; places that are kept of each
@@ -31,7 +31,7 @@ class TaskLogs:
     The files are read in order, each as far as it is written; one that grows later goes on where it was left.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: KojiSession) -> None:
         self._hub = hub
         self._lock = threading.Lock()
         self._places: OrderedDict[int, list[_Place]] = OrderedDict()

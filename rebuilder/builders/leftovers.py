@@ -11,8 +11,8 @@ from rebuilder.builders.local_images import LocalImages, key_of
 from rebuilder.builders.process import Process
 from rebuilder.builders.run_log import RunLog
 from rebuilder.config import Settings, state_directory
-from rebuilder.inventory.storage import Storage
-from rebuilder.store.rows import chunks
+from rebuilder.inventory.buildah_cli import Storage
+from rebuilder.store.upsert import chunks
 
 Known = Callable[[Sequence[str]], Collection[str]]
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from rebuilder.builders.process import Process
+from rebuilder.inventory.buildah_cli import Listed, Storage, StorageError
 from rebuilder.inventory.containerfiles import LOCAL, tag
-from rebuilder.inventory.storage import Listed, Storage, StorageError
 
 OWN = f"{LOCAL}rebuilder/"
 PROVEN = "proven"  # the file that says so, in the folder of the build

@@ -31,9 +31,9 @@ from rebuilder.domain.build import (
     Submission,
 )
 from rebuilder.domain.image import ImageBuild
-from rebuilder.inventory.koji.build import pin
-from rebuilder.inventory.koji.hub import Hub
-from rebuilder.inventory.koji.reader import Reader
+from rebuilder.inventory.koji.build import koji_parent_nvr
+from rebuilder.inventory.koji.build_reader import Reader
+from rebuilder.inventory.koji.session import KojiSession
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class OsbsBuilder:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.osbs
         self._streams = settings.streams
-        self._koji = Reader(Hub(settings.koji)) if settings.koji.hub else None
+        self._koji = Reader(KojiSession(settings.koji)) if settings.koji.hub else None
         self._client = Client(self._settings, self._streams)
         self._good: dict[str, PipelineRun] = {}  # that succeeded, until their results are read: they may be removed
         self._logs = LogCollector(self._settings.logs or state_directory() / "osbs", self._client)
@@ -92,7 +92,7 @@ class OsbsBuilder:
             "user": settings.user,
             "target": stream.koji_target,
             "platforms": settings.platforms,
-            "koji_parent_build": pin(order.base),
+            "koji_parent_build": koji_parent_nvr(order.base),
             "scratch": settings.scratch,
             "yum_repourls": settings.yum_repourls,
             "compose_ids": settings.compose_ids,

@@ -23,14 +23,14 @@ VERBS = {
     "config": ("configuration:config", "The configuration."),
     "db": ("databases:db", "The database."),
     "debug": ("debug:debug", "What a report of a fault needs: `debug dump`."),
-    "demo": ("demonstration:demo", "Show the main job on this machine: an openssl update arrives on a bus."),
-    "engine": ("running:engine", "Plan and drive the rebuilds."),
+    "demo": ("demo:demo", "Show the main job on this machine: an openssl update arrives on a bus."),
+    "engine": ("daemons:engine", "Plan and drive the rebuilds."),
     "graph": ("graphs:graph", "The images and what they are built on: a tree, a drawing, or JSON."),
     "hold": ("operators:hold", "Do not build an image until it is released."),
     "inbox": ("inbox:inbox_", "The newest messages received, and what became of them."),
     "inventory": ("images:inventory", "The images, what they are built on, and what is in them."),
-    "log": ("build:log", "The log of an image's last build, also while it runs."),
-    "notify": ("notifier:notify", "Publish what is in the outbox, for the engine that started this process."),
+    "log": ("log:log", "The log of an image's last build, also while it runs."),
+    "notify": ("publisher:notify", "Publish what is in the outbox, for the engine that started this process."),
     "pause": ("operators:pause", "Start no builds until `resume`."),
     "plan": ("plans:plan", "What an update would rebuild, in which order, and why."),
     "rebuild": ("operators:rebuild", "Rebuild an image, whether an update asks for it or not."),
@@ -38,17 +38,17 @@ VERBS = {
     "replay": ("replay:replay", "Take in messages from a file: one JSON object a line."),
     "resume": ("operators:resume", "Start builds again."),
     "retry": ("operators:retry", "Build again what failed or was canceled, and then what it blocked."),
-    "run": ("running:run", "Consumer, engine and web together."),
+    "run": ("daemons:run", "Consumer, engine and web together."),
     "simulate": ("simulation:simulate", "How long an update's rebuilds would take, beside the least that is possible."),
-    "status": ("state:status", "What is being rebuilt, what comes next, what failed."),
+    "status": ("status:status", "What is being rebuilt, what comes next, what failed."),
     "token": ("tokens:token", "Tokens: who may change things over HTTP."),
-    "wave": ("state:wave", "One wave: its rebuilds, parents first, and why they are there."),
-    "web": ("running:web", "Serve the status pages, the API and the metrics."),
+    "wave": ("status:wave", "One wave: its rebuilds, parents first, and why they are there."),
+    "web": ("daemons:web", "Serve the status pages, the API and the metrics."),
     "why": ("why:why", "Why an image was rebuilt, or was not; with --update, whether that would rebuild it."),
 }
 
 
-class Verbs(click.Group):
+class LazyGroup(click.Group):
     """Loads the verb that is asked for, and what it needs: to load them all takes longer than most of them do."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -67,7 +67,7 @@ class Verbs(click.Group):
             formatter.write_dl([(name, told) for name, (_, told) in VERBS.items()])
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="container-rebuilder", prog_name="rebuilder")
 @click.option("--config", "config", type=click.Path(dir_okay=False), envvar="REBUILDER_CONFIG",
               help="fedora-messaging's configuration file; ours is in its [consumer_config].")
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 not well, 2 the request was wrong, 3 a service could not be reached."""
     gc.set_threshold(YOUNG)
     status = status_of(arguments)
-    service = sys.modules.get("rebuilder.cli.service")
+    service = sys.modules.get("rebuilder.cli.setup")
     if service is not None and service.calls_abandoned:
         service.leave(status)
     gc.freeze()  # else Python looks through all that is loaded once more, before it lets go of it

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from rebuilder import config as settings_of
 from rebuilder import config_file
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, say
+from rebuilder.cli.output import as_json, print_line
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.domain.errors import RequestError, UnreachableError
@@ -48,12 +48,12 @@ def check(context: Context, json_: bool, online: bool) -> int:
         as_json({**told, "checks": [{"about": f.about, "ok": not f.fault, "fault": f.fault} for f in findings + asked]})
     else:
         for finding in findings + asked:
-            say(f"wrong: {finding.about}: {finding.fault}" if finding.fault else f"ok: {finding.about}")
+            print_line(f"wrong: {finding.about}: {finding.fault}" if finding.fault else f"ok: {finding.about}")
     if faulty := _faulty(findings):
         more = f" (and {len(faulty) - 1} more)" if len(faulty) > 1 else ""
         raise RequestError(f"{origin.path or 'defaults'}: {faulty[0].about}: {faulty[0].fault}{more}")
     if settings is not None and not json_ and not _faulty(asked):
-        say(f"good: builder {settings.builder}, database {database.shown(settings.database)}")
+        print_line(f"good: builder {settings.builder}, database {database.shown(settings.database)}")
     return int(bool(_faulty(asked)))
 
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pika
 
 from rebuilder import config_file
-from rebuilder.cli.beside import beside
 from rebuilder.cli.context import Context
+from rebuilder.cli.supervisor import beside
 from rebuilder.config_file import configuration_file
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ import click
 import msgspec
 
 from rebuilder import config_file
-from rebuilder.answers import status as answers
 from rebuilder.cli.context import Context
 from rebuilder.domain.errors import RequestError, UnreachableError
+from rebuilder.queries import status as answers
 from rebuilder.store import database, dump
 
 REMOVED = "(removed)"

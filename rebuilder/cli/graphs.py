@@ -10,16 +10,16 @@ import click
 from rich.text import Text
 from rich.tree import Tree
 
-from rebuilder.answers import drawings
-from rebuilder.answers.drawings import Asked
-from rebuilder.cli.asking import server_option, source
+from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, console, named, safe
+from rebuilder.cli.output import as_json, bold, console, sanitize
 from rebuilder.cli.plans import document_in, draft_of, update_options
-from rebuilder.domain import drawing
+from rebuilder.domain import graph_export
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
+from rebuilder.queries import graph_view
+from rebuilder.queries.graph_view import GraphRequest
 
 GUIDE = 4
 DEEPEST = 40
@@ -60,7 +60,7 @@ def graph(
         raise RequestError("--server goes not with --inventory")
     if not updates and (stream is not None or severity != Severity.UNSPECIFIED):
         raise RequestError("--stream and --severity go with --update")
-    asked = Asked(image, wave_id, updates, stream, Severity(severity))
+    asked = GraphRequest(image, wave_id, updates, stream, Severity(severity))
     format_ = "json" if json_ else format_
     if document is not None:
         _print(_of_document(context, asked, document), format_, image)
@@ -69,22 +69,22 @@ def graph(
         _print(answering.drawn(asked), format_, image)
 
 
-def _print(found: drawings.Drawn, format_: str, image: str | None) -> None:
+def _print(found: graph_view.GraphView, format_: str, image: str | None) -> None:
     if format_ == "json":
         as_json(found.document)
     elif format_ == "text":
         _show(found.layers, found.keys, found.states, image)
     else:
-        dot = drawing.as_dot(found.layers, found.keys, found.states)
+        dot = graph_export.as_dot(found.layers, found.keys, found.states)
         click.echo(dot if format_ == "dot" else _svg(dot), nl=False)
 
 
-def _of_document(context: Context, asked: Asked, path: Path) -> drawings.Drawn:
+def _of_document(context: Context, asked: GraphRequest, path: Path) -> graph_view.GraphView:
     document = document_in(path)
     if not asked.updates:
-        return drawings.shown(document.graph, {}, asked)
+        return graph_view.view(document.graph, {}, asked)
     drafted = draft_of(document, asked.updates, asked.stream, asked.severity, context.settings)
-    return drawings.shown(document.graph, drawings.of_plan(drafted.plan), asked)
+    return graph_view.view(document.graph, graph_view.of_plan(drafted.plan), asked)
 
 
 def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked: str | None) -> None:
@@ -100,7 +100,7 @@ def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked
     root = Tree("", hide_root=True)
     nodes: dict[str, Tree] = {}
     widest = 0
-    for line in drawing.lines(layers, keys, deepest):
+    for line in graph_export.lines(layers, keys, deepest):
         label = _label(line, states.get(line.image, ""), asked in (line.image, line.image.rpartition(":")[0]))
         widest = max(widest, label.cell_len)
         nodes[line.image] = nodes.get(line.under, root).add(label)
@@ -109,12 +109,12 @@ def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked
     screen.print(root)
 
 
-def _label(line: drawing.Line, state: str, asked: bool) -> Text:
-    label = named(line.image) if asked else safe(line.image)
+def _label(line: graph_export.Line, state: str, asked: bool) -> Text:
+    label = bold(line.image) if asked else sanitize(line.image)
     if state:
-        label.append(" ").append_text(safe(state))
+        label.append(" ").append_text(sanitize(state))
     if line.others:
-        label.append(" also on " if line.under else " on ", "dim").append_text(safe(", ".join(line.others)))
+        label.append(" also on " if line.under else " on ", "dim").append_text(sanitize(", ".join(line.others)))
     if line.continued:
         label.append(" (continued below)", "dim")
     return label

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, length, progress, say, table
+from rebuilder.cli.output import as_json, format_duration, print_line, progress, table
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Care, Inventory
 from rebuilder.domain.naming import meant
 from rebuilder.engine import inventory_sync
-from rebuilder.inventory import document
+from rebuilder.inventory import schema
 from rebuilder.store import inventory as store
 from rebuilder.store.database import reading
 
@@ -47,7 +47,7 @@ def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -
         return int(bool(unread))
     for name, keys in lists.items():
         for key in keys[:20]:
-            say(f"{name}: {key}")
+            print_line(f"{name}: {key}")
         if len(keys) > 20:
             click.echo(f"{name}: and {len(keys) - 20} more")
     counts = ", ".join(f"{len(keys)} {name}" for name, keys in lists.items() if keys or name != "overruled")
@@ -101,7 +101,7 @@ def show(context: Context, image: str, json_: bool) -> None:
         "image": image,
         "parents": [{"name": str(parent), "kind": str(parent.kind)} for parent in found.parents],
         "children": list(graph.children(image)),
-        "source": document.source_written(found.source),
+        "source": schema.source_written(found.source),
         "build": build.ident if build else None,
         "digest": build.digest if build else "",
         "tags": list(build.tags) if build else [],
@@ -112,16 +112,16 @@ def show(context: Context, image: str, json_: bool) -> None:
         return
     for name in ("parents", "children"):
         values = [item if isinstance(item, str) else f"{item['name']} ({item['kind']})" for item in answer[name] or ()]
-        say(f"{name}: {', '.join(values) or 'none'}")
+        print_line(f"{name}: {', '.join(values) or 'none'}")
     for name, value in _told_of(found.source.care):
-        say(f"{name}: {value}")
-    say(f"build: {answer['build'] or 'none'}")
+        print_line(f"{name}: {value}")
+    print_line(f"build: {answer['build'] or 'none'}")
     for name, known in (("digest", build.digest if build else ""), ("tags", ", ".join(build.tags) if build else "")):
         if known:
-            say(f"{name}: {known}")
+            print_line(f"{name}: {known}")
     click.echo(f"rpms: {len(rpms)}" if answer["rpms"] is not None else "rpms: unknown")
     for nevra in rpms:
-        say(f"  {nevra}")
+        print_line(f"  {nevra}")
 
 
 def _told_of(care: Care) -> Iterator[tuple[str, str]]:
@@ -129,9 +129,9 @@ def _told_of(care: Care) -> Iterator[tuple[str, str]]:
     if care.owners:
         yield "owners", ", ".join(care.owners)
     if care.test:
-        yield "test", shlex.join(care.test) + (f" (within {length(care.test_timeout)})" if care.test_timeout else "")
+        yield "test", shlex.join(care.test) + (f" (within {format_duration(care.test_timeout)})" if care.test_timeout else "")
     if care.max_age:
-        yield "too old after", length(care.max_age)
+        yield "too old after", format_duration(care.max_age)
 
 
 @inventory.command()
@@ -143,4 +143,4 @@ def export(context: Context) -> None:
         if not len(graph):
             raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
         whole = Inventory(graph.images, store.streams(connection))
-        click.echo(json.dumps(document.written(whole, lambda key: store.manifest_of(connection, key)), indent=1))
+        click.echo(json.dumps(schema.written(whole, lambda key: store.manifest_of(connection, key)), indent=1))

@@ -16,7 +16,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from rebuilder import config_file
 from rebuilder.cli.context import Context
 from rebuilder.cli.operators import who_option
-from rebuilder.cli.output import as_json, say, table, when
+from rebuilder.cli.output import as_json, format_time, print_line, table
 from rebuilder.config_file import configuration_file
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.message import Delivery
@@ -62,11 +62,11 @@ def _list(context: Context, state: str | None, limit: int, json_: bool) -> None:
         as_json([_brief(kept) for kept in found])
         return
     table(("received", "topic", "state", "reason", "id"),
-          [(when(k.received_at), k.message.topic, k.state, k.reason, k.message.id) for k in found])
+          [(format_time(k.received_at), k.message.topic, k.state, k.reason, k.message.id) for k in found])
 
 
-def _brief(kept: inbox.Kept) -> dict[str, Any]:
-    return {"id": kept.message.id, "topic": kept.message.topic, "received": when(kept.received_at),
+def _brief(kept: inbox.InboxEntry) -> dict[str, Any]:
+    return {"id": kept.message.id, "topic": kept.message.topic, "received": format_time(kept.received_at),
             "state": kept.state, "reason": kept.reason}  # fmt: skip
 
 
@@ -81,8 +81,8 @@ def show(context: Context, ident: str, json_: bool) -> None:
     if json_:
         as_json({**_brief(kept), "headers": kept.message.headers, "body": kept.message.body})
         return
-    say(f"{kept.message.id}: {kept.message.topic}, received {when(kept.received_at)}")
-    say(f"{kept.state}: {kept.reason}" if kept.reason else kept.state)
+    print_line(f"{kept.message.id}: {kept.message.topic}, received {format_time(kept.received_at)}")
+    print_line(f"{kept.state}: {kept.reason}" if kept.reason else kept.state)
     as_json({"headers": kept.message.headers, "body": kept.message.body})
 
 
@@ -93,7 +93,7 @@ def retry(context: Context, ident: str) -> None:
     """Have a message read again that was ignored or rejected."""
     with context.stored.begin() as connection:
         inbox.retry(connection, ident)
-    say(f"{ident} is unread again; the engine reads it in its next pass")
+    print_line(f"{ident} is unread again; the engine reads it in its next pass")
 
 
 @inbox_.command()
@@ -104,7 +104,7 @@ def drop(context: Context, ident: str, who: str) -> None:
     """Have nothing made of a message that is unread or was rejected."""
     with context.stored.begin() as connection:
         inbox.drop(connection, ident, who)
-    say(f"{ident} is dropped")
+    print_line(f"{ident} is dropped")
 
 
 @inbox_.group(invoke_without_command=True)
@@ -121,13 +121,13 @@ def dead(context: click.Context, limit: int, json_: bool) -> None:
         as_json([_dead(one) for one in found])
         return
     table(("number", "received", "topic", "bytes", "reason", "id"),
-          [(d.seq, when(d.received_at), d.delivery.topic, len(d.delivery.body), d.reason, d.delivery.id)
+          [(d.seq, format_time(d.received_at), d.delivery.topic, len(d.delivery.body), d.reason, d.delivery.id)
            for d in found])  # fmt: skip
 
 
 def _dead(letter: SetAside) -> dict[str, Any]:
     return {"number": letter.seq, "id": letter.delivery.id, "topic": letter.delivery.topic,
-            "received": when(letter.received_at), "bytes": len(letter.delivery.body),
+            "received": format_time(letter.received_at), "bytes": len(letter.delivery.body),
             "reason": letter.reason}  # fmt: skip
 
 
@@ -148,10 +148,10 @@ def dead_show(context: Context, number: int, raw: bool, json_: bool) -> None:
     if json_:
         as_json({**_dead(letter), "headers": delivery.headers, "encoding": delivery.encoding, "body": shown})
         return
-    say(f"{number}: {delivery.topic}, received {when(letter.received_at)}, {len(delivery.body)} bytes")
-    say(letter.reason)
-    say(json.dumps(delivery.headers))
-    say(shown)
+    print_line(f"{number}: {delivery.topic}, received {format_time(letter.received_at)}, {len(delivery.body)} bytes")
+    print_line(letter.reason)
+    print_line(json.dumps(delivery.headers))
+    print_line(shown)
 
 
 @dead.command("retry")
@@ -165,7 +165,7 @@ def dead_retry(context: Context, number: int) -> None:
     (new,) = inbox.receive(context.stored, [made])
     with context.stored.begin() as connection:
         dead_letters.drop(connection, number)
-    say(f"{number} is in the inbox as {made.id}" if new else f"{number} was in the inbox already, as {made.id}")
+    print_line(f"{number} is in the inbox as {made.id}" if new else f"{number} was in the inbox already, as {made.id}")
 
 
 @dead.command("drop")
@@ -175,7 +175,7 @@ def dead_drop(context: Context, number: int) -> None:
     """Forget a delivery for good."""
     with context.stored.begin() as connection:
         dead_letters.drop(connection, number)
-    say(f"{number} is dropped")
+    print_line(f"{number} is dropped")
 
 
 @dead.command()
@@ -187,7 +187,7 @@ def declare(context: Context, queue: str) -> None:
         channel.exchange_declare(queue, "fanout", durable=True)
         channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
         channel.queue_bind(queue, queue)
-    say(f"{queue} is there")
+    print_line(f"{queue} is there")
 
 
 @dead.command()
@@ -207,7 +207,7 @@ def collect(context: Context, queue: str) -> None:
                 dead_letters.keep(connection, delivery, RETURNED, time.time())
             channel.basic_ack(frame.delivery_tag)
             count += 1
-    say(f"{count} collected from {queue}")
+    print_line(f"{count} collected from {queue}")
 
 
 def _topic(properties: Any, otherwise: str) -> str:

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from rebuilder.answers.answer import Answer
 from rebuilder.cli.terminal import CONTROL, printable, shortened
+from rebuilder.queries.answer import Answer
 
 COLOURS = {
     "waiting": "dim",
@@ -49,7 +49,7 @@ def as_json(value: Any) -> None:
     click.echo(CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
 
 
-def safe(value: object) -> Text:
+def sanitize(value: object) -> Text:
     """The value as text for a terminal, without control characters, coloured where it is a state.
 
     What is such a text already stays as it is.
@@ -60,42 +60,42 @@ def safe(value: object) -> Text:
     return Text(word, style=COLOURS.get(word, ""))
 
 
-def named(value: object) -> Text:
+def bold(value: object) -> Text:
     """A name that the eye should find, as an image's."""
-    return Text(safe(value).plain, style="bold")
+    return Text(sanitize(value).plain, style="bold")
 
 
-def marked(words: str, state: str) -> Text:
+def styled(words: str, state: str) -> Text:
     """Words in the colour of a state, or of a verdict of the plan."""
-    return Text(safe(words).plain, style=COLOURS.get(state, ""))
+    return Text(sanitize(words).plain, style=COLOURS.get(state, ""))
 
 
 def line(*parts: object) -> Text:
     """One text of these parts."""
-    return Text.assemble(*map(safe, parts))
+    return Text.assemble(*map(sanitize, parts))
 
 
 def joined(between: str, parts: Iterable[object]) -> Text:
     """One text of these parts, with the same between any two."""
-    return Text(between).join(map(safe, parts))
+    return Text(between).join(map(sanitize, parts))
 
 
-def say(*parts: object) -> None:
+def print_line(*parts: object) -> None:
     """Print a line of these parts as it stands: only the terminal folds it."""
     console().print(line(*parts), soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """Print a table as wide as the terminal, or as wide as its content where there is none."""
-    console().print(drawn(columns, rows, title))
+    console().print(make_table(columns, rows, title))
 
 
-def drawn(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
     """A table, to be printed."""
     found = Table(*columns, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    found.title = safe(title) if title else None
+    found.title = sanitize(title) if title else None
     for row in rows:
-        found.add_row(*(safe(cell) for cell in row))
+        found.add_row(*(sanitize(cell) for cell in row))
     return found
 
 
@@ -122,7 +122,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def when(moment: datetime | float | None) -> str:
+def format_time(moment: datetime | float | None) -> str:
     """A moment, as such or in seconds since the epoch, as people read it, in UTC."""
     if moment is None:
         return ""
@@ -130,7 +130,7 @@ def when(moment: datetime | float | None) -> str:
     return f"{read.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
-def length(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A length of time as people read it: 12s, 3m 20s, 2h 5m, 30d 0h."""
     whole = round(seconds)
     if whole < 60:

@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 
 import click
 
-from rebuilder.answers import plan as planned
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, joined, length, marked, named, say, table
-from rebuilder.cli.words import left_out, names, sentences
+from rebuilder.cli.formatting import format_reasons, left_out, names
+from rebuilder.cli.output import as_json, bold, format_duration, joined, print_line, styled, table
 from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Plan
-from rebuilder.engine.draft import Draft, builds_named, changes_from, of_document
-from rebuilder.inventory import file
-from rebuilder.inventory.document import Document
+from rebuilder.engine.plan_preview import Draft, builds_named, changes_from, of_document
+from rebuilder.inventory import loader
+from rebuilder.inventory.schema import Document
+from rebuilder.queries import plan as planned
 
 SEVERITIES = [str(severity) for severity in Severity]
 SHOWN = 100
@@ -95,16 +95,16 @@ def draft_for(
     """
     if document is not None:
         return draft_of(document_in(document), updates, stream, Severity(severity), settings)
-    from rebuilder.answers import drafts
+    from rebuilder.queries import plan_preview
     from rebuilder.store.database import reading
 
     with reading(context.stored) as connection:
-        return drafts.draft(connection, updates, stream, Severity(severity), settings, time.time())
+        return plan_preview.draft(connection, updates, stream, Severity(severity), settings, time.time())
 
 
 def document_in(path: Path) -> Document:
     """The inventory document in this file. Raises RequestError for what is wrong in it, and where it has no images."""
-    document = file.read(path)
+    document = loader.read(path)
     if not document.images:
         raise RequestError(f"{path}: the inventory is empty")
     return document
@@ -127,23 +127,23 @@ def show(plan: Plan, explain: bool) -> None:
         click.echo("nothing to rebuild")
     else:
         shown = plan.rebuilds if explain else plan.rebuilds[:SHOWN]
-        rows = [(r.level, named(r.image), names(r.depends_on), joined("; ", sentences(r.reasons, explain)))
+        rows = [(r.level, bold(r.image), names(r.depends_on), joined("; ", format_reasons(r.reasons, explain)))
                 for r in shown]
         table(("level", "image", "after", "why"), rows)
         if len(shown) < len(plan.rebuilds):
             click.echo(f"and {len(plan.rebuilds) - len(shown)} more; --explain and --json show all")
         found = plan.estimate
-        say(
-            f"{len(plan.rebuilds)} rebuilds, {length(found.makespan_s)} on {found.slots} slots "
-            f"(work {length(found.work_s)}; longest chain ", joined(" -> ", map(named, found.critical_path)), ")"
+        print_line(
+            f"{len(plan.rebuilds)} rebuilds, {format_duration(found.makespan_s)} on {found.slots} slots "
+            f"(work {format_duration(found.work_s)}; longest chain ", joined(" -> ", map(bold, found.critical_path)), ")"
         )
     for skipped in plan.skipped if explain else ():
-        say(marked("left out", skipped.reason), ": ", named(skipped.image), ": ",
+        print_line(styled("left out", skipped.reason), ": ", bold(skipped.image), ": ",
             left_out(skipped.reason, skipped.by))  # fmt: skip
     for applied in plan.applied:
         if applied.change is None:
             did = f"left out {applied.images} image{'' if applied.images == 1 else 's'}"
         else:
             did = f"{applied.change} waits for `rebuilder approve`"
-        say("rule ", named(applied.rule), f": {did}")
+        print_line("rule ", bold(applied.rule), f": {did}")
     click.echo(f"{len(plan.skipped)} left out, {plan.untouched} do not carry it")

@@ -17,8 +17,8 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.message import LONGEST_NAME, Received, Unstorable
-from rebuilder.engine import intake
+from rebuilder.domain.message import LONGEST_NAME, IncomingMessage, Unstorable
+from rebuilder.engine import ingest
 from rebuilder.store import inbox
 from rebuilder.store.database import reading
 
@@ -69,7 +69,7 @@ def _take(context: Context, where: str, line: bytes) -> tuple[str, str]:
         return "rejected", str(error)
     reason = "the database refuses it"
 
-    def received() -> Received:
+    def received() -> IncomingMessage:
         nonlocal reason
         try:
             return deliveries.received(message)
@@ -81,7 +81,7 @@ def _take(context: Context, where: str, line: bytes) -> tuple[str, str]:
     if fate != "new":
         return ("duplicate", "") if fate == "duplicate" else (DEAD, reason)
     with reading(context.engine) as connection:  # it is told at once, and acted on when the engine gets to it
-        return intake.preview(connection, received(), topics.parse, context.settings)
+        return ingest.preview(connection, received(), topics.parse, context.settings)
 
 
 def _delivered(where: str, line: bytes) -> tuple[str, pika.BasicProperties, bytes]:

@@ -17,13 +17,13 @@ import click
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from rebuilder.answers import drawings, logs, rebuilds, status
-from rebuilder.answers import why as explained
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
+from rebuilder.queries import graph_view, logs, rebuilds, status
+from rebuilder.queries import why as explained
 
 if TYPE_CHECKING:
-    from rebuilder.answers.drawings import Asked
+    from rebuilder.queries.graph_view import GraphRequest
 
 SECONDS = 30.0
 MOST_BYTES = 16_000_000  # the graph of a hundred thousand images has 13 million
@@ -60,24 +60,24 @@ class Server:
     def why(self, image: str) -> explained.Why:
         return self._read(explained.Why, f"images/{quote(image)}/why")
 
-    def would(self, image: str, updates: Sequence[str], stream: str | None, severity: Severity) -> explained.Would:
+    def would(self, image: str, updates: Sequence[str], stream: str | None, severity: Severity) -> explained.WhatIf:
         asked = {"update": list(updates), "severity": str(severity), **({"stream": stream} if stream else {})}
-        return self._read(explained.Would, f"images/{quote(image)}/why", asked)
+        return self._read(explained.WhatIf, f"images/{quote(image)}/why", asked)
 
-    def log(self, image: str, offset: int) -> logs.Part:
-        part = self._read(logs.Part, f"images/{quote(image)}/log", {"offset": offset})
+    def log(self, image: str, offset: int) -> logs.LogChunk:
+        part = self._read(logs.LogChunk, f"images/{quote(image)}/log", {"offset": offset})
         if part.next != offset + len(part.text):
             self._unexpected("the log does not go on where it ended")
         if part.next > LONGEST_LOG:
             self._unexpected(f"a log of more than {LONGEST_LOG} characters")
         return part
 
-    def drawn(self, asked: Asked) -> drawings.Drawn:
+    def drawn(self, asked: GraphRequest) -> graph_view.GraphView:
         wanted = {"image": asked.image, "wave": asked.wave, "update": list(asked.updates), "stream": asked.stream}
         given = {key: value for key, value in wanted.items() if value}
-        found = self._read(drawings.Drawing, "graph", {**given, "severity": str(asked.severity)})
+        found = self._read(graph_view.Drawing, "graph", {**given, "severity": str(asked.severity)})
         try:
-            return drawings.drawn_by(found)
+            return graph_view.graph_of_source(found)
         except RequestError as error:
             self._unexpected(str(error))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, length, table
+from rebuilder.cli.output import as_json, format_duration, table
 from rebuilder.cli.plans import descendants_option, document_option, draft_for, update_options
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.simulation import Policy, Simulation
@@ -64,7 +64,7 @@ def simulate(
         return
     table(
         ("policy", "builds", "slots", "takes", "at least", "ratio"),
-        [(d.policy, d.builds, d.slots, length(d.makespan_s), length(d.lower_bound_s), f"{d.ratio:.3f}")
+        [(d.policy, d.builds, d.slots, format_duration(d.makespan_s), format_duration(d.lower_bound_s), f"{d.ratio:.3f}")
          for d in done],
     )
 

@@ -7,7 +7,7 @@ import time
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, say, table, when
+from rebuilder.cli.output import as_json, format_time, print_line, table
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.scope import ALL, Scope
 from rebuilder.engine.commands import COMMANDS, OF_IMAGES
@@ -55,9 +55,9 @@ def list_(context: Context, json_: bool) -> None:
     with reading(context.stored) as connection:
         found = tokens.listing(connection)
     if json_:
-        as_json([{"name": t.name, "scopes": list(t.scopes), "created": when(t.created_at)} for t in found])
+        as_json([{"name": t.name, "scopes": list(t.scopes), "created": format_time(t.created_at)} for t in found])
     else:
-        table(("name", "scopes", "made"), [(t.name, ", ".join(t.scopes), when(t.created_at)) for t in found])
+        table(("name", "scopes", "made"), [(t.name, ", ".join(t.scopes), format_time(t.created_at)) for t in found])
 
 
 @token.command()
@@ -67,4 +67,4 @@ def revoke(context: Context, name: str) -> None:
     """Make a token useless, at once."""
     with context.stored.begin() as connection:
         tokens.revoke(connection, name)
-    say(f"{name} is revoked")
+    print_line(f"{name} is revoked")

@@ -8,15 +8,15 @@ from dataclasses import replace
 import click
 from rich.text import Text
 
-from rebuilder.answers import plan as planned
-from rebuilder.answers.why import VerdictOnChange, Why
-from rebuilder.cli.asking import server_option, source
+from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, joined, line, marked, named, say, when
+from rebuilder.cli.formatting import format_reason, format_reasons, left_out, names, told_of
+from rebuilder.cli.output import as_json, bold, format_time, joined, line, print_line, styled
 from rebuilder.cli.plans import update_options
-from rebuilder.cli.words import because, left_out, names, sentences, told_of
-from rebuilder.domain.affected import Skip
 from rebuilder.domain.change import Severity
+from rebuilder.domain.impact import Skip
+from rebuilder.queries import plan as planned
+from rebuilder.queries.why import VerdictOnChange, Why
 
 
 @click.command()
@@ -35,10 +35,10 @@ def why(
         if json_:
             as_json(found)
         elif isinstance(found, Why):
-            say(joined("\n", _told(found)))
+            print_line(joined("\n", _told(found)))
         else:
             for verdict in found.verdicts:
-                say(_about(verdict), ": ", _in_words(verdict, "would be rebuilt"))
+                print_line(_about(verdict), ": ", _in_words(verdict, "would be rebuilt"))
 
 
 def _about(verdict: VerdictOnChange) -> str:
@@ -48,19 +48,19 @@ def _about(verdict: VerdictOnChange) -> str:
 
 
 def _told(answer: Why) -> Iterator[Text]:
-    yield line(named(answer.image), f": build {answer.build[:40] if answer.build else 'none'}")
+    yield line(bold(answer.image), f": build {answer.build[:40] if answer.build else 'none'}")
     if answer.rolled_back:
-        yield line(marked(answer.rolled_back, "stale"))
+        yield line(styled(answer.rolled_back, "stale"))
     if answer.held:
         held = answer.held
         by = f"{held.who}: {held.reason}" if held.reason else held.who
-        yield line(marked("held", "held"), f" since {when(held.since)} by ", named(by))
+        yield line(styled("held", "held"), f" since {format_time(held.since)} by ", bold(by))
     for told in answer.rebuilds:
         because_of = f": {told.why}" if told.why else ""
-        yield line(told.state, f" in wave {told.wave}, planned {when(told.planned)}{because_of}")
+        yield line(told.state, f" in wave {told.wave}, planned {format_time(told.planned)}{because_of}")
         for written in told.reasons:
             reason = planned.told_by(written)
-            yield line("    ", because(reason), f"; {told_of(reason.change)}")
+            yield line("    ", format_reason(reason), f"; {told_of(reason.change)}")
         for message in told.messages:
             yield line(f"    told by message {message}")
     absent = [verdict for verdict in answer.not_rebuilt if verdict.verdict == "not-installed"]
@@ -74,18 +74,18 @@ def _told(answer: Why) -> Iterator[Text]:
 def _in_words(verdict: VerdictOnChange, rebuilt: str) -> Text:
     word = verdict.verdict
     if word == "not-installed":
-        return line(marked("would not be rebuilt", word), ": it does not carry it")
+        return line(styled("would not be rebuilt", word), ": it does not carry it")
     if word != "rebuild":
-        since = f" since {when(verdict.since)}" if verdict.since else ""
+        since = f" since {format_time(verdict.since)}" if verdict.since else ""
         having = f" ({', '.join(verdict.installed)})" if verdict.installed else ""
-        return line(marked("not rebuilt", word), ": ", left_out(Skip(word), verdict.by or ""), since, having)
+        return line(styled("not rebuilt", word), ": ", left_out(Skip(word), verdict.by or ""), since, having)
     after = line(", after ", names(verdict.depends_on)) if verdict.depends_on else ""
     asked = line("")
     if verdict.approval:
         wave = f" as wave {verdict.approval.wave}" if verdict.approval.wave else ""
-        asked = line(f"; waits{wave} for `rebuilder approve` (rule ", named(verdict.approval.rule), ")")
+        asked = line(f"; waits{wave} for `rebuilder approve` (rule ", bold(verdict.approval.rule), ")")
     reasons = [planned.reason_of(reason, planned.change_of(verdict.change)) for reason in verdict.reasons]
     if verdict.waits:
-        until = f", until {when(verdict.until)} at the most" if verdict.until else ""
+        until = f", until {format_time(verdict.until)} at the most" if verdict.until else ""
         asked = line(asked, f"; waits for {verdict.waits}{until}")
-    return line(marked(rebuilt, word), after, ": ", joined("; ", sentences(reasons, True)), asked)
+    return line(styled(rebuilt, word), after, ": ", joined("; ", format_reasons(reasons, True)), asked)

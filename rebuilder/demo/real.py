@@ -13,16 +13,16 @@ import pika
 from fedora_messaging import api, config
 from sqlalchemy import Engine
 
-from rebuilder.demo import images, message, verdict
+from rebuilder.demo import images, message, report
 from rebuilder.demo.broker import Broker
+from rebuilder.demo.console import Screen
 from rebuilder.demo.process import Child, Failed
-from rebuilder.demo.screen import Screen
-from rebuilder.demo.site import QUEUE, Site
-from rebuilder.demo.verdict import Line
+from rebuilder.demo.report import Line
+from rebuilder.demo.workspace import QUEUE, Site
 from rebuilder.domain.lifecycle import ENDED
 from rebuilder.store import database, inventory, rebuilds
 from rebuilder.store.database import reading
-from rebuilder.store.rebuilds import Entry
+from rebuilder.store.rebuilds import RebuildRecord
 
 CONSUMER_SECONDS = 60.0
 WAVE_SECONDS = 300.0
@@ -54,7 +54,7 @@ def run(folder: Path, screen: Screen) -> list[Line]:
         with reading(engine) as connection:
             graph = inventory.load(connection)
             entries = {entry.image: entry for entry in rebuilds.of_wave(connection, 1)}
-        return verdict.judge(graph, before, site.read(), entries)
+        return report.judge(graph, before, site.read(), entries)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def follow(engine: Engine, child: Child, screen: Screen) -> None:
     with screen.watching() as show:
         while True:
             with reading(engine) as connection:
-                entries: list[Entry] = rebuilds.of_wave(connection, 1)
+                entries: list[RebuildRecord] = rebuilds.of_wave(connection, 1)
             show(entries)
             if entries and all(entry.state in ENDED for entry in entries):
                 return

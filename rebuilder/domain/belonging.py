@@ -14,7 +14,7 @@ from rebuilder.domain.image import dist_of
 from rebuilder.domain.rpm import Rpm
 
 
-class Above(NamedTuple):
+class ParentRef(NamedTuple):
     """A parent's RPMs and its stream; `foreign` has those of its RPMs that are of another one."""
 
     rpms: Iterable[Rpm]
@@ -25,7 +25,7 @@ class Above(NamedTuple):
 NONE: Mapping[Rpm, str] = {}
 
 
-def foreign(rpms: Iterable[Rpm], stream: str, above: Sequence[Above]) -> Mapping[Rpm, str]:
+def foreign(rpms: Iterable[Rpm], stream: str, above: Sequence[ParentRef]) -> Mapping[Rpm, str]:
     """Those of an image's RPMs that are of another stream than the image, each with that.
 
     A parent's RPM of that name, architecture and dist tag is where it came from, be it a newer one by now.
@@ -46,7 +46,7 @@ def foreigners(graph: Graph, rpms: Mapping[str, Sequence[Rpm]]) -> dict[str, Map
     found: dict[str, Mapping[Rpm, str]] = {}
     for key, bases in zip(layers.names, layers.bases, strict=True):
         parents = [layers.names[base] for base in bases]
-        above = [Above(rpms[name], _stream(name), found.get(name, NONE)) for name in parents]
+        above = [ParentRef(rpms[name], _stream(name), found.get(name, NONE)) for name in parents]
         if others := foreign(rpms[key], _stream(key), above):
             found[key] = others
     return found

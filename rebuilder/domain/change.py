@@ -60,7 +60,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class AvailableBuild:
     """A source build that a message says is available: in a Bodhi release or a Koji tag, not yet in a stream.
 
     `waits_for_repo` names a Koji tag whose repository must be made anew before the RPM can be installed.
@@ -78,7 +78,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawal:
+class BuildUntagged:
     """A source build is offered no more: it was taken out of `koji_tag`, or Bodhi took `update` back.
 
     One of the two is empty. A build that left one tag may be in another one of the stream: Koji knows.
@@ -113,10 +113,10 @@ class Ignored:
     reason: str
 
 
-Event = Offer | Withdrawal | RepoDone | BuildFinished | Ignored
+Event = AvailableBuild | BuildUntagged | RepoDone | BuildFinished | Ignored
 
 
-class Unparseable(RequestError):
+class InvalidMessage(RequestError):
     """A message whose fields are missing or wrong; the text says which."""
 
 

@@ -11,7 +11,7 @@ from graphlib import TopologicalSorter
 
 from rebuilder.domain import schedule
 from rebuilder.domain.lifecycle import LIVE, State
-from rebuilder.domain.schedule import Jobs, ends, paths_below
+from rebuilder.domain.schedule import JobGraph, ends, paths_below
 
 OVERDUE = 0.1  # of its expected seconds is what a build that should be done is thought to need still
 
@@ -83,8 +83,8 @@ def critical_path(rebuilds: Sequence[Open], found: Forecast) -> tuple[int, ...]:
     return tuple(among[at].id for at in schedule.critical_path(jobs, paths_below(jobs)))
 
 
-def _jobs(rebuilds: Sequence[Open]) -> Jobs:
+def _jobs(rebuilds: Sequence[Open]) -> JobGraph:
     """Their builds, numbered as they come. What is not among them is not waited for."""
     number = {rebuild.id: at for at, rebuild in enumerate(rebuilds)}
     after = [[number[parent] for parent in rebuild.after if parent in number] for rebuild in rebuilds]
-    return Jobs(after, [rebuild.left for rebuild in rebuilds])
+    return JobGraph(after, [rebuild.left for rebuild in rebuilds])

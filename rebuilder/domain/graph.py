@@ -30,7 +30,7 @@ class Cycle(RequestError):
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
+class Subgraph:
     """Some images, numbered parents first: the numbers of those among them that each is built on, and its level.
 
     `bases` has those that hand RPMs on to it. The level is the number of steps on the longest way down to it from an
@@ -179,10 +179,10 @@ class Graph:
         """These images, parents first."""
         return [self._names[place] for place in sorted(map(self._place.__getitem__, keys))]
 
-    def layers(self, keys: Collection[str]) -> Layers:
+    def layers(self, keys: Collection[str]) -> Subgraph:
         """These images, each named once, parents first: each with its direct parents among them and its level."""
         if len(keys) == len(self):
-            return Layers(self._names, self._parents, self._bases, _levels(self._parents))
+            return Subgraph(self._names, self._parents, self._bases, _levels(self._parents))
         places = sorted(map(self._place.__getitem__, keys))
         numbers = array("i", [-1]) * len(self)
         after: list[tuple[int, ...]] = []
@@ -195,7 +195,7 @@ class Graph:
                 above = tuple([numbers[parent] for parent in handing_on if numbers[parent] >= 0])
             bases.append(above)
             numbers[place] = number
-        return Layers([self._names[place] for place in places], after, bases, _levels(after))
+        return Subgraph([self._names[place] for place in places], after, bases, _levels(after))
 
     def descendants(self, keys: Iterable[str], kinds: frozenset[ParentKind] = frozenset(ParentKind)) -> set[str]:
         """Everything below these images through edges of the given kinds, without the images themselves."""

@@ -18,7 +18,7 @@ class Unstorable(RequestError):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class IncomingMessage:
     """One message. `id` is the key by which it counts once; `body` is whatever JSON the sender wrote."""
 
     id: str
@@ -37,7 +37,7 @@ class Delivery:
     body: bytes
     encoding: str = "utf-8"
 
-    def read(self) -> Received:
+    def read(self) -> IncomingMessage:
         """The message in it, whatever its schema says. Raises Unstorable."""
         try:
             body = json.loads(self.body.decode(self.encoding))
@@ -46,7 +46,7 @@ class Delivery:
         return storable(self.id, self.topic, self.headers, body)
 
 
-def storable(ident: str | None, topic: str, headers: Any, body: Any) -> Received:
+def storable(ident: str | None, topic: str, headers: Any, body: Any) -> IncomingMessage:
     """The message in a form that each database can keep. Raises Unstorable. One without an id is known by a digest."""
     if is_too_deep(body) or is_too_deep(headers):
         raise Unstorable(f"nested deeper than {DEEPEST} levels")
@@ -55,7 +55,7 @@ def storable(ident: str | None, topic: str, headers: Any, body: Any) -> Received
     for what, name in (("id", ident), ("topic", topic)):
         if not is_storable(name):
             raise Unstorable(f"the {what} is longer than {LONGEST_NAME} characters, or not printable: {name[:60]!r}")
-    return Received(ident, topic, headers, body)
+    return IncomingMessage(ident, topic, headers, body)
 
 
 def is_storable(name: str) -> bool:

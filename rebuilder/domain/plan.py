@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from rebuilder.domain.affected import Carried, Reason, Skipped, Terms, assess, merge
 from rebuilder.domain.change import Change, Severity, most_severe
-from rebuilder.domain.graph import Graph, Layers
+from rebuilder.domain.graph import Graph, Subgraph
+from rebuilder.domain.impact import InstalledPackages, PlanOptions, Reason, Skipped, assess, merge
 from rebuilder.domain.policy import Action
-from rebuilder.domain.schedule import Estimate, Jobs, durations, estimate
+from rebuilder.domain.schedule import Estimate, JobGraph, durations, estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Rebuilds(Sequence[PlannedRebuild]):
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class RuleOutcome:
     """A rule that had a say: it left out `images`, or wants `change` to be approved first."""
 
     rule: str
@@ -81,12 +81,12 @@ class Plan:
     rebuilds: Rebuilds
     skipped: tuple[Skipped, ...]
     untouched: int
-    applied: tuple[Applied, ...]
+    applied: tuple[RuleOutcome, ...]
     estimate: Estimate
 
-    def jobs(self, seconds: Mapping[str, float]) -> Jobs:
+    def jobs(self, seconds: Mapping[str, float]) -> JobGraph:
         """Its builds, numbered as `rebuilds` are; `seconds` has the expected length of each image's."""
-        return Jobs(self.rebuilds.after, array("d", map(seconds.__getitem__, self.rebuilds.names)))
+        return JobGraph(self.rebuilds.after, array("d", map(seconds.__getitem__, self.rebuilds.names)))
 
     @property
     def unapproved(self) -> tuple[Change, ...]:
@@ -96,9 +96,9 @@ class Plan:
 
 def make_plan(
     graph: Graph,
-    carried: Carried,
+    carried: InstalledPackages,
     changes: Iterable[Change],
-    terms: Terms | None = None,
+    terms: PlanOptions | None = None,
     *,
     slots: int = 1,
     seconds: Mapping[str, float] | None = None,
@@ -109,10 +109,10 @@ def make_plan(
     The graph may leave out images that no change can reach; `elsewhere` says how many.
     """
     wanted = merge(changes, carried)
-    found = assess(graph, carried, wanted, terms or Terms())
+    found = assess(graph, carried, wanted, terms or PlanOptions())
     skipped = tuple(found.skipped[key] for key in graph.in_order(found.skipped))
-    applied = [Applied(rule, Action.DENY, images) for rule, images in sorted(found.denied.items())]
-    applied += [Applied(rule.name, Action.APPROVE, change=change) for change, rule in found.asked.items()]
+    applied = [RuleOutcome(rule, Action.DENY, images) for rule, images in sorted(found.denied.items())]
+    applied += [RuleOutcome(rule.name, Action.APPROVE, change=change) for change, rule in found.asked.items()]
     expected = seconds if seconds is not None else durations(graph.images)
     untouched = elsewhere + len(graph) - len(found.reasons) - len(skipped)
     rebuilds, course = _rebuilds(found.affected, found.reasons), _estimate(found.affected, expected, slots)
@@ -134,10 +134,10 @@ def plan_by_hand(
     return Plan((), _rebuilds(layers, [()] * len(layers.names)), (), untouched, (), _estimate(layers, seconds, slots))
 
 
-def _rebuilds(layers: Layers, reasons: Sequence[tuple[Reason, ...]]) -> Rebuilds:
+def _rebuilds(layers: Subgraph, reasons: Sequence[tuple[Reason, ...]]) -> Rebuilds:
     return Rebuilds(layers.names, layers.after, layers.levels, reasons)
 
 
-def _estimate(layers: Layers, seconds: Mapping[str, float], slots: int) -> Estimate:
-    jobs = Jobs(layers.after, array("d", layers.each(seconds)))
+def _estimate(layers: Subgraph, seconds: Mapping[str, float], slots: int) -> Estimate:
+    jobs = JobGraph(layers.after, array("d", layers.each(seconds)))
     return estimate(layers.names, jobs, slots)

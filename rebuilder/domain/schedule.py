@@ -27,7 +27,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Jobs:
+class JobGraph:
     """Builds, numbered parents first: the numbers of those that each one waits for, and its length in seconds."""
 
     after: Sequence[Sequence[int]]
@@ -54,7 +54,7 @@ def durations(images: Iterable[Image], measured: Mapping[str, float] | None = No
     }
 
 
-def paths_below(jobs: Jobs) -> Sequence[float]:
+def paths_below(jobs: JobGraph) -> Sequence[float]:
     """For each job the seconds of the longest chain that begins with it."""
     below = array("d", [0.0]) * len(jobs)
     for at in range(len(jobs) - 1, -1, -1):
@@ -74,7 +74,7 @@ def rank(created_at: float, severity: Severity, path_seconds: float) -> float:
     return created_at - severity.weight * SEVERITY_SECONDS - path_seconds
 
 
-def inherited(jobs: Jobs, severities: Sequence[Severity]) -> list[Severity]:
+def inherited(jobs: JobGraph, severities: Sequence[Severity]) -> list[Severity]:
     """The severity of each job and of what waits below it: the highest counts."""
     worst = list(severities)
     for at in range(len(jobs) - 1, -1, -1):
@@ -83,7 +83,7 @@ def inherited(jobs: Jobs, severities: Sequence[Severity]) -> list[Severity]:
     return worst
 
 
-def paths_above(jobs: Jobs) -> Sequence[float]:
+def paths_above(jobs: JobGraph) -> Sequence[float]:
     """For each job the seconds of the longest chain that ends with it."""
     above = array("d", [0.0]) * len(jobs)
     for at, parents in enumerate(jobs.after):
@@ -91,7 +91,7 @@ def paths_above(jobs: Jobs) -> Sequence[float]:
     return above
 
 
-def lower_bound(jobs: Jobs, slots: int) -> float:
+def lower_bound(jobs: JobGraph, slots: int) -> float:
     """The least seconds that any order can take on so many slots.
 
     On unlimited slots each job runs as early as it can. What runs after a moment there cannot run before it on fewer
@@ -101,7 +101,7 @@ def lower_bound(jobs: Jobs, slots: int) -> float:
     return max(_rest_after(jobs, paths, slots) for paths in (paths_above(jobs), paths_below(jobs)))
 
 
-def _rest_after(jobs: Jobs, ends: Sequence[float], slots: int) -> float:
+def _rest_after(jobs: JobGraph, ends: Sequence[float], slots: int) -> float:
     """The greatest sum of a moment and of the work after it on all slots, with each job ended at its `ends`."""
     steps = [(end, -1) for end in ends]
     steps += [(end - seconds, 1) for end, seconds in zip(ends, jobs.seconds, strict=True)]
@@ -113,14 +113,14 @@ def _rest_after(jobs: Jobs, ends: Sequence[float], slots: int) -> float:
     return greatest
 
 
-def estimate(names: Sequence[str], jobs: Jobs, slots: int) -> Estimate:
+def estimate(names: Sequence[str], jobs: JobGraph, slots: int) -> Estimate:
     """What building these takes when the longest chain goes first."""
     below = paths_below(jobs)
     total = makespan(jobs, slots, array("d", [-path for path in below]))
     return Estimate(total, tuple([names[at] for at in critical_path(jobs, below)]), sum(jobs.seconds), slots)
 
 
-def critical_path(jobs: Jobs, below: Sequence[float]) -> list[int]:
+def critical_path(jobs: JobGraph, below: Sequence[float]) -> list[int]:
     """The longest chain, by the `paths_below`; among equals the first. One pass finds it, as parents come first."""
     if not len(jobs):
         return []
@@ -132,7 +132,7 @@ def critical_path(jobs: Jobs, below: Sequence[float]) -> list[int]:
 
 
 def makespan(
-    jobs: Jobs, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
+    jobs: JobGraph, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
 ) -> float:
     """Seconds that list scheduling takes: whenever a slot is free, the ready job of the lowest rank starts.
 
@@ -142,7 +142,7 @@ def makespan(
 
 
 def ends(
-    jobs: Jobs, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
+    jobs: JobGraph, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
 ) -> Sequence[float]:
     """The seconds after which each job is done by the same rule."""
     turns, found = _run(jobs, slots, ranks, seconds)
@@ -150,7 +150,7 @@ def ends(
 
 
 def _run(
-    jobs: Jobs, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None
+    jobs: JobGraph, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None
 ) -> tuple[Sequence[int], Sequence[float]]:
     """Which turn each job has by its rank, and the seconds after which the job of each turn is done.
 

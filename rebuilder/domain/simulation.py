@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Jobs, inherited, lower_bound, makespan, paths_below, rank
+from rebuilder.domain.schedule import JobGraph, inherited, lower_bound, makespan, paths_below, rank
 
 
 class Policy(StrEnum):
@@ -34,7 +34,7 @@ class Simulation:
 
 
 def simulate(
-    jobs: Jobs,
+    jobs: JobGraph,
     severities: Sequence[Severity],
     slots: int,
     policy: Policy,
@@ -42,12 +42,12 @@ def simulate(
 ) -> Simulation:
     """Build these jobs, numbered parents first. The true lengths, unknown before, are the estimates times `factors`."""
     seconds = [length * factor for length, factor in zip(jobs.seconds, factors or [1.0] * len(jobs), strict=True)]
-    bound = lower_bound(Jobs(jobs.after, seconds), slots)
+    bound = lower_bound(JobGraph(jobs.after, seconds), slots)
     return Simulation(_makespan(jobs, severities, seconds, slots, policy), bound, len(jobs), slots, policy)
 
 
 def _makespan(
-    jobs: Jobs, severities: Sequence[Severity], seconds: Sequence[float], slots: int, policy: Policy
+    jobs: JobGraph, severities: Sequence[Severity], seconds: Sequence[float], slots: int, policy: Policy
 ) -> float:
     match policy:
         case Policy.CRITICAL_PATH:
@@ -57,11 +57,11 @@ def _makespan(
         case Policy.FIFO:
             return makespan(jobs, slots, None, seconds)
         case Policy.LEVELS:
-            levels = [Jobs([()] * len(level), [seconds[at] for at in level]) for level in _levels(jobs)]
+            levels = [JobGraph([()] * len(level), [seconds[at] for at in level]) for level in _levels(jobs)]
             return sum(makespan(level, slots, None) for level in levels)
 
 
-def _levels(jobs: Jobs) -> list[list[int]]:
+def _levels(jobs: JobGraph) -> list[list[int]]:
     levels: list[int] = []
     found: list[list[int]] = []
     for at, above in enumerate(jobs.after):

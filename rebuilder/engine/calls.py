@@ -70,7 +70,7 @@ class Outstanding:
 
 
 @dataclass(slots=True)
-class _Call:
+class _ThreadedCall:
     kind: Kind
     subject: Hashable
     began: float
@@ -87,7 +87,7 @@ class Calls:
         # Threads are made as they are needed. Overdue calls keep theirs, so there is room for as many again.
         self._executor = executor or ThreadPoolExecutor(2 * len(Kind) * settings.at_once, "call")
         self._answers: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
-        self._out: dict[int, _Call] = {}
+        self._out: dict[int, _ThreadedCall] = {}
         self._subjects: dict[tuple[Kind, Hashable], int] = {}
         self._numbers = itertools.count()
 
@@ -114,7 +114,7 @@ class Calls:
             return False
         number, now = next(self._numbers), self._clock.monotonic()
         log.debug("%s %.200s: the call begins", kind, subject)
-        self._out[number] = _Call(kind, subject, now, now)
+        self._out[number] = _ThreadedCall(kind, subject, now, now)
         self._subjects[kind, subject] = number
         future = self._executor.submit(do)
         future.add_done_callback(lambda done: self._answers.put((number, done)))
@@ -170,7 +170,7 @@ class Calls:
         log.debug("%s %.200s: %s after %.3f s", call.kind, call.subject, error or "answered", seconds)
         return Answer(call.kind, call.subject, value, error, seconds, late=call.overdue)
 
-    def _free(self, call: _Call, number: int) -> None:
+    def _free(self, call: _ThreadedCall, number: int) -> None:
         if self._subjects.get((call.kind, call.subject)) == number:
             del self._subjects[call.kind, call.subject]
 
@@ -189,7 +189,7 @@ class Calls:
     def outstanding(self) -> Mapping[Kind, Outstanding]:
         """The calls that are out, by kind."""
         now = self._clock.monotonic()
-        found: dict[Kind, list[_Call]] = {}
+        found: dict[Kind, list[_ThreadedCall]] = {}
         for call in self._out.values():
             found.setdefault(call.kind, []).append(call)
         return {

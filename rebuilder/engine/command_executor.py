@@ -16,10 +16,10 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, Canceled, Retried, State
 from rebuilder.domain.plan import plan_by_hand
 from rebuilder.domain.schedule import durations
-from rebuilder.engine import mended, planning
+from rebuilder.engine import planning, retry_mended
 from rebuilder.store import actions, holds, inventory, rebuilds, waves
 from rebuilder.store.actions import Request, Verb
-from rebuilder.store.rebuilds import Entry
+from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.transitions import Transitions
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def _answer(transitions: Transitions, request: Request, settings: Settings) -> s
             case Verb.RETRY:
                 return _retry(transitions, request)
             case Verb.CATCH_UP:
-                retried = mended.retry(transitions)
+                retried = retry_mended.retry(transitions)
                 wave_id = planning.catch_up(connection, settings, now)
                 said = [f"{retried} tried again, as mended"] if retried else []
                 return "; ".join([*said, *([f"wave {wave_id} catches up"] if wave_id else [])]) or "nothing was missed"
@@ -59,7 +59,7 @@ def _answer(transitions: Transitions, request: Request, settings: Settings) -> s
         return str(error)
 
 
-def _targets(connection: Connection, request: Request) -> list[Entry]:
+def _targets(connection: Connection, request: Request) -> list[RebuildRecord]:
     """The rebuilds of the wave, parents first, or the last ones of the image, oldest first."""
     if request.wave is not None:
         return rebuilds.of_wave(connection, request.wave)
@@ -70,7 +70,7 @@ def _targets(connection: Connection, request: Request) -> list[Entry]:
 def _cancel(transitions: Transitions, request: Request) -> str:
     canceled = []
     for target in _targets(transitions.connection, request):
-        entry = rebuilds.fresh(transitions.connection, target)
+        entry = rebuilds.refresh(transitions.connection, target)
         if entry.state in OPEN or entry.state is State.BLOCKED:
             transitions.apply([(entry, Canceled(f"canceled: {request}", who=request.who))])
             canceled.append(entry.image)
@@ -82,8 +82,8 @@ def _retry(transitions: Transitions, request: Request) -> str:
     connection = transitions.connection
     retried, others = [], []
     for target in _targets(connection, request):
-        entry = rebuilds.fresh(connection, target)
-        newer = rebuilds.later(connection, entry)
+        entry = rebuilds.refresh(connection, target)
+        newer = rebuilds.newer(connection, entry)
         if entry.state in BY_HAND and newer is None:
             key = waves.key_of(entry.image, entry.wave_id, transitions.now, entry.key)
             transitions.apply([(entry, Retried(f"{request}", key=key))])

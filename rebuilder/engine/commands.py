@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.store import actions, holds, lookup, waves
+from rebuilder.store import actions, holds, search, waves
 from rebuilder.store.actions import Verb
 
 OF_IMAGES = ("retry", "cancel", "rebuild", "hold", "release")
@@ -48,7 +48,7 @@ def resolved(connection: Connection, command: Command) -> Command:
     """The command with the whole name of the image that is meant. Raises UnknownError where there is none."""
     if command.verb not in OF_IMAGES or _wave(command) is not None:
         return command
-    return replace(command, target=lookup.image_named(connection, command.target))
+    return replace(command, target=search.image_named(connection, command.target))
 
 
 def give(connection: Connection, command: Command, now: float) -> CommandReceipt:

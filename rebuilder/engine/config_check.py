@@ -14,7 +14,7 @@ from rebuilder import config, config_file
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus, did_you_mean
 from rebuilder.domain.errors import RequestError
-from rebuilder.engine import place_check, workshop
+from rebuilder.engine import factory, place_check
 from rebuilder.engine.site_check import Finding
 from rebuilder.store import database
 
@@ -97,7 +97,7 @@ def of_settings(settings: Settings, bus: Bus) -> Iterator[Finding]:
 def _builder(settings: Settings) -> Finding:
     about = f"builder {settings.builder}, images from {settings.inventory.source}"
     try:
-        workshop.check(settings)
+        factory.check(settings)
     except RequestError as error:
         return Finding(about, str(error))
     return Finding(about)

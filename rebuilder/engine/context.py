@@ -12,7 +12,7 @@ from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 from rebuilder.engine.calls import Answer, Calls, Kind
 from rebuilder.engine.clock import Clock
-from rebuilder.inventory.koji.hub import Hub
+from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.store.transitions import Transitions
 
 
@@ -23,7 +23,7 @@ class Context:
     engine: Engine
     settings: Settings
     builder: Builder
-    hub: Hub | None
+    hub: KojiSession | None
     clock: Clock
     calls: Calls
 

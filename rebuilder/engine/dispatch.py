@@ -12,9 +12,9 @@ from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE, CausesGone, Dispatched, ParentsDone
 from rebuilder.engine import results
 from rebuilder.store import cancellations, causes, holds, inventory, rebuilds
-from rebuilder.store.rebuilds import Entry
-from rebuilder.store.rows import chunks
+from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.transitions import Transitions
+from rebuilder.store.upsert import chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def release(transitions: Transitions, settings: Settings) -> int:
 
 def _current(connection: Connection, ids: list[int], settings: Settings) -> list[int]:
     """Those whose image got another build since they were planned, which has all that they are for."""
-    overtaken = rebuilds.overtaken(connection, ids)
+    overtaken = rebuilds.superseded_by_other_build(connection, ids)
     reasons = causes.reasons_of(connection, [entry.id for entry in overtaken], standing=True)
     found = []
     for entry in overtaken:
@@ -76,10 +76,10 @@ def reserve_slots(transitions: Transitions, settings: Settings) -> list[Reserved
 
 
 def _chosen(
-    entries: Sequence[Entry], live: Counter[str], limits: dict[str, int], slots: int
-) -> list[tuple[Entry, str]]:
+    entries: Sequence[RebuildRecord], live: Counter[str], limits: dict[str, int], slots: int
+) -> list[tuple[RebuildRecord, str]]:
     """Those that their streams have a slot for, which is taken, with the keys that their builds get."""
-    chosen: list[tuple[Entry, str]] = []
+    chosen: list[tuple[RebuildRecord, str]] = []
     for entry in entries:
         stream = _stream_of(entry.image)
         if live[stream] < limits.get(stream, slots):
@@ -88,7 +88,7 @@ def _chosen(
     return chosen
 
 
-def _key(entry: Entry) -> str:
+def _key(entry: RebuildRecord) -> str:
     """A build that the builder had is over, and the next has a key of its own; one that never arrived keeps its key."""
     anew = entry.ref or not entry.attempt
     return rebuilds.key_of_attempt(entry.key, entry.attempt + 1) if anew else entry.key

@@ -14,11 +14,11 @@ from sqlalchemy import Connection
 
 from rebuilder.engine.calls import Kind
 from rebuilder.engine.koji_question import KojiQuestion
-from rebuilder.inventory.koji import offers
-from rebuilder.inventory.koji.hub import Hub
-from rebuilder.inventory.koji.offers import Resolved
+from rebuilder.inventory.koji import tag_builds
+from rebuilder.inventory.koji.session import KojiSession
+from rebuilder.inventory.koji.tag_builds import Resolved
 from rebuilder.store import changes
-from rebuilder.store.changes import Noticed
+from rebuilder.store.changes import StoredChange
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,12 @@ class Enrichment(KojiQuestion):
         return _resolve(connection, answered)
 
 
-def _look_up(hub: Hub, nvrs: Sequence[str]) -> dict[str, Resolved | None]:
+def _look_up(hub: KojiSession, nvrs: Sequence[str]) -> dict[str, Resolved | None]:
     """What Koji has of each of these; None for what it does not know. Raises InfrastructureError."""
-    return {**dict.fromkeys(nvrs), **offers.resolve(hub, nvrs)}
+    return {**dict.fromkeys(nvrs), **tag_builds.resolve(hub, nvrs)}
 
 
-def _unknown(connection: Connection, waiting: Sequence[Noticed]) -> list[str] | None:
+def _unknown(connection: Connection, waiting: Sequence[StoredChange]) -> list[str] | None:
     """The NVRs to ask of, in order: none where other streams' changes told of them all; None where nothing waits."""
     if not waiting:
         return None
@@ -51,7 +51,7 @@ def _unknown(connection: Connection, waiting: Sequence[Noticed]) -> list[str] | 
     return list(dict.fromkeys(item.change.build.nvr for item in waiting if item.change.build.nvr not in told))
 
 
-def _told_before(connection: Connection, waiting: Sequence[Noticed]) -> dict[str, Resolved]:
+def _told_before(connection: Connection, waiting: Sequence[StoredChange]) -> dict[str, Resolved]:
     known = changes.resolved(connection, (item.change.build.name for item in waiting))
     return {change.build.nvr: Resolved(change.build, True, change.rpms) for change in known.values() if change.rpms}
 
@@ -81,7 +81,7 @@ def _resolve(connection: Connection, answered: Mapping[str, Resolved | None]) ->
     return done
 
 
-def _wanted(item: Noticed, told: Resolved) -> bool:
+def _wanted(item: StoredChange, told: Resolved) -> bool:
     if told.complete and told.rpms:
         return True
     log.info("%s is forgotten: %s", item.change, "no build of RPMs" if told.complete else "not complete in Koji")

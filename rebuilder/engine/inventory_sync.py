@@ -11,14 +11,14 @@ from sqlalchemy import Connection, Engine
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Image, ImageBuild, Inventory, Manifest
-from rebuilder.inventory import file
+from rebuilder.inventory import loader
 from rebuilder.inventory.koji import images
-from rebuilder.inventory.koji.hub import Hub
+from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.store import actions, deliveries, heartbeats, inventory, manifests
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
-from rebuilder.store.rows import chunks
 from rebuilder.store.sync import SyncResult, save_inventory
+from rebuilder.store.upsert import chunks
 
 Progress = Callable[[int, int], None]
 INTERNED = 100  # manifests in one transaction: a writer of SQLite keeps others waiting no longer
@@ -35,7 +35,7 @@ def read(engine: Engine, settings: Settings, progress: Progress | None = None) -
     if path is None:
         raise RequestError("no inventory: set consumer_config.inventory.path to a document or a folder")
     if settings.inventory.source == "file":
-        return file.read(path).inventory
+        return loader.read(path).inventory
     from rebuilder.inventory import buildah
 
     with reading(engine) as connection:
@@ -73,7 +73,7 @@ def _from_koji(engine: Engine, settings: Settings, progress: Progress | None) ->
     with reading(engine) as connection:
         known = images.Known({image.key: image for image in inventory.load(connection).images},
                              inventory.read_builds(connection), StoredManifests(engine))
-    return images.read(Hub(settings.koji), settings, known, progress)
+    return images.read(KojiSession(settings.koji), settings, known, progress)
 
 
 @dataclass(frozen=True, slots=True)

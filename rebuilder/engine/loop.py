@@ -17,7 +17,7 @@ from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.lifecycle import State
-from rebuilder.engine import command_executor, dispatch, intake, planning, report
+from rebuilder.engine import command_executor, dispatch, ingest, planning, report
 from rebuilder.engine.calls import Answer, Calls
 from rebuilder.engine.cancellation import Cancellations
 from rebuilder.engine.clock import Clock, SystemClock
@@ -33,12 +33,12 @@ from rebuilder.engine.repository_wait import RepositoryWaits
 from rebuilder.engine.submission import Submissions
 from rebuilder.engine.tidying import TidyingUp
 from rebuilder.engine.withdrawal import Withdrawals, drop_causes
-from rebuilder.inventory.koji.hub import Hub
+from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.store import actions, cancellations, changes, deliveries, heartbeats, inbox, outbox, rebuilds, waves
 from rebuilder.store.database import check_version, first_line, reading
 from rebuilder.store.lease import renewing
-from rebuilder.store.rows import chunks
 from rebuilder.store.transitions import Transitions
+from rebuilder.store.upsert import chunks
 
 log = logging.getLogger(__name__)
 DATABASE_PAUSE = 5.0
@@ -59,9 +59,9 @@ class Loop:
         engine: Engine,
         settings: Settings,
         builder: Builder,
-        parse: intake.Parse,
+        parse: ingest.Parse,
         *,
-        hub: Hub | None = None,
+        hub: KojiSession | None = None,
         clock: Clock | None = None,
         executor: Executor | None = None,
         alive: Callable[[], None] = lambda: None,
@@ -147,7 +147,7 @@ class Loop:
     def _ingest(self, transitions: Transitions) -> int:
         """A message may say that a build ended: one of ours is polled at once, the images of others are read soon."""
         context, connection = self._context, transitions.connection
-        read = intake.read(connection, self._parse, context.settings, context.clock.now())
+        read = ingest.read(connection, self._parse, context.settings, context.clock.now())
         self.repositories.made(read.repositories)
         if read.withdrawals:
             drop_causes(transitions)

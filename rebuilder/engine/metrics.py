@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from rebuilder.domain.build import BuildRejected
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.clock import Clock
-from rebuilder.store import heartbeats, tallies
+from rebuilder.store import counters, heartbeats
+from rebuilder.store.counters import StoredCounter
 from rebuilder.store.heartbeats import Activity
-from rebuilder.store.tallies import Counted
 
 BEAT_SECONDS = 1.0
 BUILDER = frozenset({Kind.SUBMIT, Kind.FIND, Kind.POLL, Kind.RESULT, Kind.CANCEL})
@@ -24,7 +24,7 @@ class Metrics:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._counted: dict[str, dict[str, Counted]] = {}
+        self._counted: dict[str, dict[str, StoredCounter]] = {}
         self._beat_at = 0.0
         self._submitted: set[str] = set()
         self._order: deque[str] = deque()
@@ -33,11 +33,11 @@ class Metrics:
 
     def count(self, name: str, label: str, seconds: float = 0.0) -> None:
         """It happened once more, and took so long."""
-        for table, more in tallies.timed(name, label, seconds).items():
+        for table, more in counters.timed(name, label, seconds).items():
             labels = self._counted.setdefault(table, {})
             for one, counted in more.items():
-                before = labels.get(one, Counted(0))
-                labels[one] = Counted(before.count + counted.count, before.seconds + counted.seconds)
+                before = labels.get(one, StoredCounter(0))
+                labels[one] = StoredCounter(before.count + counted.count, before.seconds + counted.seconds)
 
     def answered(self, answers: Iterable[Answer]) -> None:
         """Calls were answered, or ran out of time."""
@@ -75,8 +75,8 @@ class Metrics:
     def beat(self, connection: Connection, activity: Callable[[], Activity]) -> None:
         """The engine got on: say so, with all that was counted. What is not committed is counted no more."""
         now = self._clock.now()
-        tallies.add(connection, self._counted)
-        heartbeats.beat(connection, "engine", BEAT_SECONDS, now, detail=activity())
-        heartbeats.beat(connection, "builder", BEAT_SECONDS, now, self.unreachable)
+        counters.add(connection, self._counted)
+        heartbeats.record_heartbeat(connection, "engine", BEAT_SECONDS, now, detail=activity())
+        heartbeats.record_heartbeat(connection, "builder", BEAT_SECONDS, now, self.unreachable)
         self._counted.clear()
         self._beat_at = self._clock.monotonic() + BEAT_SECONDS

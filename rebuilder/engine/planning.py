@@ -8,16 +8,16 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.affected import Carried, Terms
 from rebuilder.domain.change import Change
 from rebuilder.domain.graph import Graph
+from rebuilder.domain.impact import InstalledPackages, PlanOptions
 from rebuilder.domain.plan import make_plan
 from rebuilder.domain.policy import Action
 from rebuilder.domain.schedule import durations, lower_bound
-from rebuilder.engine import intake
-from rebuilder.engine.draft import Draft
-from rebuilder.store import changes, holds, inventory, progress, rebuilds, tallies, waves
-from rebuilder.store.changes import Noticed
+from rebuilder.engine import ingest
+from rebuilder.engine.plan_preview import Draft
+from rebuilder.store import changes, counters, holds, inventory, rebuild_progress, rebuilds, waves
+from rebuilder.store.changes import StoredChange
 
 
 def draft(
@@ -49,11 +49,11 @@ def draft(
     return Draft(plan, seconds)
 
 
-def _graph(connection: Connection, carried: Carried, terms: Terms) -> Graph:
+def _graph(connection: Connection, carried: InstalledPackages, terms: PlanOptions) -> Graph:
     """The images that the plan is about: those that carry the packages or may, unless others follow their parents."""
     if terms.descendants == "all" or terms.stage_parents == "propagate":
         return inventory.load(connection)
-    return inventory.among(connection, carried.rpms.keys() | carried.unknown)
+    return inventory.subgraph(connection, carried.rpms.keys() | carried.unknown)
 
 
 def _seconds(connection: Connection, graph: Graph) -> dict[str, float]:
@@ -104,9 +104,9 @@ def catch_up(connection: Connection, settings: Settings, now: float) -> int | No
     return waves.accept(connection, drafted.plan, known, drafted.seconds, now)
 
 
-def _still_wanted(connection: Connection, known: Sequence[Noticed], settings: Settings) -> list[Noticed]:
+def _still_wanted(connection: Connection, known: Sequence[StoredChange], settings: Settings) -> list[StoredChange]:
     """The changes of packages of which something older is in use: few, where thousands were taken up before."""
-    takes = {stream.name: stream for stream in intake.known_streams(connection, settings)}
+    takes = {stream.name: stream for stream in ingest.known_streams(connection, settings)}
     offers: dict[str, list[Change]] = {}
     for item in known:
         if item.change.stream in takes:
@@ -122,7 +122,7 @@ def _still_wanted(connection: Connection, known: Sequence[Noticed], settings: Se
 
 
 def _missed(
-    connection: Connection, known: Iterable[Noticed], settings: Settings, now: float, unsettled: Mapping[str, str]
+    connection: Connection, known: Iterable[StoredChange], settings: Settings, now: float, unsettled: Mapping[str, str]
 ) -> Draft:
     return draft(connection, (item.change for item in known), settings, now, without=unsettled)
 
@@ -138,7 +138,7 @@ def begin_approved(connection: Connection, settings: Settings, now: float) -> in
 
 
 def _accept(
-    connection: Connection, drafted: Draft, noticed: Sequence[Noticed], now: float, wave_id: int | None = None
+    connection: Connection, drafted: Draft, noticed: Sequence[StoredChange], now: float, wave_id: int | None = None
 ) -> None:
     if drafted.plan.rebuilds or wave_id is not None:
         waves.accept(connection, drafted.plan, noticed, drafted.seconds, now, wave_id)
@@ -149,9 +149,9 @@ def record_makespan(connection: Connection, wave_id: int, settings: Settings, no
 
     One in which something was tried again says how long it took somebody to look at it: it is left out.
     """
-    jobs = progress.jobs_of_wave(connection, wave_id)
-    if jobs and not progress.was_retried(connection, wave_id):
+    jobs = rebuild_progress.jobs_of_wave(connection, wave_id)
+    if jobs and not rebuild_progress.was_retried(connection, wave_id):
         took = now - waves.find(connection, wave_id).created_at
         least = lower_bound(jobs, settings.slots)
-        tallies.add(connection, tallies.timed("wave", "makespan", took))
-        tallies.add(connection, tallies.timed("wave", "lower-bound", least))
+        counters.add(connection, counters.timed("wave", "makespan", took))
+        counters.add(connection, counters.timed("wave", "lower-bound", least))

@@ -19,7 +19,7 @@ from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
 from rebuilder.store import rebuilds
 from rebuilder.store.database import reading
-from rebuilder.store.rebuilds import Entry
+from rebuilder.store.rebuilds import RebuildRecord
 
 log = logging.getLogger(__name__)
 LONGEST_PAUSE = 30.0  # until a builder, or a result, that could not be read is asked for again
@@ -75,7 +75,7 @@ class Polling:
         if due:
             self._poll_at = now + (context.settings.watch_seconds or context.settings.poll_seconds)
 
-    def _forget_but(self, refs: Mapping[str, Entry]) -> None:
+    def _forget_but(self, refs: Mapping[str, RebuildRecord]) -> None:
         self._succeeded &= refs.keys()
         for known in (self._running_since, self._waiting_since):
             for ref in known.keys() - refs.keys():
@@ -132,7 +132,7 @@ class Polling:
             for entry in entries
             if (begun := statuses[entry.ref].begun) is not None and entry.begun_at is None
         })  # fmt: skip
-        happened: list[tuple[Entry, Event]] = []
+        happened: list[tuple[RebuildRecord, Event]] = []
         for entry in entries:
             status = statuses[entry.ref]
             if status.phase is Phase.SUCCEEDED:
@@ -144,7 +144,7 @@ class Polling:
             log.info("%s %s: %s", entry.image, event.name, event.reason)
         return len(happened)
 
-    def _event(self, connection: Connection, entry: Entry, status: Status) -> Event | None:
+    def _event(self, connection: Connection, entry: RebuildRecord, status: Status) -> Event | None:
         match status.phase:
             case Phase.FAILED:
                 return Failed(status.reason or "the builder gave no reason")
@@ -162,7 +162,7 @@ class Polling:
                 limit = self._context.settings.time_limit
                 return self._timed_out(connection, entry, "over its time limit of", limit, since)
 
-    def _clocked(self, since: dict[str, float], entry: Entry, status: Status) -> float:
+    def _clocked(self, since: dict[str, float], entry: RebuildRecord, status: Status) -> float:
         """Since when it waits or runs, as the monotonic clock counts.
 
         The wall's clock is asked once, when this process first sees the build: it may be set at any time. A builder's
@@ -176,7 +176,7 @@ class Polling:
         return since[entry.ref]
 
     def _timed_out(
-        self, connection: Connection, entry: Entry, told: str, limit: float | None, since: float
+        self, connection: Connection, entry: RebuildRecord, told: str, limit: float | None, since: float
     ) -> Event | None:
         if limit is None or self._context.clock.monotonic() - since <= limit:
             return None

@@ -16,12 +16,12 @@ from rebuilder.domain.plan import plan_by_hand
 from rebuilder.domain.rollback import rolled_back
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild, is_stale
 from rebuilder.domain.schedule import durations
-from rebuilder.engine import inventory_sync, mended, planning
+from rebuilder.engine import inventory_sync, planning, retry_mended
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
-from rebuilder.inventory.koji import offers
-from rebuilder.inventory.koji.hub import Hub
+from rebuilder.inventory.koji import tag_builds
+from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.store import changes, inventory, rebuilds, waves
 from rebuilder.store.database import reading
 from rebuilder.store.models import Image
@@ -150,7 +150,7 @@ class Reconciliation:
             return 0
         self._look_at, rebuilt, self._rebuilt = None, self._rebuilt, ()
         now, settings = self._context.clock.now(), self._context.settings
-        retried = mended.retry(self._context.transitions(connection))
+        retried = retry_mended.retry(self._context.transitions(connection))
         if settings.reconcile.foreign_builds == "plan":
             changes.notice(connection, changes_from_foreign_builds(connection, rebuilt), None, "", now)
         if settings.inventory.source == "koji":
@@ -161,7 +161,7 @@ class Reconciliation:
         return retried + int(wave_id is not None)
 
 
-def missed_updates(engine: Engine, hub: Hub, settings: Settings) -> list[Change]:
+def missed_updates(engine: Engine, hub: KojiSession, settings: Settings) -> list[Change]:
     """What the streams' tags have newer than some image. Raises InfrastructureError."""
     found: dict[Change, None] = {}
     for stream in settings.known_streams:
@@ -171,7 +171,7 @@ def missed_updates(engine: Engine, hub: Hub, settings: Settings) -> list[Change]
         for rpm in rpms:
             carried.setdefault(rpm.source, []).append(rpm)
         for tag in settings.streams[stream.name].koji_tags:
-            for build in offers.newest(hub, tag, sorted(carried)):
+            for build in tag_builds.newest(hub, tag, sorted(carried)):
                 change = Change(build, stream.name)
                 if stream.takes(build.evr.release) and any(map(change.makes_stale, carried.get(build.name, ()))):
                     found[change] = None

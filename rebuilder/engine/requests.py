@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.change import Severity
 from rebuilder.store import causes, inventory
-from rebuilder.store.rebuilds import Entry
+from rebuilder.store.rebuilds import RebuildRecord
 
 
-def requests_of(connection: Connection, entries: Sequence[Entry]) -> dict[int, BuildRequest]:
+def requests_of(connection: Connection, entries: Sequence[RebuildRecord]) -> dict[int, BuildRequest]:
     """What is to be built, on the parents' current builds."""
     if not entries:
         return {}

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from rebuilder.domain import lifecycle
-from rebuilder.domain.affected import Reason
 from rebuilder.domain.image import ImageBuild
+from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, TakenOver, TimedOut
 from rebuilder.domain.rpm import that_count
 from rebuilder.engine.backoff import pause
 from rebuilder.store import causes, deliveries, rebuilds
-from rebuilder.store.rebuilds import Entry
+from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.sync import record_builds
 from rebuilder.store.transitions import Transitions
 
@@ -40,7 +40,7 @@ NO_MANIFEST = "its manifest is unknown"
 class Finished:
     """A rebuild whose build succeeded, and why the build's manifest is unknown where it is."""
 
-    entry: Entry
+    entry: RebuildRecord
     build: ImageBuild
     unread: str
 
@@ -110,15 +110,15 @@ def not_updated(build: ImageBuild, reasons: Sequence[Reason], installonly: tuple
     return f"not-updated: {'; '.join(stayed)}" if stayed else ""
 
 
-def aborted(connection: Connection, entry: Entry, reason: str, limits: Limits, *, timed_out: bool = False) -> Event:
+def aborted(connection: Connection, entry: RebuildRecord, reason: str, limits: Limits, *, timed_out: bool = False) -> Event:
     """The infrastructure ended the build: once more after a pause that grows, until the attempts are used up.
 
     Where a further rebuild of the image waits already, that one takes over: it gets the causes and the children.
     """
-    heir = rebuilds.follower(connection, entry)
+    heir = rebuilds.pending_successor(connection, entry)
     state = lifecycle.Rebuild(entry.state, entry.attempt, limits.max_attempts, entry.spared)
     if heir is not None and not lifecycle.exhausted(state):
-        rebuilds.hand_over(connection, entry, heir)
+        rebuilds.transfer_causes(connection, entry, heir)
         return TakenOver(f"goes on in wave {heir.wave_id}: {reason}")
     kind = TimedOut if timed_out else Aborted
     return kind(reason, again_at=limits.now + pause(entry.attempt - entry.spared, limits.retry_seconds))

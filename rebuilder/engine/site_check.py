@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rebuilder.config import Settings
 from rebuilder.domain.build import InfrastructureError
-from rebuilder.inventory.koji.hub import Denied, Hub
+from rebuilder.inventory.koji.session import Denied, KojiSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def online(settings: Settings) -> Iterator[Finding]:
 
 def _koji(settings: Settings) -> Iterator[Finding]:
     building = settings.builder == "koji"
-    hub = Hub(settings.koji, building=building)
+    hub = KojiSession(settings.koji, building=building)
     place = f"Koji at {settings.koji.hub}"
     try:
         user = hub.call("getLoggedInUser")

@@ -27,7 +27,7 @@ from rebuilder.engine.requests import requests_of
 from rebuilder.store import cancellations, holds, lease, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.lease import Term
-from rebuilder.store.rebuilds import Entry
+from rebuilder.store.rebuilds import RebuildRecord
 
 log = logging.getLogger(__name__)
 ARRIVING_SECONDS = 60.0  # a request without an answer may still become a build for so long
@@ -108,7 +108,7 @@ class Submissions:
         """Whether a submission is out that will yet be answered, as far as anybody can tell."""
         return self._context.calls.is_out(Kind.SUBMIT, key) and key not in self._doubts
 
-    def _submit(self, entries: Sequence[Entry]) -> None:
+    def _submit(self, entries: Sequence[RebuildRecord]) -> None:
         context = self._context
         if self._site.resting(SITE, context.clock.monotonic()):
             return
@@ -150,7 +150,7 @@ class Submissions:
 
     def _accept(self, connection: Connection, found: Mapping[str, Submission]) -> None:
         """The builder has these builds. One that no rebuild waits for any more is stopped."""
-        happened: list[tuple[Entry, Event]] = []
+        happened: list[tuple[RebuildRecord, Event]] = []
         for entry in rebuilds.of_keys(connection, list(found)):
             submission = found[entry.key]
             self._settled(entry.key)
@@ -194,7 +194,7 @@ class Submissions:
             again_at = clock.now() + failure.until - clock.monotonic()
             if entry.state is not State.SUBMITTING:
                 continue
-            if rebuilds.follower(connection, entry) is not None:
+            if rebuilds.pending_successor(connection, entry) is not None:
                 rebuilds.postpone(connection, entry, again_at)
             else:
                 happened.append((entry, NotSubmitted(reasons[entry.key], again_at=again_at)))

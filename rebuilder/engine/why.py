@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.affected import Carried, Reason, Skip
 from rebuilder.domain.change import Change
 from rebuilder.domain.image import ImageBuild
+from rebuilder.domain.impact import InstalledPackages, Reason, Skip
 from rebuilder.domain.plan import make_plan
 from rebuilder.domain.rollback import RolledBack
 from rebuilder.domain.schedule import durations
 from rebuilder.store import causes, changes, holds, inventory, rebuilds, waves
-from rebuilder.store.changes import Noticed
+from rebuilder.store.changes import StoredChange
 from rebuilder.store.holds import Held
 
 RECENT_CHANGES = 50
@@ -46,7 +46,7 @@ class Verdict:
 class Told:
     """A rebuild of the image, and what each of its reasons came from: the id of the message, where there was one."""
 
-    entry: rebuilds.Entry
+    entry: rebuilds.RebuildRecord
     reasons: tuple[Reason, ...]
     messages: tuple[str, ...]
 
@@ -63,7 +63,7 @@ class Answer:
     rolled_back: RolledBack | None
 
 
-def would(
+def what_if(
     connection: Connection, image: str, wanted: Sequence[Change], settings: Settings, now: float
 ) -> tuple[Verdict, ...]:
     """What each of these changes, alone, would mean for the image. Raises UnknownError for an unknown image."""
@@ -82,7 +82,7 @@ class _Family:
         self._image = image
         self._slots = settings.slots
         keys = inventory.family_above(connection, image)
-        self._graph = inventory.among(connection, keys)
+        self._graph = inventory.subgraph(connection, keys)
         self._carried = inventory.carried(connection, sources, keys)
         self._terms = settings.terms({key: str(hold) for key, hold in holds.held(connection, now).items()})
         self._seconds = durations(self._graph.images)
@@ -121,14 +121,14 @@ class _Family:
         since = self._unchanged(change.build.name) if skipped.reason is Skip.ALREADY_CURRENT else None
         return Verdict(merged, str(skipped.reason), skipped.by, installed=installed, since=since)
 
-    def _of(self, source: str) -> Carried:
+    def _of(self, source: str) -> InstalledPackages:
         """What is carried of one source package."""
         found = {
             image: mine
             for image, rpms in self._carried.rpms.items()
             if (mine := [rpm for rpm in rpms if rpm.source == source])
         }
-        return Carried(found, self._carried.unknown)
+        return InstalledPackages(found, self._carried.unknown)
 
     def _unchanged(self, source: str) -> float | None:
         if source not in self._since:
@@ -156,7 +156,7 @@ def _told(connection: Connection, image_id: int) -> tuple[Told, ...]:
     return tuple(Told(entry, reasons.get(entry.id, ()), messages.get(entry.id, ())) for entry in entries)
 
 
-def _other(connection: Connection, family: _Family, item: Noticed, settings: Settings) -> Verdict:
+def _other(connection: Connection, family: _Family, item: StoredChange, settings: Settings) -> Verdict:
     """Only a change of a package that is in the image, or may be, is worth a plan."""
     if family.known and not family.carries(item.change.build.name) and settings.descendants != "all":
         return Verdict(item.change, "not-installed")

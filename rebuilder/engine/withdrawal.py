@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 from rebuilder.domain.lifecycle import CausesGone
 from rebuilder.engine.calls import Kind
 from rebuilder.engine.koji_question import KojiQuestion
-from rebuilder.inventory.koji.hub import Hub
 from rebuilder.inventory.koji.repositories import still_tagged
+from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.store import causes, changes, rebuilds, waves
 from rebuilder.store.changes import Doubted
 from rebuilder.store.transitions import Transitions
@@ -46,7 +46,7 @@ class Withdrawals(KojiQuestion):
         return len(answered)
 
 
-def _look_up(hub: Hub, doubted: Sequence[Doubted], tags: Mapping[str, frozenset[str]]) -> dict[int, bool]:
+def _look_up(hub: KojiSession, doubted: Sequence[Doubted], tags: Mapping[str, frozenset[str]]) -> dict[int, bool]:
     """Whether each of these changes, by id, is still offered in its stream. Raises InfrastructureError."""
     found: dict[int, bool] = {}
     for stream in sorted({item.stream for item in doubted}):

@@ -9,7 +9,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory
 from rebuilder.inventory import containerfiles
-from rebuilder.inventory.storage import Storage
+from rebuilder.inventory.buildah_cli import Storage
 
 READERS = 4
 NO_IMAGES: Mapping[str, Collection[str]] = {}

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pathspec import GitIgnoreSpec
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from rebuilder.config import OneOrMore, Table, first_fault
+from rebuilder.config import OneOrMore, StrictModel, first_fault
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Care, image_name, stream_name
 
@@ -44,7 +44,7 @@ def _seconds(value: Any) -> Any:
     return int(found[1]) * UNITS[found[2]] if found else value
 
 
-class FolderSettings(Table):
+class FolderSettings(StrictModel):
     """What a folder's file may say.
 
     `containerfile` has the names of build files, the first that is there counts; `{stream}` in it is the image's

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, exists, select, update
 
 from rebuilder.store.models import Cancellation, Image
-from rebuilder.store.rebuilds import Entry
-from rebuilder.store.rows import insert_new
+from rebuilder.store.rebuilds import RebuildRecord
+from rebuilder.store.upsert import insert_new
 
 # Made once: they are asked in every pass.
 _PENDING = (
@@ -33,7 +33,7 @@ class Pending:
     requested_at: float
 
 
-def request(connection: Connection, entries: Sequence[Entry], now: float) -> None:
+def request(connection: Connection, entries: Sequence[RebuildRecord], now: float) -> None:
     """Have the builder stop what it has, or may get, of these rebuilds."""
     insert_new(connection, Cancellation, [
         {"rebuild_id": entry.id, "image_id": entry.image_id, "key": entry.key, "ref": entry.ref, "requested_at": now}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, select
 
-from rebuilder.domain.affected import Reason
 from rebuilder.domain.change import Change as ChangeValue
+from rebuilder.domain.impact import Reason
 from rebuilder.store import changes
 from rebuilder.store.models import Cause, Change
 

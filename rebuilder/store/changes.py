@@ -12,7 +12,7 @@ from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.change import Severity
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.store.models import Cause, Change, Rpm, WaveChange
-from rebuilder.store.rows import chunks, insert_one
+from rebuilder.store.upsert import chunks, insert_one
 
 LONGEST = 10  # times settle_seconds
 _OF_IDS = select(Change.__table__).where(Change.id.in_(bindparam("ids", expanding=True)))
@@ -37,7 +37,7 @@ _READY_RESOLVED = _READY.where(Change.rpms.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
-class Noticed:
+class StoredChange:
     """A change with its id in the store, that of the message that told of it first, and whether it was withdrawn."""
 
     id: int
@@ -156,12 +156,12 @@ def confirm(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(update(Change).where(Change.id.in_(ids)).values(in_doubt=False))
 
 
-def unresolved(connection: Connection) -> list[Noticed]:
+def unresolved(connection: Connection) -> list[StoredChange]:
     """The settling changes of which Koji was not asked yet."""
     rows = connection.execute(
         select(Change.__table__).where(Change.state == "settling", Change.rpms.is_(None)).order_by(Change.id)
     )
-    return [noticed_of(row) for row in rows]
+    return [stored_change_of(row) for row in rows]
 
 
 def resolved(connection: Connection, names: Iterable[str]) -> dict[tuple[str, str], ChangeValue]:
@@ -195,7 +195,7 @@ def unknown(connection: Connection, changes: Iterable[ChangeValue]) -> list[Chan
 
 def settled(
     connection: Connection, now: float, settle_seconds: float, repo_seconds: float, *, resolved: bool = False
-) -> list[Noticed]:
+) -> list[StoredChange]:
     """All changes to be planned together now; none until no new one has come for a while, as bursts do.
 
     Ten times `settle_seconds` is the longest that any waits. An urgent change does not wait, and takes along what is
@@ -209,7 +209,7 @@ def settled(
     oldest, youngest = min(row.noticed_at for row in rows), max(row.noticed_at for row in rows)
     if not (urgent or youngest <= now - settle_seconds or oldest <= now - LONGEST * settle_seconds):
         return []
-    return [noticed_of(row) for row in rows]
+    return [stored_change_of(row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +246,9 @@ def waiting(
     return found
 
 
-def noticed_of(row: Row[Any]) -> Noticed:
+def stored_change_of(row: Row[Any]) -> StoredChange:
     """A row of the table, with its id."""
-    return Noticed(row.id, value_of(row), row.message_id or "", row.withdrawn_at is not None)
+    return StoredChange(row.id, value_of(row), row.message_id or "", row.withdrawn_at is not None)
 
 
 def value_of(row: Row[Any]) -> ChangeValue:
@@ -270,23 +270,23 @@ def planned(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(update(Change).where(Change.id.in_(ids)).values(state="planned"))
 
 
-def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, Noticed]:
+def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, StoredChange]:
     """These changes by their ids."""
     rows = connection.execute(_OF_IDS, {"ids": list(set(ids))})
-    return {row.id: noticed_of(row) for row in rows}
+    return {row.id: stored_change_of(row) for row in rows}
 
 
-def taken_up(connection: Connection) -> list[Noticed]:
+def taken_up(connection: Connection) -> list[StoredChange]:
     """Every change that was planned and not withdrawn, and whose package is, or was, in some image."""
     known = Change.state == "planned", Change.withdrawn_at.is_(None), exists().where(Rpm.source == Change.source)
     rows = connection.execute(select(Change.__table__).where(*known).order_by(Change.id))
-    return [noticed_of(row) for row in rows]
+    return [stored_change_of(row) for row in rows]
 
 
-def recent(connection: Connection, limit: int) -> list[Noticed]:
+def recent(connection: Connection, limit: int) -> list[StoredChange]:
     """The changes noticed last, newest first."""
     rows = connection.execute(select(Change.__table__).order_by(Change.id.desc()).limit(limit))
-    return [noticed_of(row) for row in rows]
+    return [stored_change_of(row) for row in rows]
 
 
 def noticed(connection: Connection) -> int:

@@ -71,7 +71,7 @@ def carriers(connection: Connection, source: str, stream: str, crossed: Collecti
     found: dict[str, list[Package]] = {}
     for row in rows:
         found.setdefault(f"{row[0]}:{row[1]}", []).append(Package(*row[2:]))
-    foreign = foreigners(inventory.among(connection, found), found) if len(streams) > 1 else {}
+    foreign = foreigners(inventory.subgraph(connection, found), found) if len(streams) > 1 else {}
     carrying = []
     for image, rpms in found.items():
         others, own = foreign.get(image, NONE), image.rpartition(":")[2]

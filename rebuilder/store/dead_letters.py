@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, func, select
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.message import LONGEST_NAME, Delivery, is_too_deep, plain
 from rebuilder.store.models import DeadLetter
-from rebuilder.store.rows import insert_one
+from rebuilder.store.upsert import insert_one
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, exists, insert, select, update
 
 from rebuilder.store.models import Delivery, Image, ImageBuild
-from rebuilder.store.rebuilds import Entry
-from rebuilder.store.rows import chunks
+from rebuilder.store.rebuilds import RebuildRecord
+from rebuilder.store.upsert import chunks
 
 # Made once: they are asked in every pass.
 _PENDING = (
@@ -38,7 +38,7 @@ class Pending:
     reason: str
 
 
-def request(connection: Connection, wanted: Sequence[tuple[Entry, int, str]], now: float) -> None:
+def request(connection: Connection, wanted: Sequence[tuple[RebuildRecord, int, str]], now: float) -> None:
     """For each rebuild and the id of its build: this name is to point to it. What the name was to point to is void."""
     if not wanted:
         return

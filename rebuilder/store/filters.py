@@ -32,7 +32,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class PageRequest:
     """At most `limit` rows, of those that come after the row `after` in the order of the list (None is the first)."""
 
     limit: int
@@ -119,12 +119,12 @@ def waves(connection: Connection, query: Select[Any], wanted: Filter) -> Select[
     return query.where(*between(Wave.created_at, wanted))
 
 
-def after(column: Any, page: Slice) -> list[ColumnElement[bool]]:
+def after(column: Any, page: PageRequest) -> list[ColumnElement[bool]]:
     """Of a list with the newest first, what comes after the page before."""
     return [] if page.after is None else [column < page.after]
 
 
-def after_name(page: Slice) -> list[ColumnElement[bool]]:
+def after_name(page: PageRequest) -> list[ColumnElement[bool]]:
     """Of images in the order of their names and streams, what comes after the page before."""
     if page.after is None:
         return []

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, delete, select
 
 from rebuilder.store.models import Heartbeat
-from rebuilder.store.rows import insert_of
+from rebuilder.store.upsert import insert_of
 
 LATE_SECONDS = 60.0  # a loop that is silent for so long, and for several heartbeats, has stopped
 MISSED = 6  # heartbeats
@@ -62,7 +62,7 @@ NOTHING = Activity()
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class HeartbeatEntry:
     """`loop` last got through at `at`, and means to beat `every` so many seconds; `trouble` is what it met last.
 
     `activity` is what the engine waits for; empty for other loops.
@@ -79,7 +79,7 @@ class Beat:
         return abs(now - self.at) > max(MISSED * self.every, LATE_SECONDS)
 
 
-def beat(
+def record_heartbeat(
     connection: Connection, loop: str, every: float, now: float, trouble: str = "",
     detail: Activity | None = None,
 ) -> None:
@@ -99,7 +99,7 @@ def _upsert(dialect: str) -> Any:
 
 def stands_by(connection: Connection, process: str, every: float, now: float) -> None:
     """This engine waits until it may act. Those that ended without a word a while ago are forgotten."""
-    beat(connection, _standby(process), every, now, detail=Activity(process=process))
+    record_heartbeat(connection, _standby(process), every, now, detail=Activity(process=process))
     long_ago = Heartbeat.loop.startswith(STANDBY), Heartbeat.at < now - FORGOTTEN_SECONDS
     connection.execute(delete(Heartbeat).where(*long_ago))
 
@@ -113,7 +113,7 @@ def _standby(process: str) -> str:
     return STANDBY + process[-STANDBY_NAME:]
 
 
-def standbys(beats: Mapping[str, Beat], now: float) -> list[str]:
+def standbys(beats: Mapping[str, HeartbeatEntry], now: float) -> list[str]:
     """The processes that wait until they may act."""
     return [b.activity.process for name, b in beats.items() if name.startswith(STANDBY) and not b.late(now)]
 
@@ -135,18 +135,18 @@ def unread(connection: Connection, faults: Sequence[str], now: float) -> None:
     told = "; ".join(faults[:TOLD]) + (" …" if len(faults) > TOLD else "")
     reason = f"{len(faults)} cannot be read, and stay as they were: {told}"
     problem = Problem("images", before[0].since if before else now, reason)
-    beat(connection, INVENTORY, 0.0, now, detail=Activity(problems=(problem,), unread_images=len(faults)))
+    record_heartbeat(connection, INVENTORY, 0.0, now, detail=Activity(problems=(problem,), unread_images=len(faults)))
 
 
-def problems(beats: Mapping[str, Beat]) -> tuple[Problem, ...]:
+def problems(beats: Mapping[str, HeartbeatEntry]) -> tuple[Problem, ...]:
     """What does not work: of the engine that runs, and of the inventory's source."""
     return tuple(p for name in ("engine", INVENTORY) if name in beats for p in beats[name].activity.problems)
 
 
-def read(connection: Connection) -> dict[str, Beat]:
+def read(connection: Connection) -> dict[str, HeartbeatEntry]:
     """The last heartbeat of each loop that has not been told to end."""
     columns = Heartbeat.loop, Heartbeat.at, Heartbeat.every, Heartbeat.trouble, Heartbeat.detail
     return {
-        loop: Beat(loop, at, every, trouble, msgspec.convert(detail or {}, Activity))
+        loop: HeartbeatEntry(loop, at, every, trouble, msgspec.convert(detail or {}, Activity))
         for loop, at, every, trouble, detail in connection.execute(select(*columns).order_by(Heartbeat.loop))
     }

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, or_, select
 from rebuilder.domain.errors import UnknownError
 from rebuilder.store.actions import Verb, request
 from rebuilder.store.models import Hold, Image, Pause
-from rebuilder.store.rows import insert_one
+from rebuilder.store.upsert import insert_one
 
 
 @dataclass(frozen=True, slots=True)

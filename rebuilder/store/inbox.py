@@ -10,12 +10,12 @@ from typing import Literal
 from sqlalchemy import Connection, Engine, func, select, update
 
 from rebuilder.domain.errors import RequestError, UnknownError
-from rebuilder.domain.message import Delivery, Received
-from rebuilder.store import dead_letters, tallies
+from rebuilder.domain.message import Delivery, IncomingMessage
+from rebuilder.store import counters, dead_letters
+from rebuilder.store.counters import StoredCounter
 from rebuilder.store.models import Message
 from rebuilder.store.refusals import is_of_the_values, one_line
-from rebuilder.store.rows import insert_one
-from rebuilder.store.tallies import Counted
+from rebuilder.store.upsert import insert_one
 
 Fate = Literal["new", "duplicate", "dead"]
 ENDED = ("accepted", "ignored", "rejected")
@@ -23,27 +23,27 @@ TAKEN_BACK = "taken-back-"  # and the state that a message is not in any more: w
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class InboxEntry:
     """A message of the inbox with what became of it."""
 
     seq: int
-    message: Received
+    message: IncomingMessage
     received_at: float
     state: str
     reason: str
 
 
-def receive(engine: Engine, messages: Sequence[Received], now: float | None = None) -> list[bool]:
+def receive(engine: Engine, messages: Sequence[IncomingMessage], now: float | None = None) -> list[bool]:
     """Keep these messages, durably, in one transaction. For each: True if it is new, False for a duplicate."""
     at = time.time() if now is None else now
     with engine.begin() as connection:
         new = [insert_one(connection, Message, _row(message, at)) for message in messages]
         if twice := new.count(False):
-            tallies.add(connection, {"message": {"duplicate": Counted(twice)}})
+            counters.add(connection, {"message": {"duplicate": StoredCounter(twice)}})
     return new
 
 
-def take(engine: Engine, make: Callable[[], Received], delivery: Delivery, now: float | None = None) -> Fate:
+def take(engine: Engine, make: Callable[[], IncomingMessage], delivery: Delivery, now: float | None = None) -> Fate:
     """Keep what `make` reads in a delivery; set aside what can never be kept. Raises what is the database's fault."""
     try:
         (new,) = receive(engine, [make()], now)
@@ -58,9 +58,9 @@ def take(engine: Engine, make: Callable[[], Received], delivery: Delivery, now: 
     return "dead"
 
 
-def find(connection: Connection, ident: str) -> Kept:
+def find(connection: Connection, ident: str) -> InboxEntry:
     """The message of that id. Raises UnknownError."""
-    found = _kept(connection, Message.id == ident, Message.seq, 1)
+    found = _entries(connection, Message.id == ident, Message.seq, 1)
     if not found:
         raise UnknownError(f"no message {ident}: `rebuilder inbox` lists them")
     return found[0]
@@ -72,7 +72,7 @@ def retry(connection: Connection, ident: str) -> None:
     if kept.state not in ("ignored", "rejected"):
         raise RequestError(f"message {ident} is {kept.state}: only what was ignored or rejected is read again")
     connection.execute(update(Message).where(Message.seq == kept.seq).values(state="new", reason=""))
-    tallies.one(connection, "message", f"{TAKEN_BACK}{kept.state}")
+    counters.one(connection, "message", f"{TAKEN_BACK}{kept.state}")
 
 
 def drop(connection: Connection, ident: str, who: str) -> None:
@@ -85,10 +85,10 @@ def drop(connection: Connection, ident: str, who: str) -> None:
         raise RequestError(f"message {ident} is {kept.state}: only what is unread or rejected can be dropped")
     mark(connection, kept.seq, "ignored", f"dropped by {who}")
     if kept.state in ENDED:
-        tallies.one(connection, "message", f"{TAKEN_BACK}{kept.state}")
+        counters.one(connection, "message", f"{TAKEN_BACK}{kept.state}")
 
 
-def _row(message: Received, at: float) -> dict[str, object]:
+def _row(message: IncomingMessage, at: float) -> dict[str, object]:
     return {
         "id": message.id,
         "topic": message.topic,
@@ -98,22 +98,22 @@ def _row(message: Received, at: float) -> dict[str, object]:
     }
 
 
-def unread(connection: Connection, limit: int) -> list[Kept]:
+def unread(connection: Connection, limit: int) -> list[InboxEntry]:
     """The oldest messages that nobody has acted on yet."""
-    return _kept(connection, Message.state == "new", Message.seq, limit)
+    return _entries(connection, Message.state == "new", Message.seq, limit)
 
 
-def listing(connection: Connection, state: str | None, limit: int) -> list[Kept]:
+def listing(connection: Connection, state: str | None, limit: int) -> list[InboxEntry]:
     """The newest messages, of one state or of all."""
-    return _kept(connection, (Message.state == state) if state else None, Message.seq.desc(), limit)
+    return _entries(connection, (Message.state == state) if state else None, Message.seq.desc(), limit)
 
 
-def _kept(connection: Connection, condition: object, order: object, limit: int) -> list[Kept]:
+def _entries(connection: Connection, condition: object, order: object, limit: int) -> list[InboxEntry]:
     query = select(Message.__table__).order_by(order).limit(limit)  # type: ignore[arg-type]
     if condition is not None:
         query = query.where(condition)  # type: ignore[arg-type]
     return [
-        Kept(row.seq, Received(row.id, row.topic, row.headers, row.body), row.received_at, row.state, row.reason)
+        InboxEntry(row.seq, IncomingMessage(row.id, row.topic, row.headers, row.body), row.received_at, row.state, row.reason)
         for row in connection.execute(query)
     ]
 
@@ -121,7 +121,7 @@ def _kept(connection: Connection, condition: object, order: object, limit: int) 
 def mark(connection: Connection, seq: int, state: str, reason: str = "") -> None:
     """Record what became of a message: `accepted`, `ignored` or `rejected`, and why."""
     connection.execute(update(Message).where(Message.seq == seq).values(state=state, reason=reason))
-    tallies.one(connection, "message", state)
+    counters.one(connection, "message", state)
 
 
 def counts(connection: Connection) -> Mapping[str, int]:
@@ -130,12 +130,12 @@ def counts(connection: Connection) -> Mapping[str, int]:
     Those that were read are counted for ever, whether they are still kept or not; each once, as what it became last.
     """
     unread = connection.scalar(select(func.count()).select_from(Message).where(Message.state == "new")) or 0
-    told = tallies.read(connection, "message")
+    told = counters.read(connection, "message")
     found = {"new": unread, **{state: _of(told, state) - _of(told, f"{TAKEN_BACK}{state}") for state in ENDED}}
     return {state: count for state, count in found.items() if count}
 
 
-def _of(told: Mapping[str, Counted], label: str) -> int:
+def _of(told: Mapping[str, StoredCounter], label: str) -> int:
     return told[label].count if label in told else 0
 
 

@@ -22,17 +22,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from rebuilder.domain.affected import Carried
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.image import ImageBuild as BuildValue
 from rebuilder.domain.image import Parent, ParentKind, Source
 from rebuilder.domain.image import Stream as StreamValue
+from rebuilder.domain.impact import InstalledPackages
 from rebuilder.domain.rollback import RolledBack, rolled_back
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rebuild, Rpm, Stream
-from rebuilder.store.rows import chunks
+from rebuilder.store.upsert import chunks
 
 MANY = 500  # images: reading all there are is then as quick as naming them
 _SOURCE = msgspec.json.Decoder(Source)  # far quicker than the column's own way: JSON into a dict, that into a source
@@ -48,7 +48,7 @@ def load(connection: Connection) -> Graph:
     return Graph(_images(connection))
 
 
-def among(connection: Connection, keys: Collection[str]) -> Graph:
+def subgraph(connection: Connection, keys: Collection[str]) -> Graph:
     """The graph of these images alone: parents outside the inventory are in it, parents that are not asked for not."""
     if len(keys) > MANY:
         return Graph(_within(image for image in _images(connection) if image.key in keys))
@@ -153,7 +153,7 @@ def ids(connection: Connection) -> dict[str, int]:
     return {f"{name}:{stream}": ident for name, stream, ident in rows}
 
 
-def carried(connection: Connection, sources: Iterable[str], keys: Collection[str] | None = None) -> Carried:
+def carried(connection: Connection, sources: Iterable[str], keys: Collection[str] | None = None) -> InstalledPackages:
     """The RPMs from these source packages in the images' current builds, and the images nobody could read.
 
     Of all images, or of these few.
@@ -183,7 +183,7 @@ def carried(connection: Connection, sources: Iterable[str], keys: Collection[str
             package = packages[row[1]] = Package(*row[2:])
         found.setdefault(row[0], []).append(package)
     unknown = frozenset(connection.scalars(unread))
-    return Carried(found, unknown if keys is None else unknown.intersection(keys))
+    return InstalledPackages(found, unknown if keys is None else unknown.intersection(keys))
 
 
 def rpms_from(connection: Connection, sources: Iterable[str]) -> dict[int, Package]:
@@ -275,7 +275,7 @@ def sources_of(connection: Connection, name: str) -> set[str]:
 
 def stands_on_rolled_back(connection: Connection, key: str) -> RolledBack | None:
     """The parent's build that this image stands on, where that was taken back."""
-    image = among(connection, family_above(connection, key)).image(key)
+    image = subgraph(connection, family_above(connection, key)).image(key)
     parents = [parent.image for parent in image.parents if parent.image]
     return next(iter(rolled_back([image], current_builds(connection, [key, *parents]))), None)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from rebuilder.domain.image import Manifest as Content
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store.models import Image, ImageBuild, Manifest, ManifestRpm, ReadManifest, Rpm
-from rebuilder.store.rows import chunks, insert_new, load
+from rebuilder.store.upsert import chunks, insert_new, load
 
 FIELDS = (Rpm.name, Rpm.epoch, Rpm.version, Rpm.release, Rpm.arch, Rpm.source, Rpm.source_evr)
 _KNOWN = select(Manifest.digest, Manifest.id).where(Manifest.digest.in_(bindparam("digests", expanding=True)))

@@ -14,9 +14,9 @@ import msgspec
 from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
 
 from rebuilder.domain.lifecycle import State
-from rebuilder.domain.notice import OF_STATE, Notice, RebuildFacts, WaveFacts
+from rebuilder.domain.topics import OF_STATE, Notice, RebuildFacts, WaveFacts
 from rebuilder.store.models import Image, Outbox, Rebuild
-from rebuilder.store.rows import chunks
+from rebuilder.store.upsert import chunks
 
 OPTION = "announced"
 _INSERT = insert(Outbox)

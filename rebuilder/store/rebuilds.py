@@ -28,7 +28,7 @@ from sqlalchemy.orm import aliased
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, State
 from rebuilder.store.holds import paused
 from rebuilder.store.models import Cancellation, Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge
-from rebuilder.store.rows import chunks, insert_new
+from rebuilder.store.upsert import chunks, insert_new
 
 HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
@@ -41,7 +41,7 @@ _MEASURED = update(Image).where(Image.id == bindparam("of")).values(measured=bin
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RebuildRecord:
     """A rebuild as the store has it. `image` is its name:stream; times are seconds since the epoch."""
 
     id: int
@@ -86,21 +86,21 @@ def selected() -> Select[Any]:
     return select(*columns).join(Image, Image.id == r.image_id)
 
 
-def entries(connection: Connection, query: Select[Any], values: Mapping[str, Any] | None = None) -> list[Entry]:
+def entries(connection: Connection, query: Select[Any], values: Mapping[str, Any] | None = None) -> list[RebuildRecord]:
     """What the query selects, with these values for what it leaves open."""
     return [entry_of(row) for row in connection.execute(query, values)]
 
 
-def entry_of(row: Sequence[Any]) -> Entry:
+def entry_of(row: Sequence[Any]) -> RebuildRecord:
     """A row of `selected` as a value."""
     ident, wave_id, image_id, image, state, *rest = row
-    return Entry(ident, wave_id, image_id, image, State(state), *rest)
+    return RebuildRecord(ident, wave_id, image_id, image, State(state), *rest)
 
 
 _OF_KEYS = selected().where(Rebuild.key.in_(bindparam("keys", expanding=True)))
 
 
-def in_states(connection: Connection, states: Iterable[State], limit: int | None = None) -> list[Entry]:
+def in_states(connection: Connection, states: Iterable[State], limit: int | None = None) -> list[RebuildRecord]:
     """All rebuilds in these states, or the first of them, in the order of the queue."""
     return entries(connection, _in_states(frozenset(states), limit))
 
@@ -112,33 +112,33 @@ def _in_states(states: frozenset[State], limit: int | None) -> Select[Any]:
     return query.limit(limit)
 
 
-def of_wave(connection: Connection, wave_id: int) -> list[Entry]:
+def of_wave(connection: Connection, wave_id: int) -> list[RebuildRecord]:
     """The rebuilds of a wave, parents first."""
     return entries(connection, selected().where(Rebuild.wave_id == wave_id).order_by(Rebuild.level, Rebuild.id))
 
 
-def of_image(connection: Connection, image_id: int, limit: int) -> list[Entry]:
+def of_image(connection: Connection, image_id: int, limit: int) -> list[RebuildRecord]:
     """The last rebuilds of an image, newest first."""
     return entries(connection, selected().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
 
 
-def of_ids(connection: Connection, ids: Sequence[int]) -> dict[int, Entry]:
+def of_ids(connection: Connection, ids: Sequence[int]) -> dict[int, RebuildRecord]:
     """These rebuilds by their ids."""
     return {entry.id: entry for entry in entries(connection, selected().where(Rebuild.id.in_(ids)))}
 
 
-def of_keys(connection: Connection, keys: Collection[str]) -> list[Entry]:
+def of_keys(connection: Connection, keys: Collection[str]) -> list[RebuildRecord]:
     """The rebuilds that builders know by these keys."""
     return [entry for part in chunks(list(keys), 500) for entry in entries(connection, _OF_KEYS, {"keys": part})]
 
 
-def of_refs(connection: Connection, refs: Collection[str]) -> list[Entry]:
+def of_refs(connection: Connection, refs: Collection[str]) -> list[RebuildRecord]:
     """The live rebuilds whose builds have these refs."""
     wanted = set(refs)
     return [entry for entry in in_states(connection, [State.BUILDING]) if entry.ref in wanted]
 
 
-def latest_of_image(connection: Connection, image: str) -> Entry | None:
+def latest_of_image(connection: Connection, image: str) -> RebuildRecord | None:
     """The last rebuild of an image that has begun, else its last one."""
     name, _, stream = image.rpartition(":")
     query = selected().where(Image.name == name, Image.stream == stream)
@@ -146,7 +146,7 @@ def latest_of_image(connection: Connection, image: str) -> Entry | None:
     return found[0] if found else None
 
 
-def startable(connection: Connection, now: float, limit: int, full: Collection[str] = ()) -> list[Entry]:
+def startable(connection: Connection, now: float, limit: int, full: Collection[str] = ()) -> list[RebuildRecord]:
     """The queued rebuilds to start next: not pausing, their image not held, nor being built, nor of a full stream.
 
     An image whose last build is still to be stopped at the builder counts as being built.
@@ -168,7 +168,7 @@ def _held(now: float | ColumnElement[float]) -> Exists:
     return exists().where(Hold.image_id == Rebuild.image_id, or_(Hold.until.is_(None), Hold.until > now))
 
 
-def released(connection: Connection) -> list[Entry]:
+def released(connection: Connection) -> list[RebuildRecord]:
     """The waiting rebuilds whose parents are all done."""
     return entries(connection, _released())
 
@@ -221,7 +221,7 @@ def settled(connection: Connection, keys: Collection[str]) -> set[str]:
     return {key for key, known in states.items() if known and not OPEN.intersection(known)}
 
 
-def for_withdrawn(connection: Connection) -> list[Entry]:
+def for_withdrawn(connection: Connection) -> list[RebuildRecord]:
     """The rebuilds that have not begun, that no operator asked for, and whose changes were all withdrawn."""
     told = exists().where(Cause.rebuild_id == Rebuild.id)
     offered = told.where(Cause.change_id == Change.id, Change.withdrawn_at.is_(None))
@@ -229,13 +229,13 @@ def for_withdrawn(connection: Connection) -> list[Entry]:
     return entries(connection, selected().where(*begins, told, ~offered).order_by(Rebuild.id))
 
 
-def overtaken(connection: Connection, ids: Sequence[int]) -> list[Entry]:
+def superseded_by_other_build(connection: Connection, ids: Sequence[int]) -> list[RebuildRecord]:
     """Of these, the rebuilds whose image got another build since they were planned, and who have own causes."""
-    return entries(connection, _overtaken(), {"ids": ids})
+    return entries(connection, _superseded_by_other_build(), {"ids": ids})
 
 
 @cache
-def _overtaken() -> Select[Any]:
+def _superseded_by_other_build() -> Select[Any]:
     other = or_(Rebuild.before_build_id.is_(None), Rebuild.before_build_id != Image.current_build_id)
     told = exists().where(Cause.rebuild_id == Rebuild.id)
     parent = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed == "")
@@ -243,32 +243,32 @@ def _overtaken() -> Select[Any]:
     return query.where(Rebuild.note == "")
 
 
-def descendants(connection: Connection, rebuild_id: int) -> list[Entry]:
+def descendants(connection: Connection, rebuild_id: int) -> list[RebuildRecord]:
     """Every rebuild that waits for this one, directly or through others."""
     below = select(RebuildEdge.rebuild_id).where(RebuildEdge.parent_id == rebuild_id).cte("below", recursive=True)
     below = below.union(select(RebuildEdge.rebuild_id).join(below, RebuildEdge.parent_id == below.c.rebuild_id))
     return entries(connection, selected().join(below, below.c.rebuild_id == Rebuild.id).order_by(Rebuild.id))
 
 
-def fresh(connection: Connection, entry: Entry) -> Entry:
+def refresh(connection: Connection, entry: RebuildRecord) -> RebuildRecord:
     """The same rebuild as it is now."""
     return entries(connection, selected().where(Rebuild.id == entry.id))[0]
 
 
-def later(connection: Connection, entry: Entry) -> Entry | None:
+def newer(connection: Connection, entry: RebuildRecord) -> RebuildRecord | None:
     """The image's newest rebuild, where that is not this one."""
     (newest,) = of_image(connection, entry.image_id, 1)
     return None if newest.id == entry.id else newest
 
 
-def follower(connection: Connection, entry: Entry) -> Entry | None:
+def pending_successor(connection: Connection, entry: RebuildRecord) -> RebuildRecord | None:
     """The further rebuild that waits for the image's live one to end."""
     query = selected().where(Rebuild.image_id == entry.image_id, Rebuild.state.in_(PENDING), Rebuild.id != entry.id)
     found = entries(connection, query)
     return found[0] if found else None
 
 
-def hand_over(connection: Connection, entry: Entry, heir: Entry) -> None:
+def transfer_causes(connection: Connection, entry: RebuildRecord, heir: RebuildRecord) -> None:
     """What the one rebuild is for, and what waits for it, is from now on the other one's."""
     columns = Cause.change_id, Cause.installed, Cause.inherited_from, Cause.external
     causes = connection.execute(select(*columns).where(Cause.rebuild_id == entry.id)).mappings()
@@ -281,7 +281,7 @@ def hand_over(connection: Connection, entry: Entry, heir: Entry) -> None:
         connection.execute(update(Rebuild).where(Rebuild.id == heir.id).values(asked))
 
 
-def submitting(connection: Connection, now: float) -> list[Entry]:
+def submitting(connection: Connection, now: float) -> list[RebuildRecord]:
     """The rebuilds to be handed over to the builder now."""
     return entries(connection, _submitting(), {"now": now})
 
@@ -298,25 +298,25 @@ def begun(connection: Connection, moments: Mapping[int, float]) -> None:
         connection.execute(_BEGUN, [{"of": ident, "at": at} for ident, at in moments.items()])
 
 
-def postpone(connection: Connection, entry: Entry, until: float) -> None:
+def postpone(connection: Connection, entry: RebuildRecord, until: float) -> None:
     """Hand it over to the builder later."""
     connection.execute(update(Rebuild).where(Rebuild.id == entry.id).values(not_before=until))
 
 
-def blocked_children(connection: Connection, rebuild_id: int) -> list[Entry]:
+def blocked_children(connection: Connection, rebuild_id: int) -> list[RebuildRecord]:
     """The blocked rebuilds that wait for this one."""
     query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
     found = query.where(RebuildEdge.parent_id == rebuild_id, Rebuild.state == State.BLOCKED)
     return entries(connection, found.order_by(Rebuild.id))
 
 
-def left_behind(connection: Connection, rebuild_ids: Collection[int]) -> list[Entry]:
+def blocked_by_superseded(connection: Connection, rebuild_ids: Collection[int]) -> list[RebuildRecord]:
     """The blocked rebuilds that wait for an earlier rebuild of the image of one of these, which did not succeed."""
-    return entries(connection, _left_behind(), {"of": rebuild_ids})
+    return entries(connection, _blocked_by_superseded(), {"of": rebuild_ids})
 
 
 @cache
-def _left_behind() -> Select[Any]:
+def _blocked_by_superseded() -> Select[Any]:
     """Made once. The state is hidden from the planner: SQLite would go through all that is blocked."""
     newer, parent = aliased(Rebuild), aliased(Rebuild)
     query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
@@ -326,11 +326,11 @@ def _left_behind() -> Select[Any]:
     return query.where(blocked, *earlier).distinct().order_by(Rebuild.id)
 
 
-def stopped_parents(connection: Connection, rebuild_id: int) -> list[Entry]:
+def stopped_parents(connection: Connection, rebuild_id: int) -> list[RebuildRecord]:
     """What keeps a rebuild blocked, once it waits for the newest rebuild of each of its parents."""
     found = entries(connection, _parents_of(rebuild_id))
     for parent in found:
-        newest = later(connection, parent)
+        newest = newer(connection, parent)
         if newest is not None:
             edge = RebuildEdge.rebuild_id == rebuild_id, RebuildEdge.parent_id == parent.id
             connection.execute(delete(RebuildEdge).where(*edge))
@@ -350,7 +350,7 @@ def unsettled(connection: Connection) -> dict[str, State]:
     return {image: State(state) for image, state in rows}
 
 
-def failed(connection: Connection) -> list[tuple[Entry, str]]:
+def failed(connection: Connection) -> list[tuple[RebuildRecord, str]]:
     """The images' last rebuilds that failed, each with the version of the source that it was dispatched with."""
     query = selected().add_columns(Rebuild.source).where(Rebuild.state == State.FAILED, ~Rebuild.superseded)
     rows = connection.execute(query.where(Image.present, Rebuild.source != "").order_by(Rebuild.id))

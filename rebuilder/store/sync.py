@@ -17,7 +17,7 @@ from rebuilder.domain.image import Stream as StreamValue
 from rebuilder.store import inventory as stored
 from rebuilder.store import manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, Stream
-from rebuilder.store.rows import chunks, refresh_statistics
+from rebuilder.store.upsert import chunks, refresh_statistics
 
 # Made once: every build that ends asks for them.
 _RECORDED = select(ImageBuild.image_id, ImageBuild.ident, ImageBuild.id).where(

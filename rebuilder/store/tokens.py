@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, select
 from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.scope import Scope
 from rebuilder.store.models import Token
-from rebuilder.store.rows import insert_one
+from rebuilder.store.upsert import insert_one
 
 PREFIX = "rebuilder_"
 LONGEST_NAME = 64

@@ -13,17 +13,17 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from rebuilder.domain import lifecycle
 from rebuilder.domain.lifecycle import PENDING, Effect, Event, InvalidTransition, State
-from rebuilder.domain.notice import RebuildFacts
-from rebuilder.store import cancellations, outbox, rebuilds, tallies
+from rebuilder.domain.topics import RebuildFacts
+from rebuilder.store import cancellations, counters, outbox, rebuilds
+from rebuilder.store.counters import StoredCounter
 from rebuilder.store.models import Rebuild, Transition, Wave
 from rebuilder.store.outbox import StateChange
-from rebuilder.store.rebuilds import Entry
-from rebuilder.store.tallies import Counted
+from rebuilder.store.rebuilds import RebuildRecord
 
 log = logging.getLogger(__name__)
 _RECORD = insert(Transition)
-Happened = tuple[Entry, Event]
-_Changed = tuple[Entry, Event, dict[str, Any]]
+Happened = tuple[RebuildRecord, Event]
+_Changed = tuple[RebuildRecord, Event, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,14 @@ class Transitions:
         for effect, origins in caused.items():
             self._carry_out(effect, origins)
 
-    def unblock(self, entry: Entry) -> str:
+    def unblock(self, entry: RebuildRecord) -> str:
         """Let a blocked rebuild, and what it blocks in turn, wait again; else the image that still blocks it.
 
         A rebuild that a later one of its image has taken over stays as it is: what waits for it waits for the later.
         """
-        if rebuilds.fresh(self.connection, entry).state is not State.BLOCKED:
+        if rebuilds.refresh(self.connection, entry).state is not State.BLOCKED:
             return ""
-        if rebuilds.later(self.connection, entry) is None:
+        if rebuilds.newer(self.connection, entry) is None:
             stopped = rebuilds.stopped_parents(self.connection, entry.id)
             if stopped:
                 return stopped[0].image
@@ -79,7 +79,7 @@ class Transitions:
             self.unblock(child)
         return ""
 
-    def _follow(self, entry: Entry, event: Event) -> tuple[lifecycle.Rebuild, tuple[Effect, ...]]:
+    def _follow(self, entry: RebuildRecord, event: Event) -> tuple[lifecycle.Rebuild, tuple[Effect, ...]]:
         before = lifecycle.Rebuild(entry.state, entry.attempt, self.max_attempts, entry.spared)
         try:
             return lifecycle.step(before, event)
@@ -87,7 +87,7 @@ class Transitions:
             told = story(self.connection, entry.id)
             raise InvalidTransition(f"{entry.image} (rebuild {entry.id}): {error}; {told}") from None
 
-    def _columns(self, entry: Entry, event: Event, after: lifecycle.Rebuild) -> dict[str, Any]:
+    def _columns(self, entry: RebuildRecord, event: Event, after: lifecycle.Rebuild) -> dict[str, Any]:
         new: dict[str, Any] = {"state": after.state, "attempt": after.attempt, "reason": event.reason}
         if after.state in lifecycle.ENDED:
             new["ended_at"] = self.now
@@ -120,7 +120,7 @@ class Transitions:
             case Effect.MEASURE_DURATION:
                 rebuilds.measure(self.connection, [entry.image_id for entry in entries])
             case Effect.RELIEVE_LATER_CHILDREN:
-                for child in rebuilds.left_behind(self.connection, [entry.id for entry in entries]):
+                for child in rebuilds.blocked_by_superseded(self.connection, [entry.id for entry in entries]):
                     self.unblock(child)
             case Effect.BLOCK_DESCENDANTS:
                 for entry in entries:
@@ -129,22 +129,22 @@ class Transitions:
                 for entry in entries:
                     self._resume(entry)
 
-    def _block_below(self, entry: Entry) -> None:
+    def _block_below(self, entry: RebuildRecord) -> None:
         below = [child for child in rebuilds.descendants(self.connection, entry.id) if child.state in PENDING]
         self.apply([(child, lifecycle.ParentStopped(did_not_succeed(entry))) for child in below])
 
-    def _resume(self, entry: Entry) -> None:
+    def _resume(self, entry: RebuildRecord) -> None:
         """What it blocked goes on, or waits with it where a parent of its own is stopped."""
         stopped = rebuilds.stopped_parents(self.connection, entry.id)
         if stopped:
-            waiting = rebuilds.fresh(self.connection, entry)
+            waiting = rebuilds.refresh(self.connection, entry)
             self.apply([(waiting, lifecycle.ParentStopped(did_not_succeed(stopped[0])))])
             return
         for child in rebuilds.blocked_children(self.connection, entry.id):
             self.unblock(child)
 
 
-def did_not_succeed(entry: Entry) -> str:
+def did_not_succeed(entry: RebuildRecord) -> str:
     """Why what is built on it is blocked."""
     return f"{entry.image} did not succeed"
 
@@ -187,7 +187,7 @@ def _updating(columns: tuple[str, ...]) -> Any:
     return update(Rebuild).where(*unchanged).values({name: bindparam(f"new_{name}") for name in columns})
 
 
-def _state_change(entry: Entry, event: Event, new: Mapping[str, Any]) -> StateChange:
+def _state_change(entry: RebuildRecord, event: Event, new: Mapping[str, Any]) -> StateChange:
     facts = RebuildFacts(
         attempt=new["attempt"],
         started=new.get("started_at", entry.started_at),
@@ -209,9 +209,9 @@ def record(connection: Connection, steps: Sequence[tuple[int, str, State, str]],
     ])  # fmt: skip
     happened = Counter(event for _, event, _, _ in steps)
     ended = Counter(str(state) for _, _, state, _ in steps if state in lifecycle.ENDED)
-    tallies.add(connection, {
-        "step": {event: Counted(count) for event, count in happened.items()},
-        "ended": {state: Counted(count) for state, count in ended.items()},
+    counters.add(connection, {
+        "step": {event: StoredCounter(count) for event, count in happened.items()},
+        "ended": {state: StoredCounter(count) for state, count in ended.items()},
     })  # fmt: skip
 
 

@@ -14,15 +14,15 @@ from sqlalchemy import Connection, Row, bindparam, case, delete, exists, insert,
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.lifecycle import OPEN, PENDING, STOPPED, ParentAdded, State
-from rebuilder.domain.notice import LISTED, Notice, StoppedImage, WaveFacts
 from rebuilder.domain.plan import Plan, PlannedRebuild
 from rebuilder.domain.rpm import newest
 from rebuilder.domain.schedule import inherited, paths_below, rank
+from rebuilder.domain.topics import LISTED, Notice, StoppedImage, WaveFacts
 from rebuilder.store import changes, outbox, rebuilds, transitions
-from rebuilder.store.changes import Noticed
+from rebuilder.store.changes import StoredChange
 from rebuilder.store.models import Cause, Change, Image, Rebuild, RebuildEdge, Wave, WaveChange
-from rebuilder.store.rows import chunks, insert_new
 from rebuilder.store.transitions import Transitions
+from rebuilder.store.upsert import chunks, insert_new
 
 # Made once: they are asked in every pass.
 _APPROVED = (
@@ -60,7 +60,7 @@ class WaveEntry:
 def accept(
     connection: Connection,
     plan: Plan,
-    noticed: Sequence[Noticed],
+    noticed: Sequence[StoredChange],
     seconds: Mapping[str, float],
     now: float,
     approved: int | None = None,
@@ -169,7 +169,7 @@ def key_of(image: str, wave_id: int, now: float, earlier: str = "") -> str:
     return f"{slug or 'image'}-{digest}"
 
 
-def _link(connection: Connection, plan: Plan, entries: Mapping[str, rebuilds.Entry]) -> None:
+def _link(connection: Connection, plan: Plan, entries: Mapping[str, rebuilds.RebuildRecord]) -> None:
     edges = [
         {"rebuild_id": entries[rebuild.image].id, "parent_id": entries[parent].id}
         for rebuild in plan.rebuilds
@@ -182,8 +182,8 @@ def _link(connection: Connection, plan: Plan, entries: Mapping[str, rebuilds.Ent
 def _cause(
     connection: Connection,
     plan: Plan,
-    noticed: Sequence[Noticed],
-    entries: Mapping[str, rebuilds.Entry],
+    noticed: Sequence[StoredChange],
+    entries: Mapping[str, rebuilds.RebuildRecord],
     joined: Container[int],
 ) -> None:
     ids = {
@@ -234,7 +234,7 @@ def _outdated(connection: Connection, causes: Sequence[Mapping[str, Any]]) -> se
 
 
 def _join(
-    connection: Connection, joined: Sequence[tuple[rebuilds.Entry, PlannedRebuild, Severity, float]], now: float
+    connection: Connection, joined: Sequence[tuple[rebuilds.RebuildRecord, PlannedRebuild, Severity, float]], now: float
 ) -> None:
     """A queued rebuild that got a parent waits again; the better place in the queue counts."""
     if not joined:
@@ -289,7 +289,7 @@ def taking_up(connection: Connection, change_id: int) -> list[WaveEntry]:
     return [entry_of(row) for row in rows]
 
 
-def changes_of(connection: Connection, wave_id: int) -> list[Noticed]:
+def changes_of(connection: Connection, wave_id: int) -> list[StoredChange]:
     """The changes that the wave takes up."""
     ids = connection.scalars(
         select(WaveChange.change_id).where(WaveChange.wave_id == wave_id).order_by(WaveChange.change_id)

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from rebuilder.answers import coverage, drafts, drawings, logs, plan, queue, rebuilds, records, status, why
 from rebuilder.domain.change import Severity
+from rebuilder.queries import coverage, graph_view, logs, plan, plan_preview, queue, rebuilds, records, status, why
 from rebuilder.web import api_actions, api_lists, problems
+from rebuilder.web.dependencies import Configured, Logs, Reader
 from rebuilder.web.etags import Tagged
-from rebuilder.web.queries import Ident, ImageName, SeverityWord, Text
-from rebuilder.web.reader import Configured, Logs, Reader
+from rebuilder.web.parameters import Ident, ImageName, SeverityWord, Text
 
 MOST_UPDATES = 20
 NVR = Annotated[Text, Field(min_length=1, description="A source build: name-[epoch:]version-release")]
@@ -67,17 +67,17 @@ def read_why(
     update: Annotated[tuple[NVR, ...], Query(max_length=MOST_UPDATES)] = (),
     stream: Text = "",
     severity: SeverityWord = "unspecified",
-) -> why.Why | why.Would:
+) -> why.Why | why.WhatIf:
     """Why the image was rebuilt, or was not; with updates, whether they would rebuild it."""
     if update:
-        return why.would(connection, image, update, stream or None, Severity(severity), settings, time.time())
+        return why.what_if(connection, image, update, stream or None, Severity(severity), settings, time.time())
     return why.read(connection, image, settings, time.time())
 
 
 @router.get("/images/{image:path}/log")
 def read_log(
     log: Logs, image: ImageName, offset: Annotated[int, Query(ge=0, lt=2**40)] = 0
-) -> logs.Part:
+) -> logs.LogChunk:
     """What the image's last build says, from a character on; as far as it is written by now."""
     return log.read(image, offset)
 
@@ -127,10 +127,10 @@ def read_graph(
     update: Annotated[tuple[NVR, ...], Query(max_length=MOST_UPDATES)] = (),
     stream: Text = "",
     severity: SeverityWord = "unspecified",
-) -> drawings.Drawing:
+) -> graph_view.Drawing:
     """The images and what they are built on."""
-    asked = drawings.Asked(image or None, wave, update, stream or None, Severity(severity))
-    return drawings.read(connection, asked, settings, time.time()).document
+    asked = graph_view.GraphRequest(image or None, wave, update, stream or None, Severity(severity))
+    return graph_view.read(connection, asked, settings, time.time()).document
 
 
 class WhatIf(BaseModel):
@@ -150,7 +150,7 @@ def make_plan(connection: Reader, settings: Configured, asked: WhatIf) -> plan.W
     changed: dict[str, Any] = {"descendants": asked.descendants} if asked.descendants else {}
     terms = settings.model_copy(update=changed)
     severity = Severity(asked.severity)
-    drafted = drafts.draft(connection, asked.updates, asked.stream, severity, terms, time.time())
+    drafted = plan_preview.draft(connection, asked.updates, asked.stream, severity, terms, time.time())
     return plan.written(drafted.plan)
 
 

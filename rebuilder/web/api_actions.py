@@ -13,15 +13,15 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Engine
 
-from rebuilder.answers import records
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands
 from rebuilder.engine.commands import Command
+from rebuilder.queries import records
 from rebuilder.store import tokens
 from rebuilder.store.database import reading
 from rebuilder.web import problems
-from rebuilder.web.queries import Ident, Text, When
-from rebuilder.web.reader import Database, Reader
+from rebuilder.web.dependencies import Database, Reader
+from rebuilder.web.parameters import Ident, Text, When
 from rebuilder.web.strict import Strict
 from rebuilder.web.wrong_tokens import WrongTokens
 

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from rebuilder.answers import rebuilds, records, status
-from rebuilder.store import search
+from rebuilder.queries import rebuilds, records, status
+from rebuilder.store import lists
+from rebuilder.web.dependencies import Reader
 from rebuilder.web.etags import Tagged
-from rebuilder.web.queries import Changes, Images, Page, Part, RebuildState, Text, Times, cut, narrowed
-from rebuilder.web.reader import Reader
+from rebuilder.web.parameters import Changes, Images, Page, Part, RebuildState, Text, Times, build_filter, paginate
 
 router = APIRouter(route_class=Tagged)
 
@@ -21,8 +21,8 @@ def list_waves(
     state: Annotated[tuple[Literal["planned", "running", "finished"], ...], Query()] = (),
 ) -> Page[status.WaveInBrief]:
     """Waves, with how far they are."""
-    found = search.waves(connection, narrowed(images, changes, times, states=state), part)
-    return cut(found, part, lambda wave: status.brief(connection, wave), lambda wave: wave.id)
+    found = lists.waves(connection, build_filter(images, changes, times, states=state), part)
+    return paginate(found, part, lambda wave: status.brief(connection, wave), lambda wave: wave.id)
 
 
 @router.get("/rebuilds")
@@ -32,8 +32,8 @@ def list_rebuilds(
     wave: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
 ) -> Page[rebuilds.Rebuild]:
     """Rebuilds."""
-    found = search.rebuilds(connection, narrowed(images, changes, times, states=state, wave=wave), part)
-    return cut(found, part, rebuilds.rebuild, lambda entry: entry.id)
+    found = lists.rebuilds(connection, build_filter(images, changes, times, states=state, wave=wave), part)
+    return paginate(found, part, rebuilds.rebuild, lambda entry: entry.id)
 
 
 @router.get("/images")
@@ -42,15 +42,15 @@ def list_images(
     state: Annotated[tuple[RebuildState, ...], Query(description="The state of the newest rebuild.")] = (),
 ) -> Page[records.Image]:
     """The images of the inventory; `package` asks for those whose current build carries it."""
-    found = search.images(connection, narrowed(images, states=state), part)
-    return cut(found, part, records.image, lambda entry: entry.image)
+    found = lists.images(connection, build_filter(images, states=state), part)
+    return paginate(found, part, records.image, lambda entry: entry.image)
 
 
 @router.get("/builds")
 def list_builds(connection: Reader, part: Part, images: Images, times: Times) -> Page[records.ImageBuild]:
     """Finished builds of images; `package` asks for those that have it in them."""
-    found = search.builds(connection, narrowed(images, times), part)
-    return cut(found, part, records.build, lambda entry: entry.id)
+    found = lists.builds(connection, build_filter(images, times), part)
+    return paginate(found, part, records.build, lambda entry: entry.id)
 
 
 @router.get("/changes")
@@ -59,9 +59,9 @@ def list_changes(
     state: Annotated[tuple[Literal["settling", "planned"], ...], Query()] = (),
 ) -> Page[records.Change]:
     """Source builds that are new in streams."""
-    wanted = narrowed(changes, times, stream=stream, package=package, states=state)
-    found = search.changes(connection, wanted, part)
-    return cut(found, part, records.change, lambda noted: noted.noticed.id)
+    wanted = build_filter(changes, times, stream=stream, package=package, states=state)
+    found = lists.changes(connection, wanted, part)
+    return paginate(found, part, records.change, lambda noted: noted.noticed.id)
 
 
 @router.get("/messages")
@@ -71,11 +71,11 @@ def list_messages(
     state: Annotated[tuple[Literal["new", "accepted", "ignored", "rejected"], ...], Query()] = (),
 ) -> Page[records.Message]:
     """Messages from the bus, and what became of them."""
-    found = search.messages(connection, narrowed(times, states=state), topic, part)
-    return cut(found, part, records.message, lambda kept: kept.seq)
+    found = lists.messages(connection, build_filter(times, states=state), topic, part)
+    return paginate(found, part, records.message, lambda kept: kept.seq)
 
 
 @router.get("/actions")
 def list_actions(connection: Reader, part: Part) -> Page[records.Action]:
     """What operators did, and asked for."""
-    return cut(search.deeds(connection, part), part, records.action, lambda deed: deed.id)
+    return paginate(lists.audit_entries(connection, part), part, records.action, lambda deed: deed.id)

@@ -11,14 +11,14 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
 from rebuilder import distribution
-from rebuilder.answers.logs import Logs
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus
-from rebuilder.web import api, health, live, metrics, pages, problems
+from rebuilder.queries.logs import Logs
+from rebuilder.web import api, health, metrics, pages, problems, sse
 from rebuilder.web.bounds import Bounds
 from rebuilder.web.broker import Broker
+from rebuilder.web.dependencies import READING
 from rebuilder.web.head import Head
-from rebuilder.web.reader import READING
 from rebuilder.web.security import SecurityHeaders
 from rebuilder.web.wrong_tokens import WrongTokens
 
@@ -45,14 +45,14 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
     app.state.settings = settings
     app.state.logs = Logs(engine, settings)
     app.state.broker = Broker(bus) if bus and bus.configured else None
-    app.state.hub = live.Hub(engine)
+    app.state.hub = sse.Broadcaster(engine)
     app.state.wrong_tokens = WrongTokens(time.monotonic)
     app.state.registry = metrics.registry_of(engine, settings, app.state.broker)
     problems.install(app)
     app.include_router(api.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    app.include_router(live.router)
+    app.include_router(sse.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.include_router(pages.nowhere)

@@ -8,8 +8,8 @@ from prometheus_client import Metric
 from prometheus_client.core import HistogramMetricFamily
 from sqlalchemy import Connection
 
-from rebuilder.store import tallies
-from rebuilder.store.tallies import Counted
+from rebuilder.store import counters
+from rebuilder.store.counters import StoredCounter
 
 
 def histogram(connection: Connection, described: tuple[str, str], name: str, labels: Mapping[str, str]) -> Metric:
@@ -17,13 +17,13 @@ def histogram(connection: Connection, described: tuple[str, str], name: str, lab
 
     `labels` are the values of the label `call`, by what they are counted under; with the value "" there is no label.
     """
-    sums, counts = tallies.read(connection, name), tallies.read(connection, tallies.buckets_of(name))
+    sums, counts = counters.read(connection, name), counters.read(connection, counters.buckets_of(name))
     metric, about = described
     found = HistogramMetricFamily(f"rebuilder_{metric}", about, labels=[] if "" in labels else ["call"])
     for value, label in labels.items():
-        whole, below, buckets = sums.get(label, Counted(0)), 0, []
-        for bound in tallies.BUCKETS[name]:
-            below += counts.get(tallies.bucket_label(label, bound), Counted(0)).count
+        whole, below, buckets = sums.get(label, StoredCounter(0)), 0, []
+        for bound in counters.BUCKETS[name]:
+            below += counts.get(counters.bucket_label(label, bound), StoredCounter(0)).count
             buckets.append((str(float(bound)), float(below)))
         buckets.append(("+Inf", float(whole.count)))
         found.add_metric([value] if value else [], buckets, whole.seconds)

@@ -18,15 +18,15 @@ from rebuilder import distribution
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import ENDED, LIVE, OPEN, State
 from rebuilder.engine.calls import Kind
-from rebuilder.store import changes, dead_letters, heartbeats, holds, inbox, lease, outbox, progress, tallies
+from rebuilder.store import changes, counters, dead_letters, heartbeats, holds, inbox, lease, outbox, rebuild_progress
+from rebuilder.store.counters import StoredCounter
 from rebuilder.store.database import reading
 from rebuilder.store.heartbeats import CallsOut
-from rebuilder.store.tallies import Counted
 from rebuilder.web.broker import Broker
 from rebuilder.web.histograms import histogram
 
 CALLS = ("submit", "find", "poll", "result", "cancel")
-NONE = Counted(0)
+NONE = StoredCounter(0)
 
 router = APIRouter()
 
@@ -103,17 +103,17 @@ class Measurements(Collector):
 
     def _rebuilds(self, connection: Connection, now: float) -> Iterator[Metric]:
         open_ones = GaugeMetricFamily("rebuilder_rebuilds", "Rebuilds that are not done, by state.", labels=["state"])
-        counted = {state: progress.count_in(connection, state) for state in State if state in OPEN}
+        counted = {state: rebuild_progress.count_in(connection, state) for state in State if state in OPEN}
         for state, count in counted.items():
             open_ones.add_metric([str(state)], count)
-        steps = tallies.read(connection, "step")
-        ended = tallies.read(connection, "ended")
+        steps = counters.read(connection, "step")
+        ended = counters.read(connection, "ended")
         outcomes = CounterMetricFamily("rebuilder_rebuilds_ended", "Rebuilds by their outcome.", labels=["outcome"])
         for state in State:
             if state in ENDED:
                 outcomes.add_metric([str(state)], ended.get(str(state), NONE).count)
         yield from (open_ones, outcomes)
-        oldest = progress.oldest_in(connection, State.QUEUED)
+        oldest = rebuild_progress.oldest_in(connection, State.QUEUED)
         yield _gauge("queue_oldest_age_seconds", "How long the oldest queued rebuild has waited.", _age(oldest, now))
         yield _gauge("slots", "Builds that there may be at one time.", self._settings.slots)
         yield _gauge("slots_used", "Builds under way.", sum(counted[state] for state in LIVE))
@@ -123,7 +123,7 @@ class Measurements(Collector):
 
 
 def _messages(connection: Connection, now: float) -> Iterator[Metric]:
-    told = tallies.read(connection, "message")
+    told = counters.read(connection, "message")
     counts = inbox.counts(connection)
     unread = counts.get("new", 0)
     read = {state: told.get(state, NONE).count for state in inbox.ENDED}
@@ -141,7 +141,7 @@ def _messages(connection: Connection, now: float) -> Iterator[Metric]:
 
 
 def _engine(connection: Connection) -> Iterator[Metric]:
-    trouble = tallies.read(connection, "trouble")
+    trouble = counters.read(connection, "trouble")
     told = "Calls to the builder that could not be answered."
     errors = CounterMetricFamily("rebuilder_builder_errors", told, labels=["call"])
     said = "Deprecated: rebuilder_builder_errors_total."
@@ -152,13 +152,13 @@ def _engine(connection: Connection) -> Iterator[Metric]:
     latency = ("builder_call_seconds", "What calls to the builder take.")
     yield from (histogram(connection, latency, "builder", dict(zip(CALLS, CALLS, strict=True))), errors, old)
     yield from _calls_out(connection)
-    twice = tallies.read(connection, "submission").get("duplicate", NONE).count
+    twice = counters.read(connection, "submission").get("duplicate", NONE).count
     yield _counter("duplicate_submissions", "Builds that were submitted twice; must be 0.", twice)
     yield histogram(connection, ("plan_seconds", "What planning takes."), "plan", {"": "settled"})
     yield histogram(connection, ("wave_makespan_seconds", "What finished waves took."), "wave", {"": "makespan"})
     told = "The least that finished waves could have taken."
     yield histogram(connection, ("wave_lower_bound_seconds", told), "wave", {"": "lower-bound"})
-    waves = tallies.read(connection, "wave")
+    waves = counters.read(connection, "wave")
     took, least = waves.get("makespan", NONE).seconds, waves.get("lower-bound", NONE).seconds
     ratio = took / least if least else float("nan")
     yield _gauge("wave_makespan_ratio", "Makespan over lower bound of all finished waves.", ratio)

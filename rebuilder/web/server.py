@@ -21,7 +21,7 @@ from rebuilder.config_file import Bus
 from rebuilder.domain.errors import RequestError
 from rebuilder.web.app import create_app
 from rebuilder.web.bounds import SEND_BUFFER, Protocol
-from rebuilder.web.live import Hub
+from rebuilder.web.sse import Broadcaster
 
 log = logging.getLogger(__name__)
 GRACE_SECONDS = 5
@@ -74,7 +74,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        hub: Hub = self.config.app.state.hub  # type: ignore[union-attr]
+        hub: Broadcaster = self.config.app.state.hub  # type: ignore[union-attr]
         hub.close()
         await super().shutdown(sockets)
 

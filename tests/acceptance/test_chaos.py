@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import servers
 from chaos.faults import FAULTS, Fault, Stage
 from chaos.world import World
+from support import servers
 
 from rebuilder.demo.broker import Broker
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 import pytest
-import shell
-from machine import until
+from support import shell
+from support.buildah_world import until
 
 from rebuilder.cli import VERBS, rebuilder
 from rebuilder.demo.process import free_port

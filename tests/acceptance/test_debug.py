@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from acceptance.test_cli import User, update
-from machine import until
+from support.buildah_world import until
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def user(tmp_path: Path) -> User:
 def test_verbose_tells_each_step_of_a_rebuild_and_quiet_nothing(user: User) -> None:
     said = user.types("-v", "run", "--until-idle").stderr
     assert "DEBUG rebuilder.store.transitions: base:f42: dispatched, now submitting" in said
-    assert "DEBUG rebuilder.engine.intake: message " in said
+    assert "DEBUG rebuilder.engine.ingest: message " in said
     user.types("rebuild", "base:f42")
     assert user.types("-q", "run", "--until-idle").stderr == ""
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-import servers
+from support import servers
 
 DEMO = [sys.executable, "-m", "rebuilder", "demo"]
 

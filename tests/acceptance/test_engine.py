@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bus
 import pytest
-import servers
-import shell
-from machine import Machine, machine, until
+from support import bus, servers, shell
+from support.buildah_world import Machine, machine, until
 
 from rebuilder.demo import rpms
 from rebuilder.demo.broker import Broker

@@ -13,9 +13,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import servers
-import terminal
 from acceptance.test_cli import User, update
+from support import servers, terminal
 
 NVR = "openssl-3.2.3-1.fc42"
 LAYERS = r"""

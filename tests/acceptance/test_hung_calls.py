@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import until
+from support.buildah_world import until
 
 DOCUMENT = """version: 1
 images:

@@ -10,12 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import bus
-import hub
 import pytest
-import shell
 from fedora_messaging.message import Message
-from hub_tasks import Koji, Task
+from support import bus, koji_hub, shell
+from support.koji_tasks import Koji, Task
 
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import Child
@@ -56,7 +54,7 @@ port = 0
 class Site:
     """A hub with three levels of images, and a configuration for it."""
 
-    def __init__(self, folder: Path, running: hub.Hub) -> None:
+    def __init__(self, folder: Path, running: koji_hub.Hub) -> None:
         self.hub, self.koji, self.folder = running, running.koji, folder
         self.config = folder / "config.toml"
         koji = self.koji
@@ -70,7 +68,7 @@ class Site:
 
     def configure(self, broker: Broker, queue: str) -> None:
         bus.configure(self.folder, broker, queue, f"sqlite:///{self.folder}/rebuilder.db").rename(self.config)
-        password = hub.password_file(self.folder)
+        password = koji_hub.password_file(self.folder)
         with self.config.open("a", encoding="utf-8") as config:
             config.write(SETTINGS.format(hub=self.hub.url, password=password))
 
@@ -116,7 +114,7 @@ def tag_message(queue: str) -> Message:
 
 @pytest.fixture
 def site(tmp_path: Path, broker: Broker, fresh_queue: str) -> Iterator[Site]:
-    with hub.Hub(Koji()) as running:
+    with koji_hub.Hub(Koji()) as running:
         made = Site(tmp_path, running)
         made.configure(broker, fresh_queue)
         yield made
@@ -137,7 +135,7 @@ def test_a_tag_message_becomes_an_ordered_wave_through_an_outage_and_a_task_canc
 ) -> None:
     synced = site.run("inventory", "sync")
     assert (synced.returncode, synced.stdout.splitlines()[-1].split(",")[0]) == (0, "5 added")
-    with working(site), bus.channel(broker) as opened, hub.Worker(site.koji) as worker:
+    with working(site), bus.channel(broker) as opened, koji_hub.Worker(site.koji) as worker:
         worker.kept |= {"base", "tools", "web"}
         bus.until(lambda: opened.queue_declare(fresh_queue, passive=True).method.consumer_count)
         bus.until(lambda: site.hub.calls["getLatestBuilds"])  # the engine has looked at the tags
@@ -157,7 +155,7 @@ def test_a_tag_message_becomes_an_ordered_wave_through_an_outage_and_a_task_canc
         assert base.options.get("koji_parent_build") is None
 
         bus.until(lambda: site.task("tools"))
-        hub.cancel(site.koji, "tools")
+        koji_hub.cancel(site.koji, "tools")
         bus.until(lambda: site.states()["httpd"] == "succeeded" and site.states()["tools"] == "canceled")
         assert site.states()["web"] == "blocked", "one of its parents was canceled"
         assert site.task("web") is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from acceptance.test_cli import User, engine_of, update
-from machine import until
+from support.buildah_world import until
 
 DOCUMENT = """\
 version: 1

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bus
 import pytest
-import shell
 from acceptance.test_cli import INVENTORY
 from fedora_messaging.message import Message, get_message
-from servers import processes_of
+from support import bus, shell
+from support.servers import processes_of
 
 from rebuilder.demo.broker import Broker
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from acceptance.test_cli import User, update
-from machine import until
+from support.buildah_world import until
 
 
 @pytest.fixture

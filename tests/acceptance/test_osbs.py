@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from harnesses.osbs import HERE, REAL, STANDIN, OsbsHarness
-from machine import until
+from support.buildah_world import until
+from support.harnesses.osbs import HERE, REAL, STANDIN, OsbsHarness
 
 CLIENT = () if REAL else (str(STANDIN),)
 CONFIG = """[consumer_config]

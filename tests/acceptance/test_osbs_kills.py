@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import hub
 import pytest
-from harnesses.osbs import HERE, REAL, STANDIN, OsbsHarness
-from hub_tasks import Koji
-from tekton import TASK, Fault
+from support import koji_hub
+from support.harnesses.osbs import HERE, REAL, STANDIN, OsbsHarness
+from support.koji_tasks import Koji
+from support.tekton import TASK, Fault
 
 KILLS = int(os.environ.get("KILLS", 4))
 PARENTS = {"base": "", **dict.fromkeys(("web", "db", "tools"), "base"),
@@ -104,7 +104,7 @@ def parameters(document: dict[str, Any]) -> dict[str, Any]:
 
 
 class Site:
-    def __init__(self, osbs: OsbsHarness, running: hub.Hub) -> None:
+    def __init__(self, osbs: OsbsHarness, running: koji_hub.Hub) -> None:
         self.folder, self.world = osbs.folder, World(osbs, running.koji)
         source = {"git": str(self.folder / "repository"), "ref": "f42"}
         images = [
@@ -134,7 +134,7 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     (tmp_path / "osbs").mkdir()
-    with HERE.world(tmp_path / "osbs") as osbs, hub.Hub(Koji()) as running:
+    with HERE.world(tmp_path / "osbs") as osbs, koji_hub.Hub(Koji()) as running:
         made = Site(osbs, running)
         made.world.start()
         try:

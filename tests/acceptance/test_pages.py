@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import browser
 import pytest
-import servers
 from axe_playwright_python.sync_playwright import Axe
-from browser import Watched
 from playwright.sync_api import Browser, Page, expect
-from website import ALIAS, Website
+from support import browser, servers
+from support.browser import Watched
+from support.website import ALIAS, Website
 
 PHONE = {"width": 360, "height": 740}
 PATHS = (

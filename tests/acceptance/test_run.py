@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import bus
 import httpx
 import pytest
 from acceptance.test_cli import ROOT, User
-from servers import processes_of
+from support import bus
+from support.servers import processes_of
 
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import family, free_port

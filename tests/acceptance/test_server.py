@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import bus
 import httpx
 import pytest
 from acceptance.test_cli import ROOT, User, update
+from support import bus
 
 from rebuilder.demo.process import free_port
 

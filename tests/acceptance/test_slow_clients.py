@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import bus
 import httpx
 import pytest
 from acceptance.test_cli import User, update
 from acceptance.test_server import more
-from servers import processes_of
+from support import bus
+from support.servers import processes_of
 
 from rebuilder.demo.process import free_port
-from rebuilder.web import bounds, live
+from rebuilder.web import bounds, sse
 
 HALF_OPEN, HUGE = 1100, 400_000_000
 HEAD = "{method} {path} HTTP/1.1\r\nHost: x\r\n{more}\r\n"
@@ -198,7 +198,7 @@ def test_a_thousand_who_listen_change_nothing_for_others(site: Site) -> None:
         with stack:
             time.sleep(3)
             answers = [first_line(client) for client in clients]
-    assert 0 < answers.count(b"HTTP/1.1 200 OK") <= live.MOST_LISTENERS
+    assert 0 < answers.count(b"HTTP/1.1 200 OK") <= sse.MOST_LISTENERS
     assert ended_within(site, 30)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import servers
 from acceptance.test_cli import User
+from support import servers
 
 TREE = """\
 [consumer_config]

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-import terminal
 from acceptance.test_cli import PLAN, User, update
+from support import terminal
 
 NVR = "openssl-3.2.2-1.fc42"
 

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rebuilder.domain.affected import Carried
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
+from rebuilder.domain.impact import InstalledPackages
 from rebuilder.domain.rpm import Rpm
 
 STREAM = Stream("f42", (".fc42",))
@@ -100,7 +100,7 @@ def inventory(layers: list[Layer]) -> Inventory:
     return Inventory(tuple(layer.image for layer in layers), (STREAM,), tuple(builds))
 
 
-def carried(layers: list[Layer], source: str) -> Carried:
+def carried(layers: list[Layer], source: str) -> InstalledPackages:
     """What the images carry of one source package, without making all their manifests."""
     found: dict[str, tuple[Rpm, ...]] = {}
     for layer in layers:
@@ -108,7 +108,7 @@ def carried(layers: list[Layer], source: str) -> Carried:
         have = tuple(dict.fromkeys((*above, *(rpm for rpm in layer.added if rpm.source == source))))
         if have:
             found[layer.image.key] = have
-    return Carried(found)
+    return InstalledPackages(found)
 
 
 def write(layers: list[Layer], path: Path) -> None:

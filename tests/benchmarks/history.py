@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Engine, select
 
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
 from rebuilder.domain.rpm import Rpm
-from rebuilder.store import models, tallies
+from rebuilder.store import counters, models
+from rebuilder.store.counters import StoredCounter
 from rebuilder.store.models import Base
-from rebuilder.store.rows import chunks, load, refresh_statistics
 from rebuilder.store.sync import save_inventory
-from rebuilder.store.tallies import Counted
+from rebuilder.store.upsert import chunks, load, refresh_statistics
 
 WAVE = 1000
 IMAGES = 5 * WAVE
@@ -43,7 +43,7 @@ def make(engine: Engine, rebuilds: int = 1_000_000) -> int:
             f"UPDATE rebuild SET superseded = (1 = 1) WHERE id <= {max(0, last - IMAGES)} OR id <= {last} AND "
             f"image_id IN (SELECT image_id FROM rebuild WHERE id > {last})"
         )
-        tallies.add(connection, {"step": {event: Counted(last) for event in STEPS}})
+        counters.add(connection, {"step": {event: StoredCounter(last) for event in STEPS}})
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")

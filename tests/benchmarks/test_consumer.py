@@ -6,8 +6,8 @@ import statistics
 import time
 from pathlib import Path
 
-import bus
 import pytest
+from support import bus
 
 from rebuilder.demo.broker import Broker
 from rebuilder.store import database

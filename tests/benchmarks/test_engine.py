@@ -15,8 +15,8 @@ from sqlalchemy import Column, Engine, Float, Integer, MetaData, Table, func, in
 from consumers.topics import parse
 from rebuilder.config import Settings, SimulatedSettings
 from rebuilder.domain.image import ImageBuild, Inventory
-from rebuilder.domain.message import Received
-from rebuilder.engine import workshop
+from rebuilder.domain.message import IncomingMessage
+from rebuilder.engine import factory
 from rebuilder.engine.loop import Loop
 from rebuilder.store import database, inbox, rebuilds
 from rebuilder.store.database import reading
@@ -68,12 +68,12 @@ def test_a_wave_of_ten_thousand_and_then_nothing(
     settings = Settings(max_builds=SLOTS, settle_seconds=0, simulated=SimulatedSettings(duration=0))
     with engine.begin() as connection:
         save_inventory(connection, only_openssl(IMAGES), time.time())
-    loop = Loop(engine, settings, workshop.builder_for(engine, settings), parse)
+    loop = Loop(engine, settings, factory.builder_for(engine, settings), parse)
     memory, yard = [], plain(engine)
     print(f"\n{kind}: {yard:.0f} plain transactions/s")
     for number in range(2):
         body = {"update": {**UPDATE["update"], "builds": [{"nvr": f"openssl-3.3.{number}-1.fc42", "epoch": 1}]}}
-        inbox.receive(engine, [Received(str(number), "org.x.bodhi.update.complete.stable", {}, body)])
+        inbox.receive(engine, [IncomingMessage(str(number), "org.x.bodhi.update.complete.stable", {}, body)])
         began = time.perf_counter()
         while loop.once() or loop.calls.any_out():
             loop.calls.wait(0.5)

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import hub
-from hub_tasks import Koji
+from support import koji_hub
+from support.koji_tasks import Koji
 
 from rebuilder import config
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.domain.build import BuildRequest, Phase
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
 from rebuilder.domain.rpm import Rpm
-from rebuilder.inventory.koji import offers
-from rebuilder.inventory.koji.hub import Hub
+from rebuilder.inventory.koji import tag_builds
+from rebuilder.inventory.koji.session import KojiSession
 
 IMAGES, RPMS, PACKAGES = 600, 200, 3000
 UPDATES = "f42-updates"
@@ -76,7 +76,7 @@ def filled() -> Koji:
 class Table:
     """A line for each thing that is done: what it took, with the stand-in's own time, and what the hub was asked."""
 
-    def __init__(self, running: hub.Hub) -> None:
+    def __init__(self, running: koji_hub.Hub) -> None:
         self._hub = running
         print(f"\n{IMAGES} images, 2 architectures, {RPMS} RPMs; {PACKAGES} packages in the tag of updates")
         print(f"{'':<28}{'round trips':>12}{'calls':>8}{'seconds':>9}")
@@ -93,8 +93,8 @@ class Table:
 
 def test_what_koji_is_asked(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    with hub.Hub(filled()) as running:
-        path.write_text(CONFIGURATION.format(folder=tmp_path, url=running.url, password=hub.password_file(tmp_path)))
+    with koji_hub.Hub(filled()) as running:
+        path.write_text(CONFIGURATION.format(folder=tmp_path, url=running.url, password=koji_hub.password_file(tmp_path)))
         settings, table = config.load(path), Table(running)
         memory = []
         for what in ("first read", "nothing is new"):
@@ -102,14 +102,14 @@ def test_what_koji_is_asked(tmp_path: Path) -> None:
                 done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, check=True)
             memory.append(json.loads(done.stdout))
         with table.line("what the updates' tag offers"):
-            found = sum(1 for _ in offers.newest(Hub(settings.koji), UPDATES, [f"package{n}" for n in range(PACKAGES)]))
+            found = sum(1 for _ in tag_builds.newest(KojiSession(settings.koji), UPDATES, [f"package{n}" for n in range(PACKAGES)]))
         wave(table, running, KojiBuilder(settings))
         images, added, before, read, stored = memory[0]
         print(f"first read: {read:.0f} MB at most (wanted: less than 300), {before:.0f} before, {stored:.0f} stored")
     assert (images, added, found) == (IMAGES, IMAGES, PACKAGES)
 
 
-def wave(table: Table, running: hub.Hub, builder: KojiBuilder) -> None:
+def wave(table: Table, running: koji_hub.Hub, builder: KojiBuilder) -> None:
     """Six builds from the first look for their keys to what is in them, with three polls."""
     parents, base = (Parent(ParentKind.BASE, "base:f42"),), (ImageBuild("base:f42", "base-42-1"),)
     sources = [Source(f"https://src.example.com/app{number}", "f42", "c") for number in range(6)]

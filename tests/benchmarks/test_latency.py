@@ -18,10 +18,10 @@ from consumers.topics import parse
 from rebuilder.builders.simulated import EVERYTHING
 from rebuilder.config import Settings
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
-from rebuilder.domain.message import Received
+from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import Rpm
-from rebuilder.domain.schedule import Jobs, lower_bound
-from rebuilder.engine import workshop
+from rebuilder.domain.schedule import JobGraph, lower_bound
+from rebuilder.engine import factory
 from rebuilder.engine.loop import Loop
 from rebuilder.store import database, inbox
 from rebuilder.store.database import reading
@@ -51,9 +51,9 @@ def run(folder: Path, images: Sequence[Image], settings: Settings) -> tuple[Engi
     builds = tuple(ImageBuild(image.key, "first", OPENSSL) for image in images)
     with engine.begin() as connection:
         save_inventory(connection, Inventory(tuple(images), (Stream("f42", (".fc42",)),), builds), time.time())
-    inbox.receive(engine, [Received("1", "org.x.bodhi.update.complete.stable", {}, UPDATE)])
+    inbox.receive(engine, [IncomingMessage("1", "org.x.bodhi.update.complete.stable", {}, UPDATE)])
     pulse = Pulse()
-    loop = Loop(engine, settings, workshop.builder_for(engine, settings), parse, alive=pulse)
+    loop = Loop(engine, settings, factory.builder_for(engine, settings), parse, alive=pulse)
     began = time.monotonic()
     loop.run(threading.Event(), until_idle=True)
     took = time.monotonic() - began
@@ -93,7 +93,7 @@ def test_a_thousand_images_take_little_more_than_they_must(tmp_path: Path) -> No
     places = {image.key: at for at, image in enumerate(images)}
     after = [tuple(places[p.image] for p in image.parents if p.image in places) for image in images]
     calls = 2 + 0.3 + 1  # a submission, a poll, a result; under a key that was just made nothing needs to be looked up
-    least = lower_bound(Jobs(after, [image.estimate + calls for image in images]), 100)
+    least = lower_bound(JobGraph(after, [image.estimate + calls for image in images]), 100)
     print(f"\n1,000 images, 100 slots, latencies of 0.3 to 2 s: {took:.0f} s, {took / least:.3f} of the lower bound "
           f"(wanted: 1.05); the loop was silent for {pulse.longest:.2f} s at most")
     engine.dispose()
@@ -110,13 +110,13 @@ def test_calls_that_hang_cost_only_their_own_images(tmp_path: Path) -> None:
         builds = tuple(ImageBuild(image.key, "first", OPENSSL) for image in images)
         with engine.begin() as connection:
             save_inventory(connection, Inventory(tuple(images), (Stream("f42", (".fc42",)),), builds), time.time())
-        inbox.receive(engine, [Received("1", "org.x.bodhi.update.complete.stable", {}, UPDATE)])
+        inbox.receive(engine, [IncomingMessage("1", "org.x.bodhi.update.complete.stable", {}, UPDATE)])
         hang = [f"{name}:f42" for name in names[:hanging]]
         settings = Settings.model_validate(
             {"max_builds": 60, "settle_seconds": 0, "simulated": {**SLOW, "result_seconds": 0.3, "hang": hang}}
         )
         pulse, stop = Pulse(), threading.Event()
-        loop = Loop(engine, settings, workshop.builder_for(engine, settings), parse, alive=pulse)
+        loop = Loop(engine, settings, factory.builder_for(engine, settings), parse, alive=pulse)
         thread = threading.Thread(target=loop.run, args=(stop,))
         began = time.monotonic()
         thread.start()

@@ -9,18 +9,18 @@ import forest
 import pytest
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Jobs
+from rebuilder.domain.schedule import JobGraph
 from rebuilder.domain.simulation import Policy, simulate
 
 SEEDS = 40
 
 
-def jobs_of(count: int, seed: int) -> Jobs:
+def jobs_of(count: int, seed: int) -> JobGraph:
     """The images of a forest, each with a build of lognormal length."""
     images = [layer.image for layer in forest.forest(count, 2, seed)]
     number = {image.key: at for at, image in enumerate(images)}
     after = [list(dict.fromkeys(number[parent.image] for parent in image.parents)) for image in images]
-    return Jobs(after, [image.estimate for image in images])
+    return JobGraph(after, [image.estimate for image in images])
 
 
 @pytest.mark.parametrize(("images", "slots"), [(1000, 100), (250, 30)])

@@ -13,20 +13,20 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-import bus
 import pytest
 from fedora_messaging import api
 from sqlalchemy import Engine, delete
+from support import bus
 from test_engine import SLOTS, UPDATE, only_openssl
 
 from consumers.topics import parse
-from rebuilder.cli.notifier import sender
+from rebuilder.cli.publisher import sender
 from rebuilder.config import Settings, SimulatedSettings
 from rebuilder.demo.broker import Broker
-from rebuilder.domain.message import Received
-from rebuilder.engine import letters, workshop
+from rebuilder.domain.message import IncomingMessage
+from rebuilder.engine import factory, notifications
 from rebuilder.engine.loop import Loop
-from rebuilder.engine.notify import Publisher
+from rebuilder.engine.publisher import Publisher
 from rebuilder.store import database, heartbeats, inbox, outbox
 from rebuilder.store.database import reading
 from rebuilder.store.models import Outbox
@@ -76,9 +76,9 @@ def prepared(url: str, images: int) -> Engine:
 def wave(engine: Engine, number: int, announcing: bool) -> tuple[float, float]:
     """The seconds of one wave over all images, and those of them that the engine had a processor."""
     chosen = settings(announcing)
-    loop = Loop(engine, chosen, workshop.builder_for(engine, chosen), parse)
+    loop = Loop(engine, chosen, factory.builder_for(engine, chosen), parse)
     body = {"update": {**UPDATE["update"], "builds": [{"nvr": f"openssl-3.3.{number}-1.fc42", "epoch": 1}]}}
-    inbox.receive(engine, [Received(str(number), "org.x.bodhi.update.complete.stable", {}, body)])
+    inbox.receive(engine, [IncomingMessage(str(number), "org.x.bodhi.update.complete.stable", {}, body)])
     began, worked = time.perf_counter(), time.process_time()
     while loop.once() or not loop.at_rest():
         loop.calls.wait(0.01)
@@ -142,8 +142,8 @@ def test_the_outbox_is_published_at_500_messages_a_second_or_more(
         wave(engine, number, True)
         with reading(engine) as connection:
             found = outbox.unsent(connection, MESSAGES)
-            bodies = letters.write(connection, found, "")
-        made = [letters.message(letter.written(bodies[letter.seq])) for letter in found]
+            bodies = notifications.write(connection, found, "")
+        made = [notifications.message(letter.written(bodies[letter.seq])) for letter in found]
         began = time.perf_counter()
         for message in made:
             api.publish(message)

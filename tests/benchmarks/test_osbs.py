@@ -13,15 +13,15 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from harnesses.osbs import HERE, OsbsHarness
 from sqlalchemy import Engine
+from support.harnesses.osbs import HERE, OsbsHarness
 from test_engine import UPDATE
 from test_latency import OPENSSL, Pulse, delays
 
 from consumers.topics import parse
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Parent, ParentKind, Source, Stream
 from rebuilder.domain.lifecycle import State
-from rebuilder.domain.message import Received
+from rebuilder.domain.message import IncomingMessage
 from rebuilder.engine.loop import Loop
 from rebuilder.store import database, inbox, rebuilds
 from rebuilder.store.database import reading
@@ -75,7 +75,7 @@ def wave(osbs: OsbsHarness, folder: Path, images: Sequence[Image]) -> Engine:
     builds = tuple(ImageBuild(image.key, "first", OPENSSL) for image in images)
     with store.begin() as connection:
         save_inventory(connection, Inventory(tuple(images), (Stream("f42", ".fc42"),), builds), time.time())
-    inbox.receive(store, [Received("1", "org.x.bodhi.update.complete.stable", {}, UPDATE)])
+    inbox.receive(store, [IncomingMessage("1", "org.x.bodhi.update.complete.stable", {}, UPDATE)])
     osbs.settings = osbs.settings.model_copy(update={"max_builds": 60, "settle_seconds": 0.0, "poll_seconds": 1.0})
     return store
 

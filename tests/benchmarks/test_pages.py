@@ -16,7 +16,7 @@ from pathlib import Path
 import history
 import httpx
 import pytest
-from website import Website
+from support.website import Website
 
 from rebuilder.store import database
 

@@ -7,7 +7,7 @@ import time
 from itertools import cycle
 from pathlib import Path
 
-import corpus
+from support import corpus
 
 from rebuilder.inventory import containerfiles
 from rebuilder.inventory.containerfiles import Naming

@@ -10,7 +10,7 @@ from pathlib import Path
 import history
 import pytest
 from sqlalchemy import Engine
-from web import Client
+from support.api_client import Client
 
 from rebuilder.config import Settings
 from rebuilder.store import database

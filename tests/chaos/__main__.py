@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import servers
+from support import servers
 
 from chaos.faults import FAULTS, Stage
 from chaos.world import Verdict

@@ -26,13 +26,13 @@ time.time = _set_time  # before anybody keeps a reference to it
 from sqlalchemy import Engine  # noqa: E402
 
 from rebuilder.builders.simulated import SimulatedBuilder  # noqa: E402
-from rebuilder.cli import main, running  # noqa: E402, F401
+from rebuilder.cli import daemons, main  # noqa: E402, F401
 from rebuilder.config import Settings  # noqa: E402
 from rebuilder.domain.build import BuildRequest, Submission  # noqa: E402
-from rebuilder.engine import loop, standby, workshop  # noqa: E402
+from rebuilder.engine import factory, loop, standby  # noqa: E402
 from rebuilder.store import lease  # noqa: E402
 
-_builder_for = workshop.builder_for
+_builder_for = factory.builder_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def act(part: Part) -> None:
     if part.short_lease:
         _shorten()
     LedgerBuilder.ledger, LedgerBuilder.hung_percent = Path(part.ledger), part.hung_percent
-    workshop.builder_for = _ledger_builder
+    factory.builder_for = _ledger_builder
     main(["--config", part.configuration, "engine"])
 
 

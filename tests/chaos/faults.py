@@ -12,10 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import bus
-import servers
 from integration.test_poison import POISON
 from sqlalchemy import update
+from support import bus, servers
 
 from chaos.world import TOPIC, Verdict, World, attempt
 from rebuilder.demo.broker import Broker

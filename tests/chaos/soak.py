@@ -20,11 +20,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import bus
 import httpx
 import psutil
-import servers
 from sqlalchemy import text
+from support import bus, servers
 
 from chaos.world import World
 from rebuilder.demo.process import free_port

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from chaos import actor
 from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.lifecycle import State
-from rebuilder.domain.message import Received
+from rebuilder.domain.message import IncomingMessage
 from rebuilder.store import database, inbox, inventory
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild
@@ -93,7 +93,7 @@ class World:
         number = self.told + 1
         builds = [{"nvr": f"openssl-3.2.{number}-1.fc42", "epoch": 1}]
         body = {"update": {"alias": f"FEDORA-{number}", "builds": builds, "release": {"name": "F42"}}}
-        inbox.receive(self.store, [Received(str(number), TOPIC, {}, body)])
+        inbox.receive(self.store, [IncomingMessage(str(number), TOPIC, {}, body)])
         self.told = number
 
     def start(self, *, short_lease: bool = True, hung_percent: int = 0) -> BaseProcess:

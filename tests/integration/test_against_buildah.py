@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import servers
-from examples import examples
 from hypothesis import HealthCheck, event, example, given, note
 from hypothesis import strategies as st
+from support import servers
+from support.examples import examples
 
 from rebuilder.config import BuildahSettings
 from rebuilder.domain.errors import RequestError
+from rebuilder.inventory.buildah_cli import Storage
 from rebuilder.inventory.containerfile import Options, Recipe, read
-from rebuilder.inventory.storage import Storage
 
 PULLED = re.compile(r'Pulling image (\S+) \(policy')
 STAGE = re.compile(r"^(?:\[(\d+)/\d+\] )?STEP 1/", re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from integration.workbench import BASH, CHAIN, SSL, Workbench, image
 from sqlalchemy import Engine
-from web import Client
+from support.api_client import Client
 
 from rebuilder.domain.image import Image, ImageBuild, Manifest, Parent, ParentKind
 from rebuilder.domain.rpm import Rpm

@@ -10,7 +10,7 @@ import pytest
 from integration.test_store import content
 from integration.workbench import Workbench
 from sqlalchemy import Engine, select
-from web import Client, problem
+from support.api_client import Client, problem
 
 from rebuilder.engine.commands import COMMANDS, OF_IMAGES
 from rebuilder.store import holds, tokens

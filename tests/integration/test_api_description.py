@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 import schemathesis
-from examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis.errors import Unsatisfiable
 from integration.workbench import BASH, CHAIN, Workbench, image
@@ -19,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from sqlalchemy import Engine
+from support.examples import examples
 
 from rebuilder.store import tokens
 from rebuilder.web.app import create_app

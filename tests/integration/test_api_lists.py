@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from integration.workbench import CHAIN, Workbench, image
 from sqlalchemy import Engine
-from web import Client, problem
+from support.api_client import Client, problem
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
-from bus import until
 from sqlalchemy import Engine
+from support.bus import until
 
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import servers
-from machine import Machine, ended, machine, package, until
+from support import servers
+from support.buildah_world import Machine, ended, machine, package, until
 
 from rebuilder.builders.buildah import BuildahBuilder
 from rebuilder.config import InventorySettings, Settings
@@ -22,8 +22,8 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.image import Image, ImageBuild, Manifest, Source
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.inventory import buildah
+from rebuilder.inventory.buildah_cli import StorageError
 from rebuilder.inventory.containerfile import platform_arguments
-from rebuilder.inventory.storage import StorageError
 from rebuilder.registry.short_names import full_names
 
 SLOW = 'FROM scratch\nCOPY rootfs/ /\nRUN echo begun; while true; do sleep 1; done\n'

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from harnesses import HARNESSES, Harness, Power
-from machine import until
+from support.buildah_world import until
+from support.harnesses import HARNESSES, Harness, Power
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase, Status

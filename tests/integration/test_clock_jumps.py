@@ -68,6 +68,6 @@ def test_builds_are_polled_at_their_pace_and_end_by_their_own_time(store: Engine
 
 def test_an_engine_that_ended_is_missed_although_the_clock_was_set_back(store: Engine) -> None:
     with store.begin() as connection:
-        heartbeats.beat(connection, "engine", 1.0, time.time() + TEN_MINUTES)
+        heartbeats.record_heartbeat(connection, "engine", 1.0, time.time() + TEN_MINUTES)
     with reading(store) as connection:
         assert heartbeats.read(connection)["engine"].late(time.time())

@@ -7,19 +7,17 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import bus
 import pika
 import pytest
-import servers
-import shell
 from sqlalchemy import Engine
-from web import Client
+from support import bus, servers, shell
+from support.api_client import Client
 
 from consumers.topics import parse
 from rebuilder.config import Settings
 from rebuilder.demo.broker import Broker
-from rebuilder.domain.message import Delivery, Received
-from rebuilder.engine import intake
+from rebuilder.domain.message import Delivery, IncomingMessage
+from rebuilder.engine import ingest
 from rebuilder.store import dead_letters, inbox
 from rebuilder.store.database import reading
 
@@ -76,12 +74,12 @@ def test_a_rejected_message_is_shown_read_again_and_dropped(types: Types, store:
 
 
 def test_a_message_that_is_read_again_counts_once(types: Types, store: Engine) -> None:
-    inbox.receive(store, [Received(ident, "org.x.bodhi.update.complete.stable", {}, None) for ident in "ab"])
+    inbox.receive(store, [IncomingMessage(ident, "org.x.bodhi.update.complete.stable", {}, None) for ident in "ab"])
     client = Client(store)
 
     def read_all() -> None:
         with store.begin() as connection:
-            intake.read(connection, parse, Settings(), 1.0)
+            ingest.read(connection, parse, Settings(), 1.0)
 
     def counted() -> dict[str, int]:
         with reading(store) as connection:

@@ -12,7 +12,7 @@ from integration.workbench import SSL, Workbench, image
 from sqlalchemy import Connection, Engine, event
 
 from rebuilder.domain.build import InfrastructureError, Phase
-from rebuilder.engine import workshop
+from rebuilder.engine import factory
 from rebuilder.store import inbox
 from rebuilder.store.database import reading
 
@@ -163,7 +163,7 @@ def test_a_simulated_build_outlives_the_engine_that_began_it(store: Engine) -> N
     bench.tell(FIX)
     bench.passes()
     (ref,) = [entry.ref for entry in bench.rebuilds() if entry.ref]
-    builder = workshop.builder_for(store, bench.settings)
+    builder = factory.builder_for(store, bench.settings)
     status = builder.poll([ref, "never-heard-of"])
     assert status[ref].phase in (Phase.RUNNING, Phase.SUCCEEDED), "the dry run goes on"
     assert status["never-heard-of"].phase is Phase.ABORTED

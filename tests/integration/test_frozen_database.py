@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import bus
 import httpx
 import pytest
-import servers
-from freezing import frozen
 from integration.workbench import Workbench
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from support import bus, servers
+from support.freezing import frozen
 
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import free_port

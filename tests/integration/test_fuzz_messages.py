@@ -18,18 +18,18 @@ from typing import Any
 import pika
 import pytest
 from click.testing import CliRunner
-from examples import examples
 from fedora_messaging import config
 from fedora_messaging.message import Message, get_message
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete
+from support.examples import examples
 
 from consumers import Inbox, deliveries
 from consumers.topics import PARSERS, parse
 from rebuilder.cli import rebuilder
 from rebuilder.config import Settings
-from rebuilder.engine import intake
+from rebuilder.engine import ingest
 from rebuilder.store import dead_letters, inbox, models
 from rebuilder.store.database import reading
 
@@ -104,7 +104,7 @@ def emptied(store: Engine) -> None:
 def read_all(store: Engine) -> Counter[str]:
     """What the engine made of what the inbox has."""
     with store.begin() as connection:
-        intake.read(connection, parse, SETTINGS, time.time())
+        ingest.read(connection, parse, SETTINGS, time.time())
     with reading(store) as connection:
         return Counter(kept.state for kept in inbox.listing(connection, None, 1000))
 

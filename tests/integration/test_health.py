@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import bus
 import pytest
-import servers
 from integration.workbench import Workbench
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
-from web import Client
+from support import bus, servers
+from support.api_client import Client
 
 from rebuilder import config_file
 from rebuilder.config_file import Bus
@@ -42,7 +41,7 @@ def measured(client: Client) -> dict[str, float]:
 
 def beat(store: Engine, loop: str, ago: float, trouble: str = "") -> None:
     with store.begin() as connection:
-        heartbeats.beat(connection, loop, 10.0, time.time() - ago, trouble)
+        heartbeats.record_heartbeat(connection, loop, 10.0, time.time() - ago, trouble)
 
 
 # --- health

@@ -8,7 +8,7 @@ from integration.workbench import BASH, SSL, Workbench, image
 from sqlalchemy import Engine
 
 from consumers.topics import parse
-from rebuilder.engine import intake, planning
+from rebuilder.engine import ingest, planning
 from rebuilder.store import holds, inventory, waves
 from rebuilder.store.database import reading
 from rebuilder.store.sync import record_builds
@@ -69,7 +69,7 @@ def test_a_queued_rebuild_waits_while_its_image_is_held_and_a_hold_ends_by_itsel
     bench = Workbench(store, [image("a")])
     bench.tell("openssl-3.2.2-1.fc42")
     with store.begin() as connection:
-        intake.read(connection, parse, bench.settings, bench.clock.now)
+        ingest.read(connection, parse, bench.settings, bench.clock.now)
         planning.settle(connection, bench.settings, bench.clock.now)
         holds.hold(connection, "a:f42", "ann", "", bench.clock.now + 100, bench.clock.now)
     bench.passes(seconds=90)

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import browser
 import pytest
-import servers
 from playwright.sync_api import expect
 from sqlalchemy import Engine, insert, select
-from web import Client
+from support import browser, servers
+from support.api_client import Client
 
 from rebuilder.config import BuildahSettings, Settings, WebSettings
 from rebuilder.config_file import Bus

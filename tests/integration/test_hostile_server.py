@@ -23,12 +23,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from integration.workbench import Workbench
 from sqlalchemy import Engine
-from web import Client
+from support.api_client import Client
+from support.examples import examples
 
 from rebuilder.cli import server as module
 from rebuilder.cli import status_of

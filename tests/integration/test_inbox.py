@@ -7,10 +7,10 @@ import secrets
 import signal
 from pathlib import Path
 
-import bus
 import pika
 import pytest
 from sqlalchemy import Engine
+from support import bus
 
 from rebuilder.demo.broker import Broker
 from rebuilder.store import dead_letters, inbox

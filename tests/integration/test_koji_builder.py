@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault
 
-import hub
 import pytest
-from harnesses.koji import BASE, KojiHarness
-from hub_tasks import ASSIGNED, CANCELED, FREE, Koji, Task
+from support import koji_hub
+from support.harnesses.koji import BASE, KojiHarness
+from support.koji_tasks import ASSIGNED, CANCELED, FREE, Koji, Task
 
 from rebuilder.builders import koji_logs
 from rebuilder.builders.koji import KojiBuilder
@@ -26,7 +26,7 @@ BUILDING, COMPLETE, DELETED, FAILED, BUILD_CANCELED = range(5)
 
 
 class World:
-    def __init__(self, running: hub.Hub, folder: Path) -> None:
+    def __init__(self, running: koji_hub.Hub, folder: Path) -> None:
         self.hub = running
         self.koji = running.koji
         self.harness = KojiHarness(running, folder)
@@ -48,7 +48,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with hub.Hub(Koji()) as running:
+    with koji_hub.Hub(Koji()) as running:
         yield World(running, tmp_path)
 
 

@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import hub
 import pytest
-from hub_tasks import FAILED, Koji, Task
 from integration.workbench import AtOnce, Clock, LoopClock, Workbench, image
 from sqlalchemy import Engine, select
+from support import koji_hub
+from support.koji_tasks import FAILED, Koji, Task
 
 from consumers.topics import parse
-from rebuilder.answers import logs, pending
-from rebuilder.answers import why as explained
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.config import Settings
-from rebuilder.domain.message import Received
+from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.engine import why, workshop
+from rebuilder.engine import factory, why
 from rebuilder.engine.loop import Loop
+from rebuilder.queries import logs, pending
+from rebuilder.queries import why as explained
 from rebuilder.store import changes, inbox, inventory, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.models import Change, Rebuild
@@ -35,13 +35,13 @@ STREAM = {"dist": ".fc42", "koji_tags": [IMAGES, UPDATES], "koji_target": "f42-c
 
 
 @pytest.fixture
-def running() -> Iterator[hub.Hub]:
-    with hub.Hub(Koji()) as made:
+def running() -> Iterator[koji_hub.Hub]:
+    with koji_hub.Hub(Koji()) as made:
         made.koji.tags |= {IMAGES: [], UPDATES: []}
         yield made
 
 
-def bench(store: Engine, running: hub.Hub, *images: Any, **settings: Any) -> Workbench:
+def bench(store: Engine, running: koji_hub.Hub, *images: Any, **settings: Any) -> Workbench:
     koji = {"hub": running.url, "timeout_seconds": 5}
     return Workbench(store, images or (image("base"),), koji=koji, **settings)
 
@@ -54,7 +54,7 @@ def told(store: Engine) -> list[tuple[int | None, list[str] | None]]:
 # --- what changes are
 
 
-def test_the_epoch_and_the_rpms_are_koji_s_whatever_the_message_says(store: Engine, running: hub.Hub) -> None:
+def test_the_epoch_and_the_rpms_are_koji_s_whatever_the_message_says(store: Engine, running: koji_hub.Hub) -> None:
     running.koji.source_build(FIX, "openssl", "openssl-libs", epoch=1)
     made = bench(store, running)
     made.tell(FIX)
@@ -63,7 +63,7 @@ def test_the_epoch_and_the_rpms_are_koji_s_whatever_the_message_says(store: Engi
     assert made.states() == [("base", "succeeded")]
 
 
-def test_a_lower_epoch_is_no_update_though_its_version_is_higher(store: Engine, running: hub.Hub) -> None:
+def test_a_lower_epoch_is_no_update_though_its_version_is_higher(store: Engine, running: koji_hub.Hub) -> None:
     running.koji.source_build("openssl-4.0-1.fc42", "openssl-libs", epoch=0)
     made = bench(store, running)
     made.tell("openssl-4.0-1.fc42")
@@ -72,7 +72,7 @@ def test_a_lower_epoch_is_no_update_though_its_version_is_higher(store: Engine, 
 
 
 def test_koji_is_asked_once_of_a_build_that_two_streams_and_two_messages_tell_of(
-    store: Engine, running: hub.Hub
+    store: Engine, running: koji_hub.Hub
 ) -> None:
     running.koji.source_build(FIX, "openssl-libs", epoch=1)
     made = bench(store, running, streams={"f42": {"bodhi_releases": ["F42"]}, "other": {"bodhi_releases": ["F42"]}})
@@ -85,7 +85,7 @@ def test_koji_is_asked_once_of_a_build_that_two_streams_and_two_messages_tell_of
     assert running.calls["listBuildRPMs"] == 0
 
 
-def test_a_package_that_the_update_has_no_more_rebuilds_nothing(store: Engine, running: hub.Hub) -> None:
+def test_a_package_that_the_update_has_no_more_rebuilds_nothing(store: Engine, running: koji_hub.Hub) -> None:
     running.koji.source_build(FIX, "openssl", epoch=1)
     made = bench(store, running)
     made.tell(FIX)
@@ -93,7 +93,7 @@ def test_a_package_that_the_update_has_no_more_rebuilds_nothing(store: Engine, r
     assert made.states() == []
 
 
-def test_what_is_no_build_of_rpms_or_not_complete_is_forgotten(store: Engine, running: hub.Hub) -> None:
+def test_what_is_no_build_of_rpms_or_not_complete_is_forgotten(store: Engine, running: koji_hub.Hub) -> None:
     running.koji.image("openssl-3.2.2-7.fc42", IMAGES, [SSL])
     broken = running.koji.source_build("openssl-3.2.3-1.fc42", "openssl-libs", epoch=1)
     running.koji.builds[broken]["state"] = FAILED
@@ -104,14 +104,14 @@ def test_what_is_no_build_of_rpms_or_not_complete_is_forgotten(store: Engine, ru
     assert made.states() == []
 
 
-def test_what_koji_does_not_know_is_taken_as_it_was_told(store: Engine, running: hub.Hub) -> None:
+def test_what_koji_does_not_know_is_taken_as_it_was_told(store: Engine, running: koji_hub.Hub) -> None:
     made = bench(store, running)
     made.tell(FIX)
     made.finish()
     assert made.states() == [("base", "succeeded")]
 
 
-def test_nothing_is_guessed_while_koji_is_away_and_nothing_is_lost(store: Engine, running: hub.Hub) -> None:
+def test_nothing_is_guessed_while_koji_is_away_and_nothing_is_lost(store: Engine, running: koji_hub.Hub) -> None:
     running.koji.source_build(FIX, "openssl-libs", epoch=1)
     made = bench(store, running)
     made.tell(FIX, severity="urgent")
@@ -124,7 +124,7 @@ def test_nothing_is_guessed_while_koji_is_away_and_nothing_is_lost(store: Engine
     assert made.states() == [("base", "succeeded")]
 
 
-def test_an_update_that_bodhi_takes_back_while_it_settles_is_forgotten(store: Engine, running: hub.Hub) -> None:
+def test_an_update_that_bodhi_takes_back_while_it_settles_is_forgotten(store: Engine, running: koji_hub.Hub) -> None:
     running.koji.source_build(FIX, "openssl-libs", epoch=1)
     made = bench(store, running, settle_seconds=60)
     made.tell(FIX)
@@ -144,7 +144,7 @@ def test_an_update_that_bodhi_takes_back_while_it_settles_is_forgotten(store: En
 # --- what was missed
 
 
-def test_what_is_tagged_and_was_never_told_of_is_caught_up(store: Engine, running: hub.Hub) -> None:
+def test_what_is_tagged_and_was_never_told_of_is_caught_up(store: Engine, running: koji_hub.Hub) -> None:
     running.koji.source_build(FIX, "openssl-libs", epoch=1, tag=UPDATES)
     running.koji.source_build("bash-9-1.fc43", "bash", tag=UPDATES)
     running.koji.source_build("zsh-9-1.fc42", "zsh", tag=UPDATES)
@@ -158,7 +158,7 @@ def test_what_is_tagged_and_was_never_told_of_is_caught_up(store: Engine, runnin
     assert told(store) == [(1, ["openssl-libs"])]
 
 
-def test_reconciling_leaves_alone_what_waits_for_its_repository(store: Engine, running: hub.Hub) -> None:
+def test_reconciling_leaves_alone_what_waits_for_its_repository(store: Engine, running: koji_hub.Hub) -> None:
     running.koji.source_build(FIX, "openssl-libs", epoch=1, tag=UPDATES)
     streams = {"f42": {**STREAM, "repo_tags": ["f42-build"]}}
     made = bench(store, running, streams=streams, reconcile={"every_seconds": 10})
@@ -179,7 +179,7 @@ def test_reconciling_leaves_alone_what_waits_for_its_repository(store: Engine, r
     assert made.states() == [("base", "succeeded")]
 
 
-def test_a_hub_that_is_away_does_not_keep_the_rest_from_being_caught_up(store: Engine, running: hub.Hub) -> None:
+def test_a_hub_that_is_away_does_not_keep_the_rest_from_being_caught_up(store: Engine, running: koji_hub.Hub) -> None:
     made = bench(store, running, streams={"f42": STREAM}, reconcile={"every_seconds": 10})
     with running.away():
         made.passes(50)
@@ -192,17 +192,17 @@ def test_a_hub_that_is_away_does_not_keep_the_rest_from_being_caught_up(store: E
 class Site:
     """An engine whose images and builds are Koji's, with a clock that the test moves."""
 
-    def __init__(self, store: Engine, running: hub.Hub, folder: Path, **settings: Any) -> None:
+    def __init__(self, store: Engine, running: koji_hub.Hub, folder: Path, **settings: Any) -> None:
         self.store, self.koji, self.clock = store, running.koji, Clock()
         self.clock.now = time.time()
         self.settings = Settings.model_validate({
             "builder": "koji", "settle_seconds": 0, "inventory": {"source": "koji"}, "streams": {"f42": STREAM},
             "reconcile": {"every_seconds": 100_000, "foreign_builds": "plan"},
             "koji": {"hub": running.url, "login": "password", "user": "rebuilder", "poll_seconds": 1000,
-                     "password_file": str(hub.password_file(folder)), "timeout_seconds": 5},
+                     "password_file": str(koji_hub.password_file(folder)), "timeout_seconds": 5},
             **settings,
         })  # fmt: skip
-        builder, asked = workshop.builder_for(store, self.settings), workshop.hub_for(self.settings)
+        builder, asked = factory.builder_for(store, self.settings), factory.koji_session_for(self.settings)
         self.loop = Loop(
             store, self.settings, builder, parse, hub=asked, clock=LoopClock(self.clock), executor=AtOnce()
         )
@@ -225,7 +225,7 @@ class Site:
         self.receive("buildsys.build.state.change", body)
 
     def receive(self, topic: str, body: Any) -> None:
-        inbox.receive(self.store, [Received(f"{topic} {time.monotonic_ns()}", f"org.x.{topic}", {}, body)])
+        inbox.receive(self.store, [IncomingMessage(f"{topic} {time.monotonic_ns()}", f"org.x.{topic}", {}, body)])
 
     def states(self) -> list[str]:
         with reading(self.store) as connection:
@@ -240,12 +240,12 @@ class Site:
         return task
 
 
-def offer(running: hub.Hub, nvr: str = FIX) -> None:
+def offer(running: koji_hub.Hub, nvr: str = FIX) -> None:
     running.koji.source_build(nvr, "openssl-libs", epoch=1)
     running.koji.offered["openssl"] = SourceBuild.parse(nvr)
 
 
-def test_a_message_about_our_build_is_the_fast_path(store: Engine, running: hub.Hub, tmp_path: Path) -> None:
+def test_a_message_about_our_build_is_the_fast_path(store: Engine, running: koji_hub.Hub, tmp_path: Path) -> None:
     running.koji.image("base-42-1", IMAGES, [SSL])
     made = Site(store, running, tmp_path)
     offer(running)
@@ -261,7 +261,7 @@ def test_a_message_about_our_build_is_the_fast_path(store: Engine, running: hub.
     assert made.current("base:f42") == "base-42-2"
 
 
-def test_without_a_message_polling_finds_the_end(store: Engine, running: hub.Hub, tmp_path: Path) -> None:
+def test_without_a_message_polling_finds_the_end(store: Engine, running: koji_hub.Hub, tmp_path: Path) -> None:
     running.koji.image("base-42-1", IMAGES, [SSL])
     made = Site(store, running, tmp_path)
     offer(running)
@@ -273,7 +273,7 @@ def test_without_a_message_polling_finds_the_end(store: Engine, running: hub.Hub
 
 
 def test_an_image_that_somebody_else_built_is_read_and_what_is_on_it_rebuilt(
-    store: Engine, running: hub.Hub, tmp_path: Path
+    store: Engine, running: koji_hub.Hub, tmp_path: Path
 ) -> None:
     running.koji.image("base-42-1", IMAGES, [SSL])
     running.koji.image("app-1-1", IMAGES, [SSL], {"reg/base": "base-42-1"}, "base-42-1")
@@ -287,7 +287,7 @@ def test_an_image_that_somebody_else_built_is_read_and_what_is_on_it_rebuilt(
     assert made.live().options["koji_parent_build"] == "base-42-2"
 
 
-def test_an_image_that_is_tagged_later_is_read_then(store: Engine, running: hub.Hub, tmp_path: Path) -> None:
+def test_an_image_that_is_tagged_later_is_read_then(store: Engine, running: koji_hub.Hub, tmp_path: Path) -> None:
     running.koji.image("base-42-1", IMAGES, [SSL])
     made = Site(store, running, tmp_path)
     running.koji.image("base-42-2", IMAGES, [SSL])
@@ -298,7 +298,7 @@ def test_an_image_that_is_tagged_later_is_read_then(store: Engine, running: hub.
 
 
 def test_an_engine_starts_while_the_hub_is_away_where_the_images_are_known(
-    store: Engine, running: hub.Hub, tmp_path: Path
+    store: Engine, running: koji_hub.Hub, tmp_path: Path
 ) -> None:
     running.koji.image("base-42-1", IMAGES, [SSL])
     made = Site(store, running, tmp_path)
@@ -315,7 +315,7 @@ def test_an_engine_starts_while_the_hub_is_away_where_the_images_are_known(
 
 
 def test_a_log_that_is_followed_is_read_with_one_builder_from_where_it_was_left(
-    store: Engine, running: hub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Engine, running: koji_hub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running.koji.image("base-42-1", IMAGES, [SSL])
     made = Site(store, running, tmp_path)
@@ -349,14 +349,14 @@ def untagged(made: Site, nvr: str, tag: str = UPDATES) -> None:
     made.receive("buildsys.untag", {"name": name, "version": version, "release": release, "tag": tag})
 
 
-def family(running: hub.Hub) -> None:
+def family(running: koji_hub.Hub) -> None:
     """base, and httpd built on it."""
     running.koji.image("base-42-1", IMAGES, [SSL])
     spec = "registry.example.com/f42/base:latest"
     running.koji.image("httpd-2.4-1", IMAGES, [SSL], {spec: "base-42-1"}, "base-42-1")
 
 
-def planned_fix(store: Engine, running: hub.Hub, folder: Path) -> tuple[Site, int]:
+def planned_fix(store: Engine, running: koji_hub.Hub, folder: Path) -> tuple[Site, int]:
     """An engine that builds base for the fix, with httpd waiting for it; and the fix's build id."""
     family(running)
     made = Site(store, running, folder)
@@ -369,7 +369,7 @@ def planned_fix(store: Engine, running: hub.Hub, folder: Path) -> tuple[Site, in
 
 
 def test_an_untagged_update_takes_its_waiting_rebuilds_along_and_fails_no_build_that_runs(
-    store: Engine, running: hub.Hub, tmp_path: Path
+    store: Engine, running: koji_hub.Hub, tmp_path: Path
 ) -> None:
     made, fix = planned_fix(store, running, tmp_path)
     running.koji.untag(fix, UPDATES)
@@ -388,7 +388,7 @@ def test_an_untagged_update_takes_its_waiting_rebuilds_along_and_fails_no_build_
 
 
 def test_a_build_that_moves_to_another_tag_of_its_stream_is_still_offered(
-    store: Engine, running: hub.Hub, tmp_path: Path
+    store: Engine, running: koji_hub.Hub, tmp_path: Path
 ) -> None:
     made, fix = planned_fix(store, running, tmp_path)
     running.koji.tag(fix, IMAGES)
@@ -399,7 +399,7 @@ def test_a_build_that_moves_to_another_tag_of_its_stream_is_still_offered(
 
 
 def test_while_koji_is_away_a_build_that_left_a_tag_is_neither_planned_nor_given_up(
-    store: Engine, running: hub.Hub, tmp_path: Path
+    store: Engine, running: koji_hub.Hub, tmp_path: Path
 ) -> None:
     family(running)
     made = Site(store, running, tmp_path, settle_seconds=5)
@@ -421,7 +421,7 @@ def test_while_koji_is_away_a_build_that_left_a_tag_is_neither_planned_nor_given
 
 
 def test_an_update_that_is_offered_again_is_planned_again(
-    store: Engine, running: hub.Hub, tmp_path: Path
+    store: Engine, running: koji_hub.Hub, tmp_path: Path
 ) -> None:
     made, fix = planned_fix(store, running, tmp_path)
     running.koji.untag(fix, UPDATES)
@@ -438,7 +438,7 @@ def test_an_update_that_is_offered_again_is_planned_again(
     assert made.states()[2:] == ["building", "waiting"]
 
 
-def test_what_bodhi_takes_back_is_withdrawn_at_any_time(store: Engine, running: hub.Hub, tmp_path: Path) -> None:
+def test_what_bodhi_takes_back_is_withdrawn_at_any_time(store: Engine, running: koji_hub.Hub, tmp_path: Path) -> None:
     family(running)
     made = Site(store, running, tmp_path, streams={"f42": {**STREAM, "bodhi_releases": ["F42"]}})
     running.koji.source_build(FIX, "openssl-libs", epoch=1, tag=UPDATES)
@@ -451,7 +451,7 @@ def test_what_bodhi_takes_back_is_withdrawn_at_any_time(store: Engine, running: 
     assert made.states() == ["building", "unneeded"]
 
 
-def rolled_back(store: Engine, running: hub.Hub, folder: Path, **settings: Any) -> Site:
+def rolled_back(store: Engine, running: koji_hub.Hub, folder: Path, **settings: Any) -> Site:
     """base and httpd are rebuilt on base-42-2, which is then untagged."""
     family(running)
     bad = running.koji.image("base-42-2", IMAGES, [SSL])
@@ -468,7 +468,7 @@ def rolled_back(store: Engine, running: hub.Hub, folder: Path, **settings: Any) 
 
 
 def test_what_stands_on_a_build_that_was_rolled_back_is_rebuilt_on_what_the_tag_has_now(
-    store: Engine, running: hub.Hub, tmp_path: Path
+    store: Engine, running: koji_hub.Hub, tmp_path: Path
 ) -> None:
     made = rolled_back(store, running, tmp_path)
     assert made.states() == ["building"]
@@ -484,7 +484,7 @@ def test_what_stands_on_a_build_that_was_rolled_back_is_rebuilt_on_what_the_tag_
 
 
 def test_a_rollback_is_shown_where_others_builds_are_not_to_be_planned_for(
-    store: Engine, running: hub.Hub, tmp_path: Path
+    store: Engine, running: koji_hub.Hub, tmp_path: Path
 ) -> None:
     made = rolled_back(store, running, tmp_path, reconcile={"every_seconds": 100_000, "foreign_builds": "ignore"})
     assert made.states() == []

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import hub
 import pytest
-from hub_tasks import Koji
 from sqlalchemy import Engine, func, select
+from support import koji_hub
+from support.koji_tasks import Koji
 
 from rebuilder.config import Settings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Source
 from rebuilder.engine import inventory_sync
-from rebuilder.inventory.koji import images, offers
-from rebuilder.inventory.koji.contents import Contents
-from rebuilder.inventory.koji.hub import Hub
+from rebuilder.inventory.koji import images, tag_builds
 from rebuilder.inventory.koji.images import Known
+from rebuilder.inventory.koji.manifests import Contents
+from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.store import inventory
 from rebuilder.store.database import reading
 from rebuilder.store.models import Image as ImageRow
@@ -31,9 +31,9 @@ TAG = "f42-images"
 
 
 @pytest.fixture
-def running() -> Iterator[hub.Hub]:
+def running() -> Iterator[koji_hub.Hub]:
     """A hub with three levels: base, httpd on it, and web on httpd with a stage of base."""
-    with hub.Hub(Koji()) as made:
+    with koji_hub.Hub(Koji()) as made:
         koji = made.koji
         koji.image("base-42-1", TAG, [SSL, BASH], {"registry.fedoraproject.org/fedora:42": None})
         koji.image("httpd-2.4-7", TAG, [SSL, BASH], {"reg/f42/base:latest": "base-42-1"}, "base-42-1", commit="h1")
@@ -49,9 +49,9 @@ def settings(url: str, **changes: Any) -> Settings:
     )
 
 
-def read(running: hub.Hub, known: Known | None = None, **changes: Any) -> Inventory:
+def read(running: koji_hub.Hub, known: Known | None = None, **changes: Any) -> Inventory:
     chosen = settings(running.url, **changes)
-    return images.read(Hub(chosen.koji), chosen, known or Known())
+    return images.read(KojiSession(chosen.koji), chosen, known or Known())
 
 
 def image(found: Inventory, key: str) -> Image:
@@ -71,7 +71,7 @@ def known(found: Inventory) -> Known:
     return Known({image.key: image for image in found.images}, {build.image: build.ident for build in found.builds})
 
 
-def test_images_parents_sources_and_manifests_are_read(running: hub.Hub) -> None:
+def test_images_parents_sources_and_manifests_are_read(running: koji_hub.Hub) -> None:
     found = read(running)
     assert {image.key for image in found.images} == {"base:f42", "httpd:f42", "web:f42"}
     assert parents(found, "base:f42") == [("registry.fedoraproject.org/fedora:42", "base")]
@@ -93,13 +93,13 @@ def test_images_parents_sources_and_manifests_are_read(running: hub.Hub) -> None
     }  # fmt: skip
 
 
-def test_a_parent_without_a_build_in_koji_is_found_by_its_published_tags(running: hub.Hub) -> None:
+def test_a_parent_without_a_build_in_koji_is_found_by_its_published_tags(running: koji_hub.Hub) -> None:
     spec = "registry.example.com/f42/httpd:2.4"
     running.koji.image("late-1-1", TAG, [SSL], {spec: None})
     assert parents(read(running), "late:f42") == [("httpd:f42", "base")]
 
 
-def test_published_tags_of_images_that_are_known_already_are_read_when_one_is_looked_for(running: hub.Hub) -> None:
+def test_published_tags_of_images_that_are_known_already_are_read_when_one_is_looked_for(running: koji_hub.Hub) -> None:
     before = known(read(running))
     running.koji.image("late-1-1", TAG, [SSL], {"registry.example.com/f42/httpd": None})
     found = read(running, before)
@@ -107,7 +107,7 @@ def test_published_tags_of_images_that_are_known_already_are_read_when_one_is_lo
     assert build(found, "httpd:f42").manifest is None, "it was not read again"
 
 
-def test_a_parent_that_enters_the_tags_later_is_external_no_more(running: hub.Hub) -> None:
+def test_a_parent_that_enters_the_tags_later_is_external_no_more(running: koji_hub.Hub) -> None:
     running.koji.image("early-1-1", TAG, [SSL], {"registry.example.com/f42/new": None})
     before = read(running)
     assert parents(before, "early:f42") == [("registry.example.com/f42/new", "base")]
@@ -115,7 +115,7 @@ def test_a_parent_that_enters_the_tags_later_is_external_no_more(running: hub.Hu
     assert parents(read(running, known(before)), "early:f42") == [("new:f42", "base")]
 
 
-def test_a_parent_is_known_by_an_earlier_build_of_it(running: hub.Hub) -> None:
+def test_a_parent_is_known_by_an_earlier_build_of_it(running: koji_hub.Hub) -> None:
     running.koji.image("base-42-2", TAG, [SSL, BASH])
     found = read(running)
     assert build(found, "base:f42").ident == "base-42-2"
@@ -123,7 +123,7 @@ def test_a_parent_is_known_by_an_earlier_build_of_it(running: hub.Hub) -> None:
     assert build(found, "httpd:f42").parents == ("base-42-1",)
 
 
-def test_an_image_from_scratch_has_no_base_and_one_on_itself_is_no_cycle(running: hub.Hub) -> None:
+def test_an_image_from_scratch_has_no_base_and_one_on_itself_is_no_cycle(running: koji_hub.Hub) -> None:
     running.koji.image("tool-1-1", TAG, [], {"reg/f42/base:latest": "base-42-1"})
     running.koji.image("base-42-2", TAG, [SSL], {"reg/f42/base:latest": "base-42-1"}, "base-42-1")
     found = read(running)
@@ -131,12 +131,12 @@ def test_an_image_from_scratch_has_no_base_and_one_on_itself_is_no_cycle(running
     assert parents(found, "base:f42") == [("reg/f42/base:latest", "base")]
 
 
-def test_a_base_of_which_koji_told_only_the_number_is_found(running: hub.Hub) -> None:
+def test_a_base_of_which_koji_told_only_the_number_is_found(running: koji_hub.Hub) -> None:
     running.koji.image("plain-1-1", TAG, [SSL], {}, "base-42-1")
     assert parents(read(running), "plain:f42") == [("base:f42", "base")]
 
 
-def test_what_is_no_container_image_is_left_out(running: hub.Hub) -> None:
+def test_what_is_no_container_image_is_left_out(running: koji_hub.Hub) -> None:
     disk = running.koji.image("cloud-42-1", TAG, [SSL])
     running.koji.builds[disk]["extra"] = {"image": {"arch": "x86_64"}}
     flatpak = running.koji.image("editor-42-1", TAG, [SSL])
@@ -152,7 +152,7 @@ def test_what_is_no_container_image_is_left_out(running: hub.Hub) -> None:
     {"typeinfo": {"operator-manifests": {"archive": "operator_manifests.zip"}}},
     {"operator_manifests_archive": "operator_manifests.zip"},
 ])  # fmt: skip
-def test_operator_manifests_are_left_to_koji_s_own_builder(running: hub.Hub, extra: dict[str, Any]) -> None:
+def test_operator_manifests_are_left_to_koji_s_own_builder(running: koji_hub.Hub, extra: dict[str, Any]) -> None:
     for number in range(7):
         bundle = running.koji.image(f"bundle{number}-1-1", TAG, [SSL])
         running.koji.builds[bundle]["extra"] |= extra
@@ -164,7 +164,7 @@ def test_operator_manifests_are_left_to_koji_s_own_builder(running: hub.Hub, ext
     assert len(read(running).images) == 10
 
 
-def test_the_newest_of_all_tags_of_a_stream_is_taken_and_streams_are_apart(running: hub.Hub) -> None:
+def test_the_newest_of_all_tags_of_a_stream_is_taken_and_streams_are_apart(running: koji_hub.Hub) -> None:
     running.koji.image("base-42-9", "f42-updates", [SSL])
     running.koji.image("base-41-1", "f41-images", [SSL], stream="f41")
     running.koji.image("httpd-2.4-8", "f41-images", [], {"reg/f41/base:latest": "base-41-1"}, "base-41-1", "f41")
@@ -175,7 +175,7 @@ def test_the_newest_of_all_tags_of_a_stream_is_taken_and_streams_are_apart(runni
     assert parents(found, "httpd:f41") == [("base:f41", "base")]
 
 
-def test_rpms_from_elsewhere_and_without_an_epoch_are_taken_too(running: hub.Hub) -> None:
+def test_rpms_from_elsewhere_and_without_an_epoch_are_taken_too(running: koji_hub.Hub) -> None:
     running.koji.image("odd-1-1", TAG, ["vendor-tool-7-1.x86_64"])
     manifest = build(read(running), "odd:f42").manifest
     assert manifest is not None
@@ -184,7 +184,7 @@ def test_rpms_from_elsewhere_and_without_an_epoch_are_taken_too(running: hub.Hub
     }  # fmt: skip
 
 
-def test_an_image_that_cannot_be_read_is_unknown_and_stops_no_other(running: hub.Hub) -> None:
+def test_an_image_that_cannot_be_read_is_unknown_and_stops_no_other(running: koji_hub.Hub) -> None:
     bare = running.koji.image("bare-1-1", TAG, [SSL])
     running.koji.archives[bare].clear()
     found = read(running)
@@ -192,7 +192,7 @@ def test_an_image_that_cannot_be_read_is_unknown_and_stops_no_other(running: hub
     assert build(found, "base:f42").manifest is not None
 
 
-def test_only_builds_that_are_not_known_are_read(running: hub.Hub) -> None:
+def test_only_builds_that_are_not_known_are_read(running: koji_hub.Hub) -> None:
     before = known(read(running))
     running.calls.clear()
     again = read(running, before)
@@ -207,17 +207,17 @@ def test_only_builds_that_are_not_known_are_read(running: hub.Hub) -> None:
     assert running.calls["listArchives"] == 1
 
 
-def test_columns_in_an_order_that_is_not_understood_are_asked_for_by_name(running: hub.Hub) -> None:
+def test_columns_in_an_order_that_is_not_understood_are_asked_for_by_name(running: koji_hub.Hub) -> None:
     expected = {build.image: build.manifest for build in read(running).builds}
     running.koji.order = lambda names: sorted(names, reverse=True)
     assert {build.image: build.manifest for build in read(running).builds} == expected
 
 
 def test_rpms_whose_source_build_cannot_be_read_now_are_asked_for_again(
-    running: hub.Hub, monkeypatch: pytest.MonkeyPatch
+    running: koji_hub.Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = settings(running.url)
-    contents = Contents(Hub(chosen.koji))
+    contents = Contents(KojiSession(chosen.koji))
     number = running.koji.by_nvr("base-42-1")["id"]
 
     def sources() -> set[str]:
@@ -231,7 +231,7 @@ def test_rpms_whose_source_build_cannot_be_read_now_are_asked_for_again(
     assert sources() == {"openssl-3.2.1-1.fc42.src.rpm", "bash-5.2-1.fc42.src.rpm"}
 
 
-def test_a_build_of_ours_that_is_not_tagged_yet_stays_the_current_one(running: hub.Hub) -> None:
+def test_a_build_of_ours_that_is_not_tagged_yet_stays_the_current_one(running: koji_hub.Hub) -> None:
     before = known(read(running))
     running.koji.image("httpd-2.4-10", "f42-candidate", [SSL])
     ours = Known(before.images, {**before.builds, "httpd:f42": "httpd-2.4-10"})
@@ -241,24 +241,24 @@ def test_a_build_of_ours_that_is_not_tagged_yet_stays_the_current_one(running: h
 
 
 @pytest.fixture
-def ahead(running: hub.Hub) -> Known:
+def ahead(running: koji_hub.Hub) -> Known:
     """What is known after httpd-2.4-10 was built and taken into the tag, as the newest of two."""
     running.koji.image("httpd-2.4-10", TAG, [SSL], commit="h10")
     return known(read(running))
 
 
-def test_a_build_that_was_untagged_is_current_no_more(running: hub.Hub, ahead: Known) -> None:
+def test_a_build_that_was_untagged_is_current_no_more(running: koji_hub.Hub, ahead: Known) -> None:
     running.koji.untag(running.koji.by_nvr("httpd-2.4-10")["id"], TAG)
     found = read(running, ahead)
     assert (build(found, "httpd:f42").ident, image(found, "httpd:f42").source.commit) == ("httpd-2.4-7", "h1")
 
 
-def test_the_build_that_was_tagged_last_is_current_though_it_is_older(running: hub.Hub, ahead: Known) -> None:
+def test_the_build_that_was_tagged_last_is_current_though_it_is_older(running: koji_hub.Hub, ahead: Known) -> None:
     running.koji.tag(running.koji.by_nvr("httpd-2.4-7")["id"], TAG)
     assert build(read(running, ahead), "httpd:f42").ident == "httpd-2.4-7"
 
 
-def test_a_build_that_was_taken_out_of_all_tags_is_not_expected_in_another(running: hub.Hub) -> None:
+def test_a_build_that_was_taken_out_of_all_tags_is_not_expected_in_another(running: koji_hub.Hub) -> None:
     before = known(read(running))
     candidate = running.koji.image("httpd-2.4-10", "f42-candidate", [SSL])
     ours = Known(before.images, {**before.builds, "httpd:f42": "httpd-2.4-10"})
@@ -268,7 +268,7 @@ def test_a_build_that_was_taken_out_of_all_tags_is_not_expected_in_another(runni
     assert build(read(running, ours), "httpd:f42").ident == "httpd-2.4-10"
 
 
-def test_a_build_is_not_expected_in_the_tag_for_ever(running: hub.Hub) -> None:
+def test_a_build_is_not_expected_in_the_tag_for_ever(running: koji_hub.Hub) -> None:
     before = known(read(running))
     running.koji.image("httpd-2.4-10", "", [SSL])
     ours = Known(before.images, {**before.builds, "httpd:f42": "httpd-2.4-10"})
@@ -277,27 +277,27 @@ def test_a_build_is_not_expected_in_the_tag_for_ever(running: hub.Hub) -> None:
     assert build(read(running, ours), "httpd:f42").ident == "httpd-2.4-7"
 
 
-def test_draft_builds_are_left_out_and_hide_nothing(running: hub.Hub) -> None:
+def test_draft_builds_are_left_out_and_hide_nothing(running: koji_hub.Hub) -> None:
     running.koji.image("httpd-2.4-8,draft_57", TAG, [SSL])
     running.koji.source_build("bash-5.3-1.fc42", tag=TAG)
     running.koji.source_build("bash-5.4-1.fc42,draft_58", tag=TAG)
     assert build(read(running), "httpd:f42").ident == "httpd-2.4-7"
-    assert [str(build) for build in offers.newest(Hub(settings(running.url).koji), TAG, ["bash"])] == [
+    assert [str(build) for build in tag_builds.newest(KojiSession(settings(running.url).koji), TAG, ["bash"])] == [
         "bash-5.3-1.fc42"
     ]
 
 
-def test_what_a_tag_offers_is_asked_for_once_for_all_packages(running: hub.Hub) -> None:
+def test_what_a_tag_offers_is_asked_for_once_for_all_packages(running: koji_hub.Hub) -> None:
     for number in range(300):
         running.koji.source_build(f"package{number}-1-1.fc42", tag="f42-updates")
         running.koji.source_build(f"package{number}-2-1.fc42", tag="f42-updates")
     running.koji.image("package7-9-9", "f42-updates", [SSL])
-    session = Hub(settings(running.url).koji)
-    found = [str(build) for build in offers.newest(session, "f42-updates", ["package1", "package7", "nothing"])]
+    session = KojiSession(settings(running.url).koji)
+    found = [str(build) for build in tag_builds.newest(session, "f42-updates", ["package1", "package7", "nothing"])]
     assert found == ["package1-2-1.fc42"], "the latest package7 is an image"
     assert running.requests == 2
-    assert list(offers.newest(session, TAG, ["base", "httpd"])) == [], "a tag of images"
-    assert list(offers.newest(session, "f42-nothing", ["bash"])) == []
+    assert list(tag_builds.newest(session, TAG, ["base", "httpd"])) == [], "a tag of images"
+    assert list(tag_builds.newest(session, "f42-nothing", ["bash"])) == []
 
 
 # --- what atomic-reactor writes of parents
@@ -316,7 +316,7 @@ def test_what_a_tag_offers_is_asked_for_once_for_all_packages(running: hub.Hub) 
         ("localhost:5000/httpd", "localhost:5000/httpd:latest"),
     ],
 )
-def test_a_from_is_the_parent_that_it_was_looked_up_as(running: hub.Hub, text: str, key: str) -> None:
+def test_a_from_is_the_parent_that_it_was_looked_up_as(running: koji_hub.Hub, text: str, key: str) -> None:
     running.koji.image("late-1-1", TAG, [SSL], {key: "httpd-2.4-7"}, "httpd-2.4-7", froms=[text])
     assert parents(read(running), "late:f42") == [("httpd:f42", "base")]
 
@@ -330,12 +330,12 @@ def test_a_from_is_the_parent_that_it_was_looked_up_as(running: hub.Hub, text: s
         ("golang@sha256:abc", "registry.example.com/golang@sha256:def"),
     ],
 )
-def test_a_from_that_is_another_image_is_a_parent_of_its_own(running: hub.Hub, text: str, key: str) -> None:
+def test_a_from_that_is_another_image_is_a_parent_of_its_own(running: koji_hub.Hub, text: str, key: str) -> None:
     running.koji.image("late-1-1", TAG, [SSL], {key: "httpd-2.4-7"}, "httpd-2.4-7", froms=[text])
     assert parents(read(running), "late:f42") == [("httpd:f42", "base"), (text, "stage")]
 
 
-def test_from_scratch_is_no_parent(running: hub.Hub) -> None:
+def test_from_scratch_is_no_parent(running: koji_hub.Hub) -> None:
     builds = {"registry.example.com/golang:latest": None, "registry.example.com/f42/base:latest": "base-42-1"}
     running.koji.image("tool-1-1", TAG, [], builds, froms=["golang", "f42/base", "scratch"])
     assert parents(read(running), "tool:f42") == [
@@ -345,13 +345,13 @@ def test_from_scratch_is_no_parent(running: hub.Hub) -> None:
     assert parents(read(running), "bare:f42") == []
 
 
-def test_a_parent_without_a_build_that_is_the_last_from_is_the_base(running: hub.Hub) -> None:
+def test_a_parent_without_a_build_that_is_the_last_from_is_the_base(running: koji_hub.Hub) -> None:
     running.koji.image("late-1-1", TAG, [SSL], {"quay.io/fedora/fedora:42": None}, froms=["fedora/fedora:42"])
     assert parents(read(running), "late:f42") == [("quay.io/fedora/fedora:42", "base")]
 
 
 def test_a_read_that_is_broken_off_goes_on_where_it_was(
-    store: Engine, running: hub.Hub, monkeypatch: pytest.MonkeyPatch
+    store: Engine, running: koji_hub.Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "READ_TOGETHER", 1)
     chosen = settings(running.url)
@@ -378,7 +378,7 @@ def test_a_read_that_is_broken_off_goes_on_where_it_was(
     assert web.manifest is not None
 
 
-def test_a_tag_that_koji_does_not_have_is_named(running: hub.Hub) -> None:
+def test_a_tag_that_koji_does_not_have_is_named(running: koji_hub.Hub) -> None:
     with pytest.raises(RequestError, match=r"streams\.f42\.koji_tags: f42-nothing: Invalid tagInfo"):
         read(running, streams={"f42": {"koji_tags": ["f42-nothing"]}})
     with pytest.raises(RequestError, match=r"set consumer_config\.streams\.NAME\.koji_tags"):
@@ -386,21 +386,21 @@ def test_a_tag_that_koji_does_not_have_is_named(running: hub.Hub) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["refused", "offline", "503"])
-def test_a_hub_that_is_away_is_trouble(running: hub.Hub, trouble: str) -> None:
+def test_a_hub_that_is_away_is_trouble(running: koji_hub.Hub, trouble: str) -> None:
     with running.away(trouble), pytest.raises(InfrastructureError):
         read(running)
 
 
-def test_progress_is_told(running: hub.Hub) -> None:
+def test_progress_is_told(running: koji_hub.Hub) -> None:
     told: list[tuple[int, int]] = []
     chosen = settings(running.url)
-    images.read(Hub(chosen.koji), chosen, Known(), lambda done, total: told.append((done, total)))
+    images.read(KojiSession(chosen.koji), chosen, Known(), lambda done, total: told.append((done, total)))
     assert told[-1] == (3, 3)
 
 
 def test_the_round_trips_do_not_grow_one_for_one_with_the_images(tmp_path: Path) -> None:
     def trips(count: int) -> int:
-        with hub.Hub(Koji()) as made:
+        with koji_hub.Hub(Koji()) as made:
             made.koji.image("base-42-1", TAG, [SSL])
             for number in range(count):
                 made.koji.image(f"app{number}-1-1", TAG, [SSL], {"reg/f42/base": "base-42-1"}, "base-42-1")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import hub
 import pytest
-from hub_tasks import Koji
+from support import koji_hub
+from support.koji_tasks import Koji
 
 from rebuilder.config import KojiSettings, StreamSettings
 from rebuilder.domain.build import InfrastructureError
-from rebuilder.inventory.koji.hub import Hub
 from rebuilder.inventory.koji.repositories import KEPT_SECONDS, Repositories, still_tagged
+from rebuilder.inventory.koji.session import KojiSession
 
 BUILD = "f42-container-build"
 TAKEN = frozenset({BUILD, "f42-build", "f42-override", "f42-updates", "f42"})
@@ -24,9 +24,9 @@ STREAMS = {
 
 
 @pytest.fixture
-def running() -> Iterator[hub.Hub]:
+def running() -> Iterator[koji_hub.Hub]:
     """A hub as Fedora's: updates come into a build tag over an override tag, never into a repository of their own."""
-    with hub.Hub(Koji()) as made:
+    with koji_hub.Hub(Koji()) as made:
         made.koji.inheritance = {
             BUILD: ["f42-build"], "f42-build": ["f42-override"], "f42-override": ["f42-updates"],
             "f42-updates": ["f42"], "f42": [],
@@ -34,12 +34,12 @@ def running() -> Iterator[hub.Hub]:
         yield made
 
 
-def settings(running: hub.Hub) -> KojiSettings:
+def settings(running: koji_hub.Hub) -> KojiSettings:
     return KojiSettings(hub=running.url, timeout_seconds=5)
 
 
-def test_the_repository_of_an_update_is_that_of_the_build_tag_that_inherits_it(running: hub.Hub) -> None:
-    found = Repositories(Hub(settings(running)), STREAMS)
+def test_the_repository_of_an_update_is_that_of_the_build_tag_that_inherits_it(running: koji_hub.Hub) -> None:
+    found = Repositories(KojiSession(settings(running)), STREAMS)
     assert found.waited_for("f42", "f42-updates") == (BUILD,)
     assert found.waited_for("f42", "f42-updates-testing") == (), "no repository takes from it"
     assert found.done(BUILD) == {"f42": TAKEN}
@@ -53,14 +53,14 @@ def test_build_tags_that_are_set_need_no_hub() -> None:
     assert found.waited_for("f42", "f42-updates") == (), "nobody knows: nothing is waited for"
 
 
-def test_a_stream_without_a_build_tag_waits_for_nothing(running: hub.Hub) -> None:
-    found = Repositories(Hub(settings(running)), STREAMS)
+def test_a_stream_without_a_build_tag_waits_for_nothing(running: koji_hub.Hub) -> None:
+    found = Repositories(KojiSession(settings(running)), STREAMS)
     assert [found.waited_for(stream, "f42-updates") for stream in ("file", "odd", "unknown")] == [(), (), ()]
 
 
-def test_koji_is_asked_once_an_hour_and_what_it_said_is_good_while_it_is_away(running: hub.Hub) -> None:
+def test_koji_is_asked_once_an_hour_and_what_it_said_is_good_while_it_is_away(running: koji_hub.Hub) -> None:
     now = [0.0]
-    found = Repositories(Hub(settings(running)), STREAMS, lambda: now[0])
+    found = Repositories(KojiSession(settings(running)), STREAMS, lambda: now[0])
     with running.away(), pytest.raises(InfrastructureError):
         found.done(BUILD)
     for _ in range(5):
@@ -73,8 +73,8 @@ def test_koji_is_asked_once_an_hour_and_what_it_said_is_good_while_it_is_away(ru
     assert found.done(BUILD) == {"f42": TAKEN | {"f42-side"}}
 
 
-def test_a_build_that_left_one_tag_may_be_in_another(running: hub.Hub) -> None:
-    koji, asked = running.koji, Hub(settings(running))
+def test_a_build_that_left_one_tag_may_be_in_another(running: koji_hub.Hub) -> None:
+    koji, asked = running.koji, KojiSession(settings(running))
     build = koji.source_build("bash-5.3-1.fc42", tag="f42-updates-testing")
     koji.tag(build, "f42-updates")
     koji.untag(build, "f42-updates-testing")

@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
-import servers
-from machine import Machine, machine
+from support import servers
+from support.buildah_world import Machine, machine
 
 from rebuilder.builders import leftovers
 from rebuilder.builders.leftovers import InUse
 from rebuilder.config import BuildahSettings, OsbsSettings, Settings
-from rebuilder.inventory.storage import Storage, StorageError
+from rebuilder.inventory.buildah_cli import Storage, StorageError
 
 NOW = 2_000_000_000.0
 OLD = NOW - 100 * 86400

@@ -12,21 +12,21 @@ from sqlalchemy import Engine, event
 
 from rebuilder.engine import commands
 from rebuilder.engine.commands import Command
-from rebuilder.store import marks
+from rebuilder.store import change_cursor
+from rebuilder.store.change_cursor import Difference, Mark
 from rebuilder.store.database import reading
-from rebuilder.store.marks import Difference, Mark
-from rebuilder.web import live
-from rebuilder.web.live import Hub, Interest
+from rebuilder.web import sse
+from rebuilder.web.sse import Broadcaster, Interest
 
 
 def mark(store: Engine) -> Mark:
     with reading(store) as connection:
-        return marks.read(connection)
+        return change_cursor.read(connection)
 
 
 def difference(store: Engine, before: Mark) -> Difference:
     with reading(store) as connection:
-        return marks.difference(connection, before, marks.read(connection))
+        return change_cursor.difference(connection, before, change_cursor.read(connection))
 
 
 def test_nothing_changes_while_nothing_happens(store: Engine) -> None:
@@ -79,7 +79,7 @@ def test_the_end_of_a_wave_and_an_operators_decision_are_news(store: Engine) -> 
     assert Interest(wave=7).is_met_by(found), "whatever is shown may be held now"
 
 
-async def listeners(hub: Hub, count: int, interest: Interest) -> list[AsyncIterator[Mark]]:
+async def listeners(hub: Broadcaster, count: int, interest: Interest) -> list[AsyncIterator[Mark]]:
     """So many who listen, and have heard how things stood when they came."""
     found = [hub.listen(interest) for _ in range(count)]
     await asyncio.gather(*(anext(one) for one in found))
@@ -89,13 +89,13 @@ async def listeners(hub: Hub, count: int, interest: Interest) -> list[AsyncItera
 def test_one_look_serves_all_who_listen_and_none_is_made_for_nobody(
     store: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "LOOK_SECONDS", 0.05)
     bench = Workbench(store, CHAIN)
     looks: list[float] = []
     event.listen(store, "begin", lambda connection: looks.append(time.monotonic()))
 
     async def run() -> None:
-        hub = Hub(store)
+        hub = Broadcaster(store)
         await asyncio.sleep(0.2)
         assert looks == []
         found = await listeners(hub, 50, Interest())
@@ -118,13 +118,13 @@ def test_one_look_serves_all_who_listen_and_none_is_made_for_nobody(
 
 
 def test_who_shows_another_wave_hears_nothing(store: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "LOOK_SECONDS", 0.05)
     bench = Workbench(store, CHAIN)
     bench.tell("openssl-3.2.2-1.fc42")
     bench.passes()
 
     async def run() -> None:
-        hub = Hub(store)
+        hub = Broadcaster(store)
         (mine,) = await listeners(hub, 1, Interest(wave=1))
         (other,) = await listeners(hub, 1, Interest(wave=2))
         hearing, idle = asyncio.ensure_future(anext(mine)), asyncio.ensure_future(anext(other))
@@ -141,10 +141,10 @@ def test_who_shows_another_wave_hears_nothing(store: Engine, monkeypatch: pytest
 
 
 def test_there_is_a_limit_to_how_many_listen(store: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "MOST_LISTENERS", 2)
+    monkeypatch.setattr(sse, "MOST_LISTENERS", 2)
 
     async def run() -> None:
-        hub = Hub(store)
+        hub = Broadcaster(store)
         found = await listeners(hub, 2, Interest())
         assert hub.full
         await found[0].aclose()  # type: ignore[attr-defined]

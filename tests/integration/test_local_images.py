@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
-import servers
-from machine import Machine, ended, machine
+from support import servers
+from support.buildah_world import Machine, ended, machine
 
 from rebuilder.domain.build import BuildRequest, Phase
 from rebuilder.domain.image import ImageBuild

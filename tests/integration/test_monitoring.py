@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import servers
 import yaml
 from integration.workbench import Workbench, image
 from sqlalchemy import Engine
-from web import Client
+from support import servers
+from support.api_client import Client
 
-from rebuilder.store import database, tallies
+from rebuilder.store import counters, database
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERTS, DASHBOARD = ROOT / "monitoring" / "alerts.yml", ROOT / "monitoring" / "dashboard.json"
@@ -84,7 +84,7 @@ def test_every_alert_has_its_section_in_the_runbook() -> None:
 def test_what_calls_take_is_a_histogram_that_adds_up(store: Engine) -> None:
     with store.begin() as connection:
         for seconds in (0.004, 0.2, 0.2, 7.0, 4000.0):
-            tallies.add(connection, tallies.timed("builder", "submit", seconds))
+            counters.add(connection, counters.timed("builder", "submit", seconds))
     series = r'^rebuilder_builder_call_seconds_(\w+{call="submit".*?}) (\S+)$'
     found = dict(re.findall(series, exposed(store), re.MULTILINE))
     assert found['count{call="submit"}'] == "5.0"

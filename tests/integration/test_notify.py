@@ -14,20 +14,20 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import bus
 import pytest
 from fedora_messaging.exceptions import PublishReturned
 from fedora_messaging.message import Message, get_message
-from freezing import freeze_between_transactions, thaw
 from integration.workbench import Given, LoopClock, Workbench, image
-from servers import control
 from sqlalchemy import Engine, select
+from support import bus
+from support.freezing import freeze_between_transactions, thaw
+from support.servers import control
 
-from rebuilder.cli.notifier import giving_way
+from rebuilder.cli.publisher import giving_way
 from rebuilder.demo.broker import Broker
 from rebuilder.domain.lifecycle import State
-from rebuilder.domain.notice import OF_STATE, Notice
-from rebuilder.engine.notify import Publisher, Send
+from rebuilder.domain.topics import OF_STATE, Notice
+from rebuilder.engine.publisher import Publisher, Send
 from rebuilder.messages import LISTED
 from rebuilder.store import outbox
 from rebuilder.store.database import reading

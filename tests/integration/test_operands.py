@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import bus
 import pytest
+from support import bus
 
 import rebuilder
 from rebuilder.builders.buildah import BuildahBuilder
 from rebuilder.config import BuildahSettings, RegistrySettings
 from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
+from rebuilder.inventory.buildah_cli import Storage, StorageError
 from rebuilder.inventory.koji.build import ContainerBuild
-from rebuilder.inventory.storage import Storage, StorageError
 from rebuilder.registry.reader import RegistryReader
 
 EVIL = "--evil=1"

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.engine import reconcile
-from rebuilder.store import actions, changes, holds, inventory, rebuilds, tallies, waves
+from rebuilder.store import actions, changes, counters, holds, inventory, rebuilds, waves
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.sync import record_builds
@@ -70,7 +70,7 @@ def test_a_wave_that_is_tried_again_runs_again_and_its_times_are_those_of_its_la
     bench.finish()
     with reading(store) as connection:
         last = waves.find(connection, 1)
-        counted = tallies.read(connection, "wave")
+        counted = counters.read(connection, "wave")
     assert (last.state, last.finished_at) == ("finished", bench.clock.now)
     assert last.finished_at is not None and first.finished_at is not None
     assert last.finished_at > first.finished_at + 86400

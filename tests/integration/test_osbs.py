@@ -7,9 +7,10 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-import hub
 import pytest
-from harnesses.osbs import (
+from support import koji_hub
+from support.buildah_world import until
+from support.harnesses.osbs import (
     DOCKERFILE,
     OsbsHarness,
     changed,
@@ -17,9 +18,8 @@ from harnesses.osbs import (
     repository,
     user_params,
 )
-from hub_tasks import Koji
-from machine import until
-from tekton import Fault
+from support.koji_tasks import Koji
+from support.tekton import Fault
 
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.config import KojiSettings, OsbsStreamSettings
@@ -387,8 +387,8 @@ SSL = "openssl-libs-1:3.2.2-1.fc42.x86_64 openssl-3.2.2-1.fc42"
 
 
 @pytest.fixture
-def koji() -> Iterator[hub.Hub]:
-    with hub.Hub(Koji()) as running:
+def koji() -> Iterator[koji_hub.Hub]:
+    with koji_hub.Hub(Koji()) as running:
         running.koji.image("base-container-42-7", "f42-images", [SSL])
         running.koji.image(
             "img-container-1-5", "f42-images", [SSL],
@@ -397,12 +397,12 @@ def koji() -> Iterator[hub.Hub]:
         yield running
 
 
-def with_koji(osbs: OsbsHarness, running: hub.Hub) -> OsbsBuilder:
+def with_koji(osbs: OsbsHarness, running: koji_hub.Hub) -> OsbsBuilder:
     koji = KojiSettings(hub=running.url, timeout_seconds=5)
     return OsbsBuilder(osbs.settings.model_copy(update={"koji": koji}))
 
 
-def test_the_result_is_koji_s_build_with_its_rpms_where_there_is_a_koji(osbs: OsbsHarness, koji: hub.Hub) -> None:
+def test_the_result_is_koji_s_build_with_its_rpms_where_there_is_a_koji(osbs: OsbsHarness, koji: koji_hub.Hub) -> None:
     builder = with_koji(osbs, koji)
     ref = builder.submit(osbs.order("koji-f42-1")).ref
     number = koji.koji.by_nvr("img-container-1-5")["id"]
@@ -416,7 +416,7 @@ def test_the_result_is_koji_s_build_with_its_rpms_where_there_is_a_koji(osbs: Os
     assert {rpm.nevra for rpm in built.manifest.rpms} >= {"openssl-libs-1:3.2.2-1.fc42.x86_64"}
 
 
-def test_a_build_that_koji_does_not_have_yet_is_asked_for_again(osbs: OsbsHarness, koji: hub.Hub) -> None:
+def test_a_build_that_koji_does_not_have_yet_is_asked_for_again(osbs: OsbsHarness, koji: koji_hub.Hub) -> None:
     builder = with_koji(osbs, koji)
     ref = builder.submit(osbs.order("early-f42-1")).ref
     osbs.cluster.succeed(ref, {"koji-build-id": 987654})

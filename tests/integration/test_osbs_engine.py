@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import hub
 import pytest
-from harnesses.osbs import DOCKERFILE, OsbsHarness, repository
-from hub_tasks import Koji
 from integration.workbench import Workbench, image
-from machine import until
 from sqlalchemy import Engine
-from tekton import Fault
+from support import koji_hub
+from support.buildah_world import until
+from support.harnesses.osbs import DOCKERFILE, OsbsHarness, repository
+from support.koji_tasks import Koji
+from support.tekton import Fault
 
 from rebuilder.config import KojiSettings
 from rebuilder.domain.image import Source
@@ -116,7 +116,7 @@ def test_with_koji_the_child_is_pinned_to_its_parent_s_build_and_the_rpms_are_pr
     store: Engine, osbs: OsbsHarness, version: str, states: list[tuple[str, str]]
 ) -> None:
     ssl = [f"openssl-libs-1:{version}-1.fc42.x86_64 openssl-{version}-1.fc42"]
-    with hub.Hub(Koji()) as running:
+    with koji_hub.Hub(Koji()) as running:
         koji = running.koji
         parent = "base-container-42-8"
         koji.image(parent, "f42-images", ssl)
@@ -134,7 +134,7 @@ def test_with_koji_the_child_is_pinned_to_its_parent_s_build_and_the_rpms_are_pr
 
 
 def test_a_result_that_stays_unread_is_what_is_known_of_it_after_a_while(store: Engine, osbs: OsbsHarness) -> None:
-    with hub.Hub(Koji()) as running:
+    with koji_hub.Hub(Koji()) as running:
         osbs.settings = osbs.settings.model_copy(update={"koji": KojiSettings(hub=running.url)})
         site = Site(store, osbs)
         specs = {"unique": ["registry.example.org/img:1"]}

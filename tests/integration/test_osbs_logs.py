@@ -8,14 +8,14 @@ from collections.abc import MutableSequence
 from pathlib import Path
 
 import pytest
-from harnesses.osbs import OsbsHarness
 from integration.test_osbs_engine import Site
-from machine import until
-from tekton import TASK, Fault
+from support.buildah_world import until
+from support.harnesses.osbs import OsbsHarness
+from support.tekton import TASK, Fault
 
-from rebuilder.answers import logs
 from rebuilder.builders import log_collector
 from rebuilder.domain.build import Phase
+from rebuilder.queries import logs
 from rebuilder.store import database
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from authority import Authority
-from harnesses.osbs import (
+from support.authority import Authority
+from support.buildah_world import until
+from support.harnesses.osbs import (
     LABELED,
     STANDIN,
     TEMPLATE,
@@ -25,7 +26,6 @@ from harnesses.osbs import (
     standing_in,
     user_params,
 )
-from machine import until
 
 from rebuilder.builders import osbs_library
 from rebuilder.builders.osbs import OsbsBuilder

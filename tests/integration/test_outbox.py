@@ -14,8 +14,8 @@ from integration.workbench import LoopClock, Workbench, image
 from sqlalchemy import Engine, select
 
 from rebuilder.domain.lifecycle import State
-from rebuilder.domain.notice import Notice, RebuildFacts
-from rebuilder.engine.notify import Outcome, Publisher
+from rebuilder.domain.topics import Notice, RebuildFacts
+from rebuilder.engine.publisher import Outcome, Publisher
 from rebuilder.store import outbox
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild

@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 
 from consumers.topics import parse
 from rebuilder.config import Settings
-from rebuilder.domain.change import Event, Offer
-from rebuilder.domain.message import Delivery, Received, storable
+from rebuilder.domain.change import AvailableBuild, Event
+from rebuilder.domain.message import Delivery, IncomingMessage, storable
 from rebuilder.domain.rpm import EVR, SourceBuild
-from rebuilder.engine import intake
+from rebuilder.engine import ingest
 from rebuilder.store import dead_letters, inbox
 from rebuilder.store.database import reading
 
@@ -26,21 +26,21 @@ def update(nvr: str = "bash-5.2.37-2.fc42", **changed: Any) -> dict[str, Any]:
     return {"update": told}
 
 
-def read_all(store: Engine, parser: intake.Parse = parse) -> dict[str, tuple[str, str]]:
+def read_all(store: Engine, parser: ingest.Parse = parse) -> dict[str, tuple[str, str]]:
     """What the engine makes of the messages: state and reason by id."""
     with store.begin() as connection:
-        intake.read(connection, parser, SETTINGS, time.time())
+        ingest.read(connection, parser, SETTINGS, time.time())
     with reading(store) as connection:
         return {kept.message.id: (kept.state, kept.reason) for kept in inbox.listing(connection, None, 100)}
 
 
 @pytest.mark.parametrize("epoch", [2**63, 2**200])
 def test_what_the_database_refuses_is_rejected_and_what_is_behind_it_is_read(store: Engine, epoch: int) -> None:
-    def parser(message: Received) -> tuple[Event, ...]:
-        return (Offer(SourceBuild("good", EVR(0, message.id, "1.fc42"))),
-                Offer(SourceBuild("bash", EVR(epoch if message.id == "2" else 0, message.id, "1.fc42"))))  # fmt: skip
+    def parser(message: IncomingMessage) -> tuple[Event, ...]:
+        return (AvailableBuild(SourceBuild("good", EVR(0, message.id, "1.fc42"))),
+                AvailableBuild(SourceBuild("bash", EVR(epoch if message.id == "2" else 0, message.id, "1.fc42"))))  # fmt: skip
 
-    inbox.receive(store, [Received(ident, TOPIC, {}, {}) for ident in "123"])
+    inbox.receive(store, [IncomingMessage(ident, TOPIC, {}, {}) for ident in "123"])
     found = read_all(store, parser)
     assert {ident: state for ident, (state, _) in found.items()} == {"1": "accepted", "2": "rejected", "3": "accepted"}
     assert found["2"][1]
@@ -49,12 +49,12 @@ def test_what_the_database_refuses_is_rejected_and_what_is_behind_it_is_read(sto
 
 
 def test_a_parser_that_fails_rejects_its_message_alone(store: Engine) -> None:
-    def parser(message: Received) -> tuple[Event, ...]:
+    def parser(message: IncomingMessage) -> tuple[Event, ...]:
         if message.id == "1":
             raise RecursionError("maximum recursion depth exceeded")
         return parse(message)
 
-    inbox.receive(store, [Received("1", TOPIC, {}, update()), Received("2", TOPIC, {}, update())])
+    inbox.receive(store, [IncomingMessage("1", TOPIC, {}, update()), IncomingMessage("2", TOPIC, {}, update())])
     found = read_all(store, parser)
     assert found["2"][0] == "accepted"
     assert found["1"] == ("rejected", "RecursionError: maximum recursion depth exceeded")
@@ -83,7 +83,7 @@ POISON = {
 
 def test_no_message_that_is_kept_stops_the_engine(store: Engine) -> None:
     inbox.receive(store, [storable(what, TOPIC, {}, body) for what, body in POISON.items()])
-    inbox.receive(store, [Received("good", TOPIC, {}, update("zsh-1-1.fc42"))])
+    inbox.receive(store, [IncomingMessage("good", TOPIC, {}, update("zsh-1-1.fc42"))])
     found = read_all(store)
     assert found["good"][0] == "accepted"
     states = {what: state for what, (state, _) in found.items()}

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from examples import examples
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from integration.workbench import BASH, SSL, Holding, Workbench, image
 from sqlalchemy import func, select
+from support.examples import examples
 
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import InfrastructureError

@@ -17,8 +17,8 @@ from threading import Thread
 import pytest
 import registries
 import zstandard
-from authority import Authority
 from registries import Registry, layer, link, named, with_rpms
+from support.authority import Authority
 
 from rebuilder.config import RegistrySettings
 from rebuilder.demo.process import LOOPBACK, free_port

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pika
 import pytest
-import servers
 import sqlalchemy
-from servers import channel_to, processes_of
+from support import servers
+from support.servers import channel_to, processes_of
 
 from rebuilder.demo import broker as module
 from rebuilder.demo.broker import PROGRAMS, SCRIPT, Broker

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import bus
 import pytest
 from integration.test_frozen_database import Process
 from integration.workbench import Workbench
 from sqlalchemy import Engine, text
+from support import bus
 
 from rebuilder.demo.broker import Broker
-from rebuilder.domain.message import Received
+from rebuilder.domain.message import IncomingMessage
 from rebuilder.store import database, inbox
 from rebuilder.store.lease import read
 from rebuilder.store.sqlite_file import WAL_BYTES, Replaced, relieve
@@ -63,12 +63,12 @@ def written_over(path: Path, other: Path) -> None:
 def test_nothing_is_written_into_a_file_that_is_not_the_one_we_opened(
     store: Engine, tmp_path: Path, change: Callable[[Path, Path], None]
 ) -> None:
-    inbox.receive(store, [Received("1", "x", {}, {})])
+    inbox.receive(store, [IncomingMessage("1", "x", {}, {})])
     folded(file_of(store))
     change(file_of(store), another(tmp_path))
     for _ in range(2):
         with pytest.raises(Replaced, match=r"was (deleted|replaced) while it was in use"):
-            inbox.receive(store, [Received("2", "x", {}, {})])
+            inbox.receive(store, [IncomingMessage("2", "x", {}, {})])
         with pytest.raises(Replaced), database.reading(store):
             pass
 
@@ -128,7 +128,7 @@ def grow(store: Engine, count: int) -> None:
     """A megabyte each."""
     for _ in range(count):
         grow.number += 1  # type: ignore[attr-defined]
-        inbox.receive(store, [Received(str(grow.number), "x", {}, {"text": "x" * 1_000_000})])  # type: ignore[attr-defined]
+        inbox.receive(store, [IncomingMessage(str(grow.number), "x", {}, {"text": "x" * 1_000_000})])  # type: ignore[attr-defined]
 
 
 grow.number = 0  # type: ignore[attr-defined]

@@ -20,11 +20,11 @@ from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Source, Stream
 from rebuilder.domain.lifecycle import LIVE
-from rebuilder.domain.message import Received
+from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import Rpm, SourceBuild
-from rebuilder.store import changes, database, inbox, inventory, manifests, models, rebuilds, tallies, waves
+from rebuilder.store import changes, counters, database, inbox, inventory, manifests, models, rebuilds, waves
+from rebuilder.store.counters import StoredCounter
 from rebuilder.store.sync import SyncResult, record_builds, save_inventory
-from rebuilder.store.tallies import Counted
 
 BASH, LIBS = "bash-5.2.37-1.fc42.x86_64", "openssl-libs-1:3.2.1-1.fc42.x86_64"
 
@@ -141,8 +141,8 @@ def test_what_is_in_an_image_now_is_read_with_one_statement(store: Engine) -> No
     }  # fmt: skip
 
 
-def received(ident: str, body: Any = None) -> Received:
-    return Received(ident, "org.example.buildsys.tag", {"sent-at": "now"}, body)
+def received(ident: str, body: Any = None) -> IncomingMessage:
+    return IncomingMessage(ident, "org.example.buildsys.tag", {"sent-at": "now"}, body)
 
 
 def test_a_message_counts_once(store: Engine) -> None:
@@ -359,7 +359,7 @@ def test_what_an_image_s_builds_take_is_found_by_the_image_and_not_in_all_of_his
 
 
 def test_what_a_build_left_behind_is_found_by_its_image_and_not_in_all_that_is_blocked(sqlite_url: str) -> None:
-    steps = searched(sqlite_url, lambda connection: rebuilds.left_behind(connection, [1, 2]))
+    steps = searched(sqlite_url, lambda connection: rebuilds.blocked_by_superseded(connection, [1, 2]))
     assert any("ix_rebuild_image (image_id=? AND id<?)" in step for step in steps), steps
     assert not any("state=?" in step for step in steps), steps
 
@@ -369,7 +369,7 @@ def test_a_database_file_and_its_folder_are_its_owner_s_alone(tmp_path: Path) ->
     made = database.open_database(f"sqlite:///{place}")
     database.upgrade(made)
     with made.begin() as connection:
-        tallies.add(connection, {"wave": {"makespan": Counted(1, 2.0)}})
+        counters.add(connection, {"wave": {"makespan": StoredCounter(1, 2.0)}})
         assert {oct(file.stat().st_mode & 0o777) for file in place.parent.iterdir()} == {"0o600"}
     assert oct(place.parent.stat().st_mode & 0o027) == "0o0"
     made.dispose()

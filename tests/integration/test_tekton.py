@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from tekton import TASK, TEKTON, Cluster, Fault
+from support.tekton import TASK, TEKTON, Cluster, Fault
 
 RUN = {"metadata": {"name": "run-1"}, "spec": {}}
 AUTH = {"Authorization": "Bearer token-1"}

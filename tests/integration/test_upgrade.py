@@ -7,9 +7,9 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-import shell
 from integration.workbench import Workbench
 from sqlalchemy import Engine, text
+from support import shell
 
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import database

@@ -16,9 +16,9 @@ from rebuilder.config import Settings, SimulatedSettings
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Status, Submission
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
-from rebuilder.domain.message import Received
+from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import Rpm
-from rebuilder.engine import workshop
+from rebuilder.engine import factory
 from rebuilder.engine.loop import Loop
 from rebuilder.store import actions, inbox, rebuilds, waves
 from rebuilder.store.actions import Verb
@@ -192,14 +192,14 @@ class Workbench:
 
     def restart(self, executor: Executor | None = None) -> None:
         """Another engine on the same database and builder: the first one's memory is lost."""
-        hub = workshop.hub_for(self.settings)
+        hub = factory.koji_session_for(self.settings)
         self.executor = executor or AtOnce()
         self.loop = Loop(
             self.store, self.settings, self.builder, parse, hub=hub, clock=LoopClock(self.clock), executor=self.executor
         )
 
     def manifest_of(self, image: str) -> Manifest | None:
-        simulated = workshop.builder_for(self.store, self.settings)
+        simulated = factory.builder_for(self.store, self.settings)
         assert isinstance(simulated, SimulatedBuilder)
         return simulated._manifest_of(image)
 
@@ -215,7 +215,7 @@ class Workbench:
         self.receive("bodhi.update.complete.stable", body, ident or f"{nvrs} {severity}")
 
     def receive(self, topic: str, body: Any, ident: str) -> None:
-        inbox.receive(self.store, [Received(ident, f"org.fedoraproject.prod.{topic}", {}, body)], self.clock.now)
+        inbox.receive(self.store, [IncomingMessage(ident, f"org.fedoraproject.prod.{topic}", {}, body)], self.clock.now)
 
     def ask(self, verb: str, target: str, who: str = "somebody") -> None:
         """An operator asks the engine for something."""

@@ -14,17 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import distribution
 from integration.workbench import Builder, Workbench
 from sqlalchemy import Engine
-from website import Website
 
 from rebuilder.config import SimulatedSettings
 from rebuilder.engine import commands
 from rebuilder.engine.commands import Command
-from rebuilder.inventory import file
+from rebuilder.inventory import loader
 from rebuilder.store import database
 from rebuilder.store.sync import save_inventory
+from support import distribution
+from support.website import Website
 
 COUNT, DAY = 600, 86400.0
 STREAMS = ("f42", "f43")
@@ -128,7 +128,7 @@ def night(store: Engine, folder: Path, now: float | None = None) -> Workbench:
     path = folder / "inventory.json"
     path.write_text(json.dumps(document()))
     with store.begin() as connection:
-        save_inventory(connection, file.read(path).inventory, bench.clock.now)
+        save_inventory(connection, loader.read(path).inventory, bench.clock.now)
     _tell(bench, message(BASH_ALIAS, "bash-5.2.37-2.fc42", "low", "bash: less memory"))
     bench.passes(0.2 * DAY, step=90)
     bench.clock.now = now - 0.2 * DAY

@@ -10,7 +10,7 @@ from rebuilder import config, config_file
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
-from rebuilder.domain.notice import Notice
+from rebuilder.domain.topics import Notice
 
 
 def load(folder: Path, text: str) -> Settings:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import corpus
 import pytest
+from support import corpus
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.inventory import containerfiles

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.engine.draft import build_named, refuse_binary
+from rebuilder.engine.plan_preview import build_named, refuse_binary
 
 
 @pytest.mark.parametrize("text", [

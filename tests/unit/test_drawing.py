@@ -9,13 +9,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
-import servers
+from support import servers
 
-from rebuilder.domain import drawing
-from rebuilder.domain.affected import Skip
+from rebuilder.domain import graph_export
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, Parent, ParentKind
+from rebuilder.domain.impact import Skip
 from rebuilder.domain.lifecycle import State
 
 FEDORA = Parent(ParentKind.BASE, external="registry.example.com/fedora:42")
@@ -45,7 +45,7 @@ ALL = [known.key for known in LAYERS.images]
 
 def tree(graph: Graph, keys: Collection[str], deepest: int = 40) -> list[tuple[str, str, str]]:
     """Each line's image, what it stands under, and its other parents in words."""
-    return [(line.image, line.under, ", ".join(line.others)) for line in drawing.lines(graph, keys, deepest)]
+    return [(line.image, line.under, ", ".join(line.others)) for line in graph_export.lines(graph, keys, deepest)]
 
 
 def graphviz(dot: str, *options: str) -> str:
@@ -73,7 +73,7 @@ def texts(dot: str) -> list[str]:
 
 
 def dot_of(graph: Graph, states: Mapping[str, str] | None = None) -> str:
-    return drawing.as_dot(graph, [known.key for known in graph.images], states or {})
+    return graph_export.as_dot(graph, [known.key for known in graph.images], states or {})
 
 
 def test_every_image_stands_once_under_its_first_base_parent_and_names_the_others() -> None:
@@ -103,7 +103,7 @@ def test_an_image_that_is_base_and_stage_of_another_is_its_base() -> None:
 
 def test_a_chain_deeper_than_what_is_wanted_goes_on_in_trees_of_their_own() -> None:
     chain = Graph([image("0"), *(image(str(n), str(n - 1)) for n in range(1, 8))])
-    found = drawing.lines(chain, [known.key for known in chain.images], 2)
+    found = graph_export.lines(chain, [known.key for known in chain.images], 2)
     assert [line.image for line in found] == [f"{n}:f42" for n in range(8)]
     assert [line.image for line in found if not line.under] == ["0:f42", "3:f42", "6:f42"]
     assert [line.image for line in found if line.continued] == ["2:f42", "5:f42"]
@@ -113,21 +113,21 @@ def test_a_chain_deeper_than_what_is_wanted_goes_on_in_trees_of_their_own() -> N
 def test_a_chain_of_ten_thousand_images_is_drawn() -> None:
     chain = Graph([image("0"), *(image(str(n), str(n - 1)) for n in range(1, 10_000))])
     keys = [known.key for known in chain.images]
-    assert len(drawing.lines(chain, keys, 40)) == 10_000
-    assert len(drawing.as_document(chain, keys, {})["edges"]) == 9_999
-    assert drawing.as_dot(chain, keys, {}).count("->") == 9_999
+    assert len(graph_export.lines(chain, keys, 40)) == 10_000
+    assert len(graph_export.as_document(chain, keys, {})["edges"]) == 9_999
+    assert graph_export.as_dot(chain, keys, {}).count("->") == 9_999
 
 
 def test_the_family_of_an_image_is_what_it_is_built_on_and_what_is_built_on_it() -> None:
-    assert drawing.family(LAYERS, "httpd:f42") == {"base:f42", "httpd:f42", "app:f42", "two:f42"}
-    assert drawing.family(LAYERS, "builder:f42") == {"builder:f42", "app:f42"}
-    assert drawing.family(LAYERS, "alone:f42") == {"alone:f42"}
+    assert graph_export.family(LAYERS, "httpd:f42") == {"base:f42", "httpd:f42", "app:f42", "two:f42"}
+    assert graph_export.family(LAYERS, "builder:f42") == {"builder:f42", "app:f42"}
+    assert graph_export.family(LAYERS, "alone:f42") == {"alone:f42"}
     with pytest.raises(RequestError, match="unknown image ghost:f42"):
-        drawing.family(LAYERS, "ghost:f42")
+        graph_export.family(LAYERS, "ghost:f42")
 
 
 def test_the_document_has_the_images_and_the_edges_between_them_alone() -> None:
-    assert drawing.as_document(LAYERS, ["app:f42", "httpd:f42", "builder:f42"], {"app:f42": "failed"}) == {
+    assert graph_export.as_document(LAYERS, ["app:f42", "httpd:f42", "builder:f42"], {"app:f42": "failed"}) == {
         "images": [
             {"image": "httpd:f42", "state": None, "external": []},
             {"image": "builder:f42", "state": None, "external": []},
@@ -143,7 +143,7 @@ def test_the_document_has_the_images_and_the_edges_between_them_alone() -> None:
 
 def test_images_that_left_the_inventory_come_back_on_those_of_their_parents_that_are_known() -> None:
     gone = [image("late", "httpd", "lost", external=(FEDORA,)), image("later", "late")]
-    layers = drawing.with_gone(LAYERS, gone)
+    layers = graph_export.with_gone(LAYERS, gone)
     assert tree(layers, ["httpd:f42", "late:f42", "later:f42"]) == [
         ("httpd:f42", "", "base:f42"),
         ("late:f42", "httpd:f42", "registry.example.com/fedora:42 (external)"),
@@ -176,14 +176,14 @@ def test_a_state_is_a_word_and_a_colour_in_the_drawing() -> None:
     dot = dot_of(LAYERS, {"base:f42": "failed", "httpd:f42": "blocked"})
     nodes = read_back(dot)["nodes"]
     assert nodes["base:f42"]["label"] == r"base:f42\nfailed"
-    assert nodes["base:f42"]["color"] == nodes["base:f42"]["fontcolor"] == drawing.COLOURS["failed"]
-    assert nodes["httpd:f42"]["color"] == drawing.COLOURS["blocked"]
+    assert nodes["base:f42"]["color"] == nodes["base:f42"]["fontcolor"] == graph_export.COLOURS["failed"]
+    assert nodes["httpd:f42"]["color"] == graph_export.COLOURS["blocked"]
     assert "color" not in nodes["alone:f42"]
     assert {"base:f42", "failed", "httpd:f42", "blocked"} <= set(texts(dot))
 
 
 def test_every_state_and_every_reason_for_leaving_out_has_a_colour() -> None:
-    assert set(drawing.COLOURS) == {*State, *Skip, "rebuild"}
+    assert set(graph_export.COLOURS) == {*State, *Skip, "rebuild"}
 
 
 @pytest.mark.parametrize("name", ODD, ids=ascii)
@@ -202,6 +202,6 @@ def test_names_that_look_alike_stay_two_images() -> None:
 
 
 def test_nothing_to_draw_is_an_empty_drawing() -> None:
-    assert read_back(drawing.as_dot(LAYERS, [], {})) == {"nodes": {}, "edges": {}}
-    assert drawing.as_document(LAYERS, [], {}) == {"images": [], "edges": []}
-    assert drawing.lines(LAYERS, [], 40) == []
+    assert read_back(graph_export.as_dot(LAYERS, [], {})) == {"nodes": {}, "edges": {}}
+    assert graph_export.as_document(LAYERS, [], {}) == {"images": [], "edges": []}
+    assert graph_export.lines(LAYERS, [], 40) == []

@@ -11,7 +11,7 @@ import pytest
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory, Parent, ParentKind, Source, Stream
 from rebuilder.domain.rpm import Rpm
-from rebuilder.inventory import document, file
+from rebuilder.inventory import loader, schema
 
 EXAMPLE = """\
 version: 1
@@ -40,7 +40,7 @@ images:
 def read(folder: Path, text: str, name: str = "inventory.yaml") -> Inventory:
     path = folder / name
     path.write_text(text, encoding="utf-8")
-    return file.read(path).inventory
+    return loader.read(path).inventory
 
 
 def error(folder: Path, text: str, name: str = "inventory.yaml") -> str:
@@ -84,17 +84,17 @@ def test_json_says_the_same(tmp_path: Path) -> None:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     found = read(tmp_path, EXAMPLE)
     builds = {build.image: build for build in found.builds}
-    written = document.written(found, builds.get)
+    written = schema.written(found, builds.get)
     again = read(tmp_path, json.dumps(written), "again.json")
     assert again == found
-    assert document.written(again, {build.image: build for build in again.builds}.get) == written
+    assert schema.written(again, {build.image: build for build in again.builds}.get) == written
 
 
 def test_a_source_rpm_s_version_survives_writing(tmp_path: Path) -> None:
     text = "version: 1\nimages: [{name: a, rpms: [{nevra: p-libs-1-1.noarch, source: p-2-3.src.rpm}]}]\n"
     found = read(tmp_path, text)
     (build,) = found.builds
-    again = read(tmp_path, json.dumps(document.written(found, {"a:default": build}.get)), "again.json")
+    again = read(tmp_path, json.dumps(schema.written(found, {"a:default": build}.get)), "again.json")
     assert again.builds == found.builds
 
 
@@ -193,7 +193,7 @@ def test_a_missing_file_a_folder_and_bytes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path / "missing", tmp_path, tmp_path / "bytes"):
         with pytest.raises(RequestError, match=str(path)):
-            file.read(path)
+            loader.read(path)
 
 
 def test_any_json_value_is_read_or_refused(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_any_json_value_is_read_or_refused(tmp_path: Path) -> None:
                 read(tmp_path, json.dumps(odd_one), "odd.json")
             except RequestError as refused:
                 assert str(tmp_path) in str(refused)
-    for key in document.ImageEntry.__struct_fields__:
+    for key in schema.ImageEntry.__struct_fields__:
         for value in odd:
             try:
                 read(tmp_path, json.dumps({"version": 1, "images": [{"name": "a", key: value}]}), "odd.json")
@@ -242,7 +242,7 @@ def test_the_keys_that_rpm_trusts_are_no_packages(tmp_path: Path) -> None:
     lines = ["bash-5.2.37-1.fc42.x86_64", "gpg-pubkey-105ef944-65ca83d1.(none)", "gpg-pubkey-105ef944-65ca83d1"]
     path = tmp_path / "inventory.json"
     path.write_text(json.dumps({"version": 1, "images": [{"name": "base", "stream": "f42", "rpms": lines}]}))
-    (build,) = file.read(path).inventory.builds
+    (build,) = loader.read(path).inventory.builds
     assert build.manifest is not None
     assert [rpm.nevra for rpm in build.manifest.rpms] == ["bash-5.2.37-1.fc42.x86_64"]
 
@@ -251,7 +251,7 @@ def test_a_document_tells_what_the_rpms_of_a_name_are_made_from(tmp_path: Path) 
     path = tmp_path / "inventory.json"
     rpms = [{"nevra": "openssl-libs-1:3.2.1-1.fc42.x86_64", "source": "openssl-3.2.1-1.fc42.src.rpm"}]
     path.write_text(json.dumps({"version": 1, "images": [{"name": "base", "stream": "f42", "rpms": rpms}]}))
-    found = file.read(path)
+    found = loader.read(path)
     assert found.sources_of("openssl-libs") == {"openssl"}
     assert found.sources_of("openssl") == {"openssl"}
     assert found.sources_of("bash") == set()
@@ -262,5 +262,5 @@ def test_a_date_is_text_like_any_other(tmp_path: Path) -> None:
     path.write_text(
         "version: 1\nimages:\n- {name: a, rpms: [], built: 2026-11-01T09:00:00Z, source: {git: g, ref: 2026-11-01}}\n"
     )
-    found = file.read(path).inventory
+    found = loader.read(path).inventory
     assert (found.images[0].source.ref, found.builds[0].built) == ("2026-11-01", 1793523600.0)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rebuilder.domain.layout import Place, layout
+from rebuilder.domain.graph_layout import Place, layout
 
 
 @st.composite

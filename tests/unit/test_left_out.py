@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planned import NEW, OLD, change, image, left_out, plan, rebuilt
+from support.planning import NEW, OLD, change, image, left_out, plan, rebuilt
 
 from rebuilder.config import Settings
 from rebuilder.domain.policy import Action, Rule

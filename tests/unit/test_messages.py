@@ -13,7 +13,7 @@ from jsonschema.exceptions import ValidationError
 from messages_page import PAGE, page, story
 
 from rebuilder import messages
-from rebuilder.domain.notice import LISTED, OF_STATE, Notice
+from rebuilder.domain.topics import LISTED, OF_STATE, Notice
 
 STORY = story()
 IMPORTED = """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bus import until
+from support.bus import until
 
 from rebuilder.builders.process import Process
 from rebuilder.builders.run_log import RunLog

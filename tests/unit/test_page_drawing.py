@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebuilder.domain.lifecycle import State
-from rebuilder.web.pages.drawing import BOX_WIDTH, MARGIN, WIDTH, Scale, graph, parts, tree
+from rebuilder.web.pages.graph_svg import BOX_WIDTH, MARGIN, WIDTH, Scale, graph, parts, tree
 
 CHAIN = {"base": [], "mid": ["base"], "app": ["mid", "base"], "side": ["base"]}
 

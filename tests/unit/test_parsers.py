@@ -9,8 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.topics import PARSERS, parse
-from rebuilder.domain.change import BuildFinished, Event, Ignored, Offer, RepoDone, Severity, Unparseable, Withdrawal
-from rebuilder.domain.message import Received
+from rebuilder.domain.change import (
+    AvailableBuild,
+    BuildFinished,
+    BuildUntagged,
+    Event,
+    Ignored,
+    InvalidMessage,
+    RepoDone,
+    Severity,
+)
+from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import EVR, SourceBuild
 
 BASH = SourceBuild("bash", EVR(None, "5.2.37", "2.fc42"))
@@ -39,7 +48,7 @@ def update(**changed: Any) -> dict[str, Any]:
 
 
 def read(topic: str, body: Any) -> tuple[Event, ...]:
-    return parse(Received("1", f"org.fedoraproject.prod.{topic}", {}, body))
+    return parse(IncomingMessage("1", f"org.fedoraproject.prod.{topic}", {}, body))
 
 
 def the_event(topic: str, body: Any) -> Event:
@@ -48,7 +57,7 @@ def the_event(topic: str, body: Any) -> Event:
 
 
 def test_a_stable_update_offers_its_builds() -> None:
-    assert the_event("bodhi.update.complete.stable", update()) == Offer(
+    assert the_event("bodhi.update.complete.stable", update()) == AvailableBuild(
         BASH,
         bodhi_release="F42",
         severity=Severity.HIGH,
@@ -60,12 +69,12 @@ def test_a_stable_update_offers_its_builds() -> None:
 
 def test_a_testing_update_is_marked_as_such() -> None:
     event = the_event("bodhi.update.complete.testing", update())
-    assert isinstance(event, Offer) and event.testing
+    assert isinstance(event, AvailableBuild) and event.testing
 
 
 def test_each_build_of_an_update_is_one_offer() -> None:
     events = read("bodhi.update.complete.stable", update(builds=[{"nvr": "a-1-1"}, {"nvr": "b-c-2-1"}]))
-    assert [event.build.name for event in events if isinstance(event, Offer)] == ["a", "b-c"]
+    assert [event.build.name for event in events if isinstance(event, AvailableBuild)] == ["a", "b-c"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +82,7 @@ def test_each_build_of_an_update_is_one_offer() -> None:
 )
 def test_an_epoch_of_0_in_an_update_is_not_trusted(written: Any, meant: int | None) -> None:
     event = the_event("bodhi.update.complete.stable", update(builds=[{"nvr": "bash-5-1", "epoch": written}]))
-    assert isinstance(event, Offer) and event.build.evr.epoch == meant
+    assert isinstance(event, AvailableBuild) and event.build.evr.epoch == meant
 
 
 @pytest.mark.parametrize("kind", ["container", "flatpak", "module"])
@@ -90,21 +99,21 @@ def test_an_update_without_builds_is_ignored() -> None:
 @pytest.mark.parametrize("severity", [None, "", "dire", 4, ["high"]])
 def test_an_unknown_severity_is_unspecified(severity: Any) -> None:
     event = the_event("bodhi.update.complete.stable", update(severity=severity))
-    assert isinstance(event, Offer) and event.severity is Severity.UNSPECIFIED
+    assert isinstance(event, AvailableBuild) and event.severity is Severity.UNSPECIFIED
 
 
 @pytest.mark.parametrize("url", [None, 3, "javascript:alert(1)", ""])
 def test_only_a_web_address_is_taken_for_the_page_of_an_update(url: Any) -> None:
     event = the_event("bodhi.update.complete.stable", update(url=url))
-    assert isinstance(event, Offer) and event.url == ""
+    assert isinstance(event, AvailableBuild) and event.url == ""
 
 
 def test_a_tagged_build_is_offered_once_the_repository_is_made_anew() -> None:
-    assert the_event("buildsys.tag", TAGGING) == Offer(BASH, koji_tag="f42-updates", waits_for_repo="f42-updates")
+    assert the_event("buildsys.tag", TAGGING) == AvailableBuild(BASH, koji_tag="f42-updates", waits_for_repo="f42-updates")
 
 
 def test_an_untagged_build_is_withdrawn() -> None:
-    assert the_event("buildsys.untag", TAGGING) == Withdrawal(BASH, "f42-updates")
+    assert the_event("buildsys.untag", TAGGING) == BuildUntagged(BASH, "f42-updates")
 
 
 def test_a_repository_that_is_done_names_its_tag() -> None:
@@ -125,9 +134,9 @@ def test_a_build_whose_task_makes_images_is_a_containers(method: str) -> None:
 
 @pytest.mark.parametrize("topic", ["bodhi.update.request.unpush", "bodhi.update.request.obsolete"])
 def test_an_update_that_bodhi_takes_back_is_withdrawn(topic: str) -> None:
-    assert the_event(topic, update()) == Withdrawal(BASH, update="FEDORA-2025-abc", bodhi_release="F42")
+    assert the_event(topic, update()) == BuildUntagged(BASH, update="FEDORA-2025-abc", bodhi_release="F42")
     events = read(topic, update(builds=[{"nvr": "a-1-1"}, {"nvr": "b-c-2-1"}]))
-    assert [event.build.name for event in events if isinstance(event, Withdrawal)] == ["a", "b-c"]
+    assert [event.build.name for event in events if isinstance(event, BuildUntagged)] == ["a", "b-c"]
     assert isinstance(the_event(topic, update(content_type="container")), Ignored)
     assert isinstance(the_event(topic, update(builds=[])), Ignored)
 
@@ -160,13 +169,13 @@ def test_secondary_koji_instances_are_ignored(topic: str) -> None:
 @pytest.mark.parametrize("topic", PARSERS)
 @pytest.mark.parametrize("prefix", ["", "org.fedoraproject.prod.", "org.fedoraproject.stg.", "a.b.c.d."])
 def test_a_topic_is_known_under_any_prefix(prefix: str, topic: str) -> None:
-    with pytest.raises(Unparseable):
-        parse(Received("1", prefix + topic, {}, {}))
+    with pytest.raises(InvalidMessage):
+        parse(IncomingMessage("1", prefix + topic, {}, {}))
 
 
 @pytest.mark.parametrize("topic", ["", "git.receive", "xbuildsys.tag", "buildsys.tag.init", "bodhi.update.comment"])
 def test_other_topics_are_ignored(topic: str) -> None:
-    (event,) = parse(Received("1", topic, {}, {}))
+    (event,) = parse(IncomingMessage("1", topic, {}, {}))
     assert isinstance(event, Ignored)
 
 
@@ -189,7 +198,7 @@ def test_other_topics_are_ignored(topic: str) -> None:
     ],
 )
 def test_a_reason_names_the_field_that_is_wrong(topic: str, body: Any, field: str) -> None:
-    with pytest.raises(Unparseable) as caught:
+    with pytest.raises(InvalidMessage) as caught:
         read(topic, body)
     assert str(caught.value).startswith(f"{field}: ")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
@@ -200,11 +209,11 @@ def test_genuine_bodhi_messages_are_understood() -> None:
     for schema in (schemas.UpdateCompleteStableV1, schemas.UpdateCompleteTestingV1):
         message = schema(body=update())
         message.validate()
-        assert isinstance(the_event(message.topic, message.body), Offer)
+        assert isinstance(the_event(message.topic, message.body), AvailableBuild)
     for schema in (schemas.UpdateRequestUnpushV1, schemas.UpdateRequestObsoleteV1):
         message = schema(body=update())
         message.validate()
-        assert isinstance(the_event(message.topic, message.body), Withdrawal)
+        assert isinstance(the_event(message.topic, message.body), BuildUntagged)
 
 
 def test_genuine_koji_messages_are_understood() -> None:
@@ -221,8 +230,8 @@ def test_genuine_koji_messages_are_understood() -> None:
         message.validate()
         told[message.topic] = type(the_event(message.topic, message.body))
     assert told == {
-        "buildsys.tag": Offer,
-        "buildsys.untag": Withdrawal,
+        "buildsys.tag": AvailableBuild,
+        "buildsys.untag": BuildUntagged,
         "buildsys.repo.done": RepoDone,
         "buildsys.build.state.change": BuildFinished,
     }
@@ -252,7 +261,7 @@ BODIES = JSON | damaged(TAGGING) | damaged(STATE_CHANGE) | damaged(update()["upd
 def test_any_body_gives_events_or_a_reason(topic: str, body: Any) -> None:
     try:
         events = read(topic, body)
-    except Unparseable as reason:
+    except InvalidMessage as reason:
         assert str(reason).isprintable()
     else:
         assert events

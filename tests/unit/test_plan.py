@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from planned import NEW, OLD, change, image, left_out, plan, rebuilt
+from support.planning import NEW, OLD, change, image, left_out, plan, rebuilt
 
-from rebuilder.domain.affected import Reason, Skip, Skipped
 from rebuilder.domain.image import Parent, ParentKind
+from rebuilder.domain.impact import Reason, Skip, Skipped
 
 
 def test_the_design_s_example() -> None:

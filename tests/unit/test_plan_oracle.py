@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import carrying
-from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from support import packages
+from support.examples import examples
 
-from rebuilder.domain.affected import Terms
 from rebuilder.domain.change import Change
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind
+from rebuilder.domain.impact import PlanOptions
 from rebuilder.domain.plan import make_plan
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild
 
@@ -126,9 +126,9 @@ def test_any_plan_is_what_brute_force_finds(
     inventory = inventory_of(layers)
     found = make_plan(
         Graph(inventory.images),
-        carrying.carried(inventory, {source for source, _, _ in told}),
+        packages.carried(inventory, {source for source, _, _ in told}),
         [Change(SourceBuild(source, EVR(None, str(v), "1")), stream) for source, stream, v in told],
-        Terms("all" if everything else "affected"),
+        PlanOptions("all" if everything else "affected"),
     )
     assert {r.image: r.level for r in found.rebuilds} == {name(at, layers[at]): level for at, level in levels.items()}
     order = [r.image for r in found.rebuilds]
@@ -184,7 +184,7 @@ def test_a_plan_leaves_nothing_stale_and_every_image_and_every_inheriting_edge_o
         offered[source] = max(version, offered.get(source, 0))
     inventory = inventory_of(layers)
     wanted = [Change(SourceBuild(source, EVR(None, str(v), "1")), "a") for source, v in offered.items()]
-    found = make_plan(Graph(inventory.images), carrying.carried(inventory, set(offered)), wanted)
+    found = make_plan(Graph(inventory.images), packages.carried(inventory, set(offered)), wanted)
     order = [int(rebuild.image[1:-2]) for rebuild in found.rebuilds]
 
     def left(order: list[int]) -> set[int]:

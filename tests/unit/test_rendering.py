@@ -9,7 +9,16 @@ from markupsafe import Markup
 
 from rebuilder.domain.change import Change
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.web.pages.rendering import TEMPLATES, bodhi, koji, lasting, link, roughly, segment, shown
+from rebuilder.web.pages.rendering import (
+    TEMPLATES,
+    approx_duration,
+    bodhi,
+    escape_controls,
+    format_duration,
+    koji,
+    link,
+    segment,
+)
 
 CHANGE = Change(SourceBuild.parse("openssl-3.2.2-1.fc42"), "f42")
 
@@ -19,8 +28,8 @@ CHANGE = Change(SourceBuild.parse("openssl-3.2.2-1.fc42"), "f42")
     (90000, "1 d 1 h"),
 ])  # fmt: skip
 def test_lengths_of_time(seconds: float, words: str) -> None:
-    assert lasting(seconds) == words
-    assert roughly(seconds) == " ".join(words.split()[:2])
+    assert format_duration(seconds) == words
+    assert approx_duration(seconds) == " ".join(words.split()[:2])
 
 
 @pytest.mark.parametrize(("text", "seen"), [
@@ -28,7 +37,7 @@ def test_lengths_of_time(seconds: float, words: str) -> None:
     ("\u202egnp.exe", "\\u202egnp.exe"), ("nul\0", "nul\\x00"), ("Ärger", "Ärger"),
 ])  # fmt: skip
 def test_what_has_no_shape_is_shown_by_its_code(text: str, seen: str) -> None:
-    assert shown(text) == seen
+    assert escape_controls(text) == seen
 
 
 @given(st.text())
@@ -36,7 +45,7 @@ def test_whatever_is_put_into_a_template_comes_out_as_printable_text_without_mar
     made = TEMPLATES.env.from_string("{{ text }}").render(text=text)
     assert made.replace("\n", "").replace("\t", "").isprintable()
     assert not set("<>\"'") & set(made)
-    assert Markup(made).unescape() == shown(text)
+    assert Markup(made).unescape() == escape_controls(text)
 
 
 @pytest.mark.parametrize("url", [

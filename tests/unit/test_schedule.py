@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Estimate, Jobs, ends, estimate, lower_bound, makespan, paths_below, rank
+from rebuilder.domain.schedule import Estimate, JobGraph, ends, estimate, lower_bound, makespan, paths_below, rank
 
 NAMES = ("base", "short", "long", "app")
-DIAMOND = Jobs(((), (0,), (0,), (1, 2)), (100, 10, 50, 5))
-NOTHING = Jobs((), ())
+DIAMOND = JobGraph(((), (0,), (0,), (1, 2)), (100, 10, 50, 5))
+NOTHING = JobGraph((), ())
 
 
 def test_the_longest_chain_below_counts_the_job_itself() -> None:
@@ -26,12 +26,12 @@ def test_the_critical_path_is_the_longest_chain() -> None:
 
 
 def test_of_two_critical_paths_the_first_is_named() -> None:
-    twins = Jobs(((), (), (0,), (0,), (1,), (3, 2)), (10, 10, 5, 5, 12, 7))
+    twins = JobGraph(((), (), (0,), (0,), (1,), (3, 2)), (10, 10, 5, 5, 12, 7))
     assert estimate("abcdef", twins, 9).critical_path == ("a", "c", "f")
 
 
 def test_a_build_that_takes_no_time_may_be_on_the_critical_path() -> None:
-    assert estimate("abc", Jobs(((), (0,), (1,)), (0, 10, 0)), 9).critical_path == ("a", "b", "c")
+    assert estimate("abc", JobGraph(((), (0,), (1,)), (0, 10, 0)), 9).critical_path == ("a", "b", "c")
 
 
 def test_nothing_takes_no_time() -> None:
@@ -49,25 +49,25 @@ def test_with_slots_enough_it_takes_the_longest_chain() -> None:
 
 
 def test_the_longest_chain_goes_first() -> None:
-    jobs = Jobs(((), (), (), (2,)), (10, 10, 10, 10))
+    jobs = JobGraph(((), (), (), (2,)), (10, 10, 10, 10))
     assert estimate(("a", "b", "root", "leaf"), jobs, 2).makespan_s == 20
     assert makespan(jobs, 2, None) == 30, "first come, first served is worse here"
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Jobs:
+def plans(draw: st.DrawFn) -> JobGraph:
     count = draw(st.integers(1, 10))
     after = [sorted(draw(st.sets(st.integers(0, at - 1), max_size=3))) if at else [] for at in range(count)]
-    return Jobs(after, [draw(st.integers(1, 50)) for _ in range(count)])
+    return JobGraph(after, [draw(st.integers(1, 50)) for _ in range(count)])
 
 
-def estimated(jobs: Jobs, slots: int) -> Estimate:
+def estimated(jobs: JobGraph, slots: int) -> Estimate:
     return estimate([str(at) for at in range(len(jobs))], jobs, slots)
 
 
 @given(plans(), st.integers(1, 5))
 def test_an_estimate_is_between_the_lower_bound_and_what_list_scheduling_promises(
-    jobs: Jobs, slots: int
+    jobs: JobGraph, slots: int
 ) -> None:
     found = estimated(jobs, slots)
     chain = sum(jobs.seconds[int(name)] for name in found.critical_path)
@@ -77,7 +77,7 @@ def test_an_estimate_is_between_the_lower_bound_and_what_list_scheduling_promise
 
 
 @given(plans(), st.integers(1, 5))
-def test_no_order_takes_less_than_the_lower_bound(jobs: Jobs, slots: int) -> None:
+def test_no_order_takes_less_than_the_lower_bound(jobs: JobGraph, slots: int) -> None:
     least = lower_bound(jobs, slots)
     assert least >= max(sum(jobs.seconds) / slots, *paths_below(jobs)) - 1e-9
     for ranks in (None, [-path for path in paths_below(jobs)], list(range(len(jobs)))):
@@ -85,13 +85,13 @@ def test_no_order_takes_less_than_the_lower_bound(jobs: Jobs, slots: int) -> Non
 
 
 def test_the_lower_bound_knows_that_a_wave_begins_and_ends_narrow() -> None:
-    begins_narrow = Jobs([[], [0], [0], [0], [0]], [10.0] * 5)
+    begins_narrow = JobGraph([[], [0], [0], [0], [0]], [10.0] * 5)
     assert lower_bound(begins_narrow, 2) == 30, "the first build alone, then four on two slots"
-    ends_narrow = Jobs([[], [], [], [], [0, 1, 2, 3]], [10.0] * 5)
+    ends_narrow = JobGraph([[], [], [], [], [0, 1, 2, 3]], [10.0] * 5)
     assert lower_bound(ends_narrow, 2) == 30
 
 
-def by_hand(jobs: Jobs, slots: int, ranks: list[float] | None) -> list[float]:
+def by_hand(jobs: JobGraph, slots: int, ranks: list[float] | None) -> list[float]:
     """List scheduling as one would do it on paper."""
     places = [(0.0 if ranks is None else ranks[at], at) for at in range(len(jobs))]
     ready = [at for at in range(len(jobs)) if not jobs.after[at]]  # in the order in which they became so
@@ -112,7 +112,7 @@ def by_hand(jobs: Jobs, slots: int, ranks: list[float] | None) -> list[float]:
 
 
 @given(plans(), st.integers(1, 5), st.randoms())
-def test_every_job_ends_when_list_scheduling_by_hand_says_so(jobs: Jobs, slots: int, dice: Random) -> None:
+def test_every_job_ends_when_list_scheduling_by_hand_says_so(jobs: JobGraph, slots: int, dice: Random) -> None:
     ranks = [float(dice.randint(1, 5)) for _ in range(len(jobs))]
     assert list(ends(jobs, slots, ranks)) == by_hand(jobs, slots, ranks)
     assert list(ends(jobs, slots, None)) == by_hand(jobs, slots, None)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from unit.test_schedule import DIAMOND, NOTHING, estimated, plans
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.schedule import Jobs, makespan, rank
+from rebuilder.domain.schedule import JobGraph, makespan, rank
 from rebuilder.domain.simulation import Policy, simulate
 
 LOW = Severity.LOW
@@ -19,7 +19,7 @@ DAY = 24 * 3600.0
 
 @given(plans(), st.integers(1, 5), st.sampled_from(Policy), st.floats(0, 1))
 def test_no_policy_is_quicker_than_the_lower_bound(
-    jobs: Jobs, slots: int, policy: Policy, noise: float
+    jobs: JobGraph, slots: int, policy: Policy, noise: float
 ) -> None:
     dice = random.Random(1)
     factors = [dice.lognormvariate(0, noise) for _ in range(len(jobs))]
@@ -30,13 +30,13 @@ def test_no_policy_is_quicker_than_the_lower_bound(
 
 
 @given(plans(), st.integers(1, 5))
-def test_without_noise_it_takes_what_the_plan_says(jobs: Jobs, slots: int) -> None:
+def test_without_noise_it_takes_what_the_plan_says(jobs: JobGraph, slots: int) -> None:
     found = simulate(jobs, [LOW] * len(jobs), slots, Policy.CRITICAL_PATH)
     assert found.makespan_s == pytest.approx(estimated(jobs, slots).makespan_s)
 
 
 def test_levels_wait_for_the_slowest_of_the_level_above() -> None:
-    jobs = Jobs(((), (), (1,)), (100, 10, 100))
+    jobs = JobGraph(((), (), (1,)), (100, 10, 100))
     assert simulate(jobs, [LOW] * 3, 9, Policy.LEVELS).makespan_s == 200
     assert simulate(jobs, [LOW] * 3, 9, Policy.FIFO).makespan_s == 110
 
@@ -57,4 +57,4 @@ def test_what_waits_under_a_stream_of_urgent_builds_starts_within_four_days_and_
     patient = rank(0.0, Severity.UNSPECIFIED, hour)
     overtaking = sum(other < patient for other in ranks)
     assert overtaking * hour <= 4 * DAY + hour
-    assert makespan(Jobs([()] * overtaking, [hour] * overtaking), 1, ranks) <= 4 * DAY + hour
+    assert makespan(JobGraph([()] * overtaking, [hour] * overtaking), 1, ranks) <= 4 * DAY + hour

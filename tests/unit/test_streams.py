@@ -8,10 +8,10 @@ import pytest
 
 from consumers.bodhi import stable, withdrawn
 from rebuilder.config import settings_of
-from rebuilder.domain.change import Ignored, Offer
+from rebuilder.domain.change import AvailableBuild, Ignored
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory, Stream, dist_of
-from rebuilder.inventory import document, file
+from rebuilder.inventory import loader, schema
 
 
 @pytest.mark.parametrize(("dist", "fits", "others"), [
@@ -48,13 +48,13 @@ def test_the_configuration_takes_one_or_a_list() -> None:
 def test_a_document_takes_one_or_a_list_and_says_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "inventory.yaml"
     path.write_text("version: 1\nstreams:\n  a: {dist: .fc42}\n  b: {dist: [.el9, .el10]}\nimages: []\n")
-    found = file.read(path)
+    found = loader.read(path)
     assert found.streams == (Stream("a", (".fc42",)), Stream("b", (".el9", ".el10")))
-    written = document.written(Inventory((), found.streams), lambda key: None)["streams"]
+    written = schema.written(Inventory((), found.streams), lambda key: None)["streams"]
     assert written == {"a": {"dist": ".fc42"}, "b": {"dist": [".el9", ".el10"]}}
     path.write_text("version: 1\nstreams:\n  a: {dist: .fc 42}\n")
     with pytest.raises(RequestError, match=r"inventory.yaml:3: streams.a.dist: .*can be in no release"):
-        file.read(path)
+        loader.read(path)
 
 
 def body(*types: str | None) -> dict[str, object]:
@@ -66,7 +66,7 @@ def body(*types: str | None) -> dict[str, object]:
 
 def test_only_an_update_s_builds_of_rpms_are_changes() -> None:
     offers = stable(body("rpm", "module", None, "flatpak", "container"))
-    assert [offer.build.name for offer in offers if isinstance(offer, Offer)] == ["p0", "p2"]
+    assert [offer.build.name for offer in offers if isinstance(offer, AvailableBuild)] == ["p0", "p2"]
     assert len(withdrawn(body("rpm", "module"))) == 1
     for other in (stable(body("module")), withdrawn(body("container", "flatpak"))):
         assert other == (Ignored("update F-1 has no builds of RPMs"),)

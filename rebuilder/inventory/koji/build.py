@@ -26,7 +26,7 @@ class BuildState(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Above:
+class ParentRef:
     """A parent by its pull spec; its build is 0 and its NVR empty where Koji has no build of it."""
 
     kind: ParentKind
@@ -46,7 +46,7 @@ class ContainerBuild:
     nvr: str
     name: str
     source: Source
-    above: tuple[Above, ...]
+    above: tuple[ParentRef, ...]
     published: tuple[str, ...]
     digest: str
     task: int
@@ -86,7 +86,7 @@ def evr_of(nvr: str) -> tuple[str, str, str]:
     return name, version, release
 
 
-def pin(base: ImageBuild | None) -> str:
+def koji_parent_nvr(base: ImageBuild | None) -> str:
     """The NVR to build the last FROM on, which is the base's; empty where Koji has no such build."""
     ident = base.ident if base is not None else ""
     return ident if ident.count("-") >= 2 and "/" not in ident and ":" not in ident else ""
@@ -112,7 +112,7 @@ def _seconds(told: Mapping[str, Any]) -> float:
     return max(0.0, float(ended) - float(began)) if began and ended else 0.0
 
 
-def _above(image: Mapping[str, Any]) -> Iterator[Above]:
+def _above(image: Mapping[str, Any]) -> Iterator[ParentRef]:
     """The parents in the order of their FROMs, but the base first.
 
     The base is the build that Koji names; else the last FROM, if Koji knows no build of it. Where it is neither, the
@@ -122,18 +122,18 @@ def _above(image: Mapping[str, Any]) -> Iterator[Above]:
     builds: Mapping[str, Any] = image.get("parent_image_builds") or {}
     froms = [str(text) for text in image.get("parent_images") or () if text]
     specs = dict.fromkeys(match(text, builds) or text for text in froms if text != SCRATCH) | dict.fromkeys(builds)
-    found = [Above(ParentKind.STAGE, spec, *_named(builds.get(spec))) for spec in specs]
+    found = [ParentRef(ParentKind.STAGE, spec, *_named(builds.get(spec))) for spec in specs]
     base = int(image.get("parent_build_id") or 0)
     at = _place_of_base(found, base, froms[-1:] == [SCRATCH])
     if at is not None:
         first = found.pop(at)
-        yield Above(ParentKind.BASE, first.spec, first.build, first.nvr)
+        yield ParentRef(ParentKind.BASE, first.spec, first.build, first.nvr)
     elif base:
-        yield Above(ParentKind.BASE, "", base)
+        yield ParentRef(ParentKind.BASE, "", base)
     yield from found
 
 
-def _place_of_base(found: Sequence[Above], base: int, from_scratch: bool) -> int | None:
+def _place_of_base(found: Sequence[ParentRef], base: int, from_scratch: bool) -> int | None:
     """Where the base is among the parents; `base` is the number of its build, 0 where Koji names none."""
     if base:
         return next((place for place, above in enumerate(found) if above.build == base), None)

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rebuilder.inventory.koji.build import BuildState
-from rebuilder.inventory.koji.hub import Denied, Hub, ask
+from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 
 GRACE = 14 * 86400.0  # seconds until a build that no tag of the stream ever had is not expected there any more
 
 
 def not_tagged_yet(
-    hub: Hub, ahead: Mapping[str, str], tags: Mapping[str, Collection[str]], now: float
+    hub: KojiSession, ahead: Mapping[str, str], tags: Mapping[str, Collection[str]], now: float
 ) -> dict[str, str]:
     """Those of the builds (NVRs by image) that are newer than their tag's, and current before the tag has them.
 

@@ -13,12 +13,12 @@ from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent
 from rebuilder.domain.rollback import is_newer
-from rebuilder.inventory.koji.build import FLATPAK, Above, ContainerBuild, evr_of, unsupported
-from rebuilder.inventory.koji.contents import AT_ONCE, Contents
+from rebuilder.inventory.koji.build import FLATPAK, ContainerBuild, ParentRef, evr_of, unsupported
 from rebuilder.inventory.koji.current import not_tagged_yet
-from rebuilder.inventory.koji.hub import Denied, Hub, ask
-from rebuilder.inventory.koji.offers import latest
+from rebuilder.inventory.koji.manifests import AT_ONCE, Contents
 from rebuilder.inventory.koji.pull_spec import full_spec
+from rebuilder.inventory.koji.session import Denied, KojiSession, ask
+from rebuilder.inventory.koji.tag_builds import latest
 
 Progress = Callable[[int, int], None]
 
@@ -67,7 +67,7 @@ class _Tagged:
     nvr: str
 
 
-def read(hub: Hub, settings: Settings, known: Known, progress: Progress | None = None) -> Inventory:
+def read(hub: KojiSession, settings: Settings, known: Known, progress: Progress | None = None) -> Inventory:
     """All images of the streams' tags. Only builds that are not known yet are looked into.
 
     Raises InfrastructureError where the hub is away, and RequestError for a tag that it does not have.
@@ -106,7 +106,7 @@ def _refused(told: Mapping[str, Mapping[str, Any] | None], settings: Settings) -
 
 
 def _manifests(
-    hub: Hub, builds: Sequence[ContainerBuild], cache: ManifestCache, progress: Progress | None
+    hub: KojiSession, builds: Sequence[ContainerBuild], cache: ManifestCache, progress: Progress | None
 ) -> dict[str, Manifest]:
     """What is in these builds, by their NVRs, as far as it can be read."""
     found = dict(cache.get([build.nvr for build in builds]))
@@ -132,7 +132,7 @@ def image_build(key: str, build: ContainerBuild, manifest: Any) -> ImageBuild:
     return ImageBuild(key, build.nvr, manifest, above, build.digest, build.published)
 
 
-def _tagged(hub: Hub, settings: Settings) -> list[_Tagged]:
+def _tagged(hub: KojiSession, settings: Settings) -> list[_Tagged]:
     tags = [(stream, tag) for stream, fed in settings.streams.items() for tag in fed.koji_tags]
     if not tags:
         raise RequestError("no Koji tags to read images from: set consumer_config.streams.NAME.koji_tags")
@@ -149,7 +149,7 @@ def _tagged(hub: Hub, settings: Settings) -> list[_Tagged]:
     return list(newest.values())
 
 
-def newest_tagged(hub: Hub, tags: Sequence[str], package: str) -> str:
+def newest_tagged(hub: KojiSession, tags: Sequence[str], package: str) -> str:
     """The NVR of the package's newest image in these tags; empty where they have none. Raises InfrastructureError."""
     rows: list[Mapping[str, Any]] = []
     for tag in tags:
@@ -158,7 +158,7 @@ def newest_tagged(hub: Hub, tags: Sequence[str], package: str) -> str:
     return str(max(rows, key=lambda row: int(row["build_id"]))["nvr"]) if rows else ""
 
 
-def _kept(hub: Hub, settings: Settings, tagged: Sequence[_Tagged], known: Known) -> dict[str, str]:
+def _kept(hub: KojiSession, settings: Settings, tagged: Sequence[_Tagged], known: Known) -> dict[str, str]:
     """The images that need not be looked at, each with its build: the one in the tag, or a newer one of ours.
 
     A build may be tagged long after it was made: until then, the older one in the tag is not what the image is now.
@@ -174,13 +174,13 @@ def _kept(hub: Hub, settings: Settings, tagged: Sequence[_Tagged], known: Known)
     return {**kept, **not_tagged_yet(hub, ahead, tags, time.time())}
 
 
-def _told(hub: Hub, builds: Iterable[int | str]) -> Iterator[Mapping[str, Any] | None]:
+def _told(hub: KojiSession, builds: Iterable[int | str]) -> Iterator[Mapping[str, Any] | None]:
     """What Koji says of each of these builds; None where it does not know it."""
     for told in hub.many([ask("getBuild", build) for build in builds], at_once=AT_ONCE):
         yield None if isinstance(told, Denied) else told
 
 
-def _branches(hub: Hub, builds: Iterable[ContainerBuild]) -> dict[int, str]:
+def _branches(hub: KojiSession, builds: Iterable[ContainerBuild]) -> dict[int, str]:
     """The git branch that each task was told to build from, by the task."""
     tasks = [build.task for build in builds if build.task]
     answers = hub.many([ask("getTaskRequest", task) for task in tasks], at_once=AT_ONCE)
@@ -209,7 +209,7 @@ class _Parents:
     """Finds the images of the inventory that others are built on."""
 
     def __init__(
-        self, hub: Hub, tagged: Sequence[_Tagged], kept: Mapping[str, str], read_now: Mapping[str, ContainerBuild]
+        self, hub: KojiSession, tagged: Sequence[_Tagged], kept: Mapping[str, str], read_now: Mapping[str, ContainerBuild]
     ) -> None:
         self._hub = hub
         self._keys = {*kept, *read_now}
@@ -227,7 +227,7 @@ class _Parents:
         answers = zip(wanted, self._hub.many([ask("getBuild", build) for build in wanted]), strict=True)
         return {build: str(told["nvr"]) for build, told in answers if told and not isinstance(told, Denied)}
 
-    def parent(self, child: str, stream: str, above: Above) -> Parent:
+    def parent(self, child: str, stream: str, above: ParentRef) -> Parent:
         """The parent as the graph has it; one that is in none of the tags is external."""
         nvr = above.nvr or self._nvrs.get(above.build, "")
         key = self._of_build(nvr, stream) if nvr else ""

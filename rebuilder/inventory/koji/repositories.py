@@ -9,7 +9,7 @@ from typing import Any
 
 from rebuilder.config import StreamSettings
 from rebuilder.domain.build import InfrastructureError
-from rebuilder.inventory.koji.hub import Denied, Hub, ask
+from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 
 KEPT_SECONDS = 3600.0  # tags are seldom given other parents
 
@@ -23,7 +23,7 @@ class Repositories:
     """
 
     def __init__(
-        self, hub: Hub | None, streams: Mapping[str, StreamSettings], clock: Callable[[], float] = time.monotonic
+        self, hub: KojiSession | None, streams: Mapping[str, StreamSettings], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._hub = hub
         self._streams = streams
@@ -62,7 +62,7 @@ class Repositories:
         links = self._asked(self._hub, "getFullInheritance", build_tag) or ()
         return {build_tag: frozenset({build_tag, *(str(link["name"]) for link in links)})}
 
-    def _asked(self, hub: Hub, method: str, name: str) -> Any:
+    def _asked(self, hub: KojiSession, method: str, name: str) -> Any:
         """The answer, at most KEPT_SECONDS old, or older while the hub is away; None for an unknown name."""
         with self._lock:
             since, kept = self._kept.get((method, name), (None, None))
@@ -81,7 +81,7 @@ class Repositories:
         return kept
 
 
-def still_tagged(hub: Hub, nvrs: Iterable[str], tags: Collection[str]) -> dict[str, bool]:
+def still_tagged(hub: KojiSession, nvrs: Iterable[str], tags: Collection[str]) -> dict[str, bool]:
     """Whether each of these builds is in one of the tags now; not where Koji does not know it.
 
     A build that leaves one tag has often come into another one of its stream just before. Raises InfrastructureError.

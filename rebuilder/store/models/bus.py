@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from rebuilder.domain.change import Severity
-from rebuilder.domain.notice import Notice
+from rebuilder.domain.topics import Notice
 from rebuilder.store.models.base import BIG, Base, one_of
 
 PENDING_CHANGE = ("settling", "planned")

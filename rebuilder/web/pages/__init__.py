@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from rebuilder.web.pages import badge, change, image, listing, overview, rebuild, search, wave
-from rebuilder.web.pages.rendering import sorry
+from rebuilder.web.pages import badge, change, image, lists, overview, rebuild, search, wave
+from rebuilder.web.pages.rendering import error_page
 
 NO_PAGES = ("api/", "health/", "metrics", "static/")
 
 router = APIRouter(include_in_schema=False)
-for part in (overview, listing, wave, rebuild, image, badge, change, search):
+for part in (overview, lists, wave, rebuild, image, badge, change, search):
     router.include_router(part.router)
 
 nowhere = APIRouter(include_in_schema=False)
@@ -21,4 +21,4 @@ def nothing(request: Request, path: str) -> Response:
     """Where nothing else is: a page that says so, to those who look for a page."""
     if path.startswith(NO_PAGES):
         raise HTTPException(404)
-    return sorry(request, 404, f"there is nothing at /{path}")
+    return error_page(request, 404, f"there is nothing at /{path}")

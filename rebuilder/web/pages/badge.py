@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request, Response
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import State
-from rebuilder.store import family, inventory, lookup
+from rebuilder.store import image_states, inventory, search
+from rebuilder.web.dependencies import Reader
 from rebuilder.web.pages.rendering import TEMPLATES, PageRoute
-from rebuilder.web.pages.search import cleaned
-from rebuilder.web.reader import Reader
+from rebuilder.web.pages.search import normalize_query
 
 LABEL = "rebuilder"
 CHARACTER, PADDING = 6.6, 12.0
@@ -45,11 +45,11 @@ class Side:
 @router.get("/badges/{key:path}.svg")
 def badge(request: Request, key: str, connection: Reader) -> Response:
     """The badge of an image; one of an image that nobody knows says so, because a README should not break."""
-    wanted = cleaned(key)
+    wanted = normalize_query(key)
     with suppress(RequestError):
-        wanted = lookup.image_named(connection, wanted)
+        wanted = search.image_named(connection, wanted)
     known = inventory.find(connection, [wanted])
-    word, colour = WORDS[family.states(connection, [wanted]).get(wanted, "")] if known else ("unknown image", "#595f69")
+    word, colour = WORDS[image_states.states(connection, [wanted]).get(wanted, "")] if known else ("unknown image", "#595f69")
     left = Side(LABEL, "#24292f", 0, PADDING * 2 + CHARACTER * len(LABEL))
     right = Side(word, colour, left.width, PADDING * 2 + CHARACTER * len(word))
     return TEMPLATES.TemplateResponse(

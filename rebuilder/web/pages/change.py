@@ -6,11 +6,11 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from rebuilder.answers import coverage
-from rebuilder.answers.coverage import Coverage
-from rebuilder.store import search, waves
+from rebuilder.queries import coverage
+from rebuilder.queries.coverage import Coverage
+from rebuilder.store import lists, waves
+from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.rendering import Missing, PageRoute, page
-from rebuilder.web.reader import Configured, Reader
 
 SHOWN = 250
 
@@ -22,7 +22,7 @@ def change(
     request: Request, change_id: int, connection: Reader, settings: Configured, every: bool = False
 ) -> Response:
     """One change: a source build in a stream."""
-    noted = search.change(connection, change_id) if change_id < waves.LARGEST else None
+    noted = lists.change(connection, change_id) if change_id < waves.LARGEST else None
     if noted is None:
         raise Missing(f"there is no change {change_id}")
     found = coverage.read_change(connection, noted.noticed.change, settings, time.time())

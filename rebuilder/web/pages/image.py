@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, Parent
 from rebuilder.engine import why
-from rebuilder.store import builds, family, inventory, lookup, outlook
+from rebuilder.store import builds, image_states, inventory, open_rebuilds, search
+from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.rendering import Missing, PageRoute, page, segment
-from rebuilder.web.pages.search import cleaned
-from rebuilder.web.reader import Configured, Reader
+from rebuilder.web.pages.search import normalize_query
 
 BUILDS, CHILDREN = 10, 60
 
@@ -33,8 +33,8 @@ class Relatives:
 
 
 def _relatives(connection: Connection, image: Image, image_id: int) -> Relatives:
-    children = family.children(connection, image_id, CHILDREN + 1)
-    states = family.states(connection, [parent.image for parent in image.parents if parent.image])
+    children = image_states.children(connection, image_id, CHILDREN + 1)
+    states = image_states.states(connection, [parent.image for parent in image.parents if parent.image])
     return Relatives(
         [(parent, states.get(parent.image, "")) for parent in image.parents],
         children[:CHILDREN], len(children) > CHILDREN,
@@ -44,17 +44,17 @@ def _relatives(connection: Connection, image: Image, image_id: int) -> Relatives
 @router.get("/images/{key:path}")
 def image(request: Request, key: str, connection: Reader, settings: Configured) -> Response:
     """One image."""
-    wanted = cleaned(key)
+    wanted = normalize_query(key)
     found = inventory.find(connection, [wanted]).get(wanted)
     if found is None:
         try:
-            wanted = lookup.image_named(connection, wanted)
+            wanted = search.image_named(connection, wanted)
         except RequestError as error:
             raise Missing(str(error)) from None
         return RedirectResponse(f"/images/{segment(wanted)}")
-    image_id = outlook.image_ids(connection, [wanted])[wanted]
+    image_id = open_rebuilds.image_ids(connection, [wanted])[wanted]
     built = builds.of_image(connection, image_id, BUILDS)
-    present = family.is_present(connection, image_id)
+    present = image_states.is_present(connection, image_id)
     current = built[0] if built else None
     return page(
         request, "image.html", connection, live=f"image={image_id}",

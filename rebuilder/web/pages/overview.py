@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
-from rebuilder.answers import forecast, queue
-from rebuilder.answers.forecast import Expected
 from rebuilder.domain.lifecycle import State
-from rebuilder.store import actions, changes, heartbeats, outlook, waves
+from rebuilder.queries import forecast, queue
+from rebuilder.queries.forecast import Expected
+from rebuilder.store import actions, changes, heartbeats, open_rebuilds, waves
 from rebuilder.store.heartbeats import Problem
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web import health
-from rebuilder.web.pages.drawing import Part, parts
+from rebuilder.web.dependencies import Configured, Reader
+from rebuilder.web.pages.graph_svg import Part, parts
 from rebuilder.web.pages.rendering import PageRoute, page
-from rebuilder.web.reader import Configured, Reader
 
 RECENT, HEAD, FAILURES, RUNNING = 8, 8, 10, 50
 
@@ -43,7 +43,7 @@ class WaveLine:
 def wave_lines(connection: Connection, found: Sequence[WaveEntry], open_: Expected) -> list[WaveLine]:
     """These waves as lines of a list."""
     ids = [wave.id for wave in found]
-    counts, told = outlook.counts_of(connection, ids), outlook.changes_of(connection, ids)
+    counts, told = open_rebuilds.counts_of(connection, ids), open_rebuilds.changes_of(connection, ids)
     members: dict[int, list[int]] = {}
     for item in open_.open:
         members.setdefault(item.entry.wave_id, []).append(item.entry.id)
@@ -64,7 +64,7 @@ def overview(request: Request, connection: Reader, settings: Configured) -> Resp
     """What goes on now."""
     now = time.time()
     open_ = forecast.read(connection, settings, now)
-    failed = outlook.stopped(connection, FAILURES + 1)
+    failed = open_rebuilds.stopped(connection, FAILURES + 1)
     return page(
         request, "overview.html", connection, live="",
         open=open_,

@@ -10,11 +10,11 @@ from sqlalchemy import Engine
 from rebuilder.config import Settings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
-from rebuilder.engine import workshop
-from rebuilder.store import causes, outlook, progress, waves
-from rebuilder.store.rebuilds import Entry
+from rebuilder.engine import factory
+from rebuilder.store import causes, open_rebuilds, rebuild_progress, waves
+from rebuilder.store.rebuilds import RebuildRecord
+from rebuilder.web.dependencies import Configured, Database, Reader
 from rebuilder.web.pages.rendering import Missing, PageRoute, link, page
-from rebuilder.web.reader import Configured, Database, Reader
 
 LINES, LONGEST = 200, 2_000_000
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ router = APIRouter(route_class=PageRoute)
 @router.get("/rebuilds/{rebuild_id:int}")
 def one(request: Request, rebuild_id: int, connection: Reader, engine: Database, settings: Configured) -> Response:
     """One rebuild."""
-    entry = progress.find(connection, rebuild_id) if rebuild_id < waves.LARGEST else None
+    entry = rebuild_progress.find(connection, rebuild_id) if rebuild_id < waves.LARGEST else None
     if entry is None:
         raise Missing(f"there is no rebuild {rebuild_id}")
     return page(
@@ -33,18 +33,18 @@ def one(request: Request, rebuild_id: int, connection: Reader, engine: Database,
         entry=entry,
         reasons=causes.reasons_of(connection, [rebuild_id]).get(rebuild_id, ()),
         messages=causes.messages_of(connection, [rebuild_id]).get(rebuild_id, ()),
-        steps=progress.steps_of(connection, rebuild_id),
-        behind=outlook.blocked_below(connection, rebuild_id),
+        steps=rebuild_progress.steps_of(connection, rebuild_id),
+        behind=open_rebuilds.blocked_below(connection, rebuild_id),
         log="" if link(entry.log) else _end_of_log(engine, settings, entry),
     )
 
 
-def _end_of_log(engine: Engine, settings: Settings, entry: Entry) -> str:
+def _end_of_log(engine: Engine, settings: Settings, entry: RebuildRecord) -> str:
     """The last lines of the build's log, where the builder keeps it within reach; empty where it does not."""
     if not entry.ref:
         return ""
     try:
-        builder = workshop.builder_for(engine, settings)
+        builder = factory.builder_for(engine, settings)
         try:
             text = "".join(builder.log(entry.ref))
         finally:

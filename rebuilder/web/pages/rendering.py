@@ -18,26 +18,26 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from rebuilder.answers.words import LEFT_OUT
-from rebuilder.domain.affected import Skip
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError, UnknownError
+from rebuilder.domain.impact import Skip
 from rebuilder.engine.why import Verdict
-from rebuilder.store import marks
+from rebuilder.queries.words import LEFT_OUT
+from rebuilder.store import change_cursor
 from rebuilder.web.strict import Strict
 
 HERE = Path(__file__).parent.parent
 SECONDS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
-def shown(value: object) -> object:
+def escape_controls(value: object) -> object:
     """A text as the eye can see it: what has no shape of its own, or would turn the line around, by its code."""
     if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():
         return value
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value)
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A length of time in its two largest units: 12 s, 3 min 20 s, 2 h 5 min."""
     whole = max(0, round(seconds))
     for unit, word, smaller, small_word in SECONDS:
@@ -47,12 +47,12 @@ def lasting(seconds: float) -> str:
     return f"{whole} s"
 
 
-def roughly(seconds: float) -> str:
+def approx_duration(seconds: float) -> str:
     """A length of time as people say it: by its largest unit alone."""
-    return " ".join(lasting(seconds).split()[:2])
+    return " ".join(format_duration(seconds).split()[:2])
 
 
-def when(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """A moment, in UTC, as people read it."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
@@ -107,10 +107,10 @@ def asset(name: str) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, finalize=shown,
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, finalize=escape_controls,
         trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )
-    filters = (clock, iso, koji, lasting, link, roughly, segment, when)
+    filters = (clock, iso, koji, format_duration, link, approx_duration, segment, format_time)
     environment.filters |= {function.__name__: function for function in filters}
     environment.globals |= {"asset": asset, "bodhi": bodhi, "left_out": left_out}
     return environment
@@ -122,7 +122,7 @@ TEMPLATES = Jinja2Templates(env=_environment())
 def page(request: Request, name: str, connection: Connection, status: int = 200, **content: Any) -> Response:
     """The page of that template. It knows how far the database was when it was made, so that it can become live."""
     settings = request.app.state.settings.web
-    shared = {"mark": str(marks.read(connection)), "now": time.time(), "links": settings, "live": None, "words": ""}
+    shared = {"mark": str(change_cursor.read(connection)), "now": time.time(), "links": settings, "live": None, "words": ""}
     answer = TEMPLATES.TemplateResponse(request, name, {**shared, **content}, status_code=status)
     answer.headers["Cache-Control"] = "no-cache"
     return answer
@@ -142,15 +142,15 @@ class PageRoute(Strict):
             try:
                 return await handle(request)
             except RequestError as error:
-                return sorry(request, 404, str(error))
+                return error_page(request, 404, str(error))
             except RequestValidationError as error:
                 first = error.errors()[0]
-                return sorry(request, 422, f"{first['loc'][-1]}: {first['msg']}")
+                return error_page(request, 422, f"{first['loc'][-1]}: {first['msg']}")
 
         return handle_or_say
 
 
-def sorry(request: Request, status: int, what: str) -> Response:
+def error_page(request: Request, status: int, what: str) -> Response:
     """The page that says what is wrong."""
     content = {"mark": "", "now": time.time(), "live": None, "status": status, "what": what, "words": ""}
     return TEMPLATES.TemplateResponse(request, "sorry.html", content, status_code=status)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from rebuilder.store import lookup, waves
+from rebuilder.store import search, waves
+from rebuilder.web.dependencies import Reader
 from rebuilder.web.pages.rendering import PageRoute, page
-from rebuilder.web.reader import Reader
 
 SHOWN, LONGEST = 20, 200
 WORDS = Annotated[str, Query(max_length=1000)]
@@ -16,7 +16,7 @@ WORDS = Annotated[str, Query(max_length=1000)]
 router = APIRouter(route_class=PageRoute)
 
 
-def cleaned(words: str) -> str:
+def normalize_query(words: str) -> str:
     """What can be looked for: no database has NUL in a text, and nothing that is long is found by all of it."""
     return words.replace("\0", "").strip()[:LONGEST]
 
@@ -24,11 +24,11 @@ def cleaned(words: str) -> str:
 @router.get("/search")
 def find(request: Request, connection: Reader, q: WORDS = "") -> Response:
     """Whatever has these words in its name."""
-    words = cleaned(q)
+    words = normalize_query(q)
     number = int(words) if words.isascii() and words.isdigit() and len(words) < 10 else None
     return page(
         request, "search.html", connection, words=words, shown=SHOWN,
         wave=waves.find(connection, number) if number is not None else None,
-        images=lookup.images(connection, words, SHOWN + 1) if words else [],
-        changes=lookup.changes(connection, words, SHOWN + 1) if words else [],
+        images=search.images(connection, words, SHOWN + 1) if words else [],
+        changes=search.changes(connection, words, SHOWN + 1) if words else [],
     )

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
-from rebuilder.answers import forecast
-from rebuilder.answers.forecast import Expected
 from rebuilder.config import Settings
-from rebuilder.domain.affected import Reason
 from rebuilder.domain.forecast import critical_path
+from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
 from rebuilder.engine import planning
-from rebuilder.store import causes, outlook, rebuilds, waves
-from rebuilder.store.outlook import OpenRebuild
-from rebuilder.store.rebuilds import Entry
+from rebuilder.queries import forecast
+from rebuilder.queries.forecast import Expected
+from rebuilder.store import causes, open_rebuilds, rebuilds, waves
+from rebuilder.store.open_rebuilds import OpenRebuild
+from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.waves import WaveEntry
-from rebuilder.web.pages import drawing
-from rebuilder.web.pages.drawing import Bar, Branch, Drawing, Scale
+from rebuilder.web.dependencies import Configured, Reader
+from rebuilder.web.pages import graph_svg
+from rebuilder.web.pages.graph_svg import Bar, Branch, Drawing, Scale
 from rebuilder.web.pages.rendering import PageRoute, page
-from rebuilder.web.reader import Configured, Reader
 
 SHOWN, DRAWN = 120, 120
 
@@ -34,7 +34,7 @@ router = APIRouter(route_class=PageRoute)
 class Row:
     """A rebuild in the time line: where it stands in the tree, why it is there, and when it ran or should run."""
 
-    entry: Entry
+    entry: RebuildRecord
     branch: Branch
     reasons: Sequence[Reason]
     bar: Bar | None
@@ -46,7 +46,7 @@ class Row:
 class View:
     """A wave that has begun. `path` is the chain of builds that decides when it will be done."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[RebuildRecord]
     parents: Mapping[str, Sequence[str]]
     open: Expected
     by_id: Mapping[int, OpenRebuild]
@@ -64,7 +64,7 @@ def read(connection: Connection, wave: WaveEntry, settings: Settings, now: float
     """All of a wave that a page tells, but for its causes."""
     entries = rebuilds.of_wave(connection, wave.id)
     names = {entry.id: entry.image for entry in entries}
-    above = outlook.parents_in(connection, wave.id)
+    above = open_rebuilds.parents_in(connection, wave.id)
     parents = {entry.image: [names[parent] for parent in above.get(entry.id, ())] for entry in entries}
     any_open = any(entry.state in OPEN for entry in entries)
     open_ = forecast.read(connection, settings, now) if any_open else forecast.NOTHING
@@ -96,7 +96,7 @@ def _in_order(parents: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
 def _rows(connection: Connection, view: View, every: bool) -> list[Row]:
     """The rebuilds as a tree; where they are too many, those that matter most now."""
     entries = {entry.image: entry for entry in view.entries}
-    branches = drawing.tree(view.parents)
+    branches = graph_svg.tree(view.parents)
     if len(branches) > SHOWN and not every:
         ranked = sorted(branches, key=lambda branch: _interest(entries[branch.key]))
         chosen = {branch.key for branch in ranked[:SHOWN]}
@@ -111,18 +111,18 @@ def _rows(connection: Connection, view: View, every: bool) -> list[Row]:
     ]
 
 
-def _interest(entry: Entry) -> int:
+def _interest(entry: RebuildRecord) -> int:
     order = (State.FAILED, State.CANCELED, State.BUILDING, State.SUBMITTING, State.QUEUED, State.BLOCKED)
     return order.index(entry.state) if entry.state in order else len(order)
 
 
-def _took(entry: Entry, now: float) -> float | None:
+def _took(entry: RebuildRecord, now: float) -> float | None:
     if entry.started_at is None or entry.state in OPEN - LIVE:
         return None
     return (now if entry.state in LIVE or entry.ended_at is None else entry.ended_at) - entry.started_at
 
 
-def _bar(entry: Entry, view: View) -> Bar | None:
+def _bar(entry: RebuildRecord, view: View) -> Bar | None:
     """When it ran; for one that is to come, when it is expected to."""
     if entry.state in OPEN - LIVE:
         done_in = view.open.forecast.done_in.get(entry.id)
@@ -136,7 +136,7 @@ def _bar(entry: Entry, view: View) -> Bar | None:
     return view.scale.bar(entry.started_at, entry.started_at + took)
 
 
-def _blocked_below(view: View, failed: Sequence[Entry]) -> dict[int, int]:
+def _blocked_below(view: View, failed: Sequence[RebuildRecord]) -> dict[int, int]:
     """How many blocked rebuilds of the wave there are below each of these."""
     children: dict[str, list[str]] = {}
     for key, above in view.parents.items():
@@ -158,7 +158,7 @@ def _drawing(view: View) -> Drawing | None:
     """The graph, where there are not too many images for one."""
     if len(view.entries) > DRAWN or not any(view.parents.values()):
         return None
-    return drawing.graph(view.parents, view.states, [found.entry.image for found in view.path])
+    return graph_svg.graph(view.parents, view.states, [found.entry.image for found in view.path])
 
 
 @router.get("/waves/{wave_id:int}")
@@ -175,11 +175,11 @@ def wave(
         return page(request, "planned.html", connection, wave=found, changes=noticed, plan=plan,
                     live=f"wave={wave_id}")
     view = read(connection, found, settings, now)
-    counts = outlook.counts_of(connection, [wave_id])[wave_id]
+    counts = open_rebuilds.counts_of(connection, [wave_id])[wave_id]
     failed = [entry for entry in view.entries if entry.state in (State.FAILED, State.CANCELED)]
     return page(
         request, "wave.html", connection, live=f"wave={wave_id}",
-        wave=found, changes=noticed, view=view, counts=counts, bar_parts=drawing.parts(counts), failed=failed,
+        wave=found, changes=noticed, view=view, counts=counts, bar_parts=graph_svg.parts(counts), failed=failed,
         behind=_blocked_below(view, failed[:SHOWN]),
         rows=_rows(connection, view, every), graph=_drawing(view),
     )

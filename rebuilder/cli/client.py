@@ -1,0 +1,93 @@
+"""Whom the verbs that answer questions ask: the database or, with --server, a server. The answers are the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from rebuilder.cli.context import Context
+from rebuilder.domain.change import Severity
+from rebuilder.queries import graph_view, logs, rebuilds, status
+from rebuilder.queries import why as explained
+from rebuilder.store.database import reading
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+server_option: Callable[[F], F] = click.option(
+    "--server", metavar="URL", help="Ask the status server there instead of the database."
+)
+
+
+class Source(Protocol):
+    """Answers. Raises UnknownError for what is not there, UnreachableError where nobody can be asked."""
+
+    def status(self) -> status.Status: ...
+
+    def wave(self, wave_id: int) -> rebuilds.Wave: ...
+
+    def story(self, wave_id: int) -> Sequence[rebuilds.Step]: ...
+
+    def why(self, image: str) -> explained.Why: ...
+
+    def would(self, image: str, updates: Sequence[str], stream: str | None, severity: Severity) -> explained.WhatIf: ...
+
+    def log(self, image: str, offset: int) -> logs.LogChunk: ...
+
+    def drawn(self, asked: graph_view.GraphRequest) -> graph_view.GraphView: ...
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def source(context: Context, server: str | None) -> Iterator[Source]:
+    """Whom to ask inside the block, and to show what it answers. Raises RequestError for what is no URL."""
+    if server is None:
+        with closing(Database(context)) as database:
+            yield database
+        return
+    from rebuilder.cli.server import Server  # httpx takes a tenth of a second, and the database does without
+
+    with closing(Server(server)) as asked, asked.answering():
+        yield asked
+
+
+class Database:
+    """Reads the answers from the database."""
+
+    def __init__(self, context: Context) -> None:
+        self._engine, self._settings = context.stored, context.settings
+        self._logs = logs.Logs(self._engine, self._settings)
+
+    def status(self) -> status.Status:
+        with reading(self._engine) as connection:
+            return status.read(connection, self._settings, time.time())
+
+    def wave(self, wave_id: int) -> rebuilds.Wave:
+        with reading(self._engine) as connection:
+            return rebuilds.wave(connection, wave_id, self._settings, time.time())
+
+    def story(self, wave_id: int) -> Sequence[rebuilds.Step]:
+        with reading(self._engine) as connection:
+            return rebuilds.story(connection, wave_id)
+
+    def why(self, image: str) -> explained.Why:
+        with reading(self._engine) as connection:
+            return explained.read(connection, image, self._settings, time.time())
+
+    def would(self, image: str, updates: Sequence[str], stream: str | None, severity: Severity) -> explained.WhatIf:
+        with reading(self._engine) as connection:
+            return explained.what_if(connection, image, updates, stream, severity, self._settings, time.time())
+
+    def log(self, image: str, offset: int) -> logs.LogChunk:
+        return self._logs.read(image, offset)
+
+    def close(self) -> None:
+        self._logs.close()
+
+    def drawn(self, asked: graph_view.GraphRequest) -> graph_view.GraphView:
+        with reading(self._engine) as connection:
+            return graph_view.read(connection, asked, self._settings, time.time())

@@ -1,0 +1,48 @@
+"""Plans and reasons in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.text import Text
+
+from rebuilder.cli.output import bold, joined, line
+from rebuilder.domain.change import Change
+from rebuilder.domain.impact import Reason, Skip
+from rebuilder.queries.words import LEFT_OUT
+
+
+def left_out(reason: Skip, by: str) -> Text:
+    """Why an image is left out."""
+    before, of_somebody, after = LEFT_OUT[reason].partition("{by}")
+    return line(before, bold(by), after) if of_somebody else line(before)
+
+
+def format_reason(reason: Reason) -> Text:
+    """One reason: the RPM, the layer that brought it in, and what is offered."""
+    if reason.kind == "parent":
+        return line("its parent ", bold(reason.inherited_from), f" is rebuilt for {reason.change.build}")
+    layer = line("from ", bold(reason.inherited_from)) if reason.inherited_from else line("its own")
+    if reason.external:
+        layer = line(layer, f" or from outside the inventory: {reason.external}")
+    if reason.compared:
+        layer = line(layer, f", of {reason.compared}")
+    return line(f"{reason.installed} (", layer, f") < {reason.change.build.evr.version_release}")
+
+
+def format_reasons(reasons: Sequence[Reason], every: bool) -> list[Text]:
+    """The reasons in words; one and the number of the others unless `every` is asked for."""
+    said = [format_reason(reason) for reason in (reasons if every else reasons[:1])]
+    return said if len(said) == len(reasons) else [*said, line(f"and {len(reasons) - 1} more")]
+
+
+def names(images: Iterable[str]) -> Text:
+    """Images in a row."""
+    return joined(", ", map(bold, images))
+
+
+def told_of(change: Change) -> str:
+    """A change with its severity and its update."""
+    severity = "" if change.severity == "unspecified" else f", {change.severity}"
+    update = f", {change.update}" if change.update else ""
+    return f"{change.build} in {change.stream}{severity}{update}"

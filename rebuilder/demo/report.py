@@ -1,0 +1,87 @@
+"""What the demonstration proves, read from the images themselves and from the engine's own times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rebuilder.demo.images import NEW, UNAFFECTED
+from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import ImageBuild
+from rebuilder.store.rebuilds import RebuildRecord
+
+PACKAGE = "openssl-libs"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One image's row of the closing table. `after_parents` is None where the image has none that was rebuilt."""
+
+    image: str
+    level: int
+    before: str
+    after: str
+    seconds: float | None
+    after_parents: bool | None
+    good: bool
+    verdict: str
+
+
+def version(build: ImageBuild) -> str:
+    """The version of openssl-libs in the image's own RPM database; "-" where it has none."""
+    rpms = build.manifest.rpms if build.manifest else ()
+    return next((str(rpm.evr) for rpm in rpms if rpm.name == PACKAGE), "-")
+
+
+def judge(
+    graph: Graph, before: Mapping[str, ImageBuild], after: Mapping[str, ImageBuild], entries: Mapping[str, RebuildRecord]
+) -> list[Line]:
+    """One line an image, parents first."""
+    levels: dict[str, int] = {}
+    lines = []
+    for key in graph.ordered():
+        parents = [parent for parent, _ in graph.parents(key)]
+        levels[key] = max((levels[parent] + 1 for parent in parents), default=0)
+        lines.append(_line(key, levels[key], parents, before[key], after, entries))
+    return lines
+
+
+def _line(
+    key: str,
+    level: int,
+    parents: list[str],
+    before: ImageBuild,
+    builds: Mapping[str, ImageBuild],
+    entries: Mapping[str, RebuildRecord],
+) -> Line:
+    after, entry = builds[key], entries.get(key)
+    old, new = version(before), version(after)
+    if graph_name(key) in UNAFFECTED:
+        kept = after.ident == before.ident and entry is None
+        return Line(key, level, old, new, None, None, kept, "left alone" if kept else "was rebuilt for nothing")
+    if entry is None or entry.started_at is None or entry.ended_at is None:
+        return Line(key, level, old, new, None, None, False, "was not rebuilt")
+    ordered = all(_ended(entries, parent) <= entry.started_at for parent in parents) if parents else None
+    pinned = set(after.parents) == {builds[parent].ident for parent in parents}
+    current = new == f"{NEW.epoch}:{NEW.version}-{NEW.release}" and after.ident != before.ident
+    wrong = [
+        what
+        for what, holds in (
+            ("does not carry the new RPM", current),
+            ("began before its parents were done", ordered is not False),
+            ("is not on its parents' new builds", pinned),
+        )
+        if not holds
+    ]
+    seconds = entry.ended_at - entry.started_at
+    return Line(key, level, old, new, seconds, ordered, not wrong, "; ".join(wrong) or "rebuilt")
+
+
+def graph_name(key: str) -> str:
+    """The image's name without its stream."""
+    return key.rpartition(":")[0]
+
+
+def _ended(entries: Mapping[str, RebuildRecord], key: str) -> float:
+    entry = entries.get(key)
+    return entry.ended_at if entry is not None and entry.ended_at is not None else float("inf")

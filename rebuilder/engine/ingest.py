@@ -1,0 +1,189 @@
+"""From the inbox to changes: every message is read once, and becomes changes, or is ignored or rejected."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from rebuilder.config import Settings, StreamSettings
+from rebuilder.domain.change import (
+    AvailableBuild,
+    BuildFinished,
+    BuildUntagged,
+    Change,
+    Event,
+    Ignored,
+    InvalidMessage,
+    RepoDone,
+    streams_for,
+)
+from rebuilder.domain.image import Stream, has_dist
+from rebuilder.domain.message import IncomingMessage
+from rebuilder.store import changes, inbox, inventory
+from rebuilder.store.refusals import is_of_the_values, one_line
+
+log = logging.getLogger(__name__)
+
+Parse = Callable[[IncomingMessage], tuple[Event, ...]]
+BATCH = 500
+
+
+@dataclass(slots=True)
+class IngestResult:
+    """What was read: how many messages; the numbers of the tasks whose container builds ended, 0 for one without.
+
+    `repositories` are the build tags whose repositories were made anew.
+    `images` is true where an image may have got another build at the inventory's source, `withdrawals` where something
+    may be offered no more.
+    """
+
+    messages: int = 0
+    tasks: set[int] = field(default_factory=set)
+    repositories: set[str] = field(default_factory=set)
+    images: bool = False
+    withdrawals: bool = False
+
+
+def read(connection: Connection, parse: Parse, settings: Settings, now: float) -> IngestResult:
+    """Act on the oldest unread messages. What cannot be parsed is rejected, with the reason."""
+    unread = inbox.unread(connection, BATCH)
+    taken = IngestResult(len(unread))
+    streams = known_streams(connection, settings) if unread else ()
+    for kept in unread:
+        try:
+            with connection.begin_nested():  # PostgreSQL: an error undoes this message alone, not the batch
+                events = parse(kept.message)
+                reasons = [_act(connection, event, kept.message.id, settings, streams, now) for event in events]
+                _note(connection, events, settings, taken)
+            state, reason = "ignored" if all(reasons) else "accepted", "; ".join(filter(None, reasons))
+        except Exception as error:
+            if isinstance(error, SQLAlchemyError) and not is_of_the_values(error):
+                raise
+            state, reason = "rejected", _why_rejected(error)
+        log.debug("message %s (%s): %s %s", kept.message.id, kept.message.topic, state, reason)
+        inbox.mark(connection, kept.seq, state, reason)
+    return taken
+
+
+def _note(connection: Connection, events: Iterable[Event], settings: Settings, taken: IngestResult) -> None:
+    """Remember what the events tell of images and of their builds."""
+    for event in events:
+        if isinstance(event, BuildFinished) and event.container:
+            taken.tasks.add(event.task_id or 0)
+        elif isinstance(event, RepoDone):
+            taken.repositories.add(event.koji_tag)
+        elif isinstance(event, AvailableBuild | BuildUntagged) and event.koji_tag:
+            taken.images = taken.images or _is_image(connection, event, settings)
+        taken.withdrawals = taken.withdrawals or isinstance(event, BuildUntagged)
+
+
+def _why_rejected(error: Exception) -> str:
+    """In one line; what is no fault of the message's fields goes to the log as well."""
+    if not isinstance(error, InvalidMessage):
+        log.error("a message is rejected: %s", _reason(error))
+    return _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, InvalidMessage) else f"{type(error).__name__}: {one_line(error)}"
+
+
+def _is_image(connection: Connection, told: AvailableBuild | BuildUntagged, settings: Settings) -> bool:
+    """Whether what was tagged, or untagged, is by its name an image of a stream that the tag feeds."""
+    if settings.inventory.source != "koji":
+        return False
+    fed = [name for name, stream in settings.streams.items() if told.koji_tag in stream.koji_tags]
+    return bool(inventory.find(connection, [f"{told.build.name}:{name}" for name in fed]))
+
+
+def preview(connection: Connection, message: IncomingMessage, parse: Parse, settings: Settings) -> tuple[str, str]:
+    """What reading the message will make of it: accepted, ignored or rejected, and then why. Changes nothing."""
+    try:
+        events = parse(message)
+    except Exception as error:
+        return "rejected", _reason(error)
+    streams = known_streams(connection, settings)
+    return ("accepted" if any(_result(event, settings, streams) for event in events) else "ignored"), ""
+
+
+def _result(event: Event, settings: Settings, streams: tuple[Stream, ...]) -> bool:
+    if isinstance(event, AvailableBuild):
+        return bool(feeds(event, settings, streams))
+    return isinstance(event, RepoDone | BuildUntagged) or (isinstance(event, BuildFinished) and event.container)
+
+
+def known_streams(connection: Connection, settings: Settings) -> tuple[Stream, ...]:
+    """The configured streams, then those that only the inventory names."""
+    configured = settings.known_streams
+    names = {stream.name for stream in configured}
+    return (*configured, *(stream for stream in inventory.streams(connection) if stream.name not in names))
+
+
+def _act(
+    connection: Connection, event: Event, message_id: str, settings: Settings, streams: tuple[Stream, ...], now: float
+) -> str:
+    """Carry out one event; the reason where it is of no interest, else nothing."""
+    match event:
+        case AvailableBuild():
+            found = [Change(event.build, name, event.severity, event.update, event.url, event.type)
+                     for name in feeds(event, settings, streams)]
+            changes.notice(connection, found, message_id, event.waits_for_repo, now)
+            return "" if found else f"no stream takes {event.build} from {event.bodhi_release or event.koji_tag}"
+        case RepoDone():
+            changes.repo_done(connection, event.koji_tag)
+            return ""
+        case BuildUntagged():
+            _withdraw(connection, event, settings, now)
+            return ""
+        case Ignored():
+            return event.reason
+        case BuildFinished(container=True):
+            return ""
+        case _:
+            return "the end of a build is no reason to rebuild"
+
+
+def _withdraw(connection: Connection, event: BuildUntagged, settings: Settings, now: float) -> None:
+    """Bodhi's word on an update is final. A build that left a tag may be in another one of the stream: Koji knows.
+
+    Without a Koji to ask, it is gone where it waited for that tag's repository, or the stream has no other tag.
+    """
+    if event.update:
+        changes.withdraw(connection, changes.offered_by_update(connection, event.build, event.update), now)
+        return
+    doubted, gone = [], []
+    for ident, stream, waits_for_repo in changes.of_build(connection, event.build):
+        tags = settings.streams[stream].koji_tags if stream in settings.streams else ()
+        if settings.koji.hub and event.koji_tag in tags:
+            doubted.append(ident)
+        elif waits_for_repo == event.koji_tag or set(tags) == {event.koji_tag}:
+            gone.append(ident)
+    changes.doubt(connection, doubted)
+    changes.withdraw(connection, gone, now)
+
+
+def feeds(offer: AvailableBuild, settings: Settings, streams: Iterable[Stream]) -> list[str]:
+    """The streams that take what is offered: those fed by its release or tag, and whose dist tag it has.
+
+    A stream for which no release or tag is configured takes what its dist tag fits.
+    """
+    found = []
+    for stream in streams:
+        fed = settings.streams.get(stream.name)
+        if fed and (fed.bodhi_releases or fed.koji_tags):
+            wanted = offer.bodhi_release in fed.bodhi_releases or offer.koji_tag in fed.koji_tags
+        else:
+            wanted = True
+        if wanted and (not offer.testing or (fed and fed.testing)) and _fits(offer, stream, fed):
+            found.append(stream.name)
+    return found
+
+
+def _fits(offer: AvailableBuild, stream: Stream, fed: StreamSettings | None) -> bool:
+    """By its dist tag; or Bodhi publishes it for the stream's release and it has none, as fedora-release."""
+    published = fed is not None and bool(offer.bodhi_release) and offer.bodhi_release in fed.bodhi_releases
+    return bool(streams_for(offer.build, (stream,))) or (published and not has_dist(offer.build.evr.release))

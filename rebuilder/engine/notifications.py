@@ -1,0 +1,161 @@
+"""From the outbox to messages: what happened, in the words of `rebuilder.messages`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from fedora_messaging.message import WARNING
+from msgspec import to_builtins
+from sqlalchemy import Connection
+
+from rebuilder import messages
+from rebuilder.domain.change import Change, most_severe
+from rebuilder.domain.image import Image
+from rebuilder.domain.impact import Reason
+from rebuilder.domain.lifecycle import ENDED, State
+from rebuilder.domain.topics import LISTED, RebuildFacts, WaveFacts
+from rebuilder.messages import RebuilderMessage
+from rebuilder.store import causes, inventory, notifications, rebuilds, waves
+from rebuilder.store.notifications import BuildInfo
+from rebuilder.store.outbox import OutboxEntry
+from rebuilder.store.waves import WaveEntry
+
+Body = dict[str, Any]
+
+
+def message(letter: OutboxEntry) -> RebuilderMessage:
+    """The message, under the letter's id. Where not all of a wave succeeded, that is worth a warning."""
+    kind = messages.CLASSES[f"rebuilder.{letter.notice}"]
+    stopped = isinstance(letter.facts, WaveFacts) and letter.facts.stopped
+    made = kind(body=letter.body, severity=WARNING if stopped else None)
+    made.id = letter.id
+    return made
+
+
+def write(connection: Connection, letters: Sequence[OutboxEntry], pages: str) -> dict[int, Body]:
+    """The bodies of these letters, by their numbers. `pages` is the address of the status pages, or empty."""
+    known = {ident: waves.find(connection, ident) for ident in {letter.wave_id for letter in letters}}
+    about = {letter.seq: wave for letter in letters if (wave := known[letter.wave_id])}
+    images = _Images(connection, [letter for letter in letters if letter.rebuild_id is not None])
+    return {
+        letter.seq: (
+            _of_wave(connection, letter, about[letter.seq], pages)
+            if letter.rebuild_id is None
+            else images.body(letter, letter.rebuild_id, about[letter.seq], pages)
+        )
+        for letter in letters
+    }
+
+
+class _Images:
+    """What is to be told of the rebuilds of some letters, read all at once."""
+
+    def __init__(self, connection: Connection, letters: Sequence[OutboxEntry]) -> None:
+        ids = list({letter.rebuild_id for letter in letters if letter.rebuild_id is not None})
+        self._entries = rebuilds.of_ids(connection, ids)
+        self._images = inventory.find(connection, {entry.image for entry in self._entries.values()})
+        self._reasons = causes.reasons_of(connection, ids)
+        self._awaited = notifications.awaited(connection, ids)
+        builds = {f.build for letter in letters if isinstance(f := letter.facts, RebuildFacts) and f.build is not None}
+        self._builds = notifications.builds(connection, list(builds))
+
+    def body(self, letter: OutboxEntry, rebuild_id: int, wave: WaveEntry, pages: str) -> Body:
+        entry, facts = self._entries[rebuild_id], letter.facts
+        assert isinstance(facts, RebuildFacts)
+        image, state = self._images[entry.image], State(letter.notice.removeprefix("image."))
+        ended = letter.at if state in ENDED else None
+        return {
+            "rebuild": entry.id,
+            "wave": entry.wave_id,
+            "image": entry.image,
+            "name": image.name,
+            "stream": image.stream,
+            "state": str(state),
+            "severity": entry.severity,
+            "attempt": facts.attempt,
+            "reason": facts.reason,
+            "note": entry.note,
+            "causes": _causes(self._reasons.get(entry.id, ())),
+            "parents": self._parents(entry.id, image),
+            "build": _build(self._builds.get(facts.build or 0)),
+            "log": facts.log or None,
+            "timing": {"created": _moment(entry.created_at), "started": _at(facts.started), "ended": _at(ended)},
+            "at": _moment(letter.at),
+            "url": f"{pages}/images/{quote(entry.image, safe='/:')}" if pages else None,
+            "agent": facts.who or None,
+            "users": _names(facts.who, entry.asked_by, wave.approved_by),
+        }
+
+    def _parents(self, rebuild_id: int, image: Image) -> list[Body]:
+        return [
+            {"image": str(parent), "kind": str(parent.kind), "rebuild": self._awaited.get((rebuild_id, parent.image))}
+            for parent in image.parents[:LISTED]
+        ]
+
+
+def _of_wave(connection: Connection, letter: OutboxEntry, wave: WaveEntry, pages: str) -> Body:
+    taken = [noticed.change for noticed in waves.changes_of(connection, wave.id)]
+    size, facts = notifications.summary(connection, wave.id), letter.facts
+    assert isinstance(facts, WaveFacts)
+    proposed = facts.state == "planned"  # by now it may have been approved
+    who = "" if proposed else facts.who or wave.approved_by
+    body = {
+        "wave": wave.id,
+        "state": facts.state,
+        "rule": wave.rule,
+        "severity": str(most_severe((size.severity, *(change.severity for change in taken)))),
+        "changes": [_change(change) for change in taken[:LISTED]],
+        "rebuilds": 0 if proposed else size.rebuilds,
+        "images": [] if proposed else list(size.images),
+        "created": _moment(wave.created_at),
+        "at": _moment(letter.at),
+        "url": f"{pages}/waves/{wave.id}" if pages else None,
+        "agent": (who or None) if facts.state == "running" else None,
+        "users": _names(who, *size.asked_by),
+    }
+    if facts.counts is None:
+        return body
+    return {**body, "counts": facts.counts, "stopped": [to_builtins(stopped) for stopped in facts.stopped or ()]}
+
+
+def _causes(reasons: Iterable[Reason]) -> list[Body]:
+    """The changes, each with the RPMs that it makes stale."""
+    found: dict[Change, list[Body]] = {}
+    for reason in reasons:
+        rpms = found.setdefault(reason.change, [])
+        if reason.installed and len(rpms) < LISTED:
+            rpms.append({"installed": reason.installed, "inherited_from": reason.inherited_from or None})
+    return [{**_change(change), "rpms": rpms} for change, rpms in list(found.items())[:LISTED]]
+
+
+def _change(change: Change) -> Body:
+    return {
+        "source": change.build.name,
+        "evr": str(change.build.evr),
+        "stream": change.stream,
+        "severity": str(change.severity),
+        "type": change.type,
+        "update": change.update or None,
+        "url": change.url or None,
+    }
+
+
+def _build(built: BuildInfo | None) -> Mapping[str, Any] | None:
+    if built is None:
+        return None
+    return {"nvr": built.ident, "digest": built.digest or None, "parents": list(built.parents[:LISTED])}
+
+
+def _names(*users: str) -> list[str]:
+    return sorted(set(filter(None, users)))
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _at(seconds: float | None) -> str | None:
+    return None if seconds is None else _moment(seconds)

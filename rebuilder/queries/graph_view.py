@@ -1,0 +1,133 @@
+"""The graph of container layers, with the states that a wave or a plan gives its images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+from typing_extensions import TypedDict
+
+from rebuilder.config import Settings
+from rebuilder.domain import graph_export
+from rebuilder.domain.change import Severity
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import Image, Parent, ParentKind
+from rebuilder.domain.plan import Plan
+from rebuilder.queries import plan_preview
+from rebuilder.store import inventory, rebuilds, waves
+
+REBUILD = "rebuild"
+
+
+class ExternalParent(TypedDict):
+    """A parent that is not in the inventory."""
+
+    name: str
+    kind: str
+
+
+class Node(TypedDict):
+    """An image that is drawn; `state` is null where neither a wave nor a plan says anything of it."""
+
+    image: str
+    state: str | None
+    external: list[ExternalParent]
+
+
+class Edge(TypedDict):
+    """The child is built on the parent."""
+
+    parent: str
+    child: str
+    kind: str
+
+
+class Drawing(TypedDict):
+    """Images, parents first, and the edges between them."""
+
+    images: list[Node]
+    edges: list[Edge]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRequest:
+    """What is to be drawn: one image's family, a wave, a plan for updates; without any of these all images."""
+
+    image: str | None = None
+    wave: int | None = None
+    updates: Sequence[str] = ()
+    stream: str | None = None
+    severity: Severity = Severity.UNSPECIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """The graph, the images of it that are shown, and the states of those that have one."""
+
+    layers: Graph
+    keys: Collection[str]
+    states: Mapping[str, str]
+
+    @property
+    def document(self) -> Drawing:
+        found: Drawing = graph_export.as_document(self.layers, self.keys, self.states)  # type: ignore[assignment]
+        return found
+
+
+def read(connection: Connection, asked: GraphRequest, settings: Settings, now: float) -> GraphView:
+    """Raises RequestError where there are no images, no such wave or image, or something is asked for twice."""
+    if asked.wave is not None and asked.updates:
+        raise RequestError("a wave and updates cannot be drawn at the same time")
+    if not asked.updates and (asked.stream is not None or asked.severity != Severity.UNSPECIFIED):
+        raise RequestError("a stream and a severity go with an update")
+    layers = inventory.load(connection)
+    if not len(layers):
+        raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
+    states: Mapping[str, str] = {}
+    if asked.updates:
+        updates = asked.updates, asked.stream, asked.severity
+        states = of_plan(plan_preview.draft(connection, *updates, settings, now).plan)
+    elif asked.wave is not None:
+        layers, states = _of_wave(connection, layers, asked.wave, settings, now)
+    return view(layers, states, asked)
+
+
+def view(layers: Graph, states: Mapping[str, str], asked: GraphRequest) -> GraphView:
+    """Of all these images those that are asked for. Raises UnknownError for an unknown image."""
+    if asked.image is not None:
+        return GraphView(layers, graph_export.family(layers, asked.image), states)
+    only = asked.updates or asked.wave is not None
+    return GraphView(layers, states if only else [known.key for known in layers.images], states)
+
+
+def of_plan(plan: Plan) -> Mapping[str, str]:
+    """The states that a plan gives to images."""
+    states = {skipped.image: str(skipped.reason) for skipped in plan.skipped}
+    return {**states, **{rebuild.image: REBUILD for rebuild in plan.rebuilds}}
+
+
+def _of_wave(
+    connection: Connection, layers: Graph, wave_id: int, settings: Settings, now: float
+) -> tuple[Graph, Mapping[str, str]]:
+    if waves.find(connection, wave_id).state == "planned":
+        return layers, of_plan(plan_preview.proposed(connection, wave_id, settings, now).plan)
+    states = {entry.image: str(entry.state) for entry in rebuilds.of_wave(connection, wave_id)}
+    gone = inventory.find(connection, [key for key in states if key not in layers])
+    return graph_export.with_gone(layers, gone.values()), states
+
+
+def graph_of_source(document: Drawing) -> GraphView:
+    """What a server drew."""
+    parents: dict[str, list[Parent]] = {node["image"]: [] for node in document["images"]}
+    for edge in document["edges"]:
+        parents[edge["child"]].append(Parent(ParentKind(edge["kind"]), edge["parent"]))
+    for node in document["images"]:
+        parents[node["image"]] += [Parent(ParentKind(o["kind"]), "", o["name"]) for o in node["external"]]
+    images = []
+    for key, above in parents.items():
+        name, _, stream = key.rpartition(":")
+        images.append(Image(name, stream, tuple(above)))
+    states = {node["image"]: node["state"] for node in document["images"] if node["state"] is not None}
+    return GraphView(Graph(images), [image.key for image in images], states)

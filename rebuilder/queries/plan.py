@@ -1,0 +1,217 @@
+"""Plans as scripts read them, and back: a key is there only where it says something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NotRequired
+
+from typing_extensions import TypedDict
+
+from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.impact import Reason, Skip, Skipped
+from rebuilder.domain.plan import Plan, Rebuilds, RuleOutcome
+from rebuilder.domain.policy import Action
+from rebuilder.domain.rpm import EVR, SourceBuild
+from rebuilder.domain.schedule import Estimate
+
+
+class WrittenChange(TypedDict):
+    """A source build that is new in a stream."""
+
+    source: str
+    evr: str
+    stream: str
+    severity: str
+
+
+class WrittenReason(TypedDict):
+    """Why an image is rebuilt; `external` where the RPM may come from outside the inventory.
+
+    `compared` is the source build of the installed RPM, where that has a version of its own.
+    """
+
+    kind: str
+    installed: str | None
+    available: str
+    inherited_from: str | None
+    external: NotRequired[str]
+    compared: NotRequired[str]
+
+
+class ToldReason(WrittenReason):
+    """A reason with the change that it is about, and the update that brought that."""
+
+    change: WrittenChange
+    update: str | None
+    url: str | None
+
+
+class WrittenRebuild(TypedDict):
+    """An image to rebuild, after its `depends_on`."""
+
+    image: str
+    depends_on: list[str]
+    level: int
+    reasons: list[WrittenReason]
+
+
+class WrittenSkip(TypedDict):
+    """An image that is left out; `by` where somebody or something is named."""
+
+    image: str
+    reason: str
+    by: NotRequired[str]
+
+
+class WrittenEstimate(TypedDict):
+    """Seconds until all is built, the longest chain of builds, and the sum of all builds."""
+
+    makespan_s: float
+    critical_path: list[str]
+    work_s: float
+    slots: int
+
+
+class WrittenRule(TypedDict):
+    """A rule that had a say: it left out `images`, or wants `change` to be approved."""
+
+    rule: str
+    action: str
+    images: NotRequired[int]
+    change: NotRequired[WrittenChange]
+
+
+class WrittenPlan(TypedDict):
+    """What accepting the changes would do, parents first."""
+
+    changes: list[WrittenChange]
+    rebuilds: list[WrittenRebuild]
+    skipped: list[WrittenSkip]
+    untouched: int
+    estimate: WrittenEstimate
+    policy: NotRequired[list[WrittenRule]]
+
+
+def written(plan: Plan) -> WrittenPlan:
+    """The plan as scripts read it."""
+    answer: WrittenPlan = {
+        "changes": [written_change(change) for change in plan.changes],
+        "rebuilds": [
+            {"image": rebuild.image, "depends_on": list(rebuild.depends_on), "level": rebuild.level,
+             "reasons": [written_reason(reason) for reason in rebuild.reasons]}
+            for rebuild in plan.rebuilds
+        ],
+        "skipped": [_written_skip(skipped) for skipped in plan.skipped],
+        "untouched": plan.untouched,
+        "estimate": {
+            "makespan_s": plan.estimate.makespan_s,
+            "critical_path": list(plan.estimate.critical_path),
+            "work_s": plan.estimate.work_s,
+            "slots": plan.estimate.slots,
+        },
+    }
+    if plan.applied:
+        answer["policy"] = [_written_rule(applied) for applied in plan.applied]
+    return answer
+
+
+def written_change(change: Change) -> WrittenChange:
+    """A change as scripts read it."""
+    return {"source": change.build.name, "evr": str(change.build.evr), "stream": change.stream,
+            "severity": str(change.severity)}
+
+
+def written_reason(reason: Reason) -> WrittenReason:
+    """A reason as scripts read it."""
+    found: WrittenReason = {
+        "kind": reason.kind,
+        "installed": reason.installed or None,
+        "available": reason.change.build.evr.version_release,
+        "inherited_from": reason.inherited_from or None,
+    }
+    if reason.external:
+        found["external"] = reason.external
+    if reason.compared:
+        found["compared"] = reason.compared
+    return found
+
+
+def told_reason(reason: Reason) -> ToldReason:
+    """A reason with its change as scripts read it."""
+    about = reason.change
+    return {**written_reason(reason), "change": written_change(about), "update": about.update or None,
+            "url": about.url or None}
+
+
+def _written_skip(skipped: Skipped) -> WrittenSkip:
+    found: WrittenSkip = {"image": skipped.image, "reason": str(skipped.reason)}
+    if skipped.by:
+        found["by"] = skipped.by
+    return found
+
+
+def _written_rule(applied: RuleOutcome) -> WrittenRule:
+    if applied.change is None:
+        return {"rule": applied.rule, "action": str(applied.action), "images": applied.images}
+    return {"rule": applied.rule, "action": str(applied.action), "change": written_change(applied.change)}
+
+
+def read(document: WrittenPlan) -> Plan:
+    """The plan that a server wrote."""
+    changes = tuple(change_of(change) for change in document["changes"])
+    offers = {(change.stream, change.build.evr.version_release): change for change in changes}
+    estimate = document["estimate"]
+    return Plan(
+        changes,
+        _rebuilds(document["rebuilds"], offers),
+        tuple(Skipped(s["image"], Skip(s["reason"]), s.get("by", "")) for s in document["skipped"]),
+        document["untouched"],
+        tuple(
+            RuleOutcome(rule["rule"], Action(rule["action"]), rule.get("images", 0),
+                    change_of(rule["change"]) if "change" in rule else None)
+            for rule in document.get("policy", [])
+        ),
+        Estimate(estimate["makespan_s"], tuple(estimate["critical_path"]), estimate["work_s"], estimate["slots"]),
+    )
+
+
+def _rebuilds(documents: Sequence[WrittenRebuild], offers: Mapping[tuple[str, str], Change]) -> Rebuilds:
+    number = {document["image"]: at for at, document in enumerate(documents)}
+    return Rebuilds(
+        list(number),
+        [[number[parent] for parent in document["depends_on"]] for document in documents],
+        [document["level"] for document in documents],
+        [_reasons(document, offers) for document in documents],
+    )
+
+
+def _reasons(document: WrittenRebuild, offers: Mapping[tuple[str, str], Change]) -> tuple[Reason, ...]:
+    stream = document["image"].rpartition(":")[2]
+    anything = next(iter(offers.values()))
+    return tuple(
+        reason_of(reason, offers.get((stream, reason["available"]), anything)) for reason in document["reasons"]
+    )
+
+
+def change_of(document: WrittenChange) -> Change:
+    """The change that a server wrote."""
+    version_release = document["evr"].rpartition(":")
+    version, _, release = version_release[2].rpartition("-")
+    epoch = int(version_release[0]) if version_release[0] else None
+    build = SourceBuild(document["source"], EVR(epoch, version, release))
+    return Change(build, document["stream"], Severity(document["severity"]))
+
+
+def reason_of(document: WrittenReason, change: Change) -> Reason:
+    """The reason that a server wrote, with the change that it is about."""
+    return Reason(
+        document["kind"], change, document["installed"] or "", document["inherited_from"] or "",
+        document.get("external", ""), document.get("compared", ""),
+    )
+
+
+def told_by(document: ToldReason) -> Reason:
+    """The reason that a server wrote with its change."""
+    change = change_of(document["change"])
+    about = Change(change.build, change.stream, change.severity, document["update"] or "", document["url"] or "")
+    return reason_of(document, about)

@@ -1,0 +1,164 @@
+"""Rebuilds: one, or a wave of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from rebuilder.config import Settings
+from rebuilder.domain.errors import UnknownError
+from rebuilder.queries import forecast
+from rebuilder.queries.answer import Answer
+from rebuilder.queries.moment import Moment, moment
+from rebuilder.queries.plan import (
+    ToldReason,
+    WrittenChange,
+    WrittenPlan,
+    told_reason,
+    written,
+    written_change,
+)
+from rebuilder.queries.plan_preview import proposed
+from rebuilder.store import causes, rebuild_progress, rebuilds, waves
+from rebuilder.store.rebuilds import RebuildRecord
+
+
+class Rebuild(Answer):
+    """One image in a wave. `note` says who wanted it, where no change did; `reason` why it is in its state."""
+
+    id: int
+    wave: int
+    image: str
+    state: str
+    severity: str
+    level: int
+    attempt: int
+    reason: str
+    note: str
+    ref: str
+    log: str
+    created: Moment
+    started: Moment | None
+    ended: Moment | None
+
+
+class Step(Answer):
+    """A step of a rebuild's story."""
+
+    at: Moment
+    image: str
+    event: str
+    state: str
+    reason: str
+
+
+class RebuildInFull(Rebuild):
+    """A rebuild with its reasons, its story, the rebuilds it waits for, and when it is expected to end."""
+
+    eta: Moment | None
+    changes: tuple[WrittenChange, ...]
+    causes: tuple[ToldReason, ...]
+    after: tuple[str, ...]
+    story: tuple[Step, ...]
+
+
+class InWave(Rebuild):
+    """A rebuild of a wave, with the images that it waits for and why it is there."""
+
+    eta: Moment | None
+    after: tuple[str, ...]
+    causes: tuple[ToldReason, ...]
+
+
+class Wave(Answer):
+    """A wave with its rebuilds, parents first. `plan` is what it would do, while it waits for approval."""
+
+    id: int
+    state: str
+    created: Moment
+    finished: Moment | None
+    rule: str
+    approved: Moment | None
+    counts: dict[str, int]
+    eta: Moment | None
+    changes: tuple[WrittenChange, ...]
+    rebuilds: tuple[InWave, ...]
+    plan: WrittenPlan | None
+
+
+def rebuild(entry: RebuildRecord) -> Rebuild:
+    """A rebuild as an answer."""
+    return Rebuild.model_validate(_columns(entry))
+
+
+def _columns(entry: RebuildRecord) -> dict[str, object]:
+    return {
+        "id": entry.id, "wave": entry.wave_id, "image": entry.image, "state": str(entry.state),
+        "severity": entry.severity, "level": entry.level, "attempt": entry.attempt, "reason": entry.reason,
+        "note": entry.note, "ref": entry.ref, "log": entry.log, "created": moment(entry.created_at),
+        "started": moment(entry.started_at), "ended": moment(entry.ended_at),
+    }
+
+
+def read(connection: Connection, ident: int, settings: Settings, now: float) -> RebuildInFull:
+    """One rebuild. Raises UnknownError."""
+    entry = rebuild_progress.find(connection, ident)
+    if entry is None:
+        raise UnknownError(f"there is no rebuild {ident}")
+    reasons = causes.reasons_of(connection, [entry.id]).get(entry.id, ())
+    expected = forecast.expected(connection, settings, now)
+    return RebuildInFull.model_validate({
+        **_columns(entry),
+        "eta": moment(expected.get(entry.id)),
+        "changes": [written_change(change) for change in dict.fromkeys(reason.change for reason in reasons)],
+        "causes": [told_reason(reason) for reason in reasons],
+        "after": rebuild_progress.parents_in_wave(connection, [entry.id]).get(entry.id, ()),
+        "story": steps(rebuild_progress.steps_of(connection, entry.id)),
+    })
+
+
+def steps(found: Sequence[rebuild_progress.Step]) -> tuple[Step, ...]:
+    """A story as an answer."""
+    return tuple(
+        Step(at=moment(s.at), image=s.image, event=s.event, state=s.state, reason=s.reason) for s in found
+    )
+
+
+def wave(connection: Connection, wave_id: int, settings: Settings, now: float) -> Wave:
+    """A wave. Raises UnknownError."""
+    found = waves.find(connection, wave_id)
+    taken = [item.change for item in waves.changes_of(connection, wave_id)]
+    entries = rebuilds.of_wave(connection, wave_id)
+    expected = forecast.expected(connection, settings, now) if found.state == "running" else {}
+    drafted = proposed(connection, wave_id, settings, now) if found.state == "planned" else None
+    counted = Counter(str(entry.state) for entry in entries)
+    ends = [expected[entry.id] for entry in entries if entry.id in expected]
+    return Wave(
+        id=found.id, state=found.state, created=moment(found.created_at), finished=moment(found.finished_at),
+        rule=found.rule, approved=moment(found.approved_at), counts=dict(counted), eta=moment(max(ends, default=None)),
+        changes=tuple(written_change(change) for change in taken),
+        rebuilds=tuple(_in_wave(connection, entries, expected)),
+        plan=written(drafted.plan) if drafted else None,
+    )
+
+
+def story(connection: Connection, wave_id: int) -> tuple[Step, ...]:
+    """All that happened to the rebuilds of a wave. Raises UnknownError."""
+    return steps(rebuild_progress.steps_of_wave(connection, waves.find(connection, wave_id).id))
+
+
+def _in_wave(connection: Connection, entries: Sequence[RebuildRecord], expected: Mapping[int, float]) -> list[InWave]:
+    ids = [entry.id for entry in entries]
+    reasons = causes.reasons_of(connection, ids)
+    after = rebuild_progress.parents_in_wave(connection, ids)
+    return [
+        InWave.model_validate({
+            **_columns(entry),
+            "eta": moment(expected.get(entry.id)),
+            "after": after.get(entry.id, ()),
+            "causes": [told_reason(reason) for reason in reasons.get(entry.id, ())],
+        })
+        for entry in entries
+    ]

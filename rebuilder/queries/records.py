@@ -1,0 +1,324 @@
+"""Images, their builds and what is in them; changes, messages, holds, and what operators did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from rebuilder.domain.change import Change as ChangeValue
+from rebuilder.domain.errors import UnknownError
+from rebuilder.domain.rpm import Rpm
+from rebuilder.queries.answer import Answer
+from rebuilder.queries.moment import Moment, moment
+from rebuilder.store import holds, inventory, lists, manifests, search
+from rebuilder.store.inbox import InboxEntry
+from rebuilder.store.lists import AuditEntry, BuildEntry, ChangeEntry, ImageEntry
+
+
+class Parent(Answer):
+    """What an image is built on; `external` where that is not in the inventory."""
+
+    name: str
+    kind: str
+    external: bool
+
+
+class Image(Answer):
+    """An image with its current build. `state` is that of its newest rebuild, null where it never had one."""
+
+    image: str
+    build: str | None
+    build_id: int | None
+    manifest: str | None
+    recorded: Moment | None
+    state: str | None
+    usual_seconds: float | None
+
+
+class Care(Answer):
+    """What is said of an image for those who look after it; times are seconds, null where nothing is said."""
+
+    owners: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    test_timeout: float | None = None
+    max_age: float | None = None
+
+
+class ImageInFull(Image):
+    """An image with its neighbours. One that has left the inventory is not `present`."""
+
+    present: bool
+    source: dict[str, str]
+    build_args: dict[str, str]
+    platforms: tuple[str, ...]
+    care: Care
+    parents: tuple[Parent, ...]
+    children: tuple[str, ...]
+
+
+class ImageBuild(Answer):
+    """A finished build. `manifest` is null where nobody could read what is in it."""
+
+    id: int
+    image: str
+    ident: str
+    digest: str
+    parents: tuple[str, ...]
+    manifest: str | None
+    recorded: Moment
+    rebuild: int | None
+    wave: int | None
+
+
+class Updated(Answer):
+    """An RPM that is of another version in the later build."""
+
+    before: str
+    after: str
+
+
+class Differences(Answer):
+    """What changed from one build to the next."""
+
+    since: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    updated: tuple[Updated, ...]
+
+
+class BuildInFull(ImageBuild):
+    """A build and what changed since the one before; null for the first, and where one of the two is not known."""
+
+    changed: Differences | None
+
+
+class Package(Answer):
+    """An RPM and the source package that it was built from."""
+
+    nevra: str
+    source: str
+    source_rpm: str | None
+
+
+class Manifest(Answer):
+    """All RPMs of a build; the digest is that of this content."""
+
+    digest: str
+    rpms: tuple[Package, ...]
+
+
+class Change(Answer):
+    """A source build that is new in a stream, and the message that told of it first."""
+
+    id: int
+    source: str
+    evr: str
+    nvr: str
+    stream: str
+    severity: str
+    update: str
+    url: str
+    type: str
+    state: str
+    noticed: Moment
+    message: str | None
+
+
+class Message(Answer):
+    """A message received, and what became of it."""
+
+    seq: int
+    id: str
+    topic: str
+    received: Moment
+    state: str
+    reason: str
+
+
+class MessageInFull(Message):
+    """A message as it came."""
+
+    headers: dict[str, Any]
+    body: Any
+
+
+class Held(Answer):
+    """An image that must not be built; `until` is when that ends by itself."""
+
+    image: str
+    who: str
+    reason: str
+    since: Moment
+    until: Moment | None
+
+
+class Action(Answer):
+    """What an operator did or asked for; null in `done` while the engine has not carried it out."""
+
+    id: int
+    at: Moment
+    who: str
+    verb: str
+    target: str
+    reason: str
+    done: Moment | None
+    answer: str
+
+
+def image(entry: ImageEntry) -> Image:
+    """An image as an answer."""
+    return Image.model_validate(_image(entry))
+
+
+def _image(entry: ImageEntry) -> dict[str, object]:
+    return {
+        "image": entry.image, "build": entry.build or None, "build_id": entry.build_id,
+        "manifest": entry.manifest or None, "recorded": moment(entry.recorded_at), "state": entry.state or None,
+        "usual_seconds": entry.measured,
+    }
+
+
+def image_in_full(connection: Connection, key: str) -> ImageInFull:
+    """One image. Raises UnknownError."""
+    entry = lists.image(connection, key)
+    if entry is None:  # one that left the inventory is found by its whole name only
+        key = search.image_named(connection, key)
+        entry = lists.image(connection, key)
+    assert entry is not None
+    found = inventory.find(connection, [key])[key]
+    return ImageInFull.model_validate({
+        **_image(entry), "present": entry.present, **_source(entry.source),
+        "parents": [Parent(name=str(p), kind=str(p.kind), external=bool(p.external)) for p in found.parents],
+        "children": inventory.children(connection, entry.id),
+    })
+
+
+def build(entry: BuildEntry) -> ImageBuild:
+    """A build as an answer."""
+    return ImageBuild.model_validate(_build(entry))
+
+
+def _build(entry: BuildEntry) -> dict[str, object]:
+    return {
+        "id": entry.id, "image": entry.image, "ident": entry.ident, "digest": entry.digest, "parents": entry.parents,
+        "manifest": entry.manifest or None, "recorded": moment(entry.recorded_at), "rebuild": entry.rebuild_id,
+        "wave": entry.wave_id,
+    }
+
+
+def build_in_full(connection: Connection, ident: int) -> BuildInFull:
+    """One build. Raises UnknownError."""
+    entry = lists.build(connection, ident)
+    if entry is None:
+        raise UnknownError(f"there is no image build {ident}")
+    before = lists.build_before(connection, entry)
+    return BuildInFull.model_validate({**_build(entry), "changed": differences(connection, before, entry)})
+
+
+def differences(connection: Connection, before: BuildEntry | None, after: BuildEntry) -> Differences | None:
+    """What changed from one build to the other, where both could be read."""
+    if before is None or not before.manifest or not after.manifest:
+        return None
+    if before.manifest == after.manifest:
+        return Differences(since=before.ident, added=(), removed=(), updated=())
+    old, new = set(_rpms(connection, before.manifest)), set(_rpms(connection, after.manifest))
+    gone, come = _by_name(old - new), _by_name(new - old)
+    return Differences(
+        since=before.ident,
+        added=tuple(nevra for key in sorted(come.keys() - gone.keys()) for nevra in come[key]),
+        removed=tuple(nevra for key in sorted(gone.keys() - come.keys()) for nevra in gone[key]),
+        updated=tuple(
+            Updated(before=", ".join(gone[key]), after=", ".join(come[key]))
+            for key in sorted(come.keys() & gone.keys())
+        ),
+    )
+
+
+def _by_name(rpms: set[Rpm]) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for rpm in sorted(rpms, key=lambda rpm: rpm.nevra):
+        found.setdefault((rpm.name, rpm.arch), []).append(rpm.nevra)
+    return found
+
+
+def _rpms(connection: Connection, digest: str) -> frozenset[Rpm]:
+    ident = lists.manifest(connection, digest)
+    if ident is None:
+        raise UnknownError(f"there is no manifest {digest}")
+    return manifests.read(connection, [ident])[ident].rpms
+
+
+def manifest(connection: Connection, digest: str) -> Manifest:
+    """What a build has in it. Raises UnknownError."""
+    rpms = sorted(_rpms(connection, digest), key=lambda rpm: rpm.nevra)
+    found = (Package(nevra=rpm.nevra, source=rpm.source, source_rpm=rpm.sourcerpm or None) for rpm in rpms)
+    return Manifest(digest=digest, rpms=tuple(found))
+
+
+def change(noted: ChangeEntry) -> Change:
+    """A change as an answer."""
+    value: ChangeValue = noted.noticed.change
+    return Change(
+        id=noted.noticed.id, source=value.build.name, evr=str(value.build.evr), nvr=value.build.nvr,
+        stream=value.stream, severity=value.severity, update=value.update, url=value.url, type=value.type,
+        state=noted.state, noticed=moment(noted.noticed_at), message=noted.noticed.message or None,
+    )
+
+
+def one_change(connection: Connection, ident: int) -> Change:
+    """One change. Raises UnknownError."""
+    found = lists.change(connection, ident)
+    if found is None:
+        raise UnknownError(f"there is no change {ident}")
+    return change(found)
+
+
+def message(kept: InboxEntry) -> Message:
+    """A message as an answer."""
+    return Message.model_validate(_message(kept))
+
+
+def _message(kept: InboxEntry) -> dict[str, object]:
+    return {"seq": kept.seq, "id": kept.message.id, "topic": kept.message.topic, "received": moment(kept.received_at),
+            "state": kept.state, "reason": kept.reason}
+
+
+def message_in_full(connection: Connection, ident: str) -> MessageInFull:
+    """One message. Raises UnknownError."""
+    kept = lists.message(connection, ident)
+    if kept is None:
+        raise UnknownError(f"there is no message {ident}")
+    return MessageInFull.model_validate({**_message(kept), "headers": kept.message.headers, "body": kept.message.body})
+
+
+def held(connection: Connection, now: float) -> tuple[Held, ...]:
+    """All holds that are in force, by image."""
+    return tuple(
+        Held(image=h.image, who=h.who, reason=h.reason, since=moment(h.since), until=moment(h.until))
+        for h in holds.held(connection, now).values()
+    )
+
+
+def action(deed: AuditEntry) -> Action:
+    """What an operator did as an answer."""
+    return Action(id=deed.id, at=moment(deed.at), who=deed.who, verb=deed.verb, target=deed.target,
+                  reason=deed.reason, done=moment(deed.done_at), answer=deed.answer)
+
+
+def one_action(connection: Connection, ident: int) -> Action:
+    """What an operator did under that number. Raises UnknownError."""
+    found = lists.audit_entry(connection, ident)
+    if found is None:
+        raise UnknownError(f"there is no action {ident}")
+    return action(found)
+
+
+def _source(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the image is built from and how, as the store has it; what is not said is left out."""
+    return {
+        "source": {key: value for key, value in source.items() if value and isinstance(value, str)},
+        "build_args": dict(source.get("build_args", ())), "platforms": tuple(source.get("platforms", ())),
+        "care": {key: value for key, value in source.get("care", {}).items() if value},
+    }  # fmt: skip

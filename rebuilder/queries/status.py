@@ -1,0 +1,205 @@
+"""What is being rebuilt, what comes next, what failed."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from rebuilder.config import Settings
+from rebuilder.domain.lifecycle import LIVE, OPEN, State
+from rebuilder.queries import pending
+from rebuilder.queries.answer import Answer
+from rebuilder.queries.moment import Moment, moment
+from rebuilder.queries.pending import Pending
+from rebuilder.queries.waiting import Wait, Waiting
+from rebuilder.store import (
+    actions,
+    changes,
+    dead_letters,
+    heartbeats,
+    holds,
+    inbox,
+    lease,
+    outbox,
+    rebuild_progress,
+    rebuilds,
+    waves,
+)
+from rebuilder.store.rebuilds import RebuildRecord
+
+RECENT = 5
+SHOWN = 100
+
+
+class OpenRebuild(Answer):
+    """A rebuild that is not done. `waits` says what keeps it from going on, `until` for how long at the most."""
+
+    image: str
+    wave: int
+    state: str
+    severity: str
+    attempt: int
+    reason: str
+    waits: str
+    until: Moment | None
+
+
+class Calls(Answer):
+    """Calls of the engine that are out: how many, how many of them past their time limit, and the oldest's age."""
+
+    kind: str
+    count: int
+    overdue: int
+    oldest_s: float
+
+
+class Problem(Answer):
+    """What does not work, since when and why, and when it is tried again."""
+
+    what: str
+    since: Moment
+    reason: str
+    until: Moment | None
+
+
+class WaveInBrief(Answer):
+    """A wave with the number of its rebuilds in each state. One that waits for approval has none yet."""
+
+    id: int
+    state: str
+    created: Moment
+    finished: Moment | None
+    rule: str
+    approved: Moment | None
+    rebuilds: dict[str, int]
+
+
+class Paused(Answer):
+    """Who paused the engine, since when, and why."""
+
+    who: str
+    reason: str
+    since: Moment
+
+
+class Request(Answer):
+    """What an operator asked for, and the engine has not carried out yet."""
+
+    verb: str
+    target: str
+    who: str
+    reason: str
+
+
+class SetAside(Answer):
+    """A notification that cannot be sent: the broker or its schema refuses it. One about a wave has no image."""
+
+    topic: str
+    image: str | None
+    wave: int
+    at: Moment
+    reason: str
+
+
+class Notifications(Answer):
+    """How many wait for the broker, how many are set aside, and the newest of those."""
+
+    waiting: int
+    set_aside: int
+    newest: tuple[SetAside, ...]
+
+
+class Status(Answer):
+    """`rebuilds` are those under way, then what comes next; `open` says how many there are of each state.
+
+    `problems` says what does not work now, `calls` what the engine waits for, `pending` why changes are not planned
+    yet, `dead_letters` how many deliveries were set aside unread. `active` names the engine that acts, if one does, and
+    `standbys` those that wait to. `well` is false while the last rebuild of some image did not succeed.
+    """
+
+    messages: dict[str, int]
+    dead_letters: int
+    settling: int
+    open: dict[str, int]
+    rebuilds: tuple[OpenRebuild, ...]
+    waves: tuple[WaveInBrief, ...]
+    paused: Paused | None
+    requests: tuple[Request, ...]
+    notifications: Notifications
+    problems: tuple[Problem, ...]
+    calls: tuple[Calls, ...]
+    pending: tuple[Pending, ...]
+    active: str | None
+    standbys: tuple[str, ...]
+    well: bool
+
+
+def read(connection: Connection, settings: Settings, now: float) -> Status:
+    """How things stand now."""
+    paused = holds.paused(connection)
+    first = _first(connection)
+    waits = Waiting(connection, settings, now).of(first)
+    beats = heartbeats.read(connection)
+    beat = beats.get("engine")
+    activity = beat.activity if beat else heartbeats.NOTHING
+    return Status(
+        messages=dict(inbox.counts(connection)),
+        dead_letters=dead_letters.count(connection),
+        settling=changes.settling(connection),
+        open={str(state): count for state in OPEN if (count := rebuild_progress.count_in(connection, state))},
+        rebuilds=tuple(open_rebuild(entry, waits[entry.id]) for entry in first),
+        waves=tuple(brief(connection, wave) for wave in waves.latest(connection, RECENT)),
+        paused=Paused(who=paused.who, reason=paused.reason, since=moment(paused.since)) if paused else None,
+        requests=tuple(
+            Request(verb=str(r.verb), target=r.target, who=r.who, reason=r.reason)
+            for r in actions.requested(connection)
+        ),
+        notifications=_notifications(connection),
+        problems=tuple(
+            Problem(what=p.what, since=moment(p.since), reason=p.reason, until=moment(p.until))
+            for p in heartbeats.problems(beats)
+        ),
+        calls=tuple(
+            Calls(kind=c.kind, count=c.count, overdue=c.overdue, oldest_s=c.oldest) for c in activity.calls
+        ),
+        pending=pending.read(connection, settings, RECENT),
+        active=lease.read(connection).owner or None,
+        standbys=tuple(heartbeats.standbys(beats, now)),
+        well=not rebuilds.any_stopped(connection),
+    )
+
+
+def _notifications(connection: Connection) -> Notifications:
+    refused, newest = outbox.set_aside(connection, RECENT)
+    return Notifications(
+        waiting=outbox.waiting(connection),
+        set_aside=refused,
+        newest=tuple(
+            SetAside(topic=f"rebuilder.{r.notice}", image=r.image or None, wave=r.wave_id, at=moment(r.at),
+                     reason=r.reason)
+            for r in newest
+        ),
+    )
+
+
+def _first(connection: Connection) -> list[RebuildRecord]:
+    """What is under way, then what is next in the queue, then what waits for its parents."""
+    found: list[RebuildRecord] = []
+    for states in (LIVE, [State.QUEUED], [State.WAITING]):
+        if len(found) < SHOWN:
+            found += rebuilds.in_states(connection, states, SHOWN - len(found))
+    return found
+
+
+def open_rebuild(entry: RebuildRecord, wait: Wait) -> OpenRebuild:
+    """An open rebuild as an answer."""
+    return OpenRebuild(image=entry.image, wave=entry.wave_id, state=entry.state, severity=entry.severity,
+                       attempt=entry.attempt, reason=entry.reason, waits=wait.reason, until=moment(wait.until))
+
+
+def brief(connection: Connection, wave: waves.WaveEntry) -> WaveInBrief:
+    """A wave and how far it is."""
+    counted = rebuilds.counts(connection, wave.id)
+    return WaveInBrief(
+        id=wave.id, state=wave.state, created=moment(wave.created_at), finished=moment(wave.finished_at),
+        rule=wave.rule, approved=moment(wave.approved_at), rebuilds={str(state): n for state, n in counted.items()},
+    )

@@ -1,0 +1,151 @@
+"""Why an image was rebuilt, why it was not, and whether an update would rebuild it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from sqlalchemy import Connection
+
+from rebuilder.config import Settings
+from rebuilder.domain.change import Severity
+from rebuilder.engine import why as explaining
+from rebuilder.engine.plan_preview import builds_named
+from rebuilder.engine.why import Told, Verdict
+from rebuilder.queries import pending
+from rebuilder.queries.answer import Answer
+from rebuilder.queries.moment import Moment, moment
+from rebuilder.queries.pending import Pending
+from rebuilder.queries.plan import (
+    ToldReason,
+    WrittenChange,
+    WrittenReason,
+    told_reason,
+    written_change,
+    written_reason,
+)
+from rebuilder.queries.plan_preview import streams, wanted
+from rebuilder.store import inventory, search
+
+
+class Hold(Answer):
+    """Who holds the image since when, and why."""
+
+    who: str
+    reason: str
+    since: Moment
+
+
+class ToldRebuild(Answer):
+    """A rebuild of the image, what it was for, and the messages that told of that."""
+
+    wave: int
+    state: str
+    why: str
+    planned: Moment
+    ended: Moment | None
+    reasons: tuple[ToldReason, ...]
+    messages: tuple[str, ...]
+
+
+class Approval(Answer):
+    """The rule that asks for an approval, and the wave that waits for it, where there is one."""
+
+    rule: str
+    wave: int | None
+
+
+class VerdictOnChange(Answer):
+    """What a change means for the image: `rebuild`, `not-installed`, or why it is left out; `by` is what that names.
+
+    `installed` has the image's RPMs of the package, there unchanged `since` then, where that is known. A
+    change that is not planned yet `waits` for something, `until` then at the most.
+    """
+
+    change: WrittenChange
+    update: str | None
+    verdict: str
+    by: str | None
+    reasons: tuple[WrittenReason, ...]
+    depends_on: tuple[str, ...]
+    installed: tuple[str, ...]
+    since: Moment | None
+    approval: Approval | None
+    waits: str | None = None
+    until: Moment | None = None
+
+
+class Why(Answer):
+    """The image's last rebuilds, newest first, and what the last changes that did not rebuild it mean for it.
+
+    `rolled_back` says which build of its parent it stands on, where that was taken back.
+    """
+
+    image: str
+    build: str | None
+    rolled_back: str | None
+    held: Hold | None
+    rebuilds: tuple[ToldRebuild, ...]
+    not_rebuilt: tuple[VerdictOnChange, ...]
+
+
+class WhatIf(Answer):
+    """What updates would mean for the image."""
+
+    image: str
+    verdicts: tuple[VerdictOnChange, ...]
+
+
+def read(connection: Connection, image: str, settings: Settings, now: float) -> Why:
+    """All there is to say about the image. Raises UnknownError where there is no such image."""
+    streams(connection, settings)
+    image = search.image_named(connection, image)
+    found = explaining.why(connection, image, settings, now)
+    held = found.held
+    waits = {(item.change, item.stream): item for item in pending.read(connection, settings, explaining.RECENT_CHANGES)}
+    return Why(
+        image=image,
+        build=found.build.ident if found.build else None,
+        rolled_back=str(found.rolled_back) if found.rolled_back else None,
+        held=Hold(who=held.who, reason=held.reason, since=moment(held.since)) if held else None,
+        rebuilds=tuple(_told(told) for told in found.rebuilds),
+        not_rebuilt=tuple(_waiting(verdict(other), waits) for other in found.others),
+    )
+
+
+def what_if(
+    connection: Connection, image: str, updates: Sequence[str], stream: str | None, severity: Severity,
+    settings: Settings, now: float,
+) -> WhatIf:
+    """What these source builds, by their NVRs, would mean for the image. Raises RequestError."""
+    builds = builds_named(updates, partial(inventory.sources_of, connection))
+    changes = wanted(connection, builds, stream, severity, settings)
+    image = search.image_named(connection, image)
+    verdicts = explaining.what_if(connection, image, changes, settings, now)
+    return WhatIf(image=image, verdicts=tuple(map(verdict, verdicts)))
+
+
+def _waiting(found: VerdictOnChange, waits: Mapping[tuple[str, str], Pending]) -> VerdictOnChange:
+    """The verdict with what the change waits for, where it is not planned yet."""
+    change = found.change
+    item = waits.get((f"{change['source']}-{change['evr']}", change["stream"]))
+    return found.model_copy(update={"waits": item.waits, "until": item.until}) if item else found
+
+
+def _told(told: Told) -> ToldRebuild:
+    entry = told.entry
+    return ToldRebuild(
+        wave=entry.wave_id, state=entry.state, why=entry.reason, planned=moment(entry.created_at),
+        ended=moment(entry.ended_at), reasons=tuple(told_reason(reason) for reason in told.reasons),
+        messages=told.messages,
+    )
+
+
+def verdict(found: Verdict) -> VerdictOnChange:
+    """A verdict of the engine's as an answer."""
+    return VerdictOnChange(
+        change=written_change(found.change), update=found.change.update or None, verdict=found.word,
+        by=found.by or None, reasons=tuple(written_reason(reason) for reason in found.reasons),
+        depends_on=found.depends_on, installed=found.installed, since=moment(found.since),
+        approval=Approval(rule=found.rule, wave=found.wave) if found.rule else None,
+    )

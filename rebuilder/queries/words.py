@@ -1,0 +1,17 @@
+"""Why an image is left out, in words: the same on a terminal and on a page."""
+
+from __future__ import annotations
+
+from rebuilder.domain.impact import Skip
+
+LEFT_OUT = {
+    Skip.ALREADY_CURRENT: "already current",
+    Skip.OTHER_MODULE: "its RPM and the update are not of the same module",
+    Skip.OTHER_STREAM: "of another stream",
+    Skip.DROPPED: "the update has no such RPM any more",
+    Skip.UNKNOWN: "nobody could read what is in it",
+    Skip.POLICY: "left out by the policy's rule {by}",
+    Skip.WITHDRAWN: "it was withdrawn",
+    Skip.HELD: "held by {by}",
+    Skip.PARENT_LEFT_OUT: "it would be built on the old {by}, which is left out",
+}

@@ -1,0 +1,240 @@
+"""Lists for whoever looks for something: narrowed, newest first (images by name), and cut into pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, exists, select
+
+from rebuilder.domain.message import IncomingMessage
+from rebuilder.store import changes as told
+from rebuilder.store import filters
+from rebuilder.store import rebuilds as stored
+from rebuilder.store.changes import StoredChange
+from rebuilder.store.filters import Filter, PageRequest
+from rebuilder.store.inbox import InboxEntry
+from rebuilder.store.models import Action, Change, Image, ImageBuild, Manifest, ManifestRpm, Message, Rebuild, Rpm, Wave
+from rebuilder.store.rebuilds import RebuildRecord
+from rebuilder.store.waves import WaveEntry, entry_of
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEntry:
+    """An image with its current build; `state` is that of its newest rebuild, empty where it never had one."""
+
+    id: int
+    image: str
+    present: bool
+    source: dict[str, str]
+    build: str
+    build_id: int | None
+    manifest: str
+    recorded_at: float | None
+    state: str
+    measured: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildEntry:
+    """A finished build of an image. `manifest` is the digest of its content, empty where nobody could read it."""
+
+    id: int
+    image: str
+    ident: str
+    digest: str
+    parents: tuple[str, ...]
+    manifest: str
+    recorded_at: float
+    rebuild_id: int | None
+    wave_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEntry:
+    """A change with its state (settling or planned) and when it was noticed."""
+
+    noticed: StoredChange
+    state: str
+    noticed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """What an operator did or asked for; `done_at` is None while the engine has not carried it out."""
+
+    id: int
+    at: float
+    who: str
+    verb: str
+    target: str
+    reason: str
+    done_at: float | None
+    answer: str
+
+
+def waves(connection: Connection, wanted: Filter, page: PageRequest) -> list[WaveEntry]:
+    """Waves, the newest first."""
+    query = filters.waves(connection, select(Wave.__table__), wanted).where(*filters.after(Wave.id, page))
+    return [entry_of(row) for row in connection.execute(query.order_by(Wave.id.desc()).limit(page.limit))]
+
+
+def rebuilds(connection: Connection, wanted: Filter, page: PageRequest) -> list[RebuildRecord]:
+    """Rebuilds, the newest first."""
+    query = filters.rebuilds(connection, stored.selected(), wanted).where(*filters.after(Rebuild.id, page))
+    return stored.entries(connection, query.order_by(Rebuild.id.desc()).limit(page.limit))
+
+
+def images(connection: Connection, wanted: Filter, page: PageRequest) -> list[ImageEntry]:
+    """The images of the inventory, by name and stream."""
+    query = _images().where(Image.present, *filters.images(wanted, connection.dialect.name), *filters.after_name(page))
+    if wanted.states:
+        query = query.where(Rebuild.state.in_(wanted.states))
+    if wanted.package:
+        carried = (
+            exists()
+            .where(ManifestRpm.manifest_id == ImageBuild.manifest_id, ManifestRpm.rpm_id == Rpm.id)
+            .where(Rpm.source == wanted.package)
+        )
+        query = query.where(carried)
+    rows = connection.execute(query.order_by(Image.name, Image.stream).limit(page.limit))
+    return [_image(row) for row in rows]
+
+
+def image(connection: Connection, key: str) -> ImageEntry | None:
+    """The image of that name, also where it has left the inventory."""
+    name, _, stream = key.rpartition(":")
+    row = connection.execute(_images().where(Image.name == name, Image.stream == stream)).one_or_none()
+    return None if row is None else _image(row)
+
+
+def _images() -> Select[Any]:
+    columns: tuple[Any, ...] = (
+        Image.id, Image.name, Image.stream, Image.present, Image.source, ImageBuild.ident, ImageBuild.id,
+        Manifest.digest, ImageBuild.recorded_at, Rebuild.state, Image.measured,
+    )
+    return (
+        select(*columns)
+        .outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
+        .outerjoin(Manifest, Manifest.id == ImageBuild.manifest_id)
+        .outerjoin(Rebuild, (Rebuild.image_id == Image.id) & ~Rebuild.superseded)
+    )
+
+
+def _image(row: Row[Any]) -> ImageEntry:
+    ident, name, stream, present, source, build, build_id, manifest, recorded_at, state, measured = tuple(row)
+    return ImageEntry(
+        ident, f"{name}:{stream}", present, source, build or "", build_id, manifest or "", recorded_at, state or "",
+        measured,
+    )
+
+
+def builds(connection: Connection, wanted: Filter, page: PageRequest) -> list[BuildEntry]:
+    """Image builds, the last recorded first."""
+    query = _builds().where(*filters.between(ImageBuild.recorded_at, wanted), *filters.after(ImageBuild.id, page))
+    named = filters.images(wanted, connection.dialect.name)
+    if named:
+        query = query.where(ImageBuild.image_id.in_(select(Image.id).where(*named)))
+    if wanted.package:
+        carrying = select(ManifestRpm.manifest_id).join(Rpm, Rpm.id == ManifestRpm.rpm_id)
+        query = query.where(ImageBuild.manifest_id.in_(carrying.where(Rpm.source == wanted.package)))
+    return _read_builds(connection, query.order_by(ImageBuild.id.desc()).limit(page.limit))
+
+
+def build(connection: Connection, ident: int) -> BuildEntry | None:
+    """The image build of that id."""
+    found = _read_builds(connection, _builds().where(ImageBuild.id == ident))
+    return found[0] if found else None
+
+
+def build_before(connection: Connection, entry: BuildEntry) -> BuildEntry | None:
+    """The image's build before this one."""
+    same = select(ImageBuild.image_id).where(ImageBuild.id == entry.id).scalar_subquery()
+    query = _builds().where(ImageBuild.image_id == same, ImageBuild.id < entry.id)
+    found = _read_builds(connection, query.order_by(ImageBuild.id.desc()).limit(1))
+    return found[0] if found else None
+
+
+def _builds() -> Select[Any]:
+    columns: tuple[Any, ...] = (
+        ImageBuild.id, Image.name, Image.stream, ImageBuild.ident, ImageBuild.digest, ImageBuild.parents,
+        Manifest.digest, ImageBuild.recorded_at,
+    )
+    query = select(*columns)
+    query = query.join(Image, Image.id == ImageBuild.image_id)
+    return query.outerjoin(Manifest, Manifest.id == ImageBuild.manifest_id)
+
+
+def _read_builds(connection: Connection, query: Select[Any]) -> list[BuildEntry]:
+    rows = connection.execute(query).all()
+    made = connection.execute(
+        select(Rebuild.build_id, Rebuild.id, Rebuild.wave_id).where(Rebuild.build_id.in_([row[0] for row in rows]))
+    )
+    by = {build_id: (rebuild_id, wave_id) for build_id, rebuild_id, wave_id in made}
+    return [
+        BuildEntry(ident, f"{name}:{stream}", called, digest, tuple(parents), manifest or "", at,
+                   *by.get(ident, (None, None)))
+        for ident, name, stream, called, digest, parents, manifest, at in rows
+    ]
+
+
+def manifest(connection: Connection, digest: str) -> int | None:
+    """The id of the manifest with that digest."""
+    return connection.scalar(select(Manifest.id).where(Manifest.digest == digest))
+
+
+def changes(connection: Connection, wanted: Filter, page: PageRequest) -> list[ChangeEntry]:
+    """Changes, the last noticed first."""
+    query = select(Change.__table__).where(*filters.changes(wanted), *filters.between(Change.noticed_at, wanted))
+    if wanted.states:
+        query = query.where(Change.state.in_(wanted.states))
+    if wanted.severities:
+        query = query.where(Change.severity.in_(wanted.severities))
+    if wanted.stream:
+        query = query.where(Change.stream == wanted.stream)
+    rows = connection.execute(query.where(*filters.after(Change.id, page)).order_by(Change.id.desc()).limit(page.limit))
+    return [_change_entry(row) for row in rows]
+
+
+def change(connection: Connection, ident: int) -> ChangeEntry | None:
+    """The change of that id."""
+    row = connection.execute(select(Change.__table__).where(Change.id == ident)).one_or_none()
+    return None if row is None else _change_entry(row)
+
+
+def _change_entry(row: Row[Any]) -> ChangeEntry:
+    return ChangeEntry(StoredChange(row.id, told.value_of(row), row.message_id or ""), row.state, row.noticed_at)
+
+
+def messages(connection: Connection, wanted: Filter, topic: str, page: PageRequest) -> list[InboxEntry]:
+    """Messages, the last received first. `topic` is a glob."""
+    query = select(Message.__table__).where(*filters.between(Message.received_at, wanted))
+    if wanted.states:
+        query = query.where(Message.state.in_(wanted.states))
+    if topic:
+        query = query.where(filters.glob(Message.topic, topic, connection.dialect.name))
+    query = query.where(*filters.after(Message.seq, page)).order_by(Message.seq.desc()).limit(page.limit)
+    return [_inbox_entry(row) for row in connection.execute(query)]
+
+
+def message(connection: Connection, ident: str) -> InboxEntry | None:
+    """The message of that id."""
+    row = connection.execute(select(Message.__table__).where(Message.id == ident)).one_or_none()
+    return None if row is None else _inbox_entry(row)
+
+
+def _inbox_entry(row: Row[Any]) -> InboxEntry:
+    received = IncomingMessage(row.id, row.topic, row.headers, row.body)
+    return InboxEntry(row.seq, received, row.received_at, row.state, row.reason)
+
+
+def audit_entries(connection: Connection, page: PageRequest) -> list[AuditEntry]:
+    """What operators did and asked for, the last first."""
+    query = select(Action.__table__).where(*filters.after(Action.id, page)).order_by(Action.id.desc())
+    return [AuditEntry(**row) for row in connection.execute(query.limit(page.limit)).mappings()]
+
+
+def audit_entry(connection: Connection, ident: int) -> AuditEntry | None:
+    """What an operator did or asked for under that number."""
+    row = connection.execute(select(Action.__table__).where(Action.id == ident)).mappings().one_or_none()
+    return None if row is None else AuditEntry(**row)

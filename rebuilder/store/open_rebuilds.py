@@ -1,0 +1,104 @@
+"""How far waves are, what is still to come, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.orm import aliased
+
+from rebuilder.domain.image import Image as ImageValue
+from rebuilder.domain.lifecycle import OPEN, STOPPED, State
+from rebuilder.domain.schedule import durations
+from rebuilder.store import inventory, rebuild_progress, rebuilds
+from rebuilder.store.models import Change, Image, Rebuild, RebuildEdge, WaveChange
+from rebuilder.store.rebuilds import RebuildRecord
+from rebuilder.store.upsert import chunks
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRebuild:
+    """A rebuild that is not done: the open ones that it waits for, its place in the queue, the seconds of its build."""
+
+    entry: RebuildRecord
+    after: tuple[int, ...]
+    rank: float
+    seconds: float
+
+
+def open_ones(connection: Connection) -> list[OpenRebuild]:
+    """All that is open, in the order of the queue."""
+    query = rebuilds.selected().add_columns(Rebuild.rank, Image.name, Image.stream, Image.estimate, Image.measured)
+    rows = connection.execute(query.where(Rebuild.state.in_(OPEN)).order_by(Rebuild.rank, Rebuild.id)).all()
+    after = rebuild_progress.open_parents(connection)
+    images = [ImageValue(name, stream, (), estimate=estimate) for *_, name, stream, estimate, _ in rows]
+    measured = {image.key: row[-1] for image, row in zip(images, rows, strict=True) if row[-1]}
+    if any(not image.estimate and image.key not in measured for image in images):
+        measured = inventory.measured(connection)  # what is usual in their streams counts
+    seconds = durations(images, measured)
+    found = []
+    for row in rows:
+        entry = rebuilds.entry_of(row[:-5])
+        found.append(OpenRebuild(entry, tuple(after.get(entry.id, ())), row[-5], seconds[entry.image]))
+    return found
+
+
+def parents_in(connection: Connection, wave_id: int) -> dict[int, tuple[int, ...]]:
+    """For each rebuild of the wave that waits or waited for others of the wave: those."""
+    parent = aliased(Rebuild)
+    query = (
+        select(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
+        .join(Rebuild, Rebuild.id == RebuildEdge.rebuild_id)
+        .join(parent, parent.id == RebuildEdge.parent_id)
+        .where(Rebuild.wave_id == wave_id, parent.wave_id == wave_id)
+        .order_by(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
+    )
+    found: dict[int, tuple[int, ...]] = {}
+    for rebuild_id, parent_id in connection.execute(query):
+        found[rebuild_id] = (*found.get(rebuild_id, ()), parent_id)
+    return found
+
+
+def counts_of(connection: Connection, wave_ids: Sequence[int]) -> dict[int, dict[State, int]]:
+    """How many rebuilds each of these waves has in each state."""
+    query = select(Rebuild.wave_id, Rebuild.state, func.count()).where(Rebuild.wave_id.in_(wave_ids))
+    found: dict[int, dict[State, int]] = {wave_id: {} for wave_id in wave_ids}
+    for wave_id, state, count in connection.execute(query.group_by(Rebuild.wave_id, Rebuild.state)):
+        found[wave_id][State(state)] = count
+    return found
+
+
+def changes_of(connection: Connection, wave_ids: Sequence[int]) -> dict[int, list[tuple[int, str]]]:
+    """The changes of each of these waves: their ids, and their source builds' names."""
+    query = (
+        select(WaveChange.wave_id, Change.id, Change.source + "-" + Change.version_release)
+        .join(Change, Change.id == WaveChange.change_id)
+        .where(WaveChange.wave_id.in_(wave_ids))
+        .order_by(WaveChange.wave_id, Change.id)
+    )
+    found: dict[int, list[tuple[int, str]]] = {wave_id: [] for wave_id in wave_ids}
+    for wave_id, change_id, nvr in connection.execute(query):
+        found[wave_id].append((change_id, nvr))
+    return found
+
+
+def stopped(connection: Connection, limit: int) -> list[RebuildRecord]:
+    """What is not well: of each image the last rebuild, where that failed or was canceled, newest first."""
+    query = rebuilds.selected().where(Rebuild.state.in_(STOPPED - {State.BLOCKED}), ~Rebuild.superseded)
+    return rebuilds.entries(connection, query.order_by(Rebuild.id.desc()).limit(limit))
+
+
+def blocked_below(connection: Connection, rebuild_id: int) -> int:
+    """How many blocked rebuilds there are below this one."""
+    return sum(entry.state is State.BLOCKED for entry in rebuilds.descendants(connection, rebuild_id))
+
+
+def image_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]:
+    """The ids of these images, those that left the inventory included."""
+    found = {}
+    for part in chunks(sorted(keys), 500):
+        names = {key.rpartition(":")[0] for key in part}
+        rows = connection.execute(select(Image.name, Image.stream, Image.id).where(Image.name.in_(names)))
+        found.update({f"{name}:{stream}": ident for name, stream, ident in rows})
+    return {key: ident for key, ident in found.items() if key in keys}

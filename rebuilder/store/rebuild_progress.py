@@ -1,0 +1,130 @@
+"""How rebuilds stand, for whoever looks: one, what is open, and their stories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, exists, func, select
+from sqlalchemy.orm import aliased
+
+from rebuilder.domain.lifecycle import OPEN, Retried, State
+from rebuilder.domain.schedule import JobGraph
+from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition
+from rebuilder.store.rebuilds import RebuildRecord, entries, selected
+from rebuilder.store.upsert import chunks
+
+
+def find(connection: Connection, ident: int) -> RebuildRecord | None:
+    """The rebuild of that id."""
+    found = entries(connection, selected().where(Rebuild.id == ident))
+    return found[0] if found else None
+
+
+def count_in(connection: Connection, state: State) -> int:
+    """How many rebuilds are in the state; not for the states in which rebuilds end, of which there are many."""
+    return connection.scalar(select(func.count()).select_from(Rebuild).where(Rebuild.state == state)) or 0
+
+
+def oldest_in(connection: Connection, state: State) -> float | None:
+    """When the oldest of the rebuilds in the state was planned."""
+    # Of the bare column PostgreSQL would look for the smallest in all of history.
+    return connection.scalar(select(func.min(Rebuild.created_at + 0.0)).where(Rebuild.state == state))
+
+
+def not_before(connection: Connection, ids: Sequence[int]) -> dict[int, float]:
+    """The moment before which each of these rebuilds does not start; 0 where any will do."""
+    rows = connection.execute(select(Rebuild.id, Rebuild.not_before).where(Rebuild.id.in_(ids)))
+    return {row[0]: row[1] for row in rows}
+
+
+def parents_in_wave(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """The images whose rebuilds each of these rebuilds waits, or waited, for."""
+    query = (
+        select(RebuildEdge.rebuild_id, Image.name + ":" + Image.stream)
+        .join(Rebuild, Rebuild.id == RebuildEdge.parent_id)
+        .join(Image, Image.id == Rebuild.image_id)
+    )
+    found: dict[int, tuple[str, ...]] = {}
+    for part in chunks(ids):
+        for ident, image in connection.execute(query.where(RebuildEdge.rebuild_id.in_(part)).order_by(Rebuild.id)):
+            found[ident] = (*found.get(ident, ()), image)
+    return found
+
+
+def current(connection: Connection, stream: str) -> dict[str, RebuildRecord]:
+    """The newest rebuild of each image of the stream that was ever rebuilt."""
+    return {entry.image: entry for entry in entries(connection, selected().where(
+        ~Rebuild.superseded, Image.stream == stream))}
+
+
+def open_parents(connection: Connection) -> dict[int, list[int]]:
+    """Which open rebuilds each open rebuild waits for."""
+    child, parent = aliased(Rebuild), aliased(Rebuild)
+    query = (
+        select(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
+        .join(child, child.id == RebuildEdge.rebuild_id)
+        .join(parent, parent.id == RebuildEdge.parent_id)
+        .where(child.state.in_(OPEN), parent.state.in_(OPEN))
+    )
+    found: dict[int, list[int]] = {}
+    for rebuild_id, parent_id in connection.execute(query.order_by(RebuildEdge.parent_id)):
+        found.setdefault(rebuild_id, []).append(parent_id)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a rebuild's story."""
+
+    at: float
+    image: str
+    event: str
+    state: str
+    reason: str
+
+
+def jobs_of_wave(connection: Connection, wave_id: int) -> JobGraph:
+    """The builds that the wave took, parents first, each as long as it was."""
+    built = select(Rebuild.id, Rebuild.ended_at - Rebuild.started_at).where(Rebuild.wave_id == wave_id)
+    rows = connection.execute(built.order_by(Rebuild.level, Rebuild.id))
+    lengths = {ident: seconds for ident, seconds in rows if seconds is not None}
+    child, parent = aliased(Rebuild), aliased(Rebuild)
+    edges = (
+        select(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
+        .join(child, child.id == RebuildEdge.rebuild_id)
+        .join(parent, parent.id == RebuildEdge.parent_id)
+        .where(child.wave_id == wave_id, parent.wave_id == wave_id, child.level > parent.level)
+    )
+    number = {ident: at for at, ident in enumerate(lengths)}
+    after: list[list[int]] = [[] for _ in lengths]
+    for ident, above in connection.execute(edges):
+        if ident in number and above in number:
+            after[number[ident]].append(number[above])
+    return JobGraph(after, list(lengths.values()))
+
+
+def was_retried(connection: Connection, wave_id: int) -> bool:
+    """Whether a rebuild of the wave failed or was canceled, and then began anew."""
+    again = exists().where(Transition.rebuild_id == Rebuild.id, Transition.event == Retried.name)
+    return connection.scalar(select(Rebuild.id).where(Rebuild.wave_id == wave_id, again).limit(1)) is not None
+
+
+def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:
+    """All that happened to the rebuilds of a wave, in the order in which it did."""
+    return _steps(connection, Rebuild.wave_id == wave_id)
+
+
+def steps_of(connection: Connection, ident: int) -> list[Step]:
+    """All that happened to a rebuild."""
+    return _steps(connection, Rebuild.id == ident)
+
+
+def _steps(connection: Connection, condition: ColumnElement[bool]) -> list[Step]:
+    query = (
+        select(Transition.at, Image.name + ":" + Image.stream, Transition.event, Transition.state, Transition.reason)
+        .join(Rebuild, Rebuild.id == Transition.rebuild_id)
+        .join(Image, Image.id == Rebuild.image_id)
+        .where(condition)
+    )
+    return [Step(*row) for row in connection.execute(query.order_by(Transition.id))]
