@@ -45,7 +45,7 @@ def update(body: Any, *, testing: bool) -> tuple[Event, ...]:
 
 
 def withdrawn(body: Any) -> tuple[Event, ...]:
-    """An update was unpushed, or a newer one made it obsolete: its builds are offered no more. Raises InvalidMessage."""
+    """An update was unpushed, or a newer one made it obsolete: its builds are withdrawn. Raises InvalidMessage."""
     fields = Fields(body).inner("update")
     if other := of_other_things(fields):
         return (other,)

@@ -129,7 +129,8 @@ def _told_of(care: Care) -> Iterator[tuple[str, str]]:
     if care.owners:
         yield "owners", ", ".join(care.owners)
     if care.test:
-        yield "test", shlex.join(care.test) + (f" (within {format_duration(care.test_timeout)})" if care.test_timeout else "")
+        limit = f" (within {format_duration(care.test_timeout)})" if care.test_timeout else ""
+        yield "test", shlex.join(care.test) + limit
     if care.max_age:
         yield "too old after", format_duration(care.max_age)
 

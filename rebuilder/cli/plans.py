@@ -135,7 +135,8 @@ def show(plan: Plan, explain: bool) -> None:
         found = plan.estimate
         print_line(
             f"{len(plan.rebuilds)} rebuilds, {format_duration(found.makespan_s)} on {found.slots} slots "
-            f"(work {format_duration(found.work_s)}; longest chain ", joined(" -> ", map(bold, found.critical_path)), ")"
+            f"(work {format_duration(found.work_s)}; longest chain ", joined(" -> ", map(bold, found.critical_path)),
+            ")",
         )
     for skipped in plan.skipped if explain else ():
         print_line(styled("left out", skipped.reason), ": ", bold(skipped.image), ": ",

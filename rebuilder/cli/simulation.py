@@ -64,8 +64,10 @@ def simulate(
         return
     table(
         ("policy", "builds", "slots", "takes", "at least", "ratio"),
-        [(d.policy, d.builds, d.slots, format_duration(d.makespan_s), format_duration(d.lower_bound_s), f"{d.ratio:.3f}")
-         for d in done],
+        [
+            (d.policy, d.builds, d.slots, *map(format_duration, (d.makespan_s, d.lower_bound_s)), f"{d.ratio:.3f}")
+            for d in done
+        ],
     )
 
 

@@ -34,7 +34,10 @@ def version(build: ImageBuild) -> str:
 
 
 def judge(
-    graph: Graph, before: Mapping[str, ImageBuild], after: Mapping[str, ImageBuild], entries: Mapping[str, RebuildRecord]
+    graph: Graph,
+    before: Mapping[str, ImageBuild],
+    after: Mapping[str, ImageBuild],
+    entries: Mapping[str, RebuildRecord],
 ) -> list[Line]:
     """One line an image, parents first."""
     levels: dict[str, int] = {}

@@ -41,10 +41,10 @@ def release(transitions: Transitions, settings: Settings) -> int:
 
 def _current(connection: Connection, ids: list[int], settings: Settings) -> list[int]:
     """Those whose image got another build since they were planned, which has all that they are for."""
-    overtaken = rebuilds.superseded_by_other_build(connection, ids)
-    reasons = causes.reasons_of(connection, [entry.id for entry in overtaken], standing=True)
+    superseded = rebuilds.superseded_by_other_build(connection, ids)
+    reasons = causes.reasons_of(connection, [entry.id for entry in superseded], standing=True)
     found = []
-    for entry in overtaken:
+    for entry in superseded:
         build = inventory.manifest_of(connection, entry.image)
         known = build is not None and build.manifest is not None
         if build is None or not known:

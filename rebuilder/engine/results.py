@@ -110,7 +110,9 @@ def not_updated(build: ImageBuild, reasons: Sequence[Reason], installonly: tuple
     return f"not-updated: {'; '.join(stayed)}" if stayed else ""
 
 
-def aborted(connection: Connection, entry: RebuildRecord, reason: str, limits: Limits, *, timed_out: bool = False) -> Event:
+def aborted(
+    connection: Connection, entry: RebuildRecord, reason: str, limits: Limits, *, timed_out: bool = False
+) -> Event:
     """The infrastructure ended the build: once more after a pause that grows, until the attempts are used up.
 
     Where a further rebuild of the image waits already, that one takes over: it gets the causes and the children.

@@ -114,7 +114,8 @@ class Storage:
         except (ValueError, TypeError):
             parents = ()
         layers = tuple(content.get("rootfs", {}).get("diff_ids") or ())
-        return StoredImage(told["FromImageID"].removeprefix("sha256:"), labels.get("rebuilder.key", ""), parents, layers)
+        ident, key = told["FromImageID"].removeprefix("sha256:"), labels.get("rebuilder.key", "")
+        return StoredImage(ident, key, parents, layers)
 
     def manifest(self, image: str) -> Manifest:
         """What the image's own RPM database says; nothing is in an image that has none. Raises Unreadable too."""

@@ -147,7 +147,9 @@ def _fix(
             having = Carrier(carrier.image, tuple(that_count(rpms, settings.installonly)))
             images.append(_image_coverage(having, change, newest.get(carrier.image), expected, held))
     images += [
-        ImageCoverage(image=image, installed=(), state=UNKNOWN, reason="nobody could read what is in it", wave=None, eta=None)
+        ImageCoverage(
+            image=image, installed=(), state=UNKNOWN, reason="nobody could read what is in it", wave=None, eta=None
+        )
         for image in coverage.unreadable(connection, change.stream)
     ]
     current = sum(image.state == CURRENT for image in images)
@@ -159,7 +161,11 @@ def _fix(
 
 
 def _image_coverage(
-    carrier: Carrier, change: Change, entry: RebuildRecord | None, expected: Mapping[int, float], held: Mapping[str, str]
+    carrier: Carrier,
+    change: Change,
+    entry: RebuildRecord | None,
+    expected: Mapping[int, float],
+    held: Mapping[str, str],
 ) -> ImageCoverage:
     state, reason = _state(carrier, change, entry, held)
     told = entry is not None and state == entry.state

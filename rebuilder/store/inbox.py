@@ -112,10 +112,8 @@ def _entries(connection: Connection, condition: object, order: object, limit: in
     query = select(Message.__table__).order_by(order).limit(limit)  # type: ignore[arg-type]
     if condition is not None:
         query = query.where(condition)  # type: ignore[arg-type]
-    return [
-        InboxEntry(row.seq, IncomingMessage(row.id, row.topic, row.headers, row.body), row.received_at, row.state, row.reason)
-        for row in connection.execute(query)
-    ]
+    rows = ((row, IncomingMessage(row.id, row.topic, row.headers, row.body)) for row in connection.execute(query))
+    return [InboxEntry(row.seq, message, row.received_at, row.state, row.reason) for row, message in rows]
 
 
 def mark(connection: Connection, seq: int, state: str, reason: str = "") -> None:

@@ -79,7 +79,9 @@ def _read_cursor(cursor: str) -> int | str:
     return found  # type: ignore[no-any-return]
 
 
-def paginate(rows: Sequence[Row], part: PageRequest, show: Callable[[Row], Item], key: Callable[[Row], int | str]) -> Page[Item]:
+def paginate(
+    rows: Sequence[Row], part: PageRequest, show: Callable[[Row], Item], key: Callable[[Row], int | str]
+) -> Page[Item]:
     """The rows as a page; `key` is what the order of the list goes by."""
     shown = rows[: part.limit - 1]
     more = len(rows) > len(shown)

@@ -94,7 +94,8 @@ class Table:
 def test_what_koji_is_asked(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     with koji_hub.Hub(filled()) as running:
-        path.write_text(CONFIGURATION.format(folder=tmp_path, url=running.url, password=koji_hub.password_file(tmp_path)))
+        password = koji_hub.password_file(tmp_path)
+        path.write_text(CONFIGURATION.format(folder=tmp_path, url=running.url, password=password))
         settings, table = config.load(path), Table(running)
         memory = []
         for what in ("first read", "nothing is new"):
@@ -102,7 +103,8 @@ def test_what_koji_is_asked(tmp_path: Path) -> None:
                 done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, check=True)
             memory.append(json.loads(done.stdout))
         with table.line("what the updates' tag offers"):
-            found = sum(1 for _ in tag_builds.newest(KojiSession(settings.koji), UPDATES, [f"package{n}" for n in range(PACKAGES)]))
+            packages = [f"package{n}" for n in range(PACKAGES)]
+            found = sum(1 for _ in tag_builds.newest(KojiSession(settings.koji), UPDATES, packages))
         wave(table, running, KojiBuilder(settings))
         images, added, before, read, stored = memory[0]
         print(f"first read: {read:.0f} MB at most (wanted: less than 300), {before:.0f} before, {stored:.0f} stored")

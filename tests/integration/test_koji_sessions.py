@@ -145,7 +145,9 @@ def test_many_threads_share_a_hub_and_its_sessions(running: koji_hub.Hub, tmp_pa
     assert running.sessions == {}
 
 
-def test_a_call_that_was_waited_for_in_vain_is_no_reason_to_refuse_the_next(running: koji_hub.Hub, tmp_path: Path) -> None:
+def test_a_call_that_was_waited_for_in_vain_is_no_reason_to_refuse_the_next(
+    running: koji_hub.Hub, tmp_path: Path
+) -> None:
     session = KojiSession(settings(running, tmp_path, timeout_seconds=0.3), building=True)
     running.slow = {"listTagged": 2.0}
     with pytest.raises(InfrastructureError, match="timed out") as told:

@@ -37,8 +37,11 @@ def read_all(store: Engine, parser: ingest.Parse = parse) -> dict[str, tuple[str
 @pytest.mark.parametrize("epoch", [2**63, 2**200])
 def test_what_the_database_refuses_is_rejected_and_what_is_behind_it_is_read(store: Engine, epoch: int) -> None:
     def parser(message: IncomingMessage) -> tuple[Event, ...]:
-        return (AvailableBuild(SourceBuild("good", EVR(0, message.id, "1.fc42"))),
-                AvailableBuild(SourceBuild("bash", EVR(epoch if message.id == "2" else 0, message.id, "1.fc42"))))  # fmt: skip
+        epoch_of_bash = epoch if message.id == "2" else 0
+        return (
+            AvailableBuild(SourceBuild("good", EVR(0, message.id, "1.fc42"))),
+            AvailableBuild(SourceBuild("bash", EVR(epoch_of_bash, message.id, "1.fc42"))),
+        )
 
     inbox.receive(store, [IncomingMessage(ident, TOPIC, {}, {}) for ident in "123"])
     found = read_all(store, parser)

@@ -109,7 +109,8 @@ def test_only_a_web_address_is_taken_for_the_page_of_an_update(url: Any) -> None
 
 
 def test_a_tagged_build_is_offered_once_the_repository_is_made_anew() -> None:
-    assert the_event("buildsys.tag", TAGGING) == AvailableBuild(BASH, koji_tag="f42-updates", waits_for_repo="f42-updates")
+    event = the_event("buildsys.tag", TAGGING)
+    assert event == AvailableBuild(BASH, koji_tag="f42-updates", waits_for_repo="f42-updates")
 
 
 def test_an_untagged_build_is_withdrawn() -> None:

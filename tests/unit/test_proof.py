@@ -34,4 +34,5 @@ def test_what_stayed_is_told_with_the_source_build_that_was_compared() -> None:
 def test_a_reason_compares_like_with_like() -> None:
     carp, built_from = "perl-Carp-1.54-500.fc42.noarch", "perl-5.38.2-500.fc42"
     reason = Reason("rpm", change("perl-5.40.0-1.fc42"), carp, compared=built_from)
-    assert format_reason(reason).plain == "perl-Carp-1.54-500.fc42.noarch (its own, of perl-5.38.2-500.fc42) < 5.40.0-1.fc42"
+    expected = "perl-Carp-1.54-500.fc42.noarch (its own, of perl-5.38.2-500.fc42) < 5.40.0-1.fc42"
+    assert format_reason(reason).plain == expected

@@ -209,7 +209,11 @@ class _Parents:
     """Finds the images of the inventory that others are built on."""
 
     def __init__(
-        self, hub: KojiSession, tagged: Sequence[_Tagged], kept: Mapping[str, str], read_now: Mapping[str, ContainerBuild]
+        self,
+        hub: KojiSession,
+        tagged: Sequence[_Tagged],
+        kept: Mapping[str, str],
+        read_now: Mapping[str, ContainerBuild],
     ) -> None:
         self._hub = hub
         self._keys = {*kept, *read_now}

@@ -23,7 +23,10 @@ class Repositories:
     """
 
     def __init__(
-        self, hub: KojiSession | None, streams: Mapping[str, StreamSettings], clock: Callable[[], float] = time.monotonic
+        self,
+        hub: KojiSession | None,
+        streams: Mapping[str, StreamSettings],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hub = hub
         self._streams = streams

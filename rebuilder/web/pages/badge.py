@@ -49,7 +49,9 @@ def badge(request: Request, key: str, connection: Reader) -> Response:
     with suppress(RequestError):
         wanted = search.image_named(connection, wanted)
     known = inventory.find(connection, [wanted])
-    word, colour = WORDS[image_states.states(connection, [wanted]).get(wanted, "")] if known else ("unknown image", "#595f69")
+    word, colour = "unknown image", "#595f69"
+    if known:
+        word, colour = WORDS[image_states.states(connection, [wanted]).get(wanted, "")]
     left = Side(LABEL, "#24292f", 0, PADDING * 2 + CHARACTER * len(LABEL))
     right = Side(word, colour, left.width, PADDING * 2 + CHARACTER * len(word))
     return TEMPLATES.TemplateResponse(

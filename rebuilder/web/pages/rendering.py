@@ -107,8 +107,13 @@ def asset(name: str) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, finalize=escape_controls,
-        trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=escape_controls,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
     )
     filters = (clock, iso, koji, format_duration, link, approx_duration, segment, format_time)
     environment.filters |= {function.__name__: function for function in filters}
@@ -122,7 +127,8 @@ TEMPLATES = Jinja2Templates(env=_environment())
 def page(request: Request, name: str, connection: Connection, status: int = 200, **content: Any) -> Response:
     """The page of that template. It knows how far the database was when it was made, so that it can become live."""
     settings = request.app.state.settings.web
-    shared = {"mark": str(change_cursor.read(connection)), "now": time.time(), "links": settings, "live": None, "words": ""}
+    cursor = str(change_cursor.read(connection))
+    shared = {"mark": cursor, "now": time.time(), "links": settings, "live": None, "words": ""}
     answer = TEMPLATES.TemplateResponse(request, name, {**shared, **content}, status_code=status)
     answer.headers["Cache-Control"] = "no-cache"
     return answer
