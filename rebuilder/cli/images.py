@@ -5,18 +5,21 @@ from __future__ import annotations
 import getpass
 import json
 import shlex
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, format_duration, print_line, progress, table
+from rebuilder.cli.output import as_json, format_duration, print_line, progress, styled, table
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Care, Inventory
 from rebuilder.domain.naming import meant
 from rebuilder.engine import inventory_sync
 from rebuilder.inventory import schema
+from rebuilder.queries import image_state
 from rebuilder.store import inventory as store
 from rebuilder.store.database import reading
 
@@ -70,19 +73,23 @@ def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
 def list_(context: Context, json_: bool) -> None:
-    """All images."""
+    """All images, and what each of them is: current, stale, unknown, held or waiting."""
     with reading(context.stored) as connection:
         graph, builds = store.load(connection), store.current_builds(connection)
-    rows = [
-        {"image": image.key, "parents": [str(parent) for parent in image.parents],
-         "build": builds[image.key].ident if image.key in builds else None}
-        for image in graph.images
-    ]
+        states = image_state.read(connection, context.settings, time.time())
     if json_:
-        as_json(rows)
-    else:
-        table(("image", "parents", "build"), [(r["image"], ", ".join(r["parents"] or ()), (r["build"] or "none")[:40])
-                                              for r in rows])
+        as_json([
+            {"image": image.key, **image_state.written(states[image.key]),
+             "parents": [str(parent) for parent in image.parents],
+             "build": builds[image.key].ident if image.key in builds else None}
+            for image in graph.images
+        ])  # fmt: skip
+        return
+    table(("image", "state", "parents", "build"), [
+        (image.key, styled(image_state.sentence(states[image.key]), states[image.key].state),
+         ", ".join(map(str, image.parents)), builds[image.key].ident[:40] if image.key in builds else "none")
+        for image in graph.images
+    ])  # fmt: skip
 
 
 @inventory.command()
@@ -96,9 +103,11 @@ def show(context: Context, image: str, json_: bool) -> None:
         image = meant(image, graph.keys)
         found = graph.image(image)
         build = store.manifest_of(connection, image)
+        state = image_state.read(connection, context.settings, time.time(), [image])[image]
     rpms = sorted(rpm.nevra for rpm in build.manifest.rpms) if build and build.manifest else []
-    answer = {
+    answer: dict[str, Any] = {
         "image": image,
+        **image_state.written(state),
         "parents": [{"name": str(parent), "kind": str(parent.kind)} for parent in found.parents],
         "children": list(graph.children(image)),
         "source": schema.source_written(found.source),
@@ -110,6 +119,7 @@ def show(context: Context, image: str, json_: bool) -> None:
     if json_:
         as_json(answer)
         return
+    print_line("state: ", styled(image_state.sentence(state), state.state))
     for name in ("parents", "children"):
         values = [item if isinstance(item, str) else f"{item['name']} ({item['kind']})" for item in answer[name] or ()]
         print_line(f"{name}: {', '.join(values) or 'none'}")

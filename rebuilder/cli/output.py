@@ -36,6 +36,8 @@ COLOURS = {
     "dropped": "dim",
     "withdrawn": "dim",
     "unknown": "yellow",
+    "current": "green",
+    "stale": "bold yellow",
     "held": "magenta",
     "policy": "magenta",
     "parent-left-out": "yellow",

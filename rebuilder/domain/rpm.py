@@ -177,6 +177,11 @@ def _any_of(globs: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(fnmatch.translate, globs)) or r"(?!)")
 
 
+def is_installonly(name: str, installonly: tuple[str, ...]) -> bool:
+    """Whether packages of the name are installed side by side, by these globs."""
+    return _any_of(installonly).match(name) is not None
+
+
 def that_count(rpms: Collection[Rpm], installonly: tuple[str, ...]) -> Collection[Rpm]:
     """The RPMs of an image, without those beside which a newer one of the same name and architecture is installed.
 
@@ -186,7 +191,7 @@ def that_count(rpms: Collection[Rpm], installonly: tuple[str, ...]) -> Collectio
         return rpms
     beside: dict[tuple[str, str], list[Rpm]] = {}
     for rpm in rpms:
-        if _any_of(installonly).match(rpm.name):
+        if is_installonly(rpm.name, installonly):
             beside.setdefault((rpm.name, rpm.arch), []).append(rpm)
     newest_of = {alike: newest(rpm.evr for rpm in found) for alike, found in beside.items()}
     return [rpm for rpm in rpms if newest_of.get((rpm.name, rpm.arch), rpm.evr) == rpm.evr]

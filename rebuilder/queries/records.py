@@ -7,12 +7,17 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from rebuilder.config import Settings
 from rebuilder.domain.change import Change as ChangeValue
+from rebuilder.domain.currency import Currency, ImageState
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.rpm import Rpm
+from rebuilder.queries import image_state
 from rebuilder.queries.answer import Answer
+from rebuilder.queries.image_state import StateOfImage
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.store import holds, inventory, lists, manifests, search
+from rebuilder.store.filters import Filter, PageRequest
 from rebuilder.store.inbox import InboxEntry
 from rebuilder.store.lists import AuditEntry, BuildEntry, ChangeEntry, ImageEntry
 
@@ -25,15 +30,14 @@ class Parent(Answer):
     external: bool
 
 
-class Image(Answer):
-    """An image with its current build. `state` is that of its newest rebuild, null where it never had one."""
+class Image(StateOfImage):
+    """An image with its state and its current build."""
 
     image: str
     build: str | None
     build_id: int | None
     manifest: str | None
     recorded: Moment | None
-    state: str | None
     usual_seconds: float | None
 
 
@@ -167,20 +171,32 @@ class Action(Answer):
     answer: str
 
 
-def image(entry: ImageEntry) -> Image:
-    """An image as an answer."""
-    return Image.model_validate(_image(entry))
+def images(
+    connection: Connection, wanted: Filter, page: PageRequest, settings: Settings, now: float
+) -> list[Image]:
+    """The images of the inventory that are wanted, by name and stream."""
+    if wanted.currencies:
+        states = image_state.read(connection, settings, now)
+        among = {found.id for found in states.values() if found.state in wanted.currencies}
+        entries = lists.images(connection, wanted, page, among)
+    else:
+        entries = lists.images(connection, wanted, page)
+        states = image_state.read(connection, settings, now, {entry.image for entry in entries})
+    return [Image.model_validate(_image(entry, states.get(entry.image))) for entry in entries]
 
 
-def _image(entry: ImageEntry) -> dict[str, object]:
+def _image(entry: ImageEntry, state: ImageState | None) -> dict[str, object]:
+    """An image, and what it is; one that left the inventory is nothing any more."""
+    gone = ImageState(entry.image, entry.id, Currency.UNKNOWN, why="it left the inventory", last_rebuild=entry.state)
     return {
+        **image_state.fields(state or gone),
         "image": entry.image, "build": entry.build or None, "build_id": entry.build_id,
-        "manifest": entry.manifest or None, "recorded": moment(entry.recorded_at), "state": entry.state or None,
+        "manifest": entry.manifest or None, "recorded": moment(entry.recorded_at),
         "usual_seconds": entry.measured,
     }
 
 
-def image_in_full(connection: Connection, key: str) -> ImageInFull:
+def image_in_full(connection: Connection, key: str, settings: Settings, now: float) -> ImageInFull:
     """One image. Raises UnknownError."""
     entry = lists.image(connection, key)
     if entry is None:  # one that left the inventory is found by its whole name only
@@ -188,8 +204,9 @@ def image_in_full(connection: Connection, key: str) -> ImageInFull:
         entry = lists.image(connection, key)
     assert entry is not None
     found = inventory.find(connection, [key])[key]
+    state = image_state.read(connection, settings, now, [key]).get(key)
     return ImageInFull.model_validate({
-        **_image(entry), "present": entry.present, **_source(entry.source),
+        **_image(entry, state), "present": entry.present, **_source(entry.source),
         "parents": [Parent(name=str(p), kind=str(p.kind), external=bool(p.external)) for p in found.parents],
         "children": inventory.children(connection, entry.id),
     })

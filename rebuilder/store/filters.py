@@ -16,11 +16,13 @@ FEW = 20  # changes: what they caused is found from them; what very many caused 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Every part that is given must fit. `image` is a glob (`*` and `?`) of a name or, with a colon, of name:stream.
+    `states` are those of a rebuild, a wave, a change or a message; `currencies` what an image is.
 
     `since` and `until` are seconds since the epoch: at `since` or later, and before `until`.
     """
 
     states: tuple[str, ...] = ()
+    currencies: tuple[str, ...] = ()
     image: str = ""
     stream: str = ""
     package: str = ""

@@ -1,40 +1,202 @@
-"""An image's nearest relatives, without reading the whole graph."""
+"""What every image is: the one query behind badge, lists, overview, `status`, API and metrics.
+
+It reads what is in the current builds and what is offered, at the moment at which it is asked: nothing is kept that
+could be out of date. RPMs are compared once each, however many images carry them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, Row, and_, exists, func, or_, select
 
-from rebuilder.store.models import Image, ImageParent, Rebuild
+from rebuilder.domain.belonging import NONE, foreigners
+from rebuilder.domain.currency import Currency, ImageState, Lacking, Offered, Offers, currency_of
+from rebuilder.domain.lifecycle import State
+from rebuilder.domain.rpm import INSTALLONLY, is_installonly, that_count
+from rebuilder.domain.rpm import Rpm as Package
+from rebuilder.store import changes, coverage, inventory, manifests
+from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, ManifestRpm, Rebuild, Rpm
 from rebuilder.store.upsert import chunks
 
-
-def children(connection: Connection, image_id: int, limit: int) -> list[tuple[str, str]]:
-    """The images built directly on this one, by name, each with the state of its last rebuild, or none."""
-    key = Image.name + ":" + Image.stream
-    on_it = select(ImageParent.image_id).where(ImageParent.parent_id == image_id)
-    query = (
-        select(key, Rebuild.state)
-        .outerjoin(Rebuild, and_(Rebuild.image_id == Image.id, ~Rebuild.superseded))
-        .where(Image.id.in_(on_it), Image.present)
-        .order_by(key)
-        .limit(limit)
-    )
-    return [(found, state or "") for found, state in connection.execute(query)]
+FEW = 20  # images: what is in them is read rather than all that is in use
+NOT_UPDATED = "not-updated"
 
 
-def states(connection: Connection, keys: Collection[str]) -> dict[str, str]:
-    """The state of the last rebuild of those of these images that ever had one."""
-    found = {}
-    for part in chunks(sorted(keys), 500):
-        names = {key.rpartition(":")[0] for key in part}
-        query = select(Image.name + ":" + Image.stream, Rebuild.state).join(Rebuild, Rebuild.image_id == Image.id)
-        rows = connection.execute(query.where(~Rebuild.superseded, Image.name.in_(names)))
-        found.update({key: state for key, state in rows if key in part})
+def read(
+    connection: Connection, now: float, *, installonly: tuple[str, ...] = INSTALLONLY,
+    keys: Collection[str] | None = None,
+) -> dict[str, ImageState]:
+    """The state of every image of the inventory, or of these, by name, in a handful of queries."""
+    rows = _images(connection, now, keys)
+    missing = _Missing(connection, rows, installonly).found if rows else {}
+    waits = _waits(connection, rows, missing)
+    return {row.image: _state(row, missing.get(row.id, ()), waits.get(row.id, "")) for row in rows}
+
+
+def counts(states: Iterable[ImageState]) -> dict[Currency, int]:
+    """How many images are in each state; every state is there."""
+    found = dict.fromkeys(Currency, 0)
+    for one in states:
+        found[one.state] += 1
     return found
 
 
-def is_present(connection: Connection, image_id: int) -> bool:
-    """Whether the image is in the inventory, and did not leave it."""
-    return bool(connection.scalar(select(Image.present).where(Image.id == image_id)))
+def _state(row: Row[Any], missing: tuple[Offered, ...], waits: str) -> ImageState:
+    held = f"{row.who}: {row.held_for}" if row.held_for else row.who or ""
+    state = currency_of(
+        known=row.manifest_id is not None, missing=missing, held=row.who is not None, waits=bool(waits)
+    )
+    why = held if state is Currency.HELD else waits if state is Currency.WAITING else ""
+    return ImageState(row.image, row.id, state, missing, why, row.last or "")
+
+
+def _images(connection: Connection, now: float, keys: Collection[str] | None) -> list[Row[Any]]:
+    """The images with what is known of each: its current manifest, its hold and its newest rebuild."""
+    in_force = and_(Hold.image_id == Image.id, or_(Hold.until.is_(None), Hold.until > now))
+    columns: tuple[Any, ...] = (
+        Image.id, (Image.name + ":" + Image.stream).label("image"), Image.stream, ImageBuild.manifest_id,
+        Hold.who, Hold.reason.label("held_for"), Rebuild.id.label("rebuild_id"), Rebuild.state.label("last"),
+        Rebuild.reason,
+    )
+    query = (
+        select(*columns)
+        .outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
+        .outerjoin(Hold, in_force)
+        .outerjoin(Rebuild, and_(Rebuild.image_id == Image.id, ~Rebuild.superseded))
+        .where(Image.present)
+        .order_by(Image.name, Image.stream)
+    )
+    if keys is not None and len(keys) <= inventory.MANY:
+        query = query.where(Image.name.in_({key.rpartition(":")[0] for key in keys}))
+    rows = connection.execute(query)
+    return [row for row in rows if keys is None or row.image in keys]
+
+
+@dataclass(slots=True)
+class _Missing:
+    """What each image lacks, by the image's id; images that lack nothing are not there."""
+
+    connection: Connection
+    rows: list[Row[Any]]
+    installonly: tuple[str, ...]
+    found: dict[int, tuple[Offered, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        few = {row.manifest_id for row in self.rows} - {None} if len(self.rows) <= FEW else None
+        offers = Offers(_offered(self.connection, few))
+        rpms = _rpms(self.connection, offers.sources, few)
+        lacking = {ident: found for ident, rpm in rpms.items() if (found := offers.lacking(rpm))}
+        if not lacking:
+            return
+        pairs = self._pairs(list(lacking))
+        close = self._to_look_at_closely(pairs, rpms)
+        by_id = {row.id: row for row in self.rows}
+        for image_id, rpm_ids in pairs.items():
+            if image_id not in close:
+                own = by_id[image_id].stream
+                self._keep(image_id, (lacking[rpm_id].get(own, ()) for rpm_id in rpm_ids))
+        if close:
+            sources = {rpms[rpm_id].source for image_id in close for rpm_id in pairs[image_id]}
+            self._look_closely([by_id[image_id] for image_id in close], sources, offers)
+
+    def _keep(self, image_id: int, missing: Iterable[tuple[Offered, ...]]) -> None:
+        found = {offered.id: offered for one in missing for offered in one}
+        if found:
+            self.found[image_id] = tuple(sorted(found.values(), key=lambda offered: (offered.since, offered.id)))
+
+    def _pairs(self, rpm_ids: list[int]) -> dict[int, list[int]]:
+        """Which images carry which of these RPMs in their current builds."""
+        wanted = {row.id for row in self.rows}
+        query = (
+            select(Image.id, ManifestRpm.rpm_id)
+            .join(ImageBuild, ImageBuild.id == Image.current_build_id)
+            .join(ManifestRpm, ManifestRpm.manifest_id == ImageBuild.manifest_id)
+            .where(Image.present)
+        )
+        if len(wanted) <= FEW:
+            query = query.where(Image.id.in_(wanted))
+        found: dict[int, list[int]] = {}
+        for part in chunks(rpm_ids, inventory.MANY):
+            for image_id, rpm_id in self.connection.execute(query.where(ManifestRpm.rpm_id.in_(part))):
+                if image_id in wanted:
+                    found.setdefault(image_id, []).append(rpm_id)
+        return found
+
+    def _to_look_at_closely(self, pairs: Mapping[int, list[int]], rpms: Mapping[int, Package]) -> set[int]:
+        """The images of which an older RPM is not all there is to say.
+
+        One may be built on images of another stream, and have RPMs of that; or it may have a newer one beside.
+        """
+        crossing = {child for child, _ in coverage.crossed_streams(self.connection)}
+        beside = {ident for ident, rpm in rpms.items() if is_installonly(rpm.name, self.installonly)}
+        stream = {row.id: row.stream for row in self.rows}
+        return {
+            image_id
+            for image_id, rpm_ids in pairs.items()
+            if stream[image_id] in crossing or not beside.isdisjoint(rpm_ids)
+        }
+
+    def _look_closely(self, rows: Iterable[Row[Any]], sources: Collection[str], offers: Offers) -> None:
+        carried = inventory.carried(self.connection, sources).rpms
+        foreign = foreigners(inventory.subgraph(self.connection, carried), carried)
+        known: dict[Package, Lacking] = {}
+        for row in rows:
+            of = foreign.get(row.image, NONE)
+            missing = []
+            for rpm in that_count(carried[row.image], self.installonly):
+                if rpm not in known:
+                    known[rpm] = offers.lacking(rpm)
+                missing.append(known[rpm].get(of.get(rpm, row.stream), ()))
+            self._keep(row.id, missing)
+
+
+def _offered(connection: Connection, manifest_ids: Collection[int] | None) -> list[Offered]:
+    """All that is offered of packages that are in the images; of those that are in these manifests, where few are."""
+    query = select(Change.__table__).where(Change.withdrawn_at.is_(None))
+    if manifest_ids is None:
+        query = query.where(exists().where(Rpm.source == Change.source))
+    else:
+        query = query.where(Change.source.in_(
+            select(Rpm.source)
+            .join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
+            .where(ManifestRpm.manifest_id.in_(manifest_ids))
+        ))  # fmt: skip
+    rows = connection.execute(query.order_by(Change.id))
+    return [Offered(row.id, changes.value_of(row), row.noticed_at) for row in rows]
+
+
+def _rpms(
+    connection: Connection, sources: Collection[str], manifest_ids: Collection[int] | None
+) -> Mapping[int, Package]:
+    """The RPMs of these source packages, by id; of these manifests alone, where few are asked for."""
+    if manifest_ids is None:
+        return inventory.rpms_from(connection, sources)
+    query = select(Rpm.id, *manifests.FIELDS).join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
+    query = query.where(ManifestRpm.manifest_id.in_(manifest_ids)).distinct()
+    found = {row[0]: Package(*row[1:]) for row in connection.execute(query)}
+    return {ident: rpm for ident, rpm in found.items() if rpm.source in sources}
+
+
+def _waits(
+    connection: Connection, rows: Iterable[Row[Any]], missing: Mapping[int, tuple[Offered, ...]]
+) -> dict[int, str]:
+    """The images that were built for all that they lack, and lack it still, as a parent of somebody else's has it."""
+    tried = {
+        row.rebuild_id: row.id
+        for row in rows
+        if row.id in missing and row.last == State.FAILED and row.reason.startswith(NOT_UPDATED)
+    }
+    outside: dict[int, dict[int, str]] = {}
+    for part in chunks(list(tried), inventory.MANY):
+        query = select(Cause.rebuild_id, Cause.change_id, func.min(Cause.external)).where(Cause.rebuild_id.in_(part))
+        for rebuild_id, change_id, external in connection.execute(query.group_by(Cause.rebuild_id, Cause.change_id)):
+            if external:  # each of the change's RPMs may be from there
+                outside.setdefault(rebuild_id, {})[change_id] = external
+    return {
+        tried[rebuild_id]: f"{', '.join(sorted(set(parents.values())))}, which others build"
+        for rebuild_id, parents in outside.items()
+        if all(offered.id in parents for offered in missing[tried[rebuild_id]])
+    }

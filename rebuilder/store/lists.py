@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, exists, select
@@ -85,8 +87,10 @@ def rebuilds(connection: Connection, wanted: Filter, page: PageRequest) -> list[
     return stored.entries(connection, query.order_by(Rebuild.id.desc()).limit(page.limit))
 
 
-def images(connection: Connection, wanted: Filter, page: PageRequest) -> list[ImageEntry]:
-    """The images of the inventory, by name and stream."""
+def images(
+    connection: Connection, wanted: Filter, page: PageRequest, among: Collection[int] | None = None
+) -> list[ImageEntry]:
+    """The images of the inventory, by name and stream; only those whose ids are `among` these, where that is given."""
     query = _images().where(Image.present, *filters.images(wanted, connection.dialect.name), *filters.after_name(page))
     if wanted.states:
         query = query.where(Rebuild.state.in_(wanted.states))
@@ -97,8 +101,11 @@ def images(connection: Connection, wanted: Filter, page: PageRequest) -> list[Im
             .where(Rpm.source == wanted.package)
         )
         query = query.where(carried)
-    rows = connection.execute(query.order_by(Image.name, Image.stream).limit(page.limit))
-    return [_image(row) for row in rows]
+    query = query.order_by(Image.name, Image.stream)
+    if among is None:
+        return [_image(row) for row in connection.execute(query.limit(page.limit))]
+    rows = (row for row in connection.execute(query) if row.id in among)
+    return [_image(row) for row in islice(rows, page.limit)]
 
 
 def image(connection: Connection, key: str) -> ImageEntry | None:

@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, 
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from rebuilder.domain.lifecycle import ENDED
+from rebuilder.domain.rpm import MODULE
 from rebuilder.store import manifests
 from rebuilder.store.database import open_database, reading
 from rebuilder.store.models import (
@@ -229,7 +230,11 @@ def _changes(limits: Limits, _dialect: str) -> Conditions:
     return (
         Change.state == "planned",
         Change.noticed_at < limits.history,
-        exists().where(newer.source == Change.source, newer.stream == Change.stream, newer.id > Change.id),
+        exists().where(
+            newer.source == Change.source, newer.stream == Change.stream, newer.id > Change.id,
+            newer.withdrawn_at.is_(None),  # else images that lack this one would be said to be current
+            newer.version_release.contains(MODULE) == Change.version_release.contains(MODULE),
+        ),
         Change.stream.not_in(waiting),
         ~exists().where(Cause.change_id == Change.id),
         ~exists().where(WaveChange.change_id == Change.id),

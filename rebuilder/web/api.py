@@ -83,9 +83,9 @@ def read_log(
 
 
 @router.get("/images/{image:path}")
-def read_image(connection: Reader, image: ImageName) -> records.ImageInFull:
-    """An image: its current build, parents and children."""
-    return records.image_in_full(connection, image)
+def read_image(connection: Reader, settings: Configured, image: ImageName) -> records.ImageInFull:
+    """An image: what it is and lacks, its current build, parents and children."""
+    return records.image_in_full(connection, image, settings, time.time())
 
 
 @router.get("/builds/{build_id}")

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
 from rebuilder.queries import rebuilds, records, status
 from rebuilder.store import lists
-from rebuilder.web.dependencies import Reader
+from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.etags import Tagged
-from rebuilder.web.parameters import Changes, Images, Page, Part, RebuildState, Text, Times, build_filter, paginate
+from rebuilder.web.parameters import (
+    Changes,
+    Images,
+    ImageStateWord,
+    Page,
+    Part,
+    RebuildState,
+    Text,
+    Times,
+    build_filter,
+    paginate,
+)
 
 router = APIRouter(route_class=Tagged)
 
@@ -38,12 +50,14 @@ def list_rebuilds(
 
 @router.get("/images")
 def list_images(
-    connection: Reader, part: Part, images: Images,
-    state: Annotated[tuple[RebuildState, ...], Query(description="The state of the newest rebuild.")] = (),
+    connection: Reader, settings: Configured, part: Part, images: Images,
+    state: Annotated[tuple[ImageStateWord, ...], Query(description="What the image is.")] = (),
+    last_rebuild: Annotated[tuple[RebuildState, ...], Query(description="How its newest rebuild stands.")] = (),
 ) -> Page[records.Image]:
     """The images of the inventory; `package` asks for those whose current build carries it."""
-    found = lists.images(connection, build_filter(images, states=state), part)
-    return paginate(found, part, records.image, lambda entry: entry.image)
+    wanted = build_filter(images, currencies=state, states=last_rebuild)
+    found = records.images(connection, wanted, part, settings, time.time())
+    return paginate(found, part, lambda image: image, lambda image: image.image)
 
 
 @router.get("/builds")

@@ -18,7 +18,19 @@ from rebuilder import distribution
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import ENDED, LIVE, OPEN, State
 from rebuilder.engine.calls import Kind
-from rebuilder.store import changes, counters, dead_letters, heartbeats, holds, inbox, lease, outbox, rebuild_progress
+from rebuilder.queries import image_state
+from rebuilder.store import (
+    changes,
+    counters,
+    dead_letters,
+    heartbeats,
+    holds,
+    image_states,
+    inbox,
+    lease,
+    outbox,
+    rebuild_progress,
+)
 from rebuilder.store.counters import StoredCounter
 from rebuilder.store.database import reading
 from rebuilder.store.heartbeats import CallsOut
@@ -96,10 +108,20 @@ class Measurements(Collector):
 
     def _of_database(self, connection: Connection, now: float) -> Iterator[Metric]:
         yield from _messages(connection, now)
+        yield from self._images(connection, now)
         yield from self._rebuilds(connection, now)
         yield from _engine(connection)
         yield from _publishing(connection, now)
         yield from _loops(connection, now)
+
+    def _images(self, connection: Connection, now: float) -> Iterator[Metric]:
+        states = image_state.read(connection, self._settings, now).values()
+        images = GaugeMetricFamily("rebuilder_images", "Images by what they are.", labels=["state"])
+        for state, count in image_states.counts(states).items():
+            images.add_metric([str(state)], count)
+        oldest = min((found.since for found in states if found.since is not None), default=None)
+        told = "How long the image that is stale for longest has lacked a change; held and waiting ones count too."
+        yield from (images, _gauge("stale_seconds", told, _age(oldest, now)))
 
     def _rebuilds(self, connection: Connection, now: float) -> Iterator[Metric]:
         open_ones = GaugeMetricFamily("rebuilder_rebuilds", "Rebuilds that are not done, by state.", labels=["state"])

@@ -13,6 +13,7 @@ from fastapi import Depends, Path, Query
 from pydantic import AfterValidator, BaseModel, Field
 
 from rebuilder.domain.change import Severity
+from rebuilder.domain.currency import Currency
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import State
 from rebuilder.store.filters import Filter, PageRequest
@@ -49,6 +50,8 @@ RebuildState = Literal[
     "waiting", "queued", "submitting", "building", "succeeded", "failed", "blocked", "unneeded", "canceled"
 ]
 assert set(RebuildState.__args__) == set(State)  # type: ignore[attr-defined]
+ImageStateWord = Literal["unknown", "stale", "held", "waiting", "current"]
+assert set(ImageStateWord.__args__) == set(Currency)  # type: ignore[attr-defined]
 
 
 class Page(BaseModel, Generic[Item]):

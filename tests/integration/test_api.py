@@ -73,7 +73,11 @@ def test_lists_come_in_pages_that_join_without_a_gap(client: Client) -> None:
         ("waves", {"image": "plain"}, 0),
         ("images", {}, 6),
         ("images", {"package": "bash"}, 1),
-        ("images", {"state": "blocked"}, 1),
+        ("images", {"state": "stale"}, 2),
+        ("images", {"state": ["stale", "unknown"]}, 3),
+        ("images", {"state": "stale", "image": "mid"}, 1),
+        ("images", {"last_rebuild": "blocked"}, 1),
+        ("images", {"state": "current", "last_rebuild": "blocked"}, 0),
         ("builds", {"image": "base"}, 2),
         ("builds", {"package": "openssl", "image": "alone:f42"}, 2),
         ("changes", {"package": "openssl", "severity": ["high", "low"], "stream": "f42", "state": "planned"}, 1),
@@ -109,7 +113,8 @@ def test_a_build_says_what_changed(client: Client) -> None:
 
 def test_an_image_has_neighbours_and_reasons(client: Client) -> None:
     found = client.reads("images/mid:f42")
-    assert (found["state"], found["children"]) == ("failed", ["app:f42"])
+    assert (found["state"], found["last_rebuild"], found["children"]) == ("stale", "failed", ["app:f42"])
+    assert (found["severity"], [one["nvr"] for one in found["missing"]]) == ("high", ["openssl-3.2.2-1.fc42"])
     assert found["parents"] == [{"name": "base:f42", "kind": "base", "external": False}]
     told = client.reads("images/mid:f42/why")["rebuilds"][0]
     assert (told["state"], told["reasons"][0]["update"]) == ("failed", "FEDORA-1")

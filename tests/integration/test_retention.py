@@ -9,10 +9,11 @@ import pytest
 from integration.workbench import SSL, Workbench, image
 from sqlalchemy import Engine, event, func, select
 
+from rebuilder.domain.change import Change
 from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.message import Delivery
-from rebuilder.domain.rpm import Rpm
-from rebuilder.store import dead_letters, inventory, manifests, models, outbox, retention
+from rebuilder.domain.rpm import Rpm, SourceBuild
+from rebuilder.store import changes, dead_letters, image_states, inventory, manifests, models, outbox, retention
 from rebuilder.store.database import reading
 from rebuilder.store.retention import Access, Limits
 from rebuilder.store.sync import record_builds
@@ -190,6 +191,20 @@ def test_a_rehearsal_counts_what_would_go_and_changes_nothing(store: Engine) -> 
     assert rows(store) == before
     assert told["rebuilds"] == 240
     assert retention.prune(Quick(store), limits(bench)) == told
+
+
+def test_a_change_that_an_image_lacks_stays_though_a_newer_one_came_and_was_withdrawn(store: Engine) -> None:
+    bench = Workbench(store, [image("base")])
+    for nvr in ("openssl-3.2.2-1.fc42", "openssl-3.2.3-1.fc42"):
+        with store.begin() as connection:
+            changes.notice(connection, [Change(SourceBuild.parse(nvr), "f42")], None, "", bench.clock.now)
+            changes.planned(connection, [changes.noticed(connection)])
+    with store.begin() as connection:
+        changes.withdraw(connection, [changes.noticed(connection)], bench.clock.now)
+    bench.clock.now += 100 * DAY
+    prune(bench)
+    with reading(store) as connection:
+        assert image_states.read(connection, bench.clock.now)["base:f42"].state == "stale"
 
 
 def images(count: int) -> list[Any]:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
+from rebuilder.domain.change import Severity
+from rebuilder.domain.currency import Currency, ImageState
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.lifecycle import State
-from rebuilder.store import image_states, inventory, search
-from rebuilder.web.dependencies import Reader
+from rebuilder.domain.lifecycle import OPEN, STOPPED, State
+from rebuilder.queries import image_state
+from rebuilder.store import search
+from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.rendering import TEMPLATES, PageRoute
 from rebuilder.web.pages.search import normalize_query
 
 LABEL = "rebuilder"
 CHARACTER, PADDING = 6.6, 12.0
-WORDS = {
-    "": ("never rebuilt", "#595f69"),
-    State.SUCCEEDED: ("up to date", "#1a7f37"),
-    State.UNNEEDED: ("up to date", "#1a7f37"),
-    State.FAILED: ("failed", "#b3261e"),
-    State.BLOCKED: ("blocked", "#8a5a00"),
-    State.CANCELED: ("canceled", "#8b2a8b"),
-    State.BUILDING: ("building", "#1f5fbf"),
-    State.SUBMITTING: ("building", "#1f5fbf"),
-    State.QUEUED: ("queued", "#0b6e8a"),
-    State.WAITING: ("queued", "#0b6e8a"),
-}
+GREY, GREEN, RED, AMBER, VIOLET, BLUE = "#595f69", "#1a7f37", "#b3261e", "#8a5a00", "#8b2a8b", "#1f5fbf"
+COLOURS = {
+    Currency.CURRENT: GREEN, Currency.STALE: RED, Currency.UNKNOWN: GREY, Currency.HELD: VIOLET,
+    Currency.WAITING: AMBER,
+}  # fmt: skip
+UNKNOWN_IMAGE = "unknown image", GREY
 
 router = APIRouter(route_class=PageRoute)
 
@@ -42,20 +40,29 @@ class Side:
     width: float
 
 
+def _told(found: ImageState) -> tuple[str, str]:
+    """What the image is, and of a stale one what is done about it, else how pressing that is; and the colour."""
+    rebuild = State(found.last_rebuild) if found.last_rebuild else None
+    if found.state is Currency.STALE and rebuild in OPEN:
+        return f"{found.state}: {rebuild}", BLUE
+    if found.state is Currency.STALE and rebuild in STOPPED:
+        return f"{found.state}: rebuild {rebuild}", RED
+    pressing = found.severity if found.severity is not Severity.UNSPECIFIED else None
+    return f"{found.state}: lacks {pressing} fix" if pressing else str(found.state), COLOURS[found.state]
+
+
 @router.get("/badges/{key:path}.svg")
-def badge(request: Request, key: str, connection: Reader) -> Response:
+def badge(request: Request, key: str, connection: Reader, settings: Configured) -> Response:
     """The badge of an image; one of an image that nobody knows says so, because a README should not break."""
     wanted = normalize_query(key)
     with suppress(RequestError):
         wanted = search.image_named(connection, wanted)
-    known = inventory.find(connection, [wanted])
-    word, colour = "unknown image", "#595f69"
-    if known:
-        word, colour = WORDS[image_states.states(connection, [wanted]).get(wanted, "")]
+    found = image_state.read(connection, settings, time.time(), [wanted]).get(wanted)
+    word, colour = _told(found) if found else UNKNOWN_IMAGE
     left = Side(LABEL, "#24292f", 0, PADDING * 2 + CHARACTER * len(LABEL))
     right = Side(word, colour, left.width, PADDING * 2 + CHARACTER * len(word))
     return TEMPLATES.TemplateResponse(
         request, "badge.svg", {"left": left, "right": right}, media_type="image/svg+xml",
-        status_code=200 if known else 404,
+        status_code=200 if found else 404,
         headers={"Cache-Control": "no-cache", "Cross-Origin-Resource-Policy": "cross-origin"},
     )

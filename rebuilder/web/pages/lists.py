@@ -6,7 +6,7 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
-from rebuilder.queries import forecast
+from rebuilder.queries import forecast, image_state
 from rebuilder.store import search, waves
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.overview import wave_lines
@@ -28,11 +28,15 @@ def all_waves(request: Request, connection: Reader, settings: Configured, before
 
 
 @router.get("/images")
-def all_images(request: Request, connection: Reader, q: WORDS = "", after: WORDS = "") -> Response:
+def all_images(
+    request: Request, connection: Reader, settings: Configured, q: WORDS = "", after: WORDS = ""
+) -> Response:
     """The images by name, or those with some words in it."""
     words = normalize_query(q)
     found = search.images(connection, words, SHOWN + 1, normalize_query(after))
-    return page(request, "images.html", connection, images=found[:SHOWN], more=len(found) > SHOWN, words=words)
+    states = image_state.read(connection, settings, time.time(), {image.key for image in found})
+    return page(request, "images.html", connection, images=found[:SHOWN], states=states, more=len(found) > SHOWN,
+                words=words)
 
 
 @router.get("/changes")

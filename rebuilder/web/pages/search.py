@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from rebuilder.queries import image_state
 from rebuilder.store import search, waves
-from rebuilder.web.dependencies import Reader
+from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.rendering import PageRoute, page
 
 SHOWN, LONGEST = 20, 200
@@ -22,13 +24,14 @@ def normalize_query(words: str) -> str:
 
 
 @router.get("/search")
-def find(request: Request, connection: Reader, q: WORDS = "") -> Response:
+def find(request: Request, connection: Reader, settings: Configured, q: WORDS = "") -> Response:
     """Whatever has these words in its name."""
     words = normalize_query(q)
     number = int(words) if words.isascii() and words.isdigit() and len(words) < 10 else None
+    images = search.images(connection, words, SHOWN + 1) if words else []
     return page(
         request, "search.html", connection, words=words, shown=SHOWN,
         wave=waves.find(connection, number) if number is not None else None,
-        images=search.images(connection, words, SHOWN + 1) if words else [],
+        images=images, states=image_state.read(connection, settings, time.time(), {image.key for image in images}),
         changes=search.changes(connection, words, SHOWN + 1) if words else [],
     )

@@ -1,0 +1,108 @@
+"""What an image is, whatever became of its last rebuild: current, stale, unknown, held, or waiting.
+
+Pure. An image lacks a change where its current build carries an older RPM from the change's source package: nothing
+else counts, neither a rebuild that succeeded nor a plan that left the image out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from rebuilder.domain.change import Change, Severity, most_severe
+from rebuilder.domain.rpm import MODULE, Rpm
+
+SEVERE = frozenset({Severity.URGENT, Severity.HIGH})
+
+
+class Currency(StrEnum):
+    """What an image is; what needs somebody most comes first."""
+
+    UNKNOWN = "unknown"  # nobody knows what is in it
+    STALE = "stale"  # it lacks something
+    HELD = "held"  # an operator keeps it as it is, whether it lacks something or not
+    WAITING = "waiting"  # it lacks something that only a parent of somebody else's can bring
+    CURRENT = "current"  # it has all that it should have
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A change with its id in the store; `since` is when it was noticed (seconds since the epoch)."""
+
+    id: int
+    change: Change
+    since: float
+
+    @property
+    def is_security(self) -> bool:
+        """Whether it closes a hole, or is as pressing as if it did."""
+        return self.change.type == "security" or self.change.severity in SEVERE
+
+
+Lacking = Mapping[str, tuple[Offered, ...]]
+
+
+@dataclass(frozen=True)
+class ImageState:
+    """What one image is now. `missing` has the changes that it lacks, the oldest first.
+
+    `why` says who holds it or what it waits for; `last_rebuild` is the state of its newest rebuild, empty for none.
+    """
+
+    image: str
+    id: int
+    state: Currency
+    missing: tuple[Offered, ...] = ()
+    why: str = ""
+    last_rebuild: str = ""
+
+    @cached_property
+    def since(self) -> float | None:
+        """Since when it lacks something: the moment at which the first of the missing changes was noticed."""
+        return min((offered.since for offered in self.missing), default=None)
+
+    @cached_property
+    def severity(self) -> Severity | None:
+        """That of the most severe missing change; None where none is missing."""
+        return most_severe(tuple(offered.change.severity for offered in self.missing)) if self.missing else None
+
+    @property
+    def lacks_security_fix(self) -> bool:
+        """Whether one of the missing changes is a security fix."""
+        return any(offered.is_security for offered in self.missing)
+
+
+class Offers:
+    """The changes that are offered, by what they are about: which of them an RPM is older than."""
+
+    def __init__(self, offered: Iterable[Offered]) -> None:
+        self._subjects: dict[tuple[str, bool], list[Offered]] = {}
+        for one in offered:
+            subject = one.change.build.name, MODULE in one.change.build.evr.release
+            self._subjects.setdefault(subject, []).append(one)
+
+    @property
+    def sources(self) -> set[str]:
+        """The source packages that something is offered of."""
+        return {source for source, _ in self._subjects}
+
+    def lacking(self, rpm: Rpm) -> Lacking:
+        """The changes that the RPM is older than, by the stream in which they are offered."""
+        found: dict[str, tuple[Offered, ...]] = {}
+        for one in self._subjects.get((rpm.source, MODULE in rpm.release), ()):
+            if one.change.makes_stale(rpm):
+                found[one.change.stream] = (*found.get(one.change.stream, ()), one)
+        return found
+
+
+def currency_of(*, known: bool, missing: Collection[Offered], held: bool, waits: bool) -> Currency:
+    """What an image is of which this is known. A hold comes first: whoever set it knows better."""
+    if held:
+        return Currency.HELD
+    if not known:
+        return Currency.UNKNOWN
+    if not missing:
+        return Currency.CURRENT
+    return Currency.WAITING if waits else Currency.STALE

@@ -1,0 +1,81 @@
+"""What an image is, as every answer says it: what it lacks, since when, and who keeps it so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection
+
+from rebuilder.config import Settings
+from rebuilder.domain.currency import Currency, ImageState, Offered
+from rebuilder.queries.answer import Answer
+from rebuilder.queries.moment import Moment, moment
+from rebuilder.store import image_states
+
+
+class MissingChange(Answer):
+    """A change that an image lacks, since the moment at which it was noticed. `nvr` is its source build."""
+
+    id: int
+    nvr: str
+    update: str | None
+    severity: str
+    type: str
+    since: Moment
+
+
+class StateOfImage(Answer):
+    """What an image is: `state` is current, stale, unknown, held or waiting, whatever became of its last rebuild.
+
+    It lacks something `since` then, at worst of that `severity`; both are null where it lacks nothing. `missing` has
+    the changes that it lacks, the oldest first. `why` says who holds it, or what it waits for. `last_rebuild` is how
+    its newest rebuild stands, null where it never had one.
+    """
+
+    state: str
+    since: Moment | None
+    severity: str | None
+    missing: tuple[MissingChange, ...]
+    why: str | None
+    last_rebuild: str | None
+
+
+def read(
+    connection: Connection, settings: Settings, now: float, keys: Collection[str] | None = None
+) -> dict[str, ImageState]:
+    """The state of every image of the inventory, or of these, by name."""
+    return image_states.read(connection, now, installonly=settings.installonly, keys=keys)
+
+
+def fields(found: ImageState) -> dict[str, object]:
+    """The fields of a StateOfImage."""
+    return {
+        "state": str(found.state), "since": moment(found.since),
+        "severity": str(found.severity) if found.severity else None,
+        "missing": tuple(missing(offered) for offered in found.missing), "why": found.why or None,
+        "last_rebuild": found.last_rebuild or None,
+    }  # fmt: skip
+
+
+def written(found: ImageState) -> dict[str, object]:
+    """What an image is, as JSON has it."""
+    return StateOfImage.model_validate(fields(found)).model_dump(mode="json")
+
+
+def missing(offered: Offered) -> MissingChange:
+    """A change that is missing as an answer."""
+    change = offered.change
+    return MissingChange(
+        id=offered.id, nvr=change.build.nvr, update=change.update or None, severity=str(change.severity),
+        type=change.type, since=moment(offered.since),
+    )
+
+
+def sentence(found: ImageState) -> str:
+    """What an image is, in a few words for people."""
+    lacks = ", ".join(dict.fromkeys(offered.change.build.nvr for offered in found.missing[:3]))
+    more = f" and {len(found.missing) - 3} more" if len(found.missing) > 3 else ""
+    by = " by " if found.state is Currency.HELD else " for "
+    told = f"{found.state}{by}{found.why}" if found.why else str(found.state)
+    severity = f" ({found.severity})" if found.severity and found.severity != "unspecified" else ""
+    return f"{told}; lacks {lacks}{more}{severity}" if lacks else told
