@@ -15,21 +15,25 @@ from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError, UnreachableError
 
 DONE, NOT_WELL, WRONG, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+COMPLETE = "_REBUILDER_COMPLETE"  # a shell has it set while it asks
 YOUNG = 500_000  # objects between collections: a command loads very many, which stay until it ends
 # Each verb, where it is, and what it does: what the help says, which need not load them all for that.
 VERBS = {
     "approve": ("operators:approve", "Let a wave begin that a rule of the policy keeps waiting."),
     "cancel": ("operators:cancel", "Stop the rebuilds of an image or of a wave, also at the builder."),
+    "completion": ("help:completion", "What bash, zsh or fish needs to complete verbs, images, waves and updates."),
     "config": ("configuration:config", "The configuration."),
     "db": ("databases:db", "The database."),
     "debug": ("debug:debug", "What a report of a fault needs: `debug dump`."),
     "demo": ("demo:demo", "Show the main job on this machine: an openssl update arrives on a bus."),
     "engine": ("daemons:engine", "Plan and drive the rebuilds."),
     "graph": ("graphs:graph", "The images and what they are built on: a tree, a drawing, or JSON."),
+    "help": ("help:help_", "What a verb does: the same as its --help."),
     "hold": ("operators:hold", "Do not build an image until it is released."),
     "inbox": ("inbox:inbox_", "The newest messages received, and what became of them."),
     "inventory": ("images:inventory", "The images, what they are built on, and what is in them."),
     "log": ("log:log", "The log of an image's last build, also while it runs."),
+    "manual": ("help:manual", "Write the manual pages into a folder."),
     "notify": ("publisher:notify", "Publish what is in the outbox, for the engine that started this process."),
     "pause": ("operators:pause", "Start no builds until `resume`."),
     "plan": ("plans:plan", "What an update would rebuild, in which order, and why."),
@@ -42,6 +46,7 @@ VERBS = {
     "simulate": ("simulation:simulate", "How long an update's rebuilds would take, beside the least that is possible."),
     "status": ("status:status", "What is being rebuilt, what comes next, what failed."),
     "token": ("tokens:token", "Tokens: who may change things over HTTP."),
+    "version": ("help:version", "Which version this is."),
     "wave": ("status:wave", "One wave: its rebuilds, parents first, and why they are there."),
     "web": ("daemons:web", "Serve the status pages, the API and the metrics."),
     "why": ("why:why", "Why an image was rebuilt, or was not; with --update, whether that would rebuild it."),
@@ -60,6 +65,10 @@ class LazyGroup(click.Group):
         place, told = VERBS[cmd_name]
         verb: click.Command = resolve_name(f"{__name__}.{place}")
         verb.short_help = told
+        if COMPLETE in os.environ:
+            from rebuilder.cli import completion
+
+            completion.teach(verb)
         return verb
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -98,6 +107,10 @@ def _logged(verbose: int, quiet: bool) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 not well, 2 the request was wrong, 3 a service could not be reached."""
     gc.set_threshold(YOUNG)
+    if COMPLETE in os.environ:
+        from rebuilder.cli import completion
+
+        completion.register()
     status = status_of(arguments)
     service = sys.modules.get("rebuilder.cli.setup")
     if service is not None and service.calls_abandoned:
@@ -109,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
 def status_of(arguments: list[str] | None = None) -> int:
     """Run the command; every foreseen trouble is one line on standard error, and no verb at all is the help there."""
     try:
-        result = rebuilder.main(arguments, standalone_mode=False)
+        result = rebuilder.main(arguments, "rebuilder", standalone_mode=False)
         return result if isinstance(result, int) else DONE
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED

@@ -11,9 +11,9 @@ import click
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
+from rebuilder.cli.fitted import Fitted
 from rebuilder.cli.terminal import CONTROL, printable, shortened
 from rebuilder.queries.answer import Answer
 
@@ -92,13 +92,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     console().print(make_table(columns, rows, title))
 
 
-def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Fitted:
     """A table, to be printed."""
-    found = Table(*columns, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    found.title = sanitize(title) if title else None
-    for row in rows:
-        found.add_row(*(sanitize(cell) for cell in row))
-    return found
+    return Fitted(columns, [[sanitize(cell) for cell in row] for row in rows], sanitize(title) if title else None)
 
 
 class _Output(Console):

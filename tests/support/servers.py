@@ -36,6 +36,7 @@ PACKAGES = {
     "kerberos": "krb5-kdc krb5-admin-server",
     "chromium": "chromium",
     "prometheus": "prometheus",
+    "shells": "zsh fish",
 }
 POSTGRES_PROGRAMS = ("/usr/lib/postgresql/*/bin", "/usr/bin")
 POSTGRES_USER = "postgres"

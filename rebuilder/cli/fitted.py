@@ -1,0 +1,55 @@
+"""Tables that fit the terminal: on a narrow one the longest text wraps; on one that is too narrow, rows are blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+READABLE = 24  # columns that wrapped text needs to be read
+KEYS = ("image", "name")  # columns whose cells head a block; else the first one does
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A table whose names are never cut; one that is longer than a line goes on in the next.
+
+    Only the widest column that has more than single words may wrap.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Text]]
+    title: Text | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = [max([len(head), *(row[at].cell_len for row in self.rows)]) for at, head in enumerate(self.columns)]
+        prose = [at for at in range(len(widths)) if any(" " in row[at].plain for row in self.rows)]
+        wraps = max(prose, key=lambda at: widths[at], default=None)
+        least = sum(min(width, READABLE) if at == wraps else width for at, width in enumerate(widths))
+        if least + len(widths) - 1 <= options.max_width:
+            yield self._table(wraps)
+            return
+        if self.title:
+            yield self.title
+        for row in self.rows:
+            yield from self._block(row)
+
+    def _table(self, wraps: int | None) -> Table:
+        found = Table(title=self.title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+        for at, head in enumerate(self.columns):
+            found.add_column(head, no_wrap=at != wraps, overflow="fold")
+        for row in self.rows:
+            found.add_row(*row)
+        return found
+
+    def _block(self, row: Sequence[Text]) -> RenderResult:
+        key = next((self.columns.index(name) for name in KEYS if name in self.columns), 0)
+        others = [at for at, cell in enumerate(row) if at != key and cell.plain.strip()]
+        yield Text(row[key].plain, style=row[key].style or "bold", overflow="fold")
+        for at in others:
+            told = Text.assemble((f"{self.columns[at]}: ", "dim"), row[at], overflow="fold")
+            yield Padding(told, (0, 0, 0, 2))
