@@ -13,27 +13,26 @@ from functools import cached_property
 from pathlib import Path
 
 from rebuilder.builders.local_images import LocalImages, own_name
+from rebuilder.builders.pins import Pin, Pinning
 from rebuilder.builders.process import Process
 from rebuilder.config import BuildahSettings, state_directory
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild
-from rebuilder.inventory import containerfile, containerfiles, tree_walk
+from rebuilder.inventory import containerfiles
 from rebuilder.inventory.buildah_cli import Storage, StorageError
-from rebuilder.inventory.containerfile import Base
-from rebuilder.registry.short_names import full_names
 
 TROUBLE = re.compile(
     r"no space left|connection (refused|reset)|i/o timeout|TLS handshake|pinging container registry|no such host|"
     r"network is unreachable|no route to host|unexpected EOF|too ?many ?requests|50[234] |temporary failure in name|"
-    r"too many open files|cannot allocate memory|input/output error|read-only file system|image not known",
+    r"too many open files|cannot allocate memory|input/output error|read-only file system|image not known|"
+    r"reading manifest sha256:\w+ in |unauthorized|authentication required|x509:",
     re.IGNORECASE,
 )
 STEP = re.compile(r'at STEP ".*"')
 GONE = "image not known"
 CANCELED = "canceled"
 TRY_SECONDS = 60.0
-HELD = "container-image://"  # what is in the storage, by its id
 
 
 class BuildahBuilder:
@@ -45,12 +44,12 @@ class BuildahBuilder:
     name = "buildah"
 
     def __init__(self, settings: BuildahSettings, registry: str = "") -> None:
-        self._registry = registry
         if shutil.which("buildah") is None:
             raise RequestError("builder buildah: buildah is not installed")
         self._settings = settings
         self._storage = Storage(settings)
         self._state = settings.state or state_directory() / "builds"
+        self._pinning = Pinning(self._storage, registry, settings.build_args)
         self._images = LocalImages(self._storage, self._state)
 
     def _process(self, key: str) -> Process:
@@ -75,76 +74,27 @@ class BuildahBuilder:
 
     def _command(self, order: BuildRequest, folder: Path) -> list[str]:
         image, settings = order.image, self._settings
-        labels = {
-            "rebuilder.key": order.key,
-            "rebuilder.parents": json.dumps([parent.ident for parent in order.parents]),
-            "rebuilder.causes": json.dumps([str(change.build) for change in order.causes]),
-        }
         external = any(parent.external for parent in image.parents)
-        args = self._arguments(image)
+        args = self._pinning.arguments(image)
         file = _file(image)
+        pins = self._pinning.pins(order, file)
         return self._storage.command(
             "bud",
             f"--isolation={self.isolation}",
             "--pull=false" if external else "--pull=never",
             "--layers=false",
-            *(f"--build-context={spec}={place}" for spec, place in self._pins(order, file)),
+            *(f"--build-context={name}={pin.place}" for pin in pins for name in pin.names),
             *(f"--build-arg={name}={value}" for name, value in args.items()),
             *(f"--platform={platform}" for platform in image.source.platforms),
             *([f"--target={image.source.target}"] if image.source.target else ()),
             *(f"--volume={volume}" for volume in settings.volumes),
-            *(f"--label={name}={value}" for name, value in labels.items()),
+            *(f"--label={name}={value}" for name, value in _labels(order, pins).items()),
             f"--iidfile={folder / 'iid'}",
             f"--tag={own_name(image.key, order.key)}",
             f"--file={file}",
             "--",
             image.source.path,
         )
-
-    def _arguments(self, image: Image) -> dict[str, str]:
-        """The build arguments: the configuration's, and before them those of the image's own source."""
-        return {**self._settings.build_args, **dict(image.source.build_args)}
-
-    def _specs(self, image: Image, parent: str) -> Iterator[str]:
-        """All that the image's Containerfile may call the parent."""
-        naming = containerfiles.Naming(image.stream, registry=image.source.registry or self._registry)
-        return naming.specs(parent, image.stream)
-
-    def _pins(self, order: BuildRequest, file: Path) -> Iterator[tuple[str, str]]:
-        """Where each name leads, filled in as newer versions of buildah look it up, and as it is written for 1.28."""
-        for base, place in self._places(order, file):
-            for name in dict.fromkeys((base.spec, *base.written)):
-                yield name, place
-
-    def _places(self, order: BuildRequest, file: Path) -> Iterator[tuple[Base, str]]:
-        """For each name that the Containerfile has for a parent of the inventory, where its build is.
-
-        An image that is named as its base (`nginx` on nginx) is built on somebody else's, never on itself. A file that
-        cannot be read or parsed any more pins nothing: buildah itself will say what is wrong with it. Raises
-        InfrastructureError for a stage that has its image's name: buildah would take the image for the stage.
-        """
-        idents = {parent.image: parent.ident for parent in order.parents}
-        image = order.image
-        keys = {spec: key for key in idents for spec in self._specs(image, key)}
-        platform = next(iter(image.source.platforms), "")
-        options = containerfile.Options(self._arguments(image), image.source.target, platform)
-        try:
-            found = containerfile.read(tree_walk.text_of(file, Path(image.source.path)), options)
-        except (OSError, RequestError):
-            return
-        for base in found.parents:
-            if base.spec not in keys and f"{containerfiles.LOCAL}{_tagged(base.spec)}" == containerfiles.tag(image.key):
-                yield base, self._elsewhere(base.spec)
-            elif base.spec in keys:
-                if base.spec.lower() in found.hidden:
-                    told = f"{file}:{base.line}: a stage has the name of its image, {base.spec}: rename it"
-                    raise InfrastructureError(told)
-                yield base, f"{HELD}{idents[keys[base.spec]]}"
-
-    def _elsewhere(self, spec: str) -> str:
-        """Where somebody else's image of that short name is: in the storage, or at the first registry to ask."""
-        ids, names = self._storage.ids(), full_names(_tagged(spec))
-        return next((f"{HELD}{ids[name]}" for name in names if name in ids), f"docker://{names[0]}")
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -194,7 +144,7 @@ class BuildahBuilder:
             ident = (self._state / ref / "iid").read_text().strip().removeprefix("sha256:")
             found = self._storage.inspect(ident)
             image = str(self._process(ref).request["image"])
-            return ImageBuild(image, ident, self._storage.known(ident), found.parents)
+            return ImageBuild(image, ident, self._storage.known(ident), found.parents, externals=found.externals)
         except (OSError, StorageError) as error:
             raise InfrastructureError(f"the result of {ref} cannot be read: {error}") from None
 
@@ -235,6 +185,17 @@ class BuildahBuilder:
         """The builds go on by themselves."""
 
 
+def _labels(order: BuildRequest, pins: Sequence[Pin]) -> dict[str, str]:
+    """What the image itself says of how it was made."""
+    external = {parent.spec: parent.at for pin in pins for parent in pin.external}
+    return {
+        "rebuilder.key": order.key,
+        "rebuilder.parents": json.dumps([parent.ident for parent in order.parents]),
+        "rebuilder.externals": json.dumps(external),
+        "rebuilder.causes": json.dumps([str(change.build) for change in order.causes]),
+    }
+
+
 def _file(image: Image) -> Path:
     """The build file: the one that the source names, else the usual one.
 
@@ -246,11 +207,6 @@ def _file(image: Image) -> Path:
     names = (source.containerfile,) if source.containerfile else containerfiles.NAMES
     files = [Path(source.path) / name for name in names]
     return next((file for file in files if file.is_file()), files[0])
-
-
-def _tagged(spec: str) -> str:
-    """The name with its tag: where none is written, it is `latest`."""
-    return spec if ":" in spec.rpartition("/")[2] else f"{spec}:latest"
 
 
 def _bad(status: int, log: Path) -> Status:

@@ -139,7 +139,8 @@ class SimulatedBuilder:
         if build.built is None:
             order = build.order
             parents = tuple(parent.ident for parent in order.parents)
-            build.built = ImageBuild(order.image.key, f"simulated-{ref}", self._manifest(order), parents)
+            content, external = self._manifest(order), order.externals
+            build.built = ImageBuild(order.image.key, f"simulated-{ref}", content, parents, externals=external)
         return build.built
 
     def _manifest(self, order: BuildRequest) -> Manifest | None:

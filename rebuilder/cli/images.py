@@ -114,6 +114,7 @@ def show(context: Context, image: str, json_: bool) -> None:
         "build": build.ident if build else None,
         "digest": build.digest if build else "",
         "tags": list(build.tags) if build else [],
+        "externals": {parent.spec: parent.at for parent in build.externals} if build else {},
         "rpms": rpms if build and build.manifest is not None else None,
     }
     if json_:
@@ -129,6 +130,8 @@ def show(context: Context, image: str, json_: bool) -> None:
     for name, known in (("digest", build.digest if build else ""), ("tags", ", ".join(build.tags) if build else "")):
         if known:
             print_line(f"{name}: {known}")
+    for parent in build.externals if build else ():
+        print_line(f"built on: {parent.at}")
     click.echo(f"rpms: {len(rpms)}" if answer["rpms"] is not None else "rpms: unknown")
     for nevra in rpms:
         print_line(f"  {nevra}")

@@ -49,6 +49,8 @@ def _about(verdict: VerdictOnChange) -> str:
 
 def _told(answer: Why) -> Iterator[Text]:
     yield line(bold(answer.image), f": build {answer.build[:40] if answer.build else 'none'}")
+    for at in answer.externals.values():
+        yield line(f"    built on {at}")
     if answer.rolled_back:
         yield line(styled(answer.rolled_back, "stale"))
     if answer.held:

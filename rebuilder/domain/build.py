@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rebuilder.domain.change import Change, Severity
-from rebuilder.domain.image import Image, ImageBuild, ParentKind
+from rebuilder.domain.image import Image, ImageBuild, ParentKind, PinnedParent
 
 
 class Phase(StrEnum):
@@ -28,7 +28,8 @@ class Phase(StrEnum):
 class BuildRequest:
     """One build to be made. `key` names it for ever: submitting it twice must be noticed by asking for the key.
 
-    `parents` are the builds to build on, for the image's parents in the inventory that have one.
+    `parents` are the builds to build on, for the image's parents in the inventory that have one, and `externals` the
+    digests of those outside it that are known.
     `current` is the image's build so far; `causes` say why it is rebuilt.
     """
 
@@ -38,6 +39,7 @@ class BuildRequest:
     causes: tuple[Change, ...] = ()
     current: ImageBuild | None = None
     severity: Severity = Severity.UNSPECIFIED
+    externals: tuple[PinnedParent, ...] = ()
 
     @property
     def base(self) -> ImageBuild | None:

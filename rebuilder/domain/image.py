@@ -54,6 +54,14 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
+class PinnedParent:
+    """An external parent at one moment: `spec` is what Containerfiles call it, `at` its full pull spec by digest."""
+
+    spec: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Care:
     """What is said of an image for those who look after it.
 
@@ -209,7 +217,8 @@ def _line(rpm: Rpm) -> str:
 class ImageBuild:
     """One finished build of an image. `ident` is its NVR or image id, `parents` the idents it was built on.
 
-    `manifest` is None where nobody could read it: such an image is reported as unknown, never guessed at. `tags` has
+    `externals` are the external parents that it is known to stand on. `manifest` is None where nobody could read it:
+    such an image is reported as unknown, never guessed at. `tags` has
     the pull specs by which others find it. `built` is when it was built (seconds since the epoch), where a source says
     so.
     """
@@ -221,6 +230,7 @@ class ImageBuild:
     digest: str = ""
     tags: tuple[str, ...] = ()
     built: float | None = None
+    externals: tuple[PinnedParent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

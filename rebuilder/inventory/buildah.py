@@ -45,4 +45,5 @@ def read(
 
 
 def _build(storage: Storage, image: Image, ident: str) -> ImageBuild:
-    return ImageBuild(image.key, ident, storage.known(ident), storage.inspect(ident).parents)
+    found = storage.inspect(ident)
+    return ImageBuild(image.key, ident, storage.known(ident), found.parents, externals=found.externals)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rebuilder.config import BuildahSettings
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Manifest
+from rebuilder.domain.image import Manifest, PinnedParent
 from rebuilder.domain.rpm import Rpm
 from rebuilder.registry import rpm_database
 from rebuilder.registry.errors import ContentsError
@@ -51,6 +51,7 @@ class StoredImage:
     key: str
     parents: tuple[str, ...]
     layers: tuple[str, ...] = ()
+    externals: tuple[PinnedParent, ...] = ()
 
 
 class Storage:
@@ -111,11 +112,12 @@ class Storage:
         labels = content.get("config", {}).get("Labels") or {}
         try:
             parents = tuple(str(ident) for ident in json.loads(labels.get("rebuilder.parents", "[]")))
-        except (ValueError, TypeError):
-            parents = ()
+            externals = tuple(PinnedParent(*p) for p in json.loads(labels.get("rebuilder.externals", "{}")).items())
+        except (ValueError, TypeError, AttributeError):
+            parents, externals = (), ()
         layers = tuple(content.get("rootfs", {}).get("diff_ids") or ())
-        ident, key = told["FromImageID"].removeprefix("sha256:"), labels.get("rebuilder.key", "")
-        return StoredImage(ident, key, parents, layers)
+        ident = told["FromImageID"].removeprefix("sha256:")
+        return StoredImage(ident, labels.get("rebuilder.key", ""), parents, layers, externals)
 
     def manifest(self, image: str) -> Manifest:
         """What the image's own RPM database says; nothing is in an image that has none. Raises Unreadable too."""

@@ -63,13 +63,17 @@ class ImageInFull(Image):
 
 
 class ImageBuild(Answer):
-    """A finished build. `manifest` is null where nobody could read what is in it."""
+    """A finished build. `manifest` is null where nobody could read what is in it.
+
+    `externals` has the external parents that it was built on, by what its file calls them: their pull specs by digest.
+    """
 
     id: int
     image: str
     ident: str
     digest: str
     parents: tuple[str, ...]
+    externals: dict[str, str]
     manifest: str | None
     recorded: Moment
     rebuild: int | None
@@ -220,7 +224,8 @@ def build(entry: BuildEntry) -> ImageBuild:
 def _build(entry: BuildEntry) -> dict[str, object]:
     return {
         "id": entry.id, "image": entry.image, "ident": entry.ident, "digest": entry.digest, "parents": entry.parents,
-        "manifest": entry.manifest or None, "recorded": moment(entry.recorded_at), "rebuild": entry.rebuild_id,
+        "externals": dict(entry.externals), "manifest": entry.manifest or None,
+        "recorded": moment(entry.recorded_at), "rebuild": entry.rebuild_id,
         "wave": entry.wave_id,
     }
 

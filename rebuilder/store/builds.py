@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
@@ -35,6 +35,7 @@ class Build:
     recorded_at: float
     manifest_id: int | None
     since: Difference | None
+    externals: Mapping[str, str] = field(default_factory=dict)
 
 
 def of_image(connection: Connection, image_id: int, limit: int) -> list[Build]:
@@ -57,6 +58,7 @@ def of_image(connection: Connection, image_id: int, limit: int) -> list[Build]:
             )
             if before is not None and row.manifest_id in contents and before.manifest_id in contents
             else None,
+            row.externals,
         )
         for row, before in pairs
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from sqlalchemy.orm import aliased
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.image import ImageBuild as BuildValue
-from rebuilder.domain.image import Parent, ParentKind, Source
+from rebuilder.domain.image import Parent, ParentKind, PinnedParent, Source
 from rebuilder.domain.image import Stream as StreamValue
 from rebuilder.domain.impact import InstalledPackages
 from rebuilder.domain.rollback import RolledBack, rolled_back
@@ -243,7 +243,8 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
     """The current builds, without their manifests, of these images or of all."""
     query = (
         select(
-            Image.name, Image.stream, ImageBuild.ident, ImageBuild.parents, ImageBuild.digest, ImageBuild.tags
+            Image.name, Image.stream, ImageBuild.ident, ImageBuild.parents, ImageBuild.digest, ImageBuild.tags,
+            ImageBuild.externals,
         )
         .join(ImageBuild, ImageBuild.id == Image.current_build_id)
         .where(Image.present)
@@ -252,10 +253,11 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
     if wanted is not None and len(wanted) <= MANY:
         query = query.where(_named(wanted))
     builds = {}
-    for name, stream, ident, parents, digest, tags in connection.execute(query):
+    for name, stream, ident, parents, digest, tags, externals in connection.execute(query):
         key = f"{name}:{stream}"
         if wanted is None or key in wanted:
-            builds[key] = BuildValue(key, ident, None, tuple(parents), digest, tuple(tags))
+            pins = pinned_parents(externals)
+            builds[key] = BuildValue(key, ident, None, tuple(parents), digest, tuple(tags), externals=pins)
     return builds
 
 
@@ -295,7 +297,13 @@ def manifest_of(connection: Connection, key: str) -> BuildValue | None:
     if row is None:
         return None
     content = manifests.read(connection, [row.manifest_id])[row.manifest_id] if row.manifest_id else None
-    return BuildValue(key, row.ident, content, tuple(row.parents), row.digest, tuple(row.tags))
+    pins = pinned_parents(row.externals)
+    return BuildValue(key, row.ident, content, tuple(row.parents), row.digest, tuple(row.tags), externals=pins)
+
+
+def pinned_parents(externals: Mapping[str, str]) -> tuple[PinnedParent, ...]:
+    """The external parents of a build, as the table has them."""
+    return tuple(PinnedParent(spec, at) for spec, at in externals.items())
 
 
 def _installed(key: str, source: str) -> Select[Any]:

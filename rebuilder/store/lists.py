@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -48,6 +48,7 @@ class BuildEntry:
     parents: tuple[str, ...]
     manifest: str
     recorded_at: float
+    externals: Mapping[str, str]
     rebuild_id: int | None
     wave_id: int | None
 
@@ -165,7 +166,7 @@ def build_before(connection: Connection, entry: BuildEntry) -> BuildEntry | None
 def _builds() -> Select[Any]:
     columns: tuple[Any, ...] = (
         ImageBuild.id, Image.name, Image.stream, ImageBuild.ident, ImageBuild.digest, ImageBuild.parents,
-        Manifest.digest, ImageBuild.recorded_at,
+        Manifest.digest, ImageBuild.recorded_at, ImageBuild.externals,
     )
     query = select(*columns)
     query = query.join(Image, Image.id == ImageBuild.image_id)
@@ -180,8 +181,8 @@ def _read_builds(connection: Connection, query: Select[Any]) -> list[BuildEntry]
     by = {build_id: (rebuild_id, wave_id) for build_id, rebuild_id, wave_id in made}
     return [
         BuildEntry(ident, f"{name}:{stream}", called, digest, tuple(parents), manifest or "", at,
-                   *by.get(ident, (None, None)))
-        for ident, name, stream, called, digest, parents, manifest, at in rows
+                   externals, *by.get(ident, (None, None)))
+        for ident, name, stream, called, digest, parents, manifest, at, externals in rows
     ]
 
 

@@ -174,6 +174,7 @@ def record_builds(
             "digest": build.digest,
             "parents": list(build.parents),
             "tags": list(build.tags),
+            "externals": {parent.spec: parent.at for parent in build.externals},
             "manifest_id": manifest_ids[build.image],
             "recorded_at": now,
         }

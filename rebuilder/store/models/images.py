@@ -115,7 +115,10 @@ class ManifestRpm(Base):
 
 
 class ImageBuild(Base):
-    """A finished build of an image. `parents` has the idents of the builds it was built on, `tags` its pull specs."""
+    """A finished build of an image. `parents` has the idents of the builds it was built on, `tags` its pull specs.
+
+    `externals` has the pull specs by digest of the external parents it was built on, by what its file calls them.
+    """
 
     __tablename__ = "image_build"
     __table_args__ = (
@@ -130,5 +133,6 @@ class ImageBuild(Base):
     digest: Mapped[str]
     parents: Mapped[list[str]] = mapped_column(JSON)
     tags: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
+    externals: Mapped[dict[str, str]] = mapped_column(JSON, server_default="{}")
     manifest_id: Mapped[int | None] = mapped_column(ForeignKey("manifest.id"))
     recorded_at: Mapped[float]
