@@ -5,23 +5,33 @@ from __future__ import annotations
 import getpass
 import re
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
 
 from rebuilder.cli.context import Context
+from rebuilder.cli.output import as_json, format_time, table
+from rebuilder.cli.targets import confirm
 from rebuilder.cli.terminal import printable
 from rebuilder.domain.errors import RequestError
-from rebuilder.engine import commands
+from rebuilder.engine import commands, targets
 from rebuilder.engine.commands import Command
+from rebuilder.queries import records
 from rebuilder.store import actions, lease
 from rebuilder.store.database import reading
 
 ANSWER_SECONDS, LOOK_SECONDS = 3.0, 0.1
+NO_ENGINE = "no engine is running: start `rebuilder run`"
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 who_option = click.option("--who", default=getpass.getuser, help="Who decides this; default: the user.")
 reason_option = click.option("--reason", default="", help="Why; people will read it.")
+until_option = click.option("--until", metavar="TIME", help="When that ends by itself: 2h, 3d, a date; else never.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask where it is about several images or waves.")
+images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+targets_argument = click.argument("named", metavar="IMAGE|WAVE...", nargs=-1, required=True)
 
 
 def moment(text: str, now: float) -> float:
@@ -39,44 +49,70 @@ def moment(text: str, now: float) -> float:
 
 
 @click.command()
-@click.argument("image")
-@click.option("--until", metavar="TIME", help="When the hold ends by itself: 2h, 3d, or a date. Default: never.")
+@click.argument("images", metavar="IMAGE...", nargs=-1)
+@click.option("--list", "list_", is_flag=True, help="Say what is on hold, by whom, since when, until when and why.")
+@click.option("--json", "json_", is_flag=True, help="The list as JSON.")
+@until_option
+@yes_option
 @who_option
 @reason_option
 @click.pass_obj
-def hold(context: Context, image: str, until: str | None, who: str, reason: str) -> None:
-    """Do not build an image until it is released. A build that runs is not stopped."""
-    now = time.time()
-    _order(context, Command("hold", image, who, reason, moment(until, now) if until else None))
+def hold(
+    context: Context, images: Sequence[str], list_: bool, json_: bool, until: str | None, yes: bool, who: str,
+    reason: str,
+) -> None:
+    """Do not build images until they are released. A build that runs is not stopped."""
+    if list_ == bool(images) or (json_ and not list_):
+        raise RequestError("name images to hold, or give --list (with --json, where wanted)")
+    if list_:
+        _list_holds(context, json_)
+        return
+    ends = _ends(until)
+    _command(context, [Command("hold", image, who, reason, ends) for image in images], yes)
+
+
+def _list_holds(context: Context, json_: bool) -> None:
+    with reading(context.stored) as connection:
+        held = records.held(connection, time.time())
+    if json_:
+        as_json([one.model_dump(mode="json") for one in held])
+    elif held:
+        rows = [(one.image, one.who, format_time(one.since), format_time(one.until) or "released", one.reason) for one in held]
+        table(("image", "held by", "since", "until", "reason"), rows)
+    else:
+        click.echo("no image is on hold")
 
 
 @click.command()
-@click.argument("image")
+@images_argument
+@yes_option
 @who_option
 @reason_option
 @click.pass_obj
-def release(context: Context, image: str, who: str, reason: str) -> None:
-    """Let an image that is on hold be built again."""
-    _order(context, Command("release", image, who, reason))
+def release(context: Context, images: Sequence[str], yes: bool, who: str, reason: str) -> None:
+    """Let images that are on hold be built again. A pattern stands for those that it fits and that are held."""
+    _command(context, [Command("release", image, who, reason) for image in images], yes)
 
 
 @click.command()
-@click.argument("wave_id", metavar="WAVE", type=int)
+@click.argument("waves", metavar="WAVE...", type=int, nargs=-1, required=True)
+@yes_option
 @who_option
 @reason_option
 @click.pass_obj
-def approve(context: Context, wave_id: int, who: str, reason: str) -> None:
-    """Let a wave begin that a rule of the policy keeps waiting."""
-    _order(context, Command("approve", str(wave_id), who, reason))
+def approve(context: Context, waves: Sequence[int], yes: bool, who: str, reason: str) -> None:
+    """Let waves begin that a rule of the policy keeps waiting."""
+    _command(context, [Command("approve", str(wave), who, reason) for wave in waves], yes)
 
 
 @click.command()
+@until_option
 @who_option
 @reason_option
 @click.pass_obj
-def pause(context: Context, who: str, reason: str) -> None:
+def pause(context: Context, until: str | None, who: str, reason: str) -> None:
     """Start no builds until `resume`. Messages are taken in and planned, and builds that run go on."""
-    _order(context, Command("pause", "", who, reason))
+    _command(context, [Command("pause", "", who, reason, _ends(until))])
 
 
 @click.command()
@@ -85,59 +121,84 @@ def pause(context: Context, who: str, reason: str) -> None:
 @click.pass_obj
 def resume(context: Context, who: str, reason: str) -> None:
     """Start builds again."""
-    _order(context, Command("resume", "", who, reason))
+    _command(context, [Command("resume", "", who, reason)])
 
 
 @click.command()
-@click.argument("target", metavar="IMAGE|WAVE")
+@targets_argument
+@yes_option
 @who_option
 @reason_option
 @click.pass_obj
-def retry(context: Context, target: str, who: str, reason: str) -> None:
-    """Build again what failed or was canceled, and then what it blocked: an image's last rebuild, or all of a wave."""
-    _order(context, Command("retry", target, who, reason))
+def retry(context: Context, named: Sequence[str], yes: bool, who: str, reason: str) -> None:
+    """Build again what failed or was canceled, and then what it blocked: images' last rebuilds, or all of waves.
+
+    A pattern stands for the images that it fits and whose last rebuilds failed, were canceled or are blocked.
+    """
+    _command(context, [Command("retry", target, who, reason) for target in named], yes)
 
 
 @click.command()
-@click.argument("target", metavar="IMAGE|WAVE")
+@targets_argument
+@yes_option
 @who_option
 @reason_option
 @click.pass_obj
-def cancel(context: Context, target: str, who: str, reason: str) -> None:
-    """Stop the rebuilds of an image or of a wave, also at the builder. What waits for them is blocked."""
-    _order(context, Command("cancel", target, who, reason))
+def cancel(context: Context, named: Sequence[str], yes: bool, who: str, reason: str) -> None:
+    """Stop the rebuilds of images or of waves, also at the builder. What waits for them is blocked."""
+    _command(context, [Command("cancel", target, who, reason) for target in named], yes)
 
 
 @click.command()
-@click.argument("image")
-@click.option("--with-descendants", is_flag=True, help="And then every image that is built on it.")
+@images_argument
+@click.option("--with-descendants", is_flag=True, help="And then every image that is built on them.")
+@yes_option
 @who_option
 @reason_option
 @click.pass_obj
-def rebuild(context: Context, image: str, with_descendants: bool, who: str, reason: str) -> None:
-    """Rebuild an image, whether an update asks for it or not."""
-    _order(context, Command("rebuild", image, who, reason, with_descendants=with_descendants))
+def rebuild(
+    context: Context, images: Sequence[str], with_descendants: bool, yes: bool, who: str, reason: str
+) -> None:
+    """Rebuild images, whether an update asks for it or not; all in one wave."""
+    given = [Command("rebuild", image, who, reason, with_descendants=with_descendants) for image in images]
+    _command(context, given, yes)
 
 
-def _order(context: Context, order: Command) -> None:
-    """Give the order, and say what came of it; what only the engine can do is waited for a little, if one runs."""
+def _ends(until: str | None) -> float | None:
+    return moment(until, time.time()) if until else None
+
+
+def _command(context: Context, given: Sequence[Command], yes: bool = True) -> None:
+    """Give the commands, all or none, and say what came of them.
+
+    What only the engine can do is waited for a little, if one runs. Where they are about several images or waves,
+    these are shown, and the user is asked.
+    """
+    verb = given[0].verb
+    with reading(context.stored) as connection:
+        found = targets.resolved(connection, verb, [command.target for command in given], time.time())
+    confirm(verb, found, yes)
     with context.stored.begin() as connection:
-        given = commands.give(connection, order, time.time())
-    answer = given.answer
-    if answer is None:
-        answer = _answer_of_engine(context, given.id)
-    click.echo(printable(answer))
+        receipts = {
+            target: commands.give(connection, replace(given[0], target=target), time.time()) for target in found
+        }
+    told = {target: receipt.answer for target, receipt in receipts.items() if receipt.answer is not None}
+    asked = {target: receipt.id for target, receipt in receipts.items() if receipt.answer is None}
+    told |= _answers_of_engine(context, asked) if asked else {}
+    for answer in dict.fromkeys(told[target] for target in found):
+        click.echo(printable(answer))
 
 
-def _answer_of_engine(context: Context, command_id: int) -> str:
+def _answers_of_engine(context: Context, asked: Mapping[str, int]) -> dict[str, str]:
+    """What the engine answered to each of these; that it has not, where none runs or it takes long."""
     until = time.monotonic() + ANSWER_SECONDS
     while True:
         with reading(context.stored) as connection:
-            answer, runs = actions.answer(connection, command_id), bool(lease.read(connection).owner)
-        if answer is not None:
-            return answer
-        if not runs:
-            return "queued; no engine is running: start `rebuilder run`"
-        if time.monotonic() > until:
-            return "queued; the engine takes it up in its next pass"
+            answers = {target: actions.answer(connection, number) for target, number in asked.items()}
+            runs = bool(lease.read(connection).owner)
+        late = runs and time.monotonic() >= until
+        if None not in answers.values() or not runs or late:
+            break
         time.sleep(LOOK_SECONDS)
+    pending = f"queued; {'the engine takes it up in its next pass' if runs else NO_ENGINE}"
+    return {target: pending if answer is None else answer for target, answer in answers.items()}

@@ -120,7 +120,8 @@ def _shown(found: Status) -> RenderableType:
     ]
     if found.paused:
         by = f"{found.paused.who}: {found.paused.reason}" if found.paused.reason else found.paused.who
-        parts.append(line(f"paused since {format_time(found.paused.since)} by {by}: no builds are started"))
+        times = f"since {format_time(found.paused.since)}{_ends(found.paused.until)}"
+        parts.append(line(f"paused {times} by {by}: no builds are started"))
     for request in found.requests:
         reason = f": {request.reason}" if request.reason else ""
         parts.append(line(f"asked for: {request.target}: {request.verb} by {request.who}{reason}"))
@@ -144,6 +145,10 @@ def _waits(entry: OpenRebuild) -> str:
 
 def _until(moment: Moment | None) -> str:
     return f", until {format_time(moment)} at the most" if moment else ""
+
+
+def _ends(moment: Moment | None) -> str:
+    return f" until {format_time(moment)}" if moment else ""
 
 
 def _problem(found: Problem) -> str:

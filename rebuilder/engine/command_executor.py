@@ -7,7 +7,8 @@ it runs, or does not.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from itertools import groupby
 
 from sqlalchemy import Connection
 
@@ -33,15 +34,22 @@ def execute(transitions: Transitions, settings: Settings) -> int:
     """
     connection = transitions.connection
     requests = actions.requested(connection)
-    for request in requests:
-        answer = _answer(transitions, request, settings)
-        actions.carried_out(connection, request.id, answer, transitions.now)
-        log.info("%s, %s: %s", request.target, request, answer)
+    for _, group in groupby(requests, key=_together):
+        alike = list(group)
+        answer = _answer(transitions, alike, settings)
+        for request in alike:
+            actions.carried_out(connection, request.id, answer, transitions.now)
+            log.info("%s, %s: %s", request.target, request, answer)
     return len(requests)
 
 
-def _answer(transitions: Transitions, request: Request, settings: Settings) -> str:
-    connection, now = transitions.connection, transitions.now
+def _together(request: Request) -> Hashable:
+    """What is done as one: images that somebody wants to be rebuilt at the same time are one wave."""
+    return (str(request),) if request.verb in (Verb.REBUILD, Verb.REBUILD_ALL) else request.id
+
+
+def _answer(transitions: Transitions, alike: Sequence[Request], settings: Settings) -> str:
+    connection, now, request = transitions.connection, transitions.now, alike[0]
     try:
         match request.verb:
             case Verb.CANCEL:
@@ -54,7 +62,7 @@ def _answer(transitions: Transitions, request: Request, settings: Settings) -> s
                 said = [f"{retried} tried again, as mended"] if retried else []
                 return "; ".join([*said, *([f"wave {wave_id} catches up"] if wave_id else [])]) or "nothing was missed"
             case _:
-                return _rebuild(connection, request, settings, now)
+                return _rebuild(connection, alike, settings, now)
     except RequestError as error:  # the image has left the inventory since
         return str(error)
 
@@ -97,12 +105,13 @@ def _retry(transitions: Transitions, request: Request) -> str:
     return "; ".join([*said, *others[:3]]) or "nothing to retry"
 
 
-def _rebuild(connection: Connection, request: Request, settings: Settings, now: float) -> str:
-    graph = inventory.load(connection)
+def _rebuild(connection: Connection, alike: Sequence[Request], settings: Settings, now: float) -> str:
+    request, graph = alike[0], inventory.load(connection)
+    images = [found.target for found in alike if len(alike) == 1 or found.target in graph]
     seconds = durations(graph.images, inventory.measured(connection))
     below = request.verb is Verb.REBUILD_ALL
     unbuilt = inventory.unbuilt(connection)
-    plan = plan_by_hand(graph, [request.target], below, slots=settings.slots, seconds=seconds, unbuilt=unbuilt)
+    plan = plan_by_hand(graph, images, below, slots=settings.slots, seconds=seconds, unbuilt=unbuilt)
     wave_id, waiting = waves.by_hand(connection, plan, f"by hand: {request}", request.who, seconds, now)
     said = [f"wave {wave_id} rebuilds {_named([r.image for r in plan.rebuilds if r.image not in waiting])}"]
     joined = [f"{_named(waiting)} waits to be rebuilt already"] if waiting else []

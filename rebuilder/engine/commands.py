@@ -20,7 +20,10 @@ COMMANDS = (*OF_IMAGES, "approve", "pause", "resume")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One of COMMANDS. `target` is an image (name:stream) or a wave's number, `until` when a hold ends by itself."""
+    """One of COMMANDS. `target` is an image (name:stream) or a wave's number.
+
+    `until` is when a hold or a pause ends by itself, in seconds since the epoch; None for never.
+    """
 
     verb: str
     target: str
@@ -32,7 +35,7 @@ class Command:
     @property
     def only_image(self) -> str | None:
         """The one image that it is about; None where it is about a wave, about descendants too, or about the engine."""
-        alone = self.verb in OF_IMAGES and not self.with_descendants and _wave(self) is None
+        alone = self.verb in OF_IMAGES and not self.with_descendants and wave_of(self.target) is None
         return self.target if alone else None
 
 
@@ -46,7 +49,7 @@ class CommandReceipt:
 
 def resolved(connection: Connection, command: Command) -> Command:
     """The command with the whole name of the image that is meant. Raises UnknownError where there is none."""
-    if command.verb not in OF_IMAGES or _wave(command) is not None:
+    if command.verb not in OF_IMAGES or wave_of(command.target) is not None:
         return command
     return replace(command, target=search.image_named(connection, command.target))
 
@@ -58,7 +61,7 @@ def give(connection: Connection, command: Command, now: float) -> CommandReceipt
         case "retry" | "cancel":
             return _ask(connection, Verb(command.verb), command, now)
         case "rebuild":
-            if _wave(command) is not None:
+            if wave_of(command.target) is not None:
                 told = f"`retry {command.target}` builds again what failed in wave {command.target}"
                 raise RequestError(f"{command.target} is no image; {told}")
             return _ask(connection, Verb.REBUILD_ALL if command.with_descendants else Verb.REBUILD, command, now)
@@ -73,24 +76,34 @@ def _done(connection: Connection, command: Command, now: float) -> str:
     match command.verb:
         case "hold":
             holds.hold(connection, target, who, reason, command.until, now)
-            until = f"{datetime.fromtimestamp(command.until, UTC):%Y-%m-%d %H:%M:%SZ}" if command.until else ""
-            return f"{target} is held{f' until {until}' if until else ''}"
+            return f"{target} is held{_until(command.until)}"
         case "release":
             was = holds.release(connection, target, who, reason, now)
             return f"{target} is released" if was else f"{target} was not held"
         case "approve":
             return _approve(connection, command, now)
         case "pause":
-            new = holds.pause(connection, who, reason, now)
-            return "paused: no builds are started" if new else f"paused already, by {holds.paused(connection)}"
+            return _pause(connection, command, now)
         case "resume":
-            return "builds are started again" if holds.resume(connection) else "it was not paused"
+            return "builds are started again" if holds.resume(connection, now) else "it was not paused"
         case _:
             raise RequestError(f"unknown command {command.verb}; there are: {', '.join(COMMANDS)}")
 
 
+def _pause(connection: Connection, command: Command, now: float) -> str:
+    if holds.pause(connection, command.who, command.reason, now, command.until):
+        return f"paused{_until(command.until)}: no builds are started"
+    paused = holds.paused(connection, now)
+    assert paused is not None
+    return f"paused already{_until(paused.until)}, by {paused}"
+
+
+def _until(moment: float | None) -> str:
+    return f" until {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%SZ}" if moment is not None else ""
+
+
 def _approve(connection: Connection, command: Command, now: float) -> str:
-    wave_id = _wave(command)
+    wave_id = wave_of(command.target)
     if wave_id is None:
         raise RequestError(f"{command.target} is no wave's number")
     found = waves.find(connection, wave_id)
@@ -100,11 +113,12 @@ def _approve(connection: Connection, command: Command, now: float) -> str:
 
 
 def _ask(connection: Connection, verb: Verb, command: Command, now: float) -> CommandReceipt:
-    wave_id = _wave(command)
+    wave_id = wave_of(command.target)
     if wave_id is not None:
         waves.find(connection, wave_id)
     return CommandReceipt(actions.request(connection, verb, command.target, command.who, command.reason, now), None)
 
 
-def _wave(command: Command) -> int | None:
-    return int(command.target) if command.target.isascii() and command.target.isdigit() else None
+def wave_of(target: str) -> int | None:
+    """The number of the wave that is named so; None where that is no number."""
+    return int(target) if target.isascii() and target.isdigit() else None

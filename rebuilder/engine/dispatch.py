@@ -57,7 +57,7 @@ def _current(connection: Connection, ids: list[int], settings: Settings) -> list
 def reserve_slots(transitions: Transitions, settings: Settings) -> list[Reserved]:
     """Commit to as many builds as there are free slots, in all and in each stream."""
     connection = transitions.connection
-    if holds.paused(connection) is not None:
+    if holds.paused(connection, transitions.now) is not None:
         return []
     reserved: list[Reserved] = []
     live = Counter(_stream_of(entry.image) for entry in rebuilds.in_states(connection, LIVE))

@@ -78,8 +78,9 @@ class Submissions:
     def ask(self) -> None:
         context = self._context
         with reading(context.engine) as connection:
-            entries = rebuilds.submitting(connection, context.clock.now())
-            stopped = holds.paused(connection) is not None
+            now = context.clock.now()
+            entries = rebuilds.submitting(connection, now)
+            stopped = holds.paused(connection, now) is not None
         keys = {entry.key for entry in entries}
         self._forget_but(keys)
         self._find([entry.key for entry in entries])

@@ -37,7 +37,7 @@ NOTHING = Expected((), Forecast({}, frozenset()), (), {}, None)
 
 def read(connection: Connection, settings: Settings, now: float) -> Expected:
     """What is open now, and when it will be done."""
-    held, paused = holds.held(connection, now), holds.paused(connection)
+    held, paused = holds.held(connection, now), holds.paused(connection, now)
     found = open_rebuilds.open_ones(connection)
     values = tuple(_value(item, held, paused is not None, now) for item in found)
     return Expected(tuple(found), forecast.forecast(values, settings.slots), values, held, paused)

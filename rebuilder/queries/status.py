@@ -74,11 +74,12 @@ class WaveInBrief(Answer):
 
 
 class Paused(Answer):
-    """Who paused the engine, since when, and why."""
+    """Who paused the engine, since when, and why; `until` is when that ends by itself, null for never."""
 
     who: str
     reason: str
     since: Moment
+    until: Moment | None
 
 
 class Request(Answer):
@@ -133,9 +134,16 @@ class Status(Answer):
     well: bool
 
 
+def _paused(connection: Connection, now: float) -> Paused | None:
+    paused = holds.paused(connection, now)
+    if paused is None:
+        return None
+    since, until = moment(paused.since), moment(paused.until)
+    return Paused(who=paused.who, reason=paused.reason, since=since, until=until)
+
+
 def read(connection: Connection, settings: Settings, now: float) -> Status:
     """How things stand now."""
-    paused = holds.paused(connection)
     first = _first(connection)
     waits = Waiting(connection, settings, now).of(first)
     beats = heartbeats.read(connection)
@@ -148,7 +156,7 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
         open={str(state): count for state in OPEN if (count := rebuild_progress.count_in(connection, state))},
         rebuilds=tuple(open_rebuild(entry, waits[entry.id]) for entry in first),
         waves=tuple(brief(connection, wave) for wave in waves.latest(connection, RECENT)),
-        paused=Paused(who=paused.who, reason=paused.reason, since=moment(paused.since)) if paused else None,
+        paused=_paused(connection, now),
         requests=tuple(
             Request(verb=str(r.verb), target=r.target, who=r.who, reason=r.reason)
             for r in actions.requested(connection)

@@ -28,7 +28,7 @@ class Waiting:
         self._connection = connection
         self._settings = settings
         self._now = now
-        paused = holds.paused(connection)
+        paused = holds.paused(connection, now)
         self._paused = f"paused by {paused}" if paused else ""
         self._held = holds.held(connection, now)
         live = rebuilds.in_states(connection, LIVE)

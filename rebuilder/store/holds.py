@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, Double, bindparam, delete, insert, or_, select
 
 from rebuilder.domain.errors import UnknownError
 from rebuilder.store.actions import Verb, request
@@ -66,30 +66,35 @@ def image_id(connection: Connection, image: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Who paused the engine, since when, and why."""
+    """Who paused the engine, since when, until when (None is until `resume`), and why."""
 
     who: str
     reason: str
     since: float
+    until: float | None
 
     def __str__(self) -> str:
         return f"{self.who}: {self.reason}" if self.reason else self.who
 
 
-_PAUSED = select(Pause.who, Pause.reason, Pause.since)  # made once: it is asked in every pass
+_PAUSED = select(Pause.who, Pause.reason, Pause.since, Pause.until)  # made once: it is asked in every pass
+_PAUSED = _PAUSED.where(or_(Pause.until.is_(None), Pause.until > bindparam("now", type_=Double)))
 
 
-def paused(connection: Connection) -> Paused | None:
+def paused(connection: Connection, now: float) -> Paused | None:
     """Whether the engine must start no builds."""
-    row = connection.execute(_PAUSED).first()
+    row = connection.execute(_PAUSED, {"now": now}).first()
     return Paused(*row) if row else None
 
 
-def pause(connection: Connection, who: str, reason: str, now: float) -> bool:
-    """Start no builds from now on; whether that is new."""
-    return insert_one(connection, Pause, {"id": 1, "who": who, "reason": reason, "since": now})
+def pause(connection: Connection, who: str, reason: str, now: float, until: float | None = None) -> bool:
+    """Start no builds from now on; whether that is new. One that is paused already stays so by its own words."""
+    connection.execute(delete(Pause).where(Pause.until <= now))
+    return insert_one(connection, Pause, {"id": 1, "who": who, "reason": reason, "since": now, "until": until})
 
 
-def resume(connection: Connection) -> bool:
+def resume(connection: Connection, now: float) -> bool:
     """Start builds again; whether the engine was paused."""
-    return connection.execute(delete(Pause)).rowcount > 0
+    was = paused(connection, now) is not None
+    connection.execute(delete(Pause))
+    return was

@@ -122,6 +122,12 @@ def of_image(connection: Connection, image_id: int, limit: int) -> list[RebuildR
     return entries(connection, selected().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
 
 
+def images_in(connection: Connection, states: Iterable[State]) -> set[str]:
+    """The images of the inventory whose last rebuild is in one of these states."""
+    query = select(Image.name + ":" + Image.stream).join(Rebuild, Rebuild.image_id == Image.id)
+    return set(connection.scalars(query.where(Image.present, ~Rebuild.superseded, Rebuild.state.in_(sorted(states)))))
+
+
 def of_ids(connection: Connection, ids: Sequence[int]) -> dict[int, RebuildRecord]:
     """These rebuilds by their ids."""
     return {entry.id: entry for entry in entries(connection, selected().where(Rebuild.id.in_(ids)))}
@@ -398,7 +404,7 @@ def any_open(connection: Connection) -> bool:
 def any_moving(connection: Connection, now: float) -> bool:
     """Whether a build is under way or will be, without an operator: what is held, and what waits for it, stands."""
     moving: ColumnElement[bool] = Rebuild.state.in_(LIVE)
-    if paused(connection) is None:
+    if paused(connection, now) is None:
         moving = or_(moving, and_(Rebuild.state == State.QUEUED, ~_held(now)))
     return bool(connection.scalar(select(exists().where(moving))))
 

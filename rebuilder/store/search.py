@@ -10,6 +10,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from rebuilder.domain.naming import meant
 from rebuilder.store.models import Change, Image, Rebuild
 
+_NAMES = select(Image.name + ":" + Image.stream).where(Image.present)
+
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
@@ -59,10 +61,14 @@ def image_named(connection: Connection, text: str) -> str:
     Raises RequestError where that is in several, and UnknownError where it is in none.
     """
     name, _, stream = text.rpartition(":")
-    present = select(Image.name + ":" + Image.stream).where(Image.present)
     alike = or_(and_(Image.name == name, Image.stream == stream), Image.name == text)
-    found = set(connection.scalars(present.where(alike)))
-    return meant(text, found if text in found or len(found) == 1 else set(connection.scalars(present)))
+    found = set(connection.scalars(_NAMES.where(alike)))
+    return meant(text, found if text in found or len(found) == 1 else names(connection))
+
+
+def names(connection: Connection) -> set[str]:
+    """The images of the inventory, as name:stream."""
+    return set(connection.scalars(_NAMES))
 
 
 def changes(connection: Connection, words: str, limit: int, before: int | None = None) -> list[FoundChange]:

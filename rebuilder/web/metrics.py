@@ -141,7 +141,8 @@ class Measurements(Collector):
         yield _gauge("slots_used", "Builds under way.", sum(counted[state] for state in LIVE))
         yield _counter("attempts", "Builds begun.", steps.get("dispatched", NONE).count)
         yield _counter("aborts", "Builds that trouble of the infrastructure ended.", steps.get("aborted", NONE).count)
-        yield _gauge("paused", "Whether the engine must start no builds.", float(holds.paused(connection) is not None))
+        paused = holds.paused(connection, time.time()) is not None
+        yield _gauge("paused", "Whether the engine must start no builds.", float(paused))
 
 
 def _messages(connection: Connection, now: float) -> Iterator[Metric]:

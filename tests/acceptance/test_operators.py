@@ -62,6 +62,41 @@ def test_where_no_engine_runs_what_it_should_do_is_queued_and_the_answer_says_so
     assert user.reads("wave", "1")["rebuilds"][0]["state"] == "succeeded"
 
 
+def test_commands_take_several_images_and_patterns_and_ask_first(user: User) -> None:
+    refused = user.types("hold", "httpd", "app:*", "--who", "ann")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "  httpd:f42\n  app:f42\nrebuilder: hold is about these 2; confirm with --yes\n"
+    )
+    assert user.reads("hold", "--list") == []
+    done = user.types("hold", "httpd", "app:*", "--yes", "--who", "ann", "--reason", "freeze", "--until", "2h")
+    assert [line.split(" until ")[0] for line in done.stdout.splitlines()] == ["httpd:f42 is held", "app:f42 is held"]
+    held = user.reads("hold", "--list")
+    assert [(one["image"], one["who"], one["reason"]) for one in held] == [
+        ("app:f42", "ann", "freeze"), ("httpd:f42", "ann", "freeze")
+    ]
+    table = user.types("hold", "--list").stdout
+    assert "app:f42" in table and "freeze" in table
+    assert user.types("release", "*:f42", "--yes").stdout == "app:f42 is released\nhttpd:f42 is released\n"
+    assert user.types("hold", "--list").stdout == "no image is on hold\n"
+
+
+def test_a_wrong_name_among_several_does_nothing_and_a_pattern_that_fits_nothing_is_told(user: User) -> None:
+    done = user.types("hold", "httpd:f42", "htpd:f42", "--yes")
+    assert (done.returncode, user.reads("hold", "--list")) == (2, [])
+    assert "did you mean httpd:f42" in done.stderr
+    assert "no image fits web-*" in user.types("rebuild", "web-*").stderr
+    assert "of the 1 images that fit httpd*, none is held" in user.types("release", "httpd*").stderr
+    assert "name images to hold" in user.types("hold").stderr
+
+
+def test_a_pause_may_end_by_itself(user: User) -> None:
+    assert user.types("pause", "--until", "2h", "--who", "ann").stdout.startswith("paused until 20")
+    paused = user.reads("status")["paused"]
+    assert paused["who"] == "ann" and paused["until"] > paused["since"]
+    assert " until 20" in user.types("status").stdout
+
+
 def test_a_paused_engine_says_so_and_starts_nothing(user: User) -> None:
     assert "paused" in user.types("pause", "--who", "ann", "--reason", "mirror").stdout
     assert "already, by ann: mirror" in user.types("pause").stdout

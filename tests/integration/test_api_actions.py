@@ -87,7 +87,7 @@ def test_holds_and_pauses_are_in_the_name_of_the_token(client: Client, bench: Wo
     assert client.orders(token, verb="release", target="mid:f42").json()["answer"] == "mid:f42 is released"
     assert client.orders(token, verb="pause").status_code == 201
     with reading(bench.store) as connection:
-        assert str(holds.paused(connection)) == "ann"
+        assert str(holds.paused(connection, 0.0)) == "ann"
     assert client.orders(token, verb="pause").json()["answer"] == "paused already, by ann"
     assert client.orders(token, verb="resume").json()["answer"] == "builds are started again"
     assert {action["who"] for action in client.items("actions")} == {"ann"}

@@ -176,10 +176,36 @@ def test_a_paused_engine_plans_and_finishes_but_starts_nothing(store: Engine) ->
     assert bench.states() == [("base", "succeeded"), ("mid", "queued"), ("app", "waiting")]
     assert bench.loop.at_rest()
     with store.begin() as connection:
-        assert holds.resume(connection)
-        assert not holds.resume(connection)
+        assert holds.resume(connection, bench.clock.now)
+        assert not holds.resume(connection, bench.clock.now)
     bench.finish()
     assert bench.states()[-1] == ("app", "succeeded")
+
+
+def test_a_pause_ends_by_itself(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    with store.begin() as connection:
+        assert holds.pause(connection, "ann", "mirror", bench.clock.now, until=bench.clock.now + 300)
+        assert not holds.pause(connection, "bob", "", bench.clock.now)
+    bench.tell(FIX)
+    bench.passes(seconds=295)
+    assert bench.submitted() == []
+    bench.passes(seconds=10)
+    assert bench.submitted() == ["base"]
+    with store.begin() as connection:
+        assert not holds.resume(connection, bench.clock.now), "it is over"
+        assert holds.pause(connection, "bob", "again", bench.clock.now), "what is over is no pause"
+
+
+def test_several_images_that_are_asked_for_together_are_one_wave(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    for name in ("mid:f42", "base:f42"):
+        bench.ask("rebuild", name, "ann")
+    bench.ask("rebuild", "app:f42", "bob")
+    bench.finish()
+    assert [(entry.wave_id, entry.image, entry.level) for entry in bench.rebuilds()] == [
+        (1, "base:f42", 0), (1, "mid:f42", 1), (2, "app:f42", 0),
+    ]
 
 
 def test_a_request_made_twice_is_one(store: Engine) -> None:

@@ -178,7 +178,7 @@ class Engine(RuleBasedStateMachine):
             if pause:
                 holds.pause(connection, "ann", "", self.bench.clock.now)
             else:
-                holds.resume(connection)
+                holds.resume(connection, self.bench.clock.now)
 
     @invariant()
     def no_child_is_built_before_its_parents(self) -> None:
@@ -223,7 +223,7 @@ class Engine(RuleBasedStateMachine):
         self.builds_end_so(set(), {})
         bench.restart()
         with bench.store.begin() as connection:
-            holds.resume(connection)
+            holds.resume(connection, self.bench.clock.now)
             for found, _ in IMAGES:
                 holds.release(connection, found.key, "ann", "", bench.clock.now)
         bench.finish()

@@ -310,7 +310,7 @@ def test_nothing_is_submitted_after_a_pause_or_a_hold_was_said(store: Engine) ->
     scene.step(60, "find")
     assert scene.out("submit") == 0
     with store.begin() as connection:
-        holds.resume(connection)
+        holds.resume(connection, scene.bench.clock.now)
         holds.release(connection, "app:f42", "ann", "", scene.bench.clock.now)
     scene.finish()
     assert {state for _, state in scene.bench.states()} == {"succeeded"}

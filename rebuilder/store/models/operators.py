@@ -32,7 +32,7 @@ class Hold(Base):
 
 
 class Pause(Base):
-    """There, in one row, while the engine must start no builds."""
+    """There, in one row, while the engine must start no builds. `until` is when that ends by itself, null for never."""
 
     __tablename__ = "pause"
     __table_args__ = (CheckConstraint("id = 1", name="one"),)
@@ -41,6 +41,7 @@ class Pause(Base):
     who: Mapped[str]
     reason: Mapped[str]
     since: Mapped[float]
+    until: Mapped[float | None]
 
 
 class Action(Base):
