@@ -78,7 +78,8 @@ def _list_holds(context: Context, json_: bool) -> None:
         as_json([one.model_dump(mode="json") for one in held])
     elif held:
         rows = [
-            (one.image, one.who, format_time(one.since), format_time(one.until) or "released", one.reason) for one in held
+            (one.image, one.who, format_time(one.since), format_time(one.until) or "released", one.reason)
+            for one in held
         ]
         table(("image", "held by", "since", "until", "reason"), rows)
     else:
