@@ -8,6 +8,7 @@
 # make soak     30 minutes (MINUTES=…) of work on PostgreSQL and SQLite: what grows, and how slow answers are
 # make fuzz     100,000 made-up messages (MESSAGES=…) through the consumer and replay, on both databases
 # make docs     write docs/messages.md anew from the classes of the messages
+# make site     the documents as a web site in site/, with a reference made from the code; a warning is an error
 # make screenshot    the picture in the README, from a real run
 PYTHON ?= python3
 JOBS ?= 2
@@ -16,7 +17,7 @@ ARGS ?=
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: test test-quick test-osbs demo bench chaos soak fuzz docs screenshot lint clean bootstrap
+.PHONY: test test-quick test-osbs demo bench chaos soak fuzz docs site screenshot lint clean bootstrap
 .DEFAULT_GOAL := test
 
 bootstrap:
@@ -55,6 +56,9 @@ fuzz: bootstrap
 
 docs: bootstrap
 	PYTHONPATH=.:tests $(BIN)/python tests/messages_page.py
+
+site: bootstrap
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 screenshot: bootstrap
 	PYTHONPATH=tests $(BIN)/python docs/screenshot.py

@@ -1,0 +1,50 @@
+"""What MkDocs adds to the pages of this folder: the reference, and the documents and samples beside it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+BESIDE = ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+FOLDERS = ("config", "systemd", "monitoring")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the README as the first page, the documents at the tree's root, samples, and the reference."""
+    sys.path[:0] = [str(HERE), str(ROOT)]
+    import reference
+
+    found = {"index.md": _as_if_here((ROOT / "README.md").read_text(encoding="utf-8"))}
+    found |= {name: _as_if_here((ROOT / name).read_text(encoding="utf-8")) for name in BESIDE}
+    found |= reference.pages()
+    for folder in FOLDERS:
+        names = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file())
+        found[f"{folder}/index.md"] = "\n".join([f"# {folder}/", "", *(f"* [{n}](../{n})" for n in names), ""])
+        found |= {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
+    for path, text in found.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let links that lead out of this folder lead to what was added."""
+    if page.file.src_uri.endswith("/index.md"):
+        return markdown
+    return re.sub(r"\]\(\.\./", "](", _folders(markdown))
+
+
+def _as_if_here(text: str) -> str:
+    """A document of the tree's root with the links of one that is in this folder."""
+    text = re.sub(r"\]\(docs/", "](", text)
+    return re.sub(r"\]\(LICENSE\)", "](https://spdx.org/licenses/MIT.html)", _folders(text))
+
+
+def _folders(text: str) -> str:
+    return re.sub(rf"\]\(((?:\.\./)?)({'|'.join(FOLDERS)})/\)", r"](\1\2/index.md)", text)
