@@ -1,22 +1,24 @@
-"""fedora-messaging's own command, as `rebuilder run` starts it: with our log format, and ending with its parent."""
+"""fedora-messaging's own command, with our log format; with `--beside` it ends with what started it."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 from rebuilder import config, config_file, logs
 from rebuilder.cli.parent import end_with_parent
 
 
 def main() -> None:
-    """Consume with the callback that the arguments name. A `[log_config]` of the configuration goes before ours."""
-    end_with_parent()
+    """Consume with our callback. A `[log_config]` of the configuration goes before ours."""
+    if "--beside" in sys.argv:
+        end_with_parent()
     from fedora_messaging import cli
     from fedora_messaging import config as theirs
 
     settings = config.load(config_file.configuration_file(None)).log
     theirs.DEFAULTS["log_config"] = logs.configuration(os.environ.get(logs.VARIABLE) or settings.level, settings.format)
-    cli.cli()
+    cli.cli(["consume", "--callback=consumers:Inbox"])
 
 
 if __name__ == "__main__":

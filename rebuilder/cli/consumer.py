@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 import pika
 
 from rebuilder import config_file
 from rebuilder.cli.context import Context
-from rebuilder.cli.supervisor import beside
+from rebuilder.cli.supervisor import beside, environment
 from rebuilder.config_file import configuration_file
+from rebuilder.domain.errors import RequestError
 
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
+COMMAND = [sys.executable, "-m", "rebuilder.cli.consume"]
 
 
 @contextmanager
@@ -31,9 +35,20 @@ def consuming(context: Context) -> Iterator[None]:
         yield
         return
     _look_for_broker(bus)
-    command = [sys.executable, "-m", "rebuilder.cli.consume", "consume", "--callback=consumers:Inbox"]
-    with beside(context, "consumer", command):
+    with beside(context, "consumer", [*COMMAND, "--beside"]):
         yield
+
+
+@click.command()
+@click.pass_obj
+def consume(context: Context) -> None:
+    """Store every message from the bus, before it is acknowledged. `rebuilder run` starts this by itself.
+
+    It is fedora-messaging's own consumer, with its configuration file, our callback and our logs.
+    """
+    if context.settings and not config_file.bus(configuration_file(context.path)).configured:
+        raise RequestError("no bus is configured: set amqp_url and [queues], as config/one-machine.toml does")
+    os.execve(sys.executable, COMMAND, environment(context))
 
 
 def _look_for_broker(bus: config_file.Bus) -> None:

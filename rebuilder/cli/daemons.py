@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import nullcontext
 
 import click
 
@@ -29,20 +30,21 @@ log = logging.getLogger(__name__)
 
 @click.command()
 @click.option("--until-idle", is_flag=True, help="Exit when nothing is left to be done; 1 where a rebuild failed.")
+@click.option("--without-publisher", is_flag=True, help="Start no publisher: `rebuilder notify` is a service of its own.")
 @click.pass_obj
-def engine(context: Context, until_idle: bool) -> int:
+def engine(context: Context, until_idle: bool, without_publisher: bool) -> int:
     """Plan and drive the rebuilds. Killed at any point, it goes on where it was."""
-    return work(context, setup.begin(context), until_idle)
+    return work(context, setup.begin(context), until_idle, publish=not without_publisher)
 
 
-def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
+def work(context: Context, stop: threading.Event, until_idle: bool, *, publish: bool = True) -> int:
     """Run the engine until `stop` is set or, with `until_idle`, nothing is left; 1 where a rebuild failed.
 
     Where another one acts it waits, and acts when that one does not any more. With `until_idle` it is refused instead.
     """
     notify("READY=1")
     try:
-        while not _served(context, stop, until_idle):
+        while not _served(context, stop, until_idle, publish):
             pass
     finally:
         notify("STOPPING=1")
@@ -50,12 +52,12 @@ def work(context: Context, stop: threading.Event, until_idle: bool) -> int:
         return int(until_idle and rebuilds.any_stopped(connection))
 
 
-def _served(context: Context, stop: threading.Event, until_idle: bool) -> bool:
+def _served(context: Context, stop: threading.Event, until_idle: bool, publish: bool) -> bool:
     """Serve one term; whether that was to the end, and not until another engine took over."""
     try:
         with standby.next_term(context.engine, Role.ENGINE, stop, _alive, until_idle=until_idle) as term:
             if term is not None:
-                _act(context, term, stop, until_idle)
+                _act(context, term, stop, until_idle, publish)
     except LeaseLost as error:
         if until_idle:
             raise RequestError(str(error)) from None
@@ -64,9 +66,9 @@ def _served(context: Context, stop: threading.Event, until_idle: bool) -> bool:
     return True
 
 
-def _act(context: Context, term: Term, stop: threading.Event, until_idle: bool) -> None:
+def _act(context: Context, term: Term, stop: threading.Event, until_idle: bool, publish: bool) -> None:
     """Drive the rebuilds for a term. Raises LeaseLost."""
-    with publishing(context, stop, drain=until_idle):
+    with publishing(context, stop, drain=until_idle) if publish else nullcontext():
         builder = factory.builder_for(term.engine, context.settings)
         for finding in site_check.untagged(context.settings):
             log.warning("%s: %s", finding.about, finding.fault)

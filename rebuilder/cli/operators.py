@@ -19,7 +19,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands, targets
 from rebuilder.engine.commands import Command
 from rebuilder.queries import records
-from rebuilder.store import actions, lease
+from rebuilder.store import actions, inventory, lease
 from rebuilder.store.database import reading
 
 ANSWER_SECONDS, LOOK_SECONDS = 3.0, 0.1
@@ -153,18 +153,29 @@ def cancel(context: Context, named: Sequence[str], yes: bool, who: str, reason: 
 
 
 @click.command()
-@images_argument
+@click.argument("images", metavar="IMAGE...", nargs=-1)
 @click.option("--with-descendants", is_flag=True, help="And then every image that is built on them.")
+@click.option("--unknown", is_flag=True, help="Instead of named ones: all that were never built, or cannot be read.")
 @yes_option
 @who_option
 @reason_option
 @click.pass_obj
 def rebuild(
-    context: Context, images: Sequence[str], with_descendants: bool, yes: bool, who: str, reason: str
+    context: Context, images: Sequence[str], with_descendants: bool, unknown: bool, yes: bool, who: str, reason: str
 ) -> None:
-    """Rebuild images, whether an update asks for it or not; all in one wave."""
+    """Rebuild images, whether an update asks for it or not; all in one wave. With --unknown, make all first builds."""
+    if unknown == bool(images):
+        raise RequestError("name images, or give --unknown for all of which it is not known what is in them")
+    if unknown and not (images := _unknown(context)):
+        click.echo("nothing to rebuild: it is known of every image what is in it")
+        return
     given = [Command("rebuild", image, who, reason, with_descendants=with_descendants) for image in images]
     _command(context, given, yes)
+
+
+def _unknown(context: Context) -> list[str]:
+    with reading(context.stored) as connection:
+        return sorted(inventory.unread(connection))
 
 
 def _ends(until: str | None) -> float | None:

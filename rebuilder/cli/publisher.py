@@ -50,7 +50,7 @@ def publishing(context: Context, stop: threading.Event, *, drain: bool) -> Itera
     if not context.settings.announced:
         yield
         return
-    with beside(context, "publisher", verb(context, "notify")):
+    with beside(context, "publisher", verb(context, "notify", "--beside")):
         yield
         if drain:
             _drain(context, stop)
@@ -73,18 +73,24 @@ def _left(context: Context) -> int:
         return outbox.waiting(connection)
 
 
-@click.command(hidden=True)
+@click.command()
+@click.option("--beside", "ends_with_parent", is_flag=True, hidden=True, help="Give way to what started it, end with it.")
 @click.pass_obj
-def notify(context: Context) -> None:
-    """Publish what is in the outbox, for the engine that started this process, and until that ends."""
+def notify(context: Context, ends_with_parent: bool) -> None:
+    """Publish what happens to images and waves on the bus. `engine` and `run` start one by themselves."""
     from rebuilder.engine import standby
     from rebuilder.engine.publisher import Publisher
 
     engine, stop = context.engine, setup.begin(context)
+    if not context.settings.announced:
+        log.info("nothing is announced (consumer_config.notify.enabled), so there is nothing to publish")
+        stop.wait()
+        return
     os.nice(NICE)
-    end_with_parent()
+    if ends_with_parent:
+        end_with_parent()
     send = sender(configuration_file(context.path))
-    rest = giving_way(os.getppid())
+    rest = giving_way(os.getppid()) if ends_with_parent else lambda: 0.0
     while not stop.is_set():
         try:
             with standby.next_term(engine, Role.PUBLISHER, stop, lambda: None) as term:

@@ -26,7 +26,7 @@ def beside(context: Context, name: str, command: Sequence[str]) -> Iterator[None
     Its standard input ends when we do, however that happens: it calls `end_with_parent`.
     """
     stop = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(name, command, _environment(context), stop), name=name)
+    keeper = threading.Thread(target=_keep, args=(name, command, environment(context), stop), name=name)
     keeper.start()
     try:
         yield
@@ -41,14 +41,15 @@ def verb(context: Context, *words: str) -> list[str]:
     return [sys.executable, "-m", "rebuilder", *where, *words]
 
 
-def _environment(context: Context) -> dict[str, str]:
-    environment = dict(os.environ)
+def environment(context: Context) -> dict[str, str]:
+    """What such a process is started with: where the configuration is, and what is logged."""
+    found = dict(os.environ)
     path = configuration_file(context.path)
     if path is not None:
-        environment["FEDORA_MESSAGING_CONF"] = str(path.resolve())
+        found["FEDORA_MESSAGING_CONF"] = str(path.resolve())
     if context.log:
-        environment[logs.VARIABLE] = context.log
-    return environment
+        found[logs.VARIABLE] = context.log
+    return found
 
 
 def _keep(name: str, command: Sequence[str], environment: dict[str, str], stop: threading.Event) -> None:

@@ -116,6 +116,8 @@ def test_a_paused_engine_says_so_and_starts_nothing(user: User) -> None:
     [
         (("retry", "7"), "there is no wave 7"),
         (("cancel", "ghost:f42"), "unknown image ghost:f42"),
+        (("rebuild",), "name images, or give --unknown"),
+        (("rebuild", "base:f42", "--unknown"), "name images, or give --unknown"),
         (("rebuild", "ghost:f42"), "unknown image ghost:f42"),
         (("rebuild", "7"), "7 is no image"),
         (("wave", "7", "--story"), "there is no wave 7"),
