@@ -8,17 +8,20 @@ import sys
 from rebuilder import config, config_file, logs
 from rebuilder.cli.parent import end_with_parent
 
+BESIDE = "--beside"
+
 
 def main() -> None:
-    """Consume with our callback. A `[log_config]` of the configuration goes before ours."""
-    if "--beside" in sys.argv:
+    """Consume with the callback that the arguments name. A `[log_config]` of the configuration goes before ours."""
+    arguments = [word for word in sys.argv[1:] if word != BESIDE]
+    if BESIDE in sys.argv:
         end_with_parent()
     from fedora_messaging import cli
     from fedora_messaging import config as theirs
 
     settings = config.load(config_file.configuration_file(None)).log
     theirs.DEFAULTS["log_config"] = logs.configuration(os.environ.get(logs.VARIABLE) or settings.level, settings.format)
-    cli.cli(["consume", "--callback=consumers:Inbox"])
+    cli.cli(arguments)
 
 
 if __name__ == "__main__":

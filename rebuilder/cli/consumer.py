@@ -20,7 +20,7 @@ from rebuilder.domain.errors import RequestError
 
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
-COMMAND = [sys.executable, "-m", "rebuilder.cli.consume"]
+COMMAND = [sys.executable, "-m", "rebuilder.cli.consume", "consume", "--callback=consumers:Inbox"]
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def environment(context: Context) -> dict[str, str]:
     found = dict(os.environ)
     path = configuration_file(context.path)
     if path is not None:
-        found["FEDORA_MESSAGING_CONF"] = str(path.resolve())
+        found["FEDORA_MESSAGING_CONF"] = found["REBUILDER_CONFIG"] = str(path.resolve())
     if context.log:
         found[logs.VARIABLE] = context.log
     return found

@@ -125,20 +125,25 @@ def test_an_address_that_is_taken_ends_it_in_one_line(site: Site) -> None:
     assert [line for line in done.stderr.splitlines() if "cannot listen" in line] == done.stderr.splitlines()
 
 
-def test_the_web_alone_needs_no_parent(site: Site) -> None:
-    with subprocess.Popen(site.command("web"), cwd=ROOT, env=site.user.environment, stdin=subprocess.DEVNULL) as web:
-        try:
-            bus.until(lambda: httpx.get(f"http://127.0.0.1:{site.port}/api/v1/status").status_code == 200
-                      if listens(site.port) else False)  # fmt: skip
-            assert web.poll() is None
-        finally:
-            web.terminate()
-    assert web.returncode == 0
-
-
-def listens(port: int) -> bool:
+def test_each_part_can_be_a_service_of_its_own(site: Site) -> None:
+    """As the units have them: nobody's child, with nothing at standard input."""
+    verbs = ("consume", "engine --without-publisher", "notify", "web")
+    running = [
+        subprocess.Popen(site.command(*verb.split()), cwd=ROOT, env=site.user.environment, stdin=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL) for verb in verbs
+    ]  # fmt: skip
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
+        bus.until(lambda: site.ready, 0.2)
+        assert [process.poll() for process in running] == [None] * 4
+        assert [len(family(process.pid)) for process in running] == [1] * 4, "the engine starts no publisher"
+    finally:
+        for process in running:
+            process.terminate()
+        assert [process.wait(60) for process in running] == [0] * 4
+
+
+def test_a_consumer_without_a_bus_says_what_to_configure(tmp_path: Path) -> None:
+    user = User(tmp_path)
+    done = user.types("consume")
+    assert done.returncode == 2
+    assert done.stderr.startswith("rebuilder: no bus is configured: set amqp_url and [queues]")
