@@ -17,6 +17,7 @@ from rebuilder.domain.errors import RequestError
 
 OURS = Path("/etc/rebuilder/config.toml")
 THEIRS = Path("/etc/fedora-messaging/config.toml")
+CREDENTIALS = "${CREDENTIALS}/"
 # The keys of fedora-messaging 3.9, so that it is loaded only to look for another one.
 KEYS = frozenset({
     "amqp_url", "bindings", "callback", "client_properties", "consumer_config", "exchanges", "log_config", "monitoring",
@@ -53,17 +54,23 @@ class Origin:
 
 
 def origin(given: Path | None) -> Origin:
-    """The file to read: that given, else REBUILDER_CONFIG, else OURS, else where fedora-messaging looks, else none."""
+    """The file to read: that given, else REBUILDER_CONFIG, else the user's, OURS, or where fedora-messaging looks."""
     if named := given or os.environ.get("REBUILDER_CONFIG"):
         return Origin(Path(named), named=True)
     theirs = os.environ.get("FEDORA_MESSAGING_CONF")
-    places = [OURS, Path(theirs) if theirs else THEIRS]
+    places = [user_file(), OURS, Path(theirs) if theirs else THEIRS]
     there = [path for path in dict.fromkeys(places) if str(path) == theirs or _there(path)]
     if not there:
         return Origin(None)
     # The file that fedora-messaging is installed with has nothing of ours: nobody means that one.
     others = tuple(path for path in there[1:] if theirs or "consumer_config" in _document_or_nothing(path))
     return Origin(there[0], named=str(there[0]) == theirs, passed_over=others)
+
+
+def user_file() -> Path:
+    """The user's own configuration (XDG), whether there is one or not."""
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 -- a user without a home
+    return Path(folder) / "rebuilder" / "config.toml"
 
 
 def configuration_file(given: Path | None) -> Path | None:
@@ -86,11 +93,26 @@ def document(path: Path) -> dict[str, Any]:
     """All of the file. Raises RequestError where it cannot be read, or is not TOML."""
     try:
         # As fedora-messaging does, the first level is read in lower case.
-        return {key.lower(): value for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items()}
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {key.lower(): with_credentials(value) for key, value in read.items()}
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: not TOML: {error}") from None
+
+
+def with_credentials(value: Any) -> Any:
+    """The value with the paths of what the units load for us, where a text in it says `${CREDENTIALS}/FILE`.
+
+    That is a file of OURS's folder `credentials`, which root alone may read: systemd hands the service a copy of its own
+    (LoadCredential in systemd.exec(5)). Outside of a unit, as in an administrator's shell, it is the file itself.
+    """
+    if isinstance(value, str):
+        loaded = os.environ.get("CREDENTIALS_DIRECTORY")
+        return value.replace(CREDENTIALS, f"{loaded}/rebuilder_" if loaded else f"{OURS.parent}/credentials/")
+    if isinstance(value, dict):
+        return {key: with_credentials(inner) for key, inner in value.items()}
+    return [with_credentials(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _document_or_nothing(path: Path) -> dict[str, Any]:

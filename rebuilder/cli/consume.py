@@ -18,9 +18,15 @@ def main() -> None:
         end_with_parent()
     from fedora_messaging import cli
     from fedora_messaging import config as theirs
+    from fedora_messaging.exceptions import ConfigurationException
 
     settings = config.load(config_file.configuration_file(None)).log
     theirs.DEFAULTS["log_config"] = logs.configuration(os.environ.get(logs.VARIABLE) or settings.level, settings.format)
+    try:
+        theirs.conf.load_config()
+        theirs.conf.update(config_file.with_credentials(dict(theirs.conf)))
+    except ConfigurationException:
+        theirs.conf.loaded = False  # its own command reads it again, and says what is wrong
     cli.cli(arguments)
 
 

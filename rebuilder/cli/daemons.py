@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @click.command()
 @click.option("--until-idle", is_flag=True, help="Exit when nothing is left to be done; 1 where a rebuild failed.")
-@click.option("--without-publisher", is_flag=True, help="Start no publisher: `rebuilder notify` is a service of its own.")
+@click.option("--without-publisher", is_flag=True, help="Publish nothing: `rebuilder notify` does.")
 @click.pass_obj
 def engine(context: Context, until_idle: bool, without_publisher: bool) -> int:
     """Plan and drive the rebuilds. Killed at any point, it goes on where it was."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rebuilder import config_file
 from rebuilder.cli import setup
 from rebuilder.cli.context import Context
 from rebuilder.cli.parent import end_with_parent
@@ -74,7 +75,7 @@ def _left(context: Context) -> int:
 
 
 @click.command()
-@click.option("--beside", "ends_with_parent", is_flag=True, hidden=True, help="Give way to what started it, end with it.")
+@click.option("--beside", "ends_with_parent", is_flag=True, hidden=True, help="Give way to the engine that started it.")
 @click.pass_obj
 def notify(context: Context, ends_with_parent: bool) -> None:
     """Publish what happens to images and waves on the bus. `engine` and `run` start one by themselves."""
@@ -130,6 +131,7 @@ def sender(path: Path | None) -> Callable[[Message], Callable[[], None]]:
 
     try:
         config.conf.load_config(config_path=None if path is None else str(path))
+        config.conf.update(config_file.with_credentials(dict(config.conf)))
     except ConfigurationException as error:
         raise RequestError(f"{path}: {error}") from None
     # By default the waits grow to an hour, and all trouble is told as a traceback: the publisher has its own words.

@@ -149,6 +149,33 @@ def test_the_file_in_its_usual_place_is_found_before_fedora_messaging_s(
     assert config_file.origin(None).path == theirs
 
 
+def test_a_user_s_own_file_goes_before_the_system_s(places: tuple[Path, Path]) -> None:
+    places[0].write_text("[consumer_config]\n")
+    assert config_file.configuration_file(None) == places[0]
+    config_file.user_file().parent.mkdir(parents=True)
+    config_file.user_file().write_text("[consumer_config]\n")
+    assert config_file.configuration_file(None) == config_file.user_file()
+    assert config_file.origin(None).passed_over == (places[0],)
+
+
+def test_credentials_are_where_systemd_put_them_or_where_it_takes_them_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """amqp_url = 'amqps://host'
+    [tls]
+    keyfile = '${CREDENTIALS}/broker.key'
+    [queues.mine]
+    [consumer_config]
+    database_url = 'postgresql+psycopg://rebuilder@db/rebuilder?passfile=${CREDENTIALS}/pgpass'
+    """
+    (path := tmp_path / "config.toml").write_text(text)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert config_file.bus(path).tls["keyfile"] == "/etc/rebuilder/credentials/broker.key"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/x.service")
+    assert config_file.bus(path).tls["keyfile"] == "/run/credentials/x.service/rebuilder_broker.key"
+    assert load(tmp_path, text).database.endswith("?passfile=/run/credentials/x.service/rebuilder_pgpass")
+
+
 def test_it_is_in_doubt_which_configuration_is_used_where_there_is_none_or_another(places: tuple[Path, Path]) -> None:
     ours, theirs = places
     assert config_file.origin(None).doubtful
@@ -167,7 +194,7 @@ def test_a_file_that_may_not_be_looked_at_is_not_passed_over(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(self: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+        raise PermissionError(13, "Permission denied", str(self)) if self in places else FileNotFoundError(str(self))
 
     monkeypatch.setattr(Path, "stat", denied)
     assert config_file.origin(None).path == places[0]
