@@ -104,8 +104,8 @@ def document(path: Path) -> dict[str, Any]:
 def with_credentials(value: Any) -> Any:
     """The value with the paths of what the units load for us, where a text in it says `${CREDENTIALS}/FILE`.
 
-    That is a file of OURS's folder `credentials`, which root alone may read: systemd hands the service a copy of its own
-    (LoadCredential in systemd.exec(5)). Outside of a unit, as in an administrator's shell, it is the file itself.
+    That is a file in OURS's folder `credentials`, which root alone may read: systemd hands the service a copy of its
+    own (LoadCredential in systemd.exec(5)). Outside of a unit, as in an administrator's shell, it is the file itself.
     """
     if isinstance(value, str):
         loaded = os.environ.get("CREDENTIALS_DIRECTORY")
