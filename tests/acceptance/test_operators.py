@@ -125,3 +125,19 @@ def test_a_paused_engine_says_so_and_starts_nothing(user: User) -> None:
 )
 def test_a_wrong_request_is_one_line(user: User, arguments: tuple[str, ...], word: str) -> None:
     assert word in user.is_refused(*arguments)
+
+
+def test_the_first_builds_are_made_of_all_images_of_unknown_contents_at_once(user: User) -> None:
+    document = user.folder / "inventory.yaml"
+    document.write_text(document.read_text() + "  - {name: first, stream: f42, parents: [base]}\n"
+                        "  - {name: second, stream: f42, parents: [first]}\n")  # fmt: skip
+    user.types("inventory", "sync")
+    assert user.types("rebuild", "--unknown", "--yes").returncode == 0
+    assert user.types("run", "--until-idle").returncode == 0
+    assert states(user, "1") == {"first:f42": "succeeded", "second:f42": "succeeded"}
+    assert [rebuild["image"] for rebuild in user.reads("wave", "1")["rebuilds"]] == ["first:f42", "second:f42"]
+
+
+def test_where_every_image_is_known_no_first_build_is_made(user: User) -> None:
+    done = user.types("rebuild", "--unknown")
+    assert (done.returncode, done.stdout) == (0, "nothing to rebuild: it is known of every image what is in it\n")
