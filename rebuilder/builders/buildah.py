@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from rebuilder.builders import buildah_log
 from rebuilder.builders.local_images import LocalImages, own_name
 from rebuilder.builders.pins import Pin, Pinning
 from rebuilder.builders.process import Process
@@ -33,6 +34,7 @@ STEP = re.compile(r'at STEP ".*"')
 GONE = "image not known"
 CANCELED = "canceled"
 TRY_SECONDS = 60.0
+END_BYTES = 1_000_000
 
 
 class BuildahBuilder:
@@ -211,18 +213,19 @@ def _file(image: Image) -> Path:
 
 def _bad(status: int, log: Path) -> Status:
     """What an exit status other than 0 means. Buildah's own is the one of the RUN that failed, be it 1 or 255."""
-    reason = last_error(log)
-    if status > 128 and not reason.startswith("Error: "):
+    text = _end_of(log)
+    error = buildah_log.last_error(text)
+    if status > 128 and not error.startswith("Error: "):
         return Status(Phase.ABORTED, f"killed by signal {status - 128}")
-    trouble = TROUBLE.search(STEP.sub("", reason))
-    return Status(Phase.ABORTED if trouble else Phase.FAILED, reason)
+    trouble = TROUBLE.search(STEP.sub("", error))
+    return Status(Phase.ABORTED if trouble else Phase.FAILED, buildah_log.failure(text))
 
 
-def last_error(log: Path) -> str:
-    """The last line of the log that says what went wrong, else its last line."""
+def _end_of(log: Path) -> str:
+    """The end of a log; empty where there is none."""
     try:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - END_BYTES))
+            return file.read().decode(errors="replace")
     except FileNotFoundError:
-        lines = []
-    errors = [line for line in lines if line.lower().startswith("error")]
-    return (errors or lines or ["buildah failed and said nothing"])[-1]
+        return ""

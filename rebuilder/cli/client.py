@@ -37,6 +37,8 @@ class Source(Protocol):
 
     def log(self, image: str, offset: int) -> logs.LogChunk: ...
 
+    def rebuild_log(self, rebuild_id: int, attempt: int | None, offset: int) -> logs.LogChunk: ...
+
     def drawn(self, asked: graph_view.GraphRequest) -> graph_view.GraphView: ...
 
     def close(self) -> None: ...
@@ -84,6 +86,9 @@ class Database:
 
     def log(self, image: str, offset: int) -> logs.LogChunk:
         return self._logs.read(image, offset)
+
+    def rebuild_log(self, rebuild_id: int, attempt: int | None, offset: int) -> logs.LogChunk:
+        return self._logs.of_rebuild(rebuild_id, attempt, offset)
 
     def close(self) -> None:
         self._logs.close()

@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import click
 
-from rebuilder.cli.client import Source, server_option, source
+from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.terminal import log_text
 from rebuilder.domain.errors import RequestError
+from rebuilder.queries.logs import LogChunk
 
 LOOK_SECONDS = 0.5
 
 
 @click.command()
-@click.argument("image")
+@click.argument("image", required=False)
+@click.option("--rebuild", "rebuild_id", type=click.IntRange(1, 2**31 - 1), metavar="ID",
+              help="That rebuild instead of an image's last build.")
+@click.option("--attempt", type=click.IntRange(1, 2**31 - 1), metavar="N",
+              help="With --rebuild: its first attempt is 1; default: its last.")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the build ends.")
 @server_option
 @click.pass_obj
-def log(context: Context, image: str, follow: bool, server: str | None) -> None:
-    """The log of an image's last build, also while it runs."""
+def log(
+    context: Context, image: str | None, rebuild_id: int | None, attempt: int | None, follow: bool, server: str | None
+) -> None:
+    """The log of an image's last build, or of any attempt of a rebuild; also while it runs."""
+    if (image is None) == (rebuild_id is None):
+        raise RequestError("log: name an image, or a rebuild with --rebuild ID")
+    if attempt is not None and rebuild_id is None:
+        raise RequestError("--attempt: is one of a rebuild: add --rebuild ID")
     with source(context, server) as asked:
-        _print(asked, image, follow)
+        if rebuild_id is not None:
+            _print(partial(asked.rebuild_log, rebuild_id, attempt), f"rebuild {rebuild_id}", follow)
+        elif image is not None:
+            _print(partial(asked.log, image), image, follow)
 
 
-def _print(asked: Source, image: str, follow: bool) -> None:
+def _print(read: Callable[[int], LogChunk], what: str, follow: bool) -> None:
     offset, last = 0, not follow
     while True:
-        part = asked.log(image, offset)
+        part = read(offset)
         if not (part.built or follow):
-            raise RequestError(f"{image} has not been built by rebuilder yet")
+            raise RequestError(f"{what} has not been built by rebuilder yet")
         click.echo(log_text(part.text), nl=False)
         offset = part.next
         if part.text:

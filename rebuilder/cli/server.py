@@ -65,7 +65,13 @@ class Server:
         return self._read(explained.WhatIf, f"images/{quote(image)}/why", asked)
 
     def log(self, image: str, offset: int) -> logs.LogChunk:
-        part = self._read(logs.LogChunk, f"images/{quote(image)}/log", {"offset": offset})
+        return self._part(f"images/{quote(image)}/log", offset)
+
+    def rebuild_log(self, rebuild_id: int, attempt: int | None, offset: int) -> logs.LogChunk:
+        return self._part(f"rebuilds/{rebuild_id}/log", offset, **({"attempt": attempt} if attempt else {}))
+
+    def _part(self, path: str, offset: int, **asked: int) -> logs.LogChunk:
+        part = self._read(logs.LogChunk, path, {"offset": offset, **asked})
         if part.next != offset + len(part.text):
             self._unexpected("the log does not go on where it ended")
         if part.next > LONGEST_LOG:

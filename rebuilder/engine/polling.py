@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from rebuilder.builders.protocol import Promoting
 from rebuilder.domain.build import PartialResult, Phase, Status
 from rebuilder.domain.image import ImageBuild
-from rebuilder.domain.lifecycle import Canceled, Event, Failed, State
+from rebuilder.domain.lifecycle import Built, Canceled, Event, Failed, State
 from rebuilder.engine import results
 from rebuilder.engine.backoff import Backoff
 from rebuilder.engine.batching import Batches
@@ -141,7 +141,10 @@ class Polling:
                 happened.append((entry, event))
         self._context.transitions(connection).apply(happened)
         for entry, event in happened:
-            log.info("%s %s: %s", entry.image, event.name, event.reason)
+            if isinstance(event, Failed):
+                log.error("%s FAILED: %s", entry.image, " / ".join(event.reason.splitlines()))
+            else:
+                log.info("%s %s: %s", entry.image, event.name, event.reason)
         return len(happened)
 
     def _event(self, connection: Connection, entry: RebuildRecord, status: Status) -> Event | None:
@@ -195,10 +198,21 @@ class Polling:
         finished = [results.Finished(entry, *built[entry.ref]) for entry in entries]
         builder = self._context.builder
         names = builder.public_name if isinstance(builder, Promoting) else None
-        results.built(self._context.transitions(connection), finished, self._limits, names)
+        events = results.built(self._context.transitions(connection), finished, self._limits, names)
         for done in finished:
             ref = done.entry.ref
             self._succeeded.discard(ref)
             self._failures.succeeded(ref)
-            log.info("%s was built: %s", done.entry.image, done.build.ident)
+            _tell(done, events[done.entry.id])
         return len(entries)
+
+
+def _tell(done: results.Finished, event: Event) -> None:
+    """Say in the log how it ended: that something was built, and has not what it was built for, is no success."""
+    image, build = done.entry.image, done.build.ident
+    if isinstance(event, Failed):
+        log.error("%s FAILED: %s was built, and is %s", image, build, event.reason)
+    elif isinstance(event, Built):
+        log.info("%s succeeded: %s%s", image, build, f" ({event.reason})" if event.reason else "")
+    else:
+        log.warning("%s is built again: %s", image, event.reason)

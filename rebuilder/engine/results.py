@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -47,8 +47,8 @@ class Finished:
 
 def built(
     transitions: Transitions, finished: Sequence[Finished], limits: Limits, names: Names | None = None
-) -> None:
-    """Record builds of different images, and prove that what each was made for is in it.
+) -> Mapping[int, Event]:
+    """Record builds of different images; prove that what each was made for is in it: what became of each, by its id.
 
     One in which it is not has failed with `not-updated`. `names` gives the name of an image at a builder where a build
     gets it only when it is proven: there the build of a rebuild that failed becomes nobody's current one.
@@ -63,14 +63,16 @@ def built(
     ids = {done.entry.image: done.entry.image_id for done in finished}
     bad = {done.entry.image for done in finished if done.entry.id in faults} if names else set()
     recorded = record_builds(connection, [done.build for done in finished], ids, transitions.now, unproven=bad)
-    transitions.apply([
+    happened = [
         (done.entry, _event(connection, done, faults.get(done.entry.id, ""), recorded[done.entry.image], limits))
         for done in finished
-    ])  # fmt: skip
+    ]
+    transitions.apply(happened)
     if names:
         good = [done.entry for done in finished if done.entry.id not in faults]
         wanted = [(entry, recorded[entry.image], names(entry.image)) for entry in good]
         deliveries.request(connection, wanted, transitions.now)
+    return {entry.id: event for entry, event in happened}
 
 
 def _event(connection: Connection, done: Finished, fault: str, build_id: int, limits: Limits) -> Event:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from rebuilder.builders.protocol import Builder, LogKeeping
 from rebuilder.config import Settings
+from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.engine import factory
 from rebuilder.queries.answer import Answer
-from rebuilder.store import rebuilds, search
+from rebuilder.store import rebuild_progress, rebuilds, search, waves
 from rebuilder.store.database import reading
+from rebuilder.store.rebuild_progress import Attempt
 from rebuilder.store.rebuilds import RebuildRecord
 
 LONGEST = 1_000_000  # characters
@@ -21,15 +25,49 @@ LATE_SECONDS = 60.0
 
 
 class LogChunk(Answer):
-    """A part of the log of an image's last build. The next part begins at `next`; while `live`, more will come.
+    """A part of a build's log. The next part begins at `next`; while `live`, more will come.
 
-    `built` is false where rebuilder has not built the image yet.
+    `built` is false where rebuilder has not built the image yet. `rebuild` and `attempt` say which build it is.
     """
 
     text: str
     next: int
     live: bool
     built: bool
+    rebuild: int | None = None
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A build that has a log: an attempt of a rebuild, and whether it is the last one."""
+
+    entry: RebuildRecord
+    attempt: Attempt
+    last: bool
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is being built."""
+        return self.last and self.entry.state in LIVE
+
+
+def build_of(connection: Connection, rebuild_id: int, attempt: int | None) -> Build | None:
+    """That attempt of a rebuild, else its last one; None where nothing was built for it yet.
+
+    Raises UnknownError where there is no such rebuild, or attempt.
+    """
+    entry = rebuild_progress.find(connection, rebuild_id) if rebuild_id < waves.LARGEST else None
+    if entry is None:
+        raise UnknownError(f"there is no rebuild {rebuild_id}")
+    found = rebuild_progress.attempts_of(connection, entry)
+    if not found and attempt is None:
+        return None
+    number = len(found) if attempt is None else attempt
+    if not 0 < number <= len(found):
+        there = f"it has {len(found)}" if found else "it has not been built yet"
+        raise UnknownError(f"rebuild {rebuild_id} has no attempt {attempt}: {there}")
+    return Build(entry, found[number - 1], number == len(found) and found[-1].ref == entry.ref)
 
 
 class Logs:
@@ -45,22 +83,39 @@ class Logs:
         self._made: Builder | None = None
 
     def read(self, image: str, offset: int) -> LogChunk:
-        """The log from `offset` characters on. Raises UnknownError for an unknown image.
+        """The log of an image's last build from `offset` characters on. Raises UnknownError for an unknown image.
 
         The builder may raise InfrastructureError.
         """
         with reading(self._engine) as connection:
             entry = rebuilds.latest_of_image(connection, search.image_named(connection, image))
-        if entry is None or not entry.ref:
+            build = build_of(connection, entry.id, None) if entry is not None else None
+        if entry is None or not entry.ref or build is None:
             return LogChunk(text="", next=offset, live=entry is not None and entry.state in LIVE, built=False)
+        return self._part(build, offset)
+
+    def of_rebuild(self, rebuild_id: int, attempt: int | None, offset: int) -> LogChunk:
+        """The same of an attempt of a rebuild, or of its last one. Raises UnknownError where there is none."""
+        with reading(self._engine) as connection:
+            build = build_of(connection, rebuild_id, attempt)
+        if build is None:
+            return LogChunk(text="", next=offset, live=True, built=False, rebuild=rebuild_id)
+        return self._part(build, offset)
+
+    def text(self, ref: str) -> Iterator[str]:
+        """All of the log of that build, piece by piece. The builder may raise InfrastructureError."""
+        return self._builder.log(ref)
+
+    def _part(self, build: Build, offset: int) -> LogChunk:
+        entry, attempt = build.entry, build.attempt
         found: list[str] = []
-        for text in self._builder.log(entry.ref, offset):
+        for text in self._builder.log(attempt.ref, offset):
             found.append(text)
             if sum(map(len, found)) >= LONGEST:
                 break
         text = "".join(found)[:LONGEST]
-        more = len(text) == LONGEST or entry.state in LIVE or self._comes_late(entry)
-        return LogChunk(text=text, next=offset + len(text), live=more, built=True)
+        more = len(text) == LONGEST or build.runs or (build.last and self._comes_late(entry))
+        return LogChunk(text=text, next=offset + len(text), live=more, built=True, rebuild=entry.id, attempt=attempt.number)
 
     def _comes_late(self, entry: RebuildRecord) -> bool:
         """Whether the end of the log may still come, some moments after the end of the build."""

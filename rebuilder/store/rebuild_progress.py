@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select
 from sqlalchemy.orm import aliased
@@ -128,3 +128,29 @@ def _steps(connection: Connection, condition: ColumnElement[bool]) -> list[Step]
         .where(condition)
     )
     return [Step(*row) for row in connection.execute(query.order_by(Transition.id))]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One build of a rebuild, by the builder's name of it. `outcome` is the event that ended it; empty before that."""
+
+    number: int
+    at: float
+    ref: str
+    log: str
+    outcome: str = ""
+
+
+def attempts_of(connection: Connection, entry: RebuildRecord) -> list[Attempt]:
+    """The builds that a builder accepted for a rebuild, retries included, the first one first."""
+    t = Transition
+    query = select(t.at, t.event, t.ref, t.log).where(t.rebuild_id == entry.id).order_by(t.id)
+    found: list[Attempt] = []
+    for at, event, ref, log in connection.execute(query):
+        if event == "accepted" and ref and (not found or found[-1].ref != ref):
+            found.append(Attempt(len(found) + 1, at, ref, log))
+        elif event != "accepted" and found and not found[-1].outcome:
+            found[-1] = replace(found[-1], outcome=event)
+    if entry.ref and entry.ref not in {attempt.ref for attempt in found}:  # accepted before this was recorded
+        found.append(Attempt(len(found) + 1, entry.started_at or entry.created_at, entry.ref, entry.log))
+    return found

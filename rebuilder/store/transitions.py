@@ -52,8 +52,7 @@ class Transitions:
         ]
         _update(self.connection, changed)
         _reopen(self.connection, changed)
-        steps = [(entry.id, event.name, State(new["state"]), event.reason) for entry, event, new in changed]
-        record(self.connection, steps, self.now)
+        record(self.connection, [_step(entry, event, new) for entry, event, new in changed], self.now)
         _trace(changed)
         outbox.came_into(self.connection, [_state_change(*one) for one in changed], self.now)
         caused: dict[Effect, list[Happened]] = {}
@@ -199,16 +198,34 @@ def _state_change(entry: RebuildRecord, event: Event, new: Mapping[str, Any]) ->
     return StateChange(entry.id, entry.wave_id, new["state"], facts)
 
 
-def record(connection: Connection, steps: Sequence[tuple[int, str, State, str]], now: float) -> None:
-    """Write transitions into the rebuilds' stories, and count them. Each has rebuild, event, state and reason."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A transition of a rebuild's story; where a builder accepted it, with its name of the build, and its log."""
+
+    rebuild_id: int
+    event: str
+    state: State
+    reason: str = ""
+    ref: str = ""
+    log: str = ""
+
+
+def _step(entry: RebuildRecord, event: Event, new: Mapping[str, Any]) -> Step:
+    build = (event.ref, event.log) if isinstance(event, lifecycle.Accepted) else ("", "")
+    return Step(entry.id, event.name, State(new["state"]), event.reason, *build)
+
+
+def record(connection: Connection, steps: Sequence[Step], now: float) -> None:
+    """Write transitions into the rebuilds' stories, and count them."""
     if not steps:
         return
     connection.execute(_RECORD, [
-        {"rebuild_id": ident, "at": now, "event": event, "state": str(state), "reason": reason}
-        for ident, event, state, reason in steps
+        {"rebuild_id": step.rebuild_id, "at": now, "event": step.event, "state": str(step.state), "reason": step.reason,
+         "ref": step.ref, "log": step.log}
+        for step in steps
     ])  # fmt: skip
-    happened = Counter(event for _, event, _, _ in steps)
-    ended = Counter(str(state) for _, _, state, _ in steps if state in lifecycle.ENDED)
+    happened = Counter(step.event for step in steps)
+    ended = Counter(str(step.state) for step in steps if step.state in lifecycle.ENDED)
     counters.add(connection, {
         "step": {event: StoredCounter(count) for event, count in happened.items()},
         "ended": {state: StoredCounter(count) for state, count in ended.items()},

@@ -155,7 +155,7 @@ def _create(
         connection.execute(update(Rebuild).where(*earlier).values(superseded=True))
     connection.execute(insert(Rebuild), rows)
     made = rebuilds.of_wave(connection, wave_id)
-    transitions.record(connection, [(entry.id, "planned", State.WAITING, "") for entry in made], now)
+    transitions.record(connection, [transitions.Step(entry.id, "planned", State.WAITING) for entry in made], now)
 
 
 def key_of(image: str, wave_id: int, now: float, earlier: str = "") -> str:

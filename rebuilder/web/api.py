@@ -74,6 +74,17 @@ def read_why(
     return why.read(connection, image, settings, time.time())
 
 
+@router.get("/rebuilds/{rebuild_id}/log")
+def read_rebuild_log(
+    log: Logs,
+    rebuild_id: Ident,
+    attempt: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
+    offset: Annotated[int, Query(ge=0, lt=2**40)] = 0,
+) -> logs.LogChunk:
+    """What an attempt of a rebuild says, by default its last one, from a character on; as far as it is written."""
+    return log.of_rebuild(rebuild_id, attempt, offset)
+
+
 @router.get("/images/{image:path}/log")
 def read_log(
     log: Logs, image: ImageName, offset: Annotated[int, Query(ge=0, lt=2**40)] = 0

@@ -181,7 +181,10 @@ class Cancellation(Base):
 
 
 class Transition(Base):
-    """Every step of every rebuild, with its time and why."""
+    """Every step of every rebuild, with its time and why.
+
+    Where a builder accepted it, `ref` and `log` are what it called that attempt's build, and where its log is.
+    """
 
     __tablename__ = "transition"
     __table_args__ = (Index("ix_transition_rebuild", "rebuild_id", "id"),)
@@ -192,3 +195,5 @@ class Transition(Base):
     event: Mapped[str] = mapped_column(String(24))
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str]
+    ref: Mapped[str] = mapped_column(server_default="")
+    log: Mapped[str] = mapped_column(server_default="")

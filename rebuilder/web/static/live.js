@@ -128,4 +128,5 @@ if (main.dataset.live !== undefined && "EventSource" in window) {
   });
   source.addEventListener("error", () => say("Not live: the connection is lost", false));
 }
+if (main.dataset.every) setInterval(() => main.dataset.every && refresh(), 1000 * main.dataset.every);
 setInterval(tick, 5000);
