@@ -115,7 +115,8 @@ class Logs:
                 break
         text = "".join(found)[:LONGEST]
         more = len(text) == LONGEST or build.runs or (build.last and self._comes_late(entry))
-        return LogChunk(text=text, next=offset + len(text), live=more, built=True, rebuild=entry.id, attempt=attempt.number)
+        following = offset + len(text)
+        return LogChunk(text=text, next=following, live=more, built=True, rebuild=entry.id, attempt=attempt.number)
 
     def _comes_late(self, entry: RebuildRecord) -> bool:
         """Whether the end of the log may still come, some moments after the end of the build."""

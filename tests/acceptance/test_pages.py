@@ -101,6 +101,13 @@ def test_a_failure_is_found_in_two_clicks(address: str, tab: tuple[Page, Watched
     expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
     expect(page.locator("main")).to_contain_text("simulated failure")
     expect(page.locator("main")).to_contain_text("it blocks 1 other")
+    page.get_by_role("link", name="Whole log").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Log of ruby:f42")
+    expect(page.locator("main")).to_contain_text("It is empty.")  # pretended builds end with their engine
+    page.get_by_label("Find", exact=True).fill("no space left")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_role("heading", name="Lines with no space left")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("No line has that.")
     is_clean(watched)
 
 

@@ -190,6 +190,7 @@ def test_a_log_is_read_and_followed_over_a_server(user: User) -> None:
     with serving(user) as url:
         for options in ((), ("--follow",), ("--server", url), ("--follow", "--server", url)):
             assert user.types("log", "base:f42", *options).stdout == "STEP 1\nit went wrong: <&>\n"
+            assert user.types("log", "--rebuild", "1", "--attempt", "1", *options).stdout.startswith("STEP 1\n")
         assert "has not been built" in user.is_refused("log", "app:f42", "--server", url)
 
 

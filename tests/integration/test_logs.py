@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from integration.workbench import Workbench
+from integration.workbench import Workbench, image
 from sqlalchemy import Engine, update
 from support.api_client import Client, problem
 
@@ -102,7 +102,7 @@ def test_lines_are_found_whatever_their_case_and_lead_to_where_they_stand(site: 
 
 def test_each_attempt_has_its_log(site: Site) -> None:
     first = site.page(attempt=1)
-    assert "first\n" in first and "line 2000" not in first and "Attempt 1 (aborted)" in first
+    assert "<pre>first</pre>" in first and "line 2000" not in first and "Attempt 1 (aborted)" in first
     assert site.page(".txt", attempt=1) == "first\n"
     for asked in ({"attempt": 3}, {"attempt": 0}):
         assert site.client.http.get(site.path, params=asked).status_code in (404, 422)
@@ -146,7 +146,7 @@ def test_a_log_of_many_colours_stays_a_small_page(site: Site) -> None:
 def test_the_engine_s_log_says_failed_for_a_build_without_what_it_was_made_for(
     store: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench = Workbench(store)
+    bench = Workbench(store, [image("base")])
     stale = ImageBuild("base:f42", "stale", bench.manifest_of("base:f42"))
     bench.builder.result = lambda ref: stale  # type: ignore[method-assign]
     bench.tell("openssl-3.2.2-1.fc42")

@@ -106,7 +106,8 @@ def _lines(read: logs.Logs, build: Build) -> tuple[list[str], str]:
 
 
 def _split(texts: list[str]) -> list[str]:
-    return "".join(texts).removesuffix("\n").split("\n") if texts else []
+    text = "".join(texts)
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def window(lines: list[str], first: int | None) -> Window:
@@ -122,10 +123,11 @@ def window(lines: list[str], first: int | None) -> Window:
 
 def _hits(lines: list[str], words: str) -> list[Hit]:
     """The lines that have the words, in whatever case; one more than are shown tells that there are more."""
-    found = []
+    found, wanted = [], words.lower()
     for number, line in enumerate(lines, 1):
-        if words.lower() in line.lower() and words.lower() in (shown := plain(line)[:LONGEST_LINE]).lower():
-            found.append(Hit(number, shown))
+        text = plain(line) if "\x1b" in line or "\r" in line else line
+        if wanted in text.lower():
+            found.append(Hit(number, text[:LONGEST_LINE]))
             if len(found) > HITS:
                 break
     return found
