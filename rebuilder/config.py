@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from rebuilder import config_file, logs
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
+from rebuilder.domain.external import Wait
 from rebuilder.domain.image import Stream, dist_tags
 from rebuilder.domain.impact import PlanOptions
 from rebuilder.domain.policy import Action, Pattern, Rule
@@ -267,6 +268,7 @@ class CallSettings(StrictModel):
     lookup_seconds: float = Field(default=60, gt=0)
     repository_seconds: float = Field(default=60, gt=0)
     tidy_seconds: float = Field(default=60, gt=0)
+    externals_seconds: float = Field(default=300, gt=0)
     promote_seconds: float = Field(default=60, gt=0)
     withdrawal_seconds: float = Field(default=60, gt=0)
     reconcile_seconds: float = Field(default=60, gt=0)
@@ -292,9 +294,13 @@ class RegistrySettings(StrictModel):
 
 
 class ReconcileSettings(StrictModel):
-    """How often missed changes are looked for, and what a build that somebody else made means for what is on it."""
+    """How often missed changes are looked for, and what a build that somebody else made means for what is on it.
+
+    Registries are asked for external parents every `externals_seconds`.
+    """
 
     every_seconds: float = Field(default=3600, gt=0)
+    externals_seconds: float = Field(default=900, gt=0)
     foreign_builds: Literal["ignore", "plan"] = "ignore"
 
 
@@ -358,6 +364,7 @@ class RuleSettings(StrictModel):
     package: OneOrMore[str] = ()
     severity: OneOrMore[Severity] = ()
     type: OneOrMore[str] = ()
+    external: Literal["wait", "build", "auto", ""] = ""
 
     @field_validator("image", "stream", "package", "type")
     @classmethod
@@ -374,12 +381,15 @@ class RuleSettings(StrictModel):
         image, stream, package, kind = (
             tuple(map(Pattern.parse, texts)) for texts in (self.image, self.stream, self.package, self.type)
         )
-        return Rule(self.name, Action(self.action), image, stream, package, self.severity, kind)
+        return Rule(self.name, Action(self.action), image, stream, package, self.severity, kind, self.external)
 
 
 class Settings(StrictModel):
     """All of `[consumer_config]`. Every default lets the command run with no file at all.
 
+    `external` says what is done with images whose external parent lacks an update (`auto`: they are built where their
+    Containerfile upgrades packages), `external_changes` what a new external parent means for the images on it: they are
+    rebuilt where it brings newer RPMs, for any new digest, or not for its sake.
     `installonly` are globs of packages of which several versions are installed side by side: the newest counts.
     In a dry run builds only take time, as with the builder `simulated`, and nothing is announced.
     """
@@ -391,6 +401,8 @@ class Settings(StrictModel):
     settle_seconds: float = Field(default=60, ge=0)
     descendants: Literal["affected", "all"] = "affected"
     stage_parents: Literal["order", "propagate"] = "order"
+    external: Literal["wait", "build", "auto"] = "auto"
+    external_changes: Literal["rpms", "digest", "ignore"] = "rpms"
     policy: tuple[RuleSettings, ...] = ()
     installonly: tuple[str, ...] = INSTALLONLY
     max_attempts: int = Field(default=3, ge=1)
@@ -423,7 +435,7 @@ class Settings(StrictModel):
     def terms(self, held: Mapping[str, str]) -> PlanOptions:
         """What plans are made by; `held` has the images on hold."""
         rules = tuple(rule.rule for rule in self.policy)
-        return PlanOptions(self.descendants, self.stage_parents, rules, held, self.installonly)
+        return PlanOptions(self.descendants, self.stage_parents, rules, held, self.installonly, Wait(self.external))
 
     @property
     def announced(self) -> frozenset[Notice]:

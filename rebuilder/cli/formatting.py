@@ -27,7 +27,8 @@ def format_reason(reason: Reason) -> Text:
         layer = line(layer, f" or from outside the inventory: {reason.external}")
     if reason.compared:
         layer = line(layer, f", of {reason.compared}")
-    return line(f"{reason.installed} (", layer, f") < {reason.change.build.evr.version_release}")
+    upgrades = f"; its parent lacks it, it may come in by {reason.upgrades}" if reason.upgrades else ""
+    return line(f"{reason.installed} (", layer, f") < {reason.change.build.evr.version_release}{upgrades}")
 
 
 def format_reasons(reasons: Sequence[Reason], every: bool) -> list[Text]:

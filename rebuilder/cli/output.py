@@ -41,6 +41,8 @@ COLOURS = {
     "held": "magenta",
     "policy": "magenta",
     "parent-left-out": "yellow",
+    "waits-for-parent": "yellow",
+    "pinned-parent": "yellow",
 }
 
 

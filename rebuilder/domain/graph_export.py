@@ -33,6 +33,8 @@ COLOURS = {
     "held": "#5b3cc4",
     "policy": "#5b3cc4",
     "parent-left-out": "#6b4f3a",
+    "waits-for-parent": "#6b4f3a",
+    "pinned-parent": "#6b4f3a",
 }
 OUTSIDE = 'style=dashed, color="#767676", fontcolor="#595959"'
 

@@ -81,7 +81,8 @@ class Source:
 
     `target` is the stage that it ends with, where that is not the last one. `build_args` and `platforms` are what the
     source itself says of them, `registry` is the prefix by which the file names other images of the inventory. `digest`
-    is that of all that is in the folder, and of what is said of how it is built.
+    is that of all that is in the folder, and of what is said of how it is built. `upgrades` is the command by which the
+    final stage upgrades what its parent has, "" where there is none.
     """
 
     git: str = ""
@@ -94,6 +95,7 @@ class Source:
     platforms: tuple[str, ...] = ()
     registry: str = ""
     digest: str = ""
+    upgrades: str = ""
     care: Care = field(default_factory=Care)
 
     @property

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rebuilder.domain import belonging, policy
 from rebuilder.domain.belonging import ParentRef
 from rebuilder.domain.change import Change, most_severe
+from rebuilder.domain.external import ExternalImage, Externals, Wait
 from rebuilder.domain.graph import Graph, Subgraph
 from rebuilder.domain.image import Image, ParentKind
 from rebuilder.domain.policy import Action, Rule
@@ -33,6 +34,8 @@ class Skip(StrEnum):
     POLICY = "policy"  # by: the rule
     HELD = "held"  # by: who, and why
     PARENT_LEFT_OUT = "parent-left-out"  # by: the image whose old build it would be built on
+    WAITS_FOR_PARENT = "waits-for-parent"  # by: the external parent that still has the old RPM
+    PINNED_PARENT = "pinned-parent"  # by: the same, where the source names its digest: no rebuild brings another one
 
 
 STILL_STALE = frozenset({Skip.POLICY, Skip.HELD, Skip.PARENT_LEFT_OUT})
@@ -40,11 +43,12 @@ STILL_STALE = frozenset({Skip.POLICY, Skip.HELD, Skip.PARENT_LEFT_OUT})
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An image that is left out, with the reason."""
+    """An image that is left out, with the reason; `parent` is the external one that it waits for."""
 
     image: str
     reason: Skip
     by: str = ""
+    parent: ExternalImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ class Reason:
     `rpm`: it carries `installed`, and `change` offers a newer build; `inherited_from` is the layer that brought the
     RPM in, empty where the image itself does. That layer may have it from its `external` parent, into which nobody
     here can look. `compared` is its source build, where its own version is another one. `parent`: it is built on an
-    image that is rebuilt (`inherited_from`).
+    image that is rebuilt (`inherited_from`). `upgrades` says why a rebuild may bring the change in although the
+    external parent lacks it.
     """
 
     kind: str
@@ -63,6 +68,7 @@ class Reason:
     inherited_from: str = ""
     external: str = ""
     compared: str = ""
+    upgrades: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +76,12 @@ class InstalledPackages:
     """What of the changed packages is in the images' current builds.
 
     `rpms` has, for each image that carries any, its RPMs of the changed source packages; `unknown` names the images
-    whose current build nobody could read.
+    whose current build nobody could read. `externals` has what is known of external parents, by pull spec.
     """
 
     rpms: Mapping[str, Sequence[Rpm]]
     unknown: frozenset[str] = frozenset()
+    externals: Mapping[str, ExternalImage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,7 @@ class PlanOptions:
     rules: tuple[Rule, ...] = ()
     held: Mapping[str, str] = field(default_factory=dict)
     installonly: tuple[str, ...] = INSTALLONLY
+    external: Wait = Wait.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +160,8 @@ class _Content:
     """What the changes mean for the RPMs of an image, and of all below it that have just the same.
 
     `layers` has the layer that brought each RPM in; "" is the image itself, if `own`. `foreign` has the streams of the
-    RPMs that are of another one.
+    RPMs that are of another one. `waiting` has the external parents of the RPMs that no rebuild can bring in before
+    they have them; `plain` says that no external parent had a say.
     """
 
     rpms: Sequence[Rpm]
@@ -163,6 +172,8 @@ class _Content:
     otherwise: Skip
     own: bool
     foreign: Mapping[Rpm, str]
+    waiting: Mapping[Rpm, ExternalImage]
+    plain: bool
 
 
 class _Search:
@@ -176,6 +187,7 @@ class _Search:
         self._offers = {_subject(change): place for place, change in enumerate(changes)}
         self._rules = [policy.about(terms.rules, change) for change in changes]
         self._ruled = any(self._rules)
+        self._externals = Externals(carried.externals, terms.external)
         self._still_stale: set[str] = set()
         self._known: dict[tuple[str, Rpm], tuple[str, int] | Skip] = {}
         self._images = graph.layers(carried.rpms)
@@ -209,7 +221,9 @@ class _Search:
             content = self._content(key, rpms, bases)
             self._contents.append(content)
             reasons = content.reasons
-            if not reasons:
+            if not reasons and content.waiting:
+                self._wait(key, next(iter(content.waiting.values())))
+            elif not reasons:
                 self._leave_out(key, content.otherwise)
             elif self._ruled or self._still_stale or key in self._terms.held:
                 reasons = self._decide(number, key, content.stale)
@@ -220,6 +234,10 @@ class _Search:
         self._skipped[key] = Skipped(key, reason, by)
         if reason in STILL_STALE:
             self._still_stale.add(key)
+
+    def _wait(self, key: str, parent: ExternalImage) -> None:
+        reason = Skip.PINNED_PARENT if parent.pinned else Skip.WAITS_FOR_PARENT
+        self._skipped[key] = Skipped(key, reason, str(parent), parent)
 
     def _leave_out_unknown(self) -> None:
         streams = {change.stream for change in self._changes}
@@ -232,7 +250,8 @@ class _Search:
         """Most images have nothing of their own, and then the same content as all such images below their parent."""
         stream = key[key.rindex(":") + 1 :]
         above = self._contents[bases[0]] if len(bases) == 1 else None
-        if above is None or above.stream != stream or above.rpms != rpms:
+        alike = above is not None and above.stream == stream and above.rpms == rpms
+        if above is None or not alike or not above.plain or (self._externals and self._has_say(key)):
             return self._read(key, rpms, stream, bases)
         if not above.own:
             return above
@@ -240,6 +259,11 @@ class _Search:
         if content is None:
             content = self._handed_on[bases[0]] = self._read(key, rpms, stream, bases)
         return content
+
+    def _has_say(self, key: str) -> bool:
+        """Whether the image may differ from its parent in what external parents mean for it."""
+        image = self._graph.image(key)
+        return bool(image.source.upgrades) or any(parent.external in self._externals.known for parent in image.parents)
 
     def _layers(self, rpms: Iterable[Rpm], bases: Iterable[int]) -> dict[Rpm, str]:
         layers = dict.fromkeys(rpms, "")
@@ -250,7 +274,7 @@ class _Search:
         return layers
 
     def _read(self, key: str, rpms: Sequence[Rpm], stream: str, bases: Sequence[int]) -> _Content:
-        stale, others = [], set()
+        stale, others = list[_Stale](), set[Skip]()
         layers = self._layers(that_count(rpms, self._terms.installonly), bases)
         above = [self._contents[base] for base in bases]
         foreign = belonging.foreign(layers, stream, [ParentRef(one.rpms, one.stream, one.foreign) for one in above])
@@ -266,9 +290,42 @@ class _Search:
                 external = self._external(layer or key)
                 reason = Reason("rpm", self._changes[place], nevra, layer, external, rpm.built_from)
                 stale.append(_Stale(place, rpm, reason))
+        lacking = self._lacking(key, stale, layers, above) if self._externals else {}
+        stale, waiting = self._divide(key, stale, lacking) if lacking else (stale, {})
         otherwise = next((skip for skip in Skip if skip in others), Skip.UNKNOWN)
         reasons = tuple([item.reason for item in stale])
-        return _Content(rpms, stream, layers, tuple(stale), reasons, otherwise, "" in layers.values(), foreign)
+        own = "" in layers.values()
+        return _Content(
+            rpms, stream, layers, tuple(stale), reasons, otherwise, own, foreign, waiting, plain=not lacking
+        )
+
+    def _lacking(
+        self, key: str, stale: Sequence[_Stale], layers: Mapping[Rpm, str], above: Sequence[_Content]
+    ) -> dict[Rpm, ExternalImage]:
+        """The external parents from which the image has old RPMs, and which have nothing newer, by the RPM."""
+        image, found = self._graph.image(key), dict[Rpm, ExternalImage]()
+        for item in stale:
+            if layers[item.rpm]:
+                parent = next((one.waiting[item.rpm] for one in above if item.rpm in one.waiting), None)
+            else:
+                parent = self._externals.below(image, self._changes[item.place], item.rpm)
+            if parent is not None:
+                found[item.rpm] = parent
+        return found
+
+    def _divide(
+        self, key: str, stale: Iterable[_Stale], lacking: Mapping[Rpm, ExternalImage]
+    ) -> tuple[list[_Stale], dict[Rpm, ExternalImage]]:
+        """What a rebuild can bring in, and what has to wait for an external parent."""
+        image, kept, waiting = self._graph.image(key), list[_Stale](), dict[Rpm, ExternalImage]()
+        for item in stale:
+            upgrades = self._externals.upgrades(image, self._rules[item.place]) if item.rpm in lacking else ""
+            if item.rpm in lacking and not upgrades:
+                waiting[item.rpm] = lacking[item.rpm]
+            else:
+                reason = replace(item.reason, upgrades=upgrades) if upgrades else item.reason
+                kept.append(item._replace(reason=reason))
+        return kept, waiting
 
     def _through(self, number: int, rpm: Rpm) -> str:
         """The parent that hands the RPM on to the image; "" where the image has it of its own."""

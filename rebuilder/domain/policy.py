@@ -53,7 +53,10 @@ Patterns = tuple[Pattern, ...]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Fits where each of its lists has an entry that does; an empty list fits everything."""
+    """Fits where each of its lists has an entry that does; an empty list fits everything.
+
+    `external` says what is done with images whose external parent lacks the change (wait, build, auto); "" is not said.
+    """
 
     name: str
     action: Action
@@ -62,6 +65,7 @@ class Rule:
     package: Patterns = ()
     severity: tuple[Severity, ...] = ()
     type: Patterns = ()
+    external: str = ""
 
     def fits_change(self, change: Change) -> bool:
         return (

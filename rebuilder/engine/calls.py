@@ -42,6 +42,7 @@ class Kind(StrEnum):
     PROMOTE = "promote"  # the move of an image's name to a proven build
     RECONCILE = "reconcile"  # what Koji's tags have newer than the images
     INVENTORY = "inventory"
+    EXTERNALS = "externals"  # what registries have of external parents
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from rebuilder.engine.cancellation import Cancellations
 from rebuilder.engine.clock import Clock, SystemClock
 from rebuilder.engine.context import Concern, Context
 from rebuilder.engine.enrichment import Enrichment
+from rebuilder.engine.external_parents import ExternalParents, plan_moved
 from rebuilder.engine.journal import Journal
 from rebuilder.engine.jumps import Jumps
 from rebuilder.engine.metrics import Metrics
@@ -86,10 +87,11 @@ class Loop:
         self.repositories = RepositoryWaits(context)
         self.withdrawals = Withdrawals(context)
         self.reconciliation = Reconciliation(context)
+        self.externals = ExternalParents(context, self.reconciliation)
         self.tidying = TidyingUp(context)
         self._concerns: tuple[Concern, ...] = (
             self.submissions, self.polling, self.promotions, Cancellations(context), self.enrichment,
-            self.repositories, self.withdrawals, self.reconciliation, self.tidying,
+            self.repositories, self.withdrawals, self.reconciliation, self.externals, self.tidying,
         )  # fmt: skip
 
     def once(self) -> int:
@@ -102,7 +104,7 @@ class Loop:
         done = self._record(answers)
         concerns: Sequence[Concern] = self._concerns
         if not answers and not self.calls.any_out() and self.idle():
-            concerns = [self.reconciliation, self.tidying]
+            concerns = [self.reconciliation, self.externals, self.tidying]
         elif done or not answers or self.clock.monotonic() >= self._decide_at:
             done += self._decide()
             self._decide_at = self.clock.monotonic() + DECIDE_SECONDS
@@ -160,7 +162,7 @@ class Loop:
         return read.messages
 
     def _plan(self, connection: Connection) -> int:
-        if not self.reconciliation.ready:
+        if not (self.reconciliation.ready and self.externals.ready):
             return 0
         clock, settings = self._context.clock, self._context.settings
         began = clock.monotonic()
@@ -168,7 +170,9 @@ class Loop:
         if settled:
             self.metrics.count("plan", "settled", clock.monotonic() - began)
         begun = planning.begin_approved(connection, settings, clock.now())
-        return settled + begun + self.reconciliation.look(connection)
+        due = self.reconciliation.due_to_look
+        moved = plan_moved(connection, settings, clock.now()) if due else None
+        return settled + begun + self.reconciliation.look(connection) + (moved is not None)
 
     def beat(self) -> None:
         """Say that the loop gets on, and what it waits for, where it is time to. Raises UnreachableError.
@@ -212,7 +216,7 @@ class Loop:
 
     def at_rest(self) -> bool:
         """Whether nothing will be done without a new message or an operator: idle, or all that is left is held."""
-        if self.reconciliation.busy or self.tidying.busy:
+        if self.reconciliation.busy or self.externals.busy or self.tidying.busy:
             return False
         with reading(self.engine) as connection:
             return not (

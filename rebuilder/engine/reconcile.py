@@ -80,6 +80,10 @@ class Reconciliation:
         soon = self._context.clock.monotonic() + self._context.settings.settle_seconds
         self._read_at = soon if self._read_at is None else min(self._read_at, soon)
 
+    def look_soon(self) -> None:
+        """Something else became possible, as that an external parent has an update now."""
+        self._look_at = self._context.clock.monotonic()
+
     def ask(self) -> None:
         context, now = self._context, self._context.clock.monotonic()
         if now >= self._again_at:
@@ -220,8 +224,13 @@ def _manifest(connection: Connection, image: str) -> Manifest:
 
 def _newer(above: Manifest, below: Manifest, stream: str) -> list[Change]:
     """What the parent has newer than the child."""
-    offers = {(rpm.name, rpm.arch): rpm for rpm in above.rpms}
-    pairs = ((offers.get((rpm.name, rpm.arch)), rpm) for rpm in below.rpms)
+    return newer_builds(above.rpms, below.rpms, stream)
+
+
+def newer_builds(above: Iterable[Rpm], below: Iterable[Rpm], stream: str) -> list[Change]:
+    """The source builds of which there are RPMs above that are newer than those below, as changes of the stream."""
+    offers = {(rpm.name, rpm.arch): rpm for rpm in above}
+    pairs = ((offers.get((rpm.name, rpm.arch)), rpm) for rpm in below)
     return [Change(_source_build(new), stream) for new, old in pairs if new and is_stale(old, _source_build(new).evr)]
 
 

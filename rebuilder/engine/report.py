@@ -38,6 +38,7 @@ def _problems(loop: Loop) -> list[Problem]:
         "Koji withdrawals": loop.withdrawals.failure,
         "image names": loop.promotions.failure,
         "inventory": loop.reconciliation.failure(Kind.INVENTORY),
+        "external parents": loop.externals.failure,
         "Koji tags": loop.reconciliation.failure(Kind.RECONCILE),
     }
     found = [_problem(what, failure, loop.clock) for what, failure in failures.items() if failure is not None]

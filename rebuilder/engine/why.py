@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change
+from rebuilder.domain.external import ExternalImage
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.impact import InstalledPackages, Reason, Skip
 from rebuilder.domain.plan import make_plan
@@ -28,7 +29,7 @@ class Verdict:
 
     `word` is rebuild, not-installed, or a skip reason of the plan; `by` is what that names. `installed` has the
     image's RPMs of the package, there unchanged `since` (seconds since the epoch), where that is known. `rule` is
-    the one that asks for approval, `wave` the wave that waits for it.
+    the one that asks for approval, `wave` the wave that waits for it. `parent` is the external one that it waits for.
     """
 
     change: Change
@@ -40,6 +41,7 @@ class Verdict:
     since: float | None = None
     rule: str = ""
     wave: int | None = None
+    parent: ExternalImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ class _Family:
         rpms = self._carried.rpms.get(self._image, ())
         installed = tuple(sorted(rpm.nevra for rpm in rpms if rpm.source == change.build.name))
         since = self._unchanged(change.build.name) if skipped.reason is Skip.ALREADY_CURRENT else None
-        return Verdict(merged, str(skipped.reason), skipped.by, installed=installed, since=since)
+        return Verdict(merged, str(skipped.reason), skipped.by, installed=installed, since=since,
+                       parent=skipped.parent)
 
     def _of(self, source: str) -> InstalledPackages:
         """What is carried of one source package."""
@@ -128,7 +131,7 @@ class _Family:
             for image, rpms in self._carried.rpms.items()
             if (mine := [rpm for rpm in rpms if rpm.source == source])
         }
-        return InstalledPackages(found, self._carried.unknown)
+        return InstalledPackages(found, self._carried.unknown, self._carried.externals)
 
     def _unchanged(self, source: str) -> float | None:
         if source not in self._since:

@@ -18,6 +18,12 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
 ARCH = ARCHITECTURES.get(machine(), machine())
 HERE = f"linux/{ARCH}"
 DIRECTIVE = re.compile(r"#\s*(?P<name>[A-Za-z][A-Za-z0-9]*)\s*=\s*(?P<value>.+?)\s*")
+# What brings in newer RPMs than the parent has; installing a package does not.
+UPGRADE = re.compile(
+    r"(?<![\w-])(?:(?:dnf5?|microdnf|yum|tdnf)\s(?:[^;&|]*?\s)?(?:upgrade|update|distro-sync|upgrade-minimal|update-minimal)(?![\w-])|"
+    r"zypper\s(?:[^;&|]*?\s)?(?:up|update|dup|dist-upgrade|patch)(?![\w-])|"
+    r"apt(?:-get)?\s(?:[^;&|]*?\s)?(?:upgrade|dist-upgrade|full-upgrade)(?![\w-]))"
+)
 REPLACED = "\ufffd"  # what stands for bytes that are no UTF-8
 
 
@@ -76,6 +82,7 @@ class _Stage:
     arguments: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     copies: list[_Name] = field(default_factory=list)
+    upgrades: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +91,13 @@ class Recipe:
 
     `stages` are the numbers of those that are built. `parents` are the images that it is built on, each once, in the
     order of their names' first appearance. `hidden` has the names, in lower case, by which later stages mean an earlier
-    stage and not an image.
+    stage and not an image. `upgrades` is the first command by which the image upgrades the packages of its parent.
     """
 
     parents: tuple[Base, ...]
     stages: tuple[int, ...]
     hidden: frozenset[str]
+    upgrades: str = ""
 
 
 def read(text: str, options: Options = PLAIN) -> Recipe:
@@ -113,7 +121,8 @@ def read(text: str, options: Options = PLAIN) -> Recipe:
         for copied in stage.copies:
             if _earlier(stages, copied.spec, place) is None:
                 _add(found, Base(copied.spec, ParentKind.STAGE, copied.line))
-    return Recipe(tuple(found.values()), tuple(needed), _hidden(stages))
+    upgrades = next((stages[place].upgrades for place in _line(stages, target) if stages[place].upgrades), "")
+    return Recipe(tuple(found.values()), tuple(needed), _hidden(stages), upgrades)
 
 
 def parents(text: str, options: Options = PLAIN) -> tuple[Base, ...]:
@@ -166,6 +175,14 @@ def _add(found: dict[str, Base], base: Base) -> None:
         found[base.spec] = replace(first, written=(*known.written, *base.written))
     elif base.spec != "scratch":
         found[base.spec] = base
+
+
+def _line(stages: list[_Stage], place: int) -> Iterator[int]:
+    """The stage, and those below it whose packages it has: what is only copied from has none to upgrade."""
+    below: int | None = place
+    while below is not None:
+        yield below
+        below = _below(stages, below)
 
 
 def _root(stages: list[_Stage], place: int) -> int:
@@ -221,6 +238,8 @@ class _Reader:
             stage.environment |= {name: self._value(value, before, line) for name, value in pairs}
         elif self.stages:
             stage = self.stages[-1]
+            if word == "RUN" and not stage.upgrades:
+                stage.upgrades = _upgrade(command.original)
             stage.copies += [self._copied(spec, stage.arguments, line) for spec in _froms(command.flags)]
 
     def _arg(self, command: dockerfile.Command) -> None:
@@ -261,6 +280,13 @@ class _Reader:
 
     def _value(self, written: str, known: Mapping[str, str], line: int) -> str:
         return expand(written, known, line, lenient=True, escape=self._escape)
+
+
+def _upgrade(written: str) -> str:
+    """The part of a RUN that upgrades packages; "" where none does."""
+    text = re.sub(r"\\\s*\n|[\"',\[\]]", " ", written)
+    found = UPGRADE.search(text)
+    return " ".join(found[0].split()) if found else ""
 
 
 def _escape(text: str) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Image, Parent, Source, image_name, stream_name
-from rebuilder.inventory.containerfile import Base, Options, parents
+from rebuilder.inventory.containerfile import Base, Options
+from rebuilder.inventory.containerfile import read as read_file
 from rebuilder.inventory.content import Contents
 from rebuilder.inventory.tree_settings import FILE, WHOLE, line_of
 from rebuilder.inventory.tree_walk import Folder, text_of, walk
@@ -247,13 +248,14 @@ class _Found:
         args = {**self._build_args, **settings.build_args}
         options = Options(args, wanted.target, next(iter(settings.platforms), ""))
         try:
-            known = tuple(_parent(base, wanted.key, local) for base in parents(text, options))
+            recipe = read_file(text, options)
+            known = tuple(_parent(base, wanted.key, local) for base in recipe.parents)
         except RequestError as error:
             raise RequestError(f"{file}:{error}") from None
         source = Source(
             path=wanted.folder.real, containerfile=wanted.file, target=wanted.target,
             build_args=tuple(sorted(settings.build_args.items())), platforms=settings.platforms,
-            registry=self._naming.registry, care=settings.care,
+            registry=self._naming.registry, upgrades=recipe.upgrades, care=settings.care,
         )  # fmt: skip
         told = args, source.target, source.platforms, source.containerfile
         content = f"{self._contents.digest(source.path)} {told}"

@@ -35,7 +35,7 @@ from rebuilder.domain.rpm import Rpm
 
 Place = tuple[str | int, ...]
 LONGEST_BUILD = 1e9
-TEXTS = ("git", "ref", "commit", "path", "containerfile", "target", "registry", "digest")  # of a source
+TEXTS = ("git", "ref", "commit", "path", "containerfile", "target", "registry", "digest", "upgrades")  # of a source
 SAID = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)
 STEP = re.compile(r"\.(?P<key>\w+)|\[(?P<at>\d+)\]")
 UNKNOWN_KEY = re.compile(r"Object contains unknown field `(.*)`")
@@ -92,6 +92,7 @@ class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     platforms: tuple[str, ...] = ()
     registry: str = ""
     digest: str = ""
+    upgrades: str = ""
     care: CareEntry = CareEntry()
 
 

@@ -12,6 +12,11 @@ def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def written_moment(seconds: float | None) -> str | None:
+    """Seconds since the epoch as JSON has them."""
+    return None if seconds is None else _written(datetime.fromtimestamp(seconds, UTC))
+
+
 Moment = Annotated[datetime, PlainSerializer(_written, return_type=str, when_used="json")]
 
 

@@ -8,11 +8,13 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.external import ExternalImage
 from rebuilder.domain.impact import Reason, Skip, Skipped
 from rebuilder.domain.plan import Plan, Rebuilds, RuleOutcome
 from rebuilder.domain.policy import Action
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.domain.schedule import Estimate
+from rebuilder.queries.moment import written_moment
 
 
 class WrittenChange(TypedDict):
@@ -27,7 +29,8 @@ class WrittenChange(TypedDict):
 class WrittenReason(TypedDict):
     """Why an image is rebuilt; `external` where the RPM may come from outside the inventory.
 
-    `compared` is the source build of the installed RPM, where that has a version of its own.
+    `upgrades` says by what the change may come in although the external parent lacks it. `compared` is the source
+    build of the installed RPM, where that has a version of its own.
     """
 
     kind: str
@@ -36,6 +39,7 @@ class WrittenReason(TypedDict):
     inherited_from: str | None
     external: NotRequired[str]
     compared: NotRequired[str]
+    upgrades: NotRequired[str]
 
 
 class ToldReason(WrittenReason):
@@ -55,12 +59,25 @@ class WrittenRebuild(TypedDict):
     reasons: list[WrittenReason]
 
 
+class WrittenParent(TypedDict):
+    """The external parent that an image waits for, and since when it has its digest.
+
+    `pin` is the digest to pin in place of that, where the source names a digest.
+    """
+
+    spec: str
+    digest: str
+    since: str | None
+    pin: NotRequired[str]
+
+
 class WrittenSkip(TypedDict):
-    """An image that is left out; `by` where somebody or something is named."""
+    """An image that is left out; `by` where somebody or something is named, `parent` for one that it waits for."""
 
     image: str
     reason: str
     by: NotRequired[str]
+    parent: NotRequired[WrittenParent]
 
 
 class WrittenEstimate(TypedDict):
@@ -133,6 +150,8 @@ def written_reason(reason: Reason) -> WrittenReason:
         found["external"] = reason.external
     if reason.compared:
         found["compared"] = reason.compared
+    if reason.upgrades:
+        found["upgrades"] = reason.upgrades
     return found
 
 
@@ -147,6 +166,16 @@ def _written_skip(skipped: Skipped) -> WrittenSkip:
     found: WrittenSkip = {"image": skipped.image, "reason": str(skipped.reason)}
     if skipped.by:
         found["by"] = skipped.by
+    if skipped.parent is not None:
+        found["parent"] = written_parent(skipped.parent)
+    return found
+
+
+def written_parent(parent: ExternalImage) -> WrittenParent:
+    """An external parent as scripts read it."""
+    found: WrittenParent = {"spec": parent.spec, "digest": parent.digest, "since": written_moment(parent.since)}
+    if parent.offered:
+        found["pin"] = parent.offered
     return found
 
 
@@ -206,7 +235,7 @@ def reason_of(document: WrittenReason, change: Change) -> Reason:
     """The reason that a server wrote, with the change that it is about."""
     return Reason(
         document["kind"], change, document["installed"] or "", document["inherited_from"] or "",
-        document.get("external", ""), document.get("compared", ""),
+        document.get("external", ""), document.get("compared", ""), document.get("upgrades", ""),
     )
 
 

@@ -19,9 +19,11 @@ from rebuilder.queries.pending import Pending
 from rebuilder.queries.plan import (
     ToldReason,
     WrittenChange,
+    WrittenParent,
     WrittenReason,
     told_reason,
     written_change,
+    written_parent,
     written_reason,
 )
 from rebuilder.queries.plan_preview import streams, wanted
@@ -58,8 +60,8 @@ class Approval(Answer):
 class VerdictOnChange(Answer):
     """What a change means for the image: `rebuild`, `not-installed`, or why it is left out; `by` is what that names.
 
-    `installed` has the image's RPMs of the package, there unchanged `since` then, where that is known. A
-    change that is not planned yet `waits` for something, `until` then at the most.
+    `installed` has the image's RPMs of the package, there unchanged `since` then, where that is known. `parent` is the
+    external parent that it waits for. A change that is not planned yet `waits` for something, `until` then at the most.
     """
 
     change: WrittenChange
@@ -71,6 +73,7 @@ class VerdictOnChange(Answer):
     installed: tuple[str, ...]
     since: Moment | None
     approval: Approval | None
+    parent: WrittenParent | None = None
     waits: str | None = None
     until: Moment | None = None
 
@@ -151,4 +154,5 @@ def verdict(found: Verdict) -> VerdictOnChange:
         by=found.by or None, reasons=tuple(written_reason(reason) for reason in found.reasons),
         depends_on=found.depends_on, installed=found.installed, since=moment(found.since),
         approval=Approval(rule=found.rule, wave=found.wave) if found.rule else None,
+        parent=written_parent(found.parent) if found.parent else None,
     )

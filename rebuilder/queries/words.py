@@ -13,5 +13,7 @@ LEFT_OUT = {
     Skip.POLICY: "left out by the policy's rule {by}",
     Skip.WITHDRAWN: "it was withdrawn",
     Skip.HELD: "held by {by}",
+    Skip.WAITS_FOR_PARENT: "a rebuild cannot bring it in: it waits for its parent {by}, which still has the old RPM",
+    Skip.PINNED_PARENT: "no rebuild can bring it in before somebody changes the digest in its source: {by}",
     Skip.PARENT_LEFT_OUT: "it would be built on the old {by}, which is left out",
 }

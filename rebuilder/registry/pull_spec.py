@@ -16,6 +16,8 @@ def is_remote(spec: str) -> bool:
 def candidates(spec: str) -> tuple[str, ...]:
     """The full names, each with a registry, that it may stand for, in the order in which they are tried."""
     name = spec.removeprefix(TRANSPORT)
+    if pinned(name):  # of a tag beside a digest nobody wants to know
+        name = at_digest(name, pinned(name))
     head, slash, _ = name.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost"):
         return (name,)
@@ -28,6 +30,11 @@ def candidates(spec: str) -> tuple[str, ...]:
 def pinned(spec: str) -> str:
     """The digest that the pull spec names; "" where it names a tag."""
     return spec.partition("@")[2]
+
+
+def without_digest(spec: str) -> str:
+    """The pull spec with its tag alone."""
+    return spec.partition("@")[0]
 
 
 def repository(spec: str) -> str:

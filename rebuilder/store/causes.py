@@ -30,7 +30,8 @@ def reasons_of(
         if standing and noticed.withdrawn:
             continue
         kind = "rpm" if row.installed else "parent"
-        reason = Reason(kind, noticed.change, row.installed, row.inherited_from, row.external, row.compared)
+        reason = Reason(kind, noticed.change, row.installed, row.inherited_from, row.external, row.compared,
+                        row.upgrades)
         found.setdefault(row.rebuild_id, []).append(reason)
     return {ident: tuple(reasons) for ident, reasons in found.items()}
 

@@ -30,7 +30,7 @@ from rebuilder.domain.image import Stream as StreamValue
 from rebuilder.domain.impact import InstalledPackages
 from rebuilder.domain.rollback import RolledBack, rolled_back
 from rebuilder.domain.rpm import Rpm as Package
-from rebuilder.store import manifests
+from rebuilder.store import externals, manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rebuild, Rpm, Stream
 from rebuilder.store.upsert import chunks
 
@@ -158,6 +158,7 @@ def carried(connection: Connection, sources: Iterable[str], keys: Collection[str
 
     Of all images, or of these few.
     """
+    sources = sorted(set(sources))
     key = Image.name + ":" + Image.stream
     found: dict[str, list[Package]] = {}
     packages: dict[int, Package] = {}
@@ -167,7 +168,7 @@ def carried(connection: Connection, sources: Iterable[str], keys: Collection[str
         .join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
         .join(ImageBuild, ImageBuild.manifest_id == ManifestRpm.manifest_id)
         .join(Image, Image.current_build_id == ImageBuild.id)
-        .where(Image.present, Rpm.source.in_(sorted(set(sources))))
+        .where(Image.present, Rpm.source.in_(sources))
         .order_by(Image.id, Rpm.id)
     )
     unread: Select[Any] | CompoundSelect[str] = _unread()
@@ -183,7 +184,9 @@ def carried(connection: Connection, sources: Iterable[str], keys: Collection[str
             package = packages[row[1]] = Package(*row[2:])
         found.setdefault(row[0], []).append(package)
     unknown = frozenset(connection.scalars(unread))
-    return InstalledPackages(found, unknown if keys is None else unknown.intersection(keys))
+    return InstalledPackages(
+        found, unknown if keys is None else unknown.intersection(keys), externals.known(connection, sources)
+    )
 
 
 def rpms_from(connection: Connection, sources: Iterable[str]) -> dict[int, Package]:

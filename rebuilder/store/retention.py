@@ -29,6 +29,7 @@ from rebuilder.store.models import (
     Change,
     DeadLetter,
     Delivery,
+    ExternalManifest,
     Hold,
     Image,
     ImageBuild,
@@ -270,6 +271,7 @@ def _manifests(_limits: Limits, _dialect: str) -> Conditions:
     return (
         ~exists().where(ImageBuild.manifest_id == Manifest.id),
         ~exists().where(ReadManifest.manifest_id == Manifest.id),
+        ~exists().where(ExternalManifest.manifest_id == Manifest.id),
     )
 
 

@@ -200,6 +200,7 @@ def _cause(
             "inherited_from": reason.inherited_from,
             "external": reason.external,
             "compared": reason.compared,
+            "upgrades": reason.upgrades,
         }
         for rebuild in plan.rebuilds
         for reason in rebuild.reasons

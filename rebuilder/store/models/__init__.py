@@ -6,6 +6,8 @@ The constraints carry promises: a message counts once, one live build per image,
 from rebuilder.store.models.base import Base
 from rebuilder.store.models.bus import Change, DeadLetter, Message, Outbox
 from rebuilder.store.models.images import (
+    ExternalImage,
+    ExternalManifest,
     Image,
     ImageBuild,
     ImageParent,
@@ -28,7 +30,8 @@ from rebuilder.store.models.rebuilds import (
 )
 
 __all__ = [
-    "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Delivery", "Heartbeat", "Hold", "Image",
-    "ImageBuild", "ImageParent", "Lease", "Manifest", "ManifestRpm", "Message", "Outbox", "Pause", "ReadManifest",
-    "Rebuild", "RebuildEdge", "Rpm", "Stream", "Tally", "Token", "Transition", "Wave", "WaveChange",
+    "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Delivery", "ExternalImage",
+    "ExternalManifest", "Heartbeat", "Hold", "Image", "ImageBuild", "ImageParent", "Lease", "Manifest", "ManifestRpm",
+    "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge", "Rpm", "Stream", "Tally", "Token",
+    "Transition", "Wave", "WaveChange",
 ]  # fmt: skip

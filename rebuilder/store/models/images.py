@@ -73,6 +73,40 @@ class ImageParent(Base):
     external: Mapped[str]
 
 
+class ExternalImage(Base):
+    """An external parent by its pull spec, as its registry had it last: `name` is the full one.
+
+    The digest, empty where it was never told, is there `since` then; before it there was `previous`, empty where none
+    is known. `offered` is what the tag of a pinned one names. `trouble` says why it could not be asked
+    last, empty where it could.
+    """
+
+    __tablename__ = "external_image"
+    __table_args__ = (UniqueConstraint("spec"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    spec: Mapped[str]
+    name: Mapped[str]
+    digest: Mapped[str]
+    previous: Mapped[str]
+    offered: Mapped[str]
+    trouble: Mapped[str]
+    since: Mapped[float | None]
+    asked_at: Mapped[float]
+
+
+class ExternalManifest(Base):
+    """What is in an external parent of that digest on a platform; `manifest_id` is null where nobody could read it."""
+
+    __tablename__ = "external_manifest"
+
+    external_id: Mapped[int] = mapped_column(ForeignKey("external_image.id"), primary_key=True)
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    platform: Mapped[str] = mapped_column(primary_key=True)
+    manifest_id: Mapped[int | None] = mapped_column(ForeignKey("manifest.id"), index=True)
+    origin: Mapped[str]
+
+
 class Rpm(Base):
     """A binary RPM, once, however many images carry it."""
 

@@ -148,8 +148,8 @@ class RebuildEdge(Base):
 class Cause(Base):
     """Why a rebuild is there: a change, and the RPM that it makes stale. `installed` is empty for a parent's sake.
 
-    `inherited_from` and `external` say where the image has the RPM from, and `compared` what was, as the plan's Reason
-    does.
+    `inherited_from` and `external` say where the image has the RPM from, `compared` what was, and `upgrades` why it may
+    come in although the external parent lacks it, as the plan's Reason does.
     """
 
     __tablename__ = "cause"
@@ -161,6 +161,7 @@ class Cause(Base):
     inherited_from: Mapped[str]
     external: Mapped[str] = mapped_column(server_default="")
     compared: Mapped[str] = mapped_column(server_default="")
+    upgrades: Mapped[str] = mapped_column(server_default="")
 
 
 class Cancellation(Base):

@@ -1,0 +1,173 @@
+"""External parents: their registries are asked at intervals, and what is new in them becomes changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+
+from sqlalchemy import Connection, Engine
+
+from rebuilder.config import Settings
+from rebuilder.domain.change import Change
+from rebuilder.domain.external import short
+from rebuilder.domain.plan import plan_by_hand
+from rebuilder.domain.rpm import Rpm
+from rebuilder.domain.schedule import durations
+from rebuilder.engine import ingest
+from rebuilder.engine.backoff import Backoff, Failure
+from rebuilder.engine.calls import Answer, Kind
+from rebuilder.engine.context import Context
+from rebuilder.engine.reconcile import Reconciliation, newer_builds
+from rebuilder.inventory import external
+from rebuilder.inventory.external import Wanted
+from rebuilder.store import changes, externals, inventory, rebuilds, waves
+from rebuilder.store.database import reading
+from rebuilder.store.externals import Observed
+
+log = logging.getLogger(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = 15.0, 600.0
+LOOK_SECONDS = 2.0  # how soon a pull spec that is new in the inventory is asked for
+SUBJECT = "external parents"
+
+
+def ask(engine: Engine, settings: Settings, heard: Callable[[], None] = lambda: None,
+        specs: Collection[str] | None = None) -> list[Observed]:  # fmt: skip
+    """What registries say of these pull specs, or of all that images are built on. Nothing is open meanwhile.
+
+    A registry that cannot be asked is told in `trouble`. `heard` is told of each that is done.
+    """
+    with reading(engine) as connection:
+        used, known = externals.in_use(connection), externals.stored(connection)
+    wanted = []
+    for spec in external.remote(used if specs is None else [spec for spec in specs if spec in used]):
+        before = known.get(spec)
+        platforms = external.platforms_of(settings, used[spec])
+        digest, read = (before.digest, tuple(before.platforms)) if before else ("", ())
+        wanted.append(Wanted(spec, platforms, digest, read))
+    return [
+        Observed(found.spec, found.name, found.digest, found.offered, found.contents or {}, found.trouble)
+        for found in external.ask(wanted, settings, heard)
+    ]
+
+
+def save(connection: Connection, observed: Sequence[Observed], settings: Settings, now: float) -> int:
+    """Keep what registries said, and notice what new external parents bring; of how many more is known now."""
+    moved = externals.record(connection, observed, now)
+    if moved and settings.external_changes == "rpms":
+        new = changes.unknown(connection, brought(connection, moved, settings))
+        changes.notice(connection, new, None, "", now)
+    return len(moved)
+
+
+def brought(connection: Connection, specs: Iterable[str], settings: Settings) -> list[Change]:
+    """What these external parents have newer than the images on them, as changes of the images' streams."""
+    found: dict[Change, None] = {}
+    for spec in specs:
+        contents = externals.manifests_of(connection, spec).values()
+        rpms = [rpm for content in contents if content is not None for rpm in content.rpms]
+        found.update(dict.fromkeys(newer_than_images(connection, spec, rpms, settings)))
+    return list(found)
+
+
+def newer_than_images(
+    connection: Connection, spec: str, rpms: Collection[Rpm], settings: Settings
+) -> list[Change]:
+    """What a build of an external parent with these RPMs has newer than the images on it."""
+    takes = {stream.name: stream for stream in ingest.known_streams(connection, settings)}
+    below: dict[str, list[Rpm]] = {}
+    for stream, rpm in externals.rpms_on(connection, spec, {rpm.name for rpm in rpms}):
+        below.setdefault(stream, []).append(rpm)
+    return [
+        change
+        for stream, carried in below.items() if stream in takes
+        for change in newer_builds(rpms, carried, stream) if takes[stream].takes(change.build.evr.release)
+    ]  # fmt: skip
+
+
+def plan_moved(connection: Connection, settings: Settings, now: float) -> int | None:
+    """Plan what was built before its external parent had its present digest, and all below it; the id of the wave.
+
+    Only where any new digest counts. What failed waits for an operator, as always.
+    """
+    if settings.external_changes != "digest":
+        return None
+    found = externals.built_before(connection)
+    unsettled = rebuilds.unsettled(connection) if found else {}
+    wanted = [image for image in found if image not in unsettled]
+    if not wanted:
+        return None
+    graph = inventory.load(connection)
+    seconds = durations(graph.images, inventory.measured(connection))
+    plan = plan_by_hand(graph, wanted, True, slots=settings.slots, seconds=seconds)
+    known = externals.stored(connection)
+    parents = sorted({f"{spec} is {short(known[spec].digest)} now" for spec in map(found.__getitem__, wanted)})
+    note = f"new base: {', '.join(parents[:3])}{' and others' if len(parents) > 3 else ''}"
+    wave_id, _ = waves.by_hand(connection, plan, note, "", seconds, now)
+    log.info("%s: %d images are rebuilt on it", note, len(plan.rebuilds))
+    return wave_id
+
+
+class ExternalParents:
+    """Asks registries for external parents. `ready` is false until those of the inventory were asked for once.
+
+    Until then no change is planned: nobody could say which images a rebuild can help.
+    """
+
+    kinds = woken_by = frozenset({Kind.EXTERNALS})
+
+    def __init__(self, context: Context, reconciliation: Reconciliation) -> None:
+        self._context, self._reconciliation = context, reconciliation
+        self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self._ask_at = self._look_at = context.clock.monotonic()
+        self.ready = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be asked before all can be said to be done."""
+        return not self.ready or self._context.calls.any_out(*self.kinds)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why a registry could not be asked last."""
+        return self._failures.of(SUBJECT)
+
+    def ask(self) -> None:
+        context, now = self._context, self._context.clock.monotonic()
+        if not self._reconciliation.ready or now < self._look_at or context.calls.any_out(*self.kinds):
+            return
+        self._look_at = now + LOOK_SECONDS
+        specs = None if now >= self._ask_at else self._never_asked()
+        if specs is None or specs:
+            heard = partial(context.calls.heard_of, Kind.EXTERNALS, SUBJECT)
+            call = partial(ask, context.engine, context.settings, heard, specs)
+            if context.calls.start(Kind.EXTERNALS, SUBJECT, call) and specs is None:
+                self._ask_at = now + context.settings.reconcile.externals_seconds
+
+    def _never_asked(self) -> list[str]:
+        with reading(self._context.engine) as connection:
+            used, known = externals.in_use(connection), externals.stored(connection)
+        return [spec for spec in external.remote(used) if spec not in known]
+
+    def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
+        done = 0
+        for answer in answers:
+            self.ready = True
+            if answer.error is not None:
+                self._failed(str(answer.error))
+                continue
+            troubles = [one for one in answer.value if one.trouble]
+            if troubles:
+                self._failed(troubles[0].trouble)
+            else:
+                self._failures.succeeded(SUBJECT)
+            done += save(connection, answer.value, self._context.settings, self._context.clock.now())
+        if done:
+            self._reconciliation.look_soon()
+        return done
+
+    def _failed(self, reason: str) -> None:
+        now = self._context.clock.monotonic()
+        failure = self._failures.failed(SUBJECT, reason, now)
+        self._ask_at = min(self._ask_at, failure.until)
+        log.error("an external parent cannot be asked for, next try in %.0f s: %s", failure.until - now, reason)
