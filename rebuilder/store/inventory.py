@@ -30,7 +30,8 @@ from rebuilder.domain.image import Stream as StreamValue
 from rebuilder.domain.impact import InstalledPackages
 from rebuilder.domain.rollback import RolledBack, rolled_back
 from rebuilder.domain.rpm import Rpm as Package
-from rebuilder.store import externals, manifests
+from rebuilder.store import externals as external_parents
+from rebuilder.store import manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rebuild, Rpm, Stream
 from rebuilder.store.upsert import chunks
 
@@ -185,7 +186,7 @@ def carried(connection: Connection, sources: Iterable[str], keys: Collection[str
         found.setdefault(row[0], []).append(package)
     unknown = frozenset(connection.scalars(unread))
     return InstalledPackages(
-        found, unknown if keys is None else unknown.intersection(keys), externals.known(connection, sources)
+        found, unknown if keys is None else unknown.intersection(keys), external_parents.known(connection, sources)
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from registries import Registry, insecure
-from registries import registry as served
 from support import servers, shell
 from support.buildah_world import Machine, ended, machine
+from support.registries import Registry, insecure
+from support.registries import registry as served
 
 from rebuilder.config import Settings
 from rebuilder.domain.build import BuildRequest, Phase

@@ -15,10 +15,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-import registries
 import zstandard
-from registries import Registry, layer, link, named, with_rpms
+from support import registries
 from support.authority import Authority
+from support.registries import Registry, layer, link, named, with_rpms
 
 from rebuilder.config import RegistrySettings
 from rebuilder.demo.process import LOOPBACK, free_port

@@ -18,11 +18,11 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import zstandard
-from support import servers
 
 from rebuilder.demo import rpms
 from rebuilder.demo.process import LOOPBACK, Child, accepts, free_port
 from rebuilder.demo.rpms import SourcePackage
+from support import servers
 
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"

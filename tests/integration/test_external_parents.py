@@ -1,0 +1,246 @@
+"""Images on other people's images: they wait for a parent that lacks the update, and follow it when it has that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.workbench import Given, Workbench
+from sqlalchemy import Engine, event
+from support import registries
+from support.registries import Registry, layer, with_rpms
+
+from rebuilder.domain.image import Image, ImageBuild, Manifest, Parent, ParentKind, Source
+from rebuilder.domain.rpm import Rpm
+from rebuilder.engine import external_parents
+from rebuilder.queries import why
+from rebuilder.store import externals
+from rebuilder.store.database import reading
+
+OLD, NEW = "openssl-3.2.1-1.fc42", "openssl-3.2.2-1.fc42"
+OWN = "httpd-2.4.1-1.fc42.noarch"
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with registries.registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _without_tls(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, registry.host)))
+
+
+@pytest.fixture
+def spec(registry: Registry, request: pytest.FixtureRequest) -> str:
+    """A pull spec of the test's own, whose image has the old RPM."""
+    name = f"base{abs(hash(request.node.name)) % 10**9}:42"
+    registry.push(name, [with_rpms(OLD)])
+    return f"{registry.host}/{name}"
+
+
+def update(registry: Registry, spec: str, *nvrs: str) -> str:
+    return registry.push(spec.partition("/")[2], [with_rpms(*nvrs)])
+
+
+def on(spec: str, name: str, *rpms: str, source: Source | None = None) -> Given:
+    parent = Parent(ParentKind.BASE, external=spec) if "/" in spec else Parent(ParentKind.BASE, f"{spec}:f42")
+    content = Manifest.of(map(Rpm.parse, rpms or (f"{OLD}.noarch", OWN)))
+    image = Image(name, "f42", (parent,), source or Source(), estimate=10)
+    return image, ImageBuild(image.key, "first", content)
+
+
+def told(bench: Workbench, name: str) -> tuple[str, str]:
+    """What `why` says of the last update: the verdict, and what that names."""
+    with reading(bench.store) as connection:
+        (found,) = why.read(connection, f"{name}:f42", bench.settings, bench.clock.now).not_rebuilt
+    return found.verdict, found.by or ""
+
+
+def digest(bench: Workbench, spec: str) -> str:
+    with reading(bench.store) as connection:
+        return externals.stored(connection)[spec].digest
+
+
+def test_images_wait_for_a_parent_that_lacks_the_update_and_are_built_when_it_has_it(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    bench = Workbench(store, (on(spec, "app"), on("app", "sub")))
+    bench.tell(NEW)
+    bench.finish()
+    assert bench.states() == []
+    for name in ("app", "sub"):
+        verdict, by = told(bench, name)
+        assert (verdict, spec in by, digest(bench, spec)[:19] in by) == ("waits-for-parent", True, True)
+    update(registry, spec, NEW)
+    bench.passes(bench.settings.reconcile.externals_seconds + 10)
+    bench.finish()
+    assert bench.states() == [("app", "succeeded"), ("sub", "succeeded")]
+    assert bench.when("app", "succeeded") <= bench.when("sub", "submitting")
+
+
+def test_a_base_that_has_the_update_already_makes_nobody_wait(store: Engine, registry: Registry, spec: str) -> None:
+    update(registry, spec, NEW)
+    bench = Workbench(store, (on(spec, "app"),))
+    bench.tell(NEW)
+    bench.finish()
+    assert bench.states() == [("app", "succeeded")]
+
+
+def test_what_the_image_installs_itself_waits_for_nobody(store: Engine, spec: str) -> None:
+    bench = Workbench(store, (on(spec, "app", f"{OLD}.noarch", OWN),))
+    bench.tell("httpd-2.4.2-1.fc42")
+    bench.finish()
+    assert bench.states() == [("app", "succeeded")]
+
+
+UPGRADING = Source(upgrades="dnf -y upgrade")
+
+
+@pytest.mark.parametrize(("external", "source", "built"), [
+    ("auto", UPGRADING, True), ("auto", Source(), False), ("wait", UPGRADING, False), ("build", Source(), True),
+])  # fmt: skip
+def test_an_image_that_upgrades_packages_itself_is_built_unless_operators_say_otherwise(
+    store: Engine, spec: str, external: str, source: Source, built: bool
+) -> None:
+    bench = Workbench(store, (on(spec, "app", source=source), on("app", "sub")), external=external)
+    bench.tell(NEW)
+    bench.finish()
+    assert bench.states() == ([("app", "succeeded"), ("sub", "succeeded")] if built else [])
+    if built:
+        with reading(store) as connection:
+            (rebuild,) = why.read(connection, "app:f42", bench.settings, bench.clock.now).rebuilds
+        by = "dnf -y upgrade" if external == "auto" else 'external = "build"'
+        assert [reason["upgrades"] for reason in rebuild.reasons] == [by]
+
+
+def test_a_rule_decides_for_the_images_that_it_fits(store: Engine, spec: str) -> None:
+    rule = {"name": "impatient", "action": "allow", "image": "app", "external": "build"}
+    bench = Workbench(store, (on(spec, "app"), on(spec, "other")), policy=[rule])
+    bench.tell(NEW)
+    bench.finish()
+    assert bench.states() == [("app", "succeeded")]
+    assert told(bench, "other")[0] == "waits-for-parent"
+
+
+def test_a_child_that_upgrades_is_built_though_its_parent_waits(store: Engine, spec: str) -> None:
+    bench = Workbench(store, (on(spec, "app"), on("app", "sub", source=UPGRADING)))
+    bench.tell(NEW)
+    bench.finish()
+    assert bench.states() == [("sub", "succeeded")]
+
+
+def test_a_pinned_parent_is_told_with_the_digest_to_pin(store: Engine, registry: Registry, spec: str) -> None:
+    pinned = f"{spec}@{registry.push(spec.partition('/')[2], [with_rpms(OLD)])}"
+    bench = Workbench(store, (on(pinned, "app"),))
+    fixed = update(registry, spec, NEW)
+    bench.tell(NEW)
+    bench.finish()
+    verdict, by = told(bench, "app")
+    assert (verdict, fixed in by) == ("pinned-parent", True)
+    with reading(store) as connection:
+        (found,) = why.read(connection, "app:f42", bench.settings, bench.clock.now).not_rebuilt
+    assert found.parent and found.parent["pin"] == fixed
+
+
+# ── A new base is a change ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def pass_interval(bench: Workbench) -> None:
+    bench.passes(bench.settings.reconcile.externals_seconds + 10)
+    bench.finish()
+
+
+def test_a_base_that_brings_newer_rpms_is_a_change_that_no_message_told_of(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    bench = Workbench(store, (on(spec, "app"), on("app", "sub"), on(spec, "current", f"{NEW}.noarch")))
+    bench.finish()
+    assert bench.states() == []
+    update(registry, spec, NEW)
+    pass_interval(bench)
+    assert bench.states() == [("app", "succeeded"), ("sub", "succeeded")]
+    pass_interval(bench)
+    assert len(bench.states()) == 2, "once"
+
+
+def test_a_base_with_the_same_rpms_is_none_unless_any_digest_counts(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    other = [with_rpms(OLD), layer({"etc/motd": b"new"})]
+    bench = Workbench(store, (on(spec, "app"), on("app", "sub")))
+    bench.finish()
+    registry.push(spec.partition("/")[2], other)
+    pass_interval(bench)
+    assert bench.states() == []
+    bench.settings = bench.settings.model_copy(update={"external_changes": "digest"})
+    bench.restart()
+    bench.finish()
+    assert bench.states() == [("app", "succeeded"), ("sub", "succeeded")]
+    assert bench.rebuilds()[0].note.startswith(f"new base: {spec} is sha256:")
+    pass_interval(bench)
+    assert len(bench.states()) == 2, "once"
+
+
+def test_where_they_are_ignored_a_new_base_rebuilds_nothing(store: Engine, registry: Registry, spec: str) -> None:
+    bench = Workbench(store, (on(spec, "app"),), external_changes="ignore")
+    bench.finish()
+    update(registry, spec, NEW)
+    pass_interval(bench)
+    assert bench.states() == []
+
+
+def test_a_registry_that_is_down_fails_nobody_and_keeps_what_was_known(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    bench = Workbench(store, (on(spec, "app"),))
+    bench.finish()
+    known = digest(bench, spec)
+    registry.stop()
+    try:
+        bench.passes(bench.settings.reconcile.externals_seconds + 10)
+        bench.tell(NEW)
+        bench.finish()
+        failure = bench.loop.externals.failure
+        assert failure is not None
+        assert spec in failure.reason
+        assert digest(bench, spec) == known
+        assert told(bench, "app")[0] == "waits-for-parent"
+    finally:
+        registry.start()
+    update(registry, spec, NEW)
+    bench.passes(700)
+    bench.finish()
+    assert bench.loop.externals.failure is None
+    assert bench.states() == [("app", "succeeded")]
+
+
+def test_of_five_hundred_images_on_twenty_bases_each_base_is_asked_for_once(
+    store: Engine, registry: Registry
+) -> None:
+    specs = [f"{registry.host}/many{n}:42" for n in range(20)]
+    for at in specs:
+        update(registry, at, OLD)
+    images = [on(specs[n % 20], f"image{n}") for n in range(500)]
+    bench = Workbench(store, [(replace(image, source=Source()), build) for image, build in images])
+    bench.finish()
+    before, queries = len(registry.requests()), list[Any]()
+    event.listen(store, "before_cursor_execute", lambda *given: queries.append(given[2]))
+    began = time.monotonic()
+    bench.passes(bench.settings.reconcile.externals_seconds + 10, step=1000)
+    took = time.monotonic() - began
+    assert (len(registry.requests()) - before, took < 5, len(queries) < 300) == (20, True, True), (took, len(queries))
+
+
+def test_what_was_asked_by_hand_is_what_the_engine_knows(store: Engine, spec: str) -> None:
+    bench = Workbench(store, (on(spec, "app"),))
+    observed = external_parents.ask(store, bench.settings)
+    with store.begin() as connection:
+        assert external_parents.save(connection, observed, bench.settings, bench.clock.now) == 1
+        assert externals.manifests_of(connection, spec)["linux/amd64"] == Manifest.of([Rpm.parse(
+            f"{OLD}.noarch", f"{OLD}.src.rpm")])
