@@ -10,14 +10,16 @@
 # make docs     write docs/messages.md anew from the classes of the messages
 # make site     the documents as a web site in site/, with a reference made from the code; a warning is an error
 # make screenshot    the picture in the README, from a real run
+# make empty-debian    `make demo` and `make test` in an empty Debian 12 (as root, with debootstrap); ROOT=… keeps it there
 PYTHON ?= python3
 JOBS ?= 2
 MESSAGES ?= 100000
 ARGS ?=
+ROOT ?= /var/tmp/rebuilder-debian
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: test test-quick test-osbs demo bench chaos soak fuzz docs site screenshot lint clean bootstrap
+.PHONY: empty-debian test test-quick test-osbs demo bench chaos soak fuzz docs site screenshot lint clean bootstrap
 .DEFAULT_GOAL := test
 
 bootstrap:
@@ -62,6 +64,9 @@ site: bootstrap
 
 screenshot: bootstrap
 	PYTHONPATH=tests $(BIN)/python docs/screenshot.py
+
+empty-debian:
+	.ci/empty-debian "$(ROOT)" $(COMMANDS)
 
 demo:
 	@.ci/bootstrap demo

@@ -132,7 +132,7 @@ def test_the_command_of_the_wheel_works_with_the_extras_of_nobody(installed: Pat
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path,
                               env=os.environ | {"PYTHONPATH": ""})  # fmt: skip
 
-    for words in (("status",), ("inbox",), ("config", "check"), ("run", "--until-idle")):
+    for words in (("db", "upgrade"), ("status",), ("inbox",), ("config", "check"), ("run", "--until-idle")):
         done = verb(*words)
         assert done.returncode == 0, done.stderr
     assert verb("web").stderr.endswith("the web needs uvicorn: pip install 'container-rebuilder[web]'\n")
