@@ -12,8 +12,10 @@ from enum import StrEnum
 from functools import cached_property
 
 from rebuilder.domain.change import Change, Severity, most_severe
+from rebuilder.domain.lifecycle import OPEN, State
 from rebuilder.domain.rpm import MODULE, Rpm
 
+NOT_DONE = frozenset({State.FAILED, State.CANCELED, State.BLOCKED})
 SEVERE = frozenset({Severity.URGENT, Severity.HIGH})
 
 
@@ -72,6 +74,21 @@ class ImageState:
     def lacks_security_fix(self) -> bool:
         """Whether one of the missing changes is a security fix."""
         return any(offered.is_security for offered in self.missing)
+
+
+def need_of(found: ImageState) -> tuple[int, int]:
+    """How much an image needs somebody, least first: what nobody looks after, how severe what it lacks is.
+
+    What is stale and being rebuilt needs nobody; what was not rebuilt well, or is kept from a security fix, does.
+    """
+    severity = list(Severity).index(found.severity) if found.severity else len(Severity)
+    lacking = found.state is not Currency.CURRENT
+    if found.state is Currency.UNKNOWN or (found.state is Currency.HELD and found.lacks_security_fix):
+        return 0, severity
+    if lacking and found.last_rebuild in NOT_DONE:
+        return 0, severity
+    being_rebuilt = found.last_rebuild in OPEN
+    return 1 + being_rebuilt + len(Currency) * list(Currency).index(found.state), severity
 
 
 class Offers:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change as ChangeValue
-from rebuilder.domain.currency import Currency, ImageState
+from rebuilder.domain.currency import Currency, ImageState, need_of
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.rpm import Rpm
 from rebuilder.queries import image_state
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.image_state import StateOfImage
 from rebuilder.queries.moment import Moment, moment
-from rebuilder.store import holds, inventory, lists, manifests, search
+from rebuilder.store import holds, image_states, inventory, lists, manifests, search
 from rebuilder.store.filters import Filter, PageRequest
 from rebuilder.store.inbox import InboxEntry
 from rebuilder.store.lists import AuditEntry, BuildEntry, ChangeEntry, ImageEntry
@@ -173,6 +174,34 @@ class Action(Answer):
     reason: str
     done: Moment | None
     answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesByNeed:
+    """A part of the images that are wanted, what needs somebody first.
+
+    `counts` are of all that fit but for what they should be; `total` of all that fit.
+    """
+
+    items: list[Image]
+    counts: Mapping[Currency, int]
+    total: int
+
+
+def images_by_need(
+    connection: Connection, wanted: Filter, page: PageRequest, settings: Settings, now: float
+) -> ImagesByNeed:
+    """The images of the inventory that are wanted, what needs somebody first; `page.after` is an image's name."""
+    names = lists.image_names(connection, wanted)
+    states = image_state.read(connection, settings, now)
+    fitting = [found for found in states.values() if found.image in names]
+    chosen = [found for found in fitting if not wanted.currencies or found.state in wanted.currencies]
+    chosen.sort(key=lambda found: (need_of(found), found.image))
+    place = next((at for at, found in enumerate(chosen) if found.image == page.after), -1)
+    shown = chosen[place + 1 : place + 1 + page.limit]
+    entries = lists.images_of(connection, [found.id for found in shown])
+    items = [Image.model_validate(_image(entries[found.id], found)) for found in shown]
+    return ImagesByNeed(items, image_states.counts(fitting), len(chosen))
 
 
 def images(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -19,6 +21,7 @@ from rebuilder.store import (
     holds,
     inbox,
     lease,
+    open_rebuilds,
     outbox,
     rebuild_progress,
     rebuilds,
@@ -155,7 +158,7 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
         settling=changes.settling(connection),
         open={str(state): count for state in OPEN if (count := rebuild_progress.count_in(connection, state))},
         rebuilds=tuple(open_rebuild(entry, waits[entry.id]) for entry in first),
-        waves=tuple(brief(connection, wave) for wave in waves.latest(connection, RECENT)),
+        waves=tuple(briefs(connection, waves.latest(connection, RECENT)).values()),
         paused=_paused(connection, now),
         requests=tuple(
             Request(verb=str(r.verb), target=r.target, who=r.who, reason=r.reason)
@@ -204,10 +207,14 @@ def open_rebuild(entry: RebuildRecord, wait: Wait) -> OpenRebuild:
                        attempt=entry.attempt, reason=entry.reason, waits=wait.reason, until=moment(wait.until))
 
 
-def brief(connection: Connection, wave: waves.WaveEntry) -> WaveInBrief:
-    """A wave and how far it is."""
-    counted = rebuilds.counts(connection, wave.id)
-    return WaveInBrief(
-        id=wave.id, state=wave.state, created=moment(wave.created_at), finished=moment(wave.finished_at),
-        rule=wave.rule, approved=moment(wave.approved_at), rebuilds={str(state): n for state, n in counted.items()},
-    )
+def briefs(connection: Connection, found: Sequence[waves.WaveEntry]) -> dict[int, WaveInBrief]:
+    """Waves by id, and how far each is."""
+    counted = open_rebuilds.counts_of(connection, [wave.id for wave in found])
+    return {
+        wave.id: WaveInBrief(
+            id=wave.id, state=wave.state, created=moment(wave.created_at), finished=moment(wave.finished_at),
+            rule=wave.rule, approved=moment(wave.approved_at),
+            rebuilds={str(state): count for state, count in counted[wave.id].items()},
+        )
+        for wave in found
+    }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, cast, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
 
 from rebuilder.store.models import Cause, Change, Image, Rebuild, Wave, WaveChange
@@ -16,14 +17,18 @@ FEW = 20  # changes: what they caused is found from them; what very many caused 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Every part that is given must fit. `image` is a glob (`*` and `?`) of a name or, with a colon, of name:stream.
-    `states` are those of a rebuild, a wave, a change or a message; `currencies` what an image is.
+    `states` are those of a rebuild, a wave, a change or a message; `currencies` what an image is. `text` is a part of
+    what a row says of itself (upper and lower case being the same; `*` and `?` as in file names), `owner` whoever looks
+    after the image.
 
     `since` and `until` are seconds since the epoch: at `since` or later, and before `until`.
     """
 
     states: tuple[str, ...] = ()
     currencies: tuple[str, ...] = ()
+    text: str = ""
     image: str = ""
+    owner: str = ""
     stream: str = ""
     package: str = ""
     update: str = ""
@@ -52,6 +57,27 @@ def glob(column: ColumnElement[str] | InstrumentedAttribute[str], pattern: str, 
     return column.like(pattern.replace("*", "%").replace("?", "_"), escape="\\")
 
 
+def contains(column: Any, words: str) -> ColumnElement[bool]:
+    """The column has the words in it; `*` and `?` stand for what they do in file names."""
+    escaped = words.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    pattern = escaped.replace("*", "%").replace("?", "_")
+    globbed = any(sign in words for sign in "*?")
+    return func.lower(column).like(pattern if globbed else f"%{pattern}%", escape="\\")
+
+
+def says(wanted: Filter, *columns: Any) -> list[ColumnElement[bool]]:
+    """Whether one of these columns has the text that is wanted."""
+    return [or_(*(contains(column, wanted.text) for column in columns))] if wanted.text else []
+
+
+def _owned(owner: str, dialect: str) -> ColumnElement[bool]:
+    """Whether the inventory names this owner of the image."""
+    if dialect == "sqlite":
+        owners = func.json_each(Image.source, "$.care.owners").table_valued("value")
+        return exists(select(1).select_from(owners).where(owners.c.value == owner)).correlate(Image)
+    return func.jsonb_exists(cast(Image.source[("care", "owners")], JSONB), owner)
+
+
 def images(wanted: Filter, dialect: str) -> list[ColumnElement[bool]]:
     """What the filter says of an image's name and stream."""
     found: list[ColumnElement[bool]] = []
@@ -62,6 +88,8 @@ def images(wanted: Filter, dialect: str) -> list[ColumnElement[bool]]:
         found.append(glob(Image.stream, stream, dialect))
     if wanted.stream:
         found.append(Image.stream == wanted.stream)
+    if wanted.owner:
+        found.append(_owned(wanted.owner, dialect))
     return found
 
 
@@ -101,6 +129,7 @@ def rebuilds(connection: Connection, query: Select[Any], wanted: Filter) -> Sele
         else:
             causes = exists().where(Cause.rebuild_id == Rebuild.id, Cause.change_id == Change.id)
             query = query.where(causes.where(*about))
+    query = query.where(*says(wanted, Image.name + ":" + Image.stream, Rebuild.reason, Rebuild.note))
     return query.where(*between(Rebuild.created_at, wanted))
 
 
@@ -114,6 +143,10 @@ def waves(connection: Connection, query: Select[Any], wanted: Filter) -> Select[
     if about:
         taken = select(WaveChange.wave_id).join(Change, Change.id == WaveChange.change_id).where(*about)
         query = query.where(Wave.id.in_(taken))
+    if wanted.text:
+        told = says(wanted, Change.source + "-" + Change.version_release, Change.update)
+        about_it = select(WaveChange.wave_id).join(Change, Change.id == WaveChange.change_id).where(*told)
+        query = query.where(or_(Wave.id.in_(about_it), contains(Wave.rule, wanted.text)))
     named = images(wanted, connection.dialect.name)
     if named:
         ids = select(Image.id).where(*named)

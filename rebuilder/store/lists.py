@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, select
 
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.store import changes as told
@@ -76,15 +76,21 @@ class AuditEntry:
     answer: str
 
 
-def waves(connection: Connection, wanted: Filter, page: PageRequest) -> list[WaveEntry]:
+def waves(
+    connection: Connection, wanted: Filter, page: PageRequest, *conditions: ColumnElement[bool]
+) -> list[WaveEntry]:
     """Waves, the newest first."""
-    query = filters.waves(connection, select(Wave.__table__), wanted).where(*filters.after(Wave.id, page))
+    query = filters.waves(connection, select(Wave.__table__), wanted)
+    query = query.where(*conditions, *filters.after(Wave.id, page))
     return [entry_of(row) for row in connection.execute(query.order_by(Wave.id.desc()).limit(page.limit))]
 
 
-def rebuilds(connection: Connection, wanted: Filter, page: PageRequest) -> list[RebuildRecord]:
+def rebuilds(
+    connection: Connection, wanted: Filter, page: PageRequest, *conditions: ColumnElement[bool]
+) -> list[RebuildRecord]:
     """Rebuilds, the newest first."""
-    query = filters.rebuilds(connection, stored.selected(), wanted).where(*filters.after(Rebuild.id, page))
+    query = filters.rebuilds(connection, stored.selected(), wanted)
+    query = query.where(*conditions, *filters.after(Rebuild.id, page))
     return stored.entries(connection, query.order_by(Rebuild.id.desc()).limit(page.limit))
 
 
@@ -92,7 +98,16 @@ def images(
     connection: Connection, wanted: Filter, page: PageRequest, among: Collection[int] | None = None
 ) -> list[ImageEntry]:
     """The images of the inventory, by name and stream; only those whose ids are `among` these, where that is given."""
-    query = _images().where(Image.present, *filters.images(wanted, connection.dialect.name), *filters.after_name(page))
+    query = _images_that_fit(connection, wanted).where(*filters.after_name(page)).order_by(Image.name, Image.stream)
+    if among is None:
+        return [_image(row) for row in connection.execute(query.limit(page.limit))]
+    rows = (row for row in connection.execute(query) if row.id in among)
+    return [_image(row) for row in islice(rows, page.limit)]
+
+
+def _images_that_fit(connection: Connection, wanted: Filter) -> Select[Any]:
+    named = filters.images(wanted, connection.dialect.name)
+    query = _images().where(Image.present, *named, *filters.says(wanted, Image.name + ":" + Image.stream))
     if wanted.states:
         query = query.where(Rebuild.state.in_(wanted.states))
     if wanted.package:
@@ -102,11 +117,19 @@ def images(
             .where(Rpm.source == wanted.package)
         )
         query = query.where(carried)
-    query = query.order_by(Image.name, Image.stream)
-    if among is None:
-        return [_image(row) for row in connection.execute(query.limit(page.limit))]
-    rows = (row for row in connection.execute(query) if row.id in among)
-    return [_image(row) for row in islice(rows, page.limit)]
+    return query
+
+
+def image_names(connection: Connection, wanted: Filter) -> set[str]:
+    """All images of the inventory that fit, whatever they are, as name:stream."""
+    query = _images_that_fit(connection, wanted).with_only_columns(Image.name, Image.stream)
+    return {f"{name}:{stream}" for name, stream in connection.execute(query)}
+
+
+def images_of(connection: Connection, ids: Collection[int]) -> dict[int, ImageEntry]:
+    """These images, by id."""
+    rows = connection.execute(_images().where(Image.id.in_(ids)))
+    return {row.id: _image(row) for row in rows}
 
 
 def image(connection: Connection, key: str) -> ImageEntry | None:
@@ -140,6 +163,7 @@ def _image(row: Row[Any]) -> ImageEntry:
 def builds(connection: Connection, wanted: Filter, page: PageRequest) -> list[BuildEntry]:
     """Image builds, the last recorded first."""
     query = _builds().where(*filters.between(ImageBuild.recorded_at, wanted), *filters.after(ImageBuild.id, page))
+    query = query.where(*filters.says(wanted, Image.name + ":" + Image.stream, ImageBuild.ident))
     named = filters.images(wanted, connection.dialect.name)
     if named:
         query = query.where(ImageBuild.image_id.in_(select(Image.id).where(*named)))
@@ -191,9 +215,13 @@ def manifest(connection: Connection, digest: str) -> int | None:
     return connection.scalar(select(Manifest.id).where(Manifest.digest == digest))
 
 
-def changes(connection: Connection, wanted: Filter, page: PageRequest) -> list[ChangeEntry]:
+def changes(
+    connection: Connection, wanted: Filter, page: PageRequest, *conditions: ColumnElement[bool]
+) -> list[ChangeEntry]:
     """Changes, the last noticed first."""
     query = select(Change.__table__).where(*filters.changes(wanted), *filters.between(Change.noticed_at, wanted))
+    named = Change.source + "-" + Change.version_release
+    query = query.where(*conditions, *filters.says(wanted, named, Change.update))
     if wanted.states:
         query = query.where(Change.state.in_(wanted.states))
     if wanted.severities:
@@ -214,9 +242,12 @@ def _change_entry(row: Row[Any]) -> ChangeEntry:
     return ChangeEntry(StoredChange(row.id, told.value_of(row), row.message_id or ""), row.state, row.noticed_at)
 
 
-def messages(connection: Connection, wanted: Filter, topic: str, page: PageRequest) -> list[InboxEntry]:
+def messages(
+    connection: Connection, wanted: Filter, topic: str, page: PageRequest, *conditions: ColumnElement[bool]
+) -> list[InboxEntry]:
     """Messages, the last received first. `topic` is a glob."""
-    query = select(Message.__table__).where(*filters.between(Message.received_at, wanted))
+    query = select(Message.__table__).where(*conditions, *filters.between(Message.received_at, wanted))
+    query = query.where(*filters.says(wanted, Message.id, Message.topic, Message.reason))
     if wanted.states:
         query = query.where(Message.state.in_(wanted.states))
     if topic:
@@ -236,9 +267,13 @@ def _inbox_entry(row: Row[Any]) -> InboxEntry:
     return InboxEntry(row.seq, received, row.received_at, row.state, row.reason)
 
 
-def audit_entries(connection: Connection, page: PageRequest) -> list[AuditEntry]:
+def audit_entries(
+    connection: Connection, wanted: Filter, page: PageRequest, *conditions: ColumnElement[bool]
+) -> list[AuditEntry]:
     """What operators did and asked for, the last first."""
-    query = select(Action.__table__).where(*filters.after(Action.id, page)).order_by(Action.id.desc())
+    query = select(Action.__table__).where(*conditions, *filters.between(Action.at, wanted))
+    query = query.where(*filters.says(wanted, Action.who, Action.verb, Action.target, Action.reason, Action.answer))
+    query = query.where(*filters.after(Action.id, page)).order_by(Action.id.desc())
     return [AuditEntry(**row) for row in connection.execute(query.limit(page.limit)).mappings()]
 
 

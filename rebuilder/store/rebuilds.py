@@ -363,14 +363,6 @@ def failed(connection: Connection) -> list[tuple[RebuildRecord, str]]:
     return [(entry_of(row[:-1]), row[-1]) for row in rows]
 
 
-def counts(connection: Connection, wave_id: int | None = None) -> Mapping[State, int]:
-    """How many rebuilds there are in each state, of one wave or of all."""
-    query = select(Rebuild.state, func.count()).group_by(Rebuild.state)
-    if wave_id is not None:
-        query = query.where(Rebuild.wave_id == wave_id)
-    return {State(state): count for state, count in connection.execute(query)}
-
-
 def measure(connection: Connection, image_ids: Collection[int]) -> None:
     """Keep the median seconds of each image's last builds that succeeded: what its next one is expected to take."""
     last: dict[int, list[float]] = {}

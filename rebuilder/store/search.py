@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, String, and_, cast, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import Connection, String, and_, cast, or_, select
 
 from rebuilder.domain.naming import meant
+from rebuilder.store.filters import contains
 from rebuilder.store.models import Change, Image, Rebuild
 
 _NAMES = select(Image.name + ":" + Image.stream).where(Image.present)
@@ -34,21 +34,13 @@ class FoundChange:
     noticed_at: float
 
 
-def _like(column: ColumnElement[str] | InstrumentedAttribute[str], words: str) -> ColumnElement[bool]:
-    """The column has the words in it; `*` and `?` stand for what they do in file names."""
-    escaped = words.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    pattern = escaped.replace("*", "%").replace("?", "_")
-    globbed = any(sign in words for sign in "*?")
-    return func.lower(column).like(pattern if globbed else f"%{pattern}%", escape="\\")
-
-
 def images(connection: Connection, words: str, limit: int, after: str = "") -> list[FoundImage]:
     """The images with these words in `name:stream`, in the order of that, from `after` on."""
     key = Image.name + ":" + Image.stream
     newest = and_(Rebuild.image_id == Image.id, ~Rebuild.superseded)
     query = select(key, Rebuild.state, Image.present).outerjoin(Rebuild, newest)
     if words:
-        query = query.where(_like(key, words))
+        query = query.where(contains(key, words))
     if after:
         query = query.where(key > after)
     rows = connection.execute(query.order_by(key).limit(limit))
@@ -77,7 +69,7 @@ def changes(connection: Connection, words: str, limit: int, before: int | None =
     columns = (Change.id, nvr, Change.stream, Change.severity, Change.update, Change.noticed_at)
     query = select(*columns)
     if words:
-        query = query.where(or_(_like(nvr, words), _like(cast(Change.update, String), words)))
+        query = query.where(or_(contains(nvr, words), contains(cast(Change.update, String), words)))
     if before is not None:
         query = query.where(Change.id < before)
     return [FoundChange(*row) for row in connection.execute(query.order_by(Change.id.desc()).limit(limit))]

@@ -1,95 +1,122 @@
-"""The API's lists: the newest first, images by name; narrowed, and in pages."""
+"""The API's lists: the newest first, images by name, or what needs somebody first; narrowed, in parts, JSON or CSV."""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
 from rebuilder.queries import rebuilds, records, status
-from rebuilder.store import lists
+from rebuilder.store import lists, need
+from rebuilder.web.csv_lists import DESCRIBED
 from rebuilder.web.dependencies import Configured, Reader
-from rebuilder.web.etags import Tagged
+from rebuilder.web.etags import TaggedList
 from rebuilder.web.parameters import (
     Changes,
+    ChangeState,
     Images,
-    ImageStateWord,
+    ImageStates,
+    MessageStates,
+    Order,
     Page,
     Part,
-    RebuildState,
+    RebuildStates,
+    Search,
     Text,
     Times,
+    WaveNumber,
+    WaveStates,
     build_filter,
+    cursor_of,
     paginate,
 )
 
-router = APIRouter(route_class=Tagged)
+router = APIRouter(route_class=TaggedList, responses=DESCRIBED)
 
 
 @router.get("/waves")
 def list_waves(
     connection: Reader, part: Part, images: Images, changes: Changes, times: Times,
-    state: Annotated[tuple[Literal["planned", "running", "finished"], ...], Query()] = (),
+    state: WaveStates = (), q: Search = "", order: Order = "newest",
 ) -> Page[status.WaveInBrief]:
     """Waves, with how far they are."""
-    found = lists.waves(connection, build_filter(images, changes, times, states=state), part)
-    return paginate(found, part, lambda wave: status.brief(connection, wave), lambda wave: wave.id)
+    fetch = partial(lists.waves, connection, build_filter(images, changes, times, states=state, text=q))
+    found = need.ordered(order, fetch, need.WAVES, part, lambda wave: wave.id)
+    briefs = status.briefs(connection, [wave for wave, _ in found])
+    return paginate(found, part, lambda wave: briefs[wave.id])
 
 
 @router.get("/rebuilds")
 def list_rebuilds(
     connection: Reader, part: Part, images: Images, changes: Changes, times: Times,
-    state: Annotated[tuple[RebuildState, ...], Query()] = (),
-    wave: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
+    state: RebuildStates = (), wave: WaveNumber = None, q: Search = "", order: Order = "newest",
 ) -> Page[rebuilds.Rebuild]:
     """Rebuilds."""
-    found = lists.rebuilds(connection, build_filter(images, changes, times, states=state, wave=wave), part)
-    return paginate(found, part, rebuilds.rebuild, lambda entry: entry.id)
+    fetch = partial(lists.rebuilds, connection, build_filter(images, changes, times, states=state, wave=wave, text=q))
+    found = need.ordered(order, fetch, need.REBUILDS, part, lambda entry: entry.id)
+    return paginate(found, part, rebuilds.rebuild)
 
 
 @router.get("/images")
 def list_images(
-    connection: Reader, settings: Configured, part: Part, images: Images,
-    state: Annotated[tuple[ImageStateWord, ...], Query(description="What the image is.")] = (),
-    last_rebuild: Annotated[tuple[RebuildState, ...], Query(description="How its newest rebuild stands.")] = (),
+    connection: Reader, settings: Configured, part: Part, images: Images, state: ImageStates = (),
+    last_rebuild: Annotated[RebuildStates, Query(description="How its newest rebuild stands.")] = (),
+    q: Search = "",
+    order: Annotated[Literal["name", "need"], Query(
+        description="`name`: by name and stream. `need`: what needs somebody first.")] = "name",
 ) -> Page[records.Image]:
     """The images of the inventory; `package` asks for those whose current build carries it."""
-    wanted = build_filter(images, currencies=state, states=last_rebuild)
-    found = records.images(connection, wanted, part, settings, time.time())
-    return paginate(found, part, lambda image: image, lambda image: image.image)
+    wanted = build_filter(images, currencies=state, states=last_rebuild, text=q)
+    if order == "need":
+        found = records.images_by_need(connection, wanted, part, settings, time.time()).items
+    else:
+        found = records.images(connection, wanted, part, settings, time.time())
+    following = cursor_of(found, part, lambda image: image.image)
+    return Page(items=found[: part.limit - 1], next=following)
 
 
 @router.get("/builds")
-def list_builds(connection: Reader, part: Part, images: Images, times: Times) -> Page[records.ImageBuild]:
+def list_builds(
+    connection: Reader, part: Part, images: Images, times: Times, q: Search = ""
+) -> Page[records.ImageBuild]:
     """Finished builds of images; `package` asks for those that have it in them."""
-    found = lists.builds(connection, build_filter(images, times), part)
-    return paginate(found, part, records.build, lambda entry: entry.id)
+    found = lists.builds(connection, build_filter(images, times, text=q), part)
+    return paginate([(entry, entry.id) for entry in found], part, records.build)
 
 
 @router.get("/changes")
 def list_changes(
-    connection: Reader, part: Part, changes: Changes, times: Times, stream: Text = "", package: Text = "",
-    state: Annotated[tuple[Literal["settling", "planned"], ...], Query()] = (),
+    connection: Reader, part: Part, changes: Changes, times: Times,
+    stream: Annotated[Text, Query(description="The change's stream.", examples=["f42"])] = "",
+    package: Annotated[Text, Query(description="The source package.", examples=["openssl"])] = "",
+    state: ChangeState = (), q: Search = "", order: Order = "newest",
 ) -> Page[records.Change]:
     """Source builds that are new in streams."""
-    wanted = build_filter(changes, times, stream=stream, package=package, states=state)
-    found = lists.changes(connection, wanted, part)
-    return paginate(found, part, records.change, lambda noted: noted.noticed.id)
+    wanted = build_filter(changes, times, stream=stream, package=package, states=state, text=q)
+    fetch = partial(lists.changes, connection, wanted)
+    found = need.ordered(order, fetch, need.CHANGES, part, lambda entry: entry.noticed.id)
+    return paginate(found, part, records.change)
 
 
 @router.get("/messages")
 def list_messages(
     connection: Reader, part: Part, times: Times,
-    topic: Annotated[Text, Query(description="A glob.")] = "",
-    state: Annotated[tuple[Literal["new", "accepted", "ignored", "rejected"], ...], Query()] = (),
+    topic: Annotated[Text, Query(description="A glob of the topic.", examples=["*.bodhi.update.*"])] = "",
+    state: MessageStates = (), q: Search = "", order: Order = "newest",
 ) -> Page[records.Message]:
     """Messages from the bus, and what became of them."""
-    found = lists.messages(connection, build_filter(times, states=state), topic, part)
-    return paginate(found, part, records.message, lambda kept: kept.seq)
+    fetch = partial(lists.messages, connection, build_filter(times, states=state, text=q), topic)
+    found = need.ordered(order, fetch, need.MESSAGES, part, lambda entry: entry.seq)
+    return paginate(found, part, records.message)
 
 
 @router.get("/actions")
-def list_actions(connection: Reader, part: Part) -> Page[records.Action]:
+def list_actions(
+    connection: Reader, part: Part, times: Times, q: Search = "", order: Order = "newest"
+) -> Page[records.Action]:
     """What operators did, and asked for."""
-    return paginate(lists.audit_entries(connection, part), part, records.action, lambda deed: deed.id)
+    fetch = partial(lists.audit_entries, connection, build_filter(times, text=q))
+    found = need.ordered(order, fetch, need.ACTIONS, part, lambda entry: entry.id)
+    return paginate(found, part, records.action)

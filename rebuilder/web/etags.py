@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from rebuilder.web.csv_lists import Listed
 from rebuilder.web.strict import Strict
 
 
@@ -31,3 +32,7 @@ class Tagged(Strict):
             return Response(status_code=304, headers=headers, background=response.background)
 
         return tagged
+
+
+class TaggedList(Tagged, Listed):
+    """A list, as JSON or CSV, with an ETag."""

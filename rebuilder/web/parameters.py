@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from fastapi import Depends, Path, Query
-from pydantic import AfterValidator, BaseModel, Field
+from fastapi import Depends, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from rebuilder.domain.change import Severity
 from rebuilder.domain.currency import Currency
@@ -18,8 +19,10 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import State
 from rebuilder.store.filters import Filter, PageRequest
 from rebuilder.store.waves import LARGEST
+from rebuilder.web.csv_lists import wants_csv
 
 LIMIT, MOST = 50, 500
+MOST_CSV = 10_000
 LONGEST = 255
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -54,6 +57,27 @@ ImageStateWord = Literal["unknown", "stale", "held", "waiting", "current"]
 assert set(ImageStateWord.__args__) == set(Currency)  # type: ignore[attr-defined]
 
 
+def _given(words: object) -> object:
+    """A form that is sent with nothing chosen says so with an empty word."""
+    return [word for word in words if word != ""] if isinstance(words, list) else words
+
+
+Given = BeforeValidator(_given)
+RebuildStates = Annotated[tuple[RebuildState, ...], Given, Query(description="The rebuild's state.")]
+ImageStates = Annotated[tuple[ImageStateWord, ...], Given, Query(description="What the image is.")]
+WaveStates = Annotated[
+    tuple[Literal["planned", "running", "finished"], ...], Given, Query(description="The wave's state.")
+]
+ChangeState = Annotated[tuple[Literal["settling", "planned"], ...], Given, Query(
+    description="`settling` until a plan is made.")]
+MessageStates = Annotated[tuple[Literal["new", "accepted", "ignored", "rejected"], ...], Given, Query(
+    description="What became of the message.")]
+WaveNumber = Annotated[
+    Annotated[int, Field(ge=1, lt=LARGEST)] | None, BeforeValidator(lambda text: text or None),
+    Query(description="The number of a wave.", examples=[7]),
+]
+
+
 class Page(BaseModel, Generic[Item]):
     """A part of a list. `next` is the `cursor` of the part after it; null at the end."""
 
@@ -62,14 +86,25 @@ class Page(BaseModel, Generic[Item]):
 
 
 def page(
-    limit: Annotated[int, Query(ge=1, le=MOST, description="How many at most.")] = LIMIT,
+    request: Request,
+    limit: Annotated[int | None, Query(
+        ge=1, le=MOST_CSV, examples=[LIMIT],
+        description=f"How many rows at most: up to {MOST}, by default {LIMIT}; as CSV up to {MOST_CSV}, which is the "
+        "default there.",
+    )] = None,
     cursor: Annotated[str | None, Query(max_length=1024, description="`next` of the part before.")] = None,
+    _form: Annotated[Literal["json", "csv"] | None, Query(
+        alias="format", description="Default: what the header `Accept` says, else JSON.")] = None,
 ) -> PageRequest:
     """Which part of a list is asked for: one row more than is shown tells whether there are others."""
-    return PageRequest(limit + 1, None if cursor is None else _read_cursor(cursor))
+    most, default = (MOST_CSV, MOST_CSV) if wants_csv(request) else (MOST, LIMIT)
+    if limit is not None and limit > most:
+        told = f"Input should be less than or equal to {most}; CSV has up to {MOST_CSV}"
+        raise RequestValidationError([{"type": "less_than_equal", "loc": ("query", "limit"), "msg": told}])
+    return PageRequest((limit or default) + 1, None if cursor is None else read_cursor(cursor))
 
 
-def _read_cursor(cursor: str) -> int | str:
+def read_cursor(cursor: str) -> int | str:
     try:
         found = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         known = (isinstance(found, int) and -LARGEST < found < LARGEST) or (
@@ -78,18 +113,23 @@ def _read_cursor(cursor: str) -> int | str:
     except (binascii.Error, ValueError, RecursionError):
         known = False
     if not known:
-        raise RequestError("cursor: it is none of ours")
+        raise RequestError("invalid cursor: give `next` of the part before")
     return found  # type: ignore[no-any-return]
 
 
 def paginate(
-    rows: Sequence[Row], part: PageRequest, show: Callable[[Row], Item], key: Callable[[Row], int | str]
+    rows: Sequence[tuple[Row, int | str]], part: PageRequest, show: Callable[[Row], Item]
 ) -> Page[Item]:
-    """The rows as a page; `key` is what the order of the list goes by."""
-    shown = rows[: part.limit - 1]
-    more = len(rows) > len(shown)
-    following = base64.urlsafe_b64encode(json.dumps(key(shown[-1])).encode()).decode() if more else None
-    return Page(items=[show(row) for row in shown], next=following)
+    """The rows as a page; beside each is what the part after it begins behind."""
+    shown = [show(row) for row, _ in rows[: part.limit - 1]]
+    return Page(items=shown, next=cursor_of(rows, part, lambda row: row[1]))
+
+
+def cursor_of(rows: Sequence[Row], part: PageRequest, key: Callable[[Row], int | str]) -> str | None:
+    """Where the part after these rows begins; None where there is none."""
+    if len(rows) < part.limit:
+        return None
+    return base64.urlsafe_b64encode(json.dumps(key(rows[part.limit - 2])).encode()).decode()
 
 
 def since_until(
@@ -101,22 +141,28 @@ def since_until(
 
 
 def about(
-    image: Annotated[Text, Query(description="A glob of the image's name or, with a colon, of name:stream.")] = "",
-    stream: Annotated[Text, Query()] = "",
-    package: Annotated[Text, Query(description="A source package.")] = "",
+    image: Annotated[Text, Query(
+        description="A glob of the image's name or, with a colon, of name:stream.", examples=["httpd*"])] = "",
+    stream: Annotated[Text, Query(description="The image's stream.", examples=["f42"])] = "",
+    package: Annotated[Text, Query(description="A source package.", examples=["openssl"])] = "",
+    owner: Annotated[Text, Query(description="Whoever looks after the image.", examples=["web-sig"])] = "",
 ) -> dict[str, Any]:
     """The images that a list is narrowed to."""
-    return {"image": image, "stream": stream, "package": package}
+    return {"image": image, "stream": stream, "package": package, "owner": owner}
 
 
 def changed(
     update: Annotated[Text, Query(description="The alias of an update.")] = "",
-    severity: Annotated[tuple[SeverityWord, ...], Query()] = (),
+    severity: Annotated[tuple[SeverityWord, ...], Given, Query(description="The severity.")] = (),
 ) -> dict[str, Any]:
     """The changes that a list is narrowed to."""
     return {"update": update, "severities": severity}
 
 
+Order = Annotated[Literal["newest", "need"], Query(
+    description="`newest`: the newest first. `need`: what needs somebody first, then the newest.")]
+Search = Annotated[Text, Query(
+    description="A part of what a row says of itself, in any case; or a pattern with `*` and `?`.", examples=["php"])]
 Part = Annotated[PageRequest, Depends(page)]
 Times = Annotated[dict[str, float | None], Depends(since_until)]
 Images = Annotated[dict[str, Any], Depends(about)]

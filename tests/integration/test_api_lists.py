@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 from typing import Any
 
 import pytest
 from integration.workbench import CHAIN, Workbench, image
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 from support.api_client import Client, problem
+
+from rebuilder.store import models
+from rebuilder.web.csv_lists import written
 
 
 @pytest.fixture
@@ -52,3 +58,71 @@ def test_head_answers_wherever_get_does(bench: Workbench) -> None:
     for path in (*paths, "/", "/waves", "/images", "/waves/1", "/images/base:f42", "/static/style.css"):
         got, head = client.http.get(path), client.http.head(path)
         assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"]), path
+
+
+def test_what_needs_somebody_comes_first_and_each_row_once_over_all_pages(bench: Workbench) -> None:
+    bench.tell("bash-5.2-2.fc42", severity="low")
+    bench.ask("rebuild", "alone:f42")
+    bench.finish()
+    client = Client(bench.store)
+    newest = client.items("rebuilds", limit=1)
+    by_need = client.items("rebuilds", limit=1, order="need")
+    assert by_need[0]["image"] == "mid:f42"
+    assert newest[0]["image"] == "alone:f42"
+    assert sorted(row["id"] for row in by_need) == sorted(row["id"] for row in newest)
+    assert [wave["id"] for wave in client.items("waves", order="need", limit=1)] == [1, 2]
+    images = client.items("images", order="need", limit=2)
+    assert [image["image"] for image in images[:3]] == ["app:f42", "mid:f42", "blind:f42"]
+    assert len(images) == 5
+
+
+@pytest.mark.parametrize("path", ["waves", "rebuilds", "changes", "messages", "actions"])
+def test_a_cursor_of_another_order_is_refused(bench: Workbench, path: str) -> None:
+    wrong = base64.urlsafe_b64encode(b'"!12x"').decode()
+    for order in ("need", "newest"):
+        assert "invalid cursor" in Client(bench.store).problem(path, 400, order=order, cursor=wrong)
+
+
+def test_lists_are_narrowed_by_text_and_owner(bench: Workbench) -> None:
+    with bench.store.begin() as connection:
+        connection.execute(update(models.Image).where(models.Image.name == "mid").values(
+            source={"care": {"owners": ["web-sig", "infra"]}}))
+    client = Client(bench.store)
+    assert [row["image"] for row in client.items("images", owner="web-sig")] == ["mid:f42"]
+    assert client.items("images", owner="web") == []
+    assert [row["image"] for row in client.items("rebuilds", owner="infra")] == ["mid:f42"]
+    assert [row["image"] for row in client.items("rebuilds", q="simulated FAILURE")] == ["mid:f42"]
+    assert [row["image"] for row in client.items("images", q="AL")] == ["alone:f42"]
+    assert [row["nvr"] for row in client.items("changes", q="ssl")] == ["openssl-3.2.2-1.fc42"]
+    assert [row["id"] for row in client.items("waves", q="openssl*")] == [1]
+    assert client.items("waves", q="bash") == []
+    assert len(client.items("messages", q="stable")) == 1
+    assert {row["image"] for row in client.items("builds", q="alone")} == {"alone:f42"}
+
+
+def test_a_form_that_is_sent_with_nothing_chosen_narrows_nothing(bench: Workbench) -> None:
+    everything = Client(bench.store).items("rebuilds")
+    assert Client(bench.store).items("rebuilds", state="", image="", wave="", severity="", q="") == everything
+
+
+def test_a_list_is_also_csv_with_the_same_rows(bench: Workbench) -> None:
+    client = Client(bench.store)
+    answer = client.get("rebuilds", format="csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    items = client.items("rebuilds")
+    assert [row["image"] for row in rows] == [item["image"] for item in items]
+    assert list(rows[0]) == list(items[0])
+    assert client.http.get("/api/v1/images", headers={"Accept": "text/csv"}).text.startswith("state,")
+    first = client.get("rebuilds", format="csv", limit=2)
+    rest = client.http.get(first.links["next"]["url"])
+    assert first.text.splitlines()[1:] + rest.text.splitlines()[1:] == answer.text.splitlines()[1:]
+    assert "Link" not in rest.headers
+    assert client.get("rebuilds", limit=501).status_code == 422
+    assert client.http.get("/api/v1/rebuilds?format=csv", headers={"If-None-Match": answer.headers["etag"]}
+                           ).status_code == 304
+
+
+def test_no_cell_of_a_csv_is_taken_for_a_formula() -> None:
+    rows = [{"a": "=HYPERLINK(1)", "b": ["-x", "y"], "c": None, "d": -5, "e": {"k": 1}}]
+    assert written(["a", "b", "c", "d", "e"], rows).splitlines()[1] == "'=HYPERLINK(1),'-x y,,-5,\"{\"\"k\"\": 1}\""

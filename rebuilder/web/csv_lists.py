@@ -1,0 +1,74 @@
+"""Lists as CSV, for spreadsheets: the same rows as in JSON, under the names of their properties."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+from fastapi import Request, Response
+
+from rebuilder.web.strict import Strict
+
+MEDIA_TYPE = "text/csv"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would carry out
+DESCRIBED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": "id,state\r\n7,failed\r\n"}}}
+}
+
+
+class Listed(Strict):
+    """A list that is answered as CSV to those who want that; the next part is then in the header `Link`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_and_write(request: Request) -> Response:
+            response = await handle(request)
+            if not wants_csv(request) or response.status_code != 200:
+                return response
+            page = json.loads(bytes(response.body))
+            headers = {"Vary": "Accept", "Content-Disposition": f'inline; filename="{_file_name(request)}"'}
+            if page["next"] is not None:
+                following = request.url.include_query_params(cursor=page["next"])
+                headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+            return Response(written(_columns(self.response_model), page["items"]), 200, headers, MEDIA_TYPE)
+
+        return handle_and_write
+
+
+def wants_csv(request: Request) -> bool:
+    """Whether the answer should be CSV: `format` says so, else what the client accepts."""
+    said = request.query_params.get("format")
+    return said == "csv" or (said is None and MEDIA_TYPE in request.headers.get("accept", ""))
+
+
+def written(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows as CSV (RFC 4180), with a line of names."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
+    return file.getvalue()
+
+
+def _cell(value: Any) -> str:
+    """Nothing for null; what a list has, a blank between; a text that no spreadsheet takes for a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, list) and not any(isinstance(one, (list, dict)) for one in value):
+        return _cell(" ".join(map(str, value)))
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
+
+
+def _columns(model: Any) -> list[str]:
+    """The properties of a row of the page that is this model."""
+    (item,) = get_args(model.model_fields["items"].annotation)
+    return list(item.model_fields)
+
+
+def _file_name(request: Request) -> str:
+    return f"{request.url.path.rpartition('/')[2]}.csv"
