@@ -73,7 +73,8 @@ class StreamSettings(StrictModel):
     """What feeds a stream, and what its images are built for. `dist` is one dist tag or pattern, or a list of them.
 
     `git_branch` is where Koji builds its images from, where no build of theirs says; empty is the stream's name.
-    `repo_tags` are the build tags whose repositories its images are built from; empty is that of `koji_target`.
+    `repo_tags` are the build tags whose repositories its images are built from; empty is that of `koji_target`. `tags`
+    are the tags, or patterns of them, that its images have in a registry, the best first; empty is the stream's name.
     """
 
     dist: OneOrMore[str] = ()
@@ -81,6 +82,7 @@ class StreamSettings(StrictModel):
     koji_tags: tuple[str, ...] = ()
     koji_target: str = ""
     repo_tags: tuple[str, ...] = ()
+    tags: OneOrMore[str] = ()
     git_branch: str = ""
     testing: bool = False
     max_builds: int | None = Field(default=None, ge=1)
@@ -92,21 +94,52 @@ class StreamSettings(StrictModel):
         return dist_tags(texts)
 
 
+class SourceSettings(StrictModel):
+    """Where an image is built from: a commit or branch of a git repository, or a folder."""
+
+    git: str = ""
+    ref: str = ""
+    commit: str = ""
+    path: Path | None = None
+    containerfile: str = ""
+
+
 class InventorySettings(StrictModel):
-    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`; Koji has none.
+    """Where images come from: `path` is the document of `file`, or the folder of `containerfiles`.
 
     `registry` is the prefix under which the folders' images are published, and by which they name each other.
+    `repositories` are those of the images in a registry, or patterns as `registry.example.com/team/*` where that has a
+    catalog. `sources` says where images of a registry (`name` or `name:stream`) are built from.
     """
 
-    source: Literal["file", "containerfiles", "koji"] = "file"
+    source: Literal["file", "containerfiles", "koji", "registry"] = "file"
     path: Path | None = None
     stream: str = "default"
     registry: str = ""
+    repositories: tuple[str, ...] = ()
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)
+
+    @field_validator("repositories")
+    @classmethod
+    def _are_repositories(cls, found: tuple[str, ...]) -> tuple[str, ...]:
+        for text in found:
+            host, slash, path = text.partition("/")
+            if not slash or not path or not ("." in host or ":" in host or host == "localhost"):
+                raise ValueError(f"{text!r} names no repository: write registry.example.com/team/app")
+            if ":" in path or "@" in path:
+                raise ValueError(f"{text!r} has a tag: which tags count, streams.NAME.tags says")
+        return found
+
+    @model_validator(mode="after")
+    def _has_repositories(self) -> InventorySettings:
+        if self.source == "registry" and not self.repositories:
+            raise ValueError("name the repositories of the images: repositories = [...]")
+        return self
 
     @property
     def named(self) -> bool:
         """Whether there is a source to read the images from."""
-        return self.source == "koji" or self.path is not None
+        return self.source == "koji" or bool(self.repositories) or self.path is not None
 
     @property
     def moves(self) -> bool:
@@ -484,7 +517,7 @@ def faults(consumer_config: object) -> list[str]:
 def _faults(error: ValidationError) -> list[str]:
     found = []
     for fault in error.errors():
-        place, what = fault["loc"], WORDS.get(fault["type"], fault["msg"])
+        place, what = fault["loc"], WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
         if fault["type"] == "extra_forbidden":
             what += config_file.did_you_mean(str(place[-1]), _table_at(place[:-1]).model_fields)
         key = ".".join(map(str, ("consumer_config", *place)))

@@ -14,6 +14,7 @@ from rebuilder.domain.image import Fault, Image, ImageBuild, Inventory, Manifest
 from rebuilder.inventory import loader
 from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.session import KojiSession
+from rebuilder.inventory.registry import images as registry
 from rebuilder.store import actions, deliveries, heartbeats, inventory, manifests
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
@@ -32,6 +33,14 @@ def read(engine: Engine, settings: Settings, progress: Progress | None = None) -
     path = settings.inventory.path
     if settings.inventory.source == "koji":
         return _from_koji(engine, settings, progress)
+    if settings.inventory.source == "registry":
+        with reading(engine) as connection:
+            known = registry.Known(
+                {image.key: image for image in inventory.load(connection).images},
+                {key: build.ident for key, build in inventory.current_builds(connection).items()},
+                inventory.unread(connection), inventory.last_digests(connection, registry.REMEMBERED),
+            )  # fmt: skip
+        return _with_last_known(engine, registry.read(settings, known, progress))
     if path is None:
         raise RequestError("no inventory: set consumer_config.inventory.path to a document or a folder")
     if settings.inventory.source == "file":
@@ -42,7 +51,10 @@ def read(engine: Engine, settings: Settings, progress: Progress | None = None) -
         before: dict[str, list[str]] = {}
         for image in inventory.load(connection).images:
             before.setdefault(image.source.path, []).append(image.key)
-    found = buildah.read(settings, progress, before)
+    return _with_last_known(engine, buildah.read(settings, progress, before))
+
+
+def _with_last_known(engine: Engine, found: Inventory) -> Inventory:
     if not found.faults:
         return found
     with reading(engine) as connection:
@@ -98,7 +110,8 @@ class ReadInventory:
 
     An image whose name was still to move to its build is not in `before`: what its name said is no news.
 
-    `written` says that people or scripts write the source down: what it says of builds is a first word, not news.
+    `written` says that people or scripts write the source down, or push what they have built into it: what it says of
+    builds is a first word, not news.
     """
 
     inventory: Inventory
@@ -122,7 +135,7 @@ def fetch(engine: Engine, settings: Settings, progress: Progress | None = None) 
             manifests.intern(connection, part)
         if progress is not None:
             progress(len(contents), len(contents))
-    return ReadInventory(found, before, settings.inventory.source == "file")
+    return ReadInventory(found, before, settings.inventory.source in ("file", "registry"))
 
 
 def save(connection: Connection, fetched: ReadInventory, now: float, reset: Collection[str] = ()) -> SyncResult:

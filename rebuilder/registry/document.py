@@ -40,6 +40,7 @@ class Document:
     attestations: Mapping[str, str] = field(default_factory=dict)
     manifests: tuple[Blob, ...] = ()
     artifact_type: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     def for_platform(self, platform: str) -> str:
         """The digest of the platform's manifest: the variant counts where both name one. "" where there is none."""
@@ -78,7 +79,8 @@ def parse(raw: bytes, of: str) -> Document:
             raise ValueError(f"schema {found.get('schemaVersion')} is not supported")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ContentsError(f"the manifest of {of} cannot be read: {error}") from None
-    return Document(digest, layers, config, artifact_type=str(found.get("artifactType") or ""))
+    kind = str(found.get("artifactType") or "")
+    return Document(digest, layers, config, artifact_type=kind, annotations=_annotations(found))
 
 
 def _index(digest: str, found: Mapping[str, Any]) -> Document:
@@ -100,8 +102,11 @@ def _blob(found: Mapping[str, Any]) -> Blob:
     if not DIGEST.fullmatch(found["digest"]):
         raise ValueError(f"not a digest: {found['digest']!r}")
     media_type = str(found.get("artifactType") or found.get("mediaType") or "")
-    annotations = {str(name): str(value) for name, value in (found.get("annotations") or {}).items()}
-    return Blob(found["digest"], int(found["size"]), media_type, annotations)
+    return Blob(found["digest"], int(found["size"]), media_type, _annotations(found))
+
+
+def _annotations(found: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in (found.get("annotations") or {}).items()}
 
 
 def _parts(platform: str) -> tuple[str, str, str]:

@@ -38,7 +38,7 @@ class ContentsError(RequestError):
 _SIGNS = (
     (Cause.BUSY, re.compile(r"toomanyrequests|too many requests|status(?: code)?:? 429|\b429\b")),
     (Cause.CERTIFICATE, re.compile(r"x509:|certificate signed by|tls: failed to verify|certificate is not|"
-                                   r"tls: bad certificate")),
+                                   r"tls: bad certificate|certificate verify failed")),
     (Cause.LOGIN, re.compile(r"unauthorized|authentication required|denied|invalid username/password|status: 40[13]")),
     (Cause.MISSING, re.compile(r"manifest unknown|name unknown|manifest invalid|not found|name_unknown|status: 404")),
     (Cause.SLOW, re.compile(r"deadline exceeded|timeout|timed out")),

@@ -12,9 +12,10 @@ from msgspec import Struct
 from rebuilder.config import RegistrySettings, state_directory
 from rebuilder.domain.image import Manifest
 from rebuilder.domain.rpm import Rpm
-from rebuilder.registry import sbom, skopeo
+from rebuilder.registry import description, sbom, skopeo
 from rebuilder.registry.blob_source import BlobSource
-from rebuilder.registry.document import Blob, RemoteImage, parse
+from rebuilder.registry.description import Description
+from rebuilder.registry.document import Blob, Document, RemoteImage, parse
 from rebuilder.registry.errors import Cause, ContentsError, RegistryError, registry_error
 from rebuilder.registry.layer import Layer, read_layer
 from rebuilder.registry.layer_cache import LayerCache
@@ -78,12 +79,39 @@ class RegistryReader:
             self._cache.prune()
         return known
 
+    def describe(self, image: RemoteImage, platform: str) -> Description:
+        """What the image says of itself, for a platform. Nothing is asked for a digest that was read before.
+
+        Raises ContentsError, too, where it has no such platform.
+        """
+        digest = image.document.for_platform(platform)
+        if not digest:
+            raise ContentsError(f"{image.name} is not there for {platform}")
+        known = self._cache.get(digest, Description)
+        if known is None:
+            at, document = at_digest(image.name, digest), self._document(image, digest)
+            if document.config is None:
+                raise ContentsError(f"{at} has no configuration: it is no image")
+            with BlobSource(at, self._settings.call_seconds) as blobs:
+                known = description.parse(blobs.read(document.config), document.annotations, at)
+            self._cache.put(digest, known)
+        return known
+
+    def described(self, digest: str) -> Description | None:
+        """What an image of that digest said of itself, where it was read before. Asks nobody."""
+        return self._cache.get(digest, Description)
+
+    def _document(self, image: RemoteImage, digest: str) -> Document:
+        """The manifest of one platform."""
+        if digest == image.document.digest:
+            return image.document
+        at = at_digest(image.name, digest)
+        return parse(skopeo.raw_manifest(at, self._settings.call_seconds), at)
+
     def _read(self, image: RemoteImage, digest: str) -> Contents:
         at, seconds = at_digest(image.name, digest), self._settings.call_seconds
         try:
-            document = image.document
-            if digest != document.digest:
-                document = parse(skopeo.raw_manifest(at, seconds), at)
+            document = self._document(image, digest)
             with BlobSource(at, seconds) as blobs:
                 found = self._from_layers(document.layers, blobs, at)
                 if found is not None and found.origin == RPMDB:

@@ -17,7 +17,7 @@ def full_names(spec: str) -> tuple[str, ...]:
     name, colon, tag = spec.partition(":")
     registries: tuple[str, ...] = ()
     aliases: dict[str, str] = {}
-    for settings in _configuration():
+    for settings in configurations():
         registries = tuple(settings.get("unqualified-search-registries", registries))
         aliases |= settings.get("aliases", {})
     if alias := aliases.get(name):
@@ -26,7 +26,7 @@ def full_names(spec: str) -> tuple[str, ...]:
     return tuple(f"{prefix}/{spec}" for prefix in prefixes) or (f"{HUB}/{spec}",)
 
 
-def _configuration() -> Iterator[Mapping[str, Any]]:
+def configurations() -> Iterator[Mapping[str, Any]]:
     """The files of the configuration, those that count more later; what cannot be read buildah tells itself."""
     if named := os.environ.get("CONTAINERS_REGISTRIES_CONF"):
         files = [Path(named)]

@@ -294,6 +294,18 @@ def read_builds(connection: Connection) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
+def last_digests(connection: Connection, each: int) -> dict[str, list[str]]:
+    """The digests of the last builds of each image, so many of each, newest first; what has no digest is left out."""
+    place = func.row_number().over(partition_by=ImageBuild.image_id, order_by=ImageBuild.id.desc())
+    ranked = select(ImageBuild.image_id, ImageBuild.digest, place.label("place"))
+    last = ranked.where(ImageBuild.digest != "").subquery()
+    query = select(Image.name + ":" + Image.stream, last.c.digest).join(last, last.c.image_id == Image.id)
+    found: dict[str, list[str]] = {}
+    for key, digest in connection.execute(query.where(Image.present, last.c.place <= each).order_by(last.c.place)):
+        found.setdefault(key, []).append(digest)
+    return found
+
+
 def manifest_of(connection: Connection, key: str) -> BuildValue | None:
     """The current build of an image with its manifest, where there is one."""
     name, _, stream = key.rpartition(":")

@@ -29,7 +29,7 @@ def loaded(path: Path) -> LazyConfig:
 
 
 def test_there_is_a_sample_for_each_kind_of_site() -> None:
-    assert [path.stem for path in SAMPLES] == ["koji", "one-machine", "osbs", "postgresql"]
+    assert [path.stem for path in SAMPLES] == ["koji", "one-machine", "osbs", "postgresql", "registry"]
 
 
 def test_fedora_messaging_accepts_the_sample(sample: Path) -> None:
