@@ -60,6 +60,18 @@ def short(digest: str) -> str:
     return f"{kind}{colon}{value[:SHORT]}"
 
 
+def repository(spec: str) -> str:
+    """The pull spec without its tag and digest."""
+    place = spec.partition("@")[0]
+    head, slash, last = place.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
+
+
+def at_digest(spec: str, digest: str) -> str:
+    """The same repository's image of that digest."""
+    return f"{repository(spec)}@{digest}"
+
+
 @dataclass(frozen=True, slots=True)
 class Externals:
     """What is known of external parents, by pull spec, and what the operators want with images on old ones."""

@@ -28,6 +28,7 @@ from rebuilder.store.externals import Observed
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 600.0
 LOOK_SECONDS = 2.0  # how soon a pull spec that is new in the inventory is asked for
+FRESH_SECONDS = 60.0  # for so long an answer counts, where something is about to be planned and built
 SUBJECT = "external parents"
 
 
@@ -43,8 +44,10 @@ def ask(engine: Engine, settings: Settings, heard: Callable[[], None] = lambda: 
     for spec in external.remote(used if specs is None else [spec for spec in specs if spec in used]):
         before = known.get(spec)
         platforms = external.platforms_of(settings, used[spec])
-        digest, read = (before.digest, tuple(before.platforms)) if before else ("", ())
-        wanted.append(Wanted(spec, platforms, digest, read))
+        wanted.append(
+            Wanted(spec, platforms, before.name, before.digest, tuple(before.platforms)) if before
+            else Wanted(spec, platforms)
+        )  # fmt: skip
     return [
         Observed(found.spec, found.name, found.digest, found.offered, found.contents or {}, found.trouble)
         for found in external.ask(wanted, settings, heard)
@@ -120,6 +123,7 @@ class ExternalParents:
         self._context, self._reconciliation = context, reconciliation
         self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._ask_at = self._look_at = context.clock.monotonic()
+        self._asked_at = self._ask_at - FRESH_SECONDS
         self.ready = False
 
     @property
@@ -137,12 +141,20 @@ class ExternalParents:
         if not self._reconciliation.ready or now < self._look_at or context.calls.any_out(*self.kinds):
             return
         self._look_at = now + LOOK_SECONDS
-        specs = None if now >= self._ask_at else self._never_asked()
+        specs = None if now >= self._ask_at or self._plan_is_near(now) else self._never_asked()
         if specs is None or specs:
             heard = partial(context.calls.heard_of, Kind.EXTERNALS, SUBJECT)
             call = partial(ask, context.engine, context.settings, heard, specs)
             if context.calls.start(Kind.EXTERNALS, SUBJECT, call) and specs is None:
+                self._asked_at = now
                 self._ask_at = now + context.settings.reconcile.externals_seconds
+
+    def _plan_is_near(self, now: float) -> bool:
+        """Whether changes are about to be planned, which is to be done on what registries have now."""
+        if now - self._asked_at < FRESH_SECONDS:
+            return False
+        with reading(self._context.engine) as connection:
+            return changes.settling(connection) > 0
 
     def _never_asked(self) -> list[str]:
         with reading(self._context.engine) as connection:

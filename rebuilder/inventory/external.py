@@ -19,10 +19,13 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # what Koji and OSBS ca
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A pull spec to be asked for: the `platforms` in use, and of which of these the contents of `digest` are known."""
+    """A pull spec to be asked for: the `platforms` in use, and of which of these the contents of `digest` are known.
+
+    `name` is its full name, where that is known."""
 
     spec: str
     platforms: Collection[str]
+    name: str = ""
     digest: str = ""
     known: Collection[str] = ()
 
@@ -72,7 +75,7 @@ def ask(wanted: Collection[Wanted], settings: Settings, heard: Callable[[], None
 def _ask(reader: RegistryReader, wanted: Wanted) -> Found:
     try:
         if pinned(wanted.spec) and wanted.digest and not set(wanted.platforms) - set(wanted.known):
-            return Found(wanted.spec, wanted.spec, wanted.digest, _offered(reader, wanted.spec), {})
+            return Found(wanted.spec, wanted.name, wanted.digest, _offered(reader, wanted.spec), {})
         image = reader.look(wanted.spec)
         offered = _offered(reader, wanted.spec) if pinned(wanted.spec) else ""
         known = wanted.known if image.digest == wanted.digest else ()

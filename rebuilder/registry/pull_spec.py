@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from rebuilder.domain.external import at_digest, repository
 from rebuilder.registry.short_names import full_names
 
+__all__ = ["at_digest", "candidates", "is_remote", "pinned", "repository", "without_digest"]
 TRANSPORT = "docker://"
 STORAGE = "containers-storage:"
 
@@ -35,15 +37,3 @@ def pinned(spec: str) -> str:
 def without_digest(spec: str) -> str:
     """The pull spec with its tag alone."""
     return spec.partition("@")[0]
-
-
-def repository(spec: str) -> str:
-    """The pull spec without its tag and digest."""
-    place = spec.partition("@")[0]
-    head, slash, last = place.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}"
-
-
-def at_digest(spec: str, digest: str) -> str:
-    """The same repository's image of that digest."""
-    return f"{repository(spec)}@{digest}"

@@ -9,8 +9,9 @@ import msgspec
 from sqlalchemy import Connection, Text, cast, delete, insert, select, update
 
 from rebuilder.domain.external import ExternalImage as ExternalValue
+from rebuilder.domain.external import at_digest
 from rebuilder.domain.image import Manifest as Content
-from rebuilder.domain.image import Source
+from rebuilder.domain.image import PinnedParent, Source
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import manifests
 from rebuilder.store.models import ExternalImage, ExternalManifest, Image, ImageBuild, ImageParent, ManifestRpm, Rpm
@@ -87,6 +88,14 @@ def stored(connection: Connection) -> dict[str, StoredExternal]:
             origins.get(row.id, {}),
         )
         for row in rows
+    }  # fmt: skip
+
+
+def current(connection: Connection) -> dict[str, PinnedParent]:
+    """Every external parent that a registry has told of, by pull spec, with the digest that it had last."""
+    query = select(ExternalImage.spec, ExternalImage.name, ExternalImage.digest).where(ExternalImage.digest != "")
+    return {
+        spec: PinnedParent(spec, at_digest(name, digest)) for spec, name, digest in connection.execute(query)
     }  # fmt: skip
 
 

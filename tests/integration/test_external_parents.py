@@ -244,3 +244,29 @@ def test_what_was_asked_by_hand_is_what_the_engine_knows(store: Engine, spec: st
         assert external_parents.save(connection, observed, bench.settings, bench.clock.now) == 1
         assert externals.manifests_of(connection, spec)["linux/amd64"] == Manifest.of([Rpm.parse(
             f"{OLD}.noarch", f"{OLD}.src.rpm")])
+
+
+def test_builds_are_pinned_to_what_was_planned_on_though_the_tag_moves_in_mid_wave(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    planned_on = update(registry, spec, NEW)
+    bench = Workbench(store, (on(spec, "app"), on(spec, "other")), max_builds=1)
+    bench.tell(NEW)
+    bench.passes()
+    update(registry, spec, NEW, "bash-5.3-1.fc42")
+    bench.finish()
+    pins = {build.order.image.name: build.order.externals for build in bench.builder.builds.values()}
+    at = f"{spec.rpartition(':')[0]}@{planned_on}"
+    assert {name: [pin.at for pin in found] for name, found in pins.items()} == {"app": [at], "other": [at]}
+
+
+def test_registries_are_asked_while_changes_settle_so_that_the_plan_is_on_what_they_have(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    bench = Workbench(store, (on(spec, "app"),), settle_seconds=60)
+    bench.finish()
+    bench.passes(100)
+    update(registry, spec, NEW)
+    bench.tell(NEW)
+    bench.passes(80)
+    assert bench.states() == [("app", "succeeded")]
