@@ -25,9 +25,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     found |= {name: _as_if_here((ROOT / name).read_text(encoding="utf-8")) for name in BESIDE}
     found |= reference.pages()
     for folder in FOLDERS:
-        names = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file())
-        found[f"{folder}/index.md"] = "\n".join([f"# {folder}/", "", *(f"* [{n}](../{n})" for n in names), ""])
-        found |= {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file():
+                found[path.relative_to(ROOT).as_posix()] = path.read_text(encoding="utf-8")
+        for place in (ROOT / folder, *filter(Path.is_dir, (ROOT / folder).rglob("*"))):
+            found[f"{place.relative_to(ROOT).as_posix()}/index.md"] = _listing(place)
     for path, text in found.items():
         files.append(File.generated(config, path, content=text))
     return files
@@ -40,6 +42,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return re.sub(r"\]\(\.\./", "](", _folders(markdown))
 
 
+def _listing(folder: Path) -> str:
+    """A page with a link to each file of a folder."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return "\n".join([f"# {folder.relative_to(ROOT).as_posix()}/", "", *(f"* [{name}]({name})" for name in names), ""])
+
+
 def _as_if_here(text: str) -> str:
     """A document of the tree's root with the links of one that is in this folder."""
     text = re.sub(r"\]\(docs/", "](", text)
@@ -47,4 +55,4 @@ def _as_if_here(text: str) -> str:
 
 
 def _folders(text: str) -> str:
-    return re.sub(rf"\]\(((?:\.\./)?)({'|'.join(FOLDERS)})/\)", r"](\1\2/index.md)", text)
+    return re.sub(rf"\]\(((?:\.\./)?(?:{'|'.join(FOLDERS)})/(?:[\w.@-]+/)*)\)", r"](\1index.md)", text)
