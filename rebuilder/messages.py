@@ -72,7 +72,7 @@ BUILD: dict[str, Schema] = {
 WHERE_AND_WHO: dict[str, Schema] = {
     "at": _text("when it happened"),
     "url": _maybe("the status page"),
-    "agent": _maybe("who did it, where somebody did: canceled a rebuild, asked for it, approved the wave"),
+    "agent": _maybe("the person who canceled a rebuild, asked for it, approved the wave"),
     "users": _some("all who had to do with it", _text("a user name", maxLength=NAME)),
 }
 IMAGE: dict[str, Schema] = {
@@ -281,7 +281,7 @@ class ImageBlockedV1(ImageMessage):
 
 
 class ImageCanceledV1(ImageMessage):
-    """Somebody stopped the rebuild."""
+    """An operator stopped the rebuild."""
 
     topic = "rebuilder.image.canceled"
     severity = WARNING

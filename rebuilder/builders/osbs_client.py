@@ -85,7 +85,7 @@ class Client:
             default = settings.default_buildtime_limit or int(configuration.get_default_buildtime_limit())
             most = settings.max_buildtime_limit or int(configuration.get_max_buildtime_limit())
         except ValueError as error:
-            raise RequestError(f"builder osbs: {settings.file}: a limit is no number of seconds: {error}") from None
+            raise RequestError(f"builder osbs: {settings.file}: a limit is not a number of seconds: {error}") from None
         return {"default_buildtime_limit": default, "max_buildtime_limit": most}
 
     def _connected(self) -> Any:

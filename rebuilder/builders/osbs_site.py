@@ -63,7 +63,7 @@ def _credentials(settings: OsbsSettings, configuration: Any, place: str) -> str:
     try:
         token = configuration.get_oauth2_token()
     except UnicodeDecodeError:
-        return f"the token is no text: renew it in {place}"
+        return f"the token is not text: renew it in {place}"
     if token is not None:
         return "" if token.strip() else f"the token is empty: renew it in {place}"
     others = (

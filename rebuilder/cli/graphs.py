@@ -57,7 +57,7 @@ def graph(
     if wave_id is not None and (updates or document is not None):
         raise RequestError("--wave goes neither with --update nor with --inventory")
     if document is not None and server is not None:
-        raise RequestError("--server goes not with --inventory")
+        raise RequestError("--server cannot be combined with --inventory")
     if not updates and (stream is not None or severity != Severity.UNSPECIFIED):
         raise RequestError("--stream and --severity go with --update")
     asked = GraphRequest(image, wave_id, updates, stream, Severity(severity))

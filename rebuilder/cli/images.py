@@ -63,8 +63,8 @@ def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -
     for fault in result.faults:
         click.echo(f"rebuilder: {one_line(fault.told)}", err=True)
     if result.faults:
-        count = len(result.faults)
-        click.echo(f"rebuilder: {count} images cannot be read: they stay as they were; mend the files above", err=True)
+        told = f"{len(result.faults)} images cannot be read and keep their last known state; fix the files above"
+        click.echo(f"rebuilder: {told}", err=True)
         return 1
     return 0
 

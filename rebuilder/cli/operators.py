@@ -41,7 +41,8 @@ def moment(text: str, now: float) -> float:
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
-        raise RequestError(f"{text!r} is no moment: say 2h, 3d, or 2026-01-31T12:00") from None
+        hint = "use 2h, 3d or an ISO 8601 date such as 2026-01-31T12:00"
+        raise RequestError(f"{text!r} is not a valid time: {hint}") from None
     seconds = (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
     if seconds <= now:
         raise RequestError(f"{text} is over")

@@ -63,5 +63,5 @@ def _hear(told: socket.socket, stop: threading.Event) -> None:
 def _end_in_time(stop: threading.Event) -> None:
     stop.wait()
     time.sleep(END_SECONDS)
-    log.warning("ends without waiting any longer for what does not answer: whoever is next goes on from here")
+    log.warning("ends without waiting any longer for calls that do not answer: the next process continues from here")
     leave(0)

@@ -37,14 +37,14 @@ WATCH_SECONDS = 2.0
 
 
 @click.command()
-@click.option("--watch", "-w", is_flag=True, help="Show it anew every two seconds, until Ctrl-C.")
+@click.option("--watch", "-w", is_flag=True, help="Refresh it every two seconds, until Ctrl-C.")
 @server_option
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
 def status(context: Context, watch: bool, server: str | None, json_: bool) -> int:
     """What is being rebuilt, what comes next, what failed. Exit status 1 where an image's last rebuild failed."""
     if watch and json_:
-        raise RequestError("--watch goes not with --json")
+        raise RequestError("--watch cannot be combined with --json")
     with source(context, server) as asked:
         if watch:
             return _watch(asked)

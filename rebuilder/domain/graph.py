@@ -110,7 +110,7 @@ class Graph:
         found = {image.key: place for place, image in enumerate(given)}
         if len(found) != len(given):
             twice = next(image.key for place, image in enumerate(given) if found[image.key] != place)
-            raise RequestError(f"image {twice} is there twice")
+            raise RequestError(f"image {twice} is defined twice")
         keys = list(found)
         edges = [_edges(image, found) for image in given]
         order = _sorted(given, edges)

@@ -38,7 +38,7 @@ class Pattern:
         try:
             return cls(text, re.compile(text[1:-1]))
         except re.error as error:
-            raise RequestError(f"{text} is no regular expression: {error}") from None
+            raise RequestError(f"{text} is not a regular expression: {error}") from None
 
     def fits(self, text: str) -> bool:
         return self.expression.fullmatch(text) is not None

@@ -63,7 +63,7 @@ def give(connection: Connection, command: Command, now: float) -> CommandReceipt
         case "rebuild":
             if wave_of(command.target) is not None:
                 told = f"`retry {command.target}` builds again what failed in wave {command.target}"
-                raise RequestError(f"{command.target} is no image; {told}")
+                raise RequestError(f"no such image: {command.target}; {told}")
             return _ask(connection, Verb.REBUILD_ALL if command.with_descendants else Verb.REBUILD, command, now)
         case _:
             answer = _done(connection, command, now)
@@ -105,7 +105,7 @@ def _until(moment: float | None) -> str:
 def _approve(connection: Connection, command: Command, now: float) -> str:
     wave_id = wave_of(command.target)
     if wave_id is None:
-        raise RequestError(f"{command.target} is no wave's number")
+        raise RequestError(f"no such wave: {command.target}")
     found = waves.find(connection, wave_id)
     if waves.approve(connection, wave_id, command.who, now):
         return f"wave {wave_id} is approved"

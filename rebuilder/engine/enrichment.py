@@ -27,7 +27,7 @@ class Enrichment(KojiQuestion):
     """The changes that Koji has not been asked of yet."""
 
     kinds = woken_by = frozenset({Kind.LOOKUP})
-    complaint = "Koji cannot be asked what the changes are"
+    complaint = "Koji is unreachable: the look-up of changes is deferred"
 
     def _question(self, connection: Connection) -> Callable[[], Any] | None:
         new = _unknown(connection, changes.unresolved(connection))

@@ -144,7 +144,7 @@ def _act(
         case BuildFinished(container=True):
             return ""
         case _:
-            return "the end of a build is no reason to rebuild"
+            return "the end of a build does not cause a rebuild"
 
 
 def _withdraw(connection: Connection, event: BuildUntagged, settings: Settings, now: float) -> None:

@@ -103,8 +103,8 @@ def not_updated(build: ImageBuild, reasons: Sequence[Reason], installonly: tuple
     sources = {change.build.name for change in changes}
     rpms = that_count([rpm for rpm in build.manifest.rpms if rpm.source in sources], installonly)
     stayed = sorted(
-        f"{rpm.nevra}{f' of {rpm.built_from}' if rpm.built_from else ''}{layers.get(rpm.nevra, '')} stayed, "
-        f"{change.build} is offered"
+        f"{rpm.nevra}{f' of {rpm.built_from}' if rpm.built_from else ''}{layers.get(rpm.nevra, '')}"
+        f" is still installed; {change.build} is available"
         for rpm in rpms
         for change in changes
         if rpm.source == change.build.name and change.makes_stale(rpm)

@@ -28,7 +28,7 @@ class Withdrawals(KojiQuestion):
     """The changes whose builds left a tag, until Koji says whether another tag of the stream has them."""
 
     kinds = woken_by = frozenset({Kind.WITHDRAWAL})
-    complaint = "Koji cannot be asked whether builds are still tagged"
+    complaint = "Koji is unreachable: the look-up of withdrawn builds is deferred"
 
     def _question(self, connection: Connection) -> Callable[[], Any] | None:
         doubted, hub = changes.in_doubt(connection), self._context.hub

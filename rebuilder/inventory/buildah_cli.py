@@ -166,4 +166,4 @@ def _call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it failed and said nothing"
+    return lines[-1].strip() if lines else "it exited without output"

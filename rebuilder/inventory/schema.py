@@ -310,7 +310,7 @@ def _connected(images: tuple[Image, ...]) -> Graph:
     places: dict[str, int] = {}
     for at, image in enumerate(images):
         if image.key in places:
-            raise DocumentError(f"image {image} is there twice", "images", at)
+            raise DocumentError(f"image {image} is defined twice", "images", at)
         places[image.key] = at
     for at, image in enumerate(images):
         for which, parent in enumerate(image.parents):

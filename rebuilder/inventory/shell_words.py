@@ -112,7 +112,7 @@ class _Word:
         return self._cut(name[0], operator[0])
 
     def _refuse(self) -> NoReturn:
-        raise _Unusable(f"this is no substitution that is understood: {UNDERSTOOD}")
+        raise _Unusable(f"unsupported substitution: {UNDERSTOOD}")
 
     def _plain(self, name: str) -> str:
         if name in self._arguments or self._lenient:

@@ -85,7 +85,7 @@ class FolderSettings(StrictModel):
             for name in names:
                 path = PurePosixPath(name.replace("{stream}", "x"))
                 if not name or path.is_absolute() or ".." in path.parts or set("{}") & set(str(path)):
-                    raise ValueError(f"{name!r} is no file of the folder; only {{stream}} is filled in")
+                    raise ValueError(f"{name!r} is not a file in the folder; only {{stream}} is filled in")
         return files
 
     @field_validator("target")
@@ -103,7 +103,7 @@ class FolderSettings(StrictModel):
     def _is_one_platform(cls, platforms: tuple[str, ...]) -> tuple[str, ...]:
         for platform in platforms:
             if not re.fullmatch(r"\w+/\w+(/\w+)?", platform):
-                raise ValueError(f"{platform!r} is no platform: write linux/arm64")
+                raise ValueError(f"{platform!r} is not a platform: use linux/arm64")
         if len(platforms) > 1:
             raise ValueError("a build on this machine is for one platform: name one")
         return platforms

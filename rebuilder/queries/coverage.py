@@ -123,7 +123,7 @@ def _changes(connection: Connection, name: str, settings: Settings) -> list[Chan
     try:
         build = SourceBuild.parse(name)
     except RequestError:
-        raise RequestError(f"no update {name} was heard of, and it is no NVR (name-version-release)") from None
+        raise RequestError(f"unknown update {name}: give an alias, an NVR (name-version-release) or a CVE") from None
     return changes_from([build], ingest.known_streams(connection, settings), None, Severity.UNSPECIFIED)
 
 
@@ -148,7 +148,7 @@ def _fix(
             images.append(_image_coverage(having, change, newest.get(carrier.image), expected, held))
     images += [
         ImageCoverage(
-            image=image, installed=(), state=UNKNOWN, reason="nobody could read what is in it", wave=None, eta=None
+            image=image, installed=(), state=UNKNOWN, reason="its contents are unknown", wave=None, eta=None
         )
         for image in coverage.unreadable(connection, change.stream)
     ]

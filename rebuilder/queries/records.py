@@ -64,7 +64,7 @@ class ImageInFull(Image):
 
 
 class ImageBuild(Answer):
-    """A finished build. `manifest` is null where nobody could read what is in it.
+    """A finished build. `manifest` is null where its contents are unknown.
 
     `externals` has the external parents that it was built on, by what its file calls them: their pull specs by digest.
     """

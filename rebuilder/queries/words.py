@@ -9,7 +9,7 @@ LEFT_OUT = {
     Skip.OTHER_MODULE: "its RPM and the update are not of the same module",
     Skip.OTHER_STREAM: "of another stream",
     Skip.DROPPED: "the update has no such RPM any more",
-    Skip.UNKNOWN: "nobody could read what is in it",
+    Skip.UNKNOWN: "its contents are unknown",
     Skip.POLICY: "left out by the policy's rule {by}",
     Skip.WITHDRAWN: "it was withdrawn",
     Skip.HELD: "held by {by}",

@@ -53,7 +53,7 @@ _ADVICE = {
     Cause.CERTIFICATE: "the registry's certificate is not trusted: put its authority into certs.d/{host}/ca.crt",
     Cause.BUSY: "the registry answers 429 (too many requests): it is asked again later",
     Cause.MISSING: "the registry has no such image (any more)",
-    Cause.OTHER: "the registry cannot be asked",
+    Cause.OTHER: "the registry is unreachable",
 }
 
 

@@ -39,7 +39,7 @@ class Contents(Struct, frozen=True):
 class RegistryReader:
     """Reads from registries, with what was read before in a folder of the state. May be used from several threads.
 
-    Every method raises RegistryError where the registry cannot be asked, and ContentsError for what makes no sense.
+    Every method raises RegistryError where the registry is unreachable, and ContentsError for what makes no sense.
     """
 
     def __init__(self, settings: RegistrySettings, cache: Path | None = None) -> None:

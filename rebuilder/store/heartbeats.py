@@ -133,7 +133,7 @@ def unread(connection: Connection, faults: Sequence[str], now: float) -> None:
         return
     before = problems({name: beat for name, beat in read(connection).items() if name == INVENTORY})
     told = "; ".join(faults[:TOLD]) + (" …" if len(faults) > TOLD else "")
-    reason = f"{len(faults)} cannot be read, and stay as they were: {told}"
+    reason = f"{len(faults)} cannot be read and keep their last known state: {told}"
     problem = Problem("images", before[0].since if before else now, reason)
     record_heartbeat(connection, INVENTORY, 0.0, now, detail=Activity(problems=(problem,), unread_images=len(faults)))
 

@@ -151,7 +151,7 @@ def act(engine: Database, token: Presented, asked: Asked, response: Response) ->
         order = commands.resolved(connection, order)
     _check_scope(token, order)
     if until is not None and until <= now:
-        raise HTTPException(400, "until: that moment is over")
+        raise HTTPException(400, "until: must be in the future")
     with engine.begin() as connection:
         given = commands.give(connection, order, now)
         found = records.one_action(connection, given.id)

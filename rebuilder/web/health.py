@@ -151,8 +151,8 @@ def _loop(name: str, beats: dict[str, HeartbeatEntry], now: float) -> Check | No
     beat = beats.get(name)
     if beat is None:
         return None
-    ago = f"got on {max(0, now - beat.at):.0f} s ago"
-    return Check(name=name, ok=not beat.late(now), detail=f"last {ago}" if beat.late(now) else ago)
+    ago = f"{max(0, now - beat.at):.0f} s ago"
+    return Check(name=name, ok=not beat.late(now), detail=f"last heartbeat {ago}")
 
 
 def _standbys(beats: dict[str, HeartbeatEntry], now: float) -> list[Check]:
@@ -164,13 +164,13 @@ def _standbys(beats: dict[str, HeartbeatEntry], now: float) -> list[Check]:
 
 def _announced(beats: dict[str, HeartbeatEntry]) -> Check:
     trouble = beats["publisher"].trouble
-    return Check(name="notifications", ok=not trouble, detail=trouble or "no trouble")
+    return Check(name="notifications", ok=not trouble, detail=trouble or "no infrastructure errors")
 
 
 def _builder(beats: dict[str, HeartbeatEntry]) -> Check:
     beat = beats.get("builder")
     trouble = beat.trouble if beat else ""
-    return Check(name="builder", ok=not trouble, detail=trouble or "no trouble")
+    return Check(name="builder", ok=not trouble, detail=trouble or "no infrastructure errors")
 
 
 def _calls(beats: dict[str, HeartbeatEntry]) -> list[Check]:
@@ -198,9 +198,9 @@ def _bus(state: State, beats: dict[str, HeartbeatEntry], now: float) -> Check:
         return Check(name="bus", ok=False, detail=state.trouble)
     unread = [name for name, queue in state.queues.items() if not queue.consumers]
     if unread:
-        return Check(name="bus", ok=False, detail=f"nobody reads queue {', '.join(unread)}")
+        return Check(name="bus", ok=False, detail=f"no consumer reads queue {', '.join(unread)}")
     beat = beats.get("consumer")
     if state.waiting_seconds > UNREAD_SECONDS and (beat is None or beat.late(now)):
-        told = f"{state.waiting} messages wait for {state.waiting_seconds:.0f} s, and none gets in"
+        told = f"{state.waiting} messages wait for {state.waiting_seconds:.0f} s, and none is being consumed"
         return Check(name="bus", ok=False, detail=told)
     return Check(name="bus", ok=True, detail=f"{state.waiting} messages wait")

@@ -140,7 +140,7 @@ class Measurements(Collector):
         yield _gauge("slots", "Builds that there may be at one time.", self._settings.slots)
         yield _gauge("slots_used", "Builds under way.", sum(counted[state] for state in LIVE))
         yield _counter("attempts", "Builds begun.", steps.get("dispatched", NONE).count)
-        yield _counter("aborts", "Builds that trouble of the infrastructure ended.", steps.get("aborted", NONE).count)
+        yield _counter("aborts", "Builds that an infrastructure error ended.", steps.get("aborted", NONE).count)
         paused = holds.paused(connection, time.time()) is not None
         yield _gauge("paused", "Whether the engine must start no builds.", float(paused))
 
@@ -156,7 +156,7 @@ def _messages(connection: Connection, now: float) -> Iterator[Metric]:
     yield _counter("messages_rejected", "Messages that could not be parsed.", read["rejected"])
     yield _counter("messages_accepted", "Messages that were acted on.", read["accepted"])
     yield _gauge("messages_set_aside", "Deliveries that could not be kept as messages.", dead_letters.count(connection))
-    yield _gauge("messages_unread", "Messages that nobody has acted on yet.", unread)
+    yield _gauge("messages_unread", "Messages that are received and not yet acted on.", unread)
     oldest = inbox.oldest_unread(connection)
     yield _gauge("messages_oldest_unread_age_seconds", "Age of the oldest of them.", _age(oldest, now))
     yield _counter("changes", "Changes noticed.", changes.noticed(connection))
@@ -202,11 +202,11 @@ def _calls_out(connection: Connection) -> Iterator[Metric]:
         oldest.add_metric([call.kind], call.oldest)
     yield from (out, overdue, oldest)
     unread = sum(beat.activity.unread_images for beat in beats.values())
-    yield _gauge("images_unread", "Images that cannot be read from their source, and stay as they were.", unread)
+    yield _gauge("images_unread", "Images that cannot be read from their source and keep their last known state.", unread)
 
 
 def _publishing(connection: Connection, now: float) -> Iterator[Metric]:
-    yield _gauge("publish_backlog", "Notifications that are to be published.", outbox.waiting(connection))
+    yield _gauge("publish_backlog", "Notifications that wait to be published.", outbox.waiting(connection))
     oldest = outbox.oldest(connection)
     yield _gauge("publish_oldest_age_seconds", "How long the oldest of them has waited.", _age(oldest, now))
     refused, _ = outbox.set_aside(connection, 0)
@@ -214,7 +214,7 @@ def _publishing(connection: Connection, now: float) -> Iterator[Metric]:
 
 
 def _loops(connection: Connection, now: float) -> Iterator[Metric]:
-    at = GaugeMetricFamily("rebuilder_heartbeat_timestamp_seconds", "When a loop last got on.", labels=["loop"])
+    at = GaugeMetricFamily("rebuilder_heartbeat_timestamp_seconds", "When a loop last made progress.", labels=["loop"])
     age = GaugeMetricFamily("rebuilder_heartbeat_age_seconds", "How long that is ago.", labels=["loop"])
     beats = heartbeats.read(connection)
     for loop, beat in beats.items():

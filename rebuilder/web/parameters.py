@@ -35,7 +35,7 @@ def _storable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("is no Unicode text") from None
+        raise ValueError("is not Unicode text") from None
     return text
 
 

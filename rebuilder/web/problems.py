@@ -91,7 +91,7 @@ def _of_database(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _of_ourselves(_request: Request, _error: Exception) -> JSONResponse:
-    return answer(500, "this is a fault of ours; it is in the log")
+    return answer(500, "internal error: see the log of the server")
 
 
 def _printable(text: str) -> str:

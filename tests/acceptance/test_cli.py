@@ -214,7 +214,7 @@ def test_a_wrong_request_is_one_line(reader: User, arguments: tuple[str, ...], w
         ("version: 1\nimages:\n  - {name: a, parents: [b]}\n  - {name: b, parents: [a]}\n",
          ("inventory.yaml:3", "parent cycle: a:default -> b:default -> a:default")),
         ("version: 1\nimages:\n  - {name: a\n", ("inventory.yaml:4",)),
-        ("version: 1\nimages:\n  - {name: a}\n  - {name: a}\n", ("inventory.yaml:4", "a:default is there twice")),
+        ("version: 1\nimages:\n  - {name: a}\n  - {name: a}\n", ("inventory.yaml:4", "a:default is defined twice")),
         ("version: 1\nimages:\n  - {name: a, rpms: [bash]}\n", ("inventory.yaml:3", "'bash'")),
         ("version: 1\nimages:\n  - {name: a, colour: red}\n", ("inventory.yaml:3", "images[0].colour: unknown key")),
         ("[" * 100_000, ("inventory.yaml", "nested too deeply")),

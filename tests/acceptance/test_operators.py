@@ -119,7 +119,7 @@ def test_a_paused_engine_says_so_and_starts_nothing(user: User) -> None:
         (("rebuild",), "name images, or give --unknown"),
         (("rebuild", "base:f42", "--unknown"), "name images, or give --unknown"),
         (("rebuild", "ghost:f42"), "unknown image ghost:f42"),
-        (("rebuild", "7"), "7 is no image"),
+        (("rebuild", "7"), "no such image: 7"),
         (("wave", "7", "--story"), "there is no wave 7"),
     ],
 )

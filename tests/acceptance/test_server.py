@@ -213,7 +213,7 @@ def test_tokens_are_made_once_and_revoked(user: User, url: str) -> None:
     [
         ("explode", "the orders are retry, cancel,"),
         ("retry:", "a pattern must not be empty"),
-        ("retry:/(/", "is no regular expression"),
+        ("retry:/(/", "is not a regular expression"),
         ("pause:base:f42", "pause is about no image: leave 'base:f42' out"),
         ("approve:*", "approve is about no image"),
         ("Retry", "the orders are"),

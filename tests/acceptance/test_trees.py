@@ -97,7 +97,8 @@ def test_what_cannot_be_read_is_told_until_it_is_mended_also_where_no_engine_run
     assert owner.types("inventory", "sync").returncode == 1
     (first,) = owner.reads("status")["problems"]
     assert first["what"] == "images"
-    assert "1 cannot be read, and stay as they were: " in first["reason"] and "base/Containerfile:2:" in first["reason"]
+    assert "1 cannot be read and keep their last known state: " in first["reason"]
+    assert "base/Containerfile:2:" in first["reason"]
     assert "base/Containerfile:2:" in owner.types("status").stdout
     owner.types("run", "--until-idle")
     assert owner.reads("status")["problems"] == [first], "an engine that came and went leaves it as it was"

@@ -85,7 +85,7 @@ def test_what_stayed_old_is_named_with_the_layer_that_it_comes_from(store: Engin
     assert stale is not None
     bench.builder.builds[order.key].built = replace(stale, ident="stale")
     bench.finish()
-    assert bench.entry("app").reason.startswith(f"not-updated: {SSL} (from base:f42) stayed, ")
+    assert bench.entry("app").reason.startswith(f"not-updated: {SSL} (from base:f42) is still installed; ")
 
 
 def test_a_lost_build_is_taken_over_by_the_one_that_waits_behind_it(store: Engine) -> None:

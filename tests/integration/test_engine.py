@@ -137,7 +137,7 @@ def test_a_build_without_the_fix_has_failed_and_names_what_stayed(store: Engine)
     bench.tell(FIX)
     bench.finish()
     assert dict(bench.states()) == {"base": "failed", "app": "blocked"}
-    assert bench.entry("base").reason == f"not-updated: {SSL} stayed, {FIX} is offered"
+    assert bench.entry("base").reason == f"not-updated: {SSL} is still installed; {FIX} is available"
 
 
 # --- changes that come while something is under way

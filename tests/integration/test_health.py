@@ -60,7 +60,7 @@ def test_an_engine_that_gets_on_is_ready_and_one_that_hangs_is_not_alive(store: 
     assert health(client)[0]
     beat(store, "engine", 500)
     ok, checks = health(client, "live")
-    assert (ok, checks["engine"]) == (False, (False, "last got on 500 s ago"))
+    assert (ok, checks["engine"]) == (False, (False, "last heartbeat 500 s ago"))
 
 
 def test_the_builders_trouble_is_told(store: Engine) -> None:
@@ -121,7 +121,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_queue_is_looked_at_without_touching_it(store: Engine, broker: Broker, fresh_queue: str) -> None:
     client = Client(store, bus=Bus(broker.amqp_url, (fresh_queue,), {}))
     beat(store, "engine", 1)
-    assert health(client)[1]["bus"] == (False, f"nobody reads queue {fresh_queue}")
+    assert health(client)[1]["bus"] == (False, f"no consumer reads queue {fresh_queue}")
     with servers.channel_to(broker) as channel:
         bus.send(channel, fresh_queue, bus.update())
         found = measured(client)
@@ -216,7 +216,7 @@ def test_trouble_with_the_builder_is_counted_and_forgotten_when_it_answers(store
     bench.clock.now += 60
     bench.passes()
     bench.loop.beat()
-    assert health(Client(store))[1]["builder"] == (True, "no trouble")
+    assert health(Client(store))[1]["builder"] == (True, "no infrastructure errors")
 
 
 def test_what_is_still_to_be_published_is_measured(store: Engine) -> None:
@@ -245,7 +245,7 @@ def test_what_cannot_be_read_of_the_inventory_is_not_well_whether_an_engine_runs
 
     note("a:1: broken", "b:1: broken", at=1.0)
     note("a:1: broken", at=2.0)
-    assert health(client)[1]["images"] == (False, "1 cannot be read, and stay as they were: a:1: broken")
+    assert health(client)[1]["images"] == (False, "1 cannot be read and keep their last known state: a:1: broken")
     assert measured(client)["rebuilder_images_unread"] == 1
     assert "rebuilder_heartbeat_age_seconds inventory" not in measured(client), "it is no loop"
     assert client.reads("status")["problems"][0]["since"].startswith("1970-01-01T00:00:01")

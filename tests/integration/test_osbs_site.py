@@ -126,7 +126,7 @@ SITES = {
     "limits": (CONF + "default_buildtime_limit = 99999\n", TEMPLATE, "the default, 99999 s, is over the most"),
     "no limit": (CONF + "default_buildtime_limit = 0\n", TEMPLATE, "limits of a build: they must be above 0 s"),
     "flag": (CONF + "verify_ssl = maybe\n", TEMPLATE, "verify_ssl: maybe is neither true nor false"),
-    "words": (CONF + "max_buildtime_limit = long\n", TEMPLATE, "a limit is no number of seconds: .*long"),
+    "words": (CONF + "max_buildtime_limit = long\n", TEMPLATE, "a limit is not a number of seconds: .*long"),
 }
 
 

@@ -45,7 +45,7 @@ def test_a_cycle_through_a_stage_is_a_cycle() -> None:
 
 
 def test_an_image_named_twice_is_refused() -> None:
-    with pytest.raises(RequestError, match="a:default is there twice"):
+    with pytest.raises(RequestError, match="a:default is defined twice"):
         Graph([image("a"), image("b"), image("a")])
 
 

@@ -87,7 +87,7 @@ def test_an_action_is_what_the_word_says() -> None:
         ({"name": "a", "action": "forbid"}, "policy.0.action"),
         ({"action": "deny"}, "policy.0.name"),
         ({"name": "", "action": "deny"}, "policy.0.name"),
-        ({"name": "a", "action": "deny", "image": "/(/"}, "/(/ is no regular expression"),
+        ({"name": "a", "action": "deny", "image": "/(/"}, "/(/ is not a regular expression"),
         ({"name": "a", "action": "deny", "image": [""]}, "must not be empty"),
         ({"name": "a", "action": "deny", "severity": "critical"}, "policy.0.severity"),
         ({"name": "a", "action": "deny", "image": 7}, "policy.0.image"),

@@ -21,13 +21,14 @@ def proof(rpms: tuple[str, ...], nvr: str, installonly: tuple[str, ...] = INSTAL
 
 def test_an_old_kernel_beside_the_new_one_is_no_failure() -> None:
     assert proof(KERNELS, "kernel-6.8.2-1.fc42") == ""
-    assert "kernel-core-6.8.1-1.fc42.x86_64 stayed" in proof(KERNELS, "kernel-6.8.2-1.fc42", installonly=())
-    assert "kernel-core-6.8.2-1.fc42.x86_64 stayed" in proof(KERNELS, "kernel-6.8.3-1.fc42")
+    assert "kernel-core-6.8.1-1.fc42.x86_64 is still installed" in proof(KERNELS, "kernel-6.8.2-1.fc42", installonly=())
+    assert "kernel-core-6.8.2-1.fc42.x86_64 is still installed" in proof(KERNELS, "kernel-6.8.3-1.fc42")
 
 
 def test_what_stayed_is_told_with_the_source_build_that_was_compared() -> None:
     assert proof((PERL,), "perl-5.40.0-1.fc42") == (
-        "not-updated: perl-Carp-1.54-500.fc42.noarch of perl-5.38.2-500.fc42 stayed, perl-5.40.0-1.fc42 is offered"
+        "not-updated: perl-Carp-1.54-500.fc42.noarch of perl-5.38.2-500.fc42 is still installed; "
+        "perl-5.40.0-1.fc42 is available"
     )
 
 
