@@ -43,18 +43,22 @@ def check(context: Context, json_: bool, online: bool) -> int:
     if settings is not None:
         findings += config_check.of_settings(settings, bus)
     asked = list(_online(settings, bus)) if settings is not None and online and not _faulty(findings) else []
-    if json_:
-        told = settings.model_dump(mode="json") if settings is not None else {}
-        as_json({**told, "checks": [{"about": f.about, "ok": not f.fault, "fault": f.fault} for f in findings + asked]})
-    else:
-        for finding in findings + asked:
-            print_line(f"wrong: {finding.about}: {finding.fault}" if finding.fault else f"ok: {finding.about}")
+    _print_findings(findings + asked, settings, json_)
     if faulty := _faulty(findings):
         more = f" (and {len(faulty) - 1} more)" if len(faulty) > 1 else ""
         raise RequestError(f"{origin.path or 'defaults'}: {faulty[0].about}: {faulty[0].fault}{more}")
-    if settings is not None and not json_ and not _faulty(asked):
-        print_line(f"good: builder {settings.builder}, database {database.shown(settings.database)}")
     return int(bool(_faulty(asked)))
+
+
+def _print_findings(findings: list[Finding], settings: Settings | None, json_: bool) -> None:
+    if json_:
+        told = settings.model_dump(mode="json") if settings is not None else {}
+        as_json({**told, "checks": [{"about": f.about, "ok": not f.fault, "fault": f.fault} for f in findings]})
+        return
+    for finding in findings:
+        print_line(f"wrong: {finding.about}: {finding.fault}" if finding.fault else f"ok: {finding.about}")
+    if settings is not None and not _faulty(findings):
+        print_line(f"good: builder {settings.builder}, database {database.shown(settings.database)}")
 
 
 def _faulty(findings: list[Finding]) -> list[Finding]:

@@ -6,7 +6,7 @@ import getpass
 import json
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -22,6 +22,9 @@ from rebuilder.inventory import schema
 from rebuilder.queries import image_state
 from rebuilder.store import inventory as store
 from rebuilder.store.database import reading
+from rebuilder.store.sync import SyncResult
+
+LISTED = 20  # changes of one kind that are listed
 
 
 @click.group()
@@ -47,14 +50,24 @@ def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -
     if json_:
         unread = [{"image": fault.image, "reason": fault.told} for fault in result.faults]
         as_json({**{name: list(keys) for name, keys in lists.items()}, "unchanged": result.unchanged, "unread": unread})
-        return int(bool(unread))
+    else:
+        _print_changes(lists)
+        counts = ", ".join(f"{len(keys)} {name}" for name, keys in lists.items() if keys or name != "overruled")
+        click.echo(f"{'would be: ' if dry_run else ''}{counts}, {result.unchanged} unchanged")
+        _print_notes(result)
+    return int(bool(result.faults))
+
+
+def _print_changes(lists: Mapping[str, Sequence[str]]) -> None:
     for name, keys in lists.items():
-        for key in keys[:20]:
+        for key in keys[:LISTED]:
             print_line(f"{name}: {key}")
-        if len(keys) > 20:
-            click.echo(f"{name}: and {len(keys) - 20} more")
-    counts = ", ".join(f"{len(keys)} {name}" for name, keys in lists.items() if keys or name != "overruled")
-    click.echo(f"{'would be: ' if dry_run else ''}{counts}, {result.unchanged} unchanged")
+        if len(keys) > LISTED:
+            click.echo(f"{name}: and {len(keys) - LISTED} more")
+
+
+def _print_notes(result: SyncResult) -> None:
+    """On standard error: hints, and what could not be read."""
     if result.overruled:
         click.echo("note: overruled images keep the builds that rebuilds made: what the document says of them is older "
                    "(write when they were `built`, or insist with --reset IMAGE)", err=True)
@@ -65,8 +78,6 @@ def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -
     if result.faults:
         told = f"{len(result.faults)} images cannot be read and keep their last known state; fix the files above"
         click.echo(f"rebuilder: {told}", err=True)
-        return 1
-    return 0
 
 
 @inventory.command("list")
@@ -104,7 +115,7 @@ def show(context: Context, image: str, json_: bool) -> None:
         found = graph.image(image)
         build = store.manifest_of(connection, image)
         state = image_state.read(connection, context.settings, time.time(), [image])[image]
-    rpms = sorted(rpm.nevra for rpm in build.manifest.rpms) if build and build.manifest else []
+    manifest = build.manifest if build else None
     answer: dict[str, Any] = {
         "image": image,
         **image_state.written(state),
@@ -115,25 +126,33 @@ def show(context: Context, image: str, json_: bool) -> None:
         "digest": build.digest if build else "",
         "tags": list(build.tags) if build else [],
         "externals": {parent.spec: parent.at for parent in build.externals} if build else {},
-        "rpms": rpms if build and build.manifest is not None else None,
+        "rpms": None if manifest is None else sorted(rpm.nevra for rpm in manifest.rpms),
     }
     if json_:
         as_json(answer)
-        return
-    print_line("state: ", styled(image_state.sentence(state), state.state))
-    for name in ("parents", "children"):
-        values = [item if isinstance(item, str) else f"{item['name']} ({item['kind']})" for item in answer[name] or ()]
-        print_line(f"{name}: {', '.join(values) or 'none'}")
-    for name, value in _told_of(found.source.care):
+    else:
+        print_line("state: ", styled(image_state.sentence(state), state.state))
+        _print_image(answer, found.source.care)
+
+
+def _print_image(answer: Mapping[str, Any], care: Care) -> None:
+    parents = [f"{parent['name']} ({parent['kind']})" for parent in answer["parents"]]
+    for name, keys in (("parents", parents), ("children", answer["children"])):
+        print_line(f"{name}: {', '.join(keys) or 'none'}")
+    for name, value in _told_of(care):
         print_line(f"{name}: {value}")
     print_line(f"build: {answer['build'] or 'none'}")
-    for name, known in (("digest", build.digest if build else ""), ("tags", ", ".join(build.tags) if build else "")):
-        if known:
-            print_line(f"{name}: {known}")
-    for parent in build.externals if build else ():
-        print_line(f"built on: {parent.at}")
-    click.echo(f"rpms: {len(rpms)}" if answer["rpms"] is not None else "rpms: unknown")
-    for nevra in rpms:
+    for name, value in (("digest", answer["digest"]), ("tags", ", ".join(answer["tags"]))):
+        if value:
+            print_line(f"{name}: {value}")
+    for external in answer["externals"].values():
+        print_line(f"built on: {external}")
+    _print_rpms(answer["rpms"])
+
+
+def _print_rpms(rpms: Sequence[str] | None) -> None:
+    click.echo("rpms: unknown" if rpms is None else f"rpms: {len(rpms)}")
+    for nevra in rpms or ():
         print_line(f"  {nevra}")
 
 

@@ -94,45 +94,56 @@ def _display(screen: Console) -> Iterator[Callable[[RenderableType], None]]:
 
 
 def _shown(found: Status) -> RenderableType:
-    parts: list[RenderableType] = []
-    if found.rebuilds:
-        parts.append(make_table(
-            ("image", "state", "wave", "severity", "attempt", "waits for, or reason"),
-            [(e.image, e.state, e.wave, e.severity, e.attempt or "", _waits(e)) for e in found.rebuilds[: SHOWN // 2]],
-        ))  # fmt: skip
-        others = sum(found.open.values()) - min(len(found.rebuilds), SHOWN // 2)
-        parts += [line(f"and {others} more")] if others else []
-    else:
-        parts.append(line("nothing is being rebuilt"))
-    if found.waves:
-        parts.append(make_table(
-            ("wave", "state", "planned", "rebuilds"),
-            [(w.id, w.state, format_time(w.created), _asked(w) or _counted(w.rebuilds)) for w in found.waves],
-        ))  # fmt: skip
+    parts: list[RenderableType] = [*_rebuilds(found), *_waves(found)]
     parts += [line(_problem(problem)) for problem in found.problems]
     parts += [
         line(f"{c.count} calls ({c.kind}) are out, {c.overdue} past their limit, the oldest since {c.oldest_s:.0f} s")
         for c in found.calls
         if c.overdue
     ]
-    parts += [
-        line(f"{p.change} ({p.stream}) waits for {p.waits}{_until(p.until)}") for p in found.pending
-    ]
+    parts += [line(f"{p.change} ({p.stream}) waits for {p.waits}{_until(p.until)}") for p in found.pending]
+    return Group(*parts, *_orders(found), *_notifications(found.notifications), *_engine_and_inbox(found))
+
+
+def _rebuilds(found: Status) -> Iterator[RenderableType]:
+    if not found.rebuilds:
+        yield line("nothing is being rebuilt")
+        return
+    yield make_table(
+        ("image", "state", "wave", "severity", "attempt", "waits for, or reason"),
+        [(e.image, e.state, e.wave, e.severity, e.attempt or "", _waits(e)) for e in found.rebuilds[: SHOWN // 2]],
+    )
+    others = sum(found.open.values()) - min(len(found.rebuilds), SHOWN // 2)
+    if others:
+        yield line(f"and {others} more")
+
+
+def _waves(found: Status) -> Iterator[RenderableType]:
+    if found.waves:
+        yield make_table(
+            ("wave", "state", "planned", "rebuilds"),
+            [(w.id, w.state, format_time(w.created), _asked(w) or _counted(w.rebuilds)) for w in found.waves],
+        )
+
+
+def _orders(found: Status) -> Iterator[RenderableType]:
+    """What operators ordered, and the engine still has to do or holds to."""
     if found.paused:
         by = f"{found.paused.who}: {found.paused.reason}" if found.paused.reason else found.paused.who
         times = f"since {format_time(found.paused.since)}{_ends(found.paused.until)}"
-        parts.append(line(f"paused {times} by {by}: no builds are started"))
+        yield line(f"paused {times} by {by}: no builds are started")
     for request in found.requests:
         reason = f": {request.reason}" if request.reason else ""
-        parts.append(line(f"asked for: {request.target}: {request.verb} by {request.who}{reason}"))
-    parts += _notifications(found.notifications)
+        yield line(f"asked for: {request.target}: {request.verb} by {request.who}{reason}")
+
+
+def _engine_and_inbox(found: Status) -> Iterator[RenderableType]:
     if found.active or found.standbys:
-        parts.append(line(f"engine: {found.active or 'none acts'}{_standing_by(found.standbys)}"))
+        yield line(f"engine: {found.active or 'none acts'}{_standing_by(found.standbys)}")
     unread, rejected = found.messages.get("new", 0), found.messages.get("rejected", 0)
-    parts.append(line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes settle"))
+    yield line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes settle")
     if found.dead_letters:
-        parts.append(line(f"{found.dead_letters} deliveries are set aside unread: `rebuilder inbox dead` lists them"))
-    return Group(*parts)
+        yield line(f"{found.dead_letters} deliveries are set aside unread: `rebuilder inbox dead` lists them")
 
 
 def _standing_by(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from rebuilder.cli.plans import update_options
 from rebuilder.domain.change import Severity
 from rebuilder.domain.impact import Skip
 from rebuilder.queries import plan as planned
-from rebuilder.queries.why import VerdictOnChange, Why
+from rebuilder.queries.why import ToldRebuild, VerdictOnChange, Why
 
 
 @click.command()
@@ -58,19 +58,25 @@ def _told(answer: Why) -> Iterator[Text]:
         by = f"{held.who}: {held.reason}" if held.reason else held.who
         yield line(styled("held", "held"), f" since {format_time(held.since)} by ", bold(by))
     for told in answer.rebuilds:
-        because_of = f": {told.why}" if told.why else ""
-        yield line(told.state, f" in wave {told.wave}, planned {format_time(told.planned)}{because_of}")
-        for written in told.reasons:
-            reason = planned.told_by(written)
-            yield line("    ", format_reason(reason), f"; {told_of(reason.change)}")
-        for message in told.messages:
-            yield line(f"    told by message {message}")
-    absent = [verdict for verdict in answer.not_rebuilt if verdict.verdict == "not-installed"]
+        yield from _rebuild(told)
+    absent = 0
     for verdict in answer.not_rebuilt:
-        if verdict.verdict != "not-installed":
-            yield line(_about(verdict), ": ", _in_words(verdict, "is to be rebuilt"))
+        if verdict.verdict == "not-installed":
+            absent += 1
+        else:
+            yield line(_about(verdict), ": ", _in_words(verdict, "will be rebuilt"))
     if absent:
-        yield line(f"not for {len(absent)} of the last changes: it does not carry them")
+        yield line(f"not for {absent} of the last changes: it does not carry them")
+
+
+def _rebuild(told: ToldRebuild) -> Iterator[Text]:
+    why = f": {told.why}" if told.why else ""
+    yield line(told.state, f" in wave {told.wave}, planned {format_time(told.planned)}{why}")
+    for written in told.reasons:
+        reason = planned.told_by(written)
+        yield line("    ", format_reason(reason), f"; {told_of(reason.change)}")
+    for message in told.messages:
+        yield line(f"    told by message {message}")
 
 
 def _in_words(verdict: VerdictOnChange, rebuilt: str) -> Text:
@@ -82,12 +88,15 @@ def _in_words(verdict: VerdictOnChange, rebuilt: str) -> Text:
         having = f" ({', '.join(verdict.installed)})" if verdict.installed else ""
         return line(styled("not rebuilt", word), ": ", left_out(Skip(word), verdict.by or ""), since, having)
     after = line(", after ", names(verdict.depends_on)) if verdict.depends_on else ""
-    asked = line("")
+    reasons = [planned.reason_of(reason, planned.change_of(verdict.change)) for reason in verdict.reasons]
+    return line(styled(rebuilt, word), after, ": ", joined("; ", format_reasons(reasons, True)), *_waits(verdict))
+
+
+def _waits(verdict: VerdictOnChange) -> Iterator[object]:
+    """What the rebuild waits for."""
     if verdict.approval:
         wave = f" as wave {verdict.approval.wave}" if verdict.approval.wave else ""
-        asked = line(f"; waits{wave} for `rebuilder approve` (rule ", bold(verdict.approval.rule), ")")
-    reasons = [planned.reason_of(reason, planned.change_of(verdict.change)) for reason in verdict.reasons]
+        yield from (f"; waits{wave} for `rebuilder approve` (rule ", bold(verdict.approval.rule), ")")
     if verdict.waits:
         until = f", until {format_time(verdict.until)} at the most" if verdict.until else ""
-        asked = line(asked, f"; waits for {verdict.waits}{until}")
-    return line(styled(rebuilt, word), after, ": ", joined("; ", format_reasons(reasons, True)), asked)
+        yield f"; waits for {verdict.waits}{until}"

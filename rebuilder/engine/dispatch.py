@@ -60,9 +60,8 @@ def reserve_slots(transitions: Transitions, settings: Settings) -> list[Reserved
     if holds.paused(connection, transitions.now) is not None:
         return []
     reserved: list[Reserved] = []
-    live = Counter(_stream_of(entry.image) for entry in rebuilds.in_states(connection, LIVE))
-    live.update(_stream_of(build.image) for build in cancellations.pending(connection))  # they still run
-    limits = {name: stream.max_builds for name, stream in settings.streams.items() if stream.max_builds is not None}
+    live = _live(connection)
+    limits = _limits(settings)
     while (free := settings.slots - live.total()) > 0:
         full = [name for name, limit in limits.items() if live[name] >= limit]
         entries = rebuilds.startable(connection, transitions.now, free, full)
@@ -73,6 +72,18 @@ def reserve_slots(transitions: Transitions, settings: Settings) -> list[Reserved
         transitions.apply([(entry, Dispatched(key=key, source=sources[entry.image_id])) for entry, key in chosen])
         reserved += [Reserved(key, key != entry.key) for entry, key in chosen]
     return reserved
+
+
+def _limits(settings: Settings) -> dict[str, int]:
+    """How many builds each stream may run, where that is limited."""
+    return {name: stream.max_builds for name, stream in settings.streams.items() if stream.max_builds is not None}
+
+
+def _live(connection: Connection) -> Counter[str]:
+    """How many builds each stream runs."""
+    live = Counter(_stream_of(entry.image) for entry in rebuilds.in_states(connection, LIVE))
+    live.update(_stream_of(build.image) for build in cancellations.pending(connection))  # they still run
+    return live
 
 
 def _chosen(

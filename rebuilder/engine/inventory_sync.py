@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine
@@ -66,19 +66,24 @@ def with_last_known(found: Inventory, known: Mapping[str, Image]) -> Inventory:
 
     Raises RequestError where nothing at all can be read.
     """
-    kept = [known[fault.image] for fault in found.faults if fault.image in known]
-    missing = {fault.image for fault in found.faults if fault.image not in known}
-    images, faults = [*found.images, *kept], list(found.faults)
-    while stranded := [image for image in images if any(parent.image in missing for parent in image.parents)]:
-        for image in stranded:
-            parent = next(parent.image for parent in image.parents if parent.image in missing)
-            faults.append(Fault(image.key, f"{image.key}: its parent {parent} cannot be read"))
-        missing |= {image.key for image in stranded}
+    unread = [fault.image for fault in found.faults]
+    missing = set(unread) - known.keys()
+    images = [*found.images, *(known[key] for key in unread if key not in missing)]
+    faults = list(found.faults)
+    while stranded := _stranded(images, missing):
+        faults += [Fault(key, f"{key}: its parent {parent} cannot be read") for key, parent in stranded.items()]
+        missing |= stranded.keys()
         images = [image for image in images if image.key not in missing]
     if not images:
         raise RequestError(faults[0].told)
-    builds = tuple(build for build in found.builds if build.image not in missing)
+    builds = tuple(filter(lambda build: build.image not in missing, found.builds))
     return replace(found, images=tuple(images), builds=builds, faults=tuple(faults))
+
+
+def _stranded(images: Iterable[Image], missing: Collection[str]) -> dict[str, str]:
+    """The images of which a parent is missing, each with the first such parent."""
+    lost = {image.key: [parent.image for parent in image.parents if parent.image in missing] for image in images}
+    return {key: parents[0] for key, parents in lost.items() if parents}
 
 
 def _from_koji(engine: Engine, settings: Settings, progress: Progress | None) -> Inventory:

@@ -101,24 +101,32 @@ def _of_wave(connection: Connection, letter: OutboxEntry, wave: WaveEntry, pages
     size, facts = notifications.summary(connection, wave.id), letter.facts
     assert isinstance(facts, WaveFacts)
     proposed = facts.state == "planned"  # by now it may have been approved
-    who = "" if proposed else facts.who or wave.approved_by
+    who = facts.who or wave.approved_by
+    worst = most_severe((size.severity, *(change.severity for change in taken)))
     body = {
         "wave": wave.id,
         "state": facts.state,
         "rule": wave.rule,
-        "severity": str(most_severe((size.severity, *(change.severity for change in taken)))),
+        "severity": str(worst),
         "changes": [_change(change) for change in taken[:LISTED]],
-        "rebuilds": 0 if proposed else size.rebuilds,
-        "images": [] if proposed else list(size.images),
+        "rebuilds": size.rebuilds,
+        "images": list(size.images),
         "created": _moment(wave.created_at),
         "at": _moment(letter.at),
         "url": f"{pages}/waves/{wave.id}" if pages else None,
         "agent": (who or None) if facts.state == "running" else None,
         "users": _names(who, *size.asked_by),
     }
+    if proposed:
+        body |= {"rebuilds": 0, "images": [], "users": _names("", *size.asked_by)}
+    return {**body, **_outcome(facts)}
+
+
+def _outcome(facts: WaveFacts) -> Body:
+    """How many rebuilds ended how, and which stopped; nothing for a wave that goes on."""
     if facts.counts is None:
-        return body
-    return {**body, "counts": facts.counts, "stopped": [to_builtins(stopped) for stopped in facts.stopped or ()]}
+        return {}
+    return {"counts": facts.counts, "stopped": [to_builtins(stopped) for stopped in facts.stopped or ()]}
 
 
 def _causes(reasons: Iterable[Reason]) -> list[Body]:

@@ -10,9 +10,11 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change
 from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import Stream
 from rebuilder.domain.impact import InstalledPackages, PlanOptions
-from rebuilder.domain.plan import make_plan
+from rebuilder.domain.plan import Plan, make_plan
 from rebuilder.domain.policy import Action
+from rebuilder.domain.rpm import Rpm
 from rebuilder.domain.schedule import durations, lower_bound
 from rebuilder.engine import ingest
 from rebuilder.engine.plan_preview import Draft
@@ -74,12 +76,10 @@ def settle(connection: Connection, settings: Settings, now: float) -> bool:
     if not noticed:
         return False
     drafted = draft(connection, (item.change for item in noticed), settings, now)
-    asked = {(change.build.name, change.stream) for change in drafted.plan.unapproved}
-    waiting = [item for item in noticed if (item.change.build.name, item.change.stream) in asked]
+    waiting = _unapproved(noticed, drafted.plan)
     rest = [item for item in noticed if item not in waiting]
     if waiting:
-        rules = sorted({applied.rule for applied in drafted.plan.applied if applied.change is not None})
-        waves.propose(connection, [item.id for item in waiting], ", ".join(rules), now)
+        waves.propose(connection, [item.id for item in waiting], _rules_of(drafted.plan), now)
         drafted = draft(connection, (item.change for item in rest), settings, now)
     _accept(connection, drafted, rest, now)
     changes.planned(connection, [item.id for item in noticed])
@@ -95,13 +95,23 @@ def catch_up(connection: Connection, settings: Settings, now: float) -> int | No
     known = _still_wanted(connection, changes.taken_up(connection), settings)
     unsettled = {image: str(state) for image, state in rebuilds.unsettled(connection).items()}
     drafted = _missed(connection, known, settings, now, unsettled)
-    asked = {(change.build.name, change.stream) for change in drafted.plan.unapproved}
-    if asked:
-        known = [item for item in known if (item.change.build.name, item.change.stream) not in asked]
+    if waiting := _unapproved(known, drafted.plan):
+        known = [item for item in known if item not in waiting]
         drafted = _missed(connection, known, settings, now, unsettled)
     if not drafted.plan.rebuilds:
         return None
     return waves.accept(connection, drafted.plan, known, drafted.seconds, now)
+
+
+def _rules_of(plan: Plan) -> str:
+    """The rules that were applied to changes, by name."""
+    return ", ".join(sorted({applied.rule for applied in plan.applied if applied.change is not None}))
+
+
+def _unapproved(known: Iterable[StoredChange], plan: Plan) -> list[StoredChange]:
+    """The changes of the packages that the plan's rules want an operator to approve."""
+    packages = {(change.build.name, change.stream) for change in plan.unapproved}
+    return [item for item in known if (item.change.build.name, item.change.stream) in packages]
 
 
 def _still_wanted(connection: Connection, known: Sequence[StoredChange], settings: Settings) -> list[StoredChange]:
@@ -112,13 +122,13 @@ def _still_wanted(connection: Connection, known: Sequence[StoredChange], setting
         if item.change.stream in takes:
             offers.setdefault(item.change.build.name, []).append(item.change)
     rpms = inventory.rpms_from(connection, offers)
-    older = [
-        ident
-        for ident, rpm in rpms.items()
-        if any(takes[c.stream].holds(rpm.release) and c.makes_stale(rpm) for c in offers[rpm.source])
-    ]
+    older = [ident for ident, rpm in rpms.items() if _is_old(rpm, offers[rpm.source], takes)]
     wanted = {rpms[ident].source for ident in inventory.in_use(connection, older)}
     return [item for item in known if item.change.build.name in wanted]
+
+
+def _is_old(rpm: Rpm, offers: Iterable[Change], streams: Mapping[str, Stream]) -> bool:
+    return any(streams[change.stream].holds(rpm.release) and change.makes_stale(rpm) for change in offers)
 
 
 def _missed(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from sqlalchemy import Connection
 
 from rebuilder.domain import lifecycle
-from rebuilder.domain.image import ImageBuild
+from rebuilder.domain.change import Change
+from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, TakenOver, TimedOut
-from rebuilder.domain.rpm import that_count
+from rebuilder.domain.rpm import Rpm, that_count
 from rebuilder.engine.backoff import pause
 from rebuilder.store import causes, deliveries, rebuilds
 from rebuilder.store.rebuilds import RebuildRecord
@@ -55,21 +57,21 @@ def built(
     """
     connection = transitions.connection
     reasons = causes.reasons_of(connection, [done.entry.id for done in finished], standing=True)
-    faults = {
-        done.entry.id: fault
-        for done in finished
-        if (fault := _fault(done, reasons.get(done.entry.id, ()), limits, by_name=names is not None))
-    }
-    ids = {done.entry.image: done.entry.image_id for done in finished}
-    bad = {done.entry.image for done in finished if done.entry.id in faults} if names else set()
-    recorded = record_builds(connection, [done.build for done in finished], ids, transitions.now, unproven=bad)
+    faults, good, ids = {}, [], {}
+    for done in finished:
+        ids[done.entry.image] = done.entry.image_id
+        fault = _fault(done, reasons.get(done.entry.id, ()), limits, by_name=names is not None)
+        faults[done.entry.id] = fault
+        if not fault:
+            good.append(done.entry)
+    unproven = ids.keys() - {entry.image for entry in good} if names else set()
+    recorded = record_builds(connection, [done.build for done in finished], ids, transitions.now, unproven=unproven)
     happened = [
-        (done.entry, _event(connection, done, faults.get(done.entry.id, ""), recorded[done.entry.image], limits))
+        (done.entry, _event(connection, done, faults[done.entry.id], recorded[done.entry.image], limits))
         for done in finished
     ]
     transitions.apply(happened)
     if names:
-        good = [done.entry for done in finished if done.entry.id not in faults]
         wanted = [(entry, recorded[entry.image], names(entry.image)) for entry in good]
         deliveries.request(connection, wanted, transitions.now)
     return {entry.id: event for entry, event in happened}
@@ -100,16 +102,21 @@ def not_updated(build: ImageBuild, reasons: Sequence[Reason], installonly: tuple
         return ""
     layers = {reason.installed: f" (from {reason.inherited_from})" for reason in reasons if reason.inherited_from}
     changes = {reason.change for reason in reasons}
-    sources = {change.build.name for change in changes}
-    rpms = that_count([rpm for rpm in build.manifest.rpms if rpm.source in sources], installonly)
-    stayed = sorted(
-        f"{rpm.nevra}{f' of {rpm.built_from}' if rpm.built_from else ''}{layers.get(rpm.nevra, '')}"
-        f" is still installed; {change.build} is available"
-        for rpm in rpms
-        for change in changes
-        if rpm.source == change.build.name and change.makes_stale(rpm)
-    )
-    return f"not-updated: {'; '.join(stayed)}" if stayed else ""
+    rpms = _rpms_of(build.manifest, {change.build.name for change in changes})
+    told = []
+    for rpm, change in product(that_count(rpms, installonly), changes):
+        if rpm.source == change.build.name and change.makes_stale(rpm):
+            told.append(_still_installed(rpm, change, layers.get(rpm.nevra, "")))
+    return f"not-updated: {'; '.join(sorted(told))}" if told else ""
+
+
+def _rpms_of(manifest: Manifest, sources: Container[str]) -> list[Rpm]:
+    return [rpm for rpm in manifest.rpms if rpm.source in sources]
+
+
+def _still_installed(rpm: Rpm, change: Change, layer: str) -> str:
+    source = f" of {rpm.built_from}" if rpm.built_from else ""
+    return f"{rpm.nevra}{source}{layer} is still installed; {change.build} is available"
 
 
 def aborted(

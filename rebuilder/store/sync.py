@@ -58,24 +58,36 @@ def save_inventory(connection: Connection, inventory: Inventory, now: float) -> 
     before = {image.key: image for image in stored.load(connection).images}
     _save_streams(connection, inventory.streams)
     wanted = {image.key: image for image in inventory.images}
-    added = [key for key in wanted if key not in before]
-    changed = [key for key, image in wanted.items() if key in before and before[key] != image]
-    removed = [key for key in before if key not in wanted]
-    known = stored.ids(connection)
-    fresh = [_columns(wanted[key]) for key in added if key not in known]
-    if fresh:
-        connection.execute(insert(Image), fresh)
-        known = stored.ids(connection)
-    again = [key for key in added if key in before or key in known] + changed
-    _change(connection, {known[key]: _columns(wanted[key]) for key in again})
+    added, changed, removed = _compare(before, wanted)
+    known = _insert_unknown(connection, [wanted[key] for key in added])
+    # Those that were just inserted are as they should be: to write them again changes nothing.
+    _change(connection, {known[key]: _columns(wanted[key]) for key in [*added, *changed]})
     _change(connection, {known[key]: {"present": False} for key in removed})
     _save_parents(connection, [wanted[key] for key in [*added, *changed]], known)
     rebuilt = _save_builds(connection, inventory.builds, known, now)
-    touched, new = {*added, *changed, *rebuilt}, set(added)
-    return SyncResult(
-        tuple(added), tuple(changed), tuple(removed), tuple(key for key in rebuilt if key not in new),
-        len(wanted) - len(touched), inventory.faults, inventory.hints,
-    )
+    unchanged = len(wanted) - len({*added, *changed, *rebuilt})
+    of_known = tuple(key for key in rebuilt if key in before)
+    return SyncResult(added, changed, removed, of_known, unchanged, inventory.faults, inventory.hints)
+
+
+def _compare(
+    before: Mapping[str, ImageValue], wanted: Mapping[str, ImageValue]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The images that are new, those that are not as before, and those that are gone."""
+    added = tuple(key for key in wanted if key not in before)
+    changed = tuple(key for key, image in wanted.items() if key in before and before[key] != image)
+    removed = tuple(key for key in before if key not in wanted)
+    return added, changed, removed
+
+
+def _insert_unknown(connection: Connection, images: Iterable[ImageValue]) -> dict[str, int]:
+    """Insert those of the images that the store never had; the ids of all that it has."""
+    known = stored.ids(connection)
+    unknown = [_columns(image) for image in images if image.key not in known]
+    if unknown:
+        connection.execute(insert(Image), unknown)
+        known = stored.ids(connection)
+    return known
 
 
 def _change(connection: Connection, rows: Mapping[int, Mapping[str, Any]]) -> None:
@@ -133,13 +145,7 @@ def _save_builds(
 ) -> list[str]:
     """Record the builds that are not current yet, or could not be read before; the names of their images."""
     current, unread = stored.current_builds(connection), stored.unread(connection)
-    new = [
-        build
-        for build in builds
-        if build.image not in current
-        or current[build.image].ident != build.ident
-        or (build.image in unread and build.manifest is not None)
-    ]
+    new = [build for build in builds if _is_news(build, current.get(build.image), build.image in unread)]
     # All at once: the RPMs of one part are mostly those of the next.
     manifests.intern(connection, (build.manifest for build in new if build.manifest is not None))
     for part in chunks(new, stored.MANY):
@@ -147,6 +153,12 @@ def _save_builds(
     if len(new) > stored.MANY:
         refresh_statistics(connection)
     return [build.image for build in new]
+
+
+def _is_news(build: BuildValue, current: BuildValue | None, unread: bool) -> bool:
+    if current is None or current.ident != build.ident:
+        return True
+    return unread and build.manifest is not None
 
 
 def record_builds(
@@ -158,36 +170,42 @@ def record_builds(
     Each becomes its image's current one, but for those of the `unproven` images, which keep theirs.
     """
     builds = list(builds)
-    interned = manifests.intern(connection, (build.manifest for build in builds if build.manifest is not None))
-    manifest_ids = {b.image: None if b.manifest is None else interned[b.manifest.digest] for b in builds}
+    manifest_ids = _manifest_ids(connection, builds)
     recorded = _ids_of(connection, builds, known)
-    read = [
-        {"build": recorded[image], "content": found}
-        for image, found in manifest_ids.items()
-        if image in recorded and found is not None
-    ]
-    missing = [build for build in builds if build.image not in recorded]
-    new = [
-        {
-            "image_id": known[build.image],
-            "ident": build.ident,
-            "digest": build.digest,
-            "parents": list(build.parents),
-            "tags": list(build.tags),
-            "externals": {parent.spec: parent.at for parent in build.externals},
-            "manifest_id": manifest_ids[build.image],
-            "recorded_at": now,
-        }
-        for build in missing
-    ]
+    read = [{"build": recorded[image], "content": manifest_ids[image]} for image in recorded.keys() & manifest_ids]
     if read:
         connection.execute(_READ, read)
-    if new:
-        made = {row.image_id: row.id for row in connection.execute(_NEW, new)}
-        recorded |= {build.image: made[known[build.image]] for build in missing}
-    current = {image: build_id for image, build_id in recorded.items() if image not in unproven}
-    _change(connection, {known[image]: {"current_build_id": build_id} for image, build_id in current.items()})
+    rows = {
+        build.image: _build_row(build, known[build.image], manifest_ids.get(build.image), now)
+        for build in builds
+        if build.image not in recorded
+    }
+    if rows:
+        made = {row.image_id: row.id for row in connection.execute(_NEW, list(rows.values()))}
+        recorded |= {image: made[known[image]] for image in rows}
+    current = {known[image]: recorded[image] for image in recorded.keys() - set(unproven)}
+    _change(connection, {image_id: {"current_build_id": build_id} for image_id, build_id in current.items()})
     return recorded
+
+
+def _manifest_ids(connection: Connection, builds: Sequence[BuildValue]) -> dict[str, int]:
+    """The ids of the builds' manifests, by their images: of those whose manifest is known."""
+    known = {build.image: build.manifest for build in builds if build.manifest is not None}
+    interned = manifests.intern(connection, known.values())
+    return {image: interned[manifest.digest] for image, manifest in known.items()}
+
+
+def _build_row(build: BuildValue, image_id: int, manifest_id: int | None, now: float) -> dict[str, object]:
+    return {
+        "image_id": image_id,
+        "ident": build.ident,
+        "digest": build.digest,
+        "parents": list(build.parents),
+        "tags": list(build.tags),
+        "externals": {parent.spec: parent.at for parent in build.externals},
+        "manifest_id": manifest_id,
+        "recorded_at": now,
+    }
 
 
 def _ids_of(connection: Connection, builds: Sequence[BuildValue], known: Mapping[str, int]) -> dict[str, int]:

@@ -11,8 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, case, delete, exists, insert, select, update
 
+from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.errors import UnknownError
+from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import OPEN, PENDING, STOPPED, ParentAdded, State
 from rebuilder.domain.plan import Plan, PlannedRebuild
 from rebuilder.domain.rpm import newest
@@ -71,22 +73,20 @@ def accept(
     An image with a rebuild that has not begun gets no second one: it joins, with its causes and parents.
     `approved` is the wave that was proposed for these changes, where there is one; `who` the operator who asked for it.
     """
-    if approved is not None:
-        connection.execute(update(Wave).where(Wave.id == approved).values(state="running"))
+    connection.execute(update(Wave).where(Wave.id == approved).values(state="running"))
     pending = {entry.image: entry for entry in rebuilds.in_states(connection, PENDING)}
     fresh = [rebuild for rebuild in plan.rebuilds if rebuild.image not in pending]
-    known, before = _images(connection)
     ranks = _ranks(plan, seconds, now)
     wave_id = approved or (_begin(connection, now, "running") if fresh else None)
+    entries = pending
     if wave_id:
         outbox.about_wave(connection, Notice.WAVE_PLANNED, wave_id, now, WaveFacts(state="running", who=who))
-    if wave_id and fresh:
-        _create(connection, wave_id, fresh, known, before, ranks, now)
-    made = {entry.image: entry for entry in rebuilds.of_wave(connection, wave_id)} if wave_id else {}
-    entries = {rebuild.image: made.get(rebuild.image) or pending[rebuild.image] for rebuild in plan.rebuilds}
+        _create(connection, wave_id, fresh, ranks, now)
+        entries = pending | {entry.image: entry for entry in rebuilds.of_wave(connection, wave_id)}
     _link(connection, plan, entries)
-    _cause(connection, plan, noticed, entries, {entry.id for entry in pending.values()})
-    _join(connection, [(pending[r.image], r, *ranks[r.image]) for r in plan.rebuilds if r.image in pending], now)
+    joined = [rebuild for rebuild in plan.rebuilds if rebuild.image in pending]
+    _cause(connection, plan, noticed, entries, {entries[rebuild.image].id for rebuild in joined})
+    _join(connection, [(entries[rebuild.image], rebuild, *ranks[rebuild.image]) for rebuild in joined], now)
     return wave_id
 
 
@@ -131,11 +131,12 @@ def _create(
     connection: Connection,
     wave_id: int,
     fresh: Sequence[PlannedRebuild],
-    known: Mapping[str, int],
-    before: Mapping[str, int | None],
     ranks: Mapping[str, tuple[Severity, float]],
     now: float,
 ) -> None:
+    if not fresh:
+        return
+    known, before = _images(connection)
     rows = [
         {
             "wave_id": wave_id,
@@ -186,29 +187,12 @@ def _cause(
     entries: Mapping[str, rebuilds.RebuildRecord],
     joined: Container[int],
 ) -> None:
-    ids = {
-        (item.change.build.name, item.change.stream, item.change.build.evr.version_release): item.id
-        for item in noticed
-    }
-    causes: list[dict[str, Any]] = [
-        {
-            "rebuild_id": entries[rebuild.image].id,
-            "change_id": ids[
-                reason.change.build.name, reason.change.stream, reason.change.build.evr.version_release
-            ],
-            "installed": reason.installed,
-            "inherited_from": reason.inherited_from,
-            "external": reason.external,
-            "compared": reason.compared,
-            "upgrades": reason.upgrades,
-        }
-        for rebuild in plan.rebuilds
-        for reason in rebuild.reasons
-    ]
-    outdated = _outdated(connection, [cause for cause in causes if cause["rebuild_id"] in joined])
-    for rebuild_id, change_id in outdated:
-        connection.execute(delete(Cause).where(Cause.rebuild_id == rebuild_id, Cause.change_id == change_id))
-    causes = [cause for cause in causes if (cause["rebuild_id"], cause["change_id"]) not in outdated]
+    ids = {_key_of(item.change): item.id for item in noticed}
+    causes: list[dict[str, Any]] = []
+    for rebuild in plan.rebuilds:
+        ident = entries[rebuild.image].id
+        causes += [_cause_row(ident, ids[_key_of(reason.change)], reason) for reason in rebuild.reasons]
+    causes = _without_outdated(connection, causes, joined)
     for part in chunks(causes):
         insert_new(connection, Cause, part)
     waves = {entry.id: entry.wave_id for entry in entries.values()}
@@ -216,12 +200,38 @@ def _cause(
     insert_new(connection, WaveChange, [{"wave_id": wave, "change_id": change} for wave, change in sorted(taken)])
 
 
+def _without_outdated(
+    connection: Connection, causes: list[dict[str, Any]], joined: Container[int]
+) -> list[dict[str, Any]]:
+    """The causes that no newer build makes pointless; pointless ones of the joined rebuilds are deleted, too."""
+    outdated = _outdated(connection, [cause for cause in causes if cause["rebuild_id"] in joined])
+    for rebuild_id, change_id in outdated:
+        connection.execute(delete(Cause).where(Cause.rebuild_id == rebuild_id, Cause.change_id == change_id))
+    return [cause for cause in causes if (cause["rebuild_id"], cause["change_id"]) not in outdated]
+
+
+def _key_of(change: ChangeValue) -> tuple[str, str, str]:
+    return change.build.name, change.stream, change.build.evr.version_release
+
+
+def _cause_row(rebuild_id: int, change_id: int, reason: Reason) -> dict[str, Any]:
+    return {
+        "rebuild_id": rebuild_id,
+        "change_id": change_id,
+        "installed": reason.installed,
+        "inherited_from": reason.inherited_from,
+        "external": reason.external,
+        "compared": reason.compared,
+        "upgrades": reason.upgrades,
+    }
+
+
 def _outdated(connection: Connection, causes: Sequence[Mapping[str, Any]]) -> set[tuple[int, int]]:
     """Of these new causes and those that their rebuilds have already, the ones that a newer build makes pointless."""
     pairs = {(cause["rebuild_id"], cause["change_id"]) for cause in causes}
     for part in chunks(sorted({rebuild_id for rebuild_id, _ in pairs}), 500):
         query = select(Cause.rebuild_id, Cause.change_id).where(Cause.rebuild_id.in_(part)).distinct()
-        pairs.update((rebuild_id, change_id) for rebuild_id, change_id in connection.execute(query))
+        pairs.update(connection.execute(query).tuples())
     told = changes.of_ids(connection, {change_id for _, change_id in pairs})
     groups: dict[tuple[int, str, str], list[int]] = {}
     for rebuild_id, change_id in sorted(pairs):
@@ -229,8 +239,9 @@ def _outdated(connection: Connection, causes: Sequence[Mapping[str, Any]]) -> se
         groups.setdefault((rebuild_id, change.build.name, change.stream), []).append(change_id)
     found: set[tuple[int, int]] = set()
     for (rebuild_id, _, _), ids in groups.items():
-        best = newest(told[ident].change.build.evr for ident in ids)
-        found.update((rebuild_id, ident) for ident in ids if told[ident].change.build.evr != best)
+        evrs = {ident: told[ident].change.build.evr for ident in ids}
+        best = newest(evrs.values())
+        found.update((rebuild_id, ident) for ident, evr in evrs.items() if evr != best)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
@@ -66,19 +66,31 @@ def read(connection: Connection, wave: WaveEntry, settings: Settings, now: float
     names = {entry.id: entry.image for entry in entries}
     above = open_rebuilds.parents_in(connection, wave.id)
     parents = {entry.image: [names[parent] for parent in above.get(entry.id, ())] for entry in entries}
-    any_open = any(entry.state in OPEN for entry in entries)
-    open_ = forecast.read(connection, settings, now) if any_open else forecast.NOTHING
-    mine = [value for value in open_.values if value.id in names]
+    open_ = _forecast(connection, entries, settings, now)
+    mine = {value.id: value for value in open_.values if value.id in names}
     by_id = {found.entry.id: found for found in open_.open}
-    done_in = open_.forecast.of([value.id for value in mine])
-    ended = max((entry.ended_at for entry in entries if entry.ended_at is not None), default=now)
-    end = now + (done_in or 0) if mine else ended
-    start = min((entry.started_at for entry in entries if entry.started_at is not None), default=wave.created_at)
-    return View(
-        entries, _in_order(parents), open_, by_id, Scale(min(start, wave.created_at), end, now),
-        [by_id[ident] for ident in critical_path(mine, open_.forecast)], done_in,
-        sum(value.id in open_.forecast.standing for value in mine),
-    )
+    done_in = open_.forecast.of(list(mine))
+    end = now + (done_in or 0) if mine else _last_end(entries, now)
+    path = [by_id[ident] for ident in critical_path(list(mine.values()), open_.forecast)]
+    standing = len(open_.forecast.standing & mine.keys())
+    scale = Scale(min(_first_start(entries, wave.created_at), wave.created_at), end, now)
+    return View(entries, _in_order(parents), open_, by_id, scale, path, done_in, standing)
+
+
+def _forecast(connection: Connection, entries: Iterable[RebuildRecord], settings: Settings, now: float) -> Expected:
+    """Nothing is forecast for a wave that is over."""
+    if any(entry.state in OPEN for entry in entries):
+        return forecast.read(connection, settings, now)
+    return forecast.NOTHING
+
+
+def _first_start(entries: Iterable[RebuildRecord], planned: float) -> float:
+    """When the first build began; when the wave was planned, where none has."""
+    return min((entry.started_at for entry in entries if entry.started_at is not None), default=planned)
+
+
+def _last_end(entries: Iterable[RebuildRecord], now: float) -> float:
+    return max((entry.ended_at for entry in entries if entry.ended_at is not None), default=now)
 
 
 def _in_order(parents: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
@@ -93,14 +105,21 @@ def _in_order(parents: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     return found
 
 
+def _most_interesting(branches: list[Branch], entries: Mapping[str, RebuildRecord]) -> list[Branch]:
+    """As many of the branches as a page shows, in their order."""
+    if len(branches) <= SHOWN:
+        return branches
+    ranked = sorted(branches, key=lambda branch: _interest(entries[branch.key]))
+    chosen = {branch.key for branch in ranked[:SHOWN]}
+    return [branch for branch in branches if branch.key in chosen]
+
+
 def _rows(connection: Connection, view: View, every: bool) -> list[Row]:
     """The rebuilds as a tree; where they are too many, those that matter most now."""
     entries = {entry.image: entry for entry in view.entries}
     branches = graph_svg.tree(view.parents)
-    if len(branches) > SHOWN and not every:
-        ranked = sorted(branches, key=lambda branch: _interest(entries[branch.key]))
-        chosen = {branch.key for branch in ranked[:SHOWN]}
-        branches = [branch for branch in branches if branch.key in chosen]
+    if not every:
+        branches = _most_interesting(branches, entries)
     told = causes.reasons_of(connection, [entries[branch.key].id for branch in branches])
     critical = {found.entry.id for found in view.path}
     return [
