@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 
 from rebuilder.demo.images import NEW, UNAFFECTED
 from rebuilder.domain.graph import Graph
@@ -49,6 +51,10 @@ def judge(
     return lines
 
 
+def _word_of(kept: bool) -> str:
+    return "left alone" if kept else "was rebuilt for nothing"
+
+
 def _line(
     key: str,
     level: int,
@@ -60,24 +66,19 @@ def _line(
     after, entry = builds[key], entries.get(key)
     old, new = version(before), version(after)
     if graph_name(key) in UNAFFECTED:
-        kept = after.ident == before.ident and entry is None
-        return Line(key, level, old, new, None, None, kept, "left alone" if kept else "was rebuilt for nothing")
+        kept = (after.ident, entry) == (before.ident, None)
+        return Line(key, level, old, new, None, None, kept, _word_of(kept))
     if entry is None or entry.started_at is None or entry.ended_at is None:
         return Line(key, level, old, new, None, None, False, "was not rebuilt")
-    ordered = all(_ended(entries, parent) <= entry.started_at for parent in parents) if parents else None
-    pinned = set(after.parents) == {builds[parent].ident for parent in parents}
-    current = new == f"{NEW.epoch}:{NEW.version}-{NEW.release}" and after.ident != before.ident
-    wrong = [
-        what
-        for what, holds in (
-            ("does not carry the new RPM", current),
-            ("began before its parents were done", ordered is not False),
-            ("is not on its parents' new builds", pinned),
-        )
-        if not holds
-    ]
     seconds = entry.ended_at - entry.started_at
-    return Line(key, level, old, new, seconds, ordered, not wrong, "; ".join(wrong) or "rebuilt")
+    ordered = all(_ended(entries, parent) <= entry.started_at for parent in parents) if parents else None
+    holds = {
+        "does not carry the new RPM": new == f"{NEW.epoch}:{NEW.version}-{NEW.release}" and after.ident != before.ident,
+        "began before its parents were done": ordered is not False,
+        "is not on its parents' new builds": set(after.parents) == {builds[parent].ident for parent in parents},
+    }
+    wrong = "; ".join(compress(holds, map(not_, holds.values())))
+    return Line(key, level, old, new, seconds, ordered, not wrong, wrong or "rebuilt")
 
 
 def graph_name(key: str) -> str:

@@ -119,7 +119,11 @@ class Graph:
         self._place: dict[str, int] = {name: place for place, name in enumerate(self._names)}
         self._parents: list[tuple[int, ...]] = []
         self._bases: list[tuple[int, ...]] = []  # those of the parents that hand RPMs on: mostly the same tuple
-        number = array("i", [0]) * len(given)
+        self._number(order, edges)
+
+    def _number(self, order: Sequence[int], edges: Sequence[Mapping[int, ParentKind]]) -> None:
+        """Each image's parents by their places in the order, in which they come first."""
+        number = array("i", [0]) * len(order)
         for at, place in enumerate(order):
             number[place] = at
             parents = tuple([number[parent] for parent in edges[place]])

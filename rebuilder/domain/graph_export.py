@@ -127,17 +127,20 @@ def as_dot(graph: Graph, keys: Collection[str], states: Mapping[str, str]) -> st
     The id of an external parent has no colon, so it is no image's.
     """
     ordered = graph.in_order(keys)
-    outside = {key: _external(graph, key) for key in ordered}
-    specs = dict.fromkeys(str(parent) for parents in outside.values() for parent in parents)
+    outside = [(parent, key) for key in ordered for parent in _external(graph, key)]
     ids = {key: f'"{_escaped(key)}"' for key in ordered}
+    specs = dict.fromkeys(str(parent) for parent, _ in outside)
     externals = {spec: f"external{number}" for number, spec in enumerate(specs)}
     nodes = [f"  {ids[key]}{_looks(key, states.get(key, ''))};" for key in ordered]
     nodes += [f'  {name} [label="{_escaped(spec)}", {OUTSIDE}];' for spec, name in externals.items()]
-    edges = [(ids[parent], ids[child], kind) for parent, child, kind in _edges(graph, ordered)]
-    edges += [(externals[str(parent)], ids[key], parent.kind) for key in ordered for parent in outside[key]]
-    arrows = [f"  {up} -> {down}{'' if kind is ParentKind.BASE else ' [style=dashed]'};" for up, down, kind in edges]
+    arrows = [_arrow(ids[parent], ids[child], kind) for parent, child, kind in _edges(graph, ordered)]
+    arrows += [_arrow(externals[str(parent)], ids[key], parent.kind) for parent, key in outside]
     return "\n".join(["digraph layers {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];',
                       *nodes, *arrows, "}\n"])  # fmt: skip
+
+
+def _arrow(parent: str, child: str, kind: ParentKind) -> str:
+    return f"  {parent} -> {child}{'' if kind is ParentKind.BASE else ' [style=dashed]'};"
 
 
 def _looks(key: str, state: str) -> str:

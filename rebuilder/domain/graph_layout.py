@@ -58,9 +58,7 @@ def layout(parents: Mapping[str, Sequence[str]]) -> Layout:
         points.append(_Point(column, [], []))
         for parent in above:
             bends[parent, key] = _line(points, at[parent], at[key])
-    columns: list[list[int]] = [[] for _ in range(max((point.column + 1 for point in points), default=0))]
-    for number, point in enumerate(points):
-        columns[point.column].append(number)
+    columns = _columns(points)
     _arrange(points, columns)
     top = min((point.row for point in points), default=0.0)
     place = [Place(point.column, point.row - top) for point in points]
@@ -70,6 +68,14 @@ def layout(parents: Mapping[str, Sequence[str]]) -> Layout:
         len(columns),
         max((found.row + 1 for found in place), default=0.0),
     )
+
+
+def _columns(points: Sequence[_Point]) -> list[list[int]]:
+    """The numbers of the points of each column."""
+    columns: list[list[int]] = [[] for _ in range(max((point.column + 1 for point in points), default=0))]
+    for number, point in enumerate(points):
+        columns[point.column].append(number)
+    return columns
 
 
 def _line(points: list[_Point], start: int, end: int) -> list[int]:

@@ -348,12 +348,11 @@ class _Search:
     def _decide(self, number: int, key: str, stale: Sequence[_Stale]) -> tuple[Reason, ...]:
         """Its reasons where the rules and the operators let it be rebuilt, else none."""
         image = self._graph.image(key)
-        denied = {place: rule for place in {item.place for item in stale} if (rule := self._denied(image, place))}
-        self._denials.update(rule.name for rule in denied.values())
+        denied = self._rules_against(image, {item.place for item in stale})
         allowed = [item for item in stale if item.place not in denied]
-        reachable = {item.place for item in allowed if self._through(number, item.rpm) not in self._still_stale}
+        reachable = self._reachable(number, allowed)
         if not allowed:
-            self._leave_out(key, Skip.POLICY, min(rule.name for rule in denied.values()))
+            self._leave_out(key, Skip.POLICY, min(denied.values()))
         elif key in self._terms.held:
             self._leave_out(key, Skip.HELD, self._terms.held[key])
         elif not reachable:
@@ -363,9 +362,19 @@ class _Search:
             return tuple(item.reason for item in allowed if item.place in reachable)
         return ()
 
-    def _denied(self, image: Image, place: int) -> Rule | None:
-        rule = policy.decide(self._rules[place], image)
-        return rule if rule is not None and rule.action is Action.DENY else None
+    def _reachable(self, number: int, stale: Iterable[_Stale]) -> set[int]:
+        """The places of the changes whose RPMs come from layers that are rebuilt, too."""
+        return {item.place for item in stale if self._through(number, item.rpm) not in self._still_stale}
+
+    def _rules_against(self, image: Image, places: Iterable[int]) -> dict[int, str]:
+        """The changes that a rule denies the image, by their places, each with the rule's name."""
+        denied = {}
+        for place in places:
+            rule = policy.decide(self._rules[place], image)
+            if rule is not None and rule.action is Action.DENY:
+                denied[place] = rule.name
+        self._denials.update(denied.values())
+        return denied
 
     def _ask(self, image: Image, places: Iterable[int]) -> None:
         for place in places:
@@ -397,10 +406,9 @@ class _Search:
             return
         change = reasons[parent][0].change
         place = self._changes.index(change)
-        denied = self._denied(image, place)
+        denied = self._rules_against(image, [place])
         if denied:
-            self._denials[denied.name] += 1
-            self._leave_out(image.key, Skip.POLICY, denied.name)
+            self._leave_out(image.key, Skip.POLICY, denied[place])
         elif image.key in self._terms.held:
             self._leave_out(image.key, Skip.HELD, self._terms.held[image.key])
         else:

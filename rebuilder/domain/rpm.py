@@ -17,6 +17,7 @@ from rebuilder.domain.errors import RequestError
 MODULE = ".module"
 FOREIGN = re.compile("[/:]")  # what neither a name nor a release has
 DIGIT = re.compile(r"\d")
+EPOCH = re.compile("([0-9]+):([^:]+)")  # an epoch, and the version behind it
 ARCHES = frozenset({
     *("noarch", "src", "x86_64", "i386", "i486", "i586", "i686", "athlon", "aarch64", "riscv64", "loongarch64"),
     *("armv5tel", "armv6hl", "armv7hl", "armv7hnl", "ppc", "ppc64", "ppc64le", "nosrc", "s390", "s390x", "sparc64"),
@@ -71,12 +72,12 @@ class SourceBuild:
         if len(parts) != 3 or not all(parts) or not plain or FOREIGN.search(parts[0] + parts[2]):
             raise RequestError(f"not an NVR (name-version-release): {text!r}")
         name, version, release = parts
-        epoch: int | None = None
-        if ":" in version:
-            head, version = version.split(":", 1)
-            if not (head.isascii() and head.isdigit()) or not version or ":" in version:
-                raise RequestError(f"not an NVR (name-epoch:version-release): {text!r}")
-            epoch = int(head)
+        with_epoch = EPOCH.fullmatch(version)
+        if with_epoch is None and ":" in version:
+            raise RequestError(f"not an NVR (name-epoch:version-release): {text!r}")
+        epoch = None
+        if with_epoch is not None:
+            epoch, version = int(with_epoch[1]), with_epoch[2]
         if not DIGIT.search(version):
             raise RequestError(f"not an NVR (its version {version!r} has no digit): {text!r}")
         return cls(name, EVR(epoch, version, release))

@@ -38,11 +38,13 @@ class Batches:
     def next(self, wanted: Iterable[str]) -> list[Batch]:
         """The calls to make about those of the wanted subjects that no call is out about, but for slow ones."""
         busy = {subject for call in self._open if not call.split for subject in call.subjects}
-        free = [subject for subject in dict.fromkeys(wanted) if subject not in busy]
+        alike: dict[int | None, list[str]] = {}  # by how many of them may be in one call
+        for subject in dict.fromkeys(wanted):
+            if subject not in busy:
+                alike.setdefault(self._most.get(subject), []).append(subject)
         batches: list[Batch] = []
-        for most in dict.fromkeys(self._most.get(subject) for subject in free):
-            alike = [subject for subject in free if self._most.get(subject) == most]
-            batches += _pieces(alike, most or len(alike))
+        for most, subjects in alike.items():
+            batches += _pieces(subjects, most or len(subjects))
         return batches
 
     def start(self, wanted: Iterable[str], now: float, call: Callable[[Batch], bool]) -> None:

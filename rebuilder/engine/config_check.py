@@ -5,7 +5,7 @@ Nothing is changed. The names of hosts are resolved, as a misspelt one is else n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -62,14 +62,17 @@ def _refused(path: Path) -> list[str]:
 def _sections(read: Mapping[str, Any]) -> list[str]:
     """Misspelt and missing keys of sections, which fedora-messaging overlooks until it needs them."""
     found = [fault for name, keys in WHOLE.items() if name in read for fault in _section(name, read[name], keys, keys)]
-    for name, keys in (("queues", QUEUE_KEYS), ("exchanges", EXCHANGE_KEYS)):
-        tables = read.get(name, {})
-        if isinstance(tables, dict):
-            found += [fault for key, table in tables.items() for fault in _section(f"{name}.{key}", table, keys)]
-    bindings = read.get("bindings", [])
-    if isinstance(bindings, list):
-        found += [f for at, table in enumerate(bindings) for f in _section(f"bindings.{at}", table, BINDING_KEYS)]
+    for name, keys in (("queues", QUEUE_KEYS), ("exchanges", EXCHANGE_KEYS), ("bindings", BINDING_KEYS)):
+        for key, table in _tables(read.get(name, {})):
+            found += _section(f"{name}.{key}", table, keys)
     return found
+
+
+def _tables(section: object) -> Iterable[tuple[object, object]]:
+    """The tables of a section, by name or number; what is neither is fedora-messaging's to refuse."""
+    if isinstance(section, dict):
+        return section.items()
+    return enumerate(section) if isinstance(section, list) else ()
 
 
 def _section(name: str, table: object, known: set[str], needed: set[str] | None = None) -> list[str]:

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Parse = Callable[[IncomingMessage], tuple[Event, ...]]
 BATCH = 500
+NOT_CONFIGURED = StreamSettings()
 
 
 @dataclass(slots=True)
@@ -174,13 +175,18 @@ def feeds(offer: AvailableBuild, settings: Settings, streams: Iterable[Stream]) 
     found = []
     for stream in streams:
         fed = settings.streams.get(stream.name)
-        if fed and (fed.bodhi_releases or fed.koji_tags):
-            wanted = offer.bodhi_release in fed.bodhi_releases or offer.koji_tag in fed.koji_tags
-        else:
-            wanted = True
-        if wanted and (not offer.testing or (fed and fed.testing)) and _fits(offer, stream, fed):
+        if _is_fed_by(offer, fed or NOT_CONFIGURED) and _fits(offer, stream, fed):
             found.append(stream.name)
     return found
+
+
+def _is_fed_by(offer: AvailableBuild, fed: StreamSettings) -> bool:
+    """By the release or tag, where any is configured; what is in testing only where the stream takes that."""
+    if offer.testing and not fed.testing:
+        return False
+    if fed.bodhi_releases or fed.koji_tags:
+        return offer.bodhi_release in fed.bodhi_releases or offer.koji_tag in fed.koji_tags
+    return True
 
 
 def _fits(offer: AvailableBuild, stream: Stream, fed: StreamSettings | None) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Executor
 
 from sqlalchemy import Connection, Engine
@@ -18,7 +18,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.lifecycle import State
 from rebuilder.engine import command_executor, dispatch, ingest, planning, report
-from rebuilder.engine.calls import Answer, Calls
+from rebuilder.engine.calls import Answer, Calls, Kind
 from rebuilder.engine.cancellation import Cancellations
 from rebuilder.engine.clock import Clock, SystemClock
 from rebuilder.engine.context import Concern, Context
@@ -96,10 +96,7 @@ class Loop:
 
     def once(self) -> int:
         """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database does not answer."""
-        if self._jumps.any:
-            with self.engine.begin() as connection:
-                self._jumps.follow(connection)
-            self._jumps.followed()
+        self._follow_jumps()
         answers = self.calls.answers()
         done = self._record(answers)
         concerns: Sequence[Concern] = self._concerns
@@ -109,11 +106,20 @@ class Loop:
             done += self._decide()
             self._decide_at = self.clock.monotonic() + DECIDE_SECONDS
         else:  # nothing lets others go on: only who has more to ask after these answers asks
-            kinds = {answer.kind for answer in answers}
-            concerns = [concern for concern in concerns if concern.woken_by & kinds]
+            concerns = self._woken_by({answer.kind for answer in answers})
         for concern in concerns:
             concern.ask()
         return done + self.calls.ready + self.reconciliation.due_to_look
+
+    def _woken_by(self, kinds: Set[Kind]) -> list[Concern]:
+        return [concern for concern in self._concerns if concern.woken_by & kinds]
+
+    def _follow_jumps(self) -> None:
+        """Where the clock was set, what the database keeps by the clock moves along."""
+        if self._jumps.any:
+            with self.engine.begin() as connection:
+                self._jumps.follow(connection)
+            self._jumps.followed()
 
     def _record(self, answers: Sequence[Answer]) -> int:
         """Record what the world answered, many answers in one transaction."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from sqlalchemy import Connection
@@ -60,9 +60,7 @@ class Polling:
         with reading(context.engine) as connection:
             refs = {entry.ref: entry for entry in rebuilds.in_states(connection, [State.BUILDING])}
         self._forget_but(refs)
-        for ref in self._succeeded:
-            if not self._failures.resting(ref, now):
-                context.calls.start(Kind.RESULT, ref, partial(context.builder.result, ref))
+        self._ask_for_results(now)
         running = [ref for ref in refs if ref not in self._succeeded]
         if not running or self._failures.resting(Kind.POLL, now):
             return
@@ -74,6 +72,12 @@ class Polling:
         )  # fmt: skip
         if due:
             self._poll_at = now + (context.settings.watch_seconds or context.settings.poll_seconds)
+
+    def _ask_for_results(self, now: float) -> None:
+        context = self._context
+        for ref in self._succeeded:
+            if not self._failures.resting(ref, now):
+                context.calls.start(Kind.RESULT, ref, partial(context.builder.result, ref))
 
     def _forget_but(self, refs: Mapping[str, RebuildRecord]) -> None:
         self._succeeded &= refs.keys()
@@ -127,11 +131,7 @@ class Polling:
         if not statuses:
             return 0
         entries = [entry for entry in rebuilds.of_refs(connection, list(statuses)) if entry.state is State.BUILDING]
-        rebuilds.begun(connection, {
-            entry.id: begun
-            for entry in entries
-            if (begun := statuses[entry.ref].begun) is not None and entry.begun_at is None
-        })  # fmt: skip
+        self._record_begun(connection, entries, statuses)
         happened: list[tuple[RebuildRecord, Event]] = []
         for entry in entries:
             status = statuses[entry.ref]
@@ -146,6 +146,14 @@ class Polling:
             else:
                 log.info("%s %s: %s", entry.image, event.name, event.reason)
         return len(happened)
+
+    @staticmethod
+    def _record_begun(
+        connection: Connection, entries: Iterable[RebuildRecord], statuses: Mapping[str, Status]
+    ) -> None:
+        """When the builder began with each of them, told once."""
+        begun = {entry.id: statuses[entry.ref].begun for entry in entries if entry.begun_at is None}
+        rebuilds.begun(connection, {ident: at for ident, at in begun.items() if at is not None})
 
     def _event(self, connection: Connection, entry: RebuildRecord, status: Status) -> Event | None:
         match status.phase:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -133,18 +134,22 @@ class _Found:
         missing: dict[str, str] = {}
         for stream in settings.streams_of(folder.path, self._naming.streams, self._naming.stream):
             names = tuple(settings.files(stream)) or NAMES
-            file = next((name for name in names if os.path.lexists(folder.path / name)), None)
-            if file is not None:
+            file = _first_file(folder.path, names)
+            if file:
                 found[stream] = file
             else:
                 missing[stream] = f"no {' or '.join(names)} for stream {stream}"
         if found:
             self.files.append((folder, found))
         if missing and folder.place and folder.text:
-            line = line_of(folder.text, ("containerfile",))
-            told = f"{folder.path / FILE}:{line}: {'; '.join(missing.values())} beside it"
-            self._refuse(told, [key for key in self._known(folder) if key.rpartition(":")[2] in missing] or [
-                f"{folder.short}:{stream}" for stream in missing])  # fmt: skip
+            self._refuse_missing(folder, missing)
+
+    def _refuse_missing(self, folder: Folder, missing: Mapping[str, str]) -> None:
+        """The folder's settings name files that are not there: `missing` has the fault for each stream."""
+        line = line_of(folder.text, ("containerfile",))
+        told = f"{folder.path / FILE}:{line}: {'; '.join(missing.values())} beside it"
+        known = [key for key in self._known(folder) if key.rpartition(":")[2] in missing]
+        self._refuse(told, known or [f"{folder.short}:{stream}" for stream in missing])
 
     def _known(self, folder: Folder) -> Collection[str]:
         """The images that the folder made before."""
@@ -164,19 +169,15 @@ class _Found:
     def name(self) -> None:
         """Give each image its name. Where two folders would make one image, both are told, and neither is read."""
         given = {folder.path: self._given(folder) for folder, _ in self.files}
-        often = Counter(
-            f"{name}:{stream}"
-            for folder, files in self.files
-            for name, stream in product(_names(folder, given[folder.path] or folder.short), files)
-        )
+        often: Counter[str] = Counter()
         for folder, files in self.files:
-            name = given[folder.path]
-            if not name:
-                alone = all(often[f"{folder.short}:{stream}"] == 1 for stream in files)
-                name = folder.short if alone else folder.long or folder.short
-            for stream, file in files.items():
-                for image, target in (folder.settings.target or {WHOLE: WHOLE}).items():
-                    self._want(_Wanted(folder, image or name, stream, file, target))
+            names = _names(folder, given[folder.path] or folder.short)
+            often.update(f"{name}:{stream}" for name, stream in product(names, files))
+        for folder, files in self.files:
+            name = given[folder.path] or _free_name(folder, files, often)
+            targets = folder.settings.target or {WHOLE: WHOLE}
+            for (stream, file), (image, target) in product(files.items(), targets.items()):
+                self._want(_Wanted(folder, image or name, stream, file, target))
 
     def _given(self, folder: Folder) -> str:
         """The name that the folder's file gives it, or that it has already; "" where it is to get one."""
@@ -318,18 +319,32 @@ def _split(spec: str) -> tuple[str, str]:
     return prefix, last.partition("@")[0].partition(":")[0]
 
 
+def _first_file(folder: Path, names: Iterable[str]) -> str:
+    """The first of the names that the folder has; an empty text where it has none."""
+    return next((name for name in names if os.path.lexists(folder / name)), "")
+
+
+def _free_name(folder: Folder, streams: Iterable[str], often: Mapping[str, int]) -> str:
+    """The folder's short name where no other folder would make an image of that name, else the long one."""
+    alone = all(often[f"{folder.short}:{stream}"] == 1 for stream in streams)
+    return folder.short if alone else folder.long or folder.short
+
+
 def _lost(images: Sequence[Image], naming: Naming, keys: Collection[str]) -> Iterator[str]:
     """Parents that were images of the tree, and are somebody else's images now that their folders are gone."""
     gone = {key for known in naming.known.values() for key in known} - set(keys)
-    for stream in {image.stream for image in images} if gone else ():
-        specs = {spec: key for key in gone for spec in naming.specs(key, stream)}
-        for image in images:
-            for parent in image.parents:
-                if image.stream == stream and (key := specs.get(parent.external)) and key != image.key:
-                    yield (
-                        f"{image.key} is now built on the external {parent.external}: {key} was an image of the tree, "
-                        "and its folder is gone"
-                    )
+    if not gone:
+        return
+    of_stream = cache(lambda stream: {spec: key for key in gone for spec in naming.specs(key, stream)})
+    for image in images:
+        specs = of_stream(image.stream)
+        for parent in image.parents:
+            key = specs.get(parent.external, image.key)
+            if key != image.key:
+                yield (
+                    f"{image.key} is now built on the external {parent.external}: {key} was an image of the tree, "
+                    "and its folder is gone"
+                )
 
 
 def tag(image: str) -> str:

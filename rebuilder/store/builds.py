@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 
 from sqlalchemy import Connection, select
 
@@ -43,24 +44,22 @@ def of_image(connection: Connection, image_id: int, limit: int) -> list[Build]:
     query = select(ImageBuild.__table__).where(ImageBuild.image_id == image_id)
     rows = connection.execute(query.order_by(ImageBuild.id.desc()).limit(limit + 1)).all()
     contents = _rpm_ids(connection, {row.manifest_id for row in rows if row.manifest_id is not None})
-    pairs = list(zip(rows, [*rows[1:], None], strict=True))[:limit]
-    changed: set[int] = set()
-    for row, before in pairs:
-        if before is not None and row.manifest_id in contents and before.manifest_id in contents:
-            changed |= contents[row.manifest_id] ^ contents[before.manifest_id]
-    packages = _packages(connection, changed)
+    changed: dict[int, tuple[set[int], set[int]]] = {}  # what went and what came, of each build where both are known
+    for row, before in pairwise(rows):
+        if row.manifest_id in contents and before.manifest_id in contents:
+            old, new = contents[before.manifest_id], contents[row.manifest_id]
+            changed[row.id] = old - new, new - old
+    packages = _packages(connection, set().union(*chain.from_iterable(changed.values())))
+    since = {
+        ident: difference([packages[rpm] for rpm in gone], [packages[rpm] for rpm in come])
+        for ident, (gone, come) in changed.items()
+    }
     return [
         Build(
-            row.id, row.ident, row.digest, tuple(row.parents), row.recorded_at, row.manifest_id,
-            difference(
-                [packages[ident] for ident in contents[before.manifest_id] - contents[row.manifest_id]],
-                [packages[ident] for ident in contents[row.manifest_id] - contents[before.manifest_id]],
-            )
-            if before is not None and row.manifest_id in contents and before.manifest_id in contents
-            else None,
+            row.id, row.ident, row.digest, tuple(row.parents), row.recorded_at, row.manifest_id, since.get(row.id),
             row.externals,
         )
-        for row, before in pairs
+        for row in rows[:limit]
     ]
 
 

@@ -38,17 +38,22 @@ def intern(connection: Connection, manifests: Iterable[Content]) -> dict[str, in
         connection.execute(select(func.pg_advisory_xact_lock_shared(INTERNING)))
     by_digest = {manifest.digest: manifest for manifest in manifests}
     known = _ids(connection, list(by_digest))
-    new = {digest: manifest for digest, manifest in by_digest.items() if digest not in known}
+    new = {digest: by_digest[digest] for digest in sorted(by_digest.keys() - known.keys())}
     if not new:
         return known
-    rpms = _intern_rpms(connection, {rpm for manifest in new.values() for rpm in manifest.rpms})
     for rows in chunks([{"digest": digest} for digest in new]):
         connection.execute(insert(Manifest), rows)
-    known |= _ids(connection, list(new))
-    for part in chunks(list(new), 200):
-        pairs = sorted((rpms[rpm], known[digest]) for digest in part for rpm in new[digest].rpms)
+    made = _ids(connection, list(new))
+    _fill(connection, [(made[digest], manifest) for digest, manifest in new.items()])
+    return known | made
+
+
+def _fill(connection: Connection, made: Sequence[tuple[int, Content]]) -> None:
+    """Record the RPMs of new manifests."""
+    rpms = _intern_rpms(connection, {rpm for _, manifest in made for rpm in manifest.rpms})
+    for part in chunks(made, 200):
+        pairs = sorted((rpms[rpm], ident) for ident, manifest in part for rpm in manifest.rpms)
         load(connection, ManifestRpm, ("rpm_id", "manifest_id"), pairs)
-    return known
 
 
 def only_here(connection: Connection) -> bool:

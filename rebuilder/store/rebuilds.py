@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from statistics import median
 from typing import Any
 
@@ -218,13 +219,12 @@ def _without_cause() -> Select[int]:
 
 def settled(connection: Connection, keys: Collection[str]) -> set[str]:
     """Those of these builds' keys whose rebuilds are known, and over; earlier attempts of them, too."""
-    latest = {key: [key_of_attempt(key, attempt) for attempt in range(1, ATTEMPTS + 1)] for key in keys}
-    found: dict[str, str] = {}
-    for part in chunks(sorted({name for names in latest.values() for name in names}), 500):
-        rows = connection.execute(select(Rebuild.key, Rebuild.state).where(Rebuild.key.in_(part)))
-        found |= {row.key: row.state for row in rows}
-    states = {key: [found[name] for name in names if name in found] for key, names in latest.items()}
-    return {key for key, known in states.items() if known and not OPEN.intersection(known)}
+    key_of = {key_of_attempt(key, attempt): key for key, attempt in product(keys, range(1, ATTEMPTS + 1))}
+    states: dict[str, set[str]] = {}
+    for part in chunks(sorted(key_of), 500):
+        for name, state in connection.execute(select(Rebuild.key, Rebuild.state).where(Rebuild.key.in_(part))):
+            states.setdefault(key_of[name], set()).add(state)
+    return {key for key, known in states.items() if not OPEN & known}
 
 
 def for_withdrawn(connection: Connection) -> list[RebuildRecord]:

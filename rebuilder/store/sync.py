@@ -172,7 +172,8 @@ def record_builds(
     builds = list(builds)
     manifest_ids = _manifest_ids(connection, builds)
     recorded = _ids_of(connection, builds, known)
-    read = [{"build": recorded[image], "content": manifest_ids[image]} for image in recorded.keys() & manifest_ids]
+    both = sorted(recorded.keys() & manifest_ids)
+    read = [{"build": recorded[image], "content": manifest_ids[image]} for image in both]
     if read:
         connection.execute(_READ, read)
     rows = {
@@ -183,7 +184,7 @@ def record_builds(
     if rows:
         made = {row.image_id: row.id for row in connection.execute(_NEW, list(rows.values()))}
         recorded |= {image: made[known[image]] for image in rows}
-    current = {known[image]: recorded[image] for image in recorded.keys() - set(unproven)}
+    current = {known[image]: recorded[image] for image in sorted(recorded.keys() - set(unproven))}
     _change(connection, {image_id: {"current_build_id": build_id} for image_id, build_id in current.items()})
     return recorded
 

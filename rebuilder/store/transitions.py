@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -122,11 +122,15 @@ class Transitions:
                 for child in rebuilds.blocked_by_superseded(self.connection, [entry.id for entry in entries]):
                     self.unblock(child)
             case Effect.BLOCK_DESCENDANTS:
-                for entry in entries:
-                    self._block_below(entry)
+                self._each(self._block_below, entries)
             case Effect.RESUME_DESCENDANTS:
-                for entry in entries:
-                    self._resume(entry)
+                self._each(self._resume, entries)
+
+    @staticmethod
+    def _each(act: Callable[[RebuildRecord], None], entries: Iterable[RebuildRecord]) -> None:
+        """One after the other: what the one changes, the next one sees."""
+        for entry in entries:
+            act(entry)
 
     def _block_below(self, entry: RebuildRecord) -> None:
         below = [child for child in rebuilds.descendants(self.connection, entry.id) if child.state in PENDING]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from rebuilder.domain.image import ImageBuild, ParentKind, Source
 from rebuilder.inventory.koji.pull_spec import LATEST, SCRATCH, match, repository_of
@@ -58,13 +58,18 @@ class ContainerBuild:
         extra = (told or {}).get("extra") or {}
         image = extra.get("image")
         task = int(extra.get("container_koji_task_id") or 0)
-        if not told or not isinstance(image, dict) or image.get("flatpak") or not (task or "index" in image):
+        if not told or not _is_container_image(image, task):
             return None
         index = image.get("index") or {}
         return cls(
             int(told["id"]), told["nvr"], told["name"], _source(told.get("source") or ""), tuple(_above(image)),
             tuple(dict.fromkeys(_published(index))), digest_of(index.get("digests") or {}), task, _seconds(told),
         )
+
+
+def _is_container_image(image: object, task: int) -> TypeGuard[Mapping[str, Any]]:
+    """Whether `extra.image` of a build is that of a container: not of a Flatpak, and made by OSBS."""
+    return isinstance(image, dict) and not image.get("flatpak") and (bool(task) or "index" in image)
 
 
 def unsupported(told: Mapping[str, Any] | None) -> str:
@@ -112,6 +117,12 @@ def _seconds(told: Mapping[str, Any]) -> float:
     return max(0.0, float(ended) - float(began)) if began and ended else 0.0
 
 
+def _stages(froms: Sequence[str], builds: Mapping[str, Any]) -> list[ParentRef]:
+    """Each of the FROMs once, then the builds that none of them names."""
+    specs = dict.fromkeys(match(text, builds) or text for text in froms if text != SCRATCH) | dict.fromkeys(builds)
+    return [ParentRef(ParentKind.STAGE, spec, *_named(builds.get(spec))) for spec in specs]
+
+
 def _above(image: Mapping[str, Any]) -> Iterator[ParentRef]:
     """The parents in the order of their FROMs, but the base first.
 
@@ -121,8 +132,7 @@ def _above(image: Mapping[str, Any]) -> Iterator[ParentRef]:
     """
     builds: Mapping[str, Any] = image.get("parent_image_builds") or {}
     froms = [str(text) for text in image.get("parent_images") or () if text]
-    specs = dict.fromkeys(match(text, builds) or text for text in froms if text != SCRATCH) | dict.fromkeys(builds)
-    found = [ParentRef(ParentKind.STAGE, spec, *_named(builds.get(spec))) for spec in specs]
+    found = _stages(froms, builds)
     base = int(image.get("parent_build_id") or 0)
     at = _place_of_base(found, base, froms[-1:] == [SCRATCH])
     if at is not None:

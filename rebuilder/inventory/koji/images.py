@@ -77,18 +77,23 @@ def read(hub: KojiSession, settings: Settings, known: Known, progress: Progress 
     fresh = {item.key: item for item in tagged if item.key not in kept}
     told = dict(zip(fresh, _told(hub, [item.build for item in fresh.values()]), strict=True))
     refused = _refused(told, settings)
-    builds = {key: ContainerBuild.parse(build) for key, build in told.items() if key not in refused}
-    read_now = {key: build for key, build in builds.items() if build is not None}
+    read_now = _parsed({key: build for key, build in told.items() if key not in refused})
     branches = _branches(hub, read_now.values())
     parents = _Parents(hub, tagged, kept, read_now)
     names = {key: item.stream for key, item in fresh.items()}
-    images = [known.images[key] for key in kept]
+    images = list(map(known.images.__getitem__, kept))
     images += [_image(key, names[key], build, branches, parents, settings) for key, build in read_now.items()]
     images = parents.again(images)
     manifests = _manifests(hub, list(read_now.values()), known.cache, progress)
     made = [ImageBuild(key, nvr) for key, nvr in kept.items()]
     made += [image_build(key, build, manifests.get(build.nvr)) for key, build in read_now.items()]
     return Inventory(tuple(images), settings.known_streams, tuple(made), hints=tuple(_left_out(refused)))
+
+
+def _parsed(told: Mapping[str, Mapping[str, Any] | None]) -> dict[str, ContainerBuild]:
+    """Those of the answers that are builds of containers."""
+    builds = {key: ContainerBuild.parse(build) for key, build in told.items()}
+    return {key: build for key, build in builds.items() if build is not None}
 
 
 def _left_out(refused: Mapping[str, str]) -> Iterator[str]:
