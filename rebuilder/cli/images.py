@@ -15,7 +15,7 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, format_duration, print_line, progress, styled, table
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Care, Inventory
+from rebuilder.domain.image import Care, ImageBuild, Inventory
 from rebuilder.domain.naming import meant
 from rebuilder.engine import inventory_sync
 from rebuilder.inventory import schema
@@ -25,6 +25,7 @@ from rebuilder.store.database import reading
 from rebuilder.store.sync import SyncResult
 
 LISTED = 20  # changes of one kind that are listed
+NO_BUILD: Mapping[str, object] = {"build": None, "digest": "", "tags": [], "externals": {}, "rpms": None}
 
 
 @click.group()
@@ -115,24 +116,29 @@ def show(context: Context, image: str, json_: bool) -> None:
         found = graph.image(image)
         build = store.manifest_of(connection, image)
         state = image_state.read(connection, context.settings, time.time(), [image])[image]
-    manifest = build.manifest if build else None
     answer: dict[str, Any] = {
         "image": image,
         **image_state.written(state),
         "parents": [{"name": str(parent), "kind": str(parent.kind)} for parent in found.parents],
         "children": list(graph.children(image)),
         "source": schema.source_written(found.source),
-        "build": build.ident if build else None,
-        "digest": build.digest if build else "",
-        "tags": list(build.tags) if build else [],
-        "externals": {parent.spec: parent.at for parent in build.externals} if build else {},
-        "rpms": None if manifest is None else sorted(rpm.nevra for rpm in manifest.rpms),
+        **(NO_BUILD if build is None else _of_build(build)),
     }
     if json_:
         as_json(answer)
     else:
         print_line("state: ", styled(image_state.sentence(state), state.state))
         _print_image(answer, found.source.care)
+
+
+def _of_build(build: ImageBuild) -> dict[str, object]:
+    return {
+        "build": build.ident,
+        "digest": build.digest,
+        "tags": list(build.tags),
+        "externals": {parent.spec: parent.at for parent in build.externals},
+        "rpms": None if build.manifest is None else sorted(rpm.nevra for rpm in build.manifest.rpms),
+    }
 
 
 def _print_image(answer: Mapping[str, Any], care: Care) -> None:

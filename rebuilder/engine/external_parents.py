@@ -182,4 +182,4 @@ class ExternalParents:
         now = self._context.clock.monotonic()
         failure = self._failures.failed(SUBJECT, reason, now)
         self._ask_at = min(self._ask_at, failure.until)
-        log.error("an external parent cannot be asked for, next try in %.0f s: %s", failure.until - now, reason)
+        log.error("an external parent's registry is unreachable, next try in %.0f s: %s", failure.until - now, reason)

@@ -57,14 +57,16 @@ def built(
     """
     connection = transitions.connection
     reasons = causes.reasons_of(connection, [done.entry.id for done in finished], standing=True)
-    faults, good, ids = {}, [], {}
+    faults, good, ids, bad = {}, [], {}, set()
     for done in finished:
-        ids[done.entry.image] = done.entry.image_id
-        fault = _fault(done, reasons.get(done.entry.id, ()), limits, by_name=names is not None)
-        faults[done.entry.id] = fault
-        if not fault:
-            good.append(done.entry)
-    unproven = ids.keys() - {entry.image for entry in good} if names else set()
+        entry = done.entry
+        ids[entry.image] = entry.image_id
+        faults[entry.id] = _fault(done, reasons.get(entry.id, ()), limits, by_name=names is not None)
+        if faults[entry.id]:
+            bad.add(entry.image)
+        else:
+            good.append(entry)
+    unproven = bad if names else set()
     recorded = record_builds(connection, [done.build for done in finished], ids, transitions.now, unproven=unproven)
     happened = [
         (done.entry, _event(connection, done, faults[done.entry.id], recorded[done.entry.image], limits))

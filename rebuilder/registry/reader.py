@@ -91,7 +91,7 @@ class RegistryReader:
         if known is None:
             at, document = at_digest(image.name, digest), self._document(image, digest)
             if document.config is None:
-                raise ContentsError(f"{at} has no configuration: it is no image")
+                raise ContentsError(f"{at} has no configuration: it is not an image")
             with BlobSource(at, self._settings.call_seconds) as blobs:
                 known = description.parse(blobs.read(document.config), document.annotations, at)
             self._cache.put(digest, known)

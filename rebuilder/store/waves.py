@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,21 +73,31 @@ def accept(
     An image with a rebuild that has not begun gets no second one: it joins, with its causes and parents.
     `approved` is the wave that was proposed for these changes, where there is one; `who` the operator who asked for it.
     """
-    connection.execute(update(Wave).where(Wave.id == approved).values(state="running"))
-    pending = {entry.image: entry for entry in rebuilds.in_states(connection, PENDING)}
+    pending = _by_image(rebuilds.in_states(connection, PENDING))
     fresh = [rebuild for rebuild in plan.rebuilds if rebuild.image not in pending]
+    joined = [rebuild for rebuild in plan.rebuilds if rebuild.image in pending]
     ranks = _ranks(plan, seconds, now)
-    wave_id = approved or (_begin(connection, now, "running") if fresh else None)
-    entries = pending
+    wave_id, entries = _begun(connection, approved, bool(fresh), now), pending
     if wave_id:
         outbox.about_wave(connection, Notice.WAVE_PLANNED, wave_id, now, WaveFacts(state="running", who=who))
         _create(connection, wave_id, fresh, ranks, now)
-        entries = pending | {entry.image: entry for entry in rebuilds.of_wave(connection, wave_id)}
+        entries = pending | _by_image(rebuilds.of_wave(connection, wave_id))
     _link(connection, plan, entries)
-    joined = [rebuild for rebuild in plan.rebuilds if rebuild.image in pending]
     _cause(connection, plan, noticed, entries, {entries[rebuild.image].id for rebuild in joined})
     _join(connection, [(entries[rebuild.image], rebuild, *ranks[rebuild.image]) for rebuild in joined], now)
     return wave_id
+
+
+def _by_image(entries: Iterable[rebuilds.RebuildRecord]) -> dict[str, rebuilds.RebuildRecord]:
+    return {entry.image: entry for entry in entries}
+
+
+def _begun(connection: Connection, approved: int | None, needed: bool, now: float) -> int | None:
+    """The wave that is approved, running from now on; else a new one, where one is needed."""
+    if approved is not None:
+        connection.execute(update(Wave).where(Wave.id == approved).values(state="running"))
+        return approved
+    return _begin(connection, now, "running") if needed else None
 
 
 def by_hand(

@@ -202,7 +202,7 @@ def _calls_out(connection: Connection) -> Iterator[Metric]:
         oldest.add_metric([call.kind], call.oldest)
     yield from (out, overdue, oldest)
     unread = sum(beat.activity.unread_images for beat in beats.values())
-    yield _gauge("images_unread", "Images that cannot be read from their source and keep their last known state.", unread)
+    yield _gauge("images_unread", "Images that cannot be read and keep their last known state.", unread)
 
 
 def _publishing(connection: Connection, now: float) -> Iterator[Metric]:
