@@ -232,7 +232,7 @@ def test_what_the_client_has_already_is_not_sent_again(client: Client) -> None:
         ("changes/77", 404, "there is no change 77"),
         ("messages/none", 404, "there is no message none"),
         ("actions/77", 404, "there is no action 77"),
-        ("coverage/FEDORA-9", 400, "it is no NVR"),
+        ("coverage/FEDORA-9", 400, "unknown update FEDORA-9: give an alias"),
         ("coverage/x-1-1.el9", 400, "no stream takes"),
         ("nothing", 404, "Not Found"),
         ("waves/x", 422, "path.wave_id"),
