@@ -36,6 +36,8 @@ PACKAGES = {
     "kerberos": "krb5-kdc krb5-admin-server",
     "chromium": "chromium",
     "prometheus": "prometheus",
+    "nginx": "nginx-light openssl",
+    "sqlite": "sqlite3",
     "shells": "zsh fish",
 }
 POSTGRES_PROGRAMS = ("/usr/lib/postgresql/*/bin", "/usr/bin")
