@@ -1,19 +1,30 @@
 """Makes docs/wave.png: a wave in progress, as a browser shows it, from a real run with simulated builds.
 
+And docs/plan.svg: what an update would rebuild, as a terminal shows it.
+
 Usage: make screenshot. Engine, web server and browser are processes of their own; an update's message is fed in, as
 from the bus, and the picture is taken from the live page when a part of the wave is done.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import tempfile
 import time
+from io import StringIO
 from pathlib import Path
 
+from rich.console import Console
+from rich.text import Text
 from support import browser
 from support.website import Website
 
 PICTURE = Path(__file__).parent / "wave.png"
+TERMINAL, WIDTH = Path(__file__).parent / "plan.svg", 110
+UPDATE = ("--update", "openssl-3.2.6-2.fc42")
+ASKED = (("graph", *UPDATE, "--image", "php:f42"), ("why", "php:f42", *UPDATE), ("why", "fedora:f42", *UPDATE))
 DONE = 10
 CLIP = {"x": 0, "y": 0, "width": 1280, "height": 1560}
 FAILURES = ("ruby:f42", "httpd:f42")
@@ -22,6 +33,7 @@ FAILURES = ("ruby:f42", "httpd:f42")
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, browser.chromium() as chromium:
         site = Website(Path(folder), speed=30, failures=FAILURES)
+        terminal(site)
         site.hears()
         options = {"viewport": {"width": 1280, "height": 900}, "device_scale_factor": 1.5}
         with site.served() as address, browser.tab(chromium, **options) as (page, _), site.running("engine"):
@@ -33,7 +45,19 @@ def main() -> None:
             while int(done.inner_text()) < DONE:
                 time.sleep(0.1)
             page.screenshot(path=PICTURE, full_page=True, clip=CLIP, animations="disabled")
-    print(f"made {PICTURE}")
+    print(f"made {PICTURE} and {TERMINAL}")
+
+
+def terminal(site: Website) -> None:
+    """Draw what the command answers, with its colours, and no fonts from elsewhere."""
+    screen = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True)
+    environment = os.environ | {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH)}
+    for words in ASKED:
+        told = subprocess.check_output(site.command(*words), env=environment, text=True)
+        screen.print(Text(f"$ rebuilder {' '.join(words)}", style="bold"))
+        screen.print(Text.from_ansi(told))
+    drawn = screen.export_svg(title="rebuilder", unique_id="plan")
+    TERMINAL.write_text(re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL), encoding="utf-8")
 
 
 if __name__ == "__main__":
