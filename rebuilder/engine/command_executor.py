@@ -18,7 +18,7 @@ from rebuilder.domain.lifecycle import OPEN, Canceled, Retried, State
 from rebuilder.domain.plan import plan_by_hand
 from rebuilder.domain.schedule import durations
 from rebuilder.engine import planning, retry_mended
-from rebuilder.store import actions, holds, inventory, rebuilds, waves
+from rebuilder.store import actions, holds, inventory, pins, rebuilds, waves
 from rebuilder.store.actions import Request, Verb
 from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.transitions import Transitions
@@ -95,6 +95,7 @@ def _retry(transitions: Transitions, request: Request) -> str:
         if entry.state in BY_HAND and newer is None:
             key = waves.key_of(entry.image, entry.wave_id, transitions.now, entry.key)
             transitions.apply([(entry, Retried(f"{request}", key=key))])
+            pins.forget(connection, entry)
             retried.append(entry.image)
         elif entry.state in BY_HAND and newer is not None:
             others.append(f"{entry.image} is {newer.state} in wave {newer.wave_id}")

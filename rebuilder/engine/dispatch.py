@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE, CausesGone, Dispatched, ParentsDone
 from rebuilder.engine import results
-from rebuilder.store import cancellations, causes, holds, inventory, rebuilds
+from rebuilder.store import cancellations, causes, holds, inventory, pins, rebuilds
 from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.transitions import Transitions
 from rebuilder.store.upsert import chunks
@@ -69,6 +69,7 @@ def reserve_slots(transitions: Transitions, settings: Settings) -> list[Reserved
             break
         chosen = _chosen(entries, live, limits, settings.slots)
         sources = inventory.source_versions(connection, [entry.image_id for entry, _ in chosen])
+        pins.fix(connection, [entry for entry, _ in chosen])
         transitions.apply([(entry, Dispatched(key=key, source=sources[entry.image_id])) for entry, key in chosen])
         reserved += [Reserved(key, key != entry.key) for entry, key in chosen]
     return reserved

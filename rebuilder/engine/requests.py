@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.change import Severity
-from rebuilder.store import causes, externals, inventory
+from rebuilder.domain.image import Image, PinnedParent
+from rebuilder.store import causes, inventory, pins
 from rebuilder.store.rebuilds import RebuildRecord
 
 
 def requests_of(connection: Connection, entries: Sequence[RebuildRecord]) -> dict[int, BuildRequest]:
-    """What is to be built: on the parents' current builds, and on external ones as registries had them last.
-
-    That is what was planned on: a tag that moves meanwhile is a change of its own.
-    """
+    """What is to be built, on the parents' current builds and the external parents that the wave stands on."""
     if not entries:
         return {}
     images = inventory.find(connection, [entry.image for entry in entries])
     parents = {parent.image for image in images.values() for parent in image.parents if parent.image}
     builds = inventory.current_builds(connection, parents | set(images))
-    pins = externals.current(connection)
     changes = causes.changes_of(connection, [entry.id for entry in entries])
+    pinned = pins.of_waves(connection, {entry.wave_id for entry in entries})
     return {
         entry.id: BuildRequest(
             entry.key,
@@ -32,7 +30,12 @@ def requests_of(connection: Connection, entries: Sequence[RebuildRecord]) -> dic
             changes.get(entry.id, ()),
             builds.get(entry.image),
             Severity(entry.severity),
-            externals=tuple(pins[p.external] for p in images[entry.image].parents if p.external in pins),
+            externals=_externals(images[entry.image], pinned.get(entry.wave_id, {})),
         )
         for entry in entries
     }
+
+
+def _externals(image: Image, pinned: Mapping[str, PinnedParent]) -> tuple[PinnedParent, ...]:
+    specs = dict.fromkeys(parent.external for parent in image.parents)
+    return tuple(pinned[spec] for spec in specs if spec in pinned)

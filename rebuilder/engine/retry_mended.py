@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from rebuilder.domain.lifecycle import Retried
-from rebuilder.store import inventory, rebuilds, waves
+from rebuilder.store import inventory, pins, rebuilds, waves
 from rebuilder.store.transitions import Transitions
 
 log = logging.getLogger(__name__)
@@ -29,4 +29,6 @@ def retry(transitions: Transitions) -> int:
             happened.append((entry, Retried(reason, key=key)))
             log.info("%s: %s", entry.image, reason)
     transitions.apply(happened)
+    for entry, _ in happened:
+        pins.forget(connection, entry)
     return len(happened)

@@ -44,6 +44,7 @@ from rebuilder.store.models import (
     Transition,
     Wave,
     WaveChange,
+    WavePin,
 )
 
 BATCH = 200  # rows in one transaction: some milliseconds
@@ -277,7 +278,7 @@ def _manifests(_limits: Limits, _dialect: str) -> Conditions:
 
 KINDS = (
     _Kind("rebuilds", Rebuild, _rebuilds, (Transition.rebuild_id, Cause.rebuild_id, RebuildEdge.rebuild_id)),
-    _Kind("waves", Wave, _waves, (WaveChange.wave_id,)),
+    _Kind("waves", Wave, _waves, (WaveChange.wave_id, WavePin.wave_id)),
     _Kind("changes", Change, _changes),
     _Kind("messages", Message, _messages),
     _Kind("dead letters", DeadLetter, lambda limits, _: (DeadLetter.received_at < limits.messages,)),

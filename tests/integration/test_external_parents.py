@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.workbench import Given, Workbench
+from integration.workbench import Builder, Given, Workbench
 from sqlalchemy import Engine, event
 from support import registries
 from support.registries import Registry, layer, with_rpms
 
+from rebuilder.config import SimulatedSettings
 from rebuilder.domain.image import Image, ImageBuild, Manifest, Parent, ParentKind, Source
 from rebuilder.domain.rpm import Rpm
 from rebuilder.engine import external_parents
 from rebuilder.queries import why
-from rebuilder.store import externals
+from rebuilder.store import externals, inventory
 from rebuilder.store.database import reading
 
 OLD, NEW = "openssl-3.2.1-1.fc42", "openssl-3.2.2-1.fc42"
@@ -270,3 +271,47 @@ def test_registries_are_asked_while_changes_settle_so_that_the_plan_is_on_what_t
     bench.tell(NEW)
     bench.passes(80)
     assert bench.states() == [("app", "succeeded")]
+
+
+def stands_on(bench: Workbench, name: str) -> dict[str, str]:
+    with reading(bench.store) as connection:
+        build = inventory.current_builds(connection)[f"{name}:f42"]
+    return {parent.spec: parent.at for parent in build.externals}
+
+
+def test_a_tag_that_moves_in_mid_wave_gives_no_mixture_and_the_next_wave_follows_it(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    first, repository = update(registry, spec, NEW), spec.rpartition(":")[0]
+    bench = Workbench(store, (on(spec, "app"), on(spec, "tool")), max_builds=1, external_changes="ignore",
+                      reconcile={"externals_seconds": 3})  # fmt: skip
+    bench.tell(NEW)
+    bench.passes()
+    assert sorted(state for _, state in bench.states()) == ["building", "queued"]
+    second = update(registry, spec, "openssl-3.2.3-1.fc42")
+    bench.passes(6, step=1)
+    assert (digest(bench, spec), len(bench.submitted())) == (second, 1)
+    bench.restart()
+    bench.finish()
+    assert stands_on(bench, "app") == stands_on(bench, "tool") == {spec: f"{repository}@{first}"}
+    bench.ask("rebuild", "tool:f42")
+    bench.finish()
+    assert stands_on(bench, "tool") == {spec: f"{repository}@{second}"}
+
+
+def test_what_is_tried_again_by_hand_takes_the_digest_that_is_there_then(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    update(registry, spec, NEW)
+    bench = Workbench(store, (on(spec, "app"),), external_changes="ignore", reconcile={"externals_seconds": 3},
+                      simulated={"failures": ["app:f42"]})  # fmt: skip
+    bench.tell(NEW)
+    bench.finish()
+    assert bench.states() == [("app", "failed")]
+    second = update(registry, spec, "openssl-3.2.3-1.fc42")
+    bench.passes(6, step=1)
+    bench.builder = Builder(SimulatedSettings(), bench.manifest_of, bench.clock)
+    bench.restart()
+    bench.ask("retry", "app:f42")
+    bench.finish()
+    assert stands_on(bench, "app") == {spec: f"{spec.rpartition(':')[0]}@{second}"}

@@ -27,11 +27,12 @@ from rebuilder.store.models.rebuilds import (
     Transition,
     Wave,
     WaveChange,
+    WavePin,
 )
 
 __all__ = [
     "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Delivery", "ExternalImage",
     "ExternalManifest", "Heartbeat", "Hold", "Image", "ImageBuild", "ImageParent", "Lease", "Manifest", "ManifestRpm",
     "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge", "Rpm", "Stream", "Tally", "Token",
-    "Transition", "Wave", "WaveChange",
+    "Transition", "Wave", "WaveChange", "WavePin",
 ]  # fmt: skip

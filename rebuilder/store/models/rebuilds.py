@@ -45,6 +45,16 @@ class WaveChange(Base):
     change_id: Mapped[int] = mapped_column(ForeignKey("change.id"), primary_key=True)
 
 
+class WavePin(Base):
+    """The pull spec by digest (`at`) of the external parent `spec` that the wave's images are built on."""
+
+    __tablename__ = "wave_pin"
+
+    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"), primary_key=True)
+    spec: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[str]
+
+
 class Rebuild(Base):
     """One image in a wave. `rank` orders the queue, lowest first.
 
