@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import Connection, delete, select
 
 from rebuilder.domain.image import PinnedParent
-from rebuilder.registry.pull_spec import pinned
 from rebuilder.store import externals
 from rebuilder.store.models import ImageParent, WavePin
 from rebuilder.store.rebuilds import RebuildRecord
@@ -20,7 +19,7 @@ from rebuilder.store.upsert import chunks, insert_new
 def fix(connection: Connection, entries: Sequence[RebuildRecord]) -> None:
     """From now on, these rebuilds' waves stand on the digests that are current, where they have none yet.
 
-    One that no registry has told stays open. What a source pins itself needs no pin.
+    One that no registry has told of stays open.
     """
     used = _used(connection, entries)
     if not used:
@@ -49,11 +48,10 @@ def forget(connection: Connection, entry: RebuildRecord) -> None:
 
 
 def _used(connection: Connection, entries: Sequence[RebuildRecord]) -> Mapping[int, set[str]]:
-    """The external parents of these rebuilds' images that are no digests themselves, by the image's id."""
+    """The external parents of these rebuilds' images, by the image's id."""
     found: dict[int, set[str]] = {}
     for part in chunks([entry.image_id for entry in entries], 500):
         query = select(ImageParent.image_id, ImageParent.external).where(ImageParent.external != "")
         for image_id, spec in connection.execute(query.where(ImageParent.image_id.in_(part))):
-            if not pinned(spec):
-                found.setdefault(image_id, set()).add(spec)
+            found.setdefault(image_id, set()).add(spec)
     return found

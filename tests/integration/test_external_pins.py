@@ -74,6 +74,9 @@ def test_a_tag_that_moves_in_mid_wave_and_an_old_local_copy_make_no_mixture(worl
     assert new.spec == old.spec and new.at != old.at
     on_old = built(world, "tool", "tool-1", old)
     assert (versions(on_old), on_old.externals) == ({"3.2.1"}, (old,))
+    world.write("fixed", f"FROM {new.spec}@{new.at.partition('@')[2]}\nRUN true\n")
+    fixed = PinnedParent(f"{new.spec}@{new.at.partition('@')[2]}", new.at)
+    assert built(world, "fixed", "fixed-1", fixed).externals == (fixed,)
     on_new = built(world, "tool", "tool-2", new)
     assert (versions(on_new), on_new.externals) == ({"3.2.2"}, (new,))
 
