@@ -15,14 +15,15 @@ ROWS = 40
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def shown(command: Sequence[str], environment: Mapping[str, str], columns: int = 80) -> str:
-    """What the command writes to a terminal of that width, with the codes for colours in it."""
+def shown(command: Sequence[str], environment: Mapping[str, str], columns: int = 80, typed: str = "") -> str:
+    """What the command writes to a terminal of that width, with codes for colours, and what is typed there."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     settings = {key: value for key, value in environment.items() if key not in ("LINES", "FORCE_COLOR")}
     settings |= {"TERM": "xterm-256color", "COLUMNS": str(columns)}
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=settings) as running:
         os.close(its)
+        os.write(ours, typed.encode())
         try:
             return b"".join(iter(lambda: _read(ours), b"")).decode().replace("\r\n", "\n")
         finally:

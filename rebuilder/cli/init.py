@@ -1,0 +1,180 @@
+"""`init`: from nothing to a configuration that is good, the images read, and each of them built once."""
+
+from __future__ import annotations
+
+import grp
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rebuilder import config, config_file
+from rebuilder.cli.context import Context
+from rebuilder.cli.init_template import Answers, rendered
+from rebuilder.cli.terminal import one_line
+from rebuilder.domain.errors import RequestError
+from rebuilder.engine import factory
+
+SOURCES, BUILDERS = ("containerfiles", "koji", "file"), ("buildah", "koji", "simulated")
+USUAL_BUILDER = {"containerfiles": "buildah", "koji": "koji", "file": "simulated"}
+USUAL_PATH = {"containerfiles": "/srv/containers", "file": "/etc/rebuilder/images.yaml", "koji": ""}
+SYSTEM_DATABASE = "sqlite:////var/lib/rebuilder/rebuilder.db"
+NO_BROKER = "none"
+
+
+class Asker:
+    """Gets each answer from an option, else from the user, else from what is usual."""
+
+    def __init__(self, given: dict[str, Any], interactive: bool) -> None:
+        self._given, self._interactive = given, interactive
+
+    def ask(self, name: str, question: str, usual: str, choices: tuple[str, ...] = ()) -> str:
+        if (given := self._given.get(name)) is not None:
+            return str(given)
+        if not self._interactive:
+            return usual
+        kind = click.Choice(choices) if choices else str
+        return str(click.prompt(question, default=usual, type=kind, show_choices=bool(choices)))
+
+    def sure(self, wanted: bool | None, question: str) -> bool:
+        """Whether to go on: what the option says, or the user; with neither, no."""
+        if wanted is not None:
+            return wanted
+        return self._interactive and click.confirm(question, default=True)
+
+
+@click.command()
+@click.option("--source", type=click.Choice(SOURCES), help="Where the images come from.")
+@click.option("--path", help="The folder of Containerfiles, or the document.")
+@click.option("--stream", help="What the images are of, as f42.")
+@click.option("--dist", help="The dist tag of its RPMs, as .fc42.")
+@click.option("--bodhi", help="Its release in Bodhi, as F42.")
+@click.option("--builder", type=click.Choice(BUILDERS), help="What builds images.")
+@click.option("--database", help="A URL: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME.")
+@click.option("--broker", help="The AMQP URL of the message bus, or none.")
+@click.option("--web", help="HOST:PORT of the status pages.")
+@click.option("--hub", help="The URL of Koji's XML-RPC.")
+@click.option("--tag", help="The tag in Koji that the images are in.")
+@click.option("--first-builds/--no-first-builds", default=None, help="Read the images, and build what was never built.")
+@click.option("--yes", "-y", is_flag=True, help="Ask nothing: what no option says is as usual.")
+@click.option("--force", is_flag=True, help="Replace a configuration that is there.")
+@click.pass_obj
+def init(context: Context, /, first_builds: bool | None, yes: bool, force: bool, **given: Any) -> int:
+    """Write a configuration with comments, check it, and make the first builds.
+
+    Asks for the few things that matter, in a terminal; scripts give options, and --yes for what is usual.
+    """
+    path = context.path or (config_file.OURS if os.geteuid() == 0 else config_file.user_file())
+    if path.exists() and not force:
+        raise RequestError(f"{path} is there already: use --config FILE for another place, or --force to replace it")
+    asker = Asker(given, sys.stdin.isatty() and not yes)
+    text = rendered(_answers(asker))
+    config.settings_of(_ours(text), str(path))
+    _write(path, text)
+    click.echo(f"wrote {path}")
+    settings = config.load(path)
+    try:
+        factory.check(settings)
+    except RequestError as error:
+        click.echo(f"rebuilder: {one_line(str(error))}", err=True)
+        click.echo(f"next: mend {path} so, then `rebuilder config check`, and `rebuilder inventory sync`")
+        return 1
+    if not asker.sure(first_builds, "Read the images now, and build those that were never built?"):
+        _say_next(path, built=False)
+        return 0
+    failed = _first_builds(path)
+    _say_next(path, built=not failed)
+    return int(failed)
+
+
+def _answers(asker: Asker) -> Answers:
+    source = asker.ask("source", "Where do the images come from?", "containerfiles", SOURCES)
+    koji = source == "koji"
+    path = "" if koji else asker.ask("path", "Which folder, or document?", USUAL_PATH[source])
+    stream = asker.ask("stream", "Which stream are they of?", "f42")
+    dist = asker.ask("dist", "Which dist tag do its RPMs have?", _dist(stream))
+    bodhi = asker.ask("bodhi", "Which release is that in Bodhi (empty: none)?", _bodhi(stream))
+    builder = asker.ask("builder", "What builds images?", USUAL_BUILDER[source], BUILDERS)
+    koji = koji or builder == "koji"
+    hub = asker.ask("hub", "Koji's hub?", "https://koji.fedoraproject.org/kojihub") if koji else ""
+    tag = asker.ask("tag", "Which tag are the images in?", f"{stream}-container") if koji else ""
+    root = os.geteuid() == 0
+    database = asker.ask("database", "Which database?", SYSTEM_DATABASE if root else _user_database())
+    broker = asker.ask("broker", "Which message bus (amqp://…, or none)?", NO_BROKER)
+    web = asker.ask("web", "Where do the status pages listen?", "127.0.0.1:8080")
+    if not re.fullmatch(r".+:\d{1,5}", web):
+        raise RequestError(f"--web: {web!r} is not HOST:PORT, as 127.0.0.1:8080")
+    isolation = "chroot" if root else "rootless"
+    bus = "" if broker == NO_BROKER else broker
+    place = str(Path(path).absolute()) if path else ""
+    return Answers(source, place, stream, dist, bodhi, builder, isolation, database, bus, web, hub, tag)
+
+
+def _dist(stream: str) -> str:
+    """The dist tag of a stream that is called as Fedora, CentOS Stream or EPEL call theirs."""
+    if found := re.fullmatch(r"f(\d+)", stream):
+        return f".fc{found[1]}"
+    found = re.fullmatch(r"(?:c|el|epel)(\d+)s?", stream)
+    return f".el{found[1]}" if found else f".{stream}"
+
+
+def _bodhi(stream: str) -> str:
+    return stream.upper() if re.fullmatch(r"f\d+", stream) else ""
+
+
+def _user_database() -> str:
+    return f"sqlite:///{config.state_directory() / 'rebuilder.db'}"
+
+
+def _ours(text: str) -> dict[str, Any]:
+    ours: dict[str, Any] = tomllib.loads(text)["consumer_config"]
+    return ours
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file whole or not at all: for its owner, and for the group of the services where root writes it."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        config.own_folder(path.parent)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o640)
+        with suppress(KeyError, PermissionError):
+            os.chown(temporary, -1, grp.getgrnam("rebuilder").gr_gid)
+        temporary.replace(path)
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror or error}") from None
+
+
+def _first_builds(path: Path) -> bool:
+    """Read the images and build those that were never built, as the user would; whether something failed."""
+    verbs: tuple[tuple[str, ...], ...] = (
+        ("inventory", "sync"), ("rebuild", "--unknown", "--yes"), ("run", "--until-idle"),
+    )  # fmt: skip
+    for verb in verbs:
+        click.echo(f"rebuilder {' '.join(verb)}")
+        command = [sys.executable, "-m", "rebuilder", "--config", str(path), *verb]
+        if subprocess.run(command, check=False).returncode:
+            return True
+    return False
+
+
+def _say_next(path: Path, *, built: bool) -> None:
+    usual = path in (config_file.OURS, config_file.user_file())
+    lines = [] if usual else [(f"export REBUILDER_CONFIG={path}", "this is not the usual place")]
+    if not built:
+        lines += [("rebuilder inventory sync", "read the images"),
+                  ("rebuilder rebuild --unknown", "build those that were never built")]  # fmt: skip
+    lines += [
+        ("rebuilder run", "consumer, engine and status pages; as services: docs/admin.md"),
+        ("rebuilder status", "what is being rebuilt, what comes next, what failed"),
+        ("rebuilder doctor", "what is wrong, and how to mend it"),
+    ]
+    click.echo("next:")
+    for command, told in lines:
+        click.echo(f"  {command:<32} # {told}")

@@ -1,0 +1,149 @@
+"""The configuration that `rebuilder init` writes, with a comment for what one may want to change."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the few questions were answered with; empty is "none", as for a broker."""
+
+    source: str
+    path: str
+    stream: str
+    dist: str
+    bodhi: str
+    builder: str
+    isolation: str
+    database: str
+    broker: str
+    web: str
+    hub: str
+    tag: str
+
+
+def rendered(answers: Answers) -> str:
+    """The file's text."""
+    parts = [_bus(answers), _ours(answers), _inventory(answers), _stream(answers)]
+    if "koji" in (answers.source, answers.builder):
+        parts.append(_koji(answers))
+    if answers.builder == "buildah":
+        parts.append(_buildah(answers))
+    return "\n".join(parts)
+
+
+def _text(value: str) -> str:
+    """A string as TOML has it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _bus(answers: Answers) -> str:
+    head = """\
+# Written by `rebuilder init`. The file is fedora-messaging's own; what rebuilder reads is [consumer_config].
+# After a change: `rebuilder config check`, and start again what runs.
+"""
+    if not answers.broker:
+        return f"""{head}
+# No broker is configured, so messages come by `rebuilder replay FILE` alone. Fedora's public one would be
+#   amqp_url = "amqps://fedora:@rabbitmq.fedoraproject.org/%2Fpublic_pubsub"
+# with its certificates in [tls], and [queues] and [[bindings]] as in the sample config/one-machine.toml.
+"""
+    return f"""{head}
+amqp_url = {_text(answers.broker)}
+callback = "consumers:Inbox"
+
+# One message at a time: the inbox writes each durably before the broker forgets it. Both keys are needed.
+[qos]
+prefetch_size = 0
+prefetch_count = 1
+
+[queues.rebuilder]
+durable = true
+auto_delete = false
+exclusive = false
+
+# `rebuilder inbox dead declare` makes the queue for what the broker gives up.
+[queues.rebuilder.arguments]
+x-queue-type = "quorum"
+x-delivery-limit = 20
+x-dead-letter-exchange = "rebuilder.dead"
+x-dead-letter-strategy = "at-least-once"
+x-overflow = "reject-publish"
+
+[[bindings]]
+queue = "rebuilder"
+exchange = "amq.topic"
+routing_keys = [
+    "#.bodhi.update.complete.stable",
+    "#.bodhi.update.complete.testing",
+    "#.bodhi.update.request.unpush",
+    "#.bodhi.update.request.obsolete",
+    "#.buildsys.tag",
+    "#.buildsys.untag",
+    "#.buildsys.repo.done",
+    "#.buildsys.build.state.change",
+]
+"""
+
+
+def _ours(answers: Answers) -> str:
+    host, _, port = answers.web.rpartition(":")
+    return f"""\
+[consumer_config]
+database_url = {_text(answers.database)}
+builder = {_text(answers.builder)}
+# max_builds = 2                    # at the same time
+# settle_seconds = 60               # changes that arrive within this are planned together
+# dry_run = true                    # plan and go through all the motions, but build and announce nothing
+
+# What is announced on the bus; docs/messages.md has every message.
+[consumer_config.notify]
+enabled = false
+
+# Status pages, API and metrics: whoever reaches this address may read; orders need a token (`rebuilder token add`).
+[consumer_config.web]
+host = {_text(host)}
+port = {port}
+"""
+
+
+def _inventory(answers: Answers) -> str:
+    path = f"path = {_text(answers.path)}\n" if answers.source != "koji" else ""
+    told = {
+        "containerfiles": "# Each folder below with a Containerfile is an image, tagged localhost/FOLDER:STREAM.\n",
+        "koji": "# Every image in the koji_tags of the streams.\n",
+        "file": "# A document that describes the images: docs/inventory.md.\n",
+    }[answers.source]
+    stream = f"stream = {_text(answers.stream)}\n" if answers.source == "containerfiles" else ""
+    return f"{told}[consumer_config.inventory]\nsource = {_text(answers.source)}\n{path}{stream}"
+
+
+def _stream(answers: Answers) -> str:
+    lines = [f"[consumer_config.streams.{_text(answers.stream)}]"]
+    lines.append(f"dist = {_text(answers.dist)}    # RPMs of other releases do not concern these images")
+    lines.append(f"bodhi_releases = [{_text(answers.bodhi)}]" if answers.bodhi else '# bodhi_releases = ["F42"]')
+    if answers.tag:
+        lines.append(f"koji_tags = [{_text(answers.tag)}]")
+    if answers.builder == "koji":
+        lines.append(f"koji_target = {_text(answers.stream)}                   # what images are built for: change it")
+    return "\n".join(lines) + "\n"
+
+
+def _koji(answers: Answers) -> str:
+    login = """\
+login = "gssapi"                    # or "certificate", "password": docs/koji.md
+principal = "rebuilder@EXAMPLE.ORG"
+keytab = "${CREDENTIALS}/keytab"    # /etc/rebuilder/credentials/keytab, which systemd loads for the service
+"""
+    return f"[consumer_config.koji]\nhub = {_text(answers.hub)}\n{login if answers.builder == 'koji' else ''}"
+
+
+def _buildah(answers: Answers) -> str:
+    return f"""\
+[consumer_config.buildah]
+isolation = {_text(answers.isolation)}    # "chroot" is what the systemd units allow; "oci" separates builds more
+# volumes = ["/srv/mirror:/srv/mirror:ro"]
+# build_args = {{FEDORA = "42"}}
+"""
