@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from consumers.fields import LONGEST_URL, Fields
-from rebuilder.domain.change import AvailableBuild, BuildUntagged, Event, Ignored, Severity
+from rebuilder.domain.change import AvailableBuild, BuildUntagged, Event, Ignored, Severity, cves_in
 from rebuilder.domain.rpm import SourceBuild
 
 OF_RPMS = ("", "rpm", "base")
+MOST_CVES = 500  # of one update; those of the largest, a browser's, are a few dozen
 
 
 def stable(body: Any) -> tuple[Event, ...]:
@@ -38,6 +39,7 @@ def update(body: Any, *, testing: bool) -> tuple[Event, ...]:
             update=alias,
             url=url_of(fields),
             type=fields.optional_text("type"),
+            cves=cves_of(fields),
         )
         for build in of_rpms(fields)
     )
@@ -77,6 +79,13 @@ def severity_of(fields: Fields) -> Severity:
         return Severity(fields.optional_text("severity").lower())
     except ValueError:
         return Severity.UNSPECIFIED
+
+
+def cves_of(fields: Fields) -> tuple[str, ...]:
+    """The CVEs that the update fixes. Bodhi has no field for them: titles of bugs and its texts name them."""
+    bugs = fields.optional_inners("bugs")
+    texts = [fields.prose(key) for key in ("title", "display_name", "notes")]
+    return cves_in(*(bug.prose("title") for bug in bugs), *texts)[:MOST_CVES]
 
 
 def url_of(fields: Fields) -> str:

@@ -48,6 +48,17 @@ class Fields:
         value = self._value.get(key)
         return str(value) if is_text(value) and len(value) <= longest else ""
 
+    def prose(self, key: str) -> str:
+        """A text for people, of any length and with lines; empty where there is none."""
+        value = self._value.get(key)
+        return value if isinstance(value, str) else ""
+
+    def optional_inners(self, key: str) -> tuple[Fields, ...]:
+        """Those objects that a list has; none where there is no list."""
+        values = self._value.get(key)
+        found = values[:MOST_INNERS] if isinstance(values, list) else ()
+        return tuple(Fields(value, f"{self.name_of(key)}[{at}]") for at, value in enumerate(found) if is_object(value))
+
     def number(self, key: str) -> int:
         """A required whole number, perhaps written as a string. Raises InvalidMessage."""
         number = whole(self._value.get(key), LARGEST_NUMBER)
@@ -102,6 +113,11 @@ class Fields:
         if not pattern.fullmatch(text):
             raise InvalidMessage(f"{self.name_of(key)}: not an RPM {key}: {shown(text)}")
         return text
+
+
+def is_object(value: Any) -> bool:
+    """Whether it is an object of JSON."""
+    return isinstance(value, dict)
 
 
 def is_text(value: Any) -> TypeGuard[str]:

@@ -398,8 +398,9 @@ class RuleSettings(StrictModel):
     severity: OneOrMore[Severity] = ()
     type: OneOrMore[str] = ()
     external: Literal["wait", "build", "auto", ""] = ""
+    cve: OneOrMore[str] = ()
 
-    @field_validator("image", "stream", "package", "type")
+    @field_validator("image", "stream", "package", "type", "cve")
     @classmethod
     def _patterns(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
         for text in texts:
@@ -411,10 +412,12 @@ class RuleSettings(StrictModel):
 
     @property
     def rule(self) -> Rule:
-        image, stream, package, kind = (
-            tuple(map(Pattern.parse, texts)) for texts in (self.image, self.stream, self.package, self.type)
+        image, stream, package, kind, cve = (
+            tuple(map(Pattern.parse, texts)) for texts in (self.image, self.stream, self.package, self.type, self.cve)
         )
-        return Rule(self.name, Action(self.action), image, stream, package, self.severity, kind, self.external)
+        return Rule(
+            self.name, Action(self.action), image, stream, package, self.severity, kind, self.external, cve
+        )
 
 
 class Settings(StrictModel):

@@ -114,7 +114,7 @@ def draft_of(
     document: Document, updates: Sequence[str], stream: str | None, severity: Severity, settings: Settings
 ) -> Draft:
     """The plan for these updates on the document. Raises RequestError for what is no NVR, and an unknown stream."""
-    builds = builds_named(updates, document.sources_of)
+    builds = builds_named(updates, document)
     configured = {known.name: known for known in (*settings.known_streams, *document.streams)}
     used = dict.fromkeys(image.stream for image in document.images)
     known = tuple(configured.get(name) or Stream(name) for name in used)

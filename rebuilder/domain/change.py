@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
 from rebuilder.domain.rpm import Rpm, SourceBuild, is_stale
+
+CVE = re.compile(r"CVE-\d{4}-\d{4,19}", re.ASCII | re.IGNORECASE)
+
+
+def cves_in(*texts: str) -> tuple[str, ...]:
+    """The ids of CVEs that these texts name, in capitals, each once, in their order."""
+    return tuple(dict.fromkeys(found.upper() for text in texts for found in CVE.findall(text)))
 
 
 class Severity(StrEnum):
@@ -37,6 +45,7 @@ class Change:
     """A source RPM build that is new in a stream. `update` and `url` name the Bodhi update that brought it.
 
     `rpms` has the names of the binary RPMs it was built into, where that is known; empty is not known.
+    `cves` are the ids of what it fixes, as far as its update tells.
     """
 
     build: SourceBuild
@@ -46,6 +55,7 @@ class Change:
     url: str = ""
     type: str = ""
     rpms: tuple[str, ...] = ()
+    cves: tuple[str, ...] = ()
 
     def makes_stale(self, rpm: Rpm) -> bool:
         """Whether it offers something newer for an RPM of its own source package."""
@@ -75,6 +85,7 @@ class AvailableBuild:
     url: str = ""
     type: str = ""
     waits_for_repo: str = ""
+    cves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

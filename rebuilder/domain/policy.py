@@ -66,6 +66,7 @@ class Rule:
     severity: tuple[Severity, ...] = ()
     type: Patterns = ()
     external: str = ""
+    cve: Patterns = ()
 
     def fits_change(self, change: Change) -> bool:
         return (
@@ -73,6 +74,7 @@ class Rule:
             and _any(self.package, change.build.name)
             and (not self.severity or change.severity in self.severity)
             and _any(self.type, change.type)
+            and (not self.cve or any(_any(self.cve, cve) for cve in change.cves))
         )
 
     def fits_image(self, image: Image) -> bool:

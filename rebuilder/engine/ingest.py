@@ -130,7 +130,7 @@ def _act(
     """Carry out one event; the reason where it is of no interest, else nothing."""
     match event:
         case AvailableBuild():
-            found = [Change(event.build, name, event.severity, event.update, event.url, event.type)
+            found = [Change(event.build, name, event.severity, event.update, event.url, event.type, cves=event.cves)
                      for name in feeds(event, settings, streams)]
             changes.notice(connection, found, message_id, event.waits_for_repo, now)
             return "" if found else f"no stream takes {event.build} from {event.bodhi_release or event.koji_tag}"

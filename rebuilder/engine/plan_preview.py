@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Protocol
 
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change, Severity, streams_for
@@ -50,15 +52,41 @@ def changes_from(
     return found
 
 
-def builds_named(texts: Iterable[str], sources_of: Callable[[str], Collection[str]]) -> list[SourceBuild]:
-    """The source builds that somebody means; `sources_of` tells what the RPMs of a name are made from.
+class Packages(Protocol):
+    """What packages there are in some images."""
 
-    Raises RequestError for what is no build's name, and for that of a binary package.
+    def sources_of(self, name: str) -> Collection[str]:
+        """The name where it is a source package's; else the source packages of the RPMs of that name."""
+
+    def carriers(self, rpm: str) -> Mapping[str, int]:
+        """How many images carry RPMs of this name, by their source packages."""
+
+    def sources(self) -> Collection[str]:
+        """All source packages."""
+
+
+def builds_named(texts: Iterable[str], packages: Packages) -> list[SourceBuild]:
+    """The source builds that somebody means.
+
+    Raises RequestError for what is no build's name, and for that of a package that no image carries.
     """
     builds = [build_named(text) for text in texts]
-    for name in dict.fromkeys(build.name for build in builds):
-        refuse_binary(name, sources_of(name))
+    for build in builds:
+        if build.name not in packages.sources_of(build.name):
+            raise RequestError(meant(build, packages))
     return builds
+
+
+def meant(build: SourceBuild, packages: Packages) -> str:
+    """What may have been meant by a build of a package that no image carries."""
+    made = {source: count for source, count in packages.carriers(build.name).items() if source}
+    if made:
+        source, count = max(made.items(), key=lambda item: item[1])
+        right = f"{source}-{build.evr.version_release}"
+        return f"{count} images carry the RPM {build.name}; its source is {source}: did you mean {right}?"
+    alike = get_close_matches(build.name, packages.sources(), 1)
+    right = f": did you mean {alike[0]}-{build.evr.version_release}?" if alike else ""
+    return f"no image carries RPMs of {build.name}{right}"
 
 
 def build_named(text: str) -> SourceBuild:
@@ -66,10 +94,3 @@ def build_named(text: str) -> SourceBuild:
     stem, dot, arch = text.strip().removesuffix(".rpm").rpartition(".")
     return SourceBuild.parse(stem if dot and arch in {*ARCHES, "src"} else text)
 
-
-def refuse_binary(name: str, sources: Collection[str]) -> None:
-    """Raises RequestError where images carry RPMs of this name, and none that is made from a package of this name."""
-    if sources and name not in sources:
-        made = ", ".join(sorted(sources))
-        told = f"{name} is an RPM that is made from {made}"
-        raise RequestError(f"{told}: give the source build, as {made}-VERSION-RELEASE")

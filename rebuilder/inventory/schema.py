@@ -6,6 +6,7 @@ Large documents are mostly RPMs, the same ones again and again: each is kept onc
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -196,6 +197,17 @@ class Document:
         """The source packages of the RPMs of this name; the name itself where some RPM is made from a package of it."""
         made_from = any(rpm.source == name for rpm in self._rpms.parsed)
         return {name} if made_from else {rpm.source for rpm in self._rpms.parsed if rpm.name == name}
+
+    def carriers(self, rpm: str) -> dict[str, int]:
+        """How many images carry RPMs of this name, by their source packages."""
+        counts: Counter[str] = Counter()
+        for rpms in self.carried(self.sources_of(rpm)).rpms.values():
+            counts.update({one.source for one in rpms if one.name == rpm})
+        return dict(counts)
+
+    def sources(self) -> set[str]:
+        """All source packages."""
+        return {rpm.source for rpm in self._rpms.parsed}
 
     def carried(self, sources: Container[str]) -> InstalledPackages:
         """The RPMs of these source packages in each image, without making manifests."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
 from sqlalchemy import Connection
 
@@ -13,10 +12,11 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.impact import InstalledPackages, merge
 from rebuilder.domain.rpm import MODULE, Rpm, SourceBuild, is_stale, that_count
 from rebuilder.engine import ingest
-from rebuilder.engine.plan_preview import changes_from
+from rebuilder.engine.plan_preview import changes_from, meant
 from rebuilder.queries import forecast
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
+from rebuilder.queries.packages import StoredPackages
 from rebuilder.store import coverage, holds, rebuild_progress
 from rebuilder.store.coverage import Carrier
 from rebuilder.store.rebuilds import UNSETTLED, RebuildRecord
@@ -48,6 +48,7 @@ class Fix(Answer):
     severity: str
     update: str
     url: str
+    cves: tuple[str, ...]
     current: int
     of: int
     images: tuple[ImageCoverage, ...]
@@ -97,18 +98,7 @@ def _read(connection: Connection, name: str, changes: Sequence[Change], settings
 def _hint(connection: Connection, changes: Sequence[Change]) -> str:
     """What may have been meant by builds of packages that no image carries."""
     builds = {change.build.name: change.build for change in changes}
-    return "; ".join(_meant(connection, build) for build in builds.values())
-
-
-def _meant(connection: Connection, build: SourceBuild) -> str:
-    images = {source: count for source, count in coverage.made_from(connection, build.name).items() if source}
-    if images:
-        source, count = max(images.items(), key=lambda item: item[1])
-        meant = f"{source}-{build.evr.version_release}"
-        return f"{count} images carry the RPM {build.name}; its source is {source}: did you mean {meant}?"
-    alike = get_close_matches(build.name, coverage.sources(connection), 1)
-    meant = f": did you mean {alike[0]}-{build.evr.version_release}?" if alike else ""
-    return f"no image carries RPMs of {build.name}{meant}"
+    return "; ".join(meant(build, StoredPackages(connection)) for build in builds.values())
 
 
 def _rounded(percent: float) -> float:
@@ -155,7 +145,7 @@ def _fix(
     current = sum(image.state == CURRENT for image in images)
     return Fix(
         source=change.build.name, evr=str(change.build.evr), stream=change.stream, severity=change.severity,
-        update=change.update, url=change.url, current=current, of=len(images),
+        update=change.update, url=change.url, cves=change.cves, current=current, of=len(images),
         images=tuple(sorted(images, key=lambda image: (image.state == CURRENT, image.image))),
     )
 

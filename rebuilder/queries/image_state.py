@@ -21,6 +21,7 @@ class MissingChange(Answer):
     update: str | None
     severity: str
     type: str
+    cves: tuple[str, ...]
     since: Moment
 
 
@@ -67,7 +68,7 @@ def missing(offered: Offered) -> MissingChange:
     change = offered.change
     return MissingChange(
         id=offered.id, nvr=change.build.nvr, update=change.update or None, severity=str(change.severity),
-        type=change.type, since=moment(offered.since),
+        type=change.type, cves=change.cves, since=moment(offered.since),
     )
 
 

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
-from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import ingest, planning
-from rebuilder.engine.plan_preview import Draft, builds_named, changes_from
-from rebuilder.store import inventory, waves
+from rebuilder.engine.plan_preview import Draft
+from rebuilder.queries import packages
+from rebuilder.store import waves
 
 
 def draft(
     connection: Connection, updates: Sequence[str], stream: str | None, severity: Severity, settings: Settings,
     now: float,
 ) -> Draft:
-    """What these source builds, by their NVRs, would rebuild. Changes nothing.
+    """What these source builds, updates or CVEs would rebuild. Changes nothing.
 
-    Raises RequestError for what is no NVR, an unknown stream or an empty inventory.
+    Raises RequestError for what is none of these, an unknown stream, an empty inventory, a package no image carries.
     """
-    builds = builds_named(updates, partial(inventory.sources_of, connection))
-    return planning.draft(connection, wanted(connection, builds, stream, severity, settings), settings, now)
-
-
-def wanted(
-    connection: Connection, builds: Iterable[SourceBuild], stream: str | None, severity: Severity, settings: Settings
-) -> list[Change]:
-    """The changes that these builds are. Raises RequestError for an unknown stream or an empty inventory."""
-    return changes_from(builds, streams(connection, settings), stream, severity)
+    wanted = packages.changes_named(connection, updates, stream, severity, settings)
+    return planning.draft(connection, wanted, settings, now)
 
 
 def streams(connection: Connection, settings: Settings) -> tuple[Stream, ...]:

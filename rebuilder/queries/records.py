@@ -130,6 +130,7 @@ class Change(Answer):
     update: str
     url: str
     type: str
+    cves: tuple[str, ...]
     state: str
     noticed: Moment
     message: str | None
@@ -314,7 +315,7 @@ def change(noted: ChangeEntry) -> Change:
     return Change(
         id=noted.noticed.id, source=value.build.name, evr=str(value.build.evr), nvr=value.build.nvr,
         stream=value.stream, severity=value.severity, update=value.update, url=value.url, type=value.type,
-        state=noted.state, noticed=moment(noted.noticed_at), message=noted.noticed.message or None,
+        cves=value.cves, state=noted.state, noticed=moment(noted.noticed_at), message=noted.noticed.message or None,
     )
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
 from rebuilder.engine import why as explaining
-from rebuilder.engine.plan_preview import builds_named
 from rebuilder.engine.why import Told, Verdict
-from rebuilder.queries import pending
+from rebuilder.queries import packages, pending
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.pending import Pending
@@ -26,8 +24,8 @@ from rebuilder.queries.plan import (
     written_parent,
     written_reason,
 )
-from rebuilder.queries.plan_preview import streams, wanted
-from rebuilder.store import inventory, search
+from rebuilder.queries.plan_preview import streams
+from rebuilder.store import search
 
 
 class Hold(Answer):
@@ -124,8 +122,7 @@ def what_if(
     settings: Settings, now: float,
 ) -> WhatIf:
     """What these source builds, by their NVRs, would mean for the image. Raises RequestError."""
-    builds = builds_named(updates, partial(inventory.sources_of, connection))
-    changes = wanted(connection, builds, stream, severity, settings)
+    changes = packages.changes_named(connection, updates, stream, severity, settings)
     image = search.image_named(connection, image)
     verdicts = explaining.what_if(connection, image, changes, settings, now)
     return WhatIf(image=image, verdicts=tuple(map(verdict, verdicts)))

@@ -6,10 +6,24 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Double, Row, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
+from rebuilder.domain.change import CVE, Severity
 from rebuilder.domain.change import Change as ChangeValue
-from rebuilder.domain.change import Severity
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.store.models import Cause, Change, Rpm, WaveChange
 from rebuilder.store.upsert import chunks, insert_one
@@ -74,6 +88,7 @@ def notice(
             "update": change.update,
             "url": change.url,
             "type": change.type,
+            "cves": " ".join(change.cves),
             "waits_for_repo": waits_for_repo,
             "message_id": message_id,
             "noticed_at": now,
@@ -81,9 +96,11 @@ def notice(
         if insert_one(connection, Change, row) or _revived(connection, row):
             new += 1
         elif not waits_for_repo:
-            same = Change.source == row["source"], Change.version_release == row["version_release"]
-            settling = Change.stream == row["stream"], Change.state == "settling"
-            connection.execute(update(Change).where(*same, *settling).values(waits_for_repo="", **_told(change)))
+            same = [Change.__table__.c[name] == row[name] for name in ("source", "version_release", "stream")]
+            settling = Change.state == "settling"
+            connection.execute(update(Change).where(*same, settling).values(waits_for_repo="", **_told(change)))
+            if told := _told(change):  # what Koji told of may be planned by now; nobody knew of its update then
+                connection.execute(update(Change).where(*same, Change.update == "").values(told))
     return new
 
 
@@ -98,7 +115,8 @@ def _told(change: ChangeValue) -> dict[str, str]:
     """What a Bodhi message knows of a change and a Koji message does not."""
     if not change.update:
         return {}
-    return {"severity": str(change.severity), "update": change.update, "url": change.url, "type": change.type}
+    return {"severity": str(change.severity), "update": change.update, "url": change.url, "type": change.type,
+            "cves": " ".join(change.cves)}
 
 
 def repo_done(connection: Connection, tag: str) -> None:
@@ -120,6 +138,26 @@ def repository_made(connection: Connection, stream: str, tags: Collection[str]) 
 def offered_by_update(connection: Connection, build: SourceBuild, name: str) -> list[int]:
     """The ids of the changes of this build that the update of that name told of."""
     return list(connection.scalars(select(Change.id).where(*_of(build), Change.update == name)))
+
+
+def ids_named(connection: Connection, name: str) -> list[int]:
+    """The ids of the changes that an update of this alias brought, or that fix this CVE, oldest first."""
+    if not name:
+        return []
+    return list(connection.scalars(select(Change.id).where(named(name)).order_by(Change.id)))
+
+
+def is_known(connection: Connection, package: str) -> bool:
+    """Whether any change was of this source package."""
+    return connection.scalar(select(Change.id).where(Change.source == package).limit(1)) is not None
+
+
+def named(name: str) -> ColumnElement[bool]:
+    """Whether a change is of the update of this alias, or fixes this CVE and was not withdrawn."""
+    if CVE.fullmatch(name):
+        fixes = (literal(" ") + Change.cves + literal(" ")).contains(f" {name.upper()} ", autoescape=True)
+        return and_(fixes, Change.withdrawn_at.is_(None))
+    return Change.update == name
 
 
 def of_build(connection: Connection, build: SourceBuild) -> list[tuple[int, str, str]]:
@@ -262,6 +300,7 @@ def value_of(row: Row[Any]) -> ChangeValue:
         row.url,
         row.type,
         tuple(row.rpms or ()),
+        tuple(row.cves.split()),
     )
 
 

@@ -26,8 +26,8 @@ class Carrier:
 
 
 def changes_named(connection: Connection, name: str) -> list[ChangeValue]:
-    """The changes of an update (its alias), or of a source build (its NVR), in every stream; oldest first."""
-    rows = list(connection.scalars(select(Change.id).where(Change.update == name).order_by(Change.id)))
+    """The changes of an update (its alias), of a CVE, or of a source build (its NVR), in every stream; oldest first."""
+    rows = changes.ids_named(connection, name)
     if not rows and (build := _source_build(name)) is not None:
         same = Change.source == build.name, Change.version_release == build.evr.version_release
         rows = list(connection.scalars(select(Change.id).where(*same).order_by(Change.id)))
@@ -100,6 +100,17 @@ def made_from(connection: Connection, rpm: str) -> dict[str, int]:
         .order_by(Rpm.source)
     )
     return {row[0]: row[1] for row in rows}
+
+
+def made_into(connection: Connection, source: str) -> int:
+    """How many images' current builds have RPMs of the source package."""
+    query = (
+        select(func.count(Image.id.distinct()))
+        .join(ImageBuild, Image.current_build_id == ImageBuild.id)
+        .join(ManifestRpm, ManifestRpm.manifest_id == ImageBuild.manifest_id)
+        .join(Rpm, Rpm.id == ManifestRpm.rpm_id)
+    )
+    return connection.scalar(query.where(Rpm.source == source, Image.present)) or 0
 
 
 def sources(connection: Connection) -> list[str]:

@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, cast, exists, fu
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
 
-from rebuilder.store.models import Cause, Change, Image, Rebuild, Wave, WaveChange
+from rebuilder.store import changes as told
+from rebuilder.store.models import Cause, Change, Image, Rebuild, Rpm, Wave, WaveChange
 
 FEW = 20  # changes: what they caused is found from them; what very many caused is soon met among all
 
@@ -19,7 +20,7 @@ class Filter:
     """Every part that is given must fit. `image` is a glob (`*` and `?`) of a name or, with a colon, of name:stream.
     `states` are those of a rebuild, a wave, a change or a message; `currencies` what an image is. `text` is a part of
     what a row says of itself (upper and lower case being the same; `*` and `?` as in file names), `owner` whoever looks
-    after the image.
+    after the image. `package` is a source package, `rpm` a binary one; `update` is an alias, or the id of a CVE.
 
     `since` and `until` are seconds since the epoch: at `since` or later, and before `until`.
     """
@@ -31,6 +32,7 @@ class Filter:
     owner: str = ""
     stream: str = ""
     package: str = ""
+    rpm: str = ""
     update: str = ""
     severities: tuple[str, ...] = ()
     since: float | None = None
@@ -99,10 +101,16 @@ def between(column: Any, wanted: Filter) -> list[ColumnElement[bool]]:
     return since + ([column < wanted.until] if wanted.until is not None else [])
 
 
+def packages(wanted: Filter) -> list[ColumnElement[bool]]:
+    """What the filter says of RPMs: for each of these a manifest must have one that fits."""
+    source = [Rpm.source == wanted.package] if wanted.package else []
+    return source + ([Rpm.name == wanted.rpm] if wanted.rpm else [])
+
+
 def changes(wanted: Filter) -> list[ColumnElement[bool]]:
     """What the filter says of the changes that something is about."""
     package = [Change.source == wanted.package] if wanted.package else []
-    return package + ([Change.update == wanted.update] if wanted.update else [])
+    return package + ([told.named(wanted.update)] if wanted.update else [])
 
 
 def rebuilds(connection: Connection, query: Select[Any], wanted: Filter) -> Select[Any]:

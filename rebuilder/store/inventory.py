@@ -274,9 +274,17 @@ def proven(connection: Connection) -> dict[str, float]:
 
 
 def sources_of(connection: Connection, name: str) -> set[str]:
-    """The source packages of the RPMs of this name; the name itself where some RPM is made from a package of it."""
-    made_from = connection.scalar(select(Rpm.id).where(Rpm.source == name).limit(1)) is not None
-    return {name} if made_from else set(connection.scalars(select(Rpm.source).where(Rpm.name == name).distinct()))
+    """The source packages of the RPMs of this name; the name itself where some RPM is made from a package of it.
+
+    Only what is in an image's current build counts.
+    """
+    current = (
+        exists()
+        .where(ManifestRpm.rpm_id == Rpm.id, ImageBuild.manifest_id == ManifestRpm.manifest_id)
+        .where(Image.current_build_id == ImageBuild.id, Image.present)
+    )
+    is_source = connection.scalar(select(Rpm.id).where(Rpm.source == name, current).limit(1)) is not None
+    return {name} if is_source else set(connection.scalars(select(Rpm.source).where(Rpm.name == name, current)))
 
 
 def stands_on_rolled_back(connection: Connection, key: str) -> RolledBack | None:

@@ -110,13 +110,9 @@ def _images_that_fit(connection: Connection, wanted: Filter) -> Select[Any]:
     query = _images().where(Image.present, *named, *filters.says(wanted, Image.name + ":" + Image.stream))
     if wanted.states:
         query = query.where(Rebuild.state.in_(wanted.states))
-    if wanted.package:
-        carried = (
-            exists()
-            .where(ManifestRpm.manifest_id == ImageBuild.manifest_id, ManifestRpm.rpm_id == Rpm.id)
-            .where(Rpm.source == wanted.package)
-        )
-        query = query.where(carried)
+    if carried := filters.packages(wanted):
+        held = exists().where(ManifestRpm.manifest_id == ImageBuild.manifest_id, ManifestRpm.rpm_id == Rpm.id)
+        query = query.where(*(held.where(one) for one in carried))
     return query
 
 
@@ -167,9 +163,8 @@ def builds(connection: Connection, wanted: Filter, page: PageRequest) -> list[Bu
     named = filters.images(wanted, connection.dialect.name)
     if named:
         query = query.where(ImageBuild.image_id.in_(select(Image.id).where(*named)))
-    if wanted.package:
-        carrying = select(ManifestRpm.manifest_id).join(Rpm, Rpm.id == ManifestRpm.rpm_id)
-        query = query.where(ImageBuild.manifest_id.in_(carrying.where(Rpm.source == wanted.package)))
+    carrying = select(ManifestRpm.manifest_id).join(Rpm, Rpm.id == ManifestRpm.rpm_id)
+    query = query.where(*(ImageBuild.manifest_id.in_(carrying.where(one)) for one in filters.packages(wanted)))
     return _read_builds(connection, query.order_by(ImageBuild.id.desc()).limit(page.limit))
 
 

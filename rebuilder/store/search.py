@@ -64,12 +64,12 @@ def names(connection: Connection) -> set[str]:
 
 
 def changes(connection: Connection, words: str, limit: int, before: int | None = None) -> list[FoundChange]:
-    """The changes with these words in their source build, update or stream, newest first, from `before` on."""
+    """The changes with these words in their source build, update or CVEs, newest first, from `before` on."""
     nvr = Change.source + "-" + Change.version_release
     columns = (Change.id, nvr, Change.stream, Change.severity, Change.update, Change.noticed_at)
     query = select(*columns)
     if words:
-        query = query.where(or_(contains(nvr, words), contains(cast(Change.update, String), words)))
+        query = query.where(or_(*(contains(told, words) for told in (nvr, cast(Change.update, String), Change.cves))))
     if before is not None:
         query = query.where(Change.id < before)
     return [FoundChange(*row) for row in connection.execute(query.order_by(Change.id.desc()).limit(limit))]

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from rebuilder.queries import rebuilds, records, status
+from rebuilder.queries import packages, rebuilds, records, status
 from rebuilder.store import lists, need
 from rebuilder.web.csv_lists import DESCRIBED
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.etags import TaggedList
 from rebuilder.web.parameters import (
+    BinaryPackage,
     Changes,
     ChangeState,
     Images,
@@ -61,14 +62,15 @@ def list_rebuilds(
 
 @router.get("/images")
 def list_images(
-    connection: Reader, settings: Configured, part: Part, images: Images, state: ImageStates = (),
+    connection: Reader, settings: Configured, part: Part, images: Images, rpm: BinaryPackage,
+    state: ImageStates = (),
     last_rebuild: Annotated[RebuildStates, Query(description="How its newest rebuild stands.")] = (),
     q: Search = "",
     order: Annotated[Literal["name", "need"], Query(
         description="`name`: by name and stream. `need`: what needs somebody first.")] = "name",
 ) -> Page[records.Image]:
-    """The images of the inventory; `package` asks for those whose current build carries it."""
-    wanted = build_filter(images, currencies=state, states=last_rebuild, text=q)
+    """The images of the inventory; `package` (a source) or `rpm` asks for those that carry it."""
+    wanted = build_filter(images, rpm=rpm, currencies=state, states=last_rebuild, text=q)
     if order == "need":
         found = records.images_by_need(connection, wanted, part, settings, time.time()).items
     else:
@@ -79,10 +81,10 @@ def list_images(
 
 @router.get("/builds")
 def list_builds(
-    connection: Reader, part: Part, images: Images, times: Times, q: Search = ""
+    connection: Reader, part: Part, images: Images, times: Times, rpm: BinaryPackage, q: Search = ""
 ) -> Page[records.ImageBuild]:
-    """Finished builds of images; `package` asks for those that have it in them."""
-    found = lists.builds(connection, build_filter(images, times, text=q), part)
+    """Finished builds of images; `package` (a source) or `rpm` asks for those with it."""
+    found = lists.builds(connection, build_filter(images, times, rpm=rpm, text=q), part)
     return paginate([(entry, entry.id) for entry in found], part, records.build)
 
 
@@ -94,6 +96,7 @@ def list_changes(
     state: ChangeState = (), q: Search = "", order: Order = "newest",
 ) -> Page[records.Change]:
     """Source builds that are new in streams."""
+    packages.check(connection, package)
     wanted = build_filter(changes, times, stream=stream, package=package, states=state, text=q)
     fetch = partial(lists.changes, connection, wanted)
     found = need.ordered(order, fetch, need.CHANGES, part, lambda entry: entry.noticed.id)

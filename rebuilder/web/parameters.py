@@ -17,9 +17,11 @@ from rebuilder.domain.change import Severity
 from rebuilder.domain.currency import Currency
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import State
+from rebuilder.queries import packages
 from rebuilder.store.filters import Filter, PageRequest
 from rebuilder.store.waves import LARGEST
 from rebuilder.web.csv_lists import wants_csv
+from rebuilder.web.dependencies import Reader
 
 LIMIT, MOST = 50, 500
 MOST_CSV = 10_000
@@ -141,24 +143,36 @@ def since_until(
 
 
 def about(
+    connection: Reader,
     image: Annotated[Text, Query(
         description="A glob of the image's name or, with a colon, of name:stream.", examples=["httpd*"])] = "",
     stream: Annotated[Text, Query(description="The image's stream.", examples=["f42"])] = "",
     package: Annotated[Text, Query(description="A source package.", examples=["openssl"])] = "",
     owner: Annotated[Text, Query(description="Whoever looks after the image.", examples=["web-sig"])] = "",
 ) -> dict[str, Any]:
-    """The images that a list is narrowed to."""
+    """The images that a list is narrowed to. Raises RequestError for a package that neither images nor changes know."""
+    packages.check(connection, package)
     return {"image": image, "stream": stream, "package": package, "owner": owner}
 
 
 def changed(
-    update: Annotated[Text, Query(description="The alias of an update.")] = "",
+    update: Annotated[Text, Query(description="The alias of an update, or the id of a CVE.")] = "",
     severity: Annotated[tuple[SeverityWord, ...], Given, Query(description="The severity.")] = (),
 ) -> dict[str, Any]:
     """The changes that a list is narrowed to."""
     return {"update": update, "severities": severity}
 
 
+def binary(
+    connection: Reader,
+    rpm: Annotated[Text, Query(description="A binary package, by its name.", examples=["openssl-libs"])] = "",
+) -> str:
+    """The binary package that a list is narrowed to. Raises RequestError for one that no image carries."""
+    packages.check_rpm(connection, rpm)
+    return rpm
+
+
+BinaryPackage = Annotated[str, Depends(binary)]
 Order = Annotated[Literal["newest", "need"], Query(
     description="`newest`: the newest first. `need`: what needs somebody first, then the newest.")]
 Search = Annotated[Text, Query(

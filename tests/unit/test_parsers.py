@@ -102,6 +102,22 @@ def test_an_unknown_severity_is_unspecified(severity: Any) -> None:
     assert isinstance(event, AvailableBuild) and event.severity is Severity.UNSPECIFIED
 
 
+def test_the_cves_of_an_update_are_those_that_its_bugs_its_title_and_its_notes_name() -> None:
+    told = update(
+        bugs=[{"title": "CVE-2026-1111 openssl: overflow"}, {"title": None}, "odd", {"title": "cve-2026-22222 twice"}],
+        title="openssl-3", notes="Fixes CVE-2026-1111 and\nCVE-2026-33333; see CVE-26-1",
+    )
+    event = the_event("bodhi.update.complete.stable", told)
+    assert isinstance(event, AvailableBuild)
+    assert event.cves == ("CVE-2026-1111", "CVE-2026-22222", "CVE-2026-33333")
+
+
+@pytest.mark.parametrize("odd", [{"bugs": None}, {"bugs": 3, "notes": []}, {"title": {"a": 1}}])
+def test_an_update_whose_texts_are_none_fixes_no_cve(odd: dict[str, Any]) -> None:
+    event = the_event("bodhi.update.complete.stable", update(**odd))
+    assert isinstance(event, AvailableBuild) and event.cves == ()
+
+
 @pytest.mark.parametrize("url", [None, 3, "javascript:alert(1)", ""])
 def test_only_a_web_address_is_taken_for_the_page_of_an_update(url: Any) -> None:
     event = the_event("bodhi.update.complete.stable", update(url=url))

@@ -12,7 +12,7 @@ from rebuilder.domain.policy import Action, Pattern, Rule, about, decide
 from rebuilder.domain.rpm import SourceBuild
 
 IMAGE = Image("web-front", "f42")
-CHANGE = Change(SourceBuild.parse("openssl-3-1.fc42"), "f42", Severity.HIGH, type="security")
+CHANGE = Change(SourceBuild.parse("openssl-3-1.fc42"), "f42", Severity.HIGH, type="security", cves=("CVE-2026-1111",))
 
 
 def rules(*tables: dict[str, object]) -> tuple[Rule, ...]:
@@ -63,6 +63,7 @@ def test_the_first_rule_that_fits_decides() -> None:
         ("package", ["bash", "openssl"], "openssl-libs"),
         ("severity", ["urgent", "high"], "low"),
         ("type", "security", "/bugfix|enhancement/"),
+        ("cve", "CVE-2026-*", ["CVE-2025-*", "CVE-2026-11"]),
     ],
 )
 def test_a_rule_fits_by_each_of_its_lists(key: str, fitting: object, other: object) -> None:

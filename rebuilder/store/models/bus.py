@@ -66,8 +66,8 @@ class Change(Base):
     """A source build that is new in a stream, however many messages told of it.
 
     `rpms` has the names of its binary RPMs as Koji has them, none where Koji has no such build; null until it is asked.
-    It is `in_doubt` where its build left a tag, until Koji says whether the stream still has it. One that was withdrawn
-    after it was planned stays, because rebuilds tell of it.
+    `cves` has the ids of what it fixes, a blank between. It is `in_doubt` where its build left a tag, until Koji says
+    whether the stream still has it. One that was withdrawn after it was planned stays, because rebuilds tell of it.
     """
 
     __tablename__ = "change"
@@ -91,6 +91,7 @@ class Change(Base):
     update: Mapped[str]
     url: Mapped[str]
     type: Mapped[str]
+    cves: Mapped[str] = mapped_column(server_default="")
     waits_for_repo: Mapped[str] = mapped_column(server_default="")
     message_id: Mapped[str | None] = mapped_column(ForeignKey("message.id"))
     rpms: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from rebuilder.queries import image_state
+from rebuilder.queries import image_state, packages
 from rebuilder.store import search, waves
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.rendering import PageRoute, page
@@ -32,6 +32,7 @@ def find(request: Request, connection: Reader, settings: Configured, q: WORDS = 
     return page(
         request, "search.html", connection, words=words, shown=SHOWN,
         wave=waves.find(connection, number) if number is not None else None,
-        images=images, states=image_state.read(connection, settings, time.time(), {image.key for image in images}),
+        packages=packages.find(connection, words), images=images,
+        states=image_state.read(connection, settings, time.time(), {image.key for image in images}),
         changes=search.changes(connection, words, SHOWN + 1) if words else [],
     )

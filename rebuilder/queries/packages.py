@@ -1,0 +1,120 @@
+"""Which packages the images carry, and what somebody means who names one that none carries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from rebuilder.config import Settings
+from rebuilder.domain.change import CVE, Change, Severity
+from rebuilder.domain.errors import RequestError, UnknownError
+from rebuilder.engine import ingest
+from rebuilder.engine.plan_preview import build_named, builds_named, changes_from, meant
+from rebuilder.store import changes, coverage, inventory
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPackages:
+    """The packages in the current builds of the images in the database; see rebuilder.engine.plan_preview.Packages."""
+
+    connection: Connection
+
+    def sources_of(self, name: str) -> Collection[str]:
+        return inventory.sources_of(self.connection, name)
+
+    def carriers(self, rpm: str) -> Mapping[str, int]:
+        return coverage.made_from(self.connection, rpm)
+
+    def sources(self) -> Collection[str]:
+        return coverage.sources(self.connection)
+
+
+def changes_named(
+    connection: Connection, texts: Sequence[str], stream: str | None, severity: Severity, settings: Settings
+) -> list[Change]:
+    """The changes that somebody asks about: of source builds by their NVRs, of updates by their aliases, or of CVEs.
+
+    Raises RequestError for what is none of these, for an unknown stream, an empty inventory, and where no image carries
+    the package.
+    """
+    streams = ingest.known_streams(connection, settings)
+    if not streams:
+        raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
+    found: list[Change] = []
+    for text in texts:
+        if told := _told(connection, text):
+            found += _carried(connection, text, told, stream, severity)
+        else:
+            found += changes_from(builds_named([text], StoredPackages(connection)), streams, stream, severity)
+    return found
+
+
+def _told(connection: Connection, name: str) -> list[Change]:
+    """The changes of an update or of a CVE. Raises UnknownError for a CVE that no update fixes."""
+    ids = changes.ids_named(connection, name)
+    if not ids and CVE.fullmatch(name):
+        raise UnknownError(f"no update that fixes {name.upper()} was heard of")
+    told = changes.of_ids(connection, ids)
+    return [told[ident].change for ident in ids if not told[ident].withdrawn]
+
+
+def _carried(
+    connection: Connection, name: str, told: Sequence[Change], stream: str | None, severity: Severity
+) -> list[Change]:
+    """Those of an update's changes that are asked for. Raises RequestError where no image carries its packages."""
+    wanted = [change for change in told if stream in (None, change.stream)]
+    if not wanted:
+        raise RequestError(f"{name} is not for stream {stream}; it is for {', '.join({c.stream for c in told})}")
+    packages = StoredPackages(connection)
+    if not any(change.build.name in packages.sources_of(change.build.name) for change in wanted):
+        raise RequestError(f"{name}: {meant(wanted[0].build, packages)}")
+    if severity is Severity.UNSPECIFIED:
+        return wanted
+    return [replace(change, severity=severity) for change in wanted]
+
+
+def check(connection: Connection, package: str) -> None:
+    """Raises RequestError for a source package that no image carries and no change is of, with what may be meant."""
+    if not package or package in inventory.sources_of(connection, package) or changes.is_known(connection, package):
+        return
+    raise RequestError(f"package: {_instead(connection, package)}")
+
+
+def check_rpm(connection: Connection, rpm: str) -> None:
+    """Raises RequestError for a binary package that no image carries."""
+    if not rpm or coverage.made_from(connection, rpm):
+        return
+    if rpm in inventory.sources_of(connection, rpm):
+        raise RequestError(f"rpm: {rpm} is a source package: use package={rpm}")
+    raise RequestError(f"rpm: no image carries an RPM {rpm}")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPackage:
+    """A package that so many images carry; `source` is its source package, itself where it is one."""
+
+    name: str
+    source: str
+    images: int
+
+
+def find(connection: Connection, words: str) -> list[FoundPackage]:
+    """The packages of just this name, or of the name of this source build: as a source first, then as RPMs."""
+    with suppress(RequestError):
+        words = build_named(words).name
+    count = coverage.made_into(connection, words) if words else 0
+    made = coverage.made_from(connection, words) if words else {}
+    found = [FoundPackage(words, words, count)] if count else []
+    return found + [FoundPackage(words, source, images) for source, images in made.items() if source not in ("", words)]
+
+
+def _instead(connection: Connection, name: str) -> str:
+    """What may have been meant by a source package that no image carries."""
+    if made := coverage.made_from(connection, name):
+        source = max(made, key=lambda one: made[one])
+        return f"{name} is an RPM of the source package {source}: use package={source} or rpm={name}"
+    told = meant(build_named(f"{name}-0-0"), StoredPackages(connection))
+    return told.replace("-0-0?", "?")

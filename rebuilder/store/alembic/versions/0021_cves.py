@@ -1,0 +1,19 @@
+"""The CVEs that each change fixes.
+
+Revision ID: 0021
+Revises: 0020
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0021"
+down_revision = "0020"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("change", sa.Column("cves", sa.String(), server_default="", nullable=False))

@@ -1,0 +1,84 @@
+"""What updates, packages and CVEs may be called: the same names everywhere, and a wrong one is told of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from support.api_client import Client
+from support.registry600 import ALIAS, BASH_ALIAS, CVE, NVR, night
+
+from rebuilder.config import Settings
+from rebuilder.store import database
+
+BINARY, TYPO = "openssl-libs-3.2.6-2.fc42", "opensl-3.2.6-2.fc42"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("night")
+    store: Engine = database.open_database(f"sqlite:///{folder / 'night.db'}")
+    database.upgrade(store)
+    bench = night(store, folder)
+    yield Client(store, Settings(**bench.settings.model_dump()))
+    store.dispose()
+
+
+def planned(client: Client, name: str) -> Any:
+    answer = client.http.post("/api/v1/plan", json={"updates": [name]})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("name", [CVE, CVE.lower(), ALIAS])
+def test_an_update_may_be_named_by_its_alias_or_by_a_cve_wherever_its_build_may(client: Client, name: str) -> None:
+    by_nvr = planned(client, NVR)
+    found = planned(client, name)
+    assert [one["image"] for one in found["rebuilds"]] == [one["image"] for one in by_nvr["rebuilds"]] != []
+    assert found["changes"][0]["severity"] == "urgent"
+    assert client.reads("images/httpd:f42/why", update=name)["verdicts"][0]["verdict"] in ("rebuild", "already-current")
+    coverage = client.reads(f"coverage/{name}")
+    assert [(fix["source"], fix["cves"]) for fix in coverage["fixes"]] == [("openssl", [CVE])]
+    assert 0 < coverage["percent"] < 100
+    assert client.items("rebuilds", update=name, state="failed")
+    assert [one["cves"] for one in client.items("changes", update=name)] == [[CVE]]
+    page = client.http.get(f"/updates/{name}")
+    assert page.status_code == 200 and "The fix is not everywhere yet" in page.text
+    assert NVR in client.http.get("/search", params={"q": name}).text
+
+
+def test_an_image_says_which_cves_it_lacks_the_fix_of(client: Client) -> None:
+    stale = client.reads("images", state="stale", package="openssl")["items"]
+    assert any(CVE in missing["cves"] for missing in stale[0]["missing"])
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [(BINARY, f"its source is openssl: did you mean {NVR}?"), (TYPO, f"did you mean {NVR}?"),
+     ("CVE-2020-99999", "no update that fixes CVE-2020-99999 was heard of")],
+)
+def test_a_name_that_no_image_knows_is_refused_with_what_may_be_meant(client: Client, name: str, told: str) -> None:
+    answer = client.http.post("/api/v1/plan", json={"updates": [name]})
+    assert answer.status_code in (400, 404) and told in answer.json()["detail"]
+    assert told in client.http.get("/api/v1/images/httpd:f42/why", params={"update": name}).json()["detail"]
+
+
+def test_an_update_of_a_package_that_the_images_carry_is_planned_with_all_that_it_brings(client: Client) -> None:
+    assert {one["source"] for one in planned(client, BASH_ALIAS)["changes"]} == {"bash"}
+
+
+def test_source_and_binary_packages_are_told_apart_in_lists(client: Client) -> None:
+    by_source = client.items("images", package="openssl", limit=500)
+    assert by_source == client.items("images", rpm="openssl-libs", limit=500) != []
+    assert "use package=openssl or rpm=openssl-libs" in client.problem("images", 400, package="openssl-libs")
+    assert "use package=openssl" in client.problem("images", 400, rpm="openssl")
+    assert "did you mean openssl?" in client.problem("builds", 400, package="opensl")
+    assert "no image carries an RPM opensl" in client.problem("builds", 400, rpm="opensl")
+
+
+def test_the_search_tells_what_carries_a_package(client: Client) -> None:
+    for words, told in (("openssl-libs", "RPM of the source package openssl"), ("openssl", "source package")):
+        assert told in client.http.get("/search", params={"q": words}).text
+
