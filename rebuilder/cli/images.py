@@ -11,17 +11,20 @@ from typing import Any
 
 import click
 
+from rebuilder.cli import externals
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, format_duration, print_line, progress, styled, table
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Care, ImageBuild, Inventory
 from rebuilder.domain.naming import meant
-from rebuilder.engine import inventory_sync
+from rebuilder.engine import external_parents, inventory_sync
+from rebuilder.engine.external_parents import Refreshed
 from rebuilder.inventory import schema
 from rebuilder.queries import image_state
 from rebuilder.store import inventory as store
 from rebuilder.store.database import reading
+from rebuilder.store.externals import images_on as parents_outside
 from rebuilder.store.sync import SyncResult
 
 LISTED = 20  # changes of one kind that are listed
@@ -47,14 +50,18 @@ def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -
     with progress("reading the images") as advance:
         who = getpass.getuser()
         result = inventory_sync.sync(context.engine, context.settings, who, advance, reset=reset, rehearsing=dry_run)
+    with progress("asking registries for external parents"):
+        asked = Refreshed() if dry_run else external_parents.refresh(context.engine, context.settings, who)
     lists = {name: getattr(result, name) for name in ("added", "changed", "removed", "rebuilt", "overruled")}
     if json_:
         unread = [{"image": fault.image, "reason": fault.told} for fault in result.faults]
-        as_json({**{name: list(keys) for name, keys in lists.items()}, "unchanged": result.unchanged, "unread": unread})
+        as_json({**{name: list(keys) for name, keys in lists.items()}, "unchanged": result.unchanged, "unread": unread,
+                 "externals": {"asked": asked.asked, "new": list(asked.moved), "unreachable": list(asked.troubles)}})
     else:
         _print_changes(lists)
         counts = ", ".join(f"{len(keys)} {name}" for name, keys in lists.items() if keys or name != "overruled")
         click.echo(f"{'would be: ' if dry_run else ''}{counts}, {result.unchanged} unchanged")
+        externals.told(asked)
         _print_notes(result)
     return int(bool(result.faults))
 
@@ -82,10 +89,14 @@ def _print_notes(result: SyncResult) -> None:
 
 
 @inventory.command("list")
+@click.option("--external", is_flag=True, help="The images of others that these are built on.")
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
-def list_(context: Context, json_: bool) -> None:
+def list_(context: Context, external: bool, json_: bool) -> None:
     """All images, and what each of them is: current, stale, unknown, held or waiting."""
+    if external:
+        externals.list_all(context, json_)
+        return
     with reading(context.stored) as connection:
         graph, builds = store.load(connection), store.current_builds(connection)
         states = image_state.read(connection, context.settings, time.time())
@@ -109,9 +120,14 @@ def list_(context: Context, json_: bool) -> None:
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
 def show(context: Context, image: str, json_: bool) -> None:
-    """One image: parents, children, current build and its RPMs."""
+    """One image: parents, children, current build and its RPMs; or an external parent, by its pull spec."""
     with reading(context.stored) as connection:
         graph = store.load(connection)
+        outside = image not in graph and image in parents_outside(connection)
+    if outside:
+        externals.show(context, image, json_)
+        return
+    with reading(context.stored) as connection:
         image = meant(image, graph.keys)
         found = graph.image(image)
         build = store.manifest_of(connection, image)

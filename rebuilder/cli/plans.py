@@ -58,7 +58,9 @@ descendants_option = click.option(
 
 
 @click.command()
-@update_options(required=True)
+@update_options(required=False)
+@click.option("--base", metavar="SPEC[@DIGEST]",
+              help="A build of somebody else's image that images are built on: by default what its registry has now.")
 @document_option
 @descendants_option
 @click.option("--explain", is_flag=True, help="Every reason, and every image left out.")
@@ -69,16 +71,26 @@ def plan(
     updates: tuple[str, ...],
     stream: str | None,
     severity: str,
+    base: str | None,
     document: Path | None,
     descendants: str | None,
     explain: bool,
     json_: bool,
 ) -> None:
-    """What an update would rebuild, in which order, and why. Changes nothing."""
+    """What an update, or a new base, would rebuild, in which order, and why. Changes nothing."""
     settings = context.settings
     if descendants:
         settings = settings.model_copy(update={"descendants": descendants})
-    found = draft_for(context, updates, stream, severity, document, settings).plan
+    if bool(updates) == bool(base):
+        raise click.UsageError("give --update NVR, or --base SPEC[@DIGEST]; they cannot be combined")
+    if base:
+        if document is not None or stream is not None:
+            raise click.UsageError("--base cannot be combined with --inventory or --stream")
+        from rebuilder.cli import externals
+
+        found = externals.draft_on(context, base, settings).plan
+    else:
+        found = draft_for(context, updates, stream, severity, document, settings).plan
     if json_:
         as_json(planned.written(found))
     else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection, Engine
@@ -21,7 +23,8 @@ from rebuilder.engine.context import Context
 from rebuilder.engine.reconcile import Reconciliation, newer_builds
 from rebuilder.inventory import external
 from rebuilder.inventory.external import Wanted
-from rebuilder.store import changes, externals, inventory, rebuilds, waves
+from rebuilder.store import actions, changes, externals, inventory, rebuilds, waves
+from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.externals import Observed
 
@@ -54,13 +57,33 @@ def ask(engine: Engine, settings: Settings, heard: Callable[[], None] = lambda: 
     ]
 
 
-def save(connection: Connection, observed: Sequence[Observed], settings: Settings, now: float) -> int:
-    """Keep what registries said, and notice what new external parents bring; of how many more is known now."""
+def save(connection: Connection, observed: Sequence[Observed], settings: Settings, now: float) -> set[str]:
+    """Keep what registries said, and notice what new external parents bring; the pull specs of which more is known."""
     moved = externals.record(connection, observed, now)
     if moved and settings.external_changes == "rpms":
         new = changes.unknown(connection, brought(connection, moved, settings))
         changes.notice(connection, new, None, "", now)
-    return len(moved)
+    return moved
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """How many external parents were asked for, the pull specs of which more is known now, and what went wrong."""
+
+    asked: int = 0
+    moved: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+
+def refresh(engine: Engine, settings: Settings, who: str, heard: Callable[[], None] = lambda: None) -> Refreshed:
+    """Ask for all external parents for the operator `who`, and let the engine look at what is new in them."""
+    observed = ask(engine, settings, heard)
+    now = time.time()
+    with engine.begin() as connection:
+        moved = save(connection, observed, settings, now)
+        if moved:
+            actions.request(connection, Verb.CATCH_UP, "external parents", who, "registries were asked", now)
+    return Refreshed(len(observed), tuple(sorted(moved)), tuple(one.trouble for one in observed if one.trouble))
 
 
 def brought(connection: Connection, specs: Iterable[str], settings: Settings) -> list[Change]:
@@ -173,7 +196,7 @@ class ExternalParents:
                 self._failed(troubles[0].trouble)
             else:
                 self._failures.succeeded(SUBJECT)
-            done += save(connection, answer.value, self._context.settings, self._context.clock.now())
+            done += len(save(connection, answer.value, self._context.settings, self._context.clock.now()))
         if done:
             self._reconciliation.look_soon()
         return done

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change
+from rebuilder.domain.external import ExternalImage
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Stream
 from rebuilder.domain.impact import InstalledPackages, PlanOptions
@@ -30,10 +31,12 @@ def draft(
     *,
     approved: bool = False,
     without: Mapping[str, str] | None = None,
+    base: ExternalImage | None = None,
 ) -> Draft:
     """What accepting these changes would do; with `approved` nobody is asked. Changes nothing.
 
-    `without` has images to leave out as if they were on hold, each with the reason.
+    `without` has images to leave out as if they were on hold, each with the reason. `base` is an external parent as it
+    is to be taken, in place of what is known of it.
     """
     wanted = tuple(wanted)
     held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
@@ -42,6 +45,8 @@ def draft(
         agreed = (replace(r, action=Action.ALLOW) if r.action is Action.APPROVE else r for r in terms.rules)
         terms = replace(terms, rules=tuple(agreed))
     carried = inventory.carried(connection, {change.build.name for change in wanted})
+    if base is not None:
+        carried = replace(carried, externals={**carried.externals, base.spec: base})
     graph = _graph(connection, carried, terms)
     seconds = _seconds(connection, graph)
     plan = make_plan(

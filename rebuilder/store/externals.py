@@ -46,7 +46,7 @@ class StoredExternal:
     offered: str
     trouble: str
     since: float | None
-    asked_at: float
+    asked_at: float | None
     platforms: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -9,7 +9,19 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from rebuilder.domain.change import Severity
-from rebuilder.queries import coverage, graph_view, logs, plan, plan_preview, queue, rebuilds, records, status, why
+from rebuilder.queries import (
+    coverage,
+    externals,
+    graph_view,
+    logs,
+    plan,
+    plan_preview,
+    queue,
+    rebuilds,
+    records,
+    status,
+    why,
+)
 from rebuilder.web import api_actions, api_lists, problems
 from rebuilder.web.dependencies import Configured, Logs, Reader
 from rebuilder.web.etags import Tagged
@@ -97,6 +109,18 @@ def read_log(
 def read_image(connection: Reader, settings: Configured, image: ImageName) -> records.ImageInFull:
     """An image: what it is and lacks, its current build, parents and children."""
     return records.image_in_full(connection, image, settings, time.time())
+
+
+@router.get("/externals/{spec:path}")
+def read_external(connection: Reader, spec: Text) -> externals.ExternalInFull:
+    """An image of others that images are built on, by its pull spec: its digest, and what is in it."""
+    return externals.in_full(connection, spec)
+
+
+@router.get("/externals")
+def list_externals(connection: Reader) -> tuple[externals.External, ...]:
+    """The images of others that images are built on."""
+    return externals.read(connection)
 
 
 @router.get("/builds/{build_id}")

@@ -242,7 +242,7 @@ def test_what_was_asked_by_hand_is_what_the_engine_knows(store: Engine, spec: st
     bench = Workbench(store, (on(spec, "app"),))
     observed = external_parents.ask(store, bench.settings)
     with store.begin() as connection:
-        assert external_parents.save(connection, observed, bench.settings, bench.clock.now) == 1
+        assert external_parents.save(connection, observed, bench.settings, bench.clock.now) == {spec}
         assert externals.manifests_of(connection, spec)["linux/amd64"] == Manifest.of([Rpm.parse(
             f"{OLD}.noarch", f"{OLD}.src.rpm")])
 

@@ -1,0 +1,71 @@
+"""External parents in `inventory` and `plan`."""
+
+from __future__ import annotations
+
+import time
+
+from rebuilder.cli.context import Context
+from rebuilder.cli.output import as_json, format_time, print_line, styled, table
+from rebuilder.config import Settings
+from rebuilder.domain.external import short
+from rebuilder.engine import base_preview
+from rebuilder.engine.external_parents import Refreshed
+from rebuilder.engine.plan_preview import Draft
+from rebuilder.queries import externals
+from rebuilder.queries.externals import External
+from rebuilder.store.database import reading
+
+
+def list_all(context: Context, json_: bool) -> None:
+    """The external parents, and how they stand."""
+    with reading(context.stored) as connection:
+        found = externals.read(connection)
+    if json_:
+        as_json([one.model_dump(mode="json") for one in found])
+        return
+    table(("external parent", "digest", "since", "images", "state"), [
+        (one.spec, short(one.digest or "unknown"), format_time(one.since), str(len(one.images)), _state(one))
+        for one in found
+    ])  # fmt: skip
+
+
+def show(context: Context, spec: str, json_: bool) -> None:
+    """One external parent. Raises UnknownError."""
+    with reading(context.stored) as connection:
+        found = externals.in_full(connection, spec)
+    if json_:
+        as_json(found)
+        return
+    print_line("state: ", _state(found))
+    for name, value in (("name", found.name), ("digest", found.digest), ("previous", found.previous),
+                        ("its tag is now", found.offered), ("since", format_time(found.since)),
+                        ("asked", format_time(found.asked)), ("images", ", ".join(found.images))):  # fmt: skip
+        if value:
+            print_line(f"{name}: {value}")
+    for platform, rpms in found.rpms.items():
+        print_line(f"rpms of {platform}: {'unknown' if rpms is None else len(rpms)} ({found.platforms[platform]})")
+        for nevra in rpms or ():
+            print_line(f"  {nevra}")
+
+
+def told(refreshed: Refreshed) -> None:
+    """What came of asking registries."""
+    if not refreshed.asked:
+        return
+    new = f", {len(refreshed.moved)} new" if refreshed.moved else ""
+    wrong = f", {len(refreshed.troubles)} cannot be asked: {refreshed.troubles[0]}" if refreshed.troubles else ""
+    print_line(f"external parents: {refreshed.asked} asked for{new}{wrong}")
+
+
+def draft_on(context: Context, base: str, settings: Settings) -> Draft:
+    """What a build of an external parent, SPEC or SPEC@DIGEST, would rebuild. Raises UnknownError, RegistryError."""
+    return base_preview.draft(context.stored, base, settings, time.time())
+
+
+def _state(found: External) -> object:
+    if found.trouble:
+        return styled(f"cannot be asked: {found.trouble}", "failed")
+    unknown = [platform for platform, origin in found.platforms.items() if origin not in {"rpmdb", "sbom", "none"}]
+    if found.digest is None:
+        return styled("not asked for yet", "unknown")
+    return styled(f"contents unknown: {', '.join(unknown)}", "unknown") if unknown else styled("known", "current")

@@ -1,0 +1,58 @@
+"""What a build of an external parent would rebuild, asked before it is there or taken up."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from rebuilder.config import Settings
+from rebuilder.domain.errors import UnknownError
+from rebuilder.domain.external import ExternalImage, at_digest
+from rebuilder.domain.plan import plan_by_hand
+from rebuilder.domain.rpm import Rpm
+from rebuilder.domain.schedule import durations
+from rebuilder.engine import planning
+from rebuilder.engine.external_parents import newer_than_images
+from rebuilder.engine.plan_preview import Draft
+from rebuilder.inventory import external
+from rebuilder.registry.reader import RegistryReader
+from rebuilder.store import externals, inventory
+from rebuilder.store.database import reading
+
+
+def draft(engine: Engine, base: str, settings: Settings, now: float) -> Draft:
+    """The plan for the external parent SPEC, as its registry has it now, or for SPEC@DIGEST. Changes nothing.
+
+    Raises UnknownError for a pull spec that no image is built on, RegistryError where its registry cannot be asked, and
+    ContentsError for a manifest that makes no sense.
+    """
+    with reading(engine) as connection:
+        used = externals.in_use(connection)
+    spec, digest = _split(base, used)
+    reader = RegistryReader(settings.registry)
+    image = reader.look(at_digest(spec, digest) if digest else spec)
+    rpms: dict[Rpm, None] = {}
+    for platform in external.platforms_of(settings, used[spec]):
+        rpms.update(dict.fromkeys(reader.contents(image, platform).rpms or ()))
+    return _draft(engine, ExternalImage(spec, image.digest, None, tuple(rpms)), settings, now)
+
+
+def _split(base: str, used: dict[str, set[str]]) -> tuple[str, str]:
+    """The pull spec as images have it, and the digest that is asked about, if any."""
+    if base in used:
+        return base, ""
+    spec, _, digest = base.partition("@")
+    if spec not in used:
+        raise UnknownError(f"no image is built on {spec}; see `rebuilder inventory list --external`")
+    return spec, digest
+
+
+def _draft(engine: Engine, base: ExternalImage, settings: Settings, now: float) -> Draft:
+    with reading(engine) as connection:
+        if settings.external_changes == "digest":
+            graph = inventory.load(connection)
+            images = externals.images_on(connection)[base.spec]
+            seconds = durations(graph.images, inventory.measured(connection))
+            plan = plan_by_hand(graph, images, True, slots=settings.slots, seconds=seconds)
+            return Draft(plan, seconds)
+        wanted = newer_than_images(connection, base.spec, base.rpms, settings)
+        return planning.draft(connection, wanted, settings, now, base=base)
