@@ -91,7 +91,7 @@ OLD, NEW = "openssl-libs-1:3.2.1-1.fc42.noarch", "openssl-libs-1:3.2.2-1.fc42.no
 
 def test_images_wait_for_the_base_and_are_rebuilt_in_order_when_it_is_pushed(owner: Owner, tmp_path: Path) -> None:
     assert "external parents: 1 asked for, 1 new" in owner.types("inventory", "sync")
-    owner.types("rebuild", "app:f42", "sub:f42", "--reason", "the first builds")
+    owner.types("rebuild", "app:f42", "sub:f42", "--yes")
     owner.types("run", "--until-idle")
     assert owner.versions() == {"app:f42": [OLD], "sub:f42": [OLD]}
     before = {name: owner.reads("inventory", "show", name)["build"] for name in ("app:f42", "sub:f42")}
