@@ -152,7 +152,7 @@ def waves(connection: Connection, query: Select[Any], wanted: Filter) -> Select[
         taken = select(WaveChange.wave_id).join(Change, Change.id == WaveChange.change_id).where(*about)
         query = query.where(Wave.id.in_(taken))
     if wanted.text:
-        told = says(wanted, Change.source + "-" + Change.version_release, Change.update)
+        told = says(wanted, Change.source + "-" + Change.version_release, Change.update, Change.cves)
         about_it = select(WaveChange.wave_id).join(Change, Change.id == WaveChange.change_id).where(*told)
         query = query.where(or_(Wave.id.in_(about_it), contains(Wave.rule, wanted.text)))
     named = images(wanted, connection.dialect.name)

@@ -216,7 +216,7 @@ def changes(
     """Changes, the last noticed first."""
     query = select(Change.__table__).where(*filters.changes(wanted), *filters.between(Change.noticed_at, wanted))
     named = Change.source + "-" + Change.version_release
-    query = query.where(*conditions, *filters.says(wanted, named, Change.update))
+    query = query.where(*conditions, *filters.says(wanted, named, Change.update, Change.cves))
     if wanted.states:
         query = query.where(Change.state.in_(wanted.states))
     if wanted.severities:

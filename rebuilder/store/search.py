@@ -34,15 +34,13 @@ class FoundChange:
     noticed_at: float
 
 
-def images(connection: Connection, words: str, limit: int, after: str = "") -> list[FoundImage]:
-    """The images with these words in `name:stream`, in the order of that, from `after` on."""
+def images(connection: Connection, words: str, limit: int) -> list[FoundImage]:
+    """The images with these words in `name:stream`, in the order of that."""
     key = Image.name + ":" + Image.stream
     newest = and_(Rebuild.image_id == Image.id, ~Rebuild.superseded)
     query = select(key, Rebuild.state, Image.present).outerjoin(Rebuild, newest)
     if words:
         query = query.where(contains(key, words))
-    if after:
-        query = query.where(key > after)
     rows = connection.execute(query.order_by(key).limit(limit))
     return [FoundImage(found, state or "", present) for found, state, present in rows]
 
@@ -63,13 +61,11 @@ def names(connection: Connection) -> set[str]:
     return set(connection.scalars(_NAMES))
 
 
-def changes(connection: Connection, words: str, limit: int, before: int | None = None) -> list[FoundChange]:
-    """The changes with these words in their source build, update or CVEs, newest first, from `before` on."""
+def changes(connection: Connection, words: str, limit: int) -> list[FoundChange]:
+    """The changes with these words in their source build, update or CVEs, newest first."""
     nvr = Change.source + "-" + Change.version_release
     columns = (Change.id, nvr, Change.stream, Change.severity, Change.update, Change.noticed_at)
     query = select(*columns)
     if words:
         query = query.where(or_(*(contains(told, words) for told in (nvr, cast(Change.update, String), Change.cves))))
-    if before is not None:
-        query = query.where(Change.id < before)
     return [FoundChange(*row) for row in connection.execute(query.order_by(Change.id.desc()).limit(limit))]

@@ -80,6 +80,9 @@ WaveNumber = Annotated[
 ]
 
 
+Cursor = Annotated[str | None, Query(max_length=1024, description="`next` of the part before.")]
+
+
 class Page(BaseModel, Generic[Item]):
     """A part of a list. `next` is the `cursor` of the part after it; null at the end."""
 
@@ -94,7 +97,7 @@ def page(
         description=f"How many rows at most: up to {MOST}, by default {LIMIT}; as CSV up to {MOST_CSV}, which is the "
         "default there.",
     )] = None,
-    cursor: Annotated[str | None, Query(max_length=1024, description="`next` of the part before.")] = None,
+    cursor: Cursor = None,
     _form: Annotated[Literal["json", "csv"] | None, Query(
         alias="format", description="Default: what the header `Accept` says, else JSON.")] = None,
 ) -> PageRequest:

@@ -179,7 +179,7 @@ def test_an_image_tells_what_changed_between_its_builds(address: str, tab: tuple
     expect(builds).to_contain_text("1 changed, 0 added, 0 removed")
     expect(builds).to_contain_text("openssl-libs 1:3.2.4-3.fc42 →became 1:3.2.6-2.fc42")
     expect(page.get_by_role("region", name="Built on it")).to_contain_text("mediawiki:f42")
-    expect(page.get_by_role("region", name="Built on", exact=True)).to_contain_text("httpd:f42 succeeded stage")
+    expect(page.get_by_role("region", name="Built on", exact=True)).to_contain_text("httpd:f42 current stage")
     expect(page.get_by_role("img", name="Badge: how php:f42 stands")).to_have_js_property("complete", True)
     assert page.locator("main img").evaluate("it => it.naturalHeight") == 20
     is_clean(watched)

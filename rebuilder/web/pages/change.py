@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from rebuilder.queries import coverage
 from rebuilder.queries.coverage import Coverage
@@ -12,14 +13,15 @@ from rebuilder.store import lists, waves
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.rendering import Missing, PageRoute, page
 
-SHOWN = 250
+SHOWN = 100
+FirstRow = Annotated[int, Query(ge=0, lt=waves.LARGEST)]
 
 router = APIRouter(route_class=PageRoute)
 
 
 @router.get("/changes/{change_id:int}")
 def change(
-    request: Request, change_id: int, connection: Reader, settings: Configured, every: bool = False
+    request: Request, change_id: int, connection: Reader, settings: Configured, row: FirstRow = 0
 ) -> Response:
     """One change: a source build in a stream."""
     noted = lists.change(connection, change_id) if change_id < waves.LARGEST else None
@@ -28,15 +30,15 @@ def change(
     found = coverage.read_change(connection, noted.noticed.change, settings, time.time())
     return page(
         request, "change.html", connection, live="",
-        noted=noted, waves=waves.taking_up(connection, change_id), coverage=found, shown=None if every else SHOWN,
+        noted=noted, waves=waves.taking_up(connection, change_id), coverage=found, first=row, size=SHOWN,
     )
 
 
 @router.get("/updates/{name:path}")
-def update(request: Request, name: str, connection: Reader, settings: Configured, every: bool = False) -> Response:
+def update(request: Request, name: str, connection: Reader, settings: Configured, row: FirstRow = 0) -> Response:
     """All that an update brought, by its alias; or a source build in all streams, by its NVR."""
     found: Coverage = coverage.read(connection, name.replace("\0", ""), settings, time.time())
     return page(
         request, "update.html", connection, live="",
-        coverage=found, shown=None if every else SHOWN,
+        coverage=found, first=row, size=SHOWN,
     )

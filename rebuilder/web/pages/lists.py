@@ -1,47 +1,118 @@
-"""Long lists, a page at a time: waves, images, changes."""
+"""Long lists, a part at a time, narrowed, with what needs somebody first: waves, images, rebuilds, changes."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 
-from rebuilder.queries import forecast, image_state
-from rebuilder.store import search, waves
+from rebuilder.domain.change import Severity
+from rebuilder.domain.currency import Currency
+from rebuilder.domain.lifecycle import State
+from rebuilder.queries import forecast, records
+from rebuilder.store import inventory, lists, need
+from rebuilder.store.filters import PageRequest
+from rebuilder.store.models.rebuilds import WAVE_STATES
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.overview import wave_lines
 from rebuilder.web.pages.rendering import PageRoute, page
 from rebuilder.web.pages.search import WORDS, normalize_query
+from rebuilder.web.parameters import (
+    Changes,
+    ChangeState,
+    Cursor,
+    Images,
+    ImageStates,
+    RebuildStates,
+    Text,
+    Times,
+    WaveNumber,
+    WaveStates,
+    build_filter,
+    cursor_of,
+    read_cursor,
+)
 
 SHOWN, WAVES = 50, 20
-HIGHEST = 2**31 - 1
 
 router = APIRouter(route_class=PageRoute)
 
 
+def _part(cursor: str | None, shown: int = SHOWN) -> PageRequest:
+    return PageRequest(shown + 1, read_cursor(cursor) if cursor else None)
+
+
+def _list(
+    request: Request, name: str, connection: Reader, states: Sequence[str], cursor: str | None, **content: Any
+) -> Response:
+    """A page with a list: what it is narrowed to stays in the links to the next part, and to the same as CSV."""
+    given = [(key, value) for key, value in request.query_params.multi_items() if value and key != "cursor"]
+    return page(
+        request, name, connection, live="", given=dict(given), states=states, severities=list(Severity),
+        streams=[stream.name for stream in inventory.streams(connection)],
+        chosen=[value for key, value in given if key == "state"], narrowed=bool(given),
+        following=f"?{urlencode([*given, ('cursor', cursor)])}" if cursor else None,
+        csv=f"/api/v1{request.url.path}?{urlencode([*given, ('order', 'need'), ('format', 'csv')])}", **content,
+    )
+
+
 @router.get("/waves")
-def all_waves(request: Request, connection: Reader, settings: Configured, before: int = HIGHEST) -> Response:
-    """The waves, newest first."""
-    found = waves.latest(connection, WAVES + 1, max(0, min(before, HIGHEST)))
-    lines = wave_lines(connection, found[:WAVES], forecast.read(connection, settings, time.time()))
-    return page(request, "waves.html", connection, waves=lines, more=len(found) > WAVES)
+def all_waves(
+    request: Request, connection: Reader, settings: Configured, images: Images, changes: Changes, times: Times,
+    state: WaveStates = (), q: WORDS = "", cursor: Cursor = None,
+) -> Response:
+    """The waves."""
+    wanted = build_filter(images, changes, times, states=state, text=normalize_query(q))
+    part = _part(cursor, WAVES)
+    found = need.ordered("need", partial(lists.waves, connection, wanted), need.WAVES, part, lambda wave: wave.id)
+    shown = [wave for wave, _ in found[:WAVES]]
+    lines = wave_lines(connection, shown, forecast.read(connection, settings, time.time()))
+    following = cursor_of(found, part, lambda row: row[1])
+    return _list(request, "waves.html", connection, WAVE_STATES, following, waves=lines)
+
+
+@router.get("/rebuilds")
+def all_rebuilds(
+    request: Request, connection: Reader, images: Images, changes: Changes, times: Times,
+    state: RebuildStates = (), wave: WaveNumber = None, q: WORDS = "", cursor: Cursor = None,
+) -> Response:
+    """The rebuilds."""
+    wanted = build_filter(images, changes, times, states=state, wave=wave, text=normalize_query(q))
+    part, fetch = _part(cursor), partial(lists.rebuilds, connection, wanted)
+    found = need.ordered("need", fetch, need.REBUILDS, part, lambda entry: entry.id)
+    following = cursor_of(found, part, lambda row: row[1])
+    shown = [entry for entry, _ in found[:SHOWN]]
+    return _list(request, "rebuilds.html", connection, list(State), following, rebuilds=shown)
 
 
 @router.get("/images")
 def all_images(
-    request: Request, connection: Reader, settings: Configured, q: WORDS = "", after: WORDS = ""
+    request: Request, connection: Reader, settings: Configured, images: Images, state: ImageStates = (),
+    last_rebuild: RebuildStates = (), q: WORDS = "", cursor: Cursor = None,
 ) -> Response:
-    """The images by name, or those with some words in it."""
-    words = normalize_query(q)
-    found = search.images(connection, words, SHOWN + 1, normalize_query(after))
-    states = image_state.read(connection, settings, time.time(), {image.key for image in found})
-    return page(request, "images.html", connection, images=found[:SHOWN], states=states, more=len(found) > SHOWN,
-                words=words)
+    """The images of the inventory, and what each of them is."""
+    wanted = build_filter(images, currencies=state, states=last_rebuild, text=normalize_query(q))
+    part = _part(cursor)
+    found = records.images_by_need(connection, wanted, part, settings, time.time())
+    following = cursor_of(found.items, part, lambda image: image.image)
+    return _list(request, "images.html", connection, list(Currency), following,
+                 images=found.items[:SHOWN], counts=found.counts, total=found.total)
 
 
 @router.get("/changes")
-def all_changes(request: Request, connection: Reader, q: WORDS = "", before: int = HIGHEST) -> Response:
-    """The changes, newest first, or those with some words in them."""
+def all_changes(
+    request: Request, connection: Reader, changes: Changes, times: Times, stream: Text = "", package: Text = "",
+    state: ChangeState = (), q: WORDS = "", cursor: Cursor = None,
+) -> Response:
+    """The changes."""
     words = normalize_query(q)
-    found = search.changes(connection, words, SHOWN + 1, max(0, min(before, HIGHEST)))
-    return page(request, "changes.html", connection, changes=found[:SHOWN], more=len(found) > SHOWN, words=words)
+    wanted = build_filter(changes, times, stream=stream, package=package, states=state, text=words)
+    part, fetch = _part(cursor), partial(lists.changes, connection, wanted)
+    found = need.ordered("need", fetch, need.CHANGES, part, lambda entry: entry.noticed.id)
+    following = cursor_of(found, part, lambda row: row[1])
+    shown = [entry for entry, _ in found[:SHOWN]]
+    return _list(request, "changes.html", connection, ("settling", "planned"), following, changes=shown)

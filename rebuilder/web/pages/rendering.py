@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -98,6 +98,11 @@ def left_out(verdict: Verdict) -> str:
     return LEFT_OUT[Skip(verdict.word)].replace("{by}", verdict.by)
 
 
+def narrowed_by(given: Mapping[str, str], **more: str) -> str:
+    """The query of a list that is narrowed by this, and by more."""
+    return urlencode({**given, **more})
+
+
 @cache
 def asset(name: str) -> str:
     """Where a static file is: by its content, so that browsers may keep it for good."""
@@ -117,7 +122,7 @@ def _environment() -> Environment:
     )
     filters = (clock, iso, koji, format_duration, link, approx_duration, segment, format_time)
     environment.filters |= {function.__name__: function for function in filters}
-    environment.globals |= {"asset": asset, "bodhi": bodhi, "left_out": left_out}
+    environment.globals |= {"asset": asset, "bodhi": bodhi, "left_out": left_out, "narrowed_by": narrowed_by}
     return environment
 
 

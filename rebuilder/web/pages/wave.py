@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -21,11 +22,13 @@ from rebuilder.store.open_rebuilds import OpenRebuild
 from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web.dependencies import Configured, Reader
-from rebuilder.web.pages import graph_svg
-from rebuilder.web.pages.graph_svg import Bar, Branch, Drawing, Scale
+from rebuilder.web.pages import graph_svg, wave_graph
+from rebuilder.web.pages.graph_svg import Bar, Branch, Scale
 from rebuilder.web.pages.rendering import PageRoute, page
+from rebuilder.web.pages.wave_graph import WaveGraph
+from rebuilder.web.parameters import Text
 
-SHOWN, DRAWN = 120, 120
+ROWS, ROW_HEIGHT, DRAWN, LISTED = 60, 36, 120, 20
 
 router = APIRouter(route_class=PageRoute)
 
@@ -105,21 +108,10 @@ def _in_order(parents: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     return found
 
 
-def _most_interesting(branches: list[Branch], entries: Mapping[str, RebuildRecord]) -> list[Branch]:
-    """As many of the branches as a page shows, in their order."""
-    if len(branches) <= SHOWN:
-        return branches
-    ranked = sorted(branches, key=lambda branch: _interest(entries[branch.key]))
-    chosen = {branch.key for branch in ranked[:SHOWN]}
-    return [branch for branch in branches if branch.key in chosen]
-
-
-def _rows(connection: Connection, view: View, every: bool) -> list[Row]:
-    """The rebuilds as a tree; where they are too many, those that matter most now."""
+def _rows(connection: Connection, view: View, first: int) -> list[Row]:
+    """A part of the rebuilds as a tree, from that row on."""
     entries = {entry.image: entry for entry in view.entries}
-    branches = graph_svg.tree(view.parents)
-    if not every:
-        branches = _most_interesting(branches, entries)
+    branches = graph_svg.tree(view.parents)[first : first + ROWS]
     told = causes.reasons_of(connection, [entries[branch.key].id for branch in branches])
     critical = {found.entry.id for found in view.path}
     return [
@@ -128,11 +120,6 @@ def _rows(connection: Connection, view: View, every: bool) -> list[Row]:
         for branch in branches
         for entry in (entries[branch.key],)
     ]
-
-
-def _interest(entry: RebuildRecord) -> int:
-    order = (State.FAILED, State.CANCELED, State.BUILDING, State.SUBMITTING, State.QUEUED, State.BLOCKED)
-    return order.index(entry.state) if entry.state in order else len(order)
 
 
 def _took(entry: RebuildRecord, now: float) -> float | None:
@@ -173,18 +160,23 @@ def _blocked_below(view: View, failed: Sequence[RebuildRecord]) -> dict[int, int
     return found
 
 
-def _drawing(view: View) -> Drawing | None:
-    """The graph, where there are not too many images for one."""
-    if len(view.entries) > DRAWN or not any(view.parents.values()):
+def _drawing(view: View, opened: Sequence[str]) -> WaveGraph | None:
+    """The graph; of many images with a box for each layer and state."""
+    if not any(view.parents.values()):
         return None
-    return graph_svg.graph(view.parents, view.states, [found.entry.image for found in view.path])
+    path = [found.entry.image for found in view.path]
+    if len(view.entries) > DRAWN:
+        return wave_graph.collapsed(view.entries, view.parents, opened, path)
+    return WaveGraph(graph_svg.graph(view.parents, view.states, path), {}, {})
 
 
 @router.get("/waves/{wave_id:int}")
 def wave(
-    request: Request, wave_id: int, connection: Reader, settings: Configured, every: bool = False
+    request: Request, wave_id: int, connection: Reader, settings: Configured,
+    row: Annotated[int, Query(ge=0, lt=waves.LARGEST)] = 0,
+    open_: Annotated[tuple[Text, ...], Query(alias="open", max_length=10)] = (),
 ) -> Response:
-    """One wave."""
+    """One wave: its time line from a row on, and its graph with some boxes open."""
     now = time.time()
     found = waves.find(connection, wave_id)
     noticed = waves.changes_of(connection, wave_id)
@@ -196,9 +188,10 @@ def wave(
     view = read(connection, found, settings, now)
     counts = open_rebuilds.counts_of(connection, [wave_id])[wave_id]
     failed = [entry for entry in view.entries if entry.state in (State.FAILED, State.CANCELED)]
+    first = max(0, min(row, len(view.entries) - ROWS))
     return page(
         request, "wave.html", connection, live=f"wave={wave_id}",
         wave=found, changes=noticed, view=view, counts=counts, bar_parts=graph_svg.parts(counts), failed=failed,
-        behind=_blocked_below(view, failed[:SHOWN]),
-        rows=_rows(connection, view, every), graph=_drawing(view),
+        listed=LISTED, behind=_blocked_below(view, failed[:LISTED]), graph=_drawing(view, open_),
+        rows=_rows(connection, view, first), first=first, size=ROWS, row_height=ROW_HEIGHT,
     )

@@ -64,7 +64,7 @@ function adoptChildren(old, fresh) {
   }
 }
 
-async function refresh() {
+async function refresh(pause = PAUSE) {
   if (running) {
     again = true;
     return;
@@ -90,7 +90,38 @@ async function refresh() {
       again = false;
       refresh();
     }
-  }, PAUSE);
+  }, pause);
+}
+
+// A long time line is a window on its rows, with room above and below for the others: scrolling moves it.
+function follow() {
+  const table = main.querySelector(".timeline[data-total]");
+  if (!table || running) return;
+  const [first, total, size, height] = ["first", "total", "size", "height"].map((name) => Number(table.dataset[name]));
+  const before = table.querySelector(".before")?.getBoundingClientRect();
+  const after = table.querySelector(".after")?.getBoundingClientRect();
+  if (!(before && before.bottom > 0) && !(after && after.top < innerHeight)) return;
+  const top = table.tBodies[0].getBoundingClientRect().top;
+  const seen = Math.round((innerHeight / 2 - top) / height - size / 2);
+  const row = Math.max(0, Math.min(total - size, seen));
+  if (row === first) return;
+  const address = new URL(location.href);
+  address.searchParams.set("row", row);
+  address.hash = "";
+  history.replaceState(null, "", address);
+  refresh(100);
+}
+
+// A box of the graph, and what closes it, change the page in place.
+function step(event) {
+  const link = event.target.closest?.('a[href^="?"]');
+  if (!link || !link.getAttribute("href").endsWith("#graph") || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const address = new URL(link.getAttribute("href"), location.href); // an SVG's link has no plain `href`
+  const row = new URL(location.href).searchParams.get("row");
+  if (row !== null) address.searchParams.set("row", row);
+  history.pushState(null, "", address);
+  refresh(100);
 }
 
 // The same words as the server's, so that nothing jumps.
@@ -130,3 +161,8 @@ if (main.dataset.live !== undefined && "EventSource" in window) {
 }
 if (main.dataset.every) setInterval(() => main.dataset.every && refresh(), 1000 * main.dataset.every);
 setInterval(tick, 5000);
+document.documentElement.classList.add("scripted");
+addEventListener("scroll", () => follow(), { passive: true });
+setInterval(follow, 500);
+main.addEventListener("click", step);
+addEventListener("popstate", () => refresh(100));
