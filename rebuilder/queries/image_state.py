@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.currency import Currency, ImageState, Offered
+from rebuilder.domain.external import Wait
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.store import image_states
@@ -45,7 +46,8 @@ def read(
     connection: Connection, settings: Settings, now: float, keys: Collection[str] | None = None
 ) -> dict[str, ImageState]:
     """The state of every image of the inventory, or of these, by name."""
-    return image_states.read(connection, now, installonly=settings.installonly, keys=keys)
+    wait = Wait(settings.external)
+    return image_states.read(connection, now, installonly=settings.installonly, keys=keys, wait=wait)
 
 
 def fields(found: ImageState) -> dict[str, object]:

@@ -14,10 +14,11 @@ from sqlalchemy import Connection, Row, and_, exists, func, or_, select
 
 from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.currency import Currency, ImageState, Lacking, Offered, Offers, currency_of
+from rebuilder.domain.external import Wait
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.rpm import INSTALLONLY, is_installonly, that_count
 from rebuilder.domain.rpm import Rpm as Package
-from rebuilder.store import changes, coverage, inventory, manifests
+from rebuilder.store import changes, coverage, external_waits, inventory, manifests
 from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, ManifestRpm, Rebuild, Rpm
 from rebuilder.store.upsert import chunks
 
@@ -27,12 +28,16 @@ NOT_UPDATED = "not-updated"
 
 def read(
     connection: Connection, now: float, *, installonly: tuple[str, ...] = INSTALLONLY,
-    keys: Collection[str] | None = None,
+    keys: Collection[str] | None = None, wait: Wait = Wait.AUTO,
 ) -> dict[str, ImageState]:
-    """The state of every image of the inventory, or of these, by name, in a handful of queries."""
+    """The state of every image of the inventory, or of these, by name, in a handful of queries.
+
+    `wait` says what is done with images whose external parent lacks what they lack.
+    """
     rows = _images(connection, now, keys)
     missing = _Missing(connection, rows, installonly).found if rows else {}
-    waits = _waits(connection, rows, missing)
+    lacking = {ident: [offered.change for offered in found] for ident, found in missing.items()}
+    waits = {**external_waits.read(connection, lacking, wait), **_waits(connection, rows, missing)}
     return {row.image: _state(row, missing.get(row.id, ()), waits.get(row.id, "")) for row in rows}
 
 

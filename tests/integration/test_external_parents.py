@@ -18,7 +18,7 @@ from rebuilder.config import SimulatedSettings
 from rebuilder.domain.image import Image, ImageBuild, Manifest, Parent, ParentKind, Source
 from rebuilder.domain.rpm import Rpm
 from rebuilder.engine import external_parents
-from rebuilder.queries import why
+from rebuilder.queries import image_state, why
 from rebuilder.store import externals, inventory
 from rebuilder.store.database import reading
 
@@ -63,6 +63,13 @@ def told(bench: Workbench, name: str) -> tuple[str, str]:
     return found.verdict, found.by or ""
 
 
+def state(bench: Workbench, name: str) -> tuple[str, bool]:
+    """What the image is, and whether a parent of somebody else's is named as the reason."""
+    with reading(bench.store) as connection:
+        found = image_state.read(connection, bench.settings, bench.clock.now, [f"{name}:f42"])[f"{name}:f42"]
+    return str(found.state), "sha256:" in found.why
+
+
 def digest(bench: Workbench, spec: str) -> str:
     with reading(bench.store) as connection:
         return externals.stored(connection)[spec].digest
@@ -78,11 +85,13 @@ def test_images_wait_for_a_parent_that_lacks_the_update_and_are_built_when_it_ha
     for name in ("app", "sub"):
         verdict, by = told(bench, name)
         assert (verdict, spec in by, digest(bench, spec)[:19] in by) == ("waits-for-parent", True, True)
+        assert state(bench, name) == ("waiting", True)
     update(registry, spec, NEW)
     bench.passes(bench.settings.reconcile.externals_seconds + 10)
     bench.finish()
     assert bench.states() == [("app", "succeeded"), ("sub", "succeeded")]
     assert bench.when("app", "succeeded") <= bench.when("sub", "submitting")
+    assert state(bench, "sub") == ("current", False)
 
 
 def test_a_base_that_has_the_update_already_makes_nobody_wait(store: Engine, registry: Registry, spec: str) -> None:
@@ -113,6 +122,7 @@ def test_an_image_that_upgrades_packages_itself_is_built_unless_operators_say_ot
     bench.tell(NEW)
     bench.finish()
     assert bench.states() == ([("app", "succeeded"), ("sub", "succeeded")] if built else [])
+    assert state(bench, "sub")[0] == ("current" if built else "waiting")
     if built:
         with reading(store) as connection:
             (rebuild,) = why.read(connection, "app:f42", bench.settings, bench.clock.now).rebuilds
