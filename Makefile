@@ -6,6 +6,7 @@
 # make bench    the benchmarks
 # make chaos    faults on real processes and servers for 20 minutes (MINUTES=…), and their table in docs/faults.md
 # make soak     30 minutes (MINUTES=…) of work on PostgreSQL and SQLite: what grows, and how slow answers are
+# make mutations  faults that are made on purpose, each of which a test must see (ARGS="words of some")
 # make fuzz     100,000 made-up messages (MESSAGES=…) through the consumer and replay, on both databases
 # make docs     write docs/messages.md anew from the classes of the messages
 # make site     the documents as a web site in site/, with a reference made from the code; a warning is an error
@@ -52,6 +53,9 @@ chaos: bootstrap
 
 soak: bootstrap
 	PYTHONPATH=.:tests $(BIN)/python -m chaos.soak --minutes $(or $(MINUTES),30) $(ARGS)
+
+mutations: bootstrap
+	PYTHONPATH=.:tests $(BIN)/python -m mutations $(ARGS)
 
 fuzz: bootstrap
 	REBUILDER_FUZZED=$(MESSAGES) $(BIN)/pytest -rP -n 0 tests/integration/test_fuzz_messages.py $(ARGS)

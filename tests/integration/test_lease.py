@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
-from rebuilder.store import actions
+from rebuilder.store import actions, lease
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.lease import LEASE_SECONDS, Candidate, LeaseLost, Term, read
@@ -57,6 +57,24 @@ def test_who_renews_keeps_it(store: Engine) -> None:
         term.confirm()
         assert second.look() is None
     assert second.renewed and term.sure
+
+
+def test_who_renews_in_the_last_moment_keeps_it(store: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands = Hands()
+    first, second = Candidate(store, "first", hands), Candidate(store, "second", hands)
+    term = begun(first)
+
+    def renewed_meanwhile(connection: Connection, role: lease.Role) -> lease.Held:
+        seen = read(connection, role)
+        with lease.renewing(term.engine):
+            return seen
+
+    assert watch(second, hands, LEASE_SECONDS) is None
+    monkeypatch.setattr(lease, "read", renewed_meanwhile)
+    hands.now += 1
+    assert second.look() is None
+    assert term.sure
+    term.confirm(0)
 
 
 def test_who_renews_no_more_loses_it_and_writes_nothing(store: Engine) -> None:
