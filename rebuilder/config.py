@@ -387,6 +387,23 @@ class LogSettings(StrictModel):
         return directive
 
 
+class TraceSettings(StrictModel):
+    """Traces by OpenTelemetry, which need the extra `otel`.
+
+    `endpoint` is where a collector takes OTLP over HTTP, as http://localhost:4318/v1/traces; empty is none.
+    """
+
+    endpoint: str = ""
+    timeout_seconds: float = Field(default=5, gt=0)
+
+    @field_validator("endpoint")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url
+
+
 class RuleSettings(StrictModel):
     """A rule of the policy; see `rebuilder.domain.policy.Rule`. Each list may be a single word."""
 
@@ -460,6 +477,7 @@ class Settings(StrictModel):
     simulated: SimulatedSettings = SimulatedSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
 
     @field_validator("database_url")
     @classmethod

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import nullcontext
+import time
+from contextlib import AbstractContextManager, nullcontext
 
 import click
 
@@ -68,7 +69,7 @@ def _served(context: Context, stop: threading.Event, until_idle: bool, publish: 
 
 def _act(context: Context, term: Term, stop: threading.Event, until_idle: bool, publish: bool) -> None:
     """Drive the rebuilds for a term. Raises LeaseLost."""
-    with publishing(context, stop, drain=until_idle) if publish else nullcontext():
+    with publishing(context, stop, drain=until_idle) if publish else nullcontext(), _traced(context):
         builder = factory.builder_for(term.engine, context.settings)
         for finding in site_check.untagged(context.settings):
             log.warning("%s: %s", finding.about, finding.fault)
@@ -79,6 +80,16 @@ def _act(context: Context, term: Term, stop: threading.Event, until_idle: bool, 
             loop.end()
         finally:
             setup.calls_abandoned |= not loop.close()
+
+
+def _traced(context: Context) -> AbstractContextManager[None]:
+    """Traces of what is done inside, where a collector is configured. Raises RequestError without the extra."""
+    settings = context.settings.traces
+    if not settings.endpoint:
+        return nullcontext()
+    with needs("otel", "consumer_config.traces"):
+        from rebuilder.engine.otel import exporting
+    return exporting(context.engine, settings, time.time())
 
 
 def _alive() -> None:

@@ -7,7 +7,7 @@ import configparser
 import re
 import sys
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = {
     "demo": ("rebuilder/demo/",),
     "koji": ("rebuilder/inventory/koji/", "rebuilder/builders/koji"),
+    "otel": ("rebuilder/engine/otel.py",),
     "postgresql": ("rebuilder/store/patient.py",),
     "web": ("rebuilder/web/",),
 }
@@ -41,8 +42,14 @@ def imported() -> Iterator[tuple[str, str]]:
             for module in modules(ast.parse(file.read_text())):
                 top = module.partition(".")[0]
                 if top not in sys.stdlib_module_names and top not in ("rebuilder", "consumers", "osbs"):
-                    (name,) = set(known[top])
+                    (name,) = {found for found in known[top] if len(set(known[top])) == 1 or has(found, module)}
                     yield normal(name), str(file.relative_to(ROOT))
+
+
+def has(name: str, module: str) -> bool:
+    """Whether a distribution that shares its namespace with others has a module of it."""
+    place = module.replace(".", "/")
+    return any(str(file) in (f"{place}.py", f"{place}/__init__.py") for file in distribution(name).files or ())
 
 
 def modules(tree: ast.AST) -> Iterator[str]:

@@ -1,0 +1,86 @@
+"""Traces: for each change of a wave that is finished, one tree of spans, from its message to its last rebuild.
+
+Made from the database once a wave is finished, so nothing is measured twice and nothing has to be remembered meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rebuilder.domain.lifecycle import ENDED, State
+from rebuilder.store.rebuild_progress import Step
+from rebuilder.store.traces import FinishedWave, TracedChange
+
+ENDS = frozenset(map(str, ENDED))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A length of time, in seconds since the epoch, and what happened in it; `error` says why it ended badly."""
+
+    name: str
+    begin: float
+    end: float
+    attributes: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+    inner: tuple[Span, ...] = ()
+
+
+def of_wave(wave: FinishedWave) -> Iterator[Span]:
+    """A trace for each change of the wave; one alone for a wave that an operator asked for."""
+    stories: dict[str, list[Step]] = {}
+    for step in wave.steps:
+        stories.setdefault(step.image, []).append(step)
+    rebuilds = tuple(_rebuild(image, story, wave) for image, story in stories.items())
+    if not wave.changes:
+        told, error = {"rebuilder.wave": str(wave.id)}, _worst(rebuilds)
+        yield Span(f"wave {wave.id}", wave.begun, _end(wave), told, error, rebuilds)
+    for change in wave.changes:
+        yield _of_change(change, wave, rebuilds)
+
+
+def _of_change(change: TracedChange, wave: FinishedWave, rebuilds: tuple[Span, ...]) -> Span:
+    told = {
+        "rebuilder.change": change.build,
+        "rebuilder.stream": change.stream,
+        "rebuilder.severity": change.severity,
+        "rebuilder.update": change.update,
+        "messaging.message.id": change.message,
+        "rebuilder.wave": str(wave.id),
+    }
+    begun = max(change.received, min(change.noticed, wave.begun))
+    before = (Span("inbox", change.received, begun), Span("settling", begun, max(begun, wave.begun)))
+    attributes = {name: value for name, value in told.items() if value}
+    name, end = f"{change.build} in {change.stream}", max(_end(wave), change.received)
+    return Span(name, change.received, end, attributes, _worst(rebuilds), before + rebuilds)
+
+
+def _end(wave: FinishedWave) -> float:
+    """When the wave was finished, or the last name moved to a build of it, whichever was later."""
+    return max([wave.finished, *(promotion.done for promotion in wave.promotions)])
+
+
+def _rebuild(image: str, story: Sequence[Step], wave: FinishedWave) -> Span:
+    """A rebuild: a span for each state that it was in, up to the one that it ended in."""
+    last = story[-1]
+    end = last.at if last.state in ENDS else wave.finished
+    ends = [*(step.at for step in story[1:]), end]
+    inner = tuple(
+        Span(step.state, step.at, max(step.at, until), {"rebuilder.event": step.event})
+        for step, until in zip(story, ends, strict=True)
+        if step.state not in ENDS
+    )
+    inner += tuple(
+        Span(f"promotion {found.name}", found.requested, max(found.requested, found.done))
+        for found in wave.promotions
+        if found.image == image
+    )
+    error = (last.reason or last.state) if last.state in (State.FAILED, State.BLOCKED) else ""
+    attributes = {"rebuilder.image": image, "rebuilder.outcome": last.state}
+    return Span(f"rebuild {image}", story[0].at, max([end, *(span.end for span in inner)]), attributes, error, inner)
+
+
+def _worst(rebuilds: Sequence[Span]) -> str:
+    failed = [span.attributes["rebuilder.image"] for span in rebuilds if span.error]
+    return f"not rebuilt: {', '.join(failed[:10])}" if failed else ""

@@ -1,0 +1,92 @@
+"""What a trace of a wave is made of: its changes with the messages that told of them, and the story of its rebuilds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from rebuilder.store import rebuild_progress
+from rebuilder.store.models import Change, Delivery, Image, Message, Rebuild, Wave, WaveChange
+from rebuilder.store.rebuild_progress import Step
+
+
+@dataclass(frozen=True, slots=True)
+class TracedChange:
+    """A change; `received` is when its message came, or else when it was noticed (seconds since the epoch)."""
+
+    build: str
+    stream: str
+    severity: str
+    update: str
+    message: str
+    received: float
+    noticed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A name that came to point to a build of the wave."""
+
+    image: str
+    name: str
+    requested: float
+    done: float
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedWave:
+    """A wave that is finished, with all that happened to its rebuilds, in order, and to the names of its builds."""
+
+    id: int
+    begun: float
+    finished: float
+    changes: tuple[TracedChange, ...]
+    steps: tuple[Step, ...]
+    promotions: tuple[Promotion, ...] = ()
+
+
+def finished(connection: Connection, after: tuple[float, int], limit: int) -> list[FinishedWave]:
+    """The waves that finished after another one, which `after` names by its end and its number; the first of them."""
+    end, number = after
+    later = (Wave.finished_at > end) | ((Wave.finished_at == end) & (Wave.id > number))
+    query = select(Wave.id, Wave.created_at, Wave.finished_at).where(later).order_by(Wave.finished_at, Wave.id)
+    return [
+        FinishedWave(
+            wave, begun, ended or begun, _changes(connection, wave),
+            tuple(rebuild_progress.steps_of_wave(connection, wave)), _promotions(connection, wave),
+        )
+        for wave, begun, ended in connection.execute(query.limit(limit)).all()
+    ]
+
+
+def _changes(connection: Connection, wave: int) -> tuple[TracedChange, ...]:
+    nvr = Change.source + "-" + Change.version_release
+    query = (
+        select(
+            nvr, Change.stream, Change.severity, Change.update, Change.message_id, Message.received_at,
+            Change.noticed_at,
+        )
+        .join(WaveChange, WaveChange.change_id == Change.id)
+        .outerjoin(Message, Message.id == Change.message_id)
+        .where(WaveChange.wave_id == wave)
+        .order_by(Change.id)
+    )
+    return tuple(
+        TracedChange(build, stream, severity, update, message or "", received or noticed, noticed)
+        for build, stream, severity, update, message, received, noticed in connection.execute(query)
+    )
+
+
+def _promotions(connection: Connection, wave: int) -> tuple[Promotion, ...]:
+    query = (
+        select(Image.name + ":" + Image.stream, Delivery.spec, Delivery.requested_at, Delivery.done_at)
+        .join(Image, Image.id == Delivery.image_id)
+        .join(Rebuild, Rebuild.build_id == Delivery.build_id)
+        .where(Rebuild.wave_id == wave, Delivery.done_at.is_not(None))
+        .order_by(Delivery.id)
+    )
+    return tuple(
+        Promotion(image, name, requested, done or requested)
+        for image, name, requested, done in connection.execute(query)
+    )
