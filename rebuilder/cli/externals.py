@@ -53,7 +53,7 @@ def told(refreshed: Refreshed) -> None:
     if not refreshed.asked:
         return
     new = f", {len(refreshed.moved)} new" if refreshed.moved else ""
-    wrong = f", {len(refreshed.troubles)} cannot be asked: {refreshed.troubles[0]}" if refreshed.troubles else ""
+    wrong = f", {len(refreshed.troubles)} unreachable: {refreshed.troubles[0]}" if refreshed.troubles else ""
     print_line(f"external parents: {refreshed.asked} asked for{new}{wrong}")
 
 
@@ -64,7 +64,7 @@ def draft_on(context: Context, base: str, settings: Settings) -> Draft:
 
 def _state(found: External) -> object:
     if found.trouble:
-        return styled(f"cannot be asked: {found.trouble}", "failed")
+        return styled(f"unreachable: {found.trouble}", "failed")
     unknown = [platform for platform, origin in found.platforms.items() if origin not in {"rpmdb", "sbom", "none"}]
     if found.digest is None:
         return styled("not asked for yet", "unknown")

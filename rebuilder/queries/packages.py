@@ -56,7 +56,7 @@ def _told(connection: Connection, name: str) -> list[Change]:
     """The changes of an update or of a CVE. Raises UnknownError for a CVE that no update fixes."""
     ids = changes.ids_named(connection, name)
     if not ids and CVE.fullmatch(name):
-        raise UnknownError(f"no update that fixes {name.upper()} was heard of")
+        raise UnknownError(f"no known update fixes {name.upper()}")
     told = changes.of_ids(connection, ids)
     return [told[ident].change for ident in ids if not told[ident].withdrawn]
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rebuilder.cli import images
 from rebuilder.cli.terminal import LONGEST_LINE, log_text, one_line, printable, shortened
 from rebuilder.domain.image import Fault
+from rebuilder.engine.external_parents import Refreshed
 from rebuilder.store.sync import SyncResult
 
 TURNS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -48,6 +49,7 @@ def test_what_nobody_reads_is_cut() -> None:
 def test_a_fault_of_an_inventory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     result = SyncResult((), (), (), (), 0, faults=(Fault("a:f42", EVIL),), hints=(EVIL,))
     monkeypatch.setattr(images.inventory_sync, "sync", lambda *_, **__: result)
+    monkeypatch.setattr(images.external_parents, "refresh", lambda *_: Refreshed())
     done = CliRunner().invoke(images.inventory, ["sync"], obj=SimpleNamespace(engine=None, settings=None))
     assert len(done.stderr.splitlines()) == 3
     assert not [found for found in done.output if acts(found) and found != "\n"]
