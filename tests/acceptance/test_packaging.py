@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import email
+import json
 import os
 import shutil
 import subprocess
@@ -11,12 +13,18 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
 
 import pytest
+import yaml
+from support import servers
+
+from rebuilder.cli import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
+SPEC = ROOT / "packaging" / "container-rebuilder.spec"
 VERSION = "7.8.9"
 # What a checkout has beside its sources.
 LEFT = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "*.pyc")
@@ -30,6 +38,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = {"build", "dist", "site"}
     shutil.copytree(ROOT, sources, ignore=lambda at, names: (
         {*LEFT(at, names), *made} if Path(at) == ROOT else set(LEFT(at, names))))  # fmt: skip
+    subprocess.run([sys.executable, "-m", "rebuilder", "manual", str(sources / "man")], cwd=ROOT, check=True)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(to), str(sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False,
                           env=os.environ | {"SETUPTOOLS_SCM_PRETEND_VERSION": VERSION})  # fmt: skip
@@ -99,6 +108,12 @@ def test_the_wheel_brings_units_samples_and_documents(wheel: Path) -> None:
     assert documents <= {Path(name).name for name in held if name.startswith("share/doc/container-rebuilder/")}
 
 
+def test_the_wheel_brings_the_manual(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        pages = {Path(name).name for name in archive.namelist() if "/share/man/man1/" in name}
+    assert {"rebuilder.1", *(f"rebuilder-{verb}.1" for verb in VERBS if verb != "notify")} <= pages
+
+
 def test_the_metadata_says_what_it_is_whose_it_is_and_where_to_read_on(metadata: Message) -> None:
     assert metadata["Name"] == "container-rebuilder"
     assert metadata["Version"] == VERSION
@@ -141,3 +156,155 @@ def test_the_command_of_the_wheel_works_with_the_extras_of_nobody(installed: Pat
     assert (done.returncode, done.stderr) == (
         2, "rebuilder: PostgreSQL needs psycopg: pip install 'container-rebuilder[postgresql]'\n",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rpm(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package that the spec makes of the sdist, with the macros of Fedora's that Debian has not."""
+    servers.need("rpm", "rpmbuild")
+    top = tmp_path_factory.mktemp("rpmbuild")
+    (top / "SOURCES").mkdir()
+    (source,) = built.glob("*.tar.gz")
+    shutil.copy(source, top / "SOURCES")
+    defined = {"_topdir": top, "_dbpath": top / "db", "upstream_version": VERSION, "test_python": sys.executable}
+    options = [word for name, value in defined.items() for word in ("--define", f"{name} {value}")]
+    macros = str(ROOT / "tests/support/pyproject.macros")
+    command = ["rpmbuild", "-bb", "--nodeps", "--load", macros, *options, str(SPEC)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=top)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (path,) = top.glob("RPMS/*/*.rpm")
+    return path
+
+
+def held(rpm: Path) -> dict[str, str]:
+    """The mode, owner and group of each file in the package."""
+    query = ["rpm", "-qp", "--qf", "[%{FILENAMES} %{FILEMODES:perms} %{FILEUSERNAME} %{FILEGROUPNAME}\\n]", str(rpm)]
+    told = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    return {name: rest for name, _, rest in (line.partition(" ") for line in told.splitlines())}
+
+
+def test_the_rpm_brings_command_units_manual_and_completions(rpm: Path) -> None:
+    files = held(rpm)
+    units = {f"/usr/lib/systemd/system/{path.name}" for pattern in ("*.service", "*.timer", "*.target")
+             for path in (ROOT / "systemd").glob(pattern)}  # fmt: skip
+    assert units | {
+        "/usr/bin/rebuilder", "/usr/lib/systemd/user/rebuilder.service", "/usr/lib/sysusers.d/rebuilder.conf",
+        "/usr/lib/tmpfiles.d/rebuilder.conf", "/usr/share/bash-completion/completions/rebuilder",
+        "/usr/share/zsh/site-functions/_rebuilder", "/usr/share/fish/vendor_completions.d/rebuilder.fish",
+        "/usr/share/container-rebuilder/config/one-machine.toml", "/usr/share/doc/container-rebuilder/README.md",
+    } <= files.keys()  # fmt: skip
+    assert any(name.startswith("/usr/share/man/man1/rebuilder.1") for name in files)
+
+
+def test_in_the_rpm_the_configuration_and_credentials_are_not_everybody_s(rpm: Path) -> None:
+    files = held(rpm)
+    assert files["/etc/rebuilder"] == "drwxr-x--- root rebuilder"
+    assert files["/etc/rebuilder/config.toml"] == "-rw-r----- root rebuilder"
+    assert files["/etc/rebuilder/credentials"] == "drwx------ root root"
+    assert files["/var/lib/rebuilder"] == "drwxr-x--- rebuilder rebuilder"
+
+
+def test_in_the_rpm_a_user_s_unit_starts_the_system_s_command(rpm: Path, tmp_path: Path) -> None:
+    unpacked = subprocess.run(["rpm2cpio", str(rpm)], capture_output=True, check=True).stdout
+    subprocess.run(["cpio", "-id", "--quiet"], input=unpacked, cwd=tmp_path, check=True)
+    unit = (tmp_path / "usr/lib/systemd/user/rebuilder.service").read_text()
+    assert "\nExecStart=/usr/bin/rebuilder run\n" in unit
+    site = tmp_path / "usr/lib/python3/site-packages"
+    command = [sys.executable, "-m", "rebuilder", "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(site)})  # fmt: skip
+    assert done.stdout.split()[-1] == VERSION
+
+
+def test_rpmlint_has_nothing_to_say_of_spec_and_package(rpm: Path) -> None:
+    servers.need("rpmlint", "rpmlint")
+    command = ["rpmlint", "--config", str(ROOT / "packaging" / "rpmlint.toml"), str(SPEC), str(rpm)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    assert "; 0 errors, 0 warnings, " in told, told
+
+
+@pytest.fixture(scope="module")
+def image(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
+    """The image of the Containerfile, on a base that sees this machine's own /usr: no registry is here."""
+    servers.need("buildah", "buildah")
+    folder = tmp_path_factory.mktemp("image")
+    buildah = Buildah(folder)
+    base = folder / "base"
+    (base / "etc").mkdir(parents=True)
+    base.chmod(0o755)
+    (base / "tmp").mkdir(mode=0o1777)
+    for name in ("bin", "lib", "lib64", "sbin"):
+        (base / name).symlink_to(f"usr/{name}")
+    (folder / "Containerfile").write_text("FROM scratch\nCOPY base /\n")
+    buildah("build", "--tag", "base", str(folder))
+    context = folder / "context"
+    context.mkdir()
+    shutil.copy(wheel, context)
+    given = {"BASE": "localhost/base", "PYTHON": str(Path(sys.executable).resolve()), "SOURCE": f"/src/{wheel.name}",
+             "PIP_OPTIONS": "--quiet --no-deps --no-index --disable-pip-version-check"}  # fmt: skip
+    arguments = (word for name, value in given.items() for word in ("--build-arg", f"{name}={value}"))
+    buildah("build", "--isolation", "chroot", *buildah.volumes, *arguments, "--tag", "rebuilder",
+            "--file", str(ROOT / "packaging" / "Containerfile"), str(context))  # fmt: skip
+    yield buildah
+    buildah("rmi", "--all", "--force")
+
+
+class Buildah:
+    """buildah with a storage of its own, and what of this machine its containers see."""
+
+    def __init__(self, folder: Path) -> None:
+        self._options = ["--root", str(folder / "storage"), "--runroot", str(folder / "run"), "--storage-driver", "vfs"]
+        seen = {"/usr", sys.base_prefix, sysconfig.get_path("purelib")}
+        self.volumes = [word for place in sorted(seen) for word in ("--volume", f"{place}:{place}:ro")]
+
+    def __call__(self, *words: str) -> str:
+        done = subprocess.run(["buildah", *self._options, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout.strip()
+
+
+def test_the_image_runs_the_command_as_a_user_of_its_own(image: Buildah) -> None:
+    container = image("from", "rebuilder")
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    needed = f"PYTHONPATH=/opt/rebuilder/lib/{python}/site-packages:{sysconfig.get_path('purelib')}"
+
+    def run(*words: str) -> str:
+        return image("run", "--isolation", "chroot", *image.volumes, container, "--", "/usr/bin/env", needed, *words)
+
+    assert run("rebuilder", "--version") == f"rebuilder, version {VERSION}"
+    assert "at " in run("rebuilder", "db", "upgrade"), "the state folder is its own"
+    assert run("id", "-u") == "991"
+    config = json.loads(image("inspect", "--type", "image", "rebuilder"))["OCIv1"]["config"]
+    assert (config["Entrypoint"], config["Cmd"]) == (["/opt/rebuilder/bin/rebuilder"], ["run"])
+
+
+def test_the_role_is_one_that_ansible_understands(tmp_path: Path) -> None:
+    servers.need("ansible", "ansible-playbook")
+    hosts = tmp_path / "hosts"
+    hosts.write_text("[rebuilder]\nlocalhost ansible_connection=local\n")
+    command = ["ansible-playbook", "--inventory", str(hosts), "--syntax-check", "site.yml"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                          cwd=ROOT / "packaging/ansible", env=os.environ | {"LC_ALL": "C.UTF-8", "HOME": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_role_s_files_are_ones_that_the_wheel_brings(wheel: Path) -> None:
+    tasks = yaml.safe_load((ROOT / "packaging" / "ansible" / "roles" / "rebuilder" / "tasks" / "main.yml").read_text())
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    units = next(task for task in tasks if task["name"] == "User and folders")
+    for item in units["loop"]:
+        assert any(name.endswith(f"/share/container-rebuilder/systemd/{item['from']}") for name in names)
+
+
+def test_the_quadlet_says_what_the_image_is(tmp_path: Path) -> None:
+    quadlet = configparser.ConfigParser(strict=False, interpolation=None)
+    quadlet.optionxform = str  # type: ignore[method-assign,assignment]
+    quadlet.read(ROOT / "packaging" / "rebuilder.container")
+    recipe = (ROOT / "packaging" / "Containerfile").read_text()
+    container = quadlet["Container"]
+    assert f'CMD ["{container["Exec"]}"]' in recipe
+    assert f"EXPOSE {container['PublishPort'].rpartition(':')[2]}" in recipe
+    volume = configparser.ConfigParser()
+    volume.read(ROOT / "packaging" / "rebuilder.volume")
+    assert f"USER {volume['Volume']['User']}:{volume['Volume']['Group']}" in recipe

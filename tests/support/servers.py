@@ -30,6 +30,8 @@ PACKAGES = {
     "buildah": "buildah crun",
     "registry": "docker-registry skopeo",
     "rpm": "rpm createrepo-c",
+    "rpmlint": "rpmlint",
+    "ansible": "ansible-core",
     "git": "git",
     "systemd": "systemd",
     "graphviz": "graphviz",

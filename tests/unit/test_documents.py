@@ -18,7 +18,7 @@ AT_ROOT = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 PAGES = [*(ROOT / name for name in AT_ROOT), *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PATH = re.compile(r"`((?:rebuilder|consumers|tests|config|docs|systemd)/[\w./*-]*)`")
+PATH = re.compile(r"`((?:rebuilder|consumers|tests|config|docs|systemd|packaging)/[\w./*-]*)`")
 STAND_INS = {"IMAGE": "httpd:f42", "WAVE": "7", "ID": "7", "NVR": "openssl-3.2.2-1.fc42", "VERB": "status"}
 
 
