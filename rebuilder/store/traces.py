@@ -83,7 +83,7 @@ def _promotions(connection: Connection, wave: int) -> tuple[Promotion, ...]:
         select(Image.name + ":" + Image.stream, Delivery.spec, Delivery.requested_at, Delivery.done_at)
         .join(Image, Image.id == Delivery.image_id)
         .join(Rebuild, Rebuild.build_id == Delivery.build_id)
-        .where(Rebuild.wave_id == wave, Delivery.done_at.is_not(None))
+        .where(Rebuild.wave_id == wave, Delivery.state == "done")
         .order_by(Delivery.id)
     )
     return tuple(

@@ -12,8 +12,8 @@ from typing import IO
 
 import pytest
 from acceptance.test_cli import ROOT
-from registries import insecure, registry
 from support import servers
+from support.registries import insecure, registry
 
 from rebuilder.demo import rootfs, rpms
 from rebuilder.demo.rpms import SourcePackage

@@ -107,6 +107,14 @@ def test_a_command_that_does_not_exist_is_found(line: str) -> None:
         parse(line)
 
 
+def test_the_map_has_every_room_of_the_house() -> None:
+    told = (ROOT / "ARCHITECTURE.md").read_text()
+    rooms = {f"rebuilder/{path.parent.name}/" for path in (ROOT / "rebuilder").glob("*/*.py")}
+    modules = {f"rebuilder/{path.name}" for path in (ROOT / "rebuilder").glob("[a-z]*.py")}
+    assert len(rooms) > 8
+    assert not [room for room in rooms | modules if f"`{room}`" not in told]
+
+
 def test_every_page_is_reached_from_the_readme() -> None:
     seen, new = set[Path](), [ROOT / "README.md"]
     while new:
