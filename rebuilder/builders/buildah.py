@@ -162,6 +162,14 @@ class BuildahBuilder:
                 raise BuildRejected(told) from None
             raise InfrastructureError(f"{self.public_name(image)} cannot be moved: {error}") from None
 
+    def upload(self, ident: str, spec: str, auth_file: Path | None, seconds: float) -> str:
+        try:
+            return self._storage.push(ident, spec, auth_file, seconds)
+        except (OSError, StorageError) as error:
+            if GONE in str(error):
+                raise BuildRejected(f"the build {ident[:12]} is gone") from None
+            raise InfrastructureError(f"{spec} cannot be pushed: {error}") from None
+
     def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
         """Delete the oldest builds of each image."""
         try:

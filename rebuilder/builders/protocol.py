@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rebuilder.domain.build import BuildRequest, Status, Submission
@@ -77,6 +78,17 @@ class Promoting(Protocol):
 
     def promote(self, image: str, key: str, ident: str) -> None:
         """Move that name to this build, in one step; nothing happens where it is there already.
+
+        Raises InfrastructureError, and BuildRejected where the build is gone.
+        """
+
+
+@runtime_checkable
+class Uploading(Protocol):
+    """A builder whose builds are on this machine until somebody pushes them."""
+
+    def upload(self, ident: str, spec: str, auth_file: Path | None, seconds: float) -> str:
+        """Push the build under a name, within so many seconds; the digest that it has there.
 
         Raises InfrastructureError, and BuildRejected where the build is gone.
         """

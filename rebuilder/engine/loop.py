@@ -29,6 +29,7 @@ from rebuilder.engine.jumps import Jumps
 from rebuilder.engine.metrics import Metrics
 from rebuilder.engine.polling import Polling
 from rebuilder.engine.promotion import Promotions
+from rebuilder.engine.pushing import Pushes
 from rebuilder.engine.reconcile import Reconciliation
 from rebuilder.engine.repository_wait import RepositoryWaits
 from rebuilder.engine.submission import Submissions
@@ -83,6 +84,7 @@ class Loop:
         self.submissions = Submissions(context)
         self.polling = Polling(context)
         self.promotions = Promotions(context)
+        self.pushes = Pushes(context)
         self.enrichment = Enrichment(context)
         self.repositories = RepositoryWaits(context)
         self.withdrawals = Withdrawals(context)
@@ -90,7 +92,7 @@ class Loop:
         self.externals = ExternalParents(context, self.reconciliation)
         self.tidying = TidyingUp(context)
         self._concerns: tuple[Concern, ...] = (
-            self.submissions, self.polling, self.promotions, Cancellations(context), self.enrichment,
+            self.submissions, self.polling, self.promotions, self.pushes, Cancellations(context), self.enrichment,
             self.repositories, self.withdrawals, self.reconciliation, self.externals, self.tidying,
         )  # fmt: skip
 

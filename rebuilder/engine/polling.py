@@ -8,7 +8,6 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from rebuilder.builders.protocol import Promoting
 from rebuilder.domain.build import PartialResult, Phase, Status
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.lifecycle import Built, Canceled, Event, Failed, State
@@ -17,6 +16,7 @@ from rebuilder.engine.backoff import Backoff
 from rebuilder.engine.batching import Batches
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
+from rebuilder.engine.naming import Names
 from rebuilder.store import rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.rebuilds import RebuildRecord
@@ -204,8 +204,7 @@ class Polling:
             return 0
         entries = [entry for entry in rebuilds.of_refs(connection, list(built)) if entry.state is State.BUILDING]
         finished = [results.Finished(entry, *built[entry.ref]) for entry in entries]
-        builder = self._context.builder
-        names = builder.public_name if isinstance(builder, Promoting) else None
+        names = Names.of(self._context.builder, self._context.settings.registry)
         events = results.built(self._context.transitions(connection), finished, self._limits, names)
         for done in finished:
             ref = done.entry.ref

@@ -47,7 +47,7 @@ class Promotions:
         if not isinstance(context.builder, Promoting):
             return
         with reading(context.engine) as connection:
-            pending = deliveries.pending(connection)
+            pending = deliveries.pending(connection, remote=False)
         specs = {one.spec for one in pending}
         self._failures.forget(specs)
         self._out = {spec: ident for spec, ident in self._out.items() if spec in specs}

@@ -37,6 +37,7 @@ def _problems(loop: Loop) -> list[Problem]:
         "Koji repositories": loop.repositories.failure,
         "Koji withdrawals": loop.withdrawals.failure,
         "image names": loop.promotions.failure,
+        "pushes": loop.pushes.failure,
         "inventory": loop.reconciliation.failure(Kind.INVENTORY),
         "external parents": loop.externals.failure,
         "Koji tags": loop.reconciliation.failure(Kind.RECONCILE),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,6 +15,7 @@ from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, TakenOver, TimedOut
 from rebuilder.domain.rpm import Rpm, that_count
 from rebuilder.engine.backoff import pause
+from rebuilder.engine.naming import Names
 from rebuilder.store import causes, deliveries, rebuilds
 from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.sync import record_builds
@@ -34,7 +35,6 @@ class Limits:
     installonly: tuple[str, ...]
 
 
-Names = Callable[[str], str]
 NO_MANIFEST = "its manifest is unknown"
 
 
@@ -52,8 +52,8 @@ def built(
 ) -> Mapping[int, Event]:
     """Record builds of different images; prove that what each was made for is in it: what became of each, by its id.
 
-    One in which it is not has failed with `not-updated`. `names` gives the name of an image at a builder where a build
-    gets it only when it is proven: there the build of a rebuild that failed becomes nobody's current one.
+    One in which it is not has failed with `not-updated`. `names` has the names of builds at a builder where these
+    get them only when they are proven: there the build of a rebuild that failed becomes nobody's current one.
     """
     connection = transitions.connection
     reasons = causes.reasons_of(connection, [done.entry.id for done in finished], standing=True)
@@ -74,8 +74,8 @@ def built(
     ]
     transitions.apply(happened)
     if names:
-        wanted = [(entry, recorded[entry.image], names(entry.image)) for entry in good]
-        deliveries.request(connection, wanted, transitions.now)
+        proven = [(entry, recorded[entry.image]) for entry in good]
+        deliveries.request(connection, names.wanted(connection, proven, transitions.now), transitions.now)
     return {entry.id: event for entry, event in happened}
 
 

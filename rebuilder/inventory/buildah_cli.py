@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -91,6 +92,15 @@ class Storage:
         """The images that rebuilds made, and that newer ones took the names of."""
         return [image for image in self.images("--filter", "label=rebuilder.key") if not image.names]
 
+    def push(self, image: str, spec: str, auth_file: Path | None, seconds: float) -> str:
+        """Push the image under a name, within so many seconds; the digest that it has in the registry."""
+        login = (f"--authfile={auth_file}",) if auth_file else ()
+        with tempfile.TemporaryDirectory(prefix="rebuilder-push-") as folder:
+            file = Path(folder) / "digest"
+            options = "--quiet", f"--digestfile={file}", *login
+            _run(self.command("push", *options, "--", image, f"docker://{spec}"), seconds)
+            return file.read_text().strip()
+
     def remove(self, image: str) -> None:
         """Delete an image; by one of several names, only the name goes. Raises StorageError where a container runs it.
 
@@ -146,20 +156,20 @@ def _rpms(root: Path, path: str, image: str) -> tuple[Rpm, ...]:
         raise StorageError(str(error)) from None
 
 
-def _run(command: Sequence[str]) -> str:
-    done = _call(command)
+def _run(command: Sequence[str], seconds: float = CALL_SECONDS) -> str:
+    done = _call(command, seconds)
     if done.returncode:
         raise StorageError(f"buildah: {_last_line(done.stderr)}")
     return done.stdout
 
 
-def _call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _call(command: Sequence[str], seconds: float = CALL_SECONDS) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=CALL_SECONDS
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=seconds
         )
     except subprocess.TimeoutExpired:
-        raise StorageError(f"{command[0]} did not answer within {CALL_SECONDS} s") from None
+        raise StorageError(f"{command[0]} did not answer within {seconds:g} s") from None
     except OSError as error:
         raise StorageError(f"{command[0]}: {error.strerror or error}") from None
 

@@ -67,6 +67,7 @@ class ImageBuild(Answer):
     """A finished build. `manifest` is null where its contents are unknown.
 
     `externals` has the external parents that it was built on, by what its file calls them: their pull specs by digest.
+    `tags` are the pull specs under which it was pushed, those by digest among them.
     """
 
     id: int
@@ -75,6 +76,7 @@ class ImageBuild(Answer):
     digest: str
     parents: tuple[str, ...]
     externals: dict[str, str]
+    tags: tuple[str, ...]
     manifest: str | None
     recorded: Moment
     rebuild: int | None
@@ -254,7 +256,7 @@ def build(entry: BuildEntry) -> ImageBuild:
 def _build(entry: BuildEntry) -> dict[str, object]:
     return {
         "id": entry.id, "image": entry.image, "ident": entry.ident, "digest": entry.digest, "parents": entry.parents,
-        "externals": dict(entry.externals), "manifest": entry.manifest or None,
+        "externals": dict(entry.externals), "tags": entry.tags, "manifest": entry.manifest or None,
         "recorded": moment(entry.recorded_at), "rebuild": entry.rebuild_id,
         "wave": entry.wave_id,
     }

@@ -20,12 +20,12 @@ def raw_manifest(spec: str, seconds: float) -> bytes:
 
     One request for the manifest, within `seconds`. Raises RegistryError.
     """
-    return _run(("inspect", "--raw", f"docker://{spec}"), spec, seconds)
+    return run(("inspect", "--raw", f"docker://{spec}"), spec, seconds)
 
 
 def tags(repository: str, seconds: float) -> bytes:
     """The tags of a repository, as JSON: {"Repository": …, "Tags": […]}. Raises RegistryError."""
-    return _run(("list-tags", f"docker://{repository}"), repository, seconds)
+    return run(("list-tags", f"docker://{repository}"), repository, seconds)
 
 
 def command(spec: str) -> list[str]:
@@ -40,7 +40,8 @@ def command(spec: str) -> list[str]:
     return [found, *(("--registries-conf", configuration) if configuration else ())]
 
 
-def _run(arguments: Sequence[str], spec: str, seconds: float) -> bytes:
+def run(arguments: Sequence[str], spec: str, seconds: float) -> bytes:
+    """What skopeo answers to a call about the image; it may take so many seconds. Raises RegistryError."""
     called = [*command(spec), "--debug", f"--command-timeout={seconds}s", *arguments]
     try:
         done = subprocess.run(

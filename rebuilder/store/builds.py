@@ -37,6 +37,7 @@ class Build:
     manifest_id: int | None
     since: Difference | None
     externals: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
 
 def of_image(connection: Connection, image_id: int, limit: int) -> list[Build]:
@@ -58,6 +59,7 @@ def of_image(connection: Connection, image_id: int, limit: int) -> list[Build]:
         Build(
             row.id, row.ident, row.digest, tuple(row.parents), row.recorded_at, row.manifest_id, since.get(row.id),
             row.externals,
+            tuple(row.tags),
         )
         for row in rows[:limit]
     ]

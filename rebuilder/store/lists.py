@@ -49,6 +49,7 @@ class BuildEntry:
     manifest: str
     recorded_at: float
     externals: Mapping[str, str]
+    tags: tuple[str, ...]
     rebuild_id: int | None
     wave_id: int | None
 
@@ -186,6 +187,7 @@ def _builds() -> Select[Any]:
     columns: tuple[Any, ...] = (
         ImageBuild.id, Image.name, Image.stream, ImageBuild.ident, ImageBuild.digest, ImageBuild.parents,
         Manifest.digest, ImageBuild.recorded_at, ImageBuild.externals,
+        ImageBuild.tags,
     )
     query = select(*columns)
     query = query.join(Image, Image.id == ImageBuild.image_id)
@@ -200,8 +202,8 @@ def _read_builds(connection: Connection, query: Select[Any]) -> list[BuildEntry]
     by = {build_id: (rebuild_id, wave_id) for build_id, rebuild_id, wave_id in made}
     return [
         BuildEntry(ident, f"{name}:{stream}", called, digest, tuple(parents), manifest or "", at,
-                   externals, *by.get(ident, (None, None)))
-        for ident, name, stream, called, digest, parents, manifest, at, externals in rows
+                   externals, tuple(tags), *by.get(ident, (None, None)))
+        for ident, name, stream, called, digest, parents, manifest, at, externals, tags in rows
     ]
 
 

@@ -221,3 +221,22 @@ def test_the_keys_of_fedora_messaging_are_those_that_are_known(tmp_path: Path) -
     from fedora_messaging.config import DEFAULTS
 
     assert set(DEFAULTS) <= config_file.KEYS
+
+
+@pytest.mark.parametrize(("wrong", "told"), [
+    ({"push": "team/{name}"}, "names no repository"), ({"push": "registry.example.com/{nam}"}, "use {name}, {stream}"),
+    ({"push": "registry.example.com/{name}:latest"}, "names no repository"),
+    ({"tags": ["{stream}-{release}"]}, "use {stream}, {date}, {n}"), ({"tags": ["a b"]}, "can be no stream"),
+])  # fmt: skip
+def test_a_name_that_nothing_can_be_pushed_under_is_told_with_its_key(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(RequestError) as error:
+        config.settings_of({"registry": wrong})
+    assert f"consumer_config.registry.{next(iter(wrong))}: " in str(error.value) and told in str(error.value)
+
+
+def test_the_names_that_never_move_come_first_for_all_repositories() -> None:
+    settings = config.settings_of({"registry": {"push": ["a.example.com/{name}", "b.example.com/{stream}/{name}"]}})
+    assert settings.registry.specs("app:f42", "20261128", 2) == (
+        ("a.example.com/app:f42-20261128.2", False), ("b.example.com/f42/app:f42-20261128.2", False),
+        ("a.example.com/app:f42", True), ("b.example.com/f42/app:f42", True),
+    )  # fmt: skip

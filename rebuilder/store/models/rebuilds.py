@@ -9,6 +9,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -123,6 +124,8 @@ class Delivery(Base):
     """A name that is to point to a proven build, or did. `spec` is the name: of one, at most one is `pending`.
 
     Committed with the proof, so that a crash loses none. `reason` is why it could not be done yet, or never will be.
+    One in a registry is `remote`; `at` is then the pull spec by digest that it points to. One that `moves` is a tag
+    which other builds had before, and will have.
     """
 
     __tablename__ = "delivery"
@@ -139,6 +142,9 @@ class Delivery(Base):
     build_id: Mapped[int] = mapped_column(ForeignKey("image_build.id"))
     key: Mapped[str] = mapped_column(String(63))
     spec: Mapped[str]
+    remote: Mapped[bool] = mapped_column(server_default=false())
+    moves: Mapped[bool] = mapped_column(server_default=true())
+    at: Mapped[str] = mapped_column(server_default="")
     state: Mapped[str] = mapped_column(String(16), server_default="pending")
     reason: Mapped[str] = mapped_column(server_default="")
     requested_at: Mapped[float]

@@ -1,0 +1,48 @@
+"""Copies of an image to where people pull it, with the digest kept: skopeo copies what is there bit for bit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rebuilder.registry import document, skopeo
+from rebuilder.registry.errors import Cause, ContentsError, RegistryError
+
+KEY = "rebuilder.key"  # the label that says which build made the image
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Registries, as `auth_file` lets us in; skopeo's own where there is none. Each call may take so many seconds.
+
+    Every method raises RegistryError.
+    """
+
+    auth_file: Path | None
+    seconds: float
+
+    def copy(self, at: str, spec: str) -> None:
+        """Put the image `at` (a pull spec by digest) under another name; a tag moves in one step."""
+        self._run("copy", "--all", "--preserve-digests", f"docker://{at}", f"docker://{spec}", of=spec)
+
+    def digest_of(self, spec: str, key: str) -> str | None:
+        """The digest of what the registry has under that name, where the build of this key made it.
+
+        "" where it is something else's, None where there is nothing.
+        """
+        try:
+            config = self._run("inspect", "--config", f"docker://{spec}", of=spec)
+            raw = self._run("inspect", "--raw", f"docker://{spec}", of=spec)
+            labels = (json.loads(config).get("config") or {}).get("Labels") or {}
+        except RegistryError as error:
+            if error.cause is Cause.MISSING:
+                return None
+            raise
+        except (ValueError, AttributeError) as error:
+            raise ContentsError(f"the configuration of {spec} cannot be read: {error}") from None
+        return document.parse(raw, spec).digest if labels.get(KEY) == key else ""
+
+    def _run(self, *arguments: str, of: str) -> bytes:
+        login = (f"--authfile={self.auth_file}",) if self.auth_file else ()
+        return skopeo.run((arguments[0], *login, *arguments[1:]), of, self.seconds)

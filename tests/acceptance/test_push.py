@@ -1,0 +1,178 @@
+"""Proven builds are pushed to registries, each once, under all their names with one digest; with the real parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import bus, registries, servers, shell
+from support.buildah_world import Machine, machine, until
+from support.registries import Registry
+
+from rebuilder.registry import skopeo
+from rebuilder.registry.document import parse
+
+CONFIGURATION = """[consumer_config]
+database_url = "sqlite:///{folder}/rebuilder.db"
+builder = "buildah"
+settle_seconds = 0
+poll_seconds = 0.05
+[consumer_config.inventory]
+source = "containerfiles"
+path = "{folder}/images"
+stream = "f42"
+[consumer_config.streams.f42]
+dist = ".fc42"
+bodhi_releases = ["F42"]
+[consumer_config.buildah]
+root = "{folder}/storage"
+runroot = "{folder}/run"
+storage_driver = "vfs"
+isolation = "chroot"
+state = "{folder}/builds"
+volumes = ["{folder}/repo:/repo:ro"]
+[consumer_config.registry]
+push = ["{host}/team/{{name}}", "{host}/mirror/{{name}}"]
+"""
+NEW = {"openssl-libs-1:3.2.2-1.fc42.noarch"}
+
+
+class Site:
+    """A base and a child that stand on the old openssl; the new one is in the repository."""
+
+    def __init__(self, world: Machine, registry: Registry) -> None:
+        self.world, self.registry, self.folder = world, registry, world.folder
+        world.write("child", "FROM base\nRUN true\n")
+        world.build("child", "first-child", (world.build("base", "first-base"),))
+        world.offer("3.2.2")
+        (self.folder / "config.toml").write_text(CONFIGURATION.format(folder=self.folder, host=registry.host))
+        assert self.types("inventory", "sync").returncode == 0
+        sent = bus.update()
+        message = {"id": sent.id, "topic": sent.topic, "headers": {}, "body": sent.body}
+        assert self.types("replay", "-", stdin=json.dumps(message)).stdout.startswith("1 accepted")
+
+    def command(self, *arguments: str) -> list[str]:
+        return shell.argv("--config", str(self.folder / "config.toml"), *arguments)
+
+    def types(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return shell.types("--config", str(self.folder / "config.toml"), *arguments, stdin=stdin)
+
+    def asked(self, *arguments: str) -> Any:
+        done = self.types(*arguments, "--json")
+        return json.loads(done.stdout) if done.stdout else None
+
+    def states(self) -> set[str]:
+        wave = self.asked("wave", "1")
+        return {rebuild["state"] for rebuild in wave["rebuilds"]} if wave else set()
+
+    def tags(self, repository: str) -> list[str]:
+        with self.registry.client() as client:
+            found = client.get(f"{repository}/tags/list")
+        return sorted(found.json()["tags"]) if found.is_success else []
+
+    def digests(self) -> dict[str, set[str]]:
+        """The digests behind all tags of each image, in both places."""
+        return {
+            name: {
+                parse(skopeo.raw_manifest(f"{self.registry.host}/{place}/{name}:{tag}", 20), name).digest
+                for place in ("team", "mirror")
+                for tag in self.tags(f"{place}/{name}")
+            }
+            for name in ("base", "child")
+        }
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    servers.need("buildah", "buildah", "busybox")
+    servers.need("rpm", "rpm", "rpmbuild", "createrepo_c")
+    with registries.registry(tmp_path / "registry") as registry, machine(tmp_path / "world") as world:
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, registry.host)))
+        yield Site(world, registry)
+
+
+def is_delivered(site: Site) -> None:
+    """Each image is under a tag that moves and one that never does, in both places, with one digest, and pulls."""
+    digests = site.digests()
+    for name in ("base", "child"):
+        for place in ("team", "mirror"):
+            floating, fixed = site.tags(f"{place}/{name}")
+            assert (floating, fixed[:4], fixed[-2:]) == ("f42", "f42-", ".1")
+        (digest,) = digests[name]
+        shown = site.asked("inventory", "show", f"{name}:f42")
+        assert shown["digest"] == digest
+        assert f"{site.registry.host}/team/{name}@{digest}" in shown["tags"]
+        empty = site.folder / f"empty-{name}"
+        pulled = site.world.settings.model_copy(update={"root": empty / "s", "runroot": empty / "r"})
+        storage = type(site.world.storage)(pulled)
+        pull = storage.command("pull", "-q", f"docker://{site.registry.host}/team/{name}:f42")
+        subprocess.run(pull, check=True, capture_output=True)
+        (image,) = storage.images()
+        assert {rpm.nevra for rpm in storage.manifest(image.ident).rpms} == NEW
+
+
+def test_a_proven_build_is_pushed_under_all_its_names_with_one_digest(site: Site) -> None:
+    assert site.types("run", "--until-idle").returncode == 0
+    is_delivered(site)
+
+
+def test_a_registry_that_is_away_fails_no_build_and_gets_what_it_missed(site: Site) -> None:
+    site.registry.stop()
+    engine = subprocess.Popen(site.command("engine"), stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: site.states() == {"succeeded"})
+        until(lambda: "pushes" in {problem["what"] for problem in (site.asked("status") or {}).get("problems", ())})
+        site.registry.start()
+        until(lambda: len(site.tags("mirror/child")) == len(site.tags("mirror/base")) == 2)
+    finally:
+        engine.terminate()
+        engine.wait()
+    is_delivered(site)
+
+
+DIES = """#!/bin/sh
+{skopeo} "$@"; status=$?
+case " $* " in *" copy "*) kill -9 $(cat {pid}); sleep 5;; esac
+exit $status
+"""
+
+
+def test_an_engine_killed_in_the_middle_of_a_push_goes_on_without_building_or_pushing_anything_twice(
+    site: Site,
+) -> None:
+    tools, pid = site.folder / "tools", site.folder / "pid"
+    tools.mkdir()
+    program = tools / "skopeo"
+    program.write_text(DIES.format(skopeo=shutil.which("skopeo"), pid=pid))
+    program.chmod(0o755)
+    path = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    deaths = 0
+    while deaths < 3:
+        engine = subprocess.Popen(site.command("run", "--until-idle"), stderr=subprocess.DEVNULL, env=path)
+        pid.write_text(str(engine.pid))
+        if engine.wait(timeout=60) != -signal.SIGKILL:
+            break
+        deaths += 1
+    assert deaths
+    assert site.types("run", "--until-idle").returncode == 0
+    is_delivered(site)
+    builds = [path.name for path in (site.folder / "builds").iterdir() if "-f42-" in path.name]
+    assert len(builds) == 2
+
+
+def test_a_tag_that_never_moves_and_is_somebody_else_s_stays_theirs(site: Site) -> None:
+    today = subprocess.check_output(["date", "-u", "+%Y%m%d"], text=True).strip()
+    theirs = site.registry.push(f"team/base:f42-{today}.1", [registries.layer({"theirs": b"1"})])
+    assert site.types("run", "--until-idle").returncode == 0
+    digests = {
+        tag: parse(skopeo.raw_manifest(f"{site.registry.host}/team/base:{tag}", 20), tag).digest
+        for tag in site.tags("team/base")
+    }
+    assert digests[f"f42-{today}.1"] == theirs != digests["f42"]
