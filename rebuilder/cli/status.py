@@ -219,8 +219,7 @@ def _show(found: rebuilds.Wave) -> None:
         print_line(f"wave {found.id} {_asked(found)}")
         return
     rows = [(e.level, e.image, e.state, _took(e), e.reason or e.note or _reasons(e)) for e in found.rebuilds]
-    eta = f", done about {format_time(found.eta)}" if found.eta else ""
-    table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}{eta}")
+    table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}{_eta(found)}")
 
 
 def _took(entry: rebuilds.InWave) -> str:
@@ -237,3 +236,17 @@ def _tell(steps: Sequence[rebuilds.Step], json_: bool) -> None:
     else:
         table(("at", "image", "event", "state", "reason"),
               [(format_time(s.at), s.image, s.event, s.state, s.reason) for s in steps])
+
+
+def _eta(found: rebuilds.Wave) -> str:
+    """When the wave will be done, and how sure that is."""
+    if found.unknown:
+        return ", done at an unknown time"
+    if not found.eta:
+        return ""
+    between = (
+        f" (between {format_time(found.eta_earliest)} and {format_time(found.eta_latest)})"
+        if found.eta_earliest and found.eta_latest and found.eta_earliest != found.eta_latest
+        else ""
+    )
+    return f", done about {format_time(found.eta)}{between}"

@@ -1,19 +1,28 @@
 """When open rebuilds will be done: what runs goes on, what waits starts by its place in the queue.
 
-Pure. A forecast is as good as the images' histories; what an operator or a failure holds up has none.
+Pure, and the same for the same. What builds take is drawn a few times from what is known of them (`Experience`), and
+the schedule made each time: so a forecast is a range. What an operator or a failure holds up has none, and of what runs
+beyond all experience, and of what waits for it, nobody knows.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from graphlib import TopologicalSorter
+from statistics import median
 
 from rebuilder.domain import schedule
+from rebuilder.domain.experience import Experience
 from rebuilder.domain.lifecycle import LIVE, State
 from rebuilder.domain.schedule import JobGraph, ends, paths_below
 
-OVERDUE = 0.1  # of its expected seconds is what a build that should be done is thought to need still
+DRAWS, LEAST_DRAWS = 25, 3
+LATE = 0.9  # what takes longer than nine of ten is overdue
+MOST_BUILDS = 6_000  # in all draws: a page is asked for often
+LOW, HIGH = 0.08, 0.92  # of the draws, which are few: so the range holds the truth four times in five
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,43 +39,132 @@ class Open:
     rank: float
     running: float = 0.0
     stands: bool = False
+    wave: int = 0
 
-    @property
-    def left(self) -> float:
-        """The expected seconds of building that are left."""
+    def left(self, experience: Experience, pace: float, chance: float) -> float | None:
+        """The seconds of building that are left, undercut with that chance; None where nobody knows."""
+        expected = self.seconds * pace
         if self.state not in LIVE:
-            return self.seconds
-        return max(self.seconds - self.running, self.seconds * OVERDUE)
+            return expected * experience.factor(chance)
+        return experience.left(expected, self.running, chance)
+
+    def overdue(self, experience: Experience) -> bool:
+        """Whether its build runs for longer than builds like it should by now."""
+        pace = experience.pace(self.wave).factor
+        return self.state in LIVE and self.running > self.seconds * pace * experience.factor(LATE)
 
 
 @dataclass(frozen=True, slots=True)
+class Eta:
+    """The seconds until something is done: most likely, and the range that holds the truth four times in five."""
+
+    low: float
+    likely: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Forecast:
-    """The seconds from now until each rebuild is done, and those that nobody can tell this of, because they stand."""
+    """For each draw the seconds from now until each rebuild is done; those that stand, and those nobody knows of.
 
-    done_in: Mapping[int, float]
+    `left` has the seconds of building that are left of each that is known, most likely.
+    """
+
+    draws: tuple[Mapping[int, float], ...]
     standing: frozenset[int]
+    unknown: frozenset[int] = frozenset()
+    left: Mapping[int, float] = field(default_factory=dict)
 
-    def of(self, ids: Sequence[int]) -> float | None:
-        """The seconds until all of these are done that can be; None where none of them can."""
-        return max((self.done_in[ident] for ident in ids if ident in self.done_in), default=None)
+    def knows(self, ident: int) -> bool:
+        """Whether there is a forecast for that rebuild."""
+        return bool(self.draws) and ident in self.draws[0]
+
+    def of(self, ids: Sequence[int]) -> Eta | None:
+        """In how many seconds all of these are done that do not stand.
+
+        None where all stand, and where nobody knows of one.
+        """
+        if not self.unknown.isdisjoint(ids):
+            return None
+        known = [ident for ident in ids if self.knows(ident)]
+        if not known:
+            return None
+        found = sorted(max(map(draw.__getitem__, known)) for draw in self.draws)
+        return Eta(_quantile(found, LOW), median(found), _quantile(found, HIGH))
+
+    @cached_property
+    def done_in(self) -> Mapping[int, float]:
+        """The likely seconds until each rebuild is done that is known."""
+        return {ident: median(draw[ident] for draw in self.draws) for ident in (self.draws[0] if self.draws else ())}
 
 
-def forecast(rebuilds: Sequence[Open], slots: int) -> Forecast:
+def _quantile(found: Sequence[float], share: float) -> float:
+    """Of sorted draws; those at the ends stand for what is beyond them."""
+    place = min(len(found) - 1.0, max(0.0, share * (len(found) + 1) - 1))
+    below = int(place)
+    above = min(below + 1, len(found) - 1)
+    return found[below] + (place - below) * (found[above] - found[below])
+
+
+def forecast(rebuilds: Sequence[Open], slots: int, experience: Experience | None = None) -> Forecast:
     """When each of these, in whatever order, will be done on so many slots.
 
-    What waits for one that stands, stands too. What is not among these is done.
+    What waits for one that stands, stands too. What is not among these is done. Without experience there is one draw,
+    of what is expected.
     """
     rebuilds = _ordered(rebuilds)
-    standing: set[int] = set()
-    for rebuild in rebuilds:
-        if rebuild.stands or not standing.isdisjoint(rebuild.after):
-            standing.add(rebuild.id)
-    moving = [rebuild for rebuild in rebuilds if rebuild.id not in standing]
-    jobs = _jobs(moving)
+    known = experience or Experience()
+    standing = _with_below(rebuilds, [rebuild.id for rebuild in rebuilds if rebuild.stands])
+    left = {rebuild.id: rebuild.left(known, known.pace(rebuild.wave).factor, 0.5) for rebuild in rebuilds}
+    endless = [ident for ident, seconds in left.items() if seconds is None]
+    unknown = _with_below(rebuilds, endless) - standing
+    moving = [rebuild for rebuild in rebuilds if rebuild.id not in standing | unknown]
+    jobs = JobGraph(_edges(moving), [left[rebuild.id] or 0.0 for rebuild in moving])
     ranks = [float("-inf") if rebuild.state in LIVE else rebuild.rank for rebuild in moving]
-    taken = max(slots, sum(rebuild.state in LIVE for rebuild in moving))
+    taken = max(1, max(slots, sum(rebuild.state in LIVE for rebuild in moving)) - len(endless))
     ids = [rebuild.id for rebuild in moving]
-    return Forecast(dict(zip(ids, ends(jobs, taken, ranks), strict=True)), frozenset(standing))
+    lengths = _lengths(moving, experience) if experience is not None else [None]
+    draws = tuple(dict(zip(ids, ends(jobs, taken, ranks, seconds), strict=True)) for seconds in lengths)
+    return Forecast(draws, standing, unknown, {i: seconds for i, seconds in left.items() if seconds is not None})
+
+
+def _with_below(rebuilds: Sequence[Open], first: Sequence[int]) -> frozenset[int]:
+    """These, and what waits for them; the rebuilds come parents first."""
+    found = set(first)
+    for rebuild in rebuilds:
+        if not found.isdisjoint(rebuild.after):
+            found.add(rebuild.id)
+    return frozenset(found)
+
+
+def _lengths(rebuilds: Sequence[Open], experience: Experience) -> list[Sequence[float] | None]:
+    """The builds' lengths, a few times over. Each build is drawn once from each part of what it may take."""
+    count = min(DRAWS, max(LEAST_DRAWS, MOST_BUILDS // max(1, len(rebuilds))))
+    lots = {wave: _lots(-wave - 1, count) for wave in {rebuild.wave for rebuild in rebuilds}}
+    paces = {wave: [experience.pace(wave).at(chance) for chance in lot] for wave, lot in lots.items()}
+    columns = [_drawn(rebuild, experience, paces[rebuild.wave], _lots(rebuild.id, count)) for rebuild in rebuilds]
+    return list(zip(*columns, strict=True)) if columns else [()]
+
+
+def _drawn(rebuild: Open, experience: Experience, paces: Sequence[float], chances: Sequence[float]) -> list[float]:
+    """What a build may take still, for each pace and chance."""
+    if rebuild.state in LIVE:
+        both = zip(paces, chances, strict=True)
+        return [rebuild.left(experience, pace, chance) or 0.0 for pace, chance in both]
+    seconds, known = rebuild.seconds, experience.known
+    count = len(known)
+    return [seconds * pace * known[int(chance * count)] for pace, chance in zip(paces, chances, strict=True)]
+
+
+def _lots(seed: int, count: int) -> list[float]:
+    """One chance out of each of so many equal parts of what is possible, in an order of the seed's own.
+
+    Not the parts' middles: of many builds, the one that takes the longest decides.
+    """
+    dice = random.Random(seed)
+    found = [(at + dice.random()) / count for at in range(count)]
+    dice.shuffle(found)
+    return found
 
 
 def _ordered(rebuilds: Sequence[Open]) -> list[Open]:
@@ -77,14 +175,13 @@ def _ordered(rebuilds: Sequence[Open]) -> list[Open]:
 
 
 def critical_path(rebuilds: Sequence[Open], found: Forecast) -> tuple[int, ...]:
-    """The longest chain of builds that is left among these, by the expected seconds; the first among equals."""
-    among = _ordered([rebuild for rebuild in rebuilds if rebuild.id in found.done_in])
-    jobs = _jobs(among)
+    """The longest chain of builds that is left among these, by the likely seconds; the first among equals."""
+    among = _ordered([rebuild for rebuild in rebuilds if found.knows(rebuild.id)])
+    jobs = JobGraph(_edges(among), [found.left[rebuild.id] for rebuild in among])
     return tuple(among[at].id for at in schedule.critical_path(jobs, paths_below(jobs)))
 
 
-def _jobs(rebuilds: Sequence[Open]) -> JobGraph:
-    """Their builds, numbered as they come. What is not among them is not waited for."""
+def _edges(rebuilds: Sequence[Open]) -> list[list[int]]:
+    """What each waits for, numbered as they come. What is not among them is not waited for."""
     number = {rebuild.id: at for at, rebuild in enumerate(rebuilds)}
-    after = [[number[parent] for parent in rebuild.after if parent in number] for rebuild in rebuilds]
-    return JobGraph(after, [rebuild.left for rebuild in rebuilds])
+    return [[number[parent] for parent in rebuild.after if parent in number] for rebuild in rebuilds]

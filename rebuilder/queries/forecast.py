@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain import forecast
+from rebuilder.domain.experience import Experience, Observed, factors_of, pace_of
 from rebuilder.domain.forecast import Forecast, Open
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.store import holds, open_rebuilds
@@ -18,13 +19,19 @@ from rebuilder.store.open_rebuilds import OpenRebuild
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """All open rebuilds in the order of the queue, when they will be done, and what stands in their way."""
+    """All open rebuilds in the order of the queue, when they will be done, and what stands in their way.
+
+    `paced` has the seconds that each build is expected to take at the pace of its wave; `overdue` those that take
+    longer than nearly all do.
+    """
 
     open: tuple[OpenRebuild, ...]
     forecast: Forecast
     values: tuple[Open, ...]
     held: Mapping[str, Held]
     paused: Paused | None
+    paced: Mapping[int, float]
+    overdue: frozenset[int]
 
     @property
     def live(self) -> list[OpenRebuild]:
@@ -32,19 +39,42 @@ class Expected:
         return [found for found in self.open if found.entry.state in LIVE]
 
 
-NOTHING = Expected((), Forecast({}, frozenset()), (), {}, None)
+NOTHING = Expected((), Forecast((), frozenset()), (), {}, None, {}, frozenset())
 
 
 def read(connection: Connection, settings: Settings, now: float) -> Expected:
     """What is open now, and when it will be done."""
     held, paused = holds.held(connection, now), holds.paused(connection, now)
     found = open_rebuilds.open_ones(connection)
+    if not found:
+        return Expected((), NOTHING.forecast, (), held, paused, {}, frozenset())
     values = tuple(_value(item, held, paused is not None, now) for item in found)
-    return Expected(tuple(found), forecast.forecast(values, settings.slots), values, held, paused)
+    known = _experience(connection, values)
+    return Expected(
+        tuple(found), forecast.forecast(values, settings.slots, known), values, held, paused,
+        {value.id: value.seconds * known.pace(value.wave).factor for value in values},
+        frozenset(value.id for value in values if value.overdue(known)),
+    )
+
+
+def _experience(connection: Connection, values: Sequence[Open]) -> Experience:
+    """What the open waves have shown, by their builds that ended and that run, and what the last builds did.
+
+    A wave that has shown nothing yet goes as the others do: builders are slow for all.
+    """
+    seen: dict[int, list[Observed]] = {value.wave: [] for value in values}
+    for ended in open_rebuilds.ended_in(connection, seen):
+        seen[ended.wave].append(Observed(ended.ratio))
+    for value in values:
+        if value.state in LIVE and value.running and value.seconds:
+            seen[value.wave].append(Observed(value.running / value.seconds, ended=False))
+    everywhere = [one for found in seen.values() for one in found]
+    paces = {wave: pace_of(found or everywhere) for wave, found in seen.items()}
+    return Experience(paces, factors_of((one.wave, one.ratio) for one in open_rebuilds.ended_last(connection)))
 
 
 def expected(connection: Connection, settings: Settings, now: float) -> dict[int, float]:
-    """When each open rebuild that does not stand is expected to end, by its id; all of them share the slots."""
+    """When each open rebuild that is known of is expected to end, by its id; all of them share the slots."""
     found = read(connection, settings, now)
     return {ident: now + seconds for ident, seconds in found.forecast.done_in.items()}
 
@@ -52,8 +82,9 @@ def expected(connection: Connection, settings: Settings, now: float) -> dict[int
 def _value(found: OpenRebuild, held: Mapping[str, Held], paused: bool, now: float) -> Open:
     entry = found.entry
     live = entry.state in LIVE
+    begun = entry.begun_at or entry.started_at
     return Open(
         entry.id, found.after, entry.state, found.seconds, found.rank,
-        running=max(0.0, now - entry.started_at) if live and entry.started_at is not None else 0.0,
-        stands=not live and (paused or entry.image in held),
+        running=max(0.0, now - begun) if live and begun is not None else 0.0,
+        stands=not live and (paused or entry.image in held), wave=entry.wave_id,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
@@ -11,6 +11,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.errors import UnknownError
 from rebuilder.queries import forecast
 from rebuilder.queries.answer import Answer
+from rebuilder.queries.forecast import Expected
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.plan import (
     ToldReason,
@@ -65,15 +66,23 @@ class RebuildInFull(Rebuild):
 
 
 class InWave(Rebuild):
-    """A rebuild of a wave, with the images that it waits for and why it is there."""
+    """A rebuild of a wave, with the images that it waits for and why it is there.
+
+    It is `overdue` while its build runs longer than nine of ten would.
+    """
 
     eta: Moment | None
+    overdue: bool = False
     after: tuple[str, ...]
     causes: tuple[ToldReason, ...]
 
 
 class Wave(Answer):
-    """A wave with its rebuilds, parents first. `plan` is what it would do, while it waits for approval."""
+    """A wave with its rebuilds, parents first. `plan` is what it would do, while it waits for approval.
+
+    Four times in five it is done between `eta_earliest` and `eta_latest`. There is no `eta` while a build runs longer
+    than any did before: of `unknown` rebuilds nobody can tell when they are done.
+    """
 
     id: int
     state: str
@@ -83,6 +92,9 @@ class Wave(Answer):
     approved: Moment | None
     counts: dict[str, int]
     eta: Moment | None
+    eta_earliest: Moment | None = None
+    eta_latest: Moment | None = None
+    unknown: int = 0
     changes: tuple[WrittenChange, ...]
     rebuilds: tuple[InWave, ...]
     plan: WrittenPlan | None
@@ -131,15 +143,18 @@ def wave(connection: Connection, wave_id: int, settings: Settings, now: float) -
     found = waves.find(connection, wave_id)
     taken = [item.change for item in waves.changes_of(connection, wave_id)]
     entries = rebuilds.of_wave(connection, wave_id)
-    expected = forecast.expected(connection, settings, now) if found.state == "running" else {}
+    open_ = forecast.read(connection, settings, now) if found.state == "running" else forecast.NOTHING
+    ids = [entry.id for entry in entries]
+    eta = open_.forecast.of(ids)
     drafted = proposed(connection, wave_id, settings, now) if found.state == "planned" else None
     counted = Counter(str(entry.state) for entry in entries)
-    ends = [expected[entry.id] for entry in entries if entry.id in expected]
     return Wave(
         id=found.id, state=found.state, created=moment(found.created_at), finished=moment(found.finished_at),
-        rule=found.rule, approved=moment(found.approved_at), counts=dict(counted), eta=moment(max(ends, default=None)),
+        rule=found.rule, approved=moment(found.approved_at), counts=dict(counted),
+        eta=moment(now + eta.likely) if eta else None, eta_earliest=moment(now + eta.low) if eta else None,
+        eta_latest=moment(now + eta.high) if eta else None, unknown=len(open_.forecast.unknown.intersection(ids)),
         changes=tuple(written_change(change) for change in taken),
-        rebuilds=tuple(_in_wave(connection, entries, expected)),
+        rebuilds=tuple(_in_wave(connection, entries, open_, now)),
         plan=written(drafted.plan) if drafted else None,
     )
 
@@ -149,14 +164,18 @@ def story(connection: Connection, wave_id: int) -> tuple[Step, ...]:
     return steps(rebuild_progress.steps_of_wave(connection, waves.find(connection, wave_id).id))
 
 
-def _in_wave(connection: Connection, entries: Sequence[RebuildRecord], expected: Mapping[int, float]) -> list[InWave]:
+def _in_wave(
+    connection: Connection, entries: Sequence[RebuildRecord], open_: Expected, now: float
+) -> list[InWave]:
+    done_in = open_.forecast.done_in
     ids = [entry.id for entry in entries]
     reasons = causes.reasons_of(connection, ids)
     after = rebuild_progress.parents_in_wave(connection, ids)
     return [
         InWave.model_validate({
             **_columns(entry),
-            "eta": moment(expected.get(entry.id)),
+            "eta": moment(now + done_in[entry.id]) if entry.id in done_in else None,
+            "overdue": entry.id in open_.overdue,
             "after": after.get(entry.id, ()),
             "causes": [told_reason(reason) for reason in reasons.get(entry.id, ())],
         })

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select, true
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.image import Image as ImageValue
@@ -15,6 +15,8 @@ from rebuilder.store import inventory, rebuild_progress, rebuilds
 from rebuilder.store.models import Change, Image, Rebuild, RebuildEdge, WaveChange
 from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.upsert import chunks
+
+HISTORY, SHOWN_BY_WAVE = 200, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,36 @@ def open_ones(connection: Connection) -> list[OpenRebuild]:
         entry = rebuilds.entry_of(row[:-5])
         found.append(OpenRebuild(entry, tuple(after.get(entry.id, ())), row[-5], seconds[entry.image]))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A build that succeeded: its wave, and how long it took over what was expected when it was planned."""
+
+    wave: int
+    ratio: float
+
+
+def ended_in(connection: Connection, wave_ids: Collection[int]) -> list[Ended]:
+    """The newest builds that succeeded in each of these waves."""
+    return [one for wave in wave_ids for one in _ended(connection, Rebuild.wave_id == wave, SHOWN_BY_WAVE)]
+
+
+def ended_last(connection: Connection) -> list[Ended]:
+    """The newest builds that succeeded, of whatever wave."""
+    return _ended(connection, true(), HISTORY)
+
+
+def _ended(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[Ended]:
+    took = Rebuild.ended_at - func.coalesce(Rebuild.begun_at, Rebuild.started_at)
+    query = (
+        select(Rebuild.wave_id, took, Rebuild.expected)
+        .where(Rebuild.state == State.SUCCEEDED, condition)
+        .order_by(Rebuild.id.desc())
+        .limit(limit)
+    )
+    rows = connection.execute(query).all()
+    return [Ended(wave, took / expected) for wave, took, expected in rows if took and expected]
 
 
 def parents_in(connection: Connection, wave_id: int) -> dict[int, tuple[int, ...]]:

@@ -80,7 +80,7 @@ def accept(
     wave_id, entries = _begun(connection, approved, bool(fresh), now), pending
     if wave_id:
         outbox.about_wave(connection, Notice.WAVE_PLANNED, wave_id, now, WaveFacts(state="running", who=who))
-        _create(connection, wave_id, fresh, ranks, now)
+        _create(connection, wave_id, fresh, ranks, seconds, now)
         entries = pending | _by_image(rebuilds.of_wave(connection, wave_id))
     _link(connection, plan, entries)
     _cause(connection, plan, noticed, entries, {entries[rebuild.image].id for rebuild in joined})
@@ -142,6 +142,7 @@ def _create(
     wave_id: int,
     fresh: Sequence[PlannedRebuild],
     ranks: Mapping[str, tuple[Severity, float]],
+    seconds: Mapping[str, float],
     now: float,
 ) -> None:
     if not fresh:
@@ -157,6 +158,7 @@ def _create(
             "rank": ranks[rebuild.image][1],
             "key": key_of(rebuild.image, wave_id, now),
             "created_at": now,
+            "expected": seconds.get(rebuild.image),
             "before_build_id": before[rebuild.image],
         }
         for rebuild in fresh

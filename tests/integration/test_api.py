@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from integration.workbench import BASH, CHAIN, SSL, Workbench, image
 from sqlalchemy import Engine
@@ -177,6 +179,7 @@ def test_coverage_counts_what_comes_from_a_parent_in_another_stream_for_that_str
 
 def test_coverage_knows_when_what_is_open_will_be_done(store: Engine) -> None:
     bench = Workbench(store, max_builds=1, simulated={"duration": 60})
+    bench.clock.now = time.time()
     bench.tell("openssl-3.2.2-1.fc42")
     bench.passes()
     client = Client(store, bench.settings)

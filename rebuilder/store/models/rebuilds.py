@@ -113,6 +113,7 @@ class Rebuild(Base):
     source: Mapped[str] = mapped_column(String(64), server_default="")
     not_before: Mapped[float] = mapped_column(server_default="0")
     created_at: Mapped[float]
+    expected: Mapped[float | None]
     started_at: Mapped[float | None]
     begun_at: Mapped[float | None]
     ended_at: Mapped[float | None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
+from rebuilder.domain.forecast import Eta
 from rebuilder.domain.lifecycle import State
 from rebuilder.queries import forecast, queue
 from rebuilder.queries.forecast import Expected
@@ -33,7 +34,8 @@ class WaveLine:
     counts: Mapping[State, int]
     bar: Sequence[Part]
     changes: Sequence[tuple[int, str]]
-    done_in: float | None
+    eta: Eta | None
+    unknown: bool
 
     @property
     def total(self) -> int:
@@ -49,7 +51,8 @@ def wave_lines(connection: Connection, found: Sequence[WaveEntry], open_: Expect
         members.setdefault(item.entry.wave_id, []).append(item.entry.id)
     return [
         WaveLine(wave, counts[wave.id], parts(counts[wave.id]), told[wave.id],
-                 open_.forecast.of(members.get(wave.id, ())))
+                 open_.forecast.of(members.get(wave.id, ())),
+                 not open_.forecast.unknown.isdisjoint(members.get(wave.id, ())))
         for wave in found
     ]
 

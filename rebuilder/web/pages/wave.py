@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.forecast import critical_path
+from rebuilder.domain.forecast import Eta, critical_path
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
 from rebuilder.engine import planning
@@ -55,8 +55,9 @@ class View:
     by_id: Mapping[int, OpenRebuild]
     scale: Scale
     path: Sequence[OpenRebuild]
-    done_in: float | None
+    eta: Eta | None
     standing: int
+    unknown: int
 
     @property
     def states(self) -> dict[str, str]:
@@ -72,12 +73,14 @@ def read(connection: Connection, wave: WaveEntry, settings: Settings, now: float
     open_ = _forecast(connection, entries, settings, now)
     mine = {value.id: value for value in open_.values if value.id in names}
     by_id = {found.entry.id: found for found in open_.open}
-    done_in = open_.forecast.of(list(mine))
-    end = now + (done_in or 0) if mine else _last_end(entries, now)
+    done_in = open_.forecast.done_in
+    last = max((done_in[ident] for ident in mine if ident in done_in), default=0.0)
+    end = now + last if mine else _last_end(entries, now)
     path = [by_id[ident] for ident in critical_path(list(mine.values()), open_.forecast)]
     standing = len(open_.forecast.standing & mine.keys())
     scale = Scale(min(_first_start(entries, wave.created_at), wave.created_at), end, now)
-    return View(entries, _in_order(parents), open_, by_id, scale, path, done_in, standing)
+    eta, unknown = open_.forecast.of(list(mine)), len(open_.forecast.unknown & mine.keys())
+    return View(entries, _in_order(parents), open_, by_id, scale, path, eta, standing, unknown)
 
 
 def _forecast(connection: Connection, entries: Iterable[RebuildRecord], settings: Settings, now: float) -> Expected:
@@ -135,7 +138,7 @@ def _bar(entry: RebuildRecord, view: View) -> Bar | None:
         if done_in is None:
             return None
         end = view.scale.now + done_in
-        return view.scale.bar(end - view.by_id[entry.id].seconds, end, ahead=True)
+        return view.scale.bar(end - view.open.paced[entry.id], end, ahead=True)
     took = _took(entry, view.scale.now)
     if took is None or entry.started_at is None:
         return None
