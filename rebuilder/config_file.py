@@ -62,9 +62,13 @@ def origin(given: Path | None) -> Origin:
     there = [path for path in dict.fromkeys(places) if str(path) == theirs or _there(path)]
     if not there:
         return Origin(None)
-    # The file that fedora-messaging is installed with has nothing of ours: nobody means that one.
-    others = tuple(path for path in there[1:] if theirs or "consumer_config" in _document_or_nothing(path))
-    return Origin(there[0], named=str(there[0]) == theirs, passed_over=others)
+    others = there[1:] if theirs else _meant(there[1:])
+    return Origin(there[0], named=str(there[0]) == theirs, passed_over=tuple(others))
+
+
+def _meant(paths: Iterable[Path]) -> list[Path]:
+    """Those that somebody may mean: the file that fedora-messaging is installed with has nothing of ours."""
+    return [path for path in paths if "consumer_config" in _document_or_nothing(path)]
 
 
 def user_file() -> Path:

@@ -113,19 +113,30 @@ def forecast(rebuilds: Sequence[Open], slots: int, experience: Experience | None
     of what is expected.
     """
     rebuilds = _ordered(rebuilds)
-    known = experience or Experience()
     standing = _with_below(rebuilds, [rebuild.id for rebuild in rebuilds if rebuild.stands])
-    left = {rebuild.id: rebuild.left(known, known.pace(rebuild.wave).factor, 0.5) for rebuild in rebuilds}
-    endless = [ident for ident, seconds in left.items() if seconds is None]
+    likely = _likely(rebuilds, experience or Experience())
+    endless = [rebuild.id for rebuild in rebuilds if rebuild.id not in likely]
     unknown = _with_below(rebuilds, endless) - standing
     moving = [rebuild for rebuild in rebuilds if rebuild.id not in standing | unknown]
-    jobs = JobGraph(_edges(moving), [left[rebuild.id] or 0.0 for rebuild in moving])
-    ranks = [float("-inf") if rebuild.state in LIVE else rebuild.rank for rebuild in moving]
-    taken = max(1, max(slots, sum(rebuild.state in LIVE for rebuild in moving)) - len(endless))
-    ids = [rebuild.id for rebuild in moving]
-    lengths = _lengths(moving, experience) if experience is not None else [None]
-    draws = tuple(dict(zip(ids, ends(jobs, taken, ranks, seconds), strict=True)) for seconds in lengths)
-    return Forecast(draws, standing, unknown, {i: seconds for i, seconds in left.items() if seconds is not None})
+    lengths = _lengths(moving, experience) if experience is not None else [[likely[one.id] for one in moving]]
+    return Forecast(_schedules(moving, slots - len(endless), lengths), standing, unknown, likely)
+
+
+def _likely(rebuilds: Sequence[Open], experience: Experience) -> dict[int, float]:
+    """The likely seconds of building that are left of each, where that is known."""
+    left = {rebuild.id: rebuild.left(experience, experience.pace(rebuild.wave).factor, 0.5) for rebuild in rebuilds}
+    return {ident: seconds for ident, seconds in left.items() if seconds is not None}
+
+
+def _schedules(
+    rebuilds: Sequence[Open], slots: int, lengths: Sequence[Sequence[float]]
+) -> tuple[Mapping[int, float], ...]:
+    """For each draw of the builds' lengths, when they end: what runs has its slot, and the others take turns."""
+    live = [rebuild.state in LIVE for rebuild in rebuilds]
+    ranks = [float("-inf") if runs else rebuild.rank for rebuild, runs in zip(rebuilds, live, strict=True)]
+    after, ids = _edges(rebuilds), [rebuild.id for rebuild in rebuilds]
+    taken = max(1, slots, sum(live))
+    return tuple(dict(zip(ids, ends(JobGraph(after, some), taken, ranks), strict=True)) for some in lengths)
 
 
 def _with_below(rebuilds: Sequence[Open], first: Sequence[int]) -> frozenset[int]:
@@ -137,7 +148,7 @@ def _with_below(rebuilds: Sequence[Open], first: Sequence[int]) -> frozenset[int
     return frozenset(found)
 
 
-def _lengths(rebuilds: Sequence[Open], experience: Experience) -> list[Sequence[float] | None]:
+def _lengths(rebuilds: Sequence[Open], experience: Experience) -> Sequence[Sequence[float]]:
     """The builds' lengths, a few times over. Each build is drawn once from each part of what it may take."""
     count = min(DRAWS, max(LEAST_DRAWS, MOST_BUILDS // max(1, len(rebuilds))))
     lots = {wave: _lots(-wave - 1, count) for wave in {rebuild.wave for rebuild in rebuilds}}

@@ -62,15 +62,21 @@ def _experience(connection: Connection, values: Sequence[Open]) -> Experience:
 
     A wave that has shown nothing yet goes as the others do: builders are slow for all.
     """
-    seen: dict[int, list[Observed]] = {value.wave: [] for value in values}
-    for ended in open_rebuilds.ended_in(connection, seen):
-        seen[ended.wave].append(Observed(ended.ratio))
-    for value in values:
-        if value.state in LIVE and value.running and value.seconds:
-            seen[value.wave].append(Observed(value.running / value.seconds, ended=False))
+    seen = _seen(connection, values)
     everywhere = [one for found in seen.values() for one in found]
     paces = {wave: pace_of(found or everywhere) for wave, found in seen.items()}
     return Experience(paces, factors_of((one.wave, one.ratio) for one in open_rebuilds.ended_last(connection)))
+
+
+def _seen(connection: Connection, values: Sequence[Open]) -> dict[int, list[Observed]]:
+    """What each open wave has shown."""
+    found: dict[int, list[Observed]] = {value.wave: [] for value in values}
+    for ended in open_rebuilds.ended_in(connection, found):
+        found[ended.wave].append(Observed(ended.ratio))
+    for value in values:
+        if value.running and value.seconds:
+            found[value.wave].append(Observed(value.running / value.seconds, ended=False))
+    return found
 
 
 def expected(connection: Connection, settings: Settings, now: float) -> dict[int, float]:
