@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import registries
-from registries import Registry, insecure, layer, with_rpms
-from support import servers, shell
+from support import registries, servers, shell
 from support.authority import Authority
+from support.registries import Registry, insecure, layer, with_rpms
 
 from rebuilder.config import Settings, settings_of
 from rebuilder.demo.process import LOOPBACK, free_port
