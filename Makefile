@@ -11,6 +11,7 @@
 # make docs     write docs/messages.md anew from the classes of the messages
 # make site     the documents as a web site in site/, with a reference made from the code; a warning is an error
 # make screenshot    the picture in the README, from a real run
+# make release VERSION=1.2.3    change log, manual, sdist, wheel, RPM, image and SBOM in dist/, a commit and its tag
 # make empty-debian    `make demo` and `make test` in an empty Debian 12 (as root, with debootstrap); ROOT=… keeps it there
 PYTHON ?= python3
 JOBS ?= 2
@@ -20,7 +21,7 @@ ROOT ?= /var/tmp/rebuilder-debian
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: empty-debian test test-quick test-osbs demo bench chaos soak fuzz docs site screenshot lint clean bootstrap
+.PHONY: release empty-debian test test-quick test-osbs demo bench chaos soak fuzz docs site screenshot lint clean bootstrap
 .DEFAULT_GOAL := test
 
 bootstrap:
@@ -68,6 +69,9 @@ site: bootstrap
 
 screenshot: bootstrap
 	PYTHONPATH=tests $(BIN)/python docs/screenshot.py
+
+release: bootstrap
+	@.ci/release "$(VERSION)"
 
 empty-debian:
 	.ci/empty-debian "$(ROOT)" $(COMMANDS)
