@@ -11,7 +11,7 @@ import click
 
 from rebuilder.cli.context import Context
 from rebuilder.domain.change import Severity
-from rebuilder.queries import graph_view, logs, rebuilds, status
+from rebuilder.queries import coverage, graph_view, logs, rebuilds, records, status
 from rebuilder.queries import why as explained
 from rebuilder.store.database import reading
 
@@ -26,6 +26,10 @@ class Source(Protocol):
     """Answers. Raises UnknownError for what is not there, UnreachableError where nobody can be asked."""
 
     def status(self) -> status.Status: ...
+
+    def image(self, name: str) -> records.ImageInFull: ...
+
+    def coverage(self, name: str) -> coverage.Coverage: ...
 
     def wave(self, wave_id: int) -> rebuilds.Wave: ...
 
@@ -67,6 +71,14 @@ class Database:
     def status(self) -> status.Status:
         with reading(self._engine) as connection:
             return status.read(connection, self._settings, time.time())
+
+    def image(self, name: str) -> records.ImageInFull:
+        with reading(self._engine) as connection:
+            return records.image_in_full(connection, name, self._settings, time.time())
+
+    def coverage(self, name: str) -> coverage.Coverage:
+        with reading(self._engine) as connection:
+            return coverage.read(connection, name, self._settings, time.time())
 
     def wave(self, wave_id: int) -> rebuilds.Wave:
         with reading(self._engine) as connection:

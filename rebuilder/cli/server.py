@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
-from rebuilder.queries import graph_view, logs, rebuilds, status
+from rebuilder.queries import coverage, graph_view, logs, rebuilds, records, status
 from rebuilder.queries import why as explained
 
 if TYPE_CHECKING:
@@ -50,6 +50,12 @@ class Server:
 
     def status(self) -> status.Status:
         return self._read(status.Status, "status")
+
+    def image(self, name: str) -> records.ImageInFull:
+        return self._read(records.ImageInFull, f"images/{quote(name, safe='')}")
+
+    def coverage(self, name: str) -> coverage.Coverage:
+        return self._read(coverage.Coverage, f"coverage/{quote(name, safe='')}")
 
     def wave(self, wave_id: int) -> rebuilds.Wave:
         return self._read(rebuilds.Wave, f"waves/{wave_id}")

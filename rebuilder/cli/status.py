@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from rebuilder.cli import plans
+from rebuilder.cli import narrowed, plans
 from rebuilder.cli.client import Source, server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.formatting import format_reasons
@@ -24,51 +24,66 @@ from rebuilder.cli.output import (
     line,
     make_table,
     print_line,
+    styled,
     table,
 )
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.lifecycle import STOPPED, State
 from rebuilder.queries import plan as planned
 from rebuilder.queries import rebuilds
+from rebuilder.queries.attention import Need
 from rebuilder.queries.moment import Moment
 from rebuilder.queries.status import SHOWN, Notifications, OpenRebuild, Problem, Status, WaveInBrief
+from rebuilder.queries.updates import UpdateUnderWay
 
 WATCH_SECONDS = 2.0
+KINDS = {
+    "engine": "failed", "problem": "failed", "failure": "failed", "approval": "policy", "hold": "held",
+    "unknown": "unknown",
+}  # fmt: skip
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[IMAGE|UPDATE|NVR|CVE]...")
+@click.option("--all", "all_", is_flag=True, help="Every rebuild that is not done, in a row of its own.")
 @click.option("--watch", "-w", is_flag=True, help="Refresh it every two seconds, until Ctrl-C.")
 @server_option
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
-def status(context: Context, watch: bool, server: str | None, json_: bool) -> int:
-    """What is being rebuilt, what comes next, what failed. Exit status 1 where an image's last rebuild failed."""
-    if watch and json_:
-        raise RequestError("--watch cannot be combined with --json")
+def status(
+    context: Context, names: tuple[str, ...], all_: bool, watch: bool, server: str | None, json_: bool
+) -> int:
+    """What needs somebody, which updates are under way and how far, and whether the engine runs; or just what these
+    images, updates or CVEs are. Exit status 1 where an image's last rebuild failed, or what is named is not current.
+    """
+    if watch and (json_ or names):
+        raise RequestError("--watch cannot be combined with --json or names")
     with source(context, server) as asked:
+        if names:
+            return narrowed.show(asked, names, json_)
         if watch:
-            return _watch(asked)
+            return _watch(asked, all_)
         found = asked.status()
         if json_:
             as_json(found)
         else:
-            console().print(_shown(found))
+            console().print(_shown(found, all_))
         return int(not found.well)
 
 
-def _watch(asked: Source) -> int:
+def _watch(asked: Source, all_: bool) -> int:
     """Show the status until somebody ends it, also while a server is away."""
     found, screen = asked.status(), console()
     with _display(screen) as show:
         try:
-            show(_shown(found))
+            show(_shown(found, all_))
             while True:
                 time.sleep(WATCH_SECONDS)
                 try:
                     found = asked.status()
-                    show(_shown(found))
+                    show(_shown(found, all_))
                 except UnreachableError as error:
-                    show(Group(_shown(found), line(error)))
+                    show(Group(_shown(found, all_), line(error)))
         except KeyboardInterrupt:
             return int(not found.well)
 
@@ -93,8 +108,9 @@ def _display(screen: Console) -> Iterator[Callable[[RenderableType], None]]:
     yield show
 
 
-def _shown(found: Status) -> RenderableType:
-    parts: list[RenderableType] = [*_rebuilds(found), *_waves(found)]
+def _shown(found: Status, all_: bool) -> RenderableType:
+    parts: list[RenderableType] = [*_needs(found), *_updates(found)]
+    parts += [*(_rebuilds(found) if all_ else _queue(found)), *_waves(found)]
     parts += [line(_problem(problem)) for problem in found.problems]
     parts += [
         line(f"{c.count} calls ({c.kind}) are out, {c.overdue} past their limit, the oldest since {c.oldest_s:.0f} s")
@@ -103,6 +119,44 @@ def _shown(found: Status) -> RenderableType:
     ]
     parts += [line(f"{p.change} ({p.stream}) waits for {p.waits}{_until(p.until)}") for p in found.pending]
     return Group(*parts, *_orders(found), *_notifications(found.notifications), *_engine_and_inbox(found))
+
+
+def _needs(found: Status) -> Iterator[RenderableType]:
+    if not found.needs:
+        yield line(styled("nothing needs you", "succeeded"))
+        return
+    yield make_table(
+        ("needs you", "what", "since", "do"),
+        [(styled(need.kind, KINDS[need.kind]), f"{need.what}{_named(need)}",
+          format_time(need.since) if need.since else "", need.do) for need in found.needs],
+    )  # fmt: skip
+
+
+def _named(need: Need) -> str:
+    more = f" and {need.count - len(need.images)} more" if need.count > len(need.images) else ""
+    return f": {', '.join(need.images)}{more}" if need.images and need.kind != "hold" else ""
+
+
+def _updates(found: Status) -> Iterator[RenderableType]:
+    if found.updates:
+        yield make_table(("update", "severity", "fixes", "done", "failed", "eta"), [
+            (f"{u.name} ({', '.join(u.builds[:3])})" if u.builds and u.builds != (u.name,) else u.name, u.severity,
+             ", ".join(u.cves[:3]), f"{u.done} of {u.total}", _failed(u),
+             format_time(u.eta) if u.eta else "unknown" if u.done < u.total else "")
+            for u in found.updates
+        ])  # fmt: skip
+
+
+def _failed(update: UpdateUnderWay) -> str:
+    names = ", ".join(update.failed[:5]) + (f" and {len(update.failed) - 5} more" if len(update.failed) > 5 else "")
+    return f"{names}; {update.blocked} blocked" if update.blocked else names
+
+
+def _queue(found: Status) -> Iterator[RenderableType]:
+    """The queue in one line, and all images in another."""
+    counts = ", ".join(f"{count} {state}" for state, count in found.open.items())
+    yield line(f"queue: {counts} (--all shows them)" if counts else "nothing is being rebuilt")
+    yield line("images: ", ", ".join(f"{count} {state}" for state, count in found.images.items() if count) or "none")
 
 
 def _rebuilds(found: Status) -> Iterator[RenderableType]:
@@ -138,8 +192,9 @@ def _orders(found: Status) -> Iterator[RenderableType]:
 
 
 def _engine_and_inbox(found: Status) -> Iterator[RenderableType]:
-    if found.active or found.standbys:
-        yield line(f"engine: {found.active or 'none acts'}{_standing_by(found.standbys)}")
+    seen = f" since {format_time(found.engine.seen)}" if found.engine.seen else ""
+    acts = f"alive, {found.active or 'none acts'}" if found.engine.alive else f"not running{seen}"
+    yield line(f"engine: {acts}{_standing_by(found.standbys)}")
     unread, rejected = found.messages.get("new", 0), found.messages.get("rejected", 0)
     yield line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes settle")
     if found.dead_letters:

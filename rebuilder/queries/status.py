@@ -8,10 +8,12 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import LIVE, OPEN, State
-from rebuilder.queries import pending
+from rebuilder.queries import attention, forecast, image_state, pending, updates
 from rebuilder.queries.answer import Answer
+from rebuilder.queries.attention import EngineState, Need
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.pending import Pending
+from rebuilder.queries.updates import UpdateUnderWay
 from rebuilder.queries.waiting import Wait, Waiting
 from rebuilder.store import (
     actions,
@@ -19,6 +21,7 @@ from rebuilder.store import (
     dead_letters,
     heartbeats,
     holds,
+    image_states,
     inbox,
     lease,
     open_rebuilds,
@@ -113,13 +116,19 @@ class Notifications(Answer):
 
 
 class Status(Answer):
-    """`rebuilds` are those under way, then what comes next; `open` says how many there are of each state.
+    """`needs` is what needs somebody, the most pressing first; `images` counts them by what they are; `updates` are
+    those under way, and `engine` says whether one gets on. `rebuilds` are those under way, then what comes next; `open`
+    says how many there are of each state.
 
     `problems` says what does not work now, `calls` what the engine waits for, `pending` why changes are not planned
     yet, `dead_letters` how many deliveries were set aside unread. `active` names the engine that acts, if one does, and
     `standbys` those that wait to. `well` is false while the last rebuild of some image did not succeed.
     """
 
+    needs: tuple[Need, ...]
+    images: dict[str, int]
+    updates: tuple[UpdateUnderWay, ...]
+    engine: EngineState
     messages: dict[str, int]
     dead_letters: int
     settling: int
@@ -148,11 +157,16 @@ def _paused(connection: Connection, now: float) -> Paused | None:
 def read(connection: Connection, settings: Settings, now: float) -> Status:
     """How things stand now."""
     first = _first(connection)
+    states = image_state.read(connection, settings, now)
     waits = Waiting(connection, settings, now).of(first)
     beats = heartbeats.read(connection)
     beat = beats.get("engine")
     activity = beat.activity if beat else heartbeats.NOTHING
     return Status(
+        needs=attention.read(connection, states, now),
+        images={str(state): count for state, count in image_states.counts(states.values()).items()},
+        updates=updates.read(connection, forecast.expected(connection, settings, now)),
+        engine=attention.engine(connection, now),
         messages=dict(inbox.counts(connection)),
         dead_letters=dead_letters.count(connection),
         settling=changes.settling(connection),

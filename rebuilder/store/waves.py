@@ -299,6 +299,12 @@ def approved(connection: Connection) -> list[int]:
     return list(connection.scalars(_APPROVED))
 
 
+def unapproved(connection: Connection) -> list[WaveEntry]:
+    """The waves that wait for an operator, oldest first."""
+    query = select(Wave.__table__).where(Wave.state == "planned", Wave.approved_at.is_(None)).order_by(Wave.id)
+    return [entry_of(row) for row in connection.execute(query)]
+
+
 def waiting_for(connection: Connection, change_id: int) -> WaveEntry | None:
     """The wave with this change that waits for an operator."""
     query = select(Wave.__table__).join(WaveChange, WaveChange.wave_id == Wave.id)

@@ -11,10 +11,9 @@ from sqlalchemy import Connection
 
 from rebuilder.domain.forecast import Eta
 from rebuilder.domain.lifecycle import State
-from rebuilder.queries import forecast, queue
+from rebuilder.queries import attention, forecast, image_state, queue
 from rebuilder.queries.forecast import Expected
-from rebuilder.store import actions, changes, heartbeats, open_rebuilds, waves
-from rebuilder.store.heartbeats import Problem
+from rebuilder.store import actions, changes, open_rebuilds, waves
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web import health
 from rebuilder.web.dependencies import Configured, Reader
@@ -57,11 +56,6 @@ def wave_lines(connection: Connection, found: Sequence[WaveEntry], open_: Expect
     ]
 
 
-def _problems(connection: Connection) -> Sequence[Problem]:
-    """What does not work."""
-    return heartbeats.problems(heartbeats.read(connection))
-
-
 @router.get("/")
 def overview(request: Request, connection: Reader, settings: Configured) -> Response:
     """What goes on now."""
@@ -80,6 +74,6 @@ def overview(request: Request, connection: Reader, settings: Configured) -> Resp
         waves=wave_lines(connection, waves.latest(connection, RECENT), open_),
         settling=changes.settling(connection),
         asked=actions.requested(connection),
-        problems=_problems(connection),
+        needs=attention.read(connection, image_state.read(connection, settings, now), now),
         health=health.seen(connection, request.app.state.broker, now),
     )

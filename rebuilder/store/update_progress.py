@@ -1,0 +1,47 @@
+"""How far the changes of the running waves are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, select
+
+from rebuilder.domain.change import Change as ChangeValue
+from rebuilder.store import changes
+from rebuilder.store.models import Cause, Image, Rebuild, Wave
+
+
+@dataclass(slots=True)
+class Progress:
+    """The changes of an update, the waves that take them up, and image and state of each rebuild, by its id."""
+
+    changes: list[ChangeValue] = field(default_factory=list)
+    waves: set[int] = field(default_factory=set)
+    rebuilds: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+
+def read(connection: Connection) -> dict[str, Progress]:
+    """The progress of each update by its alias, or by the source build of a change that came with none.
+
+    What no change asked for has no name. The most severe is first.
+    """
+    query = (
+        select(Rebuild.id, Rebuild.wave_id, Image.name + ":" + Image.stream, Rebuild.state, Cause.change_id)
+        .join(Image, Image.id == Rebuild.image_id)
+        .join(Wave, Wave.id == Rebuild.wave_id)
+        .outerjoin(Cause, Cause.rebuild_id == Rebuild.id)
+        .where(Wave.state == "running")
+        .distinct()
+    )
+    rows = connection.execute(query).all()
+    told = changes.of_ids(connection, {row[4] for row in rows if row[4] is not None})
+    ordered = sorted(told.values(), key=lambda one: (-one.change.severity.weight, one.id))
+    found: dict[str, Progress] = {}
+    for one in ordered:
+        found.setdefault(one.change.update or one.change.build.nvr, Progress()).changes.append(one.change)
+    for ident, wave, image, state, change_id in rows:
+        change = told[change_id].change if change_id is not None else None
+        progress = found.setdefault(change.update or change.build.nvr if change else "", Progress())
+        progress.waves.add(wave)
+        progress.rebuilds[ident] = image, state
+    return found

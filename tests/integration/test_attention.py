@@ -1,0 +1,61 @@
+"""What needs somebody stands first, and which updates are how far; at the night of an openssl CVE."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from integration.workbench import CHAIN, Workbench
+from sqlalchemy import Engine
+from support.api_client import Client
+from support.registry600 import ALIAS, CVE, NVR, night
+
+from rebuilder.store import database, heartbeats
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("night")
+    store = database.open_database(f"sqlite:///{folder / 'night.db'}")
+    database.upgrade(store)
+    bench = night(store, folder)
+    yield Client(store, bench.settings)
+    store.dispose()
+
+
+def test_the_status_lists_all_that_needs_somebody_the_most_pressing_first(client: Client) -> None:
+    needs = client.reads("status")["needs"]
+    assert [need["kind"] for need in needs] == ["engine", "failure", "approval", "hold", "hold", "unknown"]
+    engine, failure, approval, hold, _, unknown = needs
+    assert "no engine is running" in engine["what"]
+    assert (failure["count"], "ruby:f42" in failure["images"]) == (3, True)
+    assert approval["do"] == "`rebuilder approve 2`"
+    assert (hold["images"], hold["severity"], NVR in hold["what"]) == (["bodhi:f42"], "urgent", True)
+    assert (unknown["count"], len(unknown["images"])) == (6, 5)
+
+
+def test_the_status_says_how_far_each_update_under_way_is(client: Client) -> None:
+    (update,) = client.reads("status")["updates"]
+    assert (update["name"], update["builds"], update["cves"]) == (ALIAS, [NVR], [CVE])
+    assert (update["severity"], update["done"], update["total"]) == ("urgent", 45, 244)
+    assert "ruby:f42" in update["failed"] and update["eta"] is not None
+
+
+def test_the_overview_begins_with_what_needs_you(client: Client) -> None:
+    text = client.http.get("/").text
+    assert 0 < text.index("Needs you") < text.index("Running now")
+    assert "bodhi:f42 is held by releng" in text
+
+
+def test_an_engine_that_gets_on_needs_nobody_and_one_that_stopped_does(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    client = Client(store, bench.settings)
+    with store.begin() as connection:
+        heartbeats.record_heartbeat(connection, "engine", 1.0, 4e9)
+    assert client.reads("status")["engine"]["alive"] is False  # of a time to come: a clock was set back
+    assert "the engine has stopped" in client.reads("status")["needs"][0]["what"]
+    with store.begin() as connection:
+        heartbeats.record_heartbeat(connection, "engine", 1.0, time.time())
+    found = client.reads("status")
+    assert (found["engine"]["alive"], found["needs"]) == (True, [])
