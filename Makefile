@@ -31,6 +31,7 @@ lint: bootstrap
 	$(BIN)/ruff check rebuilder consumers tests docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
+	$(BIN)/pytest -q -n 0 tests/unit/test_density.py tests/unit/test_phrases.py
 
 test: lint
 	$(BIN)/pytest -n $(JOBS) --ignore=tests/benchmarks $(ARGS)

@@ -58,8 +58,7 @@ def origin(given: Path | None) -> Origin:
     if named := given or os.environ.get("REBUILDER_CONFIG"):
         return Origin(Path(named), named=True)
     theirs = os.environ.get("FEDORA_MESSAGING_CONF")
-    places = [user_file(), OURS, Path(theirs) if theirs else THEIRS]
-    there = [path for path in dict.fromkeys(places) if str(path) == theirs or _there(path)]
+    there = _places(theirs)
     if not there:
         return Origin(None)
     others = there[1:] if theirs else _meant(there[1:])
@@ -69,6 +68,12 @@ def origin(given: Path | None) -> Origin:
 def _meant(paths: Iterable[Path]) -> list[Path]:
     """Those that somebody may mean: the file that fedora-messaging is installed with has nothing of ours."""
     return [path for path in paths if "consumer_config" in _document_or_nothing(path)]
+
+
+def _places(theirs: str | None) -> list[Path]:
+    """Where a configuration is without being named; the file that the environment names need not exist."""
+    places = [user_file(), OURS, Path(theirs) if theirs else THEIRS]
+    return [path for path in dict.fromkeys(places) if str(path) == theirs or _there(path)]
 
 
 def user_file() -> Path:

@@ -27,8 +27,7 @@ class Fitted:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widths = [max([len(head), *(row[at].cell_len for row in self.rows)]) for at, head in enumerate(self.columns)]
-        prose = [at for at in range(len(widths)) if any(" " in row[at].plain for row in self.rows)]
-        wraps = max(prose, key=lambda at: widths[at], default=None)
+        wraps = self._widest_prose(widths)
         least = sum(min(width, READABLE) if at == wraps else width for at, width in enumerate(widths))
         if least + len(widths) - 1 <= options.max_width:
             yield self._table(wraps)
@@ -37,6 +36,11 @@ class Fitted:
             yield self.title
         for row in self.rows:
             yield from self._block(row)
+
+    def _widest_prose(self, widths: Sequence[int]) -> int | None:
+        """The column that can be folded between words; the widest where there are more of them."""
+        prose = [at for at in range(len(widths)) if any(" " in row[at].plain for row in self.rows)]
+        return max(prose, key=lambda at: widths[at], default=None)
 
     def _table(self, wraps: int | None) -> Table:
         found = Table(title=self.title, title_justify="left", header_style="bold", box=None, pad_edge=False)

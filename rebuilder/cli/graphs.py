@@ -54,19 +54,24 @@ def graph(
     With --wave or --update only the images that these are about, each with its state; with --image too, that one's
     whole family.
     """
-    if wave_id is not None and (updates or document is not None):
-        raise RequestError("--wave goes neither with --update nor with --inventory")
-    if document is not None and server is not None:
-        raise RequestError("--server cannot be combined with --inventory")
-    if not updates and (stream is not None or severity != Severity.UNSPECIFIED):
-        raise RequestError("--stream and --severity go with --update")
     asked = GraphRequest(image, wave_id, updates, stream, Severity(severity))
+    _check(asked, document, server)
     format_ = "json" if json_ else format_
     if document is not None:
         _print(_of_document(context, asked, document), format_, image)
         return
     with source(context, server) as answering:
         _print(answering.drawn(asked), format_, image)
+
+
+def _check(asked: GraphRequest, document: Path | None, server: str | None) -> None:
+    """Raises RequestError for options that cannot be combined."""
+    if asked.wave is not None and (asked.updates or document is not None):
+        raise RequestError("--wave cannot be combined with --update or --inventory")
+    if document is not None and server is not None:
+        raise RequestError("--server cannot be combined with --inventory")
+    if not asked.updates and (asked.stream is not None or asked.severity is not Severity.UNSPECIFIED):
+        raise RequestError("--stream and --severity need --update")
 
 
 def _print(found: graph_view.GraphView, format_: str, image: str | None) -> None:

@@ -93,12 +93,18 @@ def notify(context: Context, ends_with_parent: bool) -> None:
     send = sender(configuration_file(context.path))
     rest = giving_way(os.getppid()) if ends_with_parent else lambda: 0.0
     while not stop.is_set():
-        try:
-            with standby.next_term(engine, Role.PUBLISHER, stop, lambda: None) as term:
-                if term is not None:
-                    Publisher(term.engine, context.settings, send, rest=rest).run(stop)
-        except LeaseLost as error:
-            log.error("%s: this one stands by", error)
+        with _standing_by_after(), standby.next_term(engine, Role.PUBLISHER, stop, lambda: None) as term:
+            if term is not None:
+                Publisher(term.engine, context.settings, send, rest=rest).run(stop)
+
+
+@contextmanager
+def _standing_by_after() -> Iterator[None]:
+    """Who loses the lease stands by again."""
+    try:
+        yield
+    except LeaseLost as error:
+        log.error("%s: this one stands by", error)
 
 
 def giving_way(pid: int) -> Callable[[], float]:

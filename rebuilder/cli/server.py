@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import quote
@@ -127,8 +127,12 @@ class Server:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UnreachableError(f"{self._url} cannot be reached: {error or type(error).__name__}") from None
         told = self._json(body, code)
-        if code == 200:
-            return told
+        if code != 200:
+            self._refused(code, told, body)
+        return told
+
+    def _refused(self, code: int, told: Any, body: bytes) -> NoReturn:
+        """Raises what the server said: rebuilder says no in `detail`; what has none comes from something else."""
         detail = told.get("detail") if isinstance(told, dict) else None
         if code == 404 and isinstance(detail, str) and detail != "Not Found":
             raise UnknownError(detail)
@@ -152,14 +156,17 @@ class Server:
             request: httpx.Request | None = self._client.build_request("GET", url, params=asked)
             for _ in range(MOST_REDIRECTS + 1):
                 assert request is not None
-                response = await self._client.send(request, stream=True)
-                try:
-                    if not response.has_redirect_location:
-                        return response.status_code, await self._body(response)
-                    request = response.next_request  # its body is left unread: it may have no end
-                finally:
-                    await response.aclose()
+                code, body, request = await self._hop(request)
+                if request is None:
+                    return code, body
         self._unexpected(f"more than {MOST_REDIRECTS} redirects")
+
+    async def _hop(self, request: httpx.Request) -> tuple[int, bytes, httpx.Request | None]:
+        """Status and body; or the request to which it leads: the body is left unread then, as it may have no end."""
+        async with aclosing(await self._client.send(request, stream=True)) as response:
+            if response.has_redirect_location:
+                return response.status_code, b"", response.next_request
+            return response.status_code, await self._body(response), None
 
     async def _body(self, response: httpx.Response) -> bytes:
         """As it comes: nothing is unpacked, as a thousand bytes may become a million."""

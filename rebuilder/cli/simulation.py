@@ -55,7 +55,7 @@ def simulate(
     each = _calls_of_a_build(settings.simulated, latency)
     jobs = found.plan.jobs({image: seconds + each for image, seconds in found.seconds.items()})
     severities = [rebuild.severity for rebuild in found.plan.rebuilds]
-    wanted = [Policy(policy)] if policy else [Policy.CRITICAL_PATH] if json_ else list(Policy)
+    wanted = _policies(policy, json_)
     dice = random.Random(seed)
     factors = [dice.lognormvariate(0.0, noise) for _ in found.plan.rebuilds]
     done = [simulated(jobs, severities, slots or settings.slots, rule, factors) for rule in wanted]
@@ -69,6 +69,12 @@ def simulate(
             for d in done
         ],
     )
+
+
+def _policies(given: str | None, json_: bool) -> list[Policy]:
+    if given:
+        return [Policy(given)]
+    return [Policy.CRITICAL_PATH] if json_ else list(Policy)
 
 
 def _latency(text: str | None) -> dict[str, float]:

@@ -79,13 +79,18 @@ def _watch(asked: Source, all_: bool) -> int:
             show(_shown(found, all_))
             while True:
                 time.sleep(WATCH_SECONDS)
-                try:
-                    found = asked.status()
-                    show(_shown(found, all_))
-                except UnreachableError as error:
-                    show(Group(_shown(found, all_), line(error)))
+                found, missing = _again(asked, found)
+                show(Group(_shown(found, all_), *missing))
         except KeyboardInterrupt:
             return int(not found.well)
+
+
+def _again(asked: Source, before: Status) -> tuple[Status, list[RenderableType]]:
+    """The status now; the one before and why, where there is no answer."""
+    try:
+        return asked.status(), []
+    except UnreachableError as error:
+        return before, [line(error)]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -71,18 +72,21 @@ def pretended() -> Inventory:
         )
         image = Image(name, STREAM, found)
         images.append(image)
-        package = NEW if name == CURRENT else OLD
-        rpms = [Rpm.parse("tzdata-2026a-1.fc42.noarch")]
-        if name != WITHOUT:
-            evr = f"{package.epoch}:{package.version}-{package.release}"
-            rpms.append(Rpm.parse(f"openssl-libs-{evr}.noarch", "openssl"))
-        built.append(ImageBuild(image.key, f"first-{name}", Manifest.of(rpms)))
+        built.append(ImageBuild(image.key, f"first-{name}", Manifest.of(_rpms(name))))
     idents = {build.image: build.ident for build in built}
     pinned = [
         dataclasses.replace(build, parents=tuple(idents[parent.image] for parent in image.parents))
         for image, build in zip(images, built, strict=True)
     ]
     return Inventory(tuple(images), (Stream(STREAM, (".fc42",)),), tuple(pinned))
+
+
+def _rpms(name: str) -> Iterator[Rpm]:
+    yield Rpm.parse("tzdata-2026a-1.fc42.noarch")
+    if name != WITHOUT:
+        package = NEW if name == CURRENT else OLD
+        evr = f"{package.epoch}:{package.version}-{package.release}"
+        yield Rpm.parse(f"openssl-libs-{evr}.noarch", "openssl")
 
 
 def builds(connection: Connection, graph: Graph) -> dict[str, ImageBuild]:

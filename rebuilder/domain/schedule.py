@@ -7,6 +7,8 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 from statistics import median
 
 from rebuilder.domain.change import Severity, most_severe
@@ -138,107 +140,79 @@ def makespan(
 
     Without ranks, the one that was ready first. `seconds` are the true lengths, where the jobs' are estimates.
     """
-    return max(_run(jobs, slots, ranks, seconds)[1], default=0.0)
+    return max(ends(jobs, slots, ranks, seconds), default=0.0)
 
 
 def ends(
     jobs: JobGraph, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
 ) -> Sequence[float]:
     """The seconds after which each job is done by the same rule."""
-    turns, found = _run(jobs, slots, ranks, seconds)
-    return array("d", map(found.__getitem__, turns))
-
-
-def _run(
-    jobs: JobGraph, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None
-) -> tuple[Sequence[int], Sequence[float]]:
-    """Which turn each job has by its rank, and the seconds after which the job of each turn is done.
-
-    All is kept by the turns, so that what is looked at together is close together.
-    """
-    order = range(len(jobs)) if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__)
-    turns, missing = array("i", [0]) * len(jobs), array("i", [0]) * len(jobs)
-    takes, found = array("d", [0.0]) * len(jobs), array("d", [0.0]) * len(jobs)
-    for turn, at in enumerate(order):
-        turns[at] = turn
-    ready = _First() if ranks is None else _Lowest(len(jobs))
-    for turn, above, length in zip(turns, jobs.after, jobs.seconds if seconds is None else seconds, strict=True):
-        takes[turn] = length
-        missing[turn] = len(above)
-        if not above:
-            ready.put(turn)
-    waiting = _Waiting(jobs.after, turns)
-    first, following, children = waiting.first, waiting.following, waiting.children
-    running: list[tuple[float, int]] = []
+    takes = jobs.seconds if seconds is None else seconds
+    missing = list(map(len, jobs.after))
+    children = _children(jobs)
+    ready = _FirstReady() if ranks is None else _LowestRank(ranks)
+    for at in compress(range(len(jobs)), map(not_, missing)):
+        ready.put(at)
+    found = [0.0] * len(jobs)
+    running: list[tuple[float, int, int]] = []  # when each is done; among equals the one of the lower turn is first
     now = 0.0
-    while True:
-        while len(running) < slots and (turn := ready.take()) >= 0:
-            heapq.heappush(running, (now + takes[turn], turn))
-        if not running:
-            return turns, found
-        now, done = heapq.heappop(running)
+    while ready or running:
+        while ready and len(running) < slots:
+            turn, at = ready.take()
+            heapq.heappush(running, (now + takes[at], turn, at))
+        now, _, done = heapq.heappop(running)
         found[done] = now
-        edge = first[done]
-        while edge >= 0:
-            child = children[edge]
+        for child in children[done]:
             missing[child] -= 1
             if not missing[child]:
                 ready.put(child)
-            edge = following[edge]
+    return found
 
 
-class _Waiting:
-    """Which jobs wait for each one, by their turns: a forward star, as lists of lists are all over the memory.
-
-    `first` has the first edge below each job, or -1; `children` the job that an edge leads to; `following` the next
-    edge below the same job, or -1.
-    """
-
-    def __init__(self, after: Sequence[Sequence[int]], turns: Sequence[int]) -> None:
-        self.first = array("i", [-1]) * len(after)
-        self.children = array("i")
-        self.following = array("i")
-        for at in range(len(after) - 1, -1, -1):  # an edge is put before those that are there
-            for parent in after[at]:
-                above = turns[parent]
-                self.following.append(self.first[above])
-                self.first[above] = len(self.children)
-                self.children.append(turns[at])
+def _children(jobs: JobGraph) -> list[list[int]]:
+    """For each job those that wait for it, in their order."""
+    children: list[list[int]] = [[] for _ in range(len(jobs))]
+    for at, above in enumerate(jobs.after):
+        for parent in above:
+            children[parent].append(at)
+    return children
 
 
-class _Lowest:
-    """The jobs that are ready: the one of the lowest turn is taken first.
+class _LowestRank:
+    """The jobs that are ready, each with its turn: the place that its rank has among all ranks. The lowest is first."""
 
-    A flag for each: as most turns are taken in their order, the next flag is close by, and no heap would be as quick.
-    """
+    def __init__(self, ranks: Sequence[float]) -> None:
+        self._order = sorted(range(len(ranks)), key=ranks.__getitem__)
+        self._turns = [0] * len(ranks)
+        for turn, at in enumerate(self._order):
+            self._turns[at] = turn
+        self._ready: list[int] = []
 
-    def __init__(self, count: int) -> None:
-        self._flags = bytearray(count)
-        self._from = 0
+    def __bool__(self) -> bool:
+        return bool(self._ready)
 
-    def put(self, turn: int) -> None:
-        self._flags[turn] = 1
-        if turn < self._from:
-            self._from = turn
+    def put(self, job: int) -> None:
+        heapq.heappush(self._ready, self._turns[job])
 
-    def take(self) -> int:
-        """Its turn, or -1 where none is ready."""
-        turn = self._flags.find(1, self._from)
-        if turn >= 0:
-            self._flags[turn] = 0
-            self._from = turn + 1
-        return turn
+    def take(self) -> tuple[int, int]:
+        """The next job's turn, and the job."""
+        turn = heapq.heappop(self._ready)
+        return turn, self._order[turn]
 
 
-class _First:
-    """The same, and the one that was ready first is taken first."""
+class _FirstReady:
+    """The same; the job that was ready first is first, and its turn is its number."""
 
     def __init__(self) -> None:
-        self._turns: deque[int] = deque()
+        self._ready: deque[int] = deque()
 
-    def put(self, turn: int) -> None:
-        self._turns.append(turn)
+    def __bool__(self) -> bool:
+        return bool(self._ready)
 
-    def take(self) -> int:
-        """Its turn, or -1 where none is ready."""
-        return self._turns.popleft() if self._turns else -1
+    def put(self, job: int) -> None:
+        self._ready.append(job)
+
+    def take(self) -> tuple[int, int]:
+        """The next job's turn, and the job."""
+        job = self._ready.popleft()
+        return job, job

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 
 from sqlalchemy import Connection, Engine, select
 
@@ -87,12 +88,7 @@ class Reconciliation:
     def ask(self) -> None:
         context, now = self._context, self._context.clock.monotonic()
         if now >= self._again_at:
-            self._again_at = now + context.settings.reconcile.every_seconds
-            self._ask_koji_at = now
-            if context.settings.inventory.moves:
-                self._read_at = now
-            else:
-                self._look_at = now
+            self._begin(now)
         if self._read_at is not None and now >= self._read_at and not self._failures.resting(Kind.INVENTORY, now):
             heard = partial(context.calls.heard_of, Kind.INVENTORY, Kind.INVENTORY)
             read = partial(inventory_sync.fetch, context.engine, context.settings, lambda *_: heard())
@@ -102,6 +98,16 @@ class Reconciliation:
             look = partial(missed_updates, context.engine, context.hub, context.settings)
             if context.calls.start(Kind.RECONCILE, Kind.RECONCILE, look):
                 self._ask_koji_at = self._again_at
+
+    def _begin(self, now: float) -> None:
+        """It is time for a round: the source is read where images can change there, and all is compared."""
+        settings = self._context.settings
+        self._again_at = now + settings.reconcile.every_seconds
+        self._ask_koji_at = now
+        if settings.inventory.moves:
+            self._read_at = now
+        else:
+            self._look_at = now
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
         for answer in answers:
@@ -174,11 +180,11 @@ def missed_updates(engine: Engine, hub: KojiSession, settings: Settings) -> list
         carried: dict[str, list[Rpm]] = {}
         for rpm in rpms:
             carried.setdefault(rpm.source, []).append(rpm)
-        for tag in settings.streams[stream.name].koji_tags:
-            for build in tag_builds.newest(hub, tag, sorted(carried)):
-                change = Change(build, stream.name)
-                if stream.takes(build.evr.release) and any(map(change.makes_stale, carried.get(build.name, ()))):
-                    found[change] = None
+        tags = settings.streams[stream.name].koji_tags
+        for build in chain.from_iterable(tag_builds.newest(hub, tag, sorted(carried)) for tag in tags):
+            change = Change(build, stream.name)
+            if stream.takes(build.evr.release) and any(map(change.makes_stale, carried.get(build.name, ()))):
+                found[change] = None
     return list(found)
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -29,41 +29,45 @@ def next_term(
 
     With `until_idle` it waits for no other that acts: raises RequestError, and UnreachableError without the database.
     """
-    candidate = Candidate(engine, own_name(), role=role)
-    try:
+    with closing(Candidate(engine, own_name(), role=role)) as candidate:
         term = _await(candidate, engine, stop, alive, until_idle)
         try:
             yield term
         finally:
             if term is not None:
-                with suppress(DBAPIError):  # a database that is away keeps nobody: the lease expires
-                    term.release()
-    finally:
-        candidate.close()
+                _release(term)
+
+
+def _release(term: Term) -> None:
+    with suppress(DBAPIError):  # a database that is away keeps nobody: the lease expires
+        term.release()
 
 
 def _await(
     candidate: Candidate, engine: Engine, stop: threading.Event, alive: Callable[[], None], until_idle: bool
 ) -> Term | None:
     waiting = _Waiting(engine, candidate)
+    look = _look_once if until_idle else waiting.look
     try:
         while not stop.is_set():
-            try:
-                if (term := candidate.look()) is not None:
-                    return term
-                if not until_idle:
-                    waiting.beat()
-                elif candidate.renewed:
-                    raise RequestError(f"another {candidate.role} runs on this database")
-            except DBAPIError as error:
-                if until_idle:
-                    raise UnreachableError(f"database: {first_line(error)}") from None
-                waiting.failed(error)
+            if (term := look(candidate)) is not None:
+                return term
             alive()
             stop.wait(LOOK_SECONDS)
         return None
     finally:
         waiting.over()
+
+
+def _look_once(candidate: Candidate) -> Term | None:
+    """Who waits for no other that acts. Raises RequestError, and UnreachableError without the database."""
+    try:
+        term = candidate.look()
+    except DBAPIError as error:
+        raise UnreachableError(f"database: {first_line(error)}") from None
+    if term is None and candidate.renewed:
+        raise RequestError(f"another {candidate.role} runs on this database")
+    return term
 
 
 class _Waiting:
@@ -73,6 +77,17 @@ class _Waiting:
         self._engine, self._owner, self._role = engine, candidate.owner, candidate.role
         self._beat_at = self._complain_at = 0.0
         self._told = False
+
+    def look(self, candidate: Candidate) -> Term | None:
+        """The lease, where it can be had now; that this one waits, where not."""
+        try:
+            term = candidate.look()
+            if term is None:
+                self.beat()
+        except DBAPIError as error:
+            self.failed(error)
+            return None
+        return term
 
     def beat(self) -> None:
         if time.monotonic() < self._beat_at:

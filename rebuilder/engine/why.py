@@ -12,7 +12,7 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.external import ExternalImage
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.impact import InstalledPackages, Reason, Skip
-from rebuilder.domain.plan import make_plan
+from rebuilder.domain.plan import Plan, make_plan
 from rebuilder.domain.rollback import RolledBack
 from rebuilder.domain.schedule import durations
 from rebuilder.store import causes, changes, holds, inventory, rebuilds, waves
@@ -111,18 +111,20 @@ class _Family:
             slots=self._slots, seconds=self._seconds,
         )
         (merged,) = plan.changes
-        rule = next((applied.rule for applied in plan.applied if applied.change is not None), "")
         for rebuild in plan.rebuilds:
             if rebuild.image == self._image:
-                return Verdict(merged, "rebuild", "", rebuild.reasons, rebuild.depends_on, rule=rule)
+                return Verdict(merged, "rebuild", "", rebuild.reasons, rebuild.depends_on, rule=_rule_of(plan))
         skipped = next((skipped for skipped in plan.skipped if skipped.image == self._image), None)
         if skipped is None:
             return Verdict(merged, "not-installed")
-        rpms = self._carried.rpms.get(self._image, ())
-        installed = tuple(sorted(rpm.nevra for rpm in rpms if rpm.source == change.build.name))
+        installed = self._installed(change.build.name)
         since = self._unchanged(change.build.name) if skipped.reason is Skip.ALREADY_CURRENT else None
         return Verdict(merged, str(skipped.reason), skipped.by, installed=installed, since=since,
                        parent=skipped.parent)
+
+    def _installed(self, source: str) -> tuple[str, ...]:
+        rpms = self._carried.rpms.get(self._image, ())
+        return tuple(sorted(rpm.nevra for rpm in rpms if rpm.source == source))
 
     def _of(self, source: str) -> InstalledPackages:
         """What is carried of one source package."""
@@ -137,6 +139,11 @@ class _Family:
         if source not in self._since:
             self._since[source] = inventory.since(self._connection, self._image, source)
         return self._since[source]
+
+
+def _rule_of(plan: Plan) -> str:
+    """The first rule that was applied to a change; an empty text where none was."""
+    return next((applied.rule for applied in plan.applied if applied.change is not None), "")
 
 
 def why(connection: Connection, image: str, settings: Settings, now: float) -> Answer:

@@ -232,15 +232,19 @@ class _Reader:
             self._arg(command)
         elif word not in INSTRUCTIONS:
             raise RequestError(f"{line}: unknown instruction {command.cmd}")
-        elif word == "ENV" and self.stages:
-            stage, pairs = self.stages[-1], zip(command.value[::2], command.value[1::2], strict=True)
-            before = stage.arguments | stage.environment
-            stage.environment |= {name: self._value(value, before, line) for name, value in pairs}
         elif self.stages:
-            stage = self.stages[-1]
-            if word == "RUN" and not stage.upgrades:
-                stage.upgrades = _upgrade(command.original)
-            stage.copies += [self._copied(spec, stage.arguments, line) for spec in _froms(command.flags)]
+            self._in_stage(self.stages[-1], word, command)
+
+    def _in_stage(self, stage: _Stage, word: str, command: dockerfile.Command) -> None:
+        line = command.start_line
+        if word == "ENV":
+            before = stage.arguments | stage.environment
+            pairs = zip(command.value[::2], command.value[1::2], strict=True)
+            stage.environment |= {name: self._value(value, before, line) for name, value in pairs}
+            return
+        if word == "RUN" and not stage.upgrades:
+            stage.upgrades = _upgrade(command.original)
+        stage.copies += [self._copied(spec, stage.arguments, line) for spec in _froms(command.flags)]
 
     def _arg(self, command: dockerfile.Command) -> None:
         known = self.stages[-1].arguments if self.stages else self._outside
@@ -316,7 +320,5 @@ def _froms(flags: tuple[str, ...]) -> Iterator[str]:
         if name == "--from":
             yield value
         elif name == "--mount":
-            for part in value.strip("\"'").split(","):
-                key, _, spec = part.strip().partition("=")
-                if key == "from":
-                    yield spec
+            parts = (part.strip().partition("=") for part in value.strip("\"'").split(","))
+            yield from (spec for key, _, spec in parts if key == "from")

@@ -91,11 +91,7 @@ def read(path: Path) -> Document:
     except json.JSONDecodeError as error:
         raise RequestError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        what = TOO_DEEP if LIBYAML_LIMIT in problem else problem
-        raise RequestError(f"{path}{line}: {what}") from None
+        raise RequestError(f"{path}{_yaml_fault(error)}") from None
     except UnicodeDecodeError:
         raise RequestError(f"{path}: not UTF-8 text") from None
     except RecursionError:
@@ -115,6 +111,14 @@ def _document(content: bytes, as_json: bool) -> Document:
     except msgspec.DecodeError:
         json.loads(content)  # which tells the line
         raise
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """What is wrong with the text, after its line."""
+    mark = getattr(error, "problem_mark", None)
+    line = f":{mark.line + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or "not YAML"
+    return f"{line}: {TOO_DEEP if LIBYAML_LIMIT in problem else problem}"
 
 
 def _where(place: Place) -> str:

@@ -123,21 +123,26 @@ class _Word:
         """`${V:-word}` and its kin: with a colon, what is empty counts as not set."""
         value = self._arguments.get(name)
         is_set = bool(value) if operator[0] == ":" else value is not None
-        before = self._at
-        try:
-            word = self._until("}")
-        except _Unusable:  # a word that is not taken may name what it likes
-            self._at = before
-            if is_set == operator.endswith("+"):
-                raise
-            word = self._skipped()
-        if operator.endswith("+"):
+        kind = operator[-1]
+        word = self._word(taken=is_set == (kind == "+"))
+        if kind == "+":
             return word if is_set else ""
         if is_set:
             return value or ""
-        if operator.endswith("?") and not self._lenient:
+        if kind == "?" and not self._lenient:
             raise _Unusable(word or f"{name} has no value")
-        return "" if operator.endswith("?") else word
+        return "" if kind == "?" else word
+
+    def _word(self, *, taken: bool) -> str:
+        """The word before the closing brace. One that is not taken may name what it likes."""
+        before = self._at
+        try:
+            return self._until("}")
+        except _Unusable:
+            self._at = before
+            if taken:
+                raise
+            return self._skipped()
 
     def _skipped(self) -> str:
         """Go past the word before the closing brace, and give nothing for it. Raises _Unusable where there is none."""

@@ -135,11 +135,14 @@ class FolderSettings(StrictModel):
         named = tuple(stream for stream in self.containerfile if stream != ANY)
         if named:
             return named
+        there: tuple[str, ...] = ()
         if any("{stream}" in name for name in self.containerfile.get(ANY, ())):
-            streams = dict.fromkeys([default, *configured])
-            there = tuple(s for s in streams if any((folder / name).is_file() for name in self.files(s)))
-            return there or (default,)
-        return (default,)
+            there = tuple(stream for stream in dict.fromkeys([default, *configured]) if self._has(folder, stream))
+        return there or (default,)
+
+    def _has(self, folder: Path, stream: str) -> bool:
+        """Whether the folder has a build file of the stream."""
+        return any((folder / name).is_file() for name in self.files(stream))
 
     def ignores(self, below: str) -> bool:
         """Whether it leaves out the folder of that path below its own."""

@@ -95,15 +95,16 @@ class _Walk:
             here = "/".join(filter(None, (place, *Path(at).relative_to(start).parts)))
             self.seen[os.path.realpath(at)] = here
             self._take(Path(at), here, files)
-            places = {name: f"{here}/{name}" if here else name for name in folders if not name.startswith(".")}
-            wanted = sorted(name for name, place in places.items() if not self._ignored(place))
+            places = {name: "/".join(filter(None, (here, name))) for name in folders if not name.startswith(".")}
+            wanted = sorted(name for name in places if not self._ignored(places[name]))
             folders[:] = [name for name in wanted if not (Path(at) / name).is_symlink()]
             self.links += [places[name] for name in wanted if name not in folders]
 
     def _take(self, path: Path, place: str, files: list[str]) -> None:
-        settings: FolderSettings = self.root if not place else self.inherited
-        text, fault = self.root_text if not place else "", ""
-        if place and FILE in files:
+        settings, text, fault = self.inherited, "", ""
+        if not place:
+            settings, text = self.root, self.root_text
+        elif FILE in files:
             try:
                 text = settings_text(path, self.tree)
                 settings = tree_settings.read(path, text).over(self.root)
@@ -111,7 +112,7 @@ class _Walk:
                 fault = str(error)
         if settings.ignore and (not place or text):
             self.ignoring.append((place, settings))
-        others = tuple(sorted(file for file in files if OTHERS.fullmatch(file)))
+        others = tuple(sorted(filter(OTHERS.fullmatch, files)))
         self.folders.append(Folder(path, place, settings, text, fault, others))
 
     def _ignored(self, place: str) -> bool:

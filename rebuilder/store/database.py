@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, TextIO
@@ -100,26 +100,35 @@ def upgrade(engine: Engine, to: str = "head") -> tuple[str | None, str]:
     Of several who do so at once one works, and the others wait for it. Raises UnreachableError, or RequestError where
     there is no such version ahead.
     """
-    from alembic import command
-
     sqlite = engine.dialect.name == "sqlite"
     try:
         with _alone(engine):
             # SQLite changes a table by making it anew, which its references forbid while they are enforced.
             changing = sqlite_file.opened(engine.url, foreign_keys=False) if sqlite else engine
             engine.dispose()  # connections are made anew with what the file is then
-            with changing.begin() as connection, ExitStack() as stack:
-                if not sqlite:
-                    stack.enter_context(unlimited(connection))
-                    connection.execute(select(func.pg_advisory_xact_lock(UPGRADING)))
+            with changing.begin() as connection, nullcontext() if sqlite else _in_turn(connection):
                 before = _version(connection)
-                with _foreseen(engine, before, to):
-                    command.upgrade(_migrations(connection=connection), to)
+                _migrate(engine, connection, before, to)
                 found = before, str(_version(connection))
             changing.dispose()  # the last to close an SQLite file leaves all in it, and nothing in its journal
             return found
     except DBAPIError as error:
         raise UnreachableError(f"database {where(engine)}: {first_line(error)}") from None
+
+
+def _migrate(engine: Engine, connection: Connection, before: str | None, to: str) -> None:
+    from alembic import command
+
+    with _foreseen(engine, before, to):
+        command.upgrade(_migrations(connection=connection), to)
+
+
+@contextmanager
+def _in_turn(connection: Connection) -> Iterator[None]:
+    """PostgreSQL's way to let one upgrade at a time, for as long as it takes."""
+    with unlimited(connection):
+        connection.execute(select(func.pg_advisory_xact_lock(UPGRADING)))
+        yield
 
 
 @contextmanager

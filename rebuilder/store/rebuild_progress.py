@@ -147,10 +147,17 @@ def attempts_of(connection: Connection, entry: RebuildRecord) -> list[Attempt]:
     query = select(t.at, t.event, t.ref, t.log).where(t.rebuild_id == entry.id).order_by(t.id)
     found: list[Attempt] = []
     for at, event, ref, log in connection.execute(query):
-        if event == "accepted" and ref and (not found or found[-1].ref != ref):
-            found.append(Attempt(len(found) + 1, at, ref, log))
-        elif event != "accepted" and found and not found[-1].outcome:
-            found[-1] = replace(found[-1], outcome=event)
+        _follow(found, event, Attempt(len(found) + 1, at, ref, log))
     if entry.ref and entry.ref not in {attempt.ref for attempt in found}:  # accepted before this was recorded
         found.append(Attempt(len(found) + 1, entry.started_at or entry.created_at, entry.ref, entry.log))
     return found
+
+
+def _follow(found: list[Attempt], event: str, attempt: Attempt) -> None:
+    """One more step of a rebuild: it begins the attempt, or ends the last one; a build is accepted once."""
+    last = found[-1] if found else None
+    if event == "accepted":
+        if attempt.ref and (last is None or last.ref != attempt.ref):
+            found.append(attempt)
+    elif last is not None and not last.outcome:
+        found[-1] = replace(last, outcome=event)

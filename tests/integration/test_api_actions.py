@@ -108,7 +108,7 @@ def test_a_wave_is_approved(client: Client, bench: Workbench) -> None:
         ({"verb": "retry", "target": "77"}, 404, "there is no wave 77"),
         ({"verb": "retry", "target": "9" * 30}, 404, "there is no wave"),
         ({"verb": "rebuild", "target": "1"}, 400, "no such image: 1"),
-        ({"verb": "hold", "target": "base:f42", "until": "2001-01-01"}, 400, "over"),
+        ({"verb": "hold", "target": "base:f42", "until": "2001-01-01"}, 400, "must be in the future"),
         ({"verb": "hold", "target": "base:f42\0"}, 422, "NUL"),
         ({"verb": "approve", "target": "x"}, 422, "target"),
         ({"verb": "explode"}, 422, "verb"),

@@ -21,16 +21,18 @@ def not_tagged_yet(
     tags, or that waits for too long. Raises InfrastructureError.
     """
     builds = hub.many([ask("getBuild", nvr) for nvr in ahead.values()])
-    complete = {
-        key: (nvr, told) for (key, nvr), told in zip(ahead.items(), builds, strict=True)
-        if told and not isinstance(told, Denied) and told["state"] == BuildState.COMPLETE
-    }  # fmt: skip
-    histories = hub.many([ask("queryHistory", tables=["tag_listing"], build=nvr) for nvr, _ in complete.values()])
-    return {
-        key: nvr
-        for (key, (nvr, told)), history in zip(complete.items(), histories, strict=True)
-        if _expected(told, [] if isinstance(history, Denied) else history.get("tag_listing") or [], tags[key], now)
-    }
+    complete = {key: told for key, told in zip(ahead, builds, strict=True) if _is_complete(told)}
+    histories = hub.many([ask("queryHistory", tables=["tag_listing"], build=ahead[key]) for key in complete])
+    found = {}
+    for (key, told), history in zip(complete.items(), histories, strict=True):
+        operations = [] if isinstance(history, Denied) else history.get("tag_listing") or []
+        if _expected(told, operations, tags[key], now):
+            found[key] = ahead[key]
+    return found
+
+
+def _is_complete(build: Any) -> bool:
+    return bool(build) and not isinstance(build, Denied) and build["state"] == BuildState.COMPLETE
 
 
 def _expected(

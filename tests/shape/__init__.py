@@ -1,0 +1,1 @@
+"""How dense the code is, and how many rooms a change touches: measured, and held by tests."""
