@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NotRequired
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NotRequired, cast
 
 from typing_extensions import TypedDict
 
 from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.external import ExternalImage
 from rebuilder.domain.impact import Reason, Skip, Skipped
 from rebuilder.domain.plan import Plan, Rebuilds, RuleOutcome
@@ -42,6 +43,15 @@ class WrittenReason(TypedDict):
     upgrades: NotRequired[str]
 
 
+class PlannedReason(WrittenReason):
+    """A reason in a plan. `source` and `stream` tell its change where `available` is no change of the image's stream
+    alone: where two packages have the same version and release, or the change is one of another stream.
+    """
+
+    source: NotRequired[str]
+    stream: NotRequired[str]
+
+
 class ToldReason(WrittenReason):
     """A reason with the change that it is about, and the update that brought that."""
 
@@ -56,7 +66,7 @@ class WrittenRebuild(TypedDict):
     image: str
     depends_on: list[str]
     level: int
-    reasons: list[WrittenReason]
+    reasons: list[PlannedReason]
 
 
 class WrittenParent(TypedDict):
@@ -111,11 +121,12 @@ class WrittenPlan(TypedDict):
 
 def written(plan: Plan) -> WrittenPlan:
     """The plan as scripts read it."""
+    offers = _offers(plan.changes)
     answer: WrittenPlan = {
         "changes": [written_change(change) for change in plan.changes],
         "rebuilds": [
             {"image": rebuild.image, "depends_on": list(rebuild.depends_on), "level": rebuild.level,
-             "reasons": [written_reason(reason) for reason in rebuild.reasons]}
+             "reasons": [_planned_reason(reason, rebuild.image, offers) for reason in rebuild.reasons]}
             for rebuild in plan.rebuilds
         ],
         "skipped": [_written_skip(skipped) for skipped in plan.skipped],
@@ -155,6 +166,40 @@ def written_reason(reason: Reason) -> WrittenReason:
     return found
 
 
+Offers = Mapping[tuple[str, str], Sequence[Change]]
+
+
+def _offers(changes: Iterable[Change]) -> Offers:
+    """The changes by what names most of them: stream, and version and release."""
+    found: dict[tuple[str, str], list[Change]] = {}
+    for change in changes:
+        found.setdefault((change.stream, change.build.evr.version_release), []).append(change)
+    return found
+
+
+def _planned_reason(reason: Reason, image: str, offers: Offers) -> PlannedReason:
+    change = reason.change
+    found = cast("PlannedReason", written_reason(reason))
+    stream = _stream_of(image)
+    if list(offers.get((stream, change.build.evr.version_release), ())) != [change]:
+        found |= {"source": change.build.name, "stream": change.stream}
+    return found
+
+
+def _stream_of(image: str) -> str:
+    return image.rpartition(":")[2]
+
+
+def _change_of(reason: PlannedReason, image: str, offers: Offers) -> Change:
+    """The change that a reason of the plan is about. Raises UnreachableError where the plan has no such change."""
+    known = offers.get((reason.get("stream", _stream_of(image)), reason["available"]), ())
+    source = reason.get("source")
+    for change in known:
+        if source in (None, change.build.name):
+            return change
+    raise UnreachableError(f"unexpected answer: a reason of {image} is about no change of the plan")
+
+
 def told_reason(reason: Reason) -> ToldReason:
     """A reason with its change as scripts read it."""
     about = reason.change
@@ -188,7 +233,7 @@ def _written_rule(applied: RuleOutcome) -> WrittenRule:
 def read(document: WrittenPlan) -> Plan:
     """The plan that a server wrote."""
     changes = tuple(change_of(change) for change in document["changes"])
-    offers = {(change.stream, change.build.evr.version_release): change for change in changes}
+    offers = _offers(changes)
     estimate = document["estimate"]
     return Plan(
         changes,
@@ -204,7 +249,7 @@ def read(document: WrittenPlan) -> Plan:
     )
 
 
-def _rebuilds(documents: Sequence[WrittenRebuild], offers: Mapping[tuple[str, str], Change]) -> Rebuilds:
+def _rebuilds(documents: Sequence[WrittenRebuild], offers: Offers) -> Rebuilds:
     number = {document["image"]: at for at, document in enumerate(documents)}
     return Rebuilds(
         list(number),
@@ -214,12 +259,9 @@ def _rebuilds(documents: Sequence[WrittenRebuild], offers: Mapping[tuple[str, st
     )
 
 
-def _reasons(document: WrittenRebuild, offers: Mapping[tuple[str, str], Change]) -> tuple[Reason, ...]:
-    stream = document["image"].rpartition(":")[2]
-    anything = next(iter(offers.values()))
-    return tuple(
-        reason_of(reason, offers.get((stream, reason["available"]), anything)) for reason in document["reasons"]
-    )
+def _reasons(document: WrittenRebuild, offers: Offers) -> tuple[Reason, ...]:
+    image = document["image"]
+    return tuple(reason_of(reason, _change_of(reason, image, offers)) for reason in document["reasons"])
 
 
 def change_of(document: WrittenChange) -> Change:

@@ -17,7 +17,7 @@ from rebuilder.queries import image_state
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.image_state import StateOfImage
 from rebuilder.queries.moment import Moment, moment
-from rebuilder.store import holds, image_states, inventory, lists, manifests, search
+from rebuilder.store import builds, holds, image_states, inventory, lists, manifests, search
 from rebuilder.store.filters import Filter, PageRequest
 from rebuilder.store.inbox import InboxEntry
 from rebuilder.store.lists import AuditEntry, BuildEntry, ChangeEntry, ImageEntry
@@ -277,24 +277,15 @@ def differences(connection: Connection, before: BuildEntry | None, after: BuildE
         return None
     if before.manifest == after.manifest:
         return Differences(since=before.ident, added=(), removed=(), updated=())
-    old, new = set(_rpms(connection, before.manifest)), set(_rpms(connection, after.manifest))
-    gone, come = _by_name(old - new), _by_name(new - old)
+    found = builds.difference(_rpms(connection, before.manifest), _rpms(connection, after.manifest))
     return Differences(
         since=before.ident,
-        added=tuple(nevra for key in sorted(come.keys() - gone.keys()) for nevra in come[key]),
-        removed=tuple(nevra for key in sorted(gone.keys() - come.keys()) for nevra in gone[key]),
+        added=tuple(map(str, found.added)),
+        removed=tuple(map(str, found.removed)),
         updated=tuple(
-            Updated(before=", ".join(gone[key]), after=", ".join(come[key]))
-            for key in sorted(come.keys() & gone.keys())
+            Updated(before=", ".join(map(str, old)), after=", ".join(map(str, new))) for old, new in found.changed
         ),
     )
-
-
-def _by_name(rpms: set[Rpm]) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for rpm in sorted(rpms, key=lambda rpm: rpm.nevra):
-        found.setdefault((rpm.name, rpm.arch), []).append(rpm.nevra)
-    return found
 
 
 def _rpms(connection: Connection, digest: str) -> frozenset[Rpm]:

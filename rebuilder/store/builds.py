@@ -15,11 +15,13 @@ from rebuilder.store.models import ImageBuild, ManifestRpm, Rpm
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is in one build and was not in the one before. `changed` has an RPM as it was, and as it is."""
+    """What is in one build and was not in the one before. `changed` has RPMs of one name as they were, and as they are:
+    one of each, but for those of which several versions are installed, as kernels.
+    """
 
     added: tuple[Package, ...] = ()
     removed: tuple[Package, ...] = ()
-    changed: tuple[tuple[Package, Package], ...] = ()
+    changed: tuple[tuple[tuple[Package, ...], tuple[Package, ...]], ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
@@ -79,14 +81,21 @@ def _packages(connection: Connection, ids: Iterable[int]) -> dict[int, Package]:
 
 
 def difference(before: Iterable[Package], after: Iterable[Package]) -> Difference:
-    """What changed from some RPMs to others, by name: one of the same name and architecture was changed."""
-    gone = {(rpm.name, rpm.arch): rpm for rpm in sorted(before, key=str)}
-    come = {(rpm.name, rpm.arch): rpm for rpm in sorted(after, key=str)}
+    """What changed from some RPMs to others, by name and architecture."""
+    old, new = set(before), set(after)
+    gone, come = _by_name(old - new), _by_name(new - old)
     return Difference(
-        tuple(rpm for key, rpm in come.items() if key not in gone),
-        tuple(rpm for key, rpm in gone.items() if key not in come),
-        tuple((gone[key], rpm) for key, rpm in come.items() if key in gone and gone[key] != rpm),
+        tuple(chain.from_iterable(come[key] for key in come if key not in gone)),
+        tuple(chain.from_iterable(gone[key] for key in gone if key not in come)),
+        tuple((gone[key], come[key]) for key in come if key in gone),
     )
+
+
+def _by_name(rpms: Iterable[Package]) -> dict[tuple[str, str], tuple[Package, ...]]:
+    found: dict[tuple[str, str], tuple[Package, ...]] = {}
+    for rpm in sorted(rpms, key=str):
+        found[rpm.name, rpm.arch] = (*found.get((rpm.name, rpm.arch), ()), rpm)
+    return found
 
 
 def content(connection: Connection, manifest_id: int) -> list[Package]:
