@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -18,22 +18,26 @@ def requests_of(connection: Connection, entries: Sequence[RebuildRecord]) -> dic
     if not entries:
         return {}
     images = inventory.find(connection, [entry.image for entry in entries])
-    parents = {parent.image for image in images.values() for parent in image.parents if parent.image}
-    builds = inventory.current_builds(connection, parents | set(images))
+    builds = inventory.current_builds(connection, images.keys() | _parents_of(images.values()))
     changes = causes.changes_of(connection, [entry.id for entry in entries])
     pinned = pins.of_waves(connection, {entry.wave_id for entry in entries})
-    return {
-        entry.id: BuildRequest(
+    requests = {}
+    for entry in entries:
+        image = images[entry.image]
+        requests[entry.id] = BuildRequest(
             entry.key,
-            images[entry.image],
-            tuple(builds[p.image] for p in images[entry.image].parents if p.image in builds),
+            image,
+            tuple(builds[parent.image] for parent in image.parents if parent.image in builds),
             changes.get(entry.id, ()),
             builds.get(entry.image),
             Severity(entry.severity),
-            externals=_externals(images[entry.image], pinned.get(entry.wave_id, {})),
+            externals=_externals(image, pinned.get(entry.wave_id, {})),
         )
-        for entry in entries
-    }
+    return requests
+
+
+def _parents_of(images: Iterable[Image]) -> set[str]:
+    return {parent.image for image in images for parent in image.parents if parent.image}
 
 
 def _externals(image: Image, pinned: Mapping[str, PinnedParent]) -> tuple[PinnedParent, ...]:

@@ -14,16 +14,19 @@ LEFT = {
     "rebuilder/domain/impact.py:_Search._read",
     "rebuilder/domain/plan.py:make_plan",
     "rebuilder/engine/loop.py:Loop.__init__",
+    "rebuilder/engine/planning.py:draft",
     "rebuilder/inventory/registry/images.py:read",
     "rebuilder/queries/why.py:what_if",
     "rebuilder/registry/layer.py:read_layer",
     "rebuilder/registry/proxy.py:ImageProxy.blob",
     "rebuilder/registry/sbom.py:find",
     "rebuilder/store/actions.py:record",
+    "rebuilder/store/external_waits.py:read",
     "rebuilder/store/externals.py:record",
     "rebuilder/store/image_states.py:_Missing.__post_init__",
     "rebuilder/store/image_states.py:_waits",
     "rebuilder/store/waves.py:accept",
+    "rebuilder/web/pages/wave_graph.py:collapsed",
 }
 
 
