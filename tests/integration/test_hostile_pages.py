@@ -147,6 +147,7 @@ def test_all_of_it_is_text_in_a_browser(client: Client, settings: Settings) -> N
         page.goto(f"{address}/rebuilds/1")
         log = page.get_by_label("The last lines of the log")
         expect(log).to_contain_text(SCRIPT)
-        expect(log).to_contain_text("\\x1b[31mred\\u202edlo\\x07\\x00")
+        expect(log).to_contain_text("red\\u202edlo\\x07\\x00")
+        expect(log.locator(".c-red")).to_have_text("red\\u202edlo\\x07\\x00")  # a colour, and nothing else
         assert [told for told in watched.complaints if "404" not in told] == []
         assert watched.hosts == {"127.0.0.1"}
