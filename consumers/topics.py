@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from consumers import bodhi, koji
+from consumers import bodhi, koji, operator
 from rebuilder.domain.change import Event, Ignored
 from rebuilder.domain.message import IncomingMessage
 
@@ -16,6 +16,7 @@ PARSERS: dict[str, Parser] = {
     "bodhi.update.complete.testing": bodhi.testing,
     "bodhi.update.request.unpush": bodhi.withdrawn,
     "bodhi.update.request.obsolete": bodhi.withdrawn,
+    "rebuilder.update.available": operator.available,
     "buildsys.tag": koji.tagged,
     "buildsys.untag": koji.untagged,
     "buildsys.repo.done": koji.repo_done,

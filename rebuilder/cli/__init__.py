@@ -50,6 +50,7 @@ VERBS = {
     "status": ("status:status", "What is being rebuilt, what comes next, what failed."),
     "token": ("tokens:token", "Tokens: who may change things over HTTP."),
     "version": ("help:version", "Which version this is."),
+    "update": ("update:update", "Say that an update is out, as a message from Bodhi would."),
     "wave": ("status:wave", "One wave: its rebuilds, parents first, and why they are there."),
     "web": ("daemons:web", "Serve the status pages, the API and the metrics."),
     "why": ("why:why", "Why an image was rebuilt, or was not; with --update, whether that would rebuild it."),

@@ -10,8 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
+from sqlalchemy import Connection
 
 from rebuilder.cli.context import Context
+from rebuilder.cli.follow import follow, wait_option
 from rebuilder.cli.output import as_json, format_time, table
 from rebuilder.cli.targets import confirm
 from rebuilder.cli.terminal import printable
@@ -19,7 +21,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands, targets
 from rebuilder.engine.commands import Command
 from rebuilder.queries import records
-from rebuilder.store import actions, inventory, lease
+from rebuilder.store import actions, inventory, lease, rebuilds
 from rebuilder.store.database import reading
 
 ANSWER_SECONDS, LOOK_SECONDS = 3.0, 0.1
@@ -100,13 +102,14 @@ def release(context: Context, images: Sequence[str], yes: bool, who: str, reason
 
 @click.command()
 @click.argument("waves", metavar="WAVE...", type=int, nargs=-1, required=True)
+@wait_option
 @yes_option
 @who_option
 @reason_option
 @click.pass_obj
-def approve(context: Context, waves: Sequence[int], yes: bool, who: str, reason: str) -> None:
+def approve(context: Context, waves: Sequence[int], wait: bool, yes: bool, who: str, reason: str) -> int:
     """Let waves begin that a rule of the policy keeps waiting."""
-    _command(context, [Command("approve", str(wave), who, reason) for wave in waves], yes)
+    return _command(context, [Command("approve", str(wave), who, reason) for wave in waves], yes, wait)
 
 
 @click.command()
@@ -130,16 +133,17 @@ def resume(context: Context, who: str, reason: str) -> None:
 
 @click.command()
 @targets_argument
+@wait_option
 @yes_option
 @who_option
 @reason_option
 @click.pass_obj
-def retry(context: Context, named: Sequence[str], yes: bool, who: str, reason: str) -> None:
+def retry(context: Context, named: Sequence[str], wait: bool, yes: bool, who: str, reason: str) -> int:
     """Build again what failed or was canceled, and then what it blocked: images' last rebuilds, or all of waves.
 
     A pattern stands for the images that it fits and whose last rebuilds failed, were canceled or are blocked.
     """
-    _command(context, [Command("retry", target, who, reason) for target in named], yes)
+    return _command(context, [Command("retry", target, who, reason) for target in named], yes, wait)
 
 
 @click.command()
@@ -157,21 +161,23 @@ def cancel(context: Context, named: Sequence[str], yes: bool, who: str, reason: 
 @click.argument("images", metavar="IMAGE...", nargs=-1)
 @click.option("--with-descendants", is_flag=True, help="And then every image that is built on them.")
 @click.option("--unknown", is_flag=True, help="Instead of named ones: all that were never built, or cannot be read.")
+@wait_option
 @yes_option
 @who_option
 @reason_option
 @click.pass_obj
 def rebuild(
-    context: Context, images: Sequence[str], with_descendants: bool, unknown: bool, yes: bool, who: str, reason: str
-) -> None:
+    context: Context, images: Sequence[str], with_descendants: bool, unknown: bool, wait: bool, yes: bool, who: str,
+    reason: str,
+) -> int:
     """Rebuild images, whether an update asks for it or not; all in one wave. With --unknown, make all first builds."""
     if unknown == bool(images):
         raise RequestError("name images, or give --unknown for all of which it is not known what is in them")
     if unknown and not (images := _unknown(context)):
         click.echo("nothing to rebuild: it is known of every image what is in it")
-        return
+        return 0
     given = [Command("rebuild", image, who, reason, with_descendants=with_descendants) for image in images]
-    _command(context, given, yes)
+    return _command(context, given, yes, wait)
 
 
 def _unknown(context: Context) -> list[str]:
@@ -183,7 +189,7 @@ def _ends(until: str | None) -> float | None:
     return moment(until, time.time()) if until else None
 
 
-def _command(context: Context, given: Sequence[Command], yes: bool = True) -> None:
+def _command(context: Context, given: Sequence[Command], yes: bool = True, wait: bool = False) -> int:
     """Give the commands, all or none, and say what came of them.
 
     What only the engine can do is waited for a little, if one runs. Where they are about several images or waves,
@@ -202,6 +208,17 @@ def _command(context: Context, given: Sequence[Command], yes: bool = True) -> No
     told |= _answers_of_engine(context, asked) if asked else {}
     for answer in dict.fromkeys(told[target] for target in found):
         click.echo(printable(answer))
+    numbers = {target: receipt.id for target, receipt in receipts.items()}
+    return follow(context, lambda connection: _waves(connection, numbers)) if wait else 0
+
+
+def _waves(connection: Connection, asked: Mapping[str, int]) -> set[int] | None:
+    """The waves that these commands are about, by target; None until the engine has carried all of them out."""
+    if any(actions.answer(connection, number) is None for number in asked.values()):
+        return None
+    numbers = {int(target) for target in asked if target.isdigit()}
+    newest = rebuilds.newest_waves(connection, [target for target in asked if not target.isdigit()])
+    return numbers | newest
 
 
 def _answers_of_engine(context: Context, asked: Mapping[str, int]) -> dict[str, str]:

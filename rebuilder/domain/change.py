@@ -74,6 +74,7 @@ class AvailableBuild:
     """A source build that a message says is available: in a Bodhi release or a Koji tag, not yet in a stream.
 
     `waits_for_repo` names a Koji tag whose repository must be made anew before the RPM can be installed.
+    `stream` is the one that an operator means; messages from elsewhere do not know our streams.
     """
 
     build: SourceBuild
@@ -86,6 +87,7 @@ class AvailableBuild:
     type: str = ""
     waits_for_repo: str = ""
     cves: tuple[str, ...] = ()
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,8 @@ def feeds(offer: AvailableBuild, settings: Settings, streams: Iterable[Stream]) 
 
     A stream for which no release or tag is configured takes what its dist tag fits.
     """
+    if offer.stream:
+        return [stream.name for stream in streams if stream.name == offer.stream]
     found = []
     for stream in streams:
         fed = settings.streams.get(stream.name)

@@ -147,6 +147,18 @@ def ids_named(connection: Connection, name: str) -> list[int]:
     return list(connection.scalars(select(Change.id).where(named(name)).order_by(Change.id)))
 
 
+def planned_ids(connection: Connection, wanted: Iterable[ChangeValue]) -> list[int] | None:
+    """The ids of these changes once all of them are planned or withdrawn; None until then."""
+    found = []
+    for change in wanted:
+        query = select(Change.id, Change.state).where(*_of(change.build), Change.stream == change.stream)
+        for ident, state in connection.execute(query):
+            if state == "settling":
+                return None
+            found.append(ident)
+    return found
+
+
 def is_known(connection: Connection, package: str) -> bool:
     """Whether any change was of this source package."""
     return connection.scalar(select(Change.id).where(Change.source == package).limit(1)) is not None

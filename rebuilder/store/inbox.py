@@ -43,6 +43,12 @@ def receive(engine: Engine, messages: Sequence[IncomingMessage], now: float | No
     return new
 
 
+def fate(connection: Connection, ident: str) -> tuple[str, str]:
+    """The state of the message of that id, and the reason for it."""
+    row = connection.execute(select(Message.state, Message.reason).where(Message.id == ident)).one()
+    return row.state, row.reason
+
+
 def take(engine: Engine, make: Callable[[], IncomingMessage], delivery: Delivery, now: float | None = None) -> Fate:
     """Keep what `make` reads in a delivery; set aside what can never be kept. Raises what is the database's fault."""
     try:

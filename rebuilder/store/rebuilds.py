@@ -129,6 +129,13 @@ def images_in(connection: Connection, states: Iterable[State]) -> set[str]:
     return set(connection.scalars(query.where(Image.present, ~Rebuild.superseded, Rebuild.state.in_(sorted(states)))))
 
 
+def newest_waves(connection: Connection, images: Sequence[str]) -> set[int]:
+    """The waves of the newest rebuilds of these images, by name:stream."""
+    key = Image.name + ":" + Image.stream
+    query = select(Rebuild.wave_id).join(Image, Image.id == Rebuild.image_id).where(~Rebuild.superseded)
+    return {wave for part in chunks(images, 500) for wave in connection.scalars(query.where(key.in_(part)))}
+
+
 def of_ids(connection: Connection, ids: Sequence[int]) -> dict[int, RebuildRecord]:
     """These rebuilds by their ids."""
     return {entry.id: entry for entry in entries(connection, selected().where(Rebuild.id.in_(ids)))}

@@ -1,0 +1,69 @@
+"""`update`: say that an update is out, through the inbox like a message."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Collection, Sequence
+
+import click
+from sqlalchemy import Connection
+
+from rebuilder.cli.context import Context
+from rebuilder.cli.follow import follow, wait_option
+from rebuilder.cli.output import as_json
+from rebuilder.cli.plans import SEVERITIES
+from rebuilder.cli.terminal import printable
+from rebuilder.domain.change import CVE, Change, Severity
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.message import storable
+from rebuilder.queries import packages
+from rebuilder.store import changes, inbox, waves
+from rebuilder.store.database import reading
+
+TOPIC = "rebuilder.update.available"
+
+
+@click.command()
+@click.argument("nvrs", metavar="NVR...", nargs=-1, required=True)
+@click.option("--severity", type=click.Choice(SEVERITIES), default="unspecified", show_default=True)
+@click.option("--stream", help="The stream the update is for; else those that its dist tag fits.")
+@click.option("--alias", default="", help="The update's name, as FEDORA-2026-0123456789.")
+@click.option("--cve", "cves", multiple=True, metavar="CVE", help="What it fixes. May be given several times.")
+@wait_option
+@click.option("--json", "json_", is_flag=True)
+@click.pass_obj
+def update(
+    context: Context, nvrs: tuple[str, ...], severity: str, stream: str | None, alias: str, cves: tuple[str, ...],
+    wait: bool, json_: bool,
+) -> int:
+    """Say that an update is out, as a message from Bodhi would: it settles, is planned, and rebuilt.
+
+    Each NVR is a source build: name-[epoch:]version-release. Said twice, it counts once.
+    """
+    if wrong := [cve for cve in cves if not CVE.fullmatch(cve)]:
+        raise RequestError(f"{wrong[0]!r} is no CVE id: use CVE-2026-12345")
+    with reading(context.stored) as connection:
+        wanted = packages.changes_named(connection, nvrs, stream, Severity(severity), context.settings)
+    body = {
+        "builds": [{"nvr": str(change.build), "stream": change.stream} for change in wanted],
+        "severity": severity, "alias": alias, "cves": " ".join(cve.upper() for cve in cves),
+    }  # fmt: skip
+    message = storable(None, TOPIC, {"who": getpass.getuser()}, body)
+    (new,) = inbox.receive(context.stored, [message])
+    if json_:
+        as_json({"message": message.id, "fate": "accepted" if new else "duplicate", "builds": body["builds"]})
+    else:
+        for change in wanted:
+            click.echo(printable(f"{change}: {'accepted' if new else 'it was said before'}"))
+    return follow(context, lambda connection: _waves(connection, message.id, wanted)) if wait else 0
+
+
+def _waves(connection: Connection, message_id: str, wanted: Sequence[Change]) -> Collection[int] | None:
+    """The waves that take the changes up; None while they are not planned. Raises RequestError if it was rejected."""
+    state, reason = inbox.fate(connection, message_id)
+    if state == "new":
+        return None
+    if state == "rejected":
+        raise RequestError(f"the message was rejected: {reason}")
+    ids = changes.planned_ids(connection, wanted)
+    return None if ids is None else {wave.id for ident in ids for wave in waves.taking_up(connection, ident)}
