@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import NotRequired
 
 from sqlalchemy import Connection
 from typing_extensions import TypedDict
@@ -16,7 +17,8 @@ from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, Parent, ParentKind
 from rebuilder.domain.plan import Plan
 from rebuilder.queries import plan_preview
-from rebuilder.store import inventory, rebuilds, waves
+from rebuilder.queries.moment import written_moment
+from rebuilder.store import externals, inventory, rebuilds, waves
 
 REBUILD = "rebuild"
 
@@ -26,6 +28,14 @@ class ExternalParent(TypedDict):
 
     name: str
     kind: str
+
+
+class ExternalNode(TypedDict):
+    """What the registry of an external parent has; `since` is when that digest was first seen."""
+
+    name: str
+    digest: str
+    since: str | None
 
 
 class Node(TypedDict):
@@ -45,10 +55,11 @@ class Edge(TypedDict):
 
 
 class Drawing(TypedDict):
-    """Images, parents first, and the edges between them."""
+    """Images, parents first, the edges between them, and what is known of the external parents that they name."""
 
     images: list[Node]
     edges: list[Edge]
+    externals: NotRequired[list[ExternalNode]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +80,14 @@ class GraphView:
     layers: Graph
     keys: Collection[str]
     states: Mapping[str, str]
+    externals: Mapping[str, ExternalNode] = field(default_factory=dict)
 
     @property
     def document(self) -> Drawing:
         found: Drawing = graph_export.as_document(self.layers, self.keys, self.states)  # type: ignore[assignment]
+        named = {outside["name"]: None for node in found["images"] for outside in node["external"]}
+        if known := [self.externals[name] for name in named if name in self.externals]:
+            found["externals"] = known
         return found
 
 
@@ -91,7 +106,11 @@ def read(connection: Connection, asked: GraphRequest, settings: Settings, now: f
         states = of_plan(plan_preview.draft(connection, *updates, settings, now).plan)
     elif asked.wave is not None:
         layers, states = _of_wave(connection, layers, asked.wave, settings, now)
-    return view(layers, states, asked)
+    nodes = {
+        spec: ExternalNode(name=spec, digest=one.digest, since=written_moment(one.since))
+        for spec, one in externals.stored(connection).items() if one.digest
+    }  # fmt: skip
+    return replace(view(layers, states, asked), externals=nodes)
 
 
 def view(layers: Graph, states: Mapping[str, str], asked: GraphRequest) -> GraphView:

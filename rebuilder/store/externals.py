@@ -66,12 +66,11 @@ def images_on(connection: Connection) -> dict[str, list[str]]:
         .join(Image, Image.id == ImageParent.image_id)
         .where(Image.present, ImageParent.external != "")
         .order_by(Image.name, Image.stream)
-        .distinct()
     )
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}  # one may name a parent twice, as its base and for a stage
     for spec, image in connection.execute(query):
-        found.setdefault(spec, []).append(image)
-    return found
+        found.setdefault(spec, {})[image] = None
+    return {spec: list(images) for spec, images in found.items()}
 
 
 def stored(connection: Connection) -> dict[str, StoredExternal]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from integration.workbench import Builder, Given, Workbench
 from sqlalchemy import Engine, event
+from starlette.testclient import TestClient
 from support import registries
 from support.registries import Registry, layer, with_rpms
 
@@ -21,6 +22,8 @@ from rebuilder.engine import external_parents
 from rebuilder.queries import image_state, why
 from rebuilder.store import externals, inventory
 from rebuilder.store.database import reading
+from rebuilder.web.app import create_app
+from rebuilder.web.pages.rendering import segment
 
 OLD, NEW = "openssl-3.2.1-1.fc42", "openssl-3.2.2-1.fc42"
 OWN = "httpd-2.4.1-1.fc42.noarch"
@@ -325,3 +328,25 @@ def test_what_is_tried_again_by_hand_takes_the_digest_that_is_there_then(
     bench.ask("retry", "app:f42")
     bench.finish()
     assert stands_on(bench, "app") == {spec: f"{spec.rpartition(':')[0]}@{second}"}
+
+
+# ── Everybody can see them ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_they_are_nodes_of_their_own_in_the_graph_the_api_and_the_pages(store: Engine, spec: str) -> None:
+    bench = Workbench(store, (on(spec, "app"),))
+    bench.finish()
+    has = digest(bench, spec)
+    with TestClient(create_app(store, bench.settings), base_url="http://localhost") as client:
+        (node,) = client.get("/api/v1/graph").json()["externals"]
+        assert (node["name"], node["digest"]) == (spec, has)
+        (listed,) = client.get("/api/v1/externals").json()
+        assert (listed["spec"], listed["digest"], listed["images"]) == (spec, has, ["app:f42"])
+        whole = client.get(f"/api/v1/externals/{spec}").json()
+        assert whole["rpms"] == {"linux/amd64": [f"{OLD}.noarch"]}
+        assert client.get("/api/v1/externals/nowhere/base:1").status_code == 404
+        page = client.get(f"/externals/{segment(spec)}")
+        assert (page.status_code, has in page.text, "app:f42" in page.text, OLD in page.text) == (200, True, True, True)
+        assert spec in client.get("/externals").text
+        assert f"/externals/{segment(spec)}" in client.get("/images/app:f42").text
+        assert client.get("/externals/nowhere/base:1").status_code == 404
