@@ -35,7 +35,7 @@ class Fitted:
         if self.title:
             yield self.title
         for row in self.rows:
-            yield from self._block(row)
+            yield from self._block(row, wraps)
 
     def _widest_prose(self, widths: Sequence[int]) -> int | None:
         """The column that can be folded between words; the widest where there are more of them."""
@@ -50,10 +50,15 @@ class Fitted:
             found.add_row(*row)
         return found
 
-    def _block(self, row: Sequence[Text]) -> RenderResult:
+    def _block(self, row: Sequence[Text], wraps: int | None) -> RenderResult:
+        """The name; below it what is short, on one line where that is enough, and then the text."""
         key = next((self.columns.index(name) for name in KEYS if name in self.columns), 0)
         others = [at for at, cell in enumerate(row) if at != key and cell.plain.strip()]
         yield Text(row[key].plain, style=row[key].style or "bold", overflow="fold")
-        for at in others:
-            told = Text.assemble((f"{self.columns[at]}: ", "dim"), row[at], overflow="fold")
-            yield Padding(told, (0, 0, 0, 2))
+        short = Text("  ", overflow="fold").join(self._cell(row, at) for at in others if at != wraps)
+        for told in (short, *(self._cell(row, at) for at in others if at == wraps)):
+            if told.plain:
+                yield Padding(told, (0, 0, 0, 2))
+
+    def _cell(self, row: Sequence[Text], at: int) -> Text:
+        return Text.assemble((f"{self.columns[at]}: ", "dim"), row[at], overflow="fold")

@@ -41,9 +41,9 @@ def test_a_wide_terminal_has_a_table_and_a_narrow_one_blocks_under_the_names() -
     assert shown(240).splitlines()[1].split() == ["level", "image", "state", "why"]
     lines = shown(60).splitlines()
     at = lines.index(NAME)
-    assert [line.rstrip() for line in lines[at + 1 : at + 3]] == ["  level: 1", "  state: queued"]
-    assert lines[at + 3].startswith("  why: openssl-libs")
-    assert lines[lines.index("tools:f42") + 1 :] == ["  level: 1".ljust(60), "  state: queued".ljust(60)]
+    assert lines[at + 1].rstrip() == "  level: 1  state: queued"
+    assert lines[at + 2].startswith("  why: openssl-libs")
+    assert lines[lines.index("tools:f42") + 1 :] == ["  level: 1  state: queued".ljust(60)]
 
 
 def test_short_names_leave_room_for_a_table_whose_reasons_wrap() -> None:
