@@ -15,35 +15,8 @@ from rich.text import Text
 
 from rebuilder.cli.fitted import Fitted
 from rebuilder.cli.terminal import CONTROL, printable, shortened
+from rebuilder.domain.labels import label_of
 from rebuilder.queries.answer import Answer
-
-COLOURS = {
-    "waiting": "dim",
-    "queued": "cyan",
-    "submitting": "blue",
-    "building": "bold blue",
-    "succeeded": "green",
-    "failed": "bold red",
-    "blocked": "yellow",
-    "unneeded": "dim green",
-    "canceled": "magenta",
-    "rejected": "red",
-    "rebuild": "bold yellow",
-    "already-current": "green",
-    "not-installed": "green",
-    "other-stream": "dim",
-    "other-module": "dim",
-    "dropped": "dim",
-    "withdrawn": "dim",
-    "unknown": "yellow",
-    "current": "green",
-    "stale": "bold yellow",
-    "held": "magenta",
-    "policy": "magenta",
-    "parent-left-out": "yellow",
-    "waits-for-parent": "yellow",
-    "pinned-parent": "yellow",
-}
 
 
 def as_json(value: Any) -> None:
@@ -61,7 +34,7 @@ def sanitize(value: object) -> Text:
     if isinstance(value, Text):
         return value
     word = shortened(printable(str(value)))
-    return Text(word, style=COLOURS.get(word, ""))
+    return Text(word, style=label_of(word).style)
 
 
 def bold(value: object) -> Text:
@@ -71,7 +44,7 @@ def bold(value: object) -> Text:
 
 def styled(words: str, state: str) -> Text:
     """Words in the colour of a state, or of a verdict of the plan."""
-    return Text(sanitize(words).plain, style=COLOURS.get(state, ""))
+    return Text(sanitize(words).plain, style=label_of(state).style)
 
 
 def line(*parts: object) -> Text:

@@ -11,31 +11,9 @@ from typing import Any
 
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, Parent, ParentKind
+from rebuilder.domain.labels import label_of
 from rebuilder.domain.naming import meant
 
-COLOURS = {
-    "waiting": "#595959",
-    "queued": "#0b6e8a",
-    "submitting": "#1f5fbf",
-    "building": "#0b3fa8",
-    "succeeded": "#1b6e2e",
-    "failed": "#b3001b",
-    "blocked": "#8a5a00",
-    "unneeded": "#4d6b50",
-    "canceled": "#8b1a8b",
-    "rebuild": "#b34700",
-    "already-current": "#1b6e2e",
-    "other-stream": "#595959",
-    "other-module": "#595959",
-    "dropped": "#595959",
-    "withdrawn": "#595959",
-    "unknown": "#8a5a00",
-    "held": "#5b3cc4",
-    "policy": "#5b3cc4",
-    "parent-left-out": "#6b4f3a",
-    "waits-for-parent": "#6b4f3a",
-    "pinned-parent": "#6b4f3a",
-}
 OUTSIDE = 'style=dashed, color="#767676", fontcolor="#595959"'
 
 
@@ -147,7 +125,7 @@ def _looks(key: str, state: str) -> str:
     """The label always, because a default one would be the id, in which Graphviz shows backslashes twice."""
     if not state:
         return f' [label="{_escaped(key)}"]'
-    colour = COLOURS.get(state, "#000000")
+    colour = label_of(state).colour
     return f' [label="{_escaped(key)}\\n{_escaped(state)}", color="{colour}", fontcolor="{colour}"]'
 
 

@@ -260,3 +260,9 @@ def test_an_image_may_be_asked_for_by_its_name_alone(client: Client) -> None:
     assert (page.status_code, page.headers["location"]) == (307, "/images/base:f42")
     assert "did you mean base:f42" in client.http.get("/images/bse").text
     assert client.http.get("/badges/base.svg").text == client.http.get("/badges/base:f42.svg").text
+
+
+def test_a_number_that_is_no_wave_s_finds_what_has_it_in_its_name(store: Engine) -> None:
+    bench = Workbench(store, (*CHAIN, image("389", rpms=(BASH,))))
+    answer = Client(bench.store, bench.settings).http.get("/search", params={"q": "389"})
+    assert (answer.status_code, "389:f42" in answer.text) == (200, True)

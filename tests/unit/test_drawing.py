@@ -16,6 +16,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, Parent, ParentKind
 from rebuilder.domain.impact import Skip
+from rebuilder.domain.labels import LABELS, PLAIN
 from rebuilder.domain.lifecycle import State
 
 FEDORA = Parent(ParentKind.BASE, external="registry.example.com/fedora:42")
@@ -176,14 +177,14 @@ def test_a_state_is_a_word_and_a_colour_in_the_drawing() -> None:
     dot = dot_of(LAYERS, {"base:f42": "failed", "httpd:f42": "blocked"})
     nodes = read_back(dot)["nodes"]
     assert nodes["base:f42"]["label"] == r"base:f42\nfailed"
-    assert nodes["base:f42"]["color"] == nodes["base:f42"]["fontcolor"] == graph_export.COLOURS["failed"]
-    assert nodes["httpd:f42"]["color"] == graph_export.COLOURS["blocked"]
+    assert nodes["base:f42"]["color"] == nodes["base:f42"]["fontcolor"] == LABELS["failed"].colour
+    assert nodes["httpd:f42"]["color"] == LABELS["blocked"].colour
     assert "color" not in nodes["alone:f42"]
     assert {"base:f42", "failed", "httpd:f42", "blocked"} <= set(texts(dot))
 
 
 def test_every_state_and_every_reason_for_leaving_out_has_a_colour() -> None:
-    assert set(graph_export.COLOURS) == {*State, *Skip, "rebuild"}
+    assert {word for word, label in LABELS.items() if label.colour != PLAIN} == {*State, *Skip, "rebuild"}
 
 
 @pytest.mark.parametrize("name", ODD, ids=ascii)

@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.impact import Skip
+from rebuilder.domain.labels import label_of
 from rebuilder.engine.why import Verdict
 from rebuilder.queries.words import LEFT_OUT
 from rebuilder.store import change_cursor
@@ -122,7 +123,13 @@ def _environment() -> Environment:
     )
     filters = (clock, iso, koji, format_duration, link, approx_duration, segment, format_time)
     environment.filters |= {function.__name__: function for function in filters}
-    environment.globals |= {"asset": asset, "bodhi": bodhi, "left_out": left_out, "narrowed_by": narrowed_by}
+    environment.globals |= {
+        "asset": asset,
+        "bodhi": bodhi,
+        "label_of": label_of,
+        "left_out": left_out,
+        "narrowed_by": narrowed_by,
+    }
     return environment
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy import Connection
 
+from rebuilder.domain.errors import UnknownError
 from rebuilder.queries import image_state, packages
 from rebuilder.store import search, waves
+from rebuilder.store.waves import WaveEntry
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.rendering import PageRoute, page
 
 SHOWN, LONGEST = 20, 200
+LONGEST_NUMBER = 10
 WORDS = Annotated[str, Query(max_length=1000)]
 
 router = APIRouter(route_class=PageRoute)
@@ -27,12 +32,20 @@ def normalize_query(words: str) -> str:
 def find(request: Request, connection: Reader, settings: Configured, q: WORDS = "") -> Response:
     """Whatever has these words in its name."""
     words = normalize_query(q)
-    number = int(words) if words.isascii() and words.isdigit() and len(words) < 10 else None
     images = search.images(connection, words, SHOWN + 1) if words else []
     return page(
         request, "search.html", connection, words=words, shown=SHOWN,
-        wave=waves.find(connection, number) if number is not None else None,
+        wave=_wave(connection, words),
         packages=packages.find(connection, words), images=images,
         states=image_state.read(connection, settings, time.time(), {image.key for image in images}),
         changes=search.changes(connection, words, SHOWN + 1) if words else [],
     )
+
+
+def _wave(connection: Connection, words: str) -> WaveEntry | None:
+    """The wave of that number, where the words are one; a number may as well be a part of a name, as 389."""
+    if not (words.isascii() and words.isdigit() and len(words) < LONGEST_NUMBER):
+        return None
+    with suppress(UnknownError):
+        return waves.find(connection, int(words))
+    return None
