@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, select
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import OPEN, Retried, State
@@ -108,6 +109,20 @@ def was_retried(connection: Connection, wave_id: int) -> bool:
     """Whether a rebuild of the wave failed or was canceled, and then began anew."""
     again = exists().where(Transition.rebuild_id == Rebuild.id, Transition.event == Retried.name)
     return connection.scalar(select(Rebuild.id).where(Rebuild.wave_id == wave_id, again).limit(1)) is not None
+
+
+def steps_after(connection: Connection, last: int, wave_id: int | None, limit: int) -> Sequence[Row[Any]]:
+    """The first steps behind the one of that id: of one wave's rebuilds, or of all."""
+    t = Transition
+    columns: tuple[Any, ...] = (
+        t.id, t.at, t.rebuild_id, Rebuild.wave_id, (Image.name + ":" + Image.stream).label("image"), t.event, t.state,
+        t.reason,
+    )  # fmt: skip
+    query = select(*columns).join(Rebuild, Rebuild.id == t.rebuild_id).join(Image, Image.id == Rebuild.image_id)
+    query = query.where(t.id > last)
+    if wave_id is not None:
+        query = query.where(Rebuild.wave_id == wave_id)
+    return connection.execute(query.order_by(t.id).limit(limit)).all()
 
 
 def steps_of_wave(connection: Connection, wave_id: int) -> list[Step]:

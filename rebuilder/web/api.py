@@ -22,7 +22,7 @@ from rebuilder.queries import (
     status,
     why,
 )
-from rebuilder.web import api_actions, api_lists, problems
+from rebuilder.web import api_actions, api_events, api_lists, problems
 from rebuilder.web.dependencies import Configured, Logs, Reader
 from rebuilder.web.etags import Tagged
 from rebuilder.web.parameters import Ident, ImageName, SeverityWord, Text
@@ -190,4 +190,5 @@ def make_plan(connection: Reader, settings: Configured, asked: WhatIf) -> plan.W
 
 
 router.include_router(api_lists.router)
+router.include_router(api_events.router)
 router.include_router(api_actions.router)

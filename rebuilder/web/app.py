@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 
@@ -14,7 +15,7 @@ from rebuilder import distribution
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.queries.logs import Logs
-from rebuilder.web import api, health, metrics, pages, problems, sse
+from rebuilder.web import api, glossary, health, metrics, pages, problems, sse
 from rebuilder.web.bounds import Bounds
 from rebuilder.web.broker import Broker
 from rebuilder.web.dependencies import READING
@@ -23,6 +24,11 @@ from rebuilder.web.security import SecurityHeaders
 from rebuilder.web.wrong_tokens import WrongTokens
 
 STATIC = Path(__file__).parent / "static"
+
+
+def operation_id(route: APIRoute) -> str:
+    """What a generated client calls the operation: `list_images`."""
+    return route.name
 
 
 def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> FastAPI:
@@ -37,9 +43,12 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
         summary="Ordered rebuilds of layered container images when an RPM in a lower layer is updated",
         version=distribution.version(),
         openapi_url="/api/v1/openapi.json",
+        generate_unique_id_function=operation_id,
         docs_url=None,
         redoc_url=None,
     )
+    made = app.openapi
+    app.openapi = lambda: glossary.describe(made())  # type: ignore[method-assign]
     app.state.engine = engine
     app.state.turns = asyncio.Semaphore(READING)
     app.state.settings = settings

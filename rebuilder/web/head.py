@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-ENDLESS = ("/live",)  # its answer would never end, and have nothing in it
+ENDLESS = ("/live", "/api/v1/events")  # its answer would never end, and have nothing in it
 
 
 class Head:

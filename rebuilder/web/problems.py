@@ -18,13 +18,23 @@ from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
 
 log = logging.getLogger(__name__)
+TYPE = "tag:rebuilder,2026:problem:"  # tag URIs (RFC 4151): they name a kind of problem, and lead nowhere
+CODES = {
+    400: "invalid-request", 401: "not-authenticated", 403: "missing-scope", 404: "not-found", 405: "method-not-allowed",
+    413: "body-too-large", 422: "invalid-parameter", 429: "too-many-requests", 500: "internal-error",
+    503: "unavailable",
+}  # fmt: skip
 MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(BaseModel):
-    """What was wrong with the request, or with us. `errors` names the parts of the request that were wrong."""
+    """What was wrong with the request, or with us. `errors` names the parts of the request that were wrong.
 
-    type: str = "about:blank"
+    `type` is a URI that ends with `code`, which stays the same whatever `title` and `detail` say: one of CODES.
+    """
+
+    type: str
+    code: str
     title: str
     status: int
     detail: str
@@ -56,11 +66,13 @@ def install(app: FastAPI) -> None:
 
 
 def answer(
-    status: int, detail: str, headers: Mapping[str, str] | None = None, errors: list[dict[str, str]] | None = None
+    status: int, detail: str, headers: Mapping[str, str] | None = None, errors: list[dict[str, str]] | None = None,
+    code: str = "",
 ) -> JSONResponse:
     """A problem as a response."""
     title = HTTPStatus(status).phrase
-    problem = Problem(title=title, status=status, detail=detail, errors=errors or [])
+    code = code or CODES.get(status, "internal-error" if status >= 500 else "invalid-request")
+    problem = Problem(type=TYPE + code, code=code, title=title, status=status, detail=detail, errors=errors or [])
     return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
 
 
@@ -74,7 +86,9 @@ def _of_form(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     errors = [{"where": ".".join(map(str, e["loc"])), "what": str(e["msg"])} for e in error.errors()]
     first = f"{errors[0]['where']}: {errors[0]['what']}" if errors else "not of the form that it must have"
-    return answer(422, _printable(first), errors=[{k: _printable(v) for k, v in e.items()} for e in errors])
+    unknown = any(e["type"] == "unknown_parameter" for e in error.errors())
+    code = "unknown-parameter" if unknown else ""
+    return answer(422, _printable(first), code=code, errors=[{k: _printable(v) for k, v in e.items()} for e in errors])
 
 
 def _of_request(_request: Request, error: Exception) -> JSONResponse:
@@ -87,7 +101,7 @@ def _of_service(_request: Request, error: Exception) -> JSONResponse:
 
 def _of_database(_request: Request, error: Exception) -> JSONResponse:
     log.error("database: %s", error)
-    return answer(503, "the database cannot answer now", {"Retry-After": "5"})
+    return answer(503, "the database cannot answer now", {"Retry-After": "5"}, code="database-unavailable")
 
 
 def _of_ourselves(_request: Request, _error: Exception) -> JSONResponse:

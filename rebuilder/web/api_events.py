@@ -1,0 +1,65 @@
+"""Events for scripts: each step of each rebuild as it happens, and all that a client missed while it was away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
+
+from rebuilder.queries import events
+from rebuilder.store.database import reading
+from rebuilder.web.dependencies import Database
+from rebuilder.web.parameters import WaveNumber
+from rebuilder.web.sse import RETRY_MILLISECONDS, Broadcaster, Interest, open_broadcaster
+from rebuilder.web.strict import Strict
+
+EXAMPLE = """\
+id: 4711
+event: rebuild
+retry: 3000
+data: {"id": 4711, "at": "2026-11-28T03:00:00.000Z", "rebuild": 42, "wave": 7, "image": "httpd:f42", \
+"event": "failed", "state": "failed", "reason": "build failed: exit status 1"}
+
+"""
+MOST = 2**62
+
+router = APIRouter(route_class=Strict)
+
+
+@router.get(
+    "/events",
+    response_class=EventSourceResponse,
+    responses={200: {"description": "Events until the client leaves", "content": {
+        "text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}}}},
+)
+async def stream_events(
+    hub: Annotated[Broadcaster, Depends(open_broadcaster)], engine: Database, wave: WaveNumber = None,
+    last_event_id: Annotated[int | None, Header(
+        ge=0, lt=MOST, description="The id of the last event that the client has: it gets those after it first.",
+        examples=[4711])] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Each step of each rebuild, or of one wave's, as Server-Sent Events of type `rebuild`.
+
+    The `data` of an event is JSON, as in the example: what happened to the rebuild (`event`), and the state that it is
+    in since. Ids grow: a client that was cut off says the last in `Last-Event-ID` and misses nothing, as far
+    back as history is kept. Without it the stream begins with what happens next. A comment every 15 s keeps it open.
+    """
+    last = last_event_id
+    async for mark in hub.listen(Interest()):
+        last = mark.step if last is None else last
+        more = True
+        while more:
+            found, more = await run_in_threadpool(_after, engine, last, wave)
+            for event in found:
+                last = event.id
+                data = event.model_dump_json()
+                yield ServerSentEvent(event="rebuild", id=str(event.id), raw_data=data, retry=RETRY_MILLISECONDS)
+
+
+def _after(engine: Engine, last: int, wave: int | None) -> tuple[list[events.RebuildEvent], bool]:
+    with reading(engine) as connection:
+        return events.after(connection, last, wave)
