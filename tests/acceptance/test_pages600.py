@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import httpx
 import pytest
@@ -177,3 +178,38 @@ def test_a_list_of_600_images_is_read_part_by_part(address: str, plain: Page) ->
     assert len(seen) == len(set(seen)) == 600
     csv = httpx.get(address + (plain.get_by_role("link", name="CSV").get_attribute("href") or ""))
     assert len(csv.text.splitlines()) == 601
+
+
+def test_times_are_in_the_readers_zone_with_utc_in_the_title(address: str, chromium: Browser) -> None:
+    with browser.tab(chromium, timezone_id="Asia/Tokyo", locale="en-GB") as (page, watched):
+        page.goto(address + WAVE)
+        start = page.locator(".timeline time").first
+        utc = re.search(r"(\d\d):(\d\d):\d\d UTC", start.get_attribute("title") or "")
+        assert utc is not None
+        expect(start).to_have_text(f"{(int(utc[1]) + 9) % 24:02}:{utc[2]}")
+        expect(page.locator(".bottom time")).to_contain_text("GMT+9")
+        assert watched.complaints == []
+
+
+def test_without_javascript_times_are_in_utc(address: str, plain: Page) -> None:
+    plain.goto(address + WAVE)
+    expect(plain.locator(".bottom time")).to_contain_text("UTC")
+
+
+def test_a_feed_tells_of_waves_and_failures_and_may_be_of_some_images_alone(address: str) -> None:
+    answer = httpx.get(f"{address}/feed.atom")
+    assert answer.headers["content-type"].startswith("application/atom+xml")
+    atom = "{http://www.w3.org/2005/Atom}"
+    feed = ElementTree.fromstring(answer.text)
+    entries = feed.findall(f"{atom}entry")
+    titles = [entry.findtext(f"{atom}title") for entry in entries]
+    assert {"Wave 3 is running", "Wave 2 is planned", "ruby:f42 failed"} <= set(titles)
+    updated = [entry.findtext(f"{atom}updated") or "" for entry in entries]
+    assert updated == sorted(updated, reverse=True) and feed.findtext(f"{atom}updated") == updated[0]
+    ids = [entry.findtext(f"{atom}id") for entry in entries]
+    assert len(set(ids)) == len(ids)
+    for link in feed.iterfind(f"{atom}entry/{atom}link"):
+        assert httpx.get(link.attrib["href"]).status_code == 200
+    narrowed = ElementTree.fromstring(httpx.get(f"{address}/feed.atom?image=ruby").text)
+    failed = [title for title in narrowed.itertext() if title.endswith(" failed")]
+    assert failed == ["ruby:f42 failed"]

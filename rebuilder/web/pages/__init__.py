@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from rebuilder.web.pages import badge, change, external, image, lists, log, overview, rebuild, search, wave
+from rebuilder.web.pages import badge, change, external, feed, image, lists, log, overview, rebuild, search, wave
 from rebuilder.web.pages.rendering import error_page
 
 NO_PAGES = ("api/", "health/", "metrics", "static/")
 
 router = APIRouter(include_in_schema=False)
-for part in (overview, lists, wave, rebuild, log, image, external, badge, change, search):
+for part in (overview, lists, wave, rebuild, log, image, external, badge, change, search, feed):
     router.include_router(part.router)
 
 nowhere = APIRouter(include_in_schema=False)

@@ -133,11 +133,21 @@ function roughly(seconds) {
   return `${whole} s`;
 }
 
+// A moment as the reader's own clock and calendar have it; the title has it in UTC.
+const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+const TIME = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "long" });
+
+function said(how, at, now) {
+  if (how === "ago") return `${roughly(now - at)} ago`;
+  if (how === "ahead") return `in ${roughly(at - now)}`;
+  return (how === "clock" ? CLOCK : TIME).format(at * 1000);
+}
+
 function tick() {
   const now = Date.now() / 1000 - skew;
-  for (const time of main.querySelectorAll("time[data-said]")) {
+  for (const time of document.querySelectorAll("time[data-said]")) {
     const at = Date.parse(time.dateTime) / 1000;
-    const words = time.dataset.said === "ago" ? `${roughly(now - at)} ago` : `in ${roughly(at - now)}`;
+    const words = said(time.dataset.said, at, now);
     if (time.textContent !== words) time.textContent = words;
   }
   for (const bar of main.querySelectorAll("progress[data-began]")) {
@@ -161,6 +171,7 @@ if (main.dataset.live !== undefined && "EventSource" in window) {
 }
 if (main.dataset.every) setInterval(() => main.dataset.every && refresh(), 1000 * main.dataset.every);
 setInterval(tick, 5000);
+tick();
 document.documentElement.classList.add("scripted");
 addEventListener("scroll", () => follow(), { passive: true });
 setInterval(follow, 500);

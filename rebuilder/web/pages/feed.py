@@ -1,0 +1,68 @@
+"""An Atom feed: waves as they are planned and end, and images whose last rebuilds failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+
+from rebuilder.queries import status
+from rebuilder.queries.status import WaveInBrief
+from rebuilder.store import lists, need
+from rebuilder.store.filters import PageRequest
+from rebuilder.store.rebuilds import RebuildRecord
+from rebuilder.web.dependencies import Configured, Reader
+from rebuilder.web.pages.rendering import TEMPLATES, PageRoute
+from rebuilder.web.parameters import Images, build_filter
+
+SHOWN = 50
+MEDIA_TYPE = "application/atom+xml"
+
+router = APIRouter(route_class=PageRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that happened: `ident` stays the same as long as it is the same news."""
+
+    ident: str
+    title: str
+    text: str
+    path: str
+    at: float
+
+
+@router.get("/feed.atom")
+def feed(request: Request, connection: Reader, settings: Configured, images: Images) -> Response:
+    """The last waves and failures, of all images or of some (by name, stream, package or owner)."""
+    wanted, part = build_filter(images), PageRequest(SHOWN)
+    waves = lists.waves(connection, wanted, part)
+    briefs = status.briefs(connection, waves)
+    failed = lists.rebuilds(connection, wanted, part, need.REBUILDS)
+    entries = sorted([*map(_of_wave, briefs.values()), *_of_failures(failed)], key=lambda entry: -entry.at)[:SHOWN]
+    content = {
+        "entries": entries, "base": (settings.notify.url or str(request.base_url)).rstrip("/"),
+        "query": request.url.query, "updated": entries[0].at if entries else time.time(),
+    }
+    answer = TEMPLATES.TemplateResponse(request, "feed.xml", content, media_type=MEDIA_TYPE)
+    answer.headers["Cache-Control"] = "no-cache"
+    return answer
+
+
+def _of_wave(wave: WaveInBrief) -> Entry:
+    counts = ", ".join(f"{count} {state}" for state, count in wave.rebuilds.items())
+    at = wave.finished or wave.created
+    waits = f"waits for approval: rule “{wave.rule}”" if wave.state == "planned" else ""
+    state = f"{wave.state}, not well" if wave.state == "finished" and wave.rebuilds.get("failed") else wave.state
+    return Entry(f"wave:{wave.id}:{wave.state}:{at.timestamp():.0f}", f"Wave {wave.id} is {state}", counts or waits,
+                 f"/waves/{wave.id}", at.timestamp())
+
+
+def _of_failures(failed: Iterable[RebuildRecord]) -> list[Entry]:
+    return [
+        Entry(f"rebuild:{entry.id}:{entry.attempt}", f"{entry.image} {entry.state}", entry.reason,
+              f"/rebuilds/{entry.id}", entry.ended_at or entry.created_at)
+        for entry in failed
+    ]  # fmt: skip
