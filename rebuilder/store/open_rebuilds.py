@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, select, true
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.image import Image as ImageValue
@@ -55,23 +55,27 @@ class Ended:
 
 
 def ended_in(connection: Connection, wave_ids: Collection[int]) -> list[Ended]:
-    """The newest builds that succeeded in each of these waves."""
-    return [one for wave in wave_ids for one in _ended(connection, Rebuild.wave_id == wave, SHOWN_BY_WAVE)]
+    """The newest builds that succeeded in each of these waves.
+
+    State and order are hidden from the planner, which else looks for the wave among all that ever succeeded.
+    """
+    succeeded, order = func.coalesce(Rebuild.state, "") == State.SUCCEEDED, (Rebuild.id + 0).desc()
+    query = _ended().where(succeeded).order_by(order).limit(SHOWN_BY_WAVE)
+    return [one for wave in wave_ids for one in _ratios(connection, query.where(Rebuild.wave_id == wave))]
 
 
 def ended_last(connection: Connection) -> list[Ended]:
     """The newest builds that succeeded, of whatever wave."""
-    return _ended(connection, true(), HISTORY)
+    query = _ended().where(Rebuild.state == State.SUCCEEDED).order_by(Rebuild.id.desc()).limit(HISTORY)
+    return _ratios(connection, query)
 
 
-def _ended(connection: Connection, condition: ColumnElement[bool], limit: int) -> list[Ended]:
+def _ended() -> Select[int, float | None, float | None]:
     took = Rebuild.ended_at - func.coalesce(Rebuild.begun_at, Rebuild.started_at)
-    query = (
-        select(Rebuild.wave_id, took, Rebuild.expected)
-        .where(Rebuild.state == State.SUCCEEDED, condition)
-        .order_by(Rebuild.id.desc())
-        .limit(limit)
-    )
+    return select(Rebuild.wave_id, took, Rebuild.expected)
+
+
+def _ratios(connection: Connection, query: Select[int, float | None, float | None]) -> list[Ended]:
     rows = connection.execute(query).all()
     return [Ended(wave, took / expected) for wave, took, expected in rows if took and expected]
 
