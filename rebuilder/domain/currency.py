@@ -47,8 +47,33 @@ Lacking = Mapping[str, tuple[Offered, ...]]
 
 
 @dataclass(frozen=True)
+class Lack:
+    """The changes that an image lacks, the oldest first; many images share one."""
+
+    offered: tuple[Offered, ...] = ()
+
+    @cached_property
+    def changes(self) -> list[Change]:
+        """The changes themselves."""
+        return [one.change for one in self.offered]
+
+    @cached_property
+    def severity(self) -> Severity | None:
+        """That of the most severe change; None where none is missing."""
+        return most_severe(tuple(one.change.severity for one in self.offered)) if self.offered else None
+
+    @cached_property
+    def is_of_security(self) -> bool:
+        """Whether one of the changes is a security fix."""
+        return any(one.is_security for one in self.offered)
+
+
+NOTHING = Lack()
+
+
+@dataclass(frozen=True, slots=True)
 class ImageState:
-    """What one image is now. `missing` has the changes that it lacks, the oldest first.
+    """What one image is now, and what it lacks.
 
     `why` says who holds it or what it waits for; `last_rebuild` is the state of its newest rebuild, empty for none.
     """
@@ -56,24 +81,29 @@ class ImageState:
     image: str
     id: int
     state: Currency
-    missing: tuple[Offered, ...] = ()
+    lack: Lack = NOTHING
     why: str = ""
     last_rebuild: str = ""
 
-    @cached_property
+    @property
+    def missing(self) -> tuple[Offered, ...]:
+        """The changes that it lacks, the oldest first."""
+        return self.lack.offered
+
+    @property
     def since(self) -> float | None:
         """Since when it lacks something: the moment at which the first of the missing changes was noticed."""
-        return min((offered.since for offered in self.missing), default=None)
+        return self.lack.offered[0].since if self.lack.offered else None
 
-    @cached_property
+    @property
     def severity(self) -> Severity | None:
         """That of the most severe missing change; None where none is missing."""
-        return most_severe(tuple(offered.change.severity for offered in self.missing)) if self.missing else None
+        return self.lack.severity
 
     @property
     def lacks_security_fix(self) -> bool:
         """Whether one of the missing changes is a security fix."""
-        return any(offered.is_security for offered in self.missing)
+        return self.lack.is_of_security
 
 
 def need_of(found: ImageState) -> tuple[int, int]:

@@ -13,6 +13,8 @@ from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.store import image_states
 
+TOLD = 20  # missing changes of an image in an answer
+
 
 class MissingChange(Answer):
     """A change that an image lacks, since the moment at which it was noticed. `nvr` is its source build."""
@@ -30,14 +32,15 @@ class StateOfImage(Answer):
     """What an image is: `state` is current, stale, unknown, held or waiting, whatever became of its last rebuild.
 
     It lacks something `since` then, at worst of that `severity`; both are null where it lacks nothing. `missing` has
-    the changes that it lacks, the oldest first. `why` says who holds it, or what it waits for. `last_rebuild` is how
-    its newest rebuild stands, null where it never had one.
+    the first of the `missing_count` changes that it lacks, the oldest first. `why` says who holds it, or what it waits
+    for. `last_rebuild` is how its newest rebuild stands, null where it never had one.
     """
 
     state: str
     since: Moment | None
     severity: str | None
     missing: tuple[MissingChange, ...]
+    missing_count: int
     why: str | None
     last_rebuild: str | None
 
@@ -55,7 +58,8 @@ def fields(found: ImageState) -> dict[str, object]:
     return {
         "state": str(found.state), "since": moment(found.since),
         "severity": str(found.severity) if found.severity else None,
-        "missing": tuple(missing(offered) for offered in found.missing), "why": found.why or None,
+        "missing": tuple(missing(offered) for offered in found.missing[:TOLD]),
+        "missing_count": len(found.missing), "why": found.why or None,
         "last_rebuild": found.last_rebuild or None,
     }  # fmt: skip
 

@@ -22,7 +22,8 @@ def read(connection: Connection, missing: Mapping[int, Sequence[Change]], wait: 
     """The images (by id) that wait, with their parents in words. `missing` has what each of them lacks."""
     if wait is Wait.BUILD or not missing:
         return {}
-    known = externals.known(connection, {change.build.name for lacks in missing.values() for change in lacks})
+    alike = {id(lacks): lacks for lacks in missing.values()}.values()  # many images lack the very same
+    known = externals.known(connection, {change.build.name for lacks in alike for change in lacks})
     if not known:
         return {}
     bases = {row.image_id: row for row in connection.execute(_BASES)}

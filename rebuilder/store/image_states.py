@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, exists, func, or_, select
 
 from rebuilder.domain.belonging import NONE, foreigners
-from rebuilder.domain.currency import Currency, ImageState, Lacking, Offered, Offers, currency_of
+from rebuilder.domain.currency import NOTHING, Currency, ImageState, Lack, Lacking, Offered, Offers, currency_of
 from rebuilder.domain.external import Wait
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.rpm import INSTALLONLY, is_installonly, that_count
@@ -36,9 +36,9 @@ def read(
     """
     rows = _images(connection, now, keys)
     missing = _Missing(connection, rows, installonly).found if rows else {}
-    lacking = {ident: [offered.change for offered in found] for ident, found in missing.items()}
+    lacking = {ident: lack.changes for ident, lack in missing.items()}
     waits = {**external_waits.read(connection, lacking, wait), **_waits(connection, rows, missing)}
-    return {row.image: _state(row, missing.get(row.id, ()), waits.get(row.id, "")) for row in rows}
+    return {row.image: _state(row, missing.get(row.id, NOTHING), waits.get(row.id, "")) for row in rows}
 
 
 def counts(states: Iterable[ImageState]) -> dict[Currency, int]:
@@ -49,13 +49,13 @@ def counts(states: Iterable[ImageState]) -> dict[Currency, int]:
     return found
 
 
-def _state(row: Row[Any], missing: tuple[Offered, ...], waits: str) -> ImageState:
+def _state(row: Row[Any], lack: Lack, waits: str) -> ImageState:
     held = f"{row.who}: {row.held_for}" if row.held_for else row.who or ""
     state = currency_of(
-        known=row.manifest_id is not None, missing=missing, held=row.who is not None, waits=bool(waits)
+        known=row.manifest_id is not None, missing=lack.offered, held=row.who is not None, waits=bool(waits)
     )
     why = held if state is Currency.HELD else waits if state is Currency.WAITING else ""
-    return ImageState(row.image, row.id, state, missing, why, row.last or "")
+    return ImageState(row.image, row.id, state, lack, why, row.last or "")
 
 
 def _images(connection: Connection, now: float, keys: Collection[str] | None) -> list[Row[Any]]:
@@ -87,7 +87,7 @@ class _Missing:
     connection: Connection
     rows: list[Row[Any]]
     installonly: tuple[str, ...]
-    found: dict[int, tuple[Offered, ...]] = field(default_factory=dict)
+    found: dict[int, Lack] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         few = {row.manifest_id for row in self.rows} - {None} if len(self.rows) <= FEW else None
@@ -99,18 +99,21 @@ class _Missing:
         pairs = self._pairs(list(lacking))
         close = self._to_look_at_closely(pairs, rpms)
         by_id = {row.id: row for row in self.rows}
+        alike: dict[tuple[str, tuple[int, ...]], Lack] = {}  # most images have what others have
         for image_id, rpm_ids in pairs.items():
             if image_id not in close:
                 own = by_id[image_id].stream
-                self._keep(image_id, (lacking[rpm_id].get(own, ()) for rpm_id in rpm_ids))
+                same = own, tuple(rpm_ids)
+                if same not in alike:
+                    alike[same] = _lack(lacking[rpm_id].get(own, ()) for rpm_id in rpm_ids)
+                self._keep(image_id, alike[same])
         if close:
             sources = {rpms[rpm_id].source for image_id in close for rpm_id in pairs[image_id]}
             self._look_closely([by_id[image_id] for image_id in close], sources, offers)
 
-    def _keep(self, image_id: int, missing: Iterable[tuple[Offered, ...]]) -> None:
-        found = {offered.id: offered for one in missing for offered in one}
-        if found:
-            self.found[image_id] = tuple(sorted(found.values(), key=lambda offered: (offered.since, offered.id)))
+    def _keep(self, image_id: int, lack: Lack) -> None:
+        if lack.offered:
+            self.found[image_id] = lack
 
     def _pairs(self, rpm_ids: list[int]) -> dict[int, list[int]]:
         """Which images carry which of these RPMs in their current builds."""
@@ -155,7 +158,12 @@ class _Missing:
                 if rpm not in known:
                     known[rpm] = offers.lacking(rpm)
                 missing.append(known[rpm].get(of.get(rpm, row.stream), ()))
-            self._keep(row.id, missing)
+            self._keep(row.id, _lack(missing))
+
+
+def _lack(missing: Iterable[tuple[Offered, ...]]) -> Lack:
+    found = {offered.id: offered for one in missing for offered in one}
+    return Lack(tuple(sorted(found.values(), key=lambda offered: (offered.since, offered.id)))) if found else NOTHING
 
 
 def _offered(connection: Connection, manifest_ids: Collection[int] | None) -> list[Offered]:
@@ -186,7 +194,7 @@ def _rpms(
 
 
 def _waits(
-    connection: Connection, rows: Iterable[Row[Any]], missing: Mapping[int, tuple[Offered, ...]]
+    connection: Connection, rows: Iterable[Row[Any]], missing: Mapping[int, Lack]
 ) -> dict[int, str]:
     """The images that were built for all that they lack, and lack it still, as a parent of somebody else's has it."""
     tried = {
@@ -203,5 +211,5 @@ def _waits(
     return {
         tried[rebuild_id]: f"{', '.join(sorted(set(parents.values())))}, which others build"
         for rebuild_id, parents in outside.items()
-        if all(offered.id in parents for offered in missing[tried[rebuild_id]])
+        if all(offered.id in parents for offered in missing[tried[rebuild_id]].offered)
     }
