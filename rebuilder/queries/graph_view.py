@@ -93,10 +93,7 @@ class GraphView:
 
 def read(connection: Connection, asked: GraphRequest, settings: Settings, now: float) -> GraphView:
     """Raises RequestError where there are no images, no such wave or image, or something is asked for twice."""
-    if asked.wave is not None and asked.updates:
-        raise RequestError("a wave and updates cannot be drawn at the same time")
-    if not asked.updates and (asked.stream is not None or asked.severity != Severity.UNSPECIFIED):
-        raise RequestError("a stream and a severity go with an update")
+    _check(asked)
     layers = inventory.load(connection)
     if not len(layers):
         raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
@@ -111,6 +108,14 @@ def read(connection: Connection, asked: GraphRequest, settings: Settings, now: f
         for spec, one in externals.stored(connection).items() if one.digest
     }  # fmt: skip
     return replace(view(layers, states, asked), externals=nodes)
+
+
+def _check(asked: GraphRequest) -> None:
+    """Raises RequestError for what cannot be combined."""
+    if asked.wave is not None and asked.updates:
+        raise RequestError("a wave and updates cannot be drawn at the same time")
+    if not asked.updates and (asked.stream is not None or asked.severity != Severity.UNSPECIFIED):
+        raise RequestError("a stream and a severity go with an update")
 
 
 def view(layers: Graph, states: Mapping[str, str], asked: GraphRequest) -> GraphView:

@@ -23,7 +23,6 @@ LEFT = {
     "rebuilder/engine/planning.py:draft",
     "rebuilder/inventory/registry/images.py:read",
     "rebuilder/queries/attention.py:_need",
-    "rebuilder/queries/graph_view.py:read",
     "rebuilder/queries/rebuilds.py:wave",
     "rebuilder/queries/updates.py:_update",
     "rebuilder/queries/why.py:what_if",
