@@ -1,5 +1,6 @@
 """Makes docs/wave.png: a wave in progress, as a browser shows it, from a real run with simulated builds.
 
+docs/images.png: the images of a registry of 600 on the night of an openssl CVE, what needs somebody first.
 And docs/plan.svg: what an update would rebuild, as a terminal shows it.
 
 Usage: make screenshot. Engine, web server and browser are processes of their own; an update's message is fed in, as
@@ -18,10 +19,11 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
-from support import browser
+from support import browser, registry600
 from support.website import Website
 
 PICTURE = Path(__file__).parent / "wave.png"
+IMAGES = Path(__file__).parent / "images.png"
 TERMINAL, WIDTH = Path(__file__).parent / "plan.svg", 110
 UPDATE = ("--update", "openssl-3.2.6-2.fc42")
 ASKED = (("graph", *UPDATE, "--image", "php:f42"), ("why", "php:f42", *UPDATE), ("why", "fedora:f42", *UPDATE))
@@ -45,7 +47,13 @@ def main() -> None:
             while int(done.inner_text()) < DONE:
                 time.sleep(0.1)
             page.screenshot(path=PICTURE, full_page=True, clip=CLIP, animations="disabled")
-    print(f"made {PICTURE} and {TERMINAL}")
+    with tempfile.TemporaryDirectory() as folder, browser.chromium() as chromium:
+        site = registry600.website(Path(folder))
+        options = {"viewport": {"width": 1280, "height": 900}, "device_scale_factor": 1.5}
+        with site.served() as address, browser.tab(chromium, **options) as (page, _):
+            page.goto(f"{address}/images")
+            page.screenshot(path=IMAGES, animations="disabled")
+    print(f"made {PICTURE}, {IMAGES} and {TERMINAL}")
 
 
 def terminal(site: Website) -> None:
