@@ -13,7 +13,7 @@ from mkdocs.structure.pages import Page
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BESIDE = ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
-FOLDERS = ("config", "systemd", "monitoring")
+FOLDERS = ("config", "systemd", "monitoring", "packaging")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -79,12 +79,12 @@ Names = Callable[[Context, str], Sequence[tuple[str, str]]]
 NAMES: dict[str, tuple[Names, ...]] = {
     "image": (images,),
     "images": (images,),
-    "target": (images, waves),
-    "targets": (images, waves),
+    "named": (images, waves),
+    "names": (images, updates),
     "wave_id": (waves,),
-    "wave": (waves,),
+    "waves": (waves,),
+    "nvrs": (updates,),
     "updates": (updates,),
-    "update": (updates,),
 }
 
 

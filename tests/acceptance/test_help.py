@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,12 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import click
 import pytest
 from acceptance.test_cli import ROOT, User, update
 from support import servers, shell
 
-from rebuilder.cli import VERBS
+from rebuilder.cli import VERBS, completion, rebuilder
 
 Complete = Callable[[str], set[str]]
 BASH = """
@@ -125,3 +127,14 @@ def test_each_verb_has_a_manual_page_that_man_shows_without_a_warning(tmp_path: 
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
             assert (done.returncode, done.stderr) == (0, "")
             assert "EXIT STATUS" in done.stdout
+
+
+def test_every_parameter_that_names_images_or_waves_is_completed() -> None:
+    names = {}
+    for verb in VERBS:
+        command = rebuilder.get_command(click.Context(rebuilder), verb)
+        assert command is not None
+        names |= {param.name: param for param in command.params}
+    assert completion.NAMES.keys() <= names.keys(), "a parameter has another name now"
+    about = {name for name, param in names.items() if re.search("IMAGE|WAVE|NVR", param.metavar or "")}
+    assert about <= completion.NAMES.keys()
