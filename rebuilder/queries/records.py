@@ -197,7 +197,7 @@ def images_by_need(
     """The images of the inventory that are wanted, what needs somebody first; `page.after` is an image's name."""
     names = lists.image_names(connection, wanted)
     states = image_state.read(connection, settings, now)
-    fitting = [found for found in states.values() if found.image in names]
+    fitting = [found for found in states.values() if found.image in names and _lacks(found, wanted)]
     chosen = [found for found in fitting if not wanted.currencies or found.state in wanted.currencies]
     chosen.sort(key=lambda found: (need_of(found), found.image))
     place = next((at for at, found in enumerate(chosen) if found.image == page.after), -1)
@@ -207,13 +207,25 @@ def images_by_need(
     return ImagesByNeed(items, image_states.counts(fitting), len(chosen))
 
 
+def _lacks(found: ImageState, wanted: Filter) -> bool:
+    """Whether the image lacks the update or the fix of the CVE, or something so severe, where that is asked for."""
+    if wanted.severities and found.severity not in wanted.severities:
+        return False
+    about = (offered.change for offered in found.missing)
+    return not wanted.update or any(wanted.update in (change.update, *change.cves) for change in about)
+
+
 def images(
     connection: Connection, wanted: Filter, page: PageRequest, settings: Settings, now: float
 ) -> list[Image]:
     """The images of the inventory that are wanted, by name and stream."""
-    if wanted.currencies:
+    if wanted.currencies or wanted.update or wanted.severities:
         states = image_state.read(connection, settings, now)
-        among = {found.id for found in states.values() if found.state in wanted.currencies}
+        among = {
+            found.id
+            for found in states.values()
+            if (not wanted.currencies or found.state in wanted.currencies) and _lacks(found, wanted)
+        }
         entries = lists.images(connection, wanted, page, among)
     else:
         entries = lists.images(connection, wanted, page)

@@ -62,15 +62,18 @@ def list_rebuilds(
 
 @router.get("/images")
 def list_images(
-    connection: Reader, settings: Configured, part: Part, images: Images, rpm: BinaryPackage,
+    connection: Reader, settings: Configured, part: Part, images: Images, lacking: Changes, rpm: BinaryPackage,
     state: ImageStates = (),
     last_rebuild: Annotated[RebuildStates, Query(description="How its newest rebuild stands.")] = (),
     q: Search = "",
     order: Annotated[Literal["name", "need"], Query(
         description="`name`: by name and stream. `need`: what needs somebody first.")] = "name",
 ) -> Page[records.Image]:
-    """The images of the inventory; `package` (a source) or `rpm` asks for those that carry it."""
-    wanted = build_filter(images, rpm=rpm, currencies=state, states=last_rebuild, text=q)
+    """The images of the inventory; `package` (a source) or `rpm` asks for those that carry it.
+
+    `update` (an alias or a CVE) asks for those that lack it, `severity` for what they lack at worst.
+    """
+    wanted = build_filter(images, lacking, rpm=rpm, currencies=state, states=last_rebuild, text=q)
     if order == "need":
         found = records.images_by_need(connection, wanted, part, settings, time.time()).items
     else:

@@ -166,6 +166,15 @@ def test_images_are_listed_with_what_needs_somebody_first_and_narrowed_by_owner_
     assert watched.complaints == []
 
 
+def test_images_that_lack_the_fix_of_a_cve_are_listed(address: str) -> None:
+    lacking = httpx.get(f"{address}/api/v1/images?update={registry600.CVE}&limit=500").json()["items"]
+    stale = httpx.get(f"{address}/api/v1/images?limit=500&severity=urgent").json()["items"]
+    assert len(lacking) > 100 and {image["image"] for image in lacking} == {image["image"] for image in stale}
+    assert all(registry600.CVE in image["missing"][-1]["cves"] for image in lacking)
+    page = httpx.get(f"{address}/images?update={registry600.CVE}").text
+    assert f"{len(lacking)} that fit" in page
+
+
 def test_a_list_of_600_images_is_read_part_by_part(address: str, plain: Page) -> None:
     plain.goto(f"{address}/images")
     seen: list[str] = []

@@ -91,11 +91,12 @@ def all_rebuilds(
 
 @router.get("/images")
 def all_images(
-    request: Request, connection: Reader, settings: Configured, images: Images, state: ImageStates = (),
+    request: Request, connection: Reader, settings: Configured, images: Images, lacking: Changes,
+    state: ImageStates = (),
     last_rebuild: RebuildStates = (), q: WORDS = "", cursor: Cursor = None,
 ) -> Response:
     """The images of the inventory, and what each of them is."""
-    wanted = build_filter(images, currencies=state, states=last_rebuild, text=normalize_query(q))
+    wanted = build_filter(images, lacking, currencies=state, states=last_rebuild, text=normalize_query(q))
     part = _part(cursor)
     found = records.images_by_need(connection, wanted, part, settings, time.time())
     following = cursor_of(found.items, part, lambda image: image.image)
