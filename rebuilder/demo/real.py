@@ -20,7 +20,7 @@ from rebuilder.demo.process import Child, Failed
 from rebuilder.demo.report import Line
 from rebuilder.demo.workspace import QUEUE, Site
 from rebuilder.domain.lifecycle import ENDED
-from rebuilder.store import database, inventory, rebuilds
+from rebuilder.store import database, deliveries, inventory, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.rebuilds import RebuildRecord
 
@@ -106,14 +106,15 @@ def send(site: Site) -> None:
 
 
 def follow(engine: Engine, child: Child, screen: Screen) -> None:
-    """Show the rebuilds until all have ended. Raises Failed where the engine ends, or it takes too long."""
+    """Show rebuilds until all have ended and all names have moved. Raises Failed where the engine ends, or is slow."""
     deadline = time.monotonic() + WAVE_SECONDS
     with screen.watching() as show:
         while True:
             with reading(engine) as connection:
                 entries: list[RebuildRecord] = rebuilds.of_wave(connection, 1)
+                unnamed = deliveries.any_pending(connection)
             show(entries)
-            if entries and all(entry.state in ENDED for entry in entries):
+            if entries and not unnamed and all(entry.state in ENDED for entry in entries):
                 return
             if not child.running:
                 raise Failed(f"the engine ended; see {child.log}")
