@@ -250,8 +250,7 @@ class _Search:
         """Most images have nothing of their own, and then the same content as all such images below their parent."""
         stream = key[key.rindex(":") + 1 :]
         above = self._contents[bases[0]] if len(bases) == 1 else None
-        alike = above is not None and above.stream == stream and above.rpms == rpms
-        if above is None or not alike or not above.plain or (self._externals and self._has_say(key)):
+        if above is None or not self._alike(key, rpms, stream, above):
             return self._read(key, rpms, stream, bases)
         if not above.own:
             return above
@@ -259,6 +258,11 @@ class _Search:
         if content is None:
             content = self._handed_on[bases[0]] = self._read(key, rpms, stream, bases)
         return content
+
+    def _alike(self, key: str, rpms: Sequence[Rpm], stream: str, above: _Content) -> bool:
+        """Whether what is known of the parent's content is true of the image's, too."""
+        same = above.stream == stream and above.rpms == rpms
+        return same and above.plain and not (self._externals and self._has_say(key))
 
     def _has_say(self, key: str) -> bool:
         """Whether the image may differ from its parent in what external parents mean for it."""

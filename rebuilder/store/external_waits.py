@@ -28,12 +28,14 @@ def read(connection: Connection, missing: Mapping[int, Sequence[Change]], wait: 
         return {}
     bases = {row.image_id: row for row in connection.execute(_BASES)}
     lines = {image: list(_line(image, bases)) for image in missing}
-    found = {}
-    for image, line in lines.items():
-        parent = known.get(bases[line[-1]].external) if line[-1] in bases else None
-        if parent is not None and all(_lacks(parent, change) for change in missing[image]):
-            found[image] = parent
-    upgrading = _upgrading(connection, {at for image in found for at in lines[image]}) if wait is Wait.AUTO else set()
+    tops = {image: known.get(bases[line[-1]].external) for image, line in lines.items() if line[-1] in bases}
+    found = {
+        image: parent for image, parent in tops.items()
+        if parent is not None and all(_lacks(parent, change) for change in missing[image])
+    }  # fmt: skip
+    if wait is Wait.WAIT:
+        return {image: str(parent) for image, parent in found.items()}
+    upgrading = _upgrading(connection, {at for image in found for at in lines[image]})
     return {image: str(parent) for image, parent in found.items() if upgrading.isdisjoint(lines[image])}
 
 

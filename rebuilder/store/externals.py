@@ -109,15 +109,19 @@ def record(connection: Connection, observed: Iterable[Observed], now: float) -> 
     for one in observed:
         known = before.get(one.spec) or StoredExternal(one.spec, "", "", "", "", "", None, now)
         values = _values(one, known, now)
-        if one.spec in ids:
-            connection.execute(update(ExternalImage).where(ExternalImage.id == ids[one.spec]).values(values))
-        else:
-            new = insert(ExternalImage).values(spec=one.spec, **values).returning(ExternalImage.id)
-            ids[one.spec] = connection.execute(new).scalar_one()
+        ident = _keep_row(connection, one.spec, ids.get(one.spec), values)
         if not one.trouble and (one.digest != known.digest or one.contents):
             moved.add(one.spec)
-        _keep_contents(connection, ids[one.spec], one, interned)
+        _keep_contents(connection, ident, one, interned)
     return moved
+
+
+def _keep_row(connection: Connection, spec: str, ident: int | None, values: Mapping[str, object]) -> int:
+    if ident is not None:
+        connection.execute(update(ExternalImage).where(ExternalImage.id == ident).values(values))
+        return ident
+    new = insert(ExternalImage).values(spec=spec, **values).returning(ExternalImage.id)
+    return connection.execute(new).scalar_one()
 
 
 def _values(one: Observed, known: StoredExternal, now: float) -> dict[str, object]:
