@@ -94,6 +94,7 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "message": ("The id of the message that told of it; null for none.", "c1f6a3b2-5c1d-4a53-9a3e-0a4c4f1f7d11"),
     "messages": ("Messages: their ids, or how many there are in each state.", {"accepted": 4}),
     "missing": ("The changes that it lacks, the oldest first.", []),
+    "missing_count": ("How many changes it lacks.", 1),
     "name": ("What it is called.", "openssl"),
     "nevra": ("Name, epoch, version, release and architecture of an RPM.", RPM),
     "newest": ("What became of the newest notification.", None),
