@@ -60,7 +60,8 @@ def test_the_bound_queue_survives_and_gets_every_topic_that_is_parsed(sample: Pa
     conf = loaded(sample)
     (binding,) = conf["bindings"]
     assert conf["queues"][binding["queue"]]["durable"]
-    assert sorted(key.removeprefix("#.") for key in binding["routing_keys"]) == sorted(PARSERS)
+    own = {"rebuilder.update.available"}  # `rebuilder update` puts it into the inbox: nobody may send it by the bus
+    assert sorted(key.removeprefix("#.") for key in binding["routing_keys"]) == sorted(PARSERS.keys() - own)
 
 
 def test_logging_is_set_up_as_the_sample_says(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
