@@ -33,16 +33,18 @@ CALLS = {
     "builders/buildah.py": 1,  # a build that is tried: nothing in it is anybody's
     "builders/process.py": 1,  # what the builder hands over
     "builders/osbs_library.py": 2,  # git for osbs-client, and an exception: no source begins with -
-    "cli/beside.py": 1,  # our own verbs
+    "cli/consumer.py": 1,  # our own command
+    "cli/init.py": 1,  # our own verbs
+    "cli/supervisor.py": 1,  # our own verbs
     "cli/graphs.py": 1,  # a drawing on standard input
-    "inventory/storage.py": 1,
+    "inventory/buildah_cli.py": 1,
     "registry/proxy.py": 1,  # images are named in its socket
     "registry/rpm_database.py": 1,  # our own folders, and buildah's
     "registry/skopeo.py": 1,
     "demo/process.py": 1,
     "demo/rootfs.py": 1,
     "demo/rpms.py": 1,
-    "demo/site.py": 2,
+    "demo/workspace.py": 2,
 }
 
 
