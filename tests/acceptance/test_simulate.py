@@ -37,7 +37,7 @@ def test_noise_is_the_same_for_the_same_seed(user: User) -> None:
 
 
 def test_nothing_to_rebuild_takes_no_time(user: User) -> None:
-    found = user.reads("simulate", "--update", "zsh-5.9-1.fc42", "--policy", "fifo")
+    found = user.reads("simulate", "--update", "openssl-3.1.0-1.fc42", "--policy", "fifo")
     assert (found["makespan_s"], found["ratio"], found["builds"]) == (0, 1, 0)
 
 

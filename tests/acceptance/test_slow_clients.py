@@ -75,7 +75,7 @@ class Site:
             end.set()
             asker.join()
         assert not faults, faults[:5]
-        assert asked > 3
+        assert asked >= 3, "each path was answered while others sent"
 
 
 @pytest.fixture(scope="module")
