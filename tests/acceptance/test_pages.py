@@ -58,7 +58,7 @@ def test_a_wave_goes_from_planned_to_finished_without_a_reload(
     site.hears()
     with site.served() as address, site.running("engine"):
         page.goto(f"{address}/")
-        wave = page.get_by_role("link", name="Wave 1")
+        wave = page.get_by_role("link", name="Wave 1", exact=True)
         expect(wave).to_be_visible(timeout=30_000)
         wave.click()
         title = page.get_by_role("heading", level=1)

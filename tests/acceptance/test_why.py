@@ -113,6 +113,7 @@ def test_a_wrong_request_is_one_line(user: User, arguments: tuple[str, ...], wor
 
 def test_without_images_there_is_nothing_to_ask_about(tmp_path: Path) -> None:
     empty = User(tmp_path)
+    empty.types("db", "upgrade")
     assert "the inventory is empty" in empty.is_refused("why", "base:f42")
     assert "the inventory is empty" in empty.is_refused("why", "base:f42", "--update", NVR)
 
