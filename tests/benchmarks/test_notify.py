@@ -87,7 +87,7 @@ def wave(engine: Engine, number: int, announcing: bool) -> tuple[float, float]:
 
 def alone(engine: Engine, path: Path, announcing: bool) -> tuple[float, float, int]:
     """A wave as `wave` measures it, announced beside a publisher that is up already; and how much that has sent."""
-    command = [sys.executable, "-m", "rebuilder", "--config", str(path), "notify"]
+    command = [sys.executable, "-m", "rebuilder", "--config", str(path), "notify", "--beside"]
     with contextlib.ExitStack() as stack:
         if announcing:
             publisher = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL))

@@ -50,10 +50,13 @@ def test_a_page_refuses_what_it_does_not_know(bench: Workbench, path: str) -> No
     assert "unknown parameter" in answer.text
 
 
+EVENTS = "/api/v1/events"  # an answer without end
+
+
 def test_head_answers_wherever_get_does(bench: Workbench) -> None:
     client = Client(bench.store)
     schema: Any = client.reads("openapi.json")
-    paths = [path for path, verbs in schema["paths"].items() if "get" in verbs and "{" not in path]
+    paths = [path for path, verbs in schema["paths"].items() if "get" in verbs and "{" not in path and path != EVENTS]
     assert len(paths) > 10
     for path in (*paths, "/", "/waves", "/images", "/waves/1", "/images/base:f42", "/static/style.css"):
         got, head = client.http.get(path), client.http.head(path)

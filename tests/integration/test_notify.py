@@ -74,14 +74,17 @@ class Bus:
     @contextmanager
     def publisher(self) -> Iterator[subprocess.Popen[bytes]]:
         """The publisher's process, which ends when its input does."""
-        command = [sys.executable, "-m", "rebuilder", "--config", str(self.configuration), "notify"]
+        command = [sys.executable, "-m", "rebuilder", "--config", str(self.configuration), "notify", "--beside"]
         with self.log.open("ab") as output, subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=output, stderr=output
         ) as child:
-            yield child
-            assert child.stdin is not None
-            child.stdin.close()
-            child.wait(30)
+            try:
+                yield child
+                assert child.stdin is not None
+                child.stdin.close()
+                child.wait(30)
+            finally:
+                child.kill()
         assert "Traceback" not in self.log.read_text()
 
     def publishes(self, store: Engine) -> list[Message]:
@@ -453,7 +456,7 @@ def test_a_wave_that_needs_approval_is_told_when_it_waits_and_when_it_begins(lin
 
 def test_a_publisher_whose_engine_is_gone_ends(line: Bus, store: Engine) -> None:
     reader, writer = os.pipe()
-    command = [sys.executable, "-m", "rebuilder", "--config", str(line.configuration), "notify"]
+    command = [sys.executable, "-m", "rebuilder", "--config", str(line.configuration), "notify", "--beside"]
     with subprocess.Popen(command, stdin=reader) as child:
         os.close(reader)
         with pytest.raises(subprocess.TimeoutExpired):
