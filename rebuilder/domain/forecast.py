@@ -7,11 +7,11 @@ beyond all experience, and of what waits for it, nobody knows.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import TopologicalSorter
+from random import Random
 from statistics import median
 
 from rebuilder.domain import schedule
@@ -172,7 +172,7 @@ def _lots(seed: int, count: int) -> list[float]:
 
     Not the parts' middles: of many builds, the one that takes the longest decides.
     """
-    dice = random.Random(seed)
+    dice = Random(seed)
     found = [(at + dice.random()) / count for at in range(count)]
     dice.shuffle(found)
     return found
