@@ -164,13 +164,18 @@ class ExternalParents:
         if not self._reconciliation.ready or now < self._look_at or context.calls.any_out(*self.kinds):
             return
         self._look_at = now + LOOK_SECONDS
-        specs = None if now >= self._ask_at or self._plan_is_near(now) else self._never_asked()
-        if specs is None or specs:
+        all_of_them = now >= self._ask_at or self._plan_is_near(now)
+        specs = self._in_use(new=not all_of_them)
+        if specs:
             heard = partial(context.calls.heard_of, Kind.EXTERNALS, SUBJECT)
             call = partial(ask, context.engine, context.settings, heard, specs)
-            if context.calls.start(Kind.EXTERNALS, SUBJECT, call) and specs is None:
-                self._asked_at = now
-                self._ask_at = now + context.settings.reconcile.externals_seconds
+            if not context.calls.start(Kind.EXTERNALS, SUBJECT, call):
+                return
+        elif all_of_them:  # no image is built on one
+            self.ready = True
+        if all_of_them:
+            self._asked_at = now
+            self._ask_at = now + context.settings.reconcile.externals_seconds
 
     def _plan_is_near(self, now: float) -> bool:
         """Whether changes are about to be planned, which is to be done on what registries have now."""
@@ -179,9 +184,11 @@ class ExternalParents:
         with reading(self._context.engine) as connection:
             return changes.settling(connection) > 0
 
-    def _never_asked(self) -> list[str]:
+    def _in_use(self, *, new: bool) -> list[str]:
+        """What images are built on that a registry can be asked for; with `new` only what was never asked for."""
         with reading(self._context.engine) as connection:
-            used, known = externals.in_use(connection), externals.stored(connection)
+            used = externals.in_use(connection)
+            known = externals.stored(connection) if new else {}
         return [spec for spec in external.remote(used) if spec not in known]
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:

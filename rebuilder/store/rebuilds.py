@@ -226,12 +226,16 @@ def _without_cause() -> Select[int]:
 
 def settled(connection: Connection, keys: Collection[str]) -> set[str]:
     """Those of these builds' keys whose rebuilds are known, and over; earlier attempts of them, too."""
-    key_of = {key_of_attempt(key, attempt): key for key, attempt in product(keys, range(1, ATTEMPTS + 1))}
-    states: dict[str, set[str]] = {}
-    for part in chunks(sorted(key_of), 500):
+    keys_of: dict[str, set[str]] = {}  # of one rebuild several attempts may be asked for
+    for key, attempt in product(keys, range(1, ATTEMPTS + 1)):
+        keys_of.setdefault(key_of_attempt(key, attempt), set()).add(key)
+    known: set[str] = set()
+    open_: set[str] = set()
+    for part in chunks(sorted(keys_of), 500):
         for name, state in connection.execute(select(Rebuild.key, Rebuild.state).where(Rebuild.key.in_(part))):
-            states.setdefault(key_of[name], set()).add(state)
-    return {key for key, known in states.items() if not OPEN & known}
+            known |= keys_of[name]
+            open_ |= keys_of[name] if state in OPEN else set()
+    return known - open_
 
 
 def for_withdrawn(connection: Connection) -> list[RebuildRecord]:
