@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass
 
 LONGEST_PAUSE = 3600.0
@@ -52,6 +52,11 @@ class Backoff:
     def of(self, subject: Hashable) -> Failure | None:
         """How it failed last, where it has not worked since."""
         return self._failures.get(subject)
+
+    def longest(self, subjects: Iterable[Hashable]) -> Failure | None:
+        """Of these, what has failed for the longest time, where anything has not worked since it failed."""
+        found = [self._failures[subject] for subject in subjects if subject in self._failures]
+        return min(found, key=lambda failure: failure.since, default=None)
 
     def forget(self, keep: Collection[Hashable]) -> None:
         """Remember nothing of other subjects than these."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.lifecycle import LIVE, CausesGone, Dispatched, ParentsDone
+from rebuilder.domain.lifecycle import CausesGone, Dispatched, ParentsDone
 from rebuilder.engine import results
 from rebuilder.store import cancellations, causes, holds, inventory, pins, rebuilds
 from rebuilder.store.rebuilds import RebuildRecord
@@ -82,7 +82,7 @@ def _limits(settings: Settings) -> dict[str, int]:
 
 def _live(connection: Connection) -> Counter[str]:
     """How many builds each stream runs."""
-    live = Counter(_stream_of(entry.image) for entry in rebuilds.in_states(connection, LIVE))
+    live = Counter(rebuilds.live_by_stream(connection))
     live.update(_stream_of(build.image) for build in cancellations.pending(connection))  # they still run
     return live
 

@@ -39,8 +39,7 @@ class Promotions:
     @property
     def failure(self) -> Failure | None:
         """Why some name could not be moved last."""
-        found = [failure for spec in self._out if (failure := self._failures.of(spec)) is not None]
-        return min(found, key=lambda failure: failure.since, default=None)
+        return self._failures.longest(self._out)
 
     def ask(self) -> None:
         context, now = self._context, self._context.clock.monotonic()

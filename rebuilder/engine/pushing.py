@@ -65,8 +65,7 @@ class Pushes:
     @property
     def failure(self) -> Failure | None:
         """Why some build could not be pushed last."""
-        found = [failure for image in self._out if (failure := self._failures.of(image)) is not None]
-        return min(found, key=lambda failure: failure.since, default=None)
+        return self._failures.longest(self._out)
 
     def ask(self) -> None:
         context, now = self._context, self._context.clock.monotonic()

@@ -38,6 +38,10 @@ ATTEMPTS = 20  # of a rebuild that are looked for at a builder
 NOW: ColumnElement[float] = bindparam("now", type_=Double)
 _IDS = Rebuild.id.in_(bindparam("ids", expanding=True))
 _BEGUN = update(Rebuild).where(Rebuild.id == bindparam("of")).values(begun_at=bindparam("at"))
+_LIVE_BY_STREAM = (
+    select(Image.stream, func.count()).join(Rebuild, Rebuild.image_id == Image.id)
+    .where(Rebuild.state.in_(sorted(LIVE))).group_by(Image.stream)
+)  # fmt: skip
 _MEASURED = update(Image).where(Image.id == bindparam("of")).values(measured=bindparam("seconds"))
 
 
@@ -111,6 +115,11 @@ def _in_states(states: frozenset[State], limit: int | None) -> Select[Any]:
     """Made once, as whatever the engine asks in every pass."""
     query = selected().where(Rebuild.state.in_(sorted(states))).order_by(Rebuild.rank, Rebuild.id)
     return query.limit(limit)
+
+
+def live_by_stream(connection: Connection) -> dict[str, int]:
+    """How many builds are under way in each stream that has any."""
+    return dict(connection.execute(_LIVE_BY_STREAM).tuples().all())
 
 
 def of_wave(connection: Connection, wave_id: int) -> list[RebuildRecord]:

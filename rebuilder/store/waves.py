@@ -24,7 +24,7 @@ from rebuilder.store import changes, outbox, rebuilds, transitions
 from rebuilder.store.changes import StoredChange
 from rebuilder.store.models import Cause, Change, Image, Rebuild, RebuildEdge, Wave, WaveChange
 from rebuilder.store.transitions import Transitions
-from rebuilder.store.upsert import chunks, insert_new
+from rebuilder.store.upsert import chunks, insert_new, refresh_statistics
 
 # Made once: they are asked in every pass.
 _APPROVED = (
@@ -35,6 +35,7 @@ _APPROVED = (
 _DONE = select(Wave.id).where(
     Wave.state == "running", ~exists().where(Rebuild.wave_id == Wave.id, Rebuild.state.in_(sorted(OPEN)))
 )
+MANY = 500  # new rebuilds, after which statistics from before say little
 LARGEST = 2**31  # the databases' limit on numbers of rows
 _PLACE = (
     update(Rebuild)
@@ -85,6 +86,8 @@ def accept(
     _link(connection, plan, entries)
     _cause(connection, plan, noticed, entries, {entries[rebuild.image].id for rebuild in joined})
     _join(connection, [(entries[rebuild.image], rebuild, *ranks[rebuild.image]) for rebuild in joined], now)
+    if len(fresh) > MANY:
+        refresh_statistics(connection)
     return wave_id
 
 

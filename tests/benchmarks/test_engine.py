@@ -18,7 +18,7 @@ from rebuilder.domain.image import ImageBuild, Inventory
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.engine import factory
 from rebuilder.engine.loop import Loop
-from rebuilder.store import database, inbox, rebuilds
+from rebuilder.store import database, inbox, open_rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.models import Transition
 from rebuilder.store.sync import save_inventory
@@ -80,7 +80,7 @@ def test_a_wave_of_ten_thousand_and_then_nothing(
         took = time.perf_counter() - began
         memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         with reading(engine) as connection:
-            done = rebuilds.counts(connection, number + 1)
+            done = open_rebuilds.counts_of(connection, [number + 1])[number + 1]
             steps = connection.scalar(select(func.count()).select_from(Transition))
         rate = sum(done.values()) / took
         told = ", ".join(f"{count} {state}" for state, count in done.items())
