@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from support import bus, servers, shell
-from support.buildah_world import Machine, machine, until
+from support.buildah_world import CONFIGURATION, Machine, machine, until
 
 from rebuilder.demo import rpms
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import Child
 
-CONFIGURATION = """amqp_url = "{url}"
+BUS = """amqp_url = "{url}"
 callback = "consumers:Inbox"
 
 [tls]
@@ -42,30 +42,8 @@ queue = "engine-test"
 exchange = "amq.topic"
 routing_keys = ["#.bodhi.update.complete.stable"]
 
-[consumer_config]
-database_url = "sqlite:///{folder}/rebuilder.db"
-builder = "buildah"
-settle_seconds = 0
-poll_seconds = 0.05
-
-[consumer_config.inventory]
-source = "containerfiles"
-path = "{folder}/images"
-stream = "f42"
-
-[consumer_config.streams.f42]
-dist = ".fc42"
-bodhi_releases = ["F42"]
-
-[consumer_config.buildah]
-root = "{folder}/storage"
-runroot = "{folder}/run"
-storage_driver = "vfs"
-isolation = "chroot"
-state = "{folder}/builds"
-volumes = ["{folder}/repo:/repo:ro"]
-
-[consumer_config.web]
+"""
+WEB = """[consumer_config.web]
 port = 0
 """
 
@@ -85,7 +63,7 @@ def world(tmp_path: Path) -> Iterator[Machine]:
 
 
 def configure(made: Machine, url: str) -> None:
-    (made.folder / "config.toml").write_text(CONFIGURATION.format(folder=made.folder, url=url))
+    (made.folder / "config.toml").write_text((BUS + CONFIGURATION + WEB).format(folder=made.folder, url=url))
 
 
 def command(made: Machine, *arguments: str) -> list[str]:

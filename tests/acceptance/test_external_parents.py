@@ -10,29 +10,8 @@ from typing import Any
 
 import pytest
 from support import registries, servers, shell
-from support.buildah_world import Machine, machine
+from support.buildah_world import CONFIGURATION, Machine, machine
 from support.registries import Registry
-
-CONFIG = """\
-[consumer_config]
-builder = "buildah"
-settle_seconds = 0
-poll_seconds = 0.05
-[consumer_config.inventory]
-source = "containerfiles"
-path = "{folder}/images"
-stream = "f42"
-[consumer_config.streams.f42]
-dist = ".fc42"
-bodhi_releases = ["F42"]
-[consumer_config.buildah]
-root = "{folder}/storage"
-runroot = "{folder}/run"
-storage_driver = "vfs"
-isolation = "chroot"
-state = "{folder}/builds"
-volumes = ["{folder}/repo:/repo:ro"]
-"""
 
 
 class Owner:
@@ -80,7 +59,7 @@ def owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Owner]:
     with registries.registry(tmp_path / "registry") as registry, machine(tmp_path) as world:
         monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, registry.host)))
         found = Owner(world, registry)
-        (tmp_path / "config.toml").write_text(CONFIG.format(folder=tmp_path))
+        (tmp_path / "config.toml").write_text(CONFIGURATION.format(folder=tmp_path))
         found.push_base()
         found.write_images()
         yield found

@@ -13,32 +13,13 @@ from typing import Any
 
 import pytest
 from support import bus, registries, servers, shell
-from support.buildah_world import Machine, machine, until
+from support.buildah_world import CONFIGURATION, Machine, machine, until
 from support.registries import Registry
 
 from rebuilder.registry import skopeo
 from rebuilder.registry.document import parse
 
-CONFIGURATION = """[consumer_config]
-database_url = "sqlite:///{folder}/rebuilder.db"
-builder = "buildah"
-settle_seconds = 0
-poll_seconds = 0.05
-[consumer_config.inventory]
-source = "containerfiles"
-path = "{folder}/images"
-stream = "f42"
-[consumer_config.streams.f42]
-dist = ".fc42"
-bodhi_releases = ["F42"]
-[consumer_config.buildah]
-root = "{folder}/storage"
-runroot = "{folder}/run"
-storage_driver = "vfs"
-isolation = "chroot"
-state = "{folder}/builds"
-volumes = ["{folder}/repo:/repo:ro"]
-[consumer_config.registry]
+PUSHED = """[consumer_config.registry]
 push = ["{host}/team/{{name}}", "{host}/mirror/{{name}}"]
 """
 NEW = {"openssl-libs-1:3.2.2-1.fc42.noarch"}
@@ -52,7 +33,8 @@ class Site:
         world.write("child", "FROM base\nRUN true\n")
         world.build("child", "first-child", (world.build("base", "first-base"),))
         world.offer("3.2.2")
-        (self.folder / "config.toml").write_text(CONFIGURATION.format(folder=self.folder, host=registry.host))
+        text = CONFIGURATION.format(folder=self.folder) + PUSHED.format(host=registry.host)
+        (self.folder / "config.toml").write_text(text)
         assert self.types("inventory", "sync").returncode == 0
         sent = bus.update()
         message = {"id": sent.id, "topic": sent.topic, "headers": {}, "body": sent.body}

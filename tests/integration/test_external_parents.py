@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.workbench import Builder, Given, Workbench
 from sqlalchemy import Engine, event
 from starlette.testclient import TestClient
-from support import registries
 from support.registries import Registry, layer, with_rpms
 
 from rebuilder.config import SimulatedSettings
@@ -25,19 +22,9 @@ from rebuilder.store.database import reading
 from rebuilder.web.app import create_app
 from rebuilder.web.pages.rendering import segment
 
+pytestmark = pytest.mark.usefixtures("without_tls")
 OLD, NEW = "openssl-3.2.1-1.fc42", "openssl-3.2.2-1.fc42"
 OWN = "httpd-2.4.1-1.fc42.noarch"
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with registries.registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _without_tls(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, registry.host)))
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -18,42 +17,17 @@ import pytest
 import zstandard
 from support import registries
 from support.authority import Authority
-from support.registries import Registry, layer, link, named, with_rpms
+from support.registries import Registry, contents, layer, link, rpms_of, with_rpms
 
 from rebuilder.config import RegistrySettings
 from rebuilder.demo.process import LOOPBACK, free_port
 from rebuilder.registry.errors import Cause, RegistryError
 from rebuilder.registry.reader import Contents, RegistryReader
 
+pytestmark = pytest.mark.usefixtures("without_tls")
 HERE = "linux/amd64"
 OLD, NEW = "openssl-3.2.1-1.fc42", "openssl-3.2.2-1.fc42"
 APP = layer({"app/": b"", "app/run": b"#!/bin/sh\n"})
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with registries.registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _without_tls(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, registry.host)))
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-
-
-@pytest.fixture
-def reader(tmp_path: Path) -> RegistryReader:
-    return RegistryReader(RegistrySettings(call_seconds=20), tmp_path / "layers")
-
-
-def contents(reader: RegistryReader, registry: Registry, spec: str, platform: str = HERE) -> Contents:
-    return reader.contents(reader.look(f"{registry.host}/{spec}"), platform)
-
-
-def rpms_of(reader: RegistryReader, registry: Registry, spec: str, platform: str = HERE) -> set[str] | None:
-    found = contents(reader, registry, spec, platform)
-    return None if found.rpms is None else named(found.rpms)
 
 
 def test_the_digest_of_a_spec_is_that_of_its_manifest(reader: RegistryReader, registry: Registry) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support import registries
-from support.registries import Registry, layer, named, with_rpms
+from support.registries import Registry, contents, layer, named, rpms_of, with_rpms
 
-from rebuilder.config import RegistrySettings
-from rebuilder.registry.reader import Contents, RegistryReader
+from rebuilder.registry.reader import RegistryReader
 
+pytestmark = pytest.mark.usefixtures("without_tls")
 HERE = "linux/amd64"
 OLD = "openssl-3.2.1-1.fc42"
 APP = layer({"app/run": b"#!/bin/sh\n"})
@@ -28,32 +26,6 @@ SPDX = {"spdxVersion": "SPDX-2.3", "packages": [
 CYCLONEDX = {"bomFormat": "CycloneDX", "components": [
     {"name": "os", "components": [{"purl": purl} for purl in PURLS[:2]]}, {"purl": PURLS[3]}, {"name": "no purl"}]}
 LISTED = {"openssl-libs-1:3.2.1-1.fc42.x86_64", "libstdc++-15.1.1-2.fc42.x86_64"}
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with registries.registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _without_tls(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, registry.host)))
-    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-
-
-@pytest.fixture
-def reader(tmp_path: Path) -> RegistryReader:
-    return RegistryReader(RegistrySettings(call_seconds=20), tmp_path / "layers")
-
-
-def contents(reader: RegistryReader, registry: Registry, spec: str, platform: str = HERE) -> Contents:
-    return reader.contents(reader.look(f"{registry.host}/{spec}"), platform)
-
-
-def rpms_of(reader: RegistryReader, registry: Registry, spec: str, platform: str = HERE) -> set[str] | None:
-    found = contents(reader, registry, spec, platform)
-    return None if found.rpms is None else named(found.rpms)
 
 
 def statement(document: object) -> dict[str, object]:

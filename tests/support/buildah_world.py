@@ -18,6 +18,28 @@ from rebuilder.inventory import containerfiles
 from rebuilder.inventory.buildah_cli import Storage
 
 WAIT_SECONDS = 60.0
+# For an engine with buildah in such a world; further tables may follow.
+CONFIGURATION = """\
+[consumer_config]
+database_url = "sqlite:///{folder}/rebuilder.db"
+builder = "buildah"
+settle_seconds = 0
+poll_seconds = 0.05
+[consumer_config.inventory]
+source = "containerfiles"
+path = "{folder}/images"
+stream = "f42"
+[consumer_config.streams.f42]
+dist = ".fc42"
+bodhi_releases = ["F42"]
+[consumer_config.buildah]
+root = "{folder}/storage"
+runroot = "{folder}/run"
+storage_driver = "vfs"
+isolation = "chroot"
+state = "{folder}/builds"
+volumes = ["{folder}/repo:/repo:ro"]
+"""
 
 
 def package(version: str) -> SourcePackage:

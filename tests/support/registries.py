@@ -22,8 +22,10 @@ import zstandard
 from rebuilder.demo import rpms
 from rebuilder.demo.process import LOOPBACK, Child, accepts, free_port
 from rebuilder.demo.rpms import SourcePackage
+from rebuilder.registry.reader import Contents, RegistryReader
 from support import servers
 
+HERE = "linux/amd64"
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"
 MANIFEST, INDEX = f"{OCI}.manifest.v1+json", f"{OCI}.index.v1+json"
@@ -226,3 +228,14 @@ def with_rpms(*nvrs: str, folder: str = DATABASE, backend: str = "sqlite", compr
 
 def named(rpms_found: Iterable[object]) -> set[str]:
     return {str(rpm) for rpm in rpms_found}
+
+
+def contents(reader: RegistryReader, registry: Registry, spec: str, platform: str = HERE) -> Contents:
+    """What the reader finds in an image of the registry."""
+    return reader.contents(reader.look(f"{registry.host}/{spec}"), platform)
+
+
+def rpms_of(reader: RegistryReader, registry: Registry, spec: str, platform: str = HERE) -> set[str] | None:
+    """The names of the RPMs in an image of the registry; None where they are unknown."""
+    found = contents(reader, registry, spec, platform)
+    return None if found.rpms is None else named(found.rpms)
