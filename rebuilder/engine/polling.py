@@ -98,7 +98,7 @@ class Polling:
             elif (partial := self._unread(answer)) is not None:
                 built[str(answer.subject)] = partial
         succeeded = len(self._succeeded)
-        ended = self._record_statuses(connection, statuses) + self._record_built(connection, built)
+        ended = self._record_told(connection, statuses, built)
         if ended or len(self._succeeded) > succeeded:
             self.soon()
         return ended
@@ -127,10 +127,20 @@ class Polling:
             self._succeeded.discard(str(answer.subject))
         return None
 
-    def _record_statuses(self, connection: Connection, statuses: Mapping[str, Status]) -> int:
-        if not statuses:
-            return 0
-        entries = [entry for entry in rebuilds.of_refs(connection, list(statuses)) if entry.state is State.BUILDING]
+    def _record_told(
+        self, connection: Connection, statuses: Mapping[str, Status], built: Mapping[str, tuple[ImageBuild, str]]
+    ) -> int:
+        """Record what is told of builds that are under way; how many ended."""
+        refs = statuses.keys() | built.keys()
+        building = rebuilds.of_refs(connection, refs) if refs else []
+        stopped = self._record_statuses(connection, [entry for entry in building if entry.ref in statuses], statuses)
+        done = [entry for entry in building if entry.ref in built and entry.id not in stopped]
+        return len(stopped) + self._record_built(connection, done, built)
+
+    def _record_statuses(
+        self, connection: Connection, entries: Sequence[RebuildRecord], statuses: Mapping[str, Status]
+    ) -> set[int]:
+        """The rebuilds that are not building any more."""
         self._record_begun(connection, entries, statuses)
         happened: list[tuple[RebuildRecord, Event]] = []
         for entry in entries:
@@ -145,7 +155,7 @@ class Polling:
                 log.error("%s FAILED: %s", entry.image, " / ".join(event.reason.splitlines()))
             else:
                 log.info("%s %s: %s", entry.image, event.name, event.reason)
-        return len(happened)
+        return {entry.id for entry, _ in happened}
 
     @staticmethod
     def _record_begun(
@@ -199,10 +209,11 @@ class Polling:
         now = self._context.clock.now()
         return results.Limits(settings.max_attempts, settings.retry_seconds, now, settings.installonly)
 
-    def _record_built(self, connection: Connection, built: Mapping[str, tuple[ImageBuild, str]]) -> int:
-        if not built:
+    def _record_built(
+        self, connection: Connection, entries: Sequence[RebuildRecord], built: Mapping[str, tuple[ImageBuild, str]]
+    ) -> int:
+        if not entries:
             return 0
-        entries = [entry for entry in rebuilds.of_refs(connection, list(built)) if entry.state is State.BUILDING]
         finished = [results.Finished(entry, *built[entry.ref]) for entry in entries]
         names = Names.of(self._context.builder, self._context.settings.registry)
         events = results.built(self._context.transitions(connection), finished, self._limits, names)

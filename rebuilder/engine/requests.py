@@ -20,7 +20,7 @@ def requests_of(connection: Connection, entries: Sequence[RebuildRecord]) -> dic
     images = inventory.find(connection, [entry.image for entry in entries])
     builds = inventory.current_builds(connection, images.keys() | _parents_of(images.values()))
     changes = causes.changes_of(connection, [entry.id for entry in entries])
-    pinned = pins.of_waves(connection, {entry.wave_id for entry in entries})
+    pinned = pins.of_waves(connection, {entry.wave_id for entry in entries if _on_external(images[entry.image])})
     requests = {}
     for entry in entries:
         image = images[entry.image]
@@ -38,6 +38,10 @@ def requests_of(connection: Connection, entries: Sequence[RebuildRecord]) -> dic
 
 def _parents_of(images: Iterable[Image]) -> set[str]:
     return {parent.image for image in images for parent in image.parents if parent.image}
+
+
+def _on_external(image: Image) -> bool:
+    return any(parent.external for parent in image.parents)
 
 
 def _externals(image: Image, pinned: Mapping[str, PinnedParent]) -> tuple[PinnedParent, ...]:
