@@ -347,6 +347,11 @@ class RegistrySettings(StrictModel):
             stream_name(_filled(text, stream="f42", date="20261128", n=1))
         return found
 
+    @property
+    def floating(self) -> bool:
+        """Whether builds are pushed under tags that move."""
+        return any("{n}" not in tag for tag in self.tags)
+
     def specs(self, image: str, date: str, n: int) -> tuple[tuple[str, bool], ...]:
         """The names that the build of an image is pushed under, and whether each moves; those that never do first."""
         name, _, stream = image.rpartition(":")

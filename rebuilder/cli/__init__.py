@@ -32,6 +32,7 @@ VERBS = {
     "graph": ("graphs:graph", "The images and what they are built on: a tree, a drawing, or JSON."),
     "help": ("help:help_", "What a verb does: the same as its --help."),
     "hold": ("operators:hold", "Do not build an image until it is released."),
+    "images": ("pull_specs:images", "What to pull: the images of a stream by digest, for a deployment."),
     "inbox": ("inbox:inbox_", "The newest messages received, and what became of them."),
     "init": ("init:init", "Write a configuration, check it, and make the first builds."),
     "inventory": ("images:inventory", "The images, what they are built on, and what is in them."),

@@ -11,9 +11,10 @@ import click
 
 from rebuilder.cli.context import Context
 from rebuilder.domain.change import Severity
-from rebuilder.queries import coverage, graph_view, logs, rebuilds, records, status
+from rebuilder.queries import coverage, graph_view, logs, pull_specs, rebuilds, records, status
 from rebuilder.queries import why as explained
 from rebuilder.store.database import reading
+from rebuilder.store.filters import Filter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +29,8 @@ class Source(Protocol):
     def status(self) -> status.Status: ...
 
     def image(self, name: str) -> records.ImageInFull: ...
+
+    def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]: ...
 
     def coverage(self, name: str) -> coverage.Coverage: ...
 
@@ -75,6 +78,10 @@ class Database:
     def image(self, name: str) -> records.ImageInFull:
         with reading(self._engine) as connection:
             return records.image_in_full(connection, name, self._settings, time.time())
+
+    def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]:
+        with reading(self._engine) as connection:
+            return pull_specs.read(connection, Filter(stream=stream), self._settings)
 
     def coverage(self, name: str) -> coverage.Coverage:
         with reading(self._engine) as connection:

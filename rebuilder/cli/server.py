@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
-from rebuilder.queries import coverage, graph_view, logs, rebuilds, records, status
+from rebuilder.queries import coverage, graph_view, logs, pull_specs, rebuilds, records, status
 from rebuilder.queries import why as explained
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ class Server:
 
     def image(self, name: str) -> records.ImageInFull:
         return self._read(records.ImageInFull, f"images/{quote(name, safe='')}")
+
+    def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]:
+        return self._read(tuple[pull_specs.PullSpecs, ...], "pull-specs", {"stream": stream} if stream else {})
 
     def coverage(self, name: str) -> coverage.Coverage:
         return self._read(coverage.Coverage, f"coverage/{quote(name, safe='')}")
