@@ -360,6 +360,10 @@ class RegistrySettings(StrictModel):
         found = [(f"{place}:{tag}", moves) for place in dict.fromkeys(places) for tag, moves in tags.items()]
         return tuple(sorted(found, key=lambda one: one[1]))
 
+    def floating_name(self, image: str) -> str:
+        """The first name of the image (name:stream) in a registry that moves to each new build; "" with none."""
+        return next((spec for spec, moves in self.specs(image, "", 0) if moves), "")
+
 
 def _filled(text: str, **values: object) -> str:
     """The text with its {names} filled in. Raises ValueError for one that means nothing here."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -13,13 +12,14 @@ from functools import cached_property
 from pathlib import Path
 
 from rebuilder.builders import buildah_log
-from rebuilder.builders.local_images import LocalImages, own_name
-from rebuilder.builders.pins import Pin, Pinning
+from rebuilder.builders.buildah_command import BuildCommands
+from rebuilder.builders.local_images import LocalImages
+from rebuilder.builders.pins import Pinning
 from rebuilder.builders.process import Process
-from rebuilder.config import BuildahSettings, state_directory
+from rebuilder.config import BuildahSettings, RegistrySettings, state_directory
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Image, ImageBuild
+from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory import containerfiles
 from rebuilder.inventory.buildah_cli import Storage, StorageError
 
@@ -35,6 +35,7 @@ GONE = "image not known"
 CANCELED = "canceled"
 TRY_SECONDS = 60.0
 END_BYTES = 1_000_000
+UNPUBLISHED = RegistrySettings()
 
 
 class BuildahBuilder:
@@ -45,13 +46,16 @@ class BuildahBuilder:
 
     name = "buildah"
 
-    def __init__(self, settings: BuildahSettings, registry: str = "") -> None:
+    def __init__(
+        self, settings: BuildahSettings, registry: str = "", published: RegistrySettings = UNPUBLISHED
+    ) -> None:
         if shutil.which("buildah") is None:
             raise RequestError("builder buildah: buildah is not installed")
         self._settings = settings
         self._storage = Storage(settings)
         self._state = settings.state or state_directory() / "builds"
-        self._pinning = Pinning(self._storage, registry, settings.build_args)
+        pinning = Pinning(self._storage, registry, settings.build_args)
+        self._commands = BuildCommands(settings, self._storage, pinning, published)
         self._images = LocalImages(self._storage, self._state)
 
     def _process(self, key: str) -> Process:
@@ -63,7 +67,7 @@ class BuildahBuilder:
         if process.started:
             return self._submission(order.key)
         try:
-            command = self._command(order, folder)
+            command = self._commands.of(order, folder, self.isolation)
             process.start(command, {"image": order.image.key}, self._environment)
         except BlockingIOError:
             pass  # it runs already: submitted twice is submitted once
@@ -73,30 +77,6 @@ class BuildahBuilder:
 
     def _submission(self, key: str) -> Submission:
         return Submission(key, str(self._process(key).log))
-
-    def _command(self, order: BuildRequest, folder: Path) -> list[str]:
-        image, settings = order.image, self._settings
-        external = any(parent.external for parent in image.parents)
-        args = self._pinning.arguments(image)
-        file = _file(image)
-        pins = self._pinning.pins(order, file)
-        return self._storage.command(
-            "bud",
-            f"--isolation={self.isolation}",
-            "--pull=false" if external else "--pull=never",
-            "--layers=false",
-            *(f"--build-context={name}={pin.place}" for pin in pins for name in pin.names),
-            *(f"--build-arg={name}={value}" for name, value in args.items()),
-            *(f"--platform={platform}" for platform in image.source.platforms),
-            *([f"--target={image.source.target}"] if image.source.target else ()),
-            *(f"--volume={volume}" for volume in settings.volumes),
-            *(f"--label={name}={value}" for name, value in _labels(order, pins).items()),
-            f"--iidfile={folder / 'iid'}",
-            f"--tag={own_name(image.key, order.key)}",
-            f"--file={file}",
-            "--",
-            image.source.path,
-        )
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -193,30 +173,6 @@ class BuildahBuilder:
 
     def close(self) -> None:
         """The builds go on by themselves."""
-
-
-def _labels(order: BuildRequest, pins: Sequence[Pin]) -> dict[str, str]:
-    """What the image itself says of how it was made."""
-    external = {parent.spec: parent.at for pin in pins for parent in pin.external}
-    return {
-        "rebuilder.key": order.key,
-        "rebuilder.parents": json.dumps([parent.ident for parent in order.parents]),
-        "rebuilder.externals": json.dumps(external),
-        "rebuilder.causes": json.dumps([str(change.build) for change in order.causes]),
-    }
-
-
-def _file(image: Image) -> Path:
-    """The build file: the one that the source names, else the usual one.
-
-    Raises InfrastructureError where there is no folder.
-    """
-    source = image.source
-    if not source.path:
-        raise InfrastructureError(f"{image.key} has no folder to build from: buildah needs a source with a path")
-    names = (source.containerfile,) if source.containerfile else containerfiles.NAMES
-    files = [Path(source.path) / name for name in names]
-    return next((file for file in files if file.is_file()), files[0])
 
 
 def _bad(status: int, log: Path) -> Status:

@@ -30,7 +30,7 @@ class BuildRequest:
 
     `parents` are the builds to build on, for the image's parents in the inventory that have one, and `externals` the
     digests of those outside it that are known.
-    `current` is the image's build so far; `causes` say why it is rebuilt.
+    `current` is the image's build so far; `causes` say why it is rebuilt, in which `wave`.
     """
 
     key: str
@@ -40,6 +40,7 @@ class BuildRequest:
     current: ImageBuild | None = None
     severity: Severity = Severity.UNSPECIFIED
     externals: tuple[PinnedParent, ...] = ()
+    wave: int = 0
 
     @property
     def base(self) -> ImageBuild | None:

@@ -24,7 +24,7 @@ def builder_for(engine: Engine, settings: Settings) -> Builder:
     if wanted == "buildah":
         from rebuilder.builders.buildah import BuildahBuilder
 
-        return BuildahBuilder(settings.buildah, settings.inventory.registry)
+        return BuildahBuilder(settings.buildah, settings.inventory.registry, settings.registry)
     if wanted == "koji":
         from rebuilder.builders.koji import KojiBuilder
 

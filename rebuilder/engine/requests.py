@@ -32,6 +32,7 @@ def requests_of(connection: Connection, entries: Sequence[RebuildRecord]) -> dic
             builds.get(entry.image),
             Severity(entry.severity),
             externals=_externals(image, pinned.get(entry.wave_id, {})),
+            wave=entry.wave_id,
         )
     return requests
 

@@ -37,7 +37,8 @@ def parse(raw: bytes, annotations: Mapping[str, str], of: str) -> Description:
         steps, written = len(found.get("history") or ()), str(found.get("created") or "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ContentsError(f"the configuration of {of} cannot be read: {error}") from None
-    return Description(layers, steps, {**labels, **annotations}, _moment(written))
+    said = {name: value for name, value in annotations.items() if value}  # builders write "" for what they do not know
+    return Description(layers, steps, {**labels, **said}, _moment(written))
 
 
 def _moment(written: str) -> float | None:

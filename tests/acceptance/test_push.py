@@ -88,6 +88,10 @@ def is_delivered(site: Site) -> None:
             floating, fixed = site.tags(f"{place}/{name}")
             assert (floating, fixed[:4], fixed[-2:]) == ("f42", "f42-", ".1")
         (digest,) = digests[name]
+        raw = json.loads(skopeo.raw_manifest(f"{site.registry.host}/team/{name}:f42", 20))
+        said = raw["annotations"]
+        assert (said["rebuilder.key"].partition("-f42-")[0], said["rebuilder.wave"]) == (name, "1")
+        assert said["rebuilder.causes"] == '["openssl-3.2.2-1.fc42"]'
         shown = site.asked("inventory", "show", f"{name}:f42")
         assert shown["digest"] == digest
         assert f"{site.registry.host}/team/{name}@{digest}" in shown["tags"]

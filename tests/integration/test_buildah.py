@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from support import servers
 from support.buildah_world import Machine, ended, machine, package, until
 
 from rebuilder.builders.buildah import BuildahBuilder
-from rebuilder.config import InventorySettings, Settings
+from rebuilder.config import InventorySettings, RegistrySettings, Settings
 from rebuilder.demo import rootfs, rpms
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase
 from rebuilder.domain.change import Change
@@ -251,6 +254,33 @@ def test_the_labels_say_what_the_build_is_made_of_and_why(world: Machine, base: 
     assert labels["rebuilder.key"] == "labeled-1"
     assert json.loads(labels["rebuilder.parents"]) == [base.ident]
     assert json.loads(labels["rebuilder.causes"]) == [str(cause.build)]
+
+
+def annotations(world: Machine, image: str) -> dict[str, str]:
+    told = json.loads(subprocess.check_output(world.storage.command("inspect", "--type", "image", image)))
+    return dict(told["ImageAnnotations"])
+
+
+def test_an_image_has_annotations_of_its_own_and_none_of_its_base_s(world: Machine, base: ImageBuild) -> None:
+    world.write("annotated", "FROM base\n")
+    pushed = RegistrySettings(push=("registry.example.com/team/{name}",))
+    builder = BuildahBuilder(world.settings, published=pushed)
+    named = replace(base, digest=f"sha256:{'a' * 64}")
+    cause = Change(SourceBuild.parse("openssl-1:3.2.2-1.fc42"), "f42")
+    builder.submit(BuildRequest("annotated-1", world.image("annotated"), (named,), (cause,), wave=7))
+    assert ended(builder, "annotated-1").phase is Phase.SUCCEEDED
+    found = annotations(world, "localhost/rebuilder/annotated:annotated-1")
+    oci = "org.opencontainers.image."
+    assert {name: value for name, value in found.items() if name != f"{oci}created"} == {
+        f"{oci}version": "f42", f"{oci}source": "", f"{oci}revision": world.image("annotated").source.digest,
+        f"{oci}base.name": "registry.example.com/team/base:f42", f"{oci}base.digest": named.digest,
+        "rebuilder.key": "annotated-1", "rebuilder.wave": "7", "rebuilder.causes": f'["{cause.build}"]',
+    }  # fmt: skip
+    assert abs(datetime.fromisoformat(found[f"{oci}created"]).timestamp() - time.time()) < 60
+    builder.submit(BuildRequest("annotated-2", world.image("annotated"), (base,)))
+    assert ended(builder, "annotated-2").phase is Phase.SUCCEEDED
+    found = annotations(world, "localhost/rebuilder/annotated:annotated-2")
+    assert (found[f"{oci}base.digest"], found["rebuilder.wave"]) == ("", "")
 
 
 def test_an_update_from_the_mounted_repository_is_in_the_manifest(
