@@ -34,7 +34,7 @@ def demo(simulated: bool, keep: bool) -> int:
         raise RequestError(f"{error}{advice}") from None
     finally:
         if keep:
-            screen.step(f"kept {folder}: config.toml, rebuilder.db, repo/, images/, builds/, *.log")
+            screen.step(f"kept {folder}: config.toml, rebuilder.db, repo/, images/, theirs/, registry/, builds/, *.log")
         else:
             Site(folder).remove()
     screen.verdict(lines)

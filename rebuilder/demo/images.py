@@ -1,4 +1,4 @@
-"""The demonstration's images: four levels, two branches, and some that must be left alone."""
+"""The demonstration's images: four levels on a base of others, two branches, and some that must be left alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ OTHERS = tuple(
     SourcePackage(name, version, "1.fc42", (name,))
     for name, version in (("tzdata", "2026a"), ("httpd", "2.4.62"), ("python3", "3.13.1"), ("zlib", "1.3.1"))
 )
-CONTAINERFILES = {
-    "base": "FROM scratch\nCOPY rootfs/ /\nRUN install-rpm tzdata openssl-libs\n",
-    "runtime": "FROM localhost/base:f42\nRUN install-rpm openssl\n",
-    "minimal": "ARG VERSION=f42\nFROM base:${VERSION}\nRUN install-rpm zlib\n",
-    "tools": "FROM base\nRUN install-rpm openssl zlib\n",
+BASE_NAME = "base"
+BASE = "FROM scratch\nCOPY rootfs/ /\nRUN install-rpm tzdata openssl-libs\n"
+CONTAINERFILES = {  # {base} is the repository of the base image
+    "runtime": "FROM {base}:f42\nRUN install-rpm zlib\n",
+    "minimal": "ARG VERSION=f42\nFROM {base}:${VERSION}\nRUN install-rpm zlib\n",
+    "tools": "FROM {base}:f42\nRUN install-rpm httpd zlib\n",
     "httpd": "FROM runtime\nRUN install-rpm httpd\n",
     "python": "FROM minimal\nRUN install-rpm python3\n",
     "webapp": (
@@ -33,13 +34,25 @@ CURRENT = "fresh"
 UNAFFECTED = frozenset({"static", CURRENT})
 
 
-def write(folder: Path) -> None:
-    """Write the tree of Containerfiles, with the root file system beside those that begin from nothing."""
+def texts(base: str) -> dict[str, str]:
+    """The Containerfile of each of our images, on the base in this repository."""
+    return {name: text.replace("{base}", base) for name, text in CONTAINERFILES.items()}
+
+
+def write(folder: Path, theirs: Path, base: str) -> None:
+    """Write the tree of our Containerfiles, and that of the base, which is not ours, into a folder of its owners.
+
+    Beside those that begin from nothing is the root file system.
+    """
     root = folder.parent / "rootfs"
     rootfs.make(root)
-    for name, text in CONTAINERFILES.items():
-        place = folder / name
-        place.mkdir(parents=True)
-        (place / "Containerfile").write_text(text)
-        if "COPY rootfs/" in text:
-            rootfs.copy(root, place / "rootfs")
+    _write(theirs, BASE, root)
+    for name, text in texts(base).items():
+        _write(folder / name, text, root)
+
+
+def _write(place: Path, text: str, root: Path) -> None:
+    place.mkdir(parents=True)
+    (place / "Containerfile").write_text(text)
+    if "COPY rootfs/" in text:
+        rootfs.copy(root, place / "rootfs")

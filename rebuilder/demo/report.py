@@ -13,6 +13,7 @@ from rebuilder.domain.image import ImageBuild
 from rebuilder.store.rebuilds import RebuildRecord
 
 PACKAGE = "openssl-libs"
+NEWEST = f"{NEW.epoch}:{NEW.version}-{NEW.release}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,56 +30,83 @@ class Line:
     verdict: str
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The builds of all images before and after, and what the engine recorded of the rebuilds, by image.
+
+    `base` is the external base before and after, where there is one.
+    """
+
+    graph: Graph
+    before: Mapping[str, ImageBuild]
+    after: Mapping[str, ImageBuild]
+    entries: Mapping[str, RebuildRecord]
+    base: tuple[ImageBuild, ImageBuild] | None = None
+
+
 def version(build: ImageBuild) -> str:
     """The version of openssl-libs in the image's own RPM database; "-" where it has none."""
     rpms = build.manifest.rpms if build.manifest else ()
     return next((str(rpm.evr) for rpm in rpms if rpm.name == PACKAGE), "-")
 
 
-def judge(
-    graph: Graph,
-    before: Mapping[str, ImageBuild],
-    after: Mapping[str, ImageBuild],
-    entries: Mapping[str, RebuildRecord],
-) -> list[Line]:
+def judge(scene: Scene) -> list[Line]:
     """One line an image, parents first."""
     levels: dict[str, int] = {}
-    lines = []
-    for key in graph.ordered():
-        parents = [parent for parent, _ in graph.parents(key)]
-        levels[key] = max((levels[parent] + 1 for parent in parents), default=0)
-        lines.append(_line(key, levels[key], parents, before[key], after, entries))
+    lines = [_line_of_base(*scene.base)] if scene.base else []
+    for key in scene.graph.ordered():
+        above = [levels[parent] for parent in _above(scene, key)]
+        lowest = 0 if _on_external(scene, key) else -1
+        levels[key] = max([*above, lowest]) + 1
+        lines.append(_line(scene, key, levels[key]))
     return lines
 
 
-def _word_of(kept: bool) -> str:
-    return "left alone" if kept else "was rebuilt for nothing"
+def _line_of_base(before: ImageBuild, after: ImageBuild) -> Line:
+    new = version(after)
+    good = new == NEWEST and before.ident != after.ident
+    verdict = "pushed" if good else "does not carry the new RPM"
+    return Line(after.image.rpartition("/")[2], 0, version(before), new, None, None, good, verdict)
 
 
-def _line(
-    key: str,
-    level: int,
-    parents: list[str],
-    before: ImageBuild,
-    builds: Mapping[str, ImageBuild],
-    entries: Mapping[str, RebuildRecord],
-) -> Line:
-    after, entry = builds[key], entries.get(key)
+def _line(scene: Scene, key: str, level: int) -> Line:
+    before, after, entry = scene.before[key], scene.after[key], scene.entries.get(key)
     old, new = version(before), version(after)
     if graph_name(key) in UNAFFECTED:
         kept = (after.ident, entry) == (before.ident, None)
-        return Line(key, level, old, new, None, None, kept, _word_of(kept))
+        verdict = "left alone" if kept else "was rebuilt for nothing"
+        return Line(key, level, old, new, None, None, kept, verdict)
     if entry is None or entry.started_at is None or entry.ended_at is None:
         return Line(key, level, old, new, None, None, False, "was not rebuilt")
-    seconds = entry.ended_at - entry.started_at
-    ordered = all(_ended(entries, parent) <= entry.started_at for parent in parents) if parents else None
+    ordered = _is_ordered(scene, key, entry.started_at)
     holds = {
-        "does not carry the new RPM": new == f"{NEW.epoch}:{NEW.version}-{NEW.release}" and after.ident != before.ident,
+        "does not carry the new RPM": new == NEWEST and after.ident != before.ident,
         "began before its parents were done": ordered is not False,
-        "is not on its parents' new builds": set(after.parents) == {builds[parent].ident for parent in parents},
+        "is not on its parents' new builds": set(after.parents) == {scene.after[at].ident for at in _above(scene, key)},
+        "is not on the new base": not _on_external(scene, key) or _is_on_new_base(scene, after),
     }
     wrong = "; ".join(compress(holds, map(not_, holds.values())))
-    return Line(key, level, old, new, seconds, ordered, not wrong, wrong or "rebuilt")
+    return Line(key, level, old, new, entry.ended_at - entry.started_at, ordered, not wrong, wrong or "rebuilt")
+
+
+def _above(scene: Scene, key: str) -> list[str]:
+    return [parent for parent, _ in scene.graph.parents(key)]
+
+
+def _is_ordered(scene: Scene, key: str, started_at: float) -> bool | None:
+    """Whether all parents were done before; None where it has none that was rebuilt."""
+    ended = [_ended(scene.entries, parent) for parent in _above(scene, key)]
+    return all(moment <= started_at for moment in ended) if ended else None
+
+
+def _on_external(scene: Scene, key: str) -> bool:
+    return any(parent.external for parent in scene.graph.image(key).parents)
+
+
+def _is_on_new_base(scene: Scene, build: ImageBuild) -> bool:
+    """Whether the build's record names the digest that the base has at the end, and no other."""
+    digests = {pin.at.partition("@")[2] for pin in build.externals}
+    return scene.base is not None and digests == {scene.base[1].ident}
 
 
 def graph_name(key: str) -> str:

@@ -14,8 +14,8 @@ from consumers import topics
 from rebuilder.config import InventorySettings, Settings, SimulatedSettings, StreamSettings
 from rebuilder.demo import message, report
 from rebuilder.demo.console import Screen
-from rebuilder.demo.images import CONTAINERFILES, CURRENT, NEW, OLD, STREAM
-from rebuilder.demo.report import Line
+from rebuilder.demo.images import BASE, BASE_NAME, CURRENT, NEW, OLD, STREAM, texts
+from rebuilder.demo.report import Line, Scene
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, Stream
 from rebuilder.domain.message import IncomingMessage
@@ -28,6 +28,7 @@ from rebuilder.store.database import reading
 from rebuilder.store.sync import save_inventory
 
 WITHOUT = "static"
+CONTAINERFILES = {BASE_NAME: BASE, **texts(BASE_NAME)}  # no registry: the base is one of ours
 
 
 def run(folder: Path, screen: Screen) -> list[Line]:
@@ -59,7 +60,7 @@ def run(folder: Path, screen: Screen) -> list[Line]:
         entries = {entry.image: entry for entry in rebuilds.of_wave(connection, 1)}
         after = builds(connection, graph)
     engine.dispose()
-    return report.judge(graph, before, after, entries)
+    return report.judge(Scene(graph, before, after, entries))
 
 
 def pretended() -> Inventory:

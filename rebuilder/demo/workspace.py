@@ -14,7 +14,7 @@ from rebuilder.demo import images, rpms
 from rebuilder.demo.process import Failed
 from rebuilder.domain.build import BuildRequest, Phase
 from rebuilder.domain.graph import Graph
-from rebuilder.domain.image import Image, ImageBuild
+from rebuilder.domain.image import Image, ImageBuild, PinnedParent
 from rebuilder.inventory import containerfiles
 from rebuilder.inventory.buildah_cli import Storage
 
@@ -50,6 +50,9 @@ max_builds = 2
 settle_seconds = 1
 poll_seconds = 0.2
 
+[consumer_config.reconcile]
+externals_seconds = 1
+
 [consumer_config.inventory]
 source = "containerfiles"
 path = "{folder}/images"
@@ -74,6 +77,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.repository = folder / "repo"
+        self.theirs = folder / "theirs"
         self.configuration = folder / "config.toml"
 
     @property
@@ -84,6 +88,14 @@ class Site:
         """Write the configuration that consumer, engine and we read."""
         text = CONFIGURATION.format(amqp_url=amqp_url, folder=self.folder, queue=QUEUE, driver=driver)
         self.configuration.write_text(text)
+
+    def of_owners(self, driver: str) -> BuildahSettings:
+        """The machine on which the base is built, which has nothing but the repository in common with ours."""
+        at = self.theirs
+        return BuildahSettings(
+            root=at / "storage", runroot=at / "run", state=at / "builds", storage_driver=driver,  # type: ignore[arg-type]
+            volumes=(f"{self.repository}:/repo:ro",),
+        )  # fmt: skip
 
     def driver(self) -> str:
         """The storage driver that works here: overlay where it can, else vfs."""
@@ -109,8 +121,8 @@ class Site:
             shutil.copy(path, self.repository)
         rpms.index(self.repository)
 
-    def build_all(self, progress: Callable[[str], None]) -> None:
-        """Build every image for the first time, base images first. Raises Failed with the log's end."""
+    def build_all(self, base: PinnedParent, progress: Callable[[str], None]) -> None:
+        """Build each of our images for the first time, parents first. Raises Failed with the log's end."""
         settings = self.settings
         builder = BuildahBuilder(settings.buildah)
         updated = settings.buildah.model_copy(update={"volumes": (f"{self.folder}/updates:/repo:ro",)})
@@ -120,7 +132,10 @@ class Site:
         for key in graph.ordered():
             image = graph.image(key)
             using = ahead if image.name == images.CURRENT else builder
-            done[key] = _build(using, image, tuple(done[parent] for parent, _ in graph.parents(key)))
+            parents = tuple(done[parent] for parent, _ in graph.parents(key))
+            on_base = (base,) if any(parent.external for parent in image.parents) else ()
+            done[key] = first_build(using, image, parents, f"first-{image.name}", on_base)
+            using.promote(key, f"first-{image.name}", done[key].ident)
             progress(key)
 
     def read(self) -> Mapping[str, ImageBuild]:
@@ -130,18 +145,21 @@ class Site:
         found = {}
         for image in containerfiles.read(self.folder / "images", images.STREAM):
             ident = ids[containerfiles.tag(image.key)]
-            found[image.key] = ImageBuild(image.key, ident, storage.manifest(ident), storage.inspect(ident).parents)
+            stored = storage.inspect(ident)
+            manifest = storage.manifest(ident)
+            found[image.key] = ImageBuild(image.key, ident, manifest, stored.parents, externals=stored.externals)
         return found
 
     def remove(self) -> None:
         """End the builds that still run, and take the folder away."""
         if self.configuration.exists():
-            settings = self.settings
-            if settings.buildah.state and settings.buildah.state.exists():
-                builder = BuildahBuilder(settings.buildah)
-                for build in settings.buildah.state.iterdir():
-                    builder.cancel(build.name)
-            self._forget(Storage(settings.buildah))
+            ours = self.settings.buildah
+            for settings in (ours, self.of_owners(ours.storage_driver)):
+                if settings.state and settings.state.exists():
+                    builder = BuildahBuilder(settings)
+                    for build in settings.state.iterdir():
+                        builder.cancel(build.name)
+                self._forget(Storage(settings))
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _forget(self, storage: Storage) -> None:
@@ -149,12 +167,14 @@ class Site:
             subprocess.run(storage.command(*arguments), capture_output=True, check=False)
 
 
-def _build(builder: BuildahBuilder, image: Image, parents: tuple[ImageBuild, ...]) -> ImageBuild:
-    ref = builder.submit(BuildRequest(f"first-{image.name}", image, parents)).ref
+def first_build(
+    builder: BuildahBuilder, image: Image, parents: tuple[ImageBuild, ...], key: str,
+    externals: tuple[PinnedParent, ...] = (),
+) -> ImageBuild:  # fmt: skip
+    """Build an image that nobody has asked the engine for. Raises Failed with the log's end."""
+    ref = builder.submit(BuildRequest(key, image, parents, externals=externals)).ref
     while (status := builder.poll([ref])[ref]).phase is Phase.RUNNING:
         time.sleep(0.05)
     if status.phase is not Phase.SUCCEEDED:
         raise Failed(f"{image.key} could not be built: {status.reason}\n{''.join(builder.log(ref))[-2000:]}")
-    built = builder.result(ref)
-    builder.promote(image.key, ref, built.ident)
-    return built
+    return builder.result(ref)

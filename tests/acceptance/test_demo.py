@@ -28,7 +28,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def real_parts() -> None:
     servers.need("rabbitmq", "rabbitmq-server", "epmd")
-    servers.need("buildah", "buildah", "busybox")
+    servers.need("buildah", "buildah", "busybox", "docker-registry", "skopeo")
     servers.need("rpm", "rpm", "rpmbuild", "createrepo_c")
 
 
@@ -46,7 +46,7 @@ def test_an_interrupted_demonstration_leaves_nothing_behind(tmp_path: Path) -> N
     process = subprocess.Popen(DEMO, env=environment(tmp_path), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
-        if "base:f42 building" in line:
+        if "runtime:f42 building" in line:
             process.send_signal(signal.SIGINT)
             break
     assert process.wait(60) == 130
