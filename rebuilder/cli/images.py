@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from rebuilder.cli import externals
+from rebuilder.cli import externals, sbom
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, format_duration, print_line, progress, styled, table
 from rebuilder.cli.terminal import one_line
@@ -34,6 +34,9 @@ NO_BUILD: Mapping[str, object] = {"build": None, "digest": "", "tags": [], "exte
 @click.group()
 def inventory() -> None:
     """The images, what they are built on, and what is in them."""
+
+
+inventory.add_command(sbom.sbom)
 
 
 @inventory.command()

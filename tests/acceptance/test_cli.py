@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -302,6 +302,33 @@ def test_messages_are_replayed_and_everything_stale_is_rebuilt(user: User) -> No
     assert (rejected["id"], bool(rejected["reason"])) == ("m2", True)
     assert "openssl-libs-1:3.2.2-1.fc42.x86_64" in user.reads("inventory", "show", "httpd:f42")["rpms"]
     assert user.reads(*PLAN)["rebuilds"] == []
+
+
+@pytest.mark.parametrize(
+    ("form", "purls"),
+    [
+        ("cyclonedx", lambda told: {one["purl"] for one in told["components"]}),
+        ("spdx", lambda told: {ref["referenceLocator"] for one in told["packages"][1:] for ref in one["externalRefs"]}),
+    ],
+)
+def test_a_bill_of_materials_is_json_that_names_the_rpms_of_the_current_build(
+    user: User, form: str, purls: Callable[[Any], set[str]]
+) -> None:
+    user.types("inventory", "sync")
+    done = user.types("inventory", "sbom", "base", "--format", form)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert purls(json.loads(done.stdout)) == {
+        "pkg:rpm/fedora/openssl-libs@3.2.1-1.fc42?arch=x86_64&distro=fedora-42&epoch=1"
+    }
+
+
+def test_an_image_whose_contents_nobody_knows_has_no_bill_of_materials(user: User) -> None:
+    with (user.folder / "inventory.yaml").open("a") as document:
+        document.write("  - {name: dark, stream: f42}\n")
+    user.types("inventory", "sync")
+    done = user.types("inventory", "sbom", "dark")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "dark:f42: its contents are unknown" in done.stderr
 
 
 def test_a_document_takes_no_image_back_behind_what_a_rebuild_has_proved(user: User) -> None:

@@ -17,6 +17,7 @@ EXTRAS = {
     "koji": ("rebuilder/inventory/koji/", "rebuilder/builders/koji"),
     "otel": ("rebuilder/engine/otel.py",),
     "postgresql": ("rebuilder/store/patient.py",),
+    "sbom": ("rebuilder/sbom/",),
     "web": ("rebuilder/web/",),
 }
 
