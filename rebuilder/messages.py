@@ -67,6 +67,7 @@ PARENT: dict[str, Schema] = {
 BUILD: dict[str, Schema] = {
     "nvr": _text("the name that the builder gave to the build: an NVR in Koji, an image id in buildah"),
     "digest": _maybe("its digest, where the builder told it"),
+    "pull_specs": _some("where it is in registries, by digest; nothing before it is pushed", _text("a pull spec")),
     "parents": _some("the builds that it was built on", _text("as nvr")),
 }
 WHERE_AND_WHO: dict[str, Schema] = {
@@ -97,6 +98,10 @@ IMAGE: dict[str, Schema] = {
     }),
     **WHERE_AND_WHO,
 }  # fmt: skip
+PUSHED: dict[str, Schema] = {
+    **IMAGE,
+    "names": _some("the pull specs by tag that point to the build from now on", _text("a pull spec")),
+}
 WAVE: dict[str, Schema] = {
     "wave": _number("the id of the wave"),
     "state": _text("planned: it waits for an operator's approval; running; finished"),
@@ -298,6 +303,28 @@ class ImageUnneededV1(ImageMessage):
     body_schema = _version_1(topic, IMAGE)
 
 
+class ImagePushedV1(ImageMessage):
+    """A proven build is in registries, under these names; `build.pull_specs` says where it is by digest.
+
+    It may come several times for a build: once it has the names that never move, and when tags move to it. A builder
+    that pushes itself, as OSBS or Koji, has done so before the rebuild succeeded.
+    """
+
+    topic = "rebuilder.image.pushed"
+    severity = INFO
+    words = "was pushed"
+    body_schema = _version_1(topic, PUSHED)
+
+    @property
+    def pull_specs(self) -> list[str]:
+        """Where it is, by digest."""
+        return list(self.body["build"]["pull_specs"])
+
+    def _lines(self) -> list[str]:
+        names = [f"Pull: {spec}" for spec in self.pull_specs] + [f"Name: {name}" for name in self.body["names"]]
+        return [*super()._lines(), *names]
+
+
 class WaveMessage(RebuilderMessage):
     """Something about a whole set of rebuilds."""
 
@@ -347,6 +374,6 @@ CLASSES: dict[str, type[RebuilderMessage]] = {
     found.topic: found
     for found in (
         WavePlannedV1, WaveFinishedV1, ImageQueuedV1, ImageBuildingV1, ImageSucceededV1, ImageFailedV1,
-        ImageBlockedV1, ImageCanceledV1, ImageUnneededV1,
+        ImageBlockedV1, ImageCanceledV1, ImageUnneededV1, ImagePushedV1,
     )
 }  # fmt: skip

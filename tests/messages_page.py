@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from integration.workbench import Workbench, image
 from rebuilder import messages
 from rebuilder.demo.message import update
 from rebuilder.domain.build import BuildRequest, Submission
+from rebuilder.domain.image import ImageBuild
 from rebuilder.engine import notifications
 from rebuilder.messages import RebuilderMessage, Schema
 from rebuilder.store import database, outbox
@@ -71,6 +73,7 @@ def story() -> list[Message]:
         )
         bench.clock.now = BEGIN
         _with_logs(bench)
+        _pushing(bench)
         bench.receive("bodhi.update.complete.stable", update().body, "update")
         bench.passes(20)
         bench.ask("cancel", "tools:f42", "alice")
@@ -90,6 +93,19 @@ def _with_logs(bench: Workbench) -> None:
         return replace(found, log=f"https://logs.example.org/{found.ref}.log")
 
     bench.builder.submit = with_log  # type: ignore[method-assign]
+
+
+def _pushing(bench: Workbench) -> None:
+    """As a builder does that pushes itself."""
+    result = bench.builder.result
+
+    def pushed(ref: str) -> ImageBuild:
+        build = result(ref)
+        name, _, stream = build.image.rpartition(":")
+        digest = f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+        return replace(build, digest=digest, tags=(f"registry.example.org/{name}:{stream}",))
+
+    bench.builder.result = pushed  # type: ignore[method-assign]
 
 
 def _section(kind: type[RebuilderMessage], example: Message) -> str:

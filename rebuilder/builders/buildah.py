@@ -22,6 +22,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory import containerfiles
 from rebuilder.inventory.buildah_cli import Storage, StorageError
+from rebuilder.registry.errors import registry_error
 
 TROUBLE = re.compile(
     r"no space left|connection (refused|reset)|i/o timeout|TLS handshake|pinging container registry|no such host|"
@@ -148,7 +149,7 @@ class BuildahBuilder:
         except (OSError, StorageError) as error:
             if GONE in str(error):
                 raise BuildRejected(f"the build {ident[:12]} is gone") from None
-            raise InfrastructureError(f"{spec} cannot be pushed: {error}") from None
+            raise registry_error(spec, str(error)) from None
 
     def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
         """Delete the oldest builds of each image."""

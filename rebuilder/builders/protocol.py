@@ -90,7 +90,7 @@ class Uploading(Protocol):
     def upload(self, ident: str, spec: str, auth_file: Path | None, seconds: float) -> str:
         """Push the build under a name, within so many seconds; the digest that it has there.
 
-        Raises InfrastructureError, and BuildRejected where the build is gone.
+        Raises InfrastructureError, RegistryError, and BuildRejected where the build is gone.
         """
 
 

@@ -15,6 +15,7 @@ from rebuilder.cli import externals, sbom
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, format_duration, print_line, progress, styled, table
 from rebuilder.cli.terminal import one_line
+from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Care, ImageBuild, Inventory
 from rebuilder.domain.naming import meant
@@ -28,7 +29,9 @@ from rebuilder.store.externals import images_on as parents_outside
 from rebuilder.store.sync import SyncResult
 
 LISTED = 20  # changes of one kind that are listed
-NO_BUILD: Mapping[str, object] = {"build": None, "digest": "", "tags": [], "externals": {}, "rpms": None}
+NO_BUILD: Mapping[str, object] = {
+    "build": None, "digest": "", "tags": [], "pull_specs": [], "externals": {}, "rpms": None,
+}  # fmt: skip
 
 
 @click.group()
@@ -155,6 +158,7 @@ def _of_build(build: ImageBuild) -> dict[str, object]:
         "build": build.ident,
         "digest": build.digest,
         "tags": list(build.tags),
+        "pull_specs": list(by_digest(build.tags, build.digest)),
         "externals": {parent.spec: parent.at for parent in build.externals},
         "rpms": None if build.manifest is None else sorted(rpm.nevra for rpm in build.manifest.rpms),
     }
@@ -167,7 +171,8 @@ def _print_image(answer: Mapping[str, Any], care: Care) -> None:
     for name, value in _told_of(care):
         print_line(f"{name}: {value}")
     print_line(f"build: {answer['build'] or 'none'}")
-    for name, value in (("digest", answer["digest"]), ("tags", ", ".join(answer["tags"]))):
+    for name, value in (("digest", answer["digest"]), ("tags", ", ".join(answer["tags"])),
+                        ("pull", ", ".join(answer["pull_specs"]))):
         if value:
             print_line(f"{name}: {value}")
     for external in answer["externals"].values():

@@ -23,6 +23,7 @@ class Notice(StrEnum):
     IMAGE_BLOCKED = "image.blocked"
     IMAGE_CANCELED = "image.canceled"
     IMAGE_UNNEEDED = "image.unneeded"
+    IMAGE_PUSHED = "image.pushed"
 
 
 # To wait for a parent, or for the builder's answer, is nothing that happens to an image.
@@ -35,6 +36,7 @@ class RebuildFacts(Struct, frozen=True, kw_only=True):
     """What was so when a rebuild came into a state, and may be different when that is published.
 
     `started` is in seconds since the epoch; `build` the id of the recorded build; `who` the operator who did it.
+    `names` are those that the build got in registries.
     """
 
     attempt: int
@@ -43,6 +45,7 @@ class RebuildFacts(Struct, frozen=True, kw_only=True):
     log: str = ""
     build: int | None = None
     who: str = ""
+    names: tuple[str, ...] = ()
 
 
 class StoppedImage(Struct, frozen=True):

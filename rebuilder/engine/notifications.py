@@ -13,10 +13,11 @@ from sqlalchemy import Connection
 
 from rebuilder import messages
 from rebuilder.domain.change import Change, most_severe
+from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.image import Image
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import ENDED, State
-from rebuilder.domain.topics import LISTED, RebuildFacts, WaveFacts
+from rebuilder.domain.topics import LISTED, Notice, RebuildFacts, WaveFacts
 from rebuilder.messages import RebuilderMessage
 from rebuilder.store import causes, inventory, notifications, rebuilds, waves
 from rebuilder.store.notifications import BuildInfo
@@ -65,7 +66,8 @@ class _Images:
     def body(self, letter: OutboxEntry, rebuild_id: int, wave: WaveEntry, pages: str) -> Body:
         entry, facts = self._entries[rebuild_id], letter.facts
         assert isinstance(facts, RebuildFacts)
-        image, state = self._images[entry.image], State(letter.notice.removeprefix("image."))
+        pushed = letter.notice is Notice.IMAGE_PUSHED
+        image, state = self._images[entry.image], State.SUCCEEDED if pushed else State(letter.notice[len("image.") :])
         ended = letter.at if state in ENDED else None
         return {
             "rebuild": entry.id,
@@ -87,6 +89,7 @@ class _Images:
             "url": f"{pages}/images/{quote(entry.image, safe='/:')}" if pages else None,
             "agent": facts.who or None,
             "users": _names(facts.who, entry.asked_by, wave.approved_by),
+            **({"names": list(facts.names[:LISTED])} if pushed else {}),
         }
 
     def _parents(self, rebuild_id: int, image: Image) -> list[Body]:
@@ -154,7 +157,10 @@ def _change(change: Change) -> Body:
 def _build(built: BuildInfo | None) -> Mapping[str, Any] | None:
     if built is None:
         return None
-    return {"nvr": built.ident, "digest": built.digest or None, "parents": list(built.parents[:LISTED])}
+    return {
+        "nvr": built.ident, "digest": built.digest or None,
+        "pull_specs": list(by_digest(built.tags, built.digest)[:LISTED]), "parents": list(built.parents[:LISTED]),
+    }  # fmt: skip
 
 
 def _names(*users: str) -> list[str]:

@@ -19,15 +19,17 @@ from rebuilder.domain.build import BuildRejected, InfrastructureError
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
+from rebuilder.registry.errors import Cause, RegistryError
 from rebuilder.registry.pull_spec import at_digest, repository
 from rebuilder.registry.push import Remote
-from rebuilder.store import deliveries, lease
+from rebuilder.store import deliveries, lease, pushes
 from rebuilder.store.database import reading
 from rebuilder.store.deliveries import Pending
 from rebuilder.store.lease import Term
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
+AWAY = frozenset({Cause.UNREACHABLE, Cause.SLOW, Cause.BUSY, Cause.CERTIFICATE})
 RENAMED = "{spec} is there already, and is not of this build: it stays as it is"
 
 
@@ -45,10 +47,18 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """The names that were given, with the pull spec by digest behind each; and those that are taken."""
+    """The names that were given, with the pull spec by digest behind each; those that are taken, and why others failed.
+
+    One that failed is tried again; `why` is the first reason.
+    """
 
     given: dict[int, str]
     taken: dict[int, str]
+    failed: dict[int, str]
+
+    @property
+    def why(self) -> str:
+        return next(iter(self.failed.values()), "")
 
 
 class Pushes:
@@ -71,13 +81,13 @@ class Pushes:
         context, now = self._context, self._context.clock.monotonic()
         if not isinstance(context.builder, Uploading):
             return
-        pushes = self._wanted()
-        self._failures.forget(pushes)
-        self._out = {image: push for image, push in self._out.items() if image in pushes}
+        wanted = self._wanted()
+        self._failures.forget(wanted)
+        self._out = {image: push for image, push in self._out.items() if image in wanted}
         out = context.calls.outstanding().get(Kind.PUSH)
         free = context.settings.registry.at_once - (out.count if out else 0)
         term = lease.term_of(context.engine)
-        for image, push in pushes.items():
+        for image, push in wanted.items():
             if free <= 0:
                 return
             call = partial(_push, context.builder, push, context.settings, term)
@@ -107,13 +117,22 @@ class Pushes:
                 if not answer.late:
                     self._failed(connection, image, answer)
                 continue
-            self._failures.succeeded(image)
-            deliveries.pushed(connection, answer.value.given, self._context.clock.now())
-            deliveries.refused(connection, answer.value.taken, self._context.clock.now())
-            for reason in answer.value.taken.values():
-                log.error("%s", reason)
-            log.info("%s was pushed: %s", image, ", ".join(dict.fromkeys(answer.value.given.values())))
+            self._recorded(connection, image, answer.value)
         return len(answers)
+
+    def _recorded(self, connection: Connection, image: str, pushed: Pushed) -> None:
+        now = self._context.clock.now()
+        deliveries.pushed(connection, pushed.given, now)
+        pushes.given(connection, pushed.given, now)
+        deliveries.refused(connection, pushed.taken, now)
+        for reason in pushed.taken.values():
+            log.error("%s", reason)
+        if pushed.given:
+            log.info("%s was pushed: %s", image, ", ".join(dict.fromkeys(pushed.given.values())))
+        if pushed.failed:
+            self._delayed(connection, image, pushed.failed, pushed.why)
+        else:
+            self._failures.succeeded(image)
 
     def _failed(self, connection: Connection, image: str, answer: Answer) -> None:
         reasons = {one.id: str(answer.error) for one in self._out[image].names} if image in self._out else {}
@@ -121,30 +140,62 @@ class Pushes:
             deliveries.refused(connection, reasons, self._context.clock.now())
             log.error("%s is not pushed: %s", image, answer.error)
             return
-        failure = self._failures.failed(image, str(answer.error), self._context.clock.monotonic())
+        self._delayed(connection, image, reasons, str(answer.error))
+
+    def _delayed(self, connection: Connection, image: str, reasons: dict[int, str], why: str) -> None:
+        failure = self._failures.failed(image, why, self._context.clock.monotonic())
         deliveries.delayed(connection, reasons)
         if failure.count == 1:
-            log.warning("%s cannot be pushed yet: %s", image, answer.error)
+            log.warning("%s cannot be pushed yet: %s", image, why)
+
+
+class _Pushing:
+    """One build on its way under its names. A repository that fails stops no other one."""
+
+    def __init__(self, builder: Uploading, push: Push, settings: Settings, term: Term | None) -> None:
+        self._builder, self._push, self._term = builder, push, term
+        self._login, self._seconds = settings.registry.auth_file, settings.calls.push_seconds
+        self._remote, self._at = Remote(self._login, self._seconds), push.at
+        self._broken: dict[str, str] = {}  # repositories and whole hosts, with the reason
+        self.pushed = Pushed({}, {}, {})
+
+    def all(self) -> Pushed:
+        """Give all names that can be given. Raises BuildRejected where the build is gone."""
+        for name in self._push.names:
+            place = repository(name.spec)
+            why = self._broken.get(place) or self._broken.get(place.partition("/")[0])
+            if why:
+                self.pushed.failed[name.id] = why
+                continue
+            try:
+                self._one(name)
+            except (InfrastructureError, RegistryError) as error:
+                self._breaks(place, error)
+                self.pushed.failed[name.id] = str(error)
+        return self.pushed
+
+    def _breaks(self, place: str, error: Exception) -> None:
+        """No further name is tried where this one failed: a registry that is away would be waited for each time."""
+        gone = isinstance(error, RegistryError) and error.cause in AWAY
+        self._broken[place.partition("/")[0] if gone else place] = str(error)
+
+    def _one(self, name: Pending) -> None:
+        if self._term is not None and not self._term.sure:
+            raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
+        there = None if name.moves else self._remote.digest_of(name.spec, name.key)
+        if there == "":
+            self.pushed.taken[name.id] = RENAMED.format(spec=name.spec)
+            return
+        if there:
+            self._at = at_digest(name.spec, there)
+        elif self._at:
+            self._remote.copy(self._at, name.spec)
+        else:
+            uploaded = self._builder.upload(self._push.build.ident, name.spec, self._login, self._seconds)
+            self._at = at_digest(name.spec, uploaded)
+        self.pushed.given[name.id] = at_digest(name.spec, self._at.partition("@")[2])
 
 
 def _push(builder: Uploading, push: Push, settings: Settings, term: Term | None) -> Pushed:
-    """Give the build its names. Raises InfrastructureError and RegistryError: what was done is found the next time."""
-    login, seconds = settings.registry.auth_file, settings.calls.push_seconds
-    remote, at = Remote(login, seconds), push.at
-    given: dict[int, str] = {}
-    taken: dict[int, str] = {}
-    for name in push.names:
-        if term is not None and not term.sure:
-            raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
-        there = None if name.moves else remote.digest_of(name.spec, name.key)
-        if there == "":
-            taken[name.id] = RENAMED.format(spec=name.spec)
-            continue
-        if there:
-            at = at_digest(name.spec, there)
-        elif at:
-            remote.copy(at, name.spec)
-        else:
-            at = at_digest(name.spec, builder.upload(push.build.ident, name.spec, login, seconds))
-        given[name.id] = f"{repository(name.spec)}@{at.partition('@')[2]}"
-    return Pushed(given, taken)
+    """Give the build its names; what was done by an engine that died is found, and not done again."""
+    return _Pushing(builder, push, settings, term).all()

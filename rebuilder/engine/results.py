@@ -16,7 +16,7 @@ from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, TakenOver,
 from rebuilder.domain.rpm import Rpm, that_count
 from rebuilder.engine.backoff import pause
 from rebuilder.engine.naming import Names
-from rebuilder.store import causes, deliveries, rebuilds
+from rebuilder.store import causes, deliveries, pushes, rebuilds
 from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.sync import record_builds
 from rebuilder.store.transitions import Transitions
@@ -73,6 +73,7 @@ def built(
         for done in finished
     ]
     transitions.apply(happened)
+    pushes.by_builder(connection, [recorded[entry.image] for entry in good], transitions.now)
     if names:
         proven = [(entry, recorded[entry.image]) for entry in good]
         deliveries.request(connection, names.wanted(connection, proven, transitions.now), transitions.now)

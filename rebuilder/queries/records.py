@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.currency import Currency, ImageState, need_of
+from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.rpm import Rpm
 from rebuilder.queries import image_state
@@ -67,7 +68,7 @@ class ImageBuild(Answer):
     """A finished build. `manifest` is null where its contents are unknown.
 
     `externals` has the external parents that it was built on, by what its file calls them: their pull specs by digest.
-    `tags` are the pull specs under which it was pushed, those by digest among them.
+    `tags` are the pull specs under which it was pushed; `pull_specs` has one by digest for each repository.
     """
 
     id: int
@@ -77,6 +78,7 @@ class ImageBuild(Answer):
     parents: tuple[str, ...]
     externals: dict[str, str]
     tags: tuple[str, ...]
+    pull_specs: tuple[str, ...]
     manifest: str | None
     recorded: Moment
     rebuild: int | None
@@ -268,7 +270,8 @@ def build(entry: BuildEntry) -> ImageBuild:
 def _build(entry: BuildEntry) -> dict[str, object]:
     return {
         "id": entry.id, "image": entry.image, "ident": entry.ident, "digest": entry.digest, "parents": entry.parents,
-        "externals": dict(entry.externals), "tags": entry.tags, "manifest": entry.manifest or None,
+        "externals": dict(entry.externals), "tags": entry.tags,
+        "pull_specs": by_digest(entry.tags, entry.digest), "manifest": entry.manifest or None,
         "recorded": moment(entry.recorded_at), "rebuild": entry.rebuild_id,
         "wave": entry.wave_id,
     }

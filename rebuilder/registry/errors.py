@@ -19,6 +19,8 @@ class Cause(StrEnum):
     CERTIFICATE = "certificate"
     BUSY = "busy"
     MISSING = "missing"
+    READ_ONLY = "read-only"
+    BROKEN = "broken"
     OTHER = "other"
 
 
@@ -41,6 +43,8 @@ _SIGNS = (
                                    r"tls: bad certificate|certificate verify failed")),
     (Cause.LOGIN, re.compile(r"unauthorized|authentication required|denied|invalid username/password|status: 40[13]")),
     (Cause.MISSING, re.compile(r"manifest unknown|name unknown|manifest invalid|not found|name_unknown|status: 404")),
+    (Cause.READ_ONLY, re.compile(r"(?:status ?code|status): 405|method not allowed|read-only")),
+    (Cause.BROKEN, re.compile(r"(?:status ?code|status): 50[07]|no space left|insufficient storage")),
     (Cause.SLOW, re.compile(r"deadline exceeded|timeout|timed out")),
     (Cause.UNREACHABLE, re.compile(r"connection refused|no such host|no route to host|network is unreachable|"
                                    r"connection reset|gave http response|\beof\b|server misbehaving|status: 5\d\d|"
@@ -53,6 +57,8 @@ _ADVICE = {
     Cause.CERTIFICATE: "the registry's certificate is not trusted: put its authority into certs.d/{host}/ca.crt",
     Cause.BUSY: "the registry answers 429 (too many requests): it is asked again later",
     Cause.MISSING: "the registry has no such image (any more)",
+    Cause.READ_ONLY: "the registry is read-only",
+    Cause.BROKEN: "the registry has an error of its own: see its log, and whether its disk is full",
     Cause.OTHER: "the registry is unreachable",
 }
 

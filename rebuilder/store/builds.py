@@ -8,6 +8,7 @@ from itertools import chain, pairwise
 
 from sqlalchemy import Connection, select
 
+from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import manifests
 from rebuilder.store.models import ImageBuild, ManifestRpm, Rpm
@@ -40,6 +41,11 @@ class Build:
     since: Difference | None
     externals: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+
+    @property
+    def pull_specs(self) -> tuple[str, ...]:
+        """Where it is in registries, by digest."""
+        return by_digest(self.tags, self.digest)
 
 
 def of_image(connection: Connection, image_id: int, limit: int) -> list[Build]:

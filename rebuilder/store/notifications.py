@@ -15,11 +15,12 @@ from rebuilder.store.models import Image, ImageBuild, Rebuild, RebuildEdge
 
 @dataclass(frozen=True, slots=True)
 class BuildInfo:
-    """A finished build of an image; `parents` has the idents of the builds it was built on."""
+    """A finished build of an image; `parents` has the idents of the builds it was built on, `tags` its pull specs."""
 
     ident: str
     digest: str
     parents: tuple[str, ...]
+    tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ class WaveSummary:
 
 def builds(connection: Connection, ids: Sequence[int]) -> dict[int, BuildInfo]:
     """These builds by their ids."""
-    query = select(ImageBuild.id, ImageBuild.ident, ImageBuild.digest, ImageBuild.parents)
+    query = select(ImageBuild.id, ImageBuild.ident, ImageBuild.digest, ImageBuild.parents, ImageBuild.tags)
     rows = connection.execute(query.where(ImageBuild.id.in_(ids)))
-    return {row.id: BuildInfo(row.ident, row.digest, tuple(row.parents)) for row in rows}
+    return {row.id: BuildInfo(row.ident, row.digest, tuple(row.parents), tuple(row.tags)) for row in rows}
 
 
 def awaited(connection: Connection, rebuild_ids: Sequence[int]) -> dict[tuple[int, str], int]:

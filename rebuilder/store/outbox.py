@@ -95,6 +95,14 @@ def came_into(connection: Connection, state_changes: Iterable[StateChange], now:
         connection.execute(_INSERT, rows)
 
 
+def about_rebuild(
+    connection: Connection, notice: Notice, wave_id: int, rebuild_id: int, now: float, facts: RebuildFacts
+) -> None:
+    """Something happened to what a rebuild made, after its end."""
+    if announces(connection, notice):
+        connection.execute(_INSERT, _row(notice, wave_id, rebuild_id, now, facts))
+
+
 def about_wave(connection: Connection, notice: Notice, wave_id: int, now: float, facts: WaveFacts) -> None:
     """Something happened to a whole wave."""
     if announces(connection, notice):

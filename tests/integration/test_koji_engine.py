@@ -11,7 +11,9 @@ import pytest
 from integration.workbench import AtOnce, Clock, LoopClock, Workbench, image
 from sqlalchemy import Engine, select
 from support import koji_hub
+from support.api_client import Client
 from support.koji_tasks import FAILED, Koji, Task
+from support.pushing import announced
 
 from consumers.topics import parse
 from rebuilder.builders.koji import KojiBuilder
@@ -20,6 +22,7 @@ from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import factory, why
 from rebuilder.engine.loop import Loop
+from rebuilder.messages import ImagePushedV1
 from rebuilder.queries import logs, pending
 from rebuilder.queries import why as explained
 from rebuilder.store import changes, inbox, inventory, rebuilds
@@ -270,6 +273,26 @@ def test_without_a_message_polling_finds_the_end(store: Engine, running: koji_hu
     running.koji.close(made.live())
     made.passes(1001)
     assert made.states() == ["succeeded"]
+
+
+def test_what_koji_pushed_is_announced_and_in_the_record_by_digest(
+    store: Engine, running: koji_hub.Hub, tmp_path: Path
+) -> None:
+    running.koji.image("base-42-1", IMAGES, [SSL])
+    made = Site(store, running, tmp_path, notify={"enabled": True})
+    offer(running)
+    made.tagged(FIX)
+    made.passes()
+    running.koji.close(made.live())
+    made.passes(1001)
+    (pushed,) = [message for message in announced(store) if isinstance(message, ImagePushedV1)]
+    (spec,) = pushed.pull_specs
+    client = Client(store, made.settings)
+    (listed,) = client.reads("pull-specs")
+    assert listed["pull_specs"] == client.reads(f"builds/{listed['build_id']}")["pull_specs"] == [spec]
+    assert spec.partition("@")[2] == listed["digest"] == pushed.body["build"]["digest"] != ""
+    assert all("@" not in name for name in pushed.body["names"])
+    assert spec in client.http.get("/images/base:f42").text
 
 
 def test_an_image_that_somebody_else_built_is_read_and_what_is_on_it_rebuilt(

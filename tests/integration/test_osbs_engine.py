@@ -10,15 +10,18 @@ import pytest
 from integration.workbench import Workbench, image
 from sqlalchemy import Engine
 from support import koji_hub
+from support.api_client import Client
 from support.buildah_world import until
 from support.harnesses.osbs import DOCKERFILE, OsbsHarness, repository
 from support.koji_tasks import Koji
+from support.pushing import announced
 from support.tekton import Fault
 
 from rebuilder.config import KojiSettings
 from rebuilder.domain.image import Source
 from rebuilder.engine import submission
 from rebuilder.engine.calls import Answer
+from rebuilder.messages import ImagePushedV1
 from rebuilder.store import actions, database
 from rebuilder.store.actions import Verb
 
@@ -28,11 +31,12 @@ NVR = "openssl-3.2.2-1.fc42"
 class Site:
     """A base with an image on it, an engine, and a cluster that ends every run that the engine has seen go."""
 
-    def __init__(self, store: Engine, osbs: OsbsHarness, base: Source | None = None) -> None:
+    def __init__(self, store: Engine, osbs: OsbsHarness, base: Source | None = None, **settings: object) -> None:
         self.osbs, self.cluster = osbs, osbs.cluster
         source = Source(git=str(osbs.folder / "repository"), ref="f42", commit=osbs.commit)
         given = ((image("base"), base or source), (image("app", "base"), source))
-        self.bench = Workbench(store, [(replace(i, source=at), build) for (i, build), at in given], poll_seconds=0.01)
+        images = [(replace(image, source=at), build) for (image, build), at in given]
+        self.bench = Workbench(store, images, poll_seconds=0.01, **settings)
         self.restart()
 
     def restart(self) -> None:
@@ -83,6 +87,23 @@ def site(store: Engine, osbs: OsbsHarness) -> Site:
 
 def once_each(site: Site) -> None:
     assert len(site.cluster.created) == len(set(site.cluster.created)) == 2
+
+
+def test_what_osbs_pushed_is_announced_and_in_the_record_by_digest(store: Engine, osbs: OsbsHarness) -> None:
+    site = Site(store, osbs, notify={"enabled": True})
+    site.bench.tell(NVR)
+    site.work()
+    site.ended_well()
+    pushed = {message.body["image"]: message for message in announced(store) if isinstance(message, ImagePushedV1)}
+    assert pushed.keys() == {"base:f42", "app:f42"}
+    client = Client(store, site.bench.settings)
+    for listed in client.reads("pull-specs", stream="f42"):
+        message = pushed[listed["image"]]
+        (spec,) = message.pull_specs
+        assert spec.startswith("registry.example.org/img@sha256:")
+        assert "registry.example.org/img:latest" in message.body["names"]
+        assert listed["pull_specs"] == client.reads(f"builds/{listed['build_id']}")["pull_specs"] == [spec]
+        assert spec in client.http.get(f"/images/{listed['image']}").text
 
 
 def test_a_wave_goes_through_and_what_nobody_could_verify_is_said_to_be_so(site: Site) -> None:
