@@ -75,6 +75,9 @@ class StreamSettings(StrictModel):
     `git_branch` is where Koji builds its images from, where no build of theirs says; empty is the stream's name.
     `repo_tags` are the build tags whose repositories its images are built from; empty is that of `koji_target`. `tags`
     are the tags, or patterns of them, that its images have in a registry, the best first; empty is the stream's name.
+    `test` is the command that is run in each new build before any name moves to it, or `test_script` the path of a
+    script; it may take `test_timeout` seconds, and uses the network with `test_network` alone. With `gate` each new
+    build waits for somebody to say that it is good. What an image says itself goes before `test` and `test_script`.
     """
 
     dist: OneOrMore[str] = ()
@@ -87,6 +90,19 @@ class StreamSettings(StrictModel):
     testing: bool = False
     max_builds: int | None = Field(default=None, ge=1)
     osbs: OsbsStreamSettings = OsbsStreamSettings()
+    test: tuple[str, ...] = ()
+    test_script: Path | None = None
+    test_timeout: float = Field(default=1800, gt=0)
+    test_network: bool = False
+    gate: bool = False
+
+    @model_validator(mode="after")
+    def _one_test(self) -> StreamSettings:
+        if self.test and self.test_script:
+            raise ValueError("test and test_script cannot be combined: name one of them")
+        if self.test_script and not self.test_script.is_absolute():
+            raise ValueError(f"test_script: {str(self.test_script)!r} must be an absolute path")
+        return self
 
     @field_validator("dist")
     @classmethod
@@ -201,7 +217,8 @@ class KojiSettings(StrictModel):
 
 
 class SimulatedSettings(StrictModel):
-    """Builds that only take time. `failures` and `aborts` name images (name:stream) whose builds end so.
+    """Builds that only take time. `failures` and `aborts` name images (name:stream) whose builds end so,
+    and `test_failures` those whose tests fail; tests take no time.
 
     Its calls take time too, as a real builder's: `submit_seconds` a submission, `result_seconds` the reading of a
     result, `call_seconds` any other. Calls about the images that `hang` names (or about all, with `*`) never answer.
@@ -211,6 +228,7 @@ class SimulatedSettings(StrictModel):
     duration: float = Field(default=60, ge=0)
     speed: float = Field(default=1, gt=0)
     failures: tuple[str, ...] = ()
+    test_failures: tuple[str, ...] = ()
     aborts: dict[str, int] = Field(default_factory=dict)
     submit_seconds: float = Field(default=0, ge=0)
     call_seconds: float = Field(default=0, ge=0)
@@ -302,6 +320,7 @@ class CallSettings(StrictModel):
     repository_seconds: float = Field(default=60, gt=0)
     tidy_seconds: float = Field(default=60, gt=0)
     externals_seconds: float = Field(default=300, gt=0)
+    test_seconds: float = Field(default=60, gt=0)
     promote_seconds: float = Field(default=60, gt=0)
     push_seconds: float = Field(default=1800, gt=0)
     withdrawal_seconds: float = Field(default=60, gt=0)
@@ -484,6 +503,10 @@ class RuleSettings(StrictModel):
         )
 
 
+def _each(word: Any) -> Any:
+    return "image" if word == "each" else word
+
+
 class Settings(StrictModel):
     """All of `[consumer_config]`. Every default lets the command run with no file at all.
 
@@ -491,6 +514,8 @@ class Settings(StrictModel):
     Containerfile upgrades packages), `external_changes` what a new external parent means for the images on it: they are
     rebuilt where it brings newer RPMs, for any new digest, or not for its sake.
     `installonly` are globs of packages of which several versions are installed side by side: the newest counts.
+    `promote` says when the names that move are moved to a build that is proven and tested: at once for each image (also
+    called `each`), when its whole wave is good, or by hand.
     In a dry run builds only take time, as with the builder `simulated`, and nothing is announced.
     """
 
@@ -505,6 +530,7 @@ class Settings(StrictModel):
     external_changes: Literal["rpms", "digest", "ignore"] = "rpms"
     policy: tuple[RuleSettings, ...] = ()
     installonly: tuple[str, ...] = INSTALLONLY
+    promote: Annotated[Literal["image", "wave", "manual"], BeforeValidator(_each)] = "image"
     max_attempts: int = Field(default=3, ge=1)
     retry_seconds: float = Field(default=30, ge=0)
     time_limit: float = Field(default=4 * 3600, gt=0)

@@ -258,8 +258,17 @@ class ImageBuildingV1(ImageMessage):
     body_schema = _version_1(topic, IMAGE)
 
 
+class ImageTestingV1(ImageMessage):
+    """The image was rebuilt, and the changes are in it; its test, or the gate that it waits for, has not answered."""
+
+    topic = "rebuilder.image.testing"
+    severity = DEBUG
+    words = "is being tested"
+    body_schema = _version_1(topic, IMAGE)
+
+
 class ImageSucceededV1(ImageMessage):
-    """The image was rebuilt, and the changes are in it."""
+    """The image was rebuilt, the changes are in it, and its tests, where it has any, have passed."""
 
     topic = "rebuilder.image.succeeded"
     severity = INFO
@@ -268,7 +277,10 @@ class ImageSucceededV1(ImageMessage):
 
 
 class ImageFailedV1(ImageMessage):
-    """The build failed, or a change is not in it (`not-updated`); what is built on the image is blocked."""
+    """The build failed, a change is not in it (`not-updated`), or a test of it failed (`tests failed`).
+
+    What is built on the image is blocked.
+    """
 
     topic = "rebuilder.image.failed"
     severity = ERROR
@@ -373,7 +385,7 @@ class WaveFinishedV1(WaveMessage):
 CLASSES: dict[str, type[RebuilderMessage]] = {
     found.topic: found
     for found in (
-        WavePlannedV1, WaveFinishedV1, ImageQueuedV1, ImageBuildingV1, ImageSucceededV1, ImageFailedV1,
-        ImageBlockedV1, ImageCanceledV1, ImageUnneededV1, ImagePushedV1,
+        WavePlannedV1, WaveFinishedV1, ImageQueuedV1, ImageBuildingV1, ImageTestingV1,
+        ImageSucceededV1, ImageFailedV1, ImageBlockedV1, ImageCanceledV1, ImageUnneededV1, ImagePushedV1,
     )
 }  # fmt: skip

@@ -69,7 +69,8 @@ def story() -> list[Message]:
     with tempfile.TemporaryDirectory() as folder:
         store = database.ready(f"sqlite:///{folder}/story.db")
         bench = Workbench(
-            store, IMAGES, descendants="all", simulated={"failures": ("httpd:f42",)}, notify={"enabled": True}
+            store, IMAGES, descendants="all", simulated={"failures": ("httpd:f42",)}, notify={"enabled": True},
+            streams={"f42": {"dist": ".fc42", "test": ["rpm", "--verify", "--all"]}},
         )
         bench.clock.now = BEGIN
         _with_logs(bench)

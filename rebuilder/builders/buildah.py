@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -11,31 +10,24 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from rebuilder.builders import buildah_log
+from rebuilder.builders import build_status
 from rebuilder.builders.buildah_command import BuildCommands
+from rebuilder.builders.image_tests import ImageTests
 from rebuilder.builders.local_images import LocalImages
 from rebuilder.builders.pins import Pinning
 from rebuilder.builders.process import Process
 from rebuilder.config import BuildahSettings, RegistrySettings, state_directory
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
+from rebuilder.domain.checks import TestRequest
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory import containerfiles
 from rebuilder.inventory.buildah_cli import Storage, StorageError
 from rebuilder.registry.errors import registry_error
 
-TROUBLE = re.compile(
-    r"no space left|connection (refused|reset)|i/o timeout|TLS handshake|pinging container registry|no such host|"
-    r"network is unreachable|no route to host|unexpected EOF|too ?many ?requests|50[234] |temporary failure in name|"
-    r"too many open files|cannot allocate memory|input/output error|read-only file system|image not known|"
-    r"reading manifest sha256:\w+ in |unauthorized|authentication required|x509:",
-    re.IGNORECASE,
-)
-STEP = re.compile(r'at STEP ".*"')
 GONE = "image not known"
 CANCELED = "canceled"
 TRY_SECONDS = 60.0
-END_BYTES = 1_000_000
 UNPUBLISHED = RegistrySettings()
 
 
@@ -58,6 +50,7 @@ class BuildahBuilder:
         pinning = Pinning(self._storage, registry, settings.build_args)
         self._commands = BuildCommands(settings, self._storage, pinning, published)
         self._images = LocalImages(self._storage, self._state)
+        self._tests = ImageTests(self._storage, self._state, settings.volumes)
 
     def _process(self, key: str) -> Process:
         return Process(self._state / key)
@@ -120,7 +113,7 @@ class BuildahBuilder:
             return Status(Phase.CANCELED, process.stopped)
         if status is None:
             return Status(Phase.ABORTED, "the build's process vanished")
-        return _bad(status, process.log)
+        return build_status.bad(status, process.log)
 
     def result(self, ref: str) -> ImageBuild:
         try:
@@ -142,6 +135,15 @@ class BuildahBuilder:
                 told = f"{self.public_name(image)} stays as it is: the build {ident[:12]} is gone"
                 raise BuildRejected(told) from None
             raise InfrastructureError(f"{self.public_name(image)} cannot be moved: {error}") from None
+
+    def test(self, wanted: TestRequest, *, again: bool = False) -> Status:
+        return self._tests.test(wanted, self.isolation, again=again)
+
+    def stop_test(self, key: str, fault: str = "") -> None:
+        self._tests.stop(key, fault)
+
+    def test_log(self, key: str, offset: int = 0) -> Iterator[str]:
+        return self._tests.log(key, offset)
 
     def upload(self, ident: str, spec: str, auth_file: Path | None, seconds: float) -> str:
         try:
@@ -176,21 +178,3 @@ class BuildahBuilder:
         """The builds go on by themselves."""
 
 
-def _bad(status: int, log: Path) -> Status:
-    """What an exit status other than 0 means. Buildah's own is the one of the RUN that failed, be it 1 or 255."""
-    text = _end_of(log)
-    error = buildah_log.last_error(text)
-    if status > 128 and not error.startswith("Error: "):
-        return Status(Phase.ABORTED, f"killed by signal {status - 128}")
-    trouble = TROUBLE.search(STEP.sub("", error))
-    return Status(Phase.ABORTED if trouble else Phase.FAILED, buildah_log.failure(text))
-
-
-def _end_of(log: Path) -> str:
-    """The end of a log; empty where there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - END_BYTES))
-            return file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""

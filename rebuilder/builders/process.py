@@ -51,6 +51,11 @@ class Process:
                 env=dict(environment), start_new_session=True, pass_fds=(lock.fileno(),),
             )
 
+    def forget(self) -> None:
+        """Be as one that never ran, so that it can be started once more; nothing happens where it runs."""
+        for name in () if self.running else ("started", "exit", "stopped", "log"):
+            (self._folder / name).unlink(missing_ok=True)
+
     def _take(self, lock: IO[str]) -> None:
         """Take the lock. Whoever only looks whether it is held holds it for a moment, so once is not enough."""
         deadline = time.monotonic() + LOOK_SECONDS
@@ -97,6 +102,14 @@ class Process:
     def started(self) -> bool:
         """Whether it ever ran. Between taking the lock and the first line of the process it counts as running."""
         return self.running or bool(self._read("started"))
+
+    @property
+    def begun(self) -> float | None:
+        """When it was asked for, in seconds since the epoch; None where it never was."""
+        try:
+            return (self._folder / "request.json").stat().st_mtime
+        except FileNotFoundError:
+            return None
 
     @property
     def status(self) -> int | None:

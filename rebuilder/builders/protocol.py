@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rebuilder.domain.build import BuildRequest, Status, Submission
+from rebuilder.domain.checks import TestRequest
 from rebuilder.domain.image import ImageBuild
 
 
@@ -92,6 +93,26 @@ class Uploading(Protocol):
 
         Raises InfrastructureError, RegistryError, and BuildRejected where the build is gone.
         """
+
+
+@runtime_checkable
+class Testing(Protocol):
+    """A builder that runs commands in the images that it has built."""
+
+    def test(self, wanted: TestRequest, *, again: bool = False) -> Status:
+        """How the test stands, which is started where it never was, or, with `again`, where it ended as `aborted`.
+
+        It runs on when the engine ends, and is found by its key. Raises InfrastructureError.
+        """
+
+    def stop_test(self, key: str, fault: str = "") -> None:
+        """Stop the test and take away what it left; nothing happens where there is none. Raises InfrastructureError.
+
+        With a `fault` of the test's own, that is why it has failed from now on.
+        """
+
+    def test_log(self, key: str, offset: int = 0) -> Iterator[str]:
+        """What the test printed, from `offset` characters on."""
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from itertools import islice
 
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase, Status, Submission
+from rebuilder.domain.checks import TestRequest
 from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.rpm import Rpm, is_stale
 
@@ -154,6 +155,19 @@ class SimulatedBuilder:
         build = self.builds.get(ref)
         if build is not None and self._monotonic() < build.ends:
             build.canceled = True
+
+    def test(self, wanted: TestRequest, *, again: bool = False) -> Status:
+        """Tests take no time."""
+        self._take_time(self._settings.call_seconds, [wanted.image])
+        if wanted.image in self._settings.test_failures:
+            return Status(Phase.FAILED, "simulated failure")
+        return Status(Phase.SUCCEEDED)
+
+    def stop_test(self, key: str, fault: str = "") -> None:
+        """Nothing runs."""
+
+    def test_log(self, key: str, offset: int = 0) -> Iterator[str]:
+        yield f"simulated test of {key}\n"[offset:]
 
     def log(self, ref: str, offset: int = 0) -> Iterator[str]:
         build = self.builds.get(ref)

@@ -190,9 +190,11 @@ def _told_of(care: Care) -> Iterator[tuple[str, str]]:
     """What is said of the image for those who look after it."""
     if care.owners:
         yield "owners", ", ".join(care.owners)
-    if care.test:
+    if care.test or care.test_script:
         limit = f" (within {format_duration(care.test_timeout)})" if care.test_timeout else ""
-        yield "test", shlex.join(care.test) + limit
+        yield "test", (care.test_script or shlex.join(care.test)) + limit
+    if care.gate:
+        yield "gate", "each new build waits for somebody to say that it is good"
     if care.max_age:
         yield "too old after", format_duration(care.max_age)
 

@@ -19,7 +19,7 @@ from rebuilder.cli.targets import confirm
 from rebuilder.cli.terminal import printable
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands, targets
-from rebuilder.engine.commands import Command
+from rebuilder.engine.commands import Command, CommandReceipt
 from rebuilder.queries import records
 from rebuilder.store import actions, inventory, lease, rebuilds
 from rebuilder.store.database import reading
@@ -71,7 +71,7 @@ def hold(
         _list_holds(context, json_)
         return
     ends = _ends(until)
-    _command(context, [Command("hold", image, who, reason, ends) for image in images], yes)
+    give(context, [Command("hold", image, who, reason, ends) for image in images], yes)
 
 
 def _list_holds(context: Context, json_: bool) -> None:
@@ -97,7 +97,7 @@ def _list_holds(context: Context, json_: bool) -> None:
 @click.pass_obj
 def release(context: Context, images: Sequence[str], yes: bool, who: str, reason: str) -> None:
     """Let images that are on hold be built again. A pattern stands for those that it fits and that are held."""
-    _command(context, [Command("release", image, who, reason) for image in images], yes)
+    give(context, [Command("release", image, who, reason) for image in images], yes)
 
 
 @click.command()
@@ -109,7 +109,7 @@ def release(context: Context, images: Sequence[str], yes: bool, who: str, reason
 @click.pass_obj
 def approve(context: Context, waves: Sequence[int], wait: bool, yes: bool, who: str, reason: str) -> int:
     """Let waves begin that a rule of the policy keeps waiting."""
-    return _command(context, [Command("approve", str(wave), who, reason) for wave in waves], yes, wait)
+    return give(context, [Command("approve", str(wave), who, reason) for wave in waves], yes, wait)
 
 
 @click.command()
@@ -119,7 +119,7 @@ def approve(context: Context, waves: Sequence[int], wait: bool, yes: bool, who: 
 @click.pass_obj
 def pause(context: Context, until: str | None, who: str, reason: str) -> None:
     """Start no builds until `resume`. Messages are taken in and planned, and builds that run go on."""
-    _command(context, [Command("pause", "", who, reason, _ends(until))])
+    give(context, [Command("pause", "", who, reason, _ends(until))])
 
 
 @click.command()
@@ -128,7 +128,7 @@ def pause(context: Context, until: str | None, who: str, reason: str) -> None:
 @click.pass_obj
 def resume(context: Context, who: str, reason: str) -> None:
     """Start builds again."""
-    _command(context, [Command("resume", "", who, reason)])
+    give(context, [Command("resume", "", who, reason)])
 
 
 @click.command()
@@ -143,7 +143,7 @@ def retry(context: Context, named: Sequence[str], wait: bool, yes: bool, who: st
 
     A pattern stands for the images that it fits and whose last rebuilds failed, were canceled or are blocked.
     """
-    return _command(context, [Command("retry", target, who, reason) for target in named], yes, wait)
+    return give(context, [Command("retry", target, who, reason) for target in named], yes, wait)
 
 
 @click.command()
@@ -154,7 +154,7 @@ def retry(context: Context, named: Sequence[str], wait: bool, yes: bool, who: st
 @click.pass_obj
 def cancel(context: Context, named: Sequence[str], yes: bool, who: str, reason: str) -> None:
     """Stop the rebuilds of images or of waves, also at the builder. What waits for them is blocked."""
-    _command(context, [Command("cancel", target, who, reason) for target in named], yes)
+    give(context, [Command("cancel", target, who, reason) for target in named], yes)
 
 
 @click.command()
@@ -177,7 +177,7 @@ def rebuild(
         click.echo("nothing to rebuild: it is known of every image what is in it")
         return 0
     given = [Command("rebuild", image, who, reason, with_descendants=with_descendants) for image in images]
-    return _command(context, given, yes, wait)
+    return give(context, given, yes, wait)
 
 
 def _unknown(context: Context) -> list[str]:
@@ -189,7 +189,7 @@ def _ends(until: str | None) -> float | None:
     return moment(until, time.time()) if until else None
 
 
-def _command(context: Context, given: Sequence[Command], yes: bool = True, wait: bool = False) -> int:
+def give(context: Context, given: Sequence[Command], yes: bool = True, wait: bool = False) -> int:
     """Give the commands, all or none, and say what came of them.
 
     What only the engine can do is waited for a little, if one runs. Where they are about several images or waves,
@@ -203,13 +203,18 @@ def _command(context: Context, given: Sequence[Command], yes: bool = True, wait:
         receipts = {
             target: commands.give(connection, replace(given[0], target=target), time.time()) for target in found
         }
-    told = {target: receipt.answer for target, receipt in receipts.items() if receipt.answer is not None}
-    asked = {target: receipt.id for target, receipt in receipts.items() if receipt.answer is None}
-    told |= _answers_of_engine(context, asked) if asked else {}
+    told = _answers(context, receipts)
     for answer in dict.fromkeys(told[target] for target in found):
         click.echo(printable(answer))
     numbers = {target: receipt.id for target, receipt in receipts.items()}
     return follow(context, lambda connection: _waves(connection, numbers)) if wait else 0
+
+
+def _answers(context: Context, receipts: Mapping[str, CommandReceipt]) -> dict[str, str]:
+    """What came of each of these, by its target."""
+    told = {target: receipt.answer for target, receipt in receipts.items() if receipt.answer is not None}
+    asked = {target: receipt.id for target, receipt in receipts.items() if receipt.answer is None}
+    return told | (_answers_of_engine(context, asked) if asked else {})
 
 
 def _waves(connection: Connection, asked: Mapping[str, int]) -> set[int] | None:

@@ -16,7 +16,7 @@ from statistics import median
 
 from rebuilder.domain import schedule
 from rebuilder.domain.experience import Experience
-from rebuilder.domain.lifecycle import LIVE, State
+from rebuilder.domain.lifecycle import LIVE, UNDER_WAY, State
 from rebuilder.domain.schedule import JobGraph, ends, paths_below
 
 DRAWS, LEAST_DRAWS = 25, 3
@@ -44,7 +44,9 @@ class Open:
     def left(self, experience: Experience, pace: float, chance: float) -> float | None:
         """The seconds of building that are left, undercut with that chance; None where nobody knows."""
         expected = self.seconds * pace
-        if self.state not in LIVE:
+        if self.state is State.TESTING:  # it is built; nobody knows how long a gate takes
+            return 0.0
+        if self.state not in UNDER_WAY:
             return expected * experience.factor(chance)
         return experience.left(expected, self.running, chance)
 
@@ -132,7 +134,7 @@ def _schedules(
     rebuilds: Sequence[Open], slots: int, lengths: Sequence[Sequence[float]]
 ) -> tuple[Mapping[int, float], ...]:
     """For each draw of the builds' lengths, when they end: what runs has its slot, and the others take turns."""
-    live = [rebuild.state in LIVE for rebuild in rebuilds]
+    live = [rebuild.state in UNDER_WAY for rebuild in rebuilds]
     ranks = [float("-inf") if runs else rebuild.rank for rebuild, runs in zip(rebuilds, live, strict=True)]
     after, ids = _edges(rebuilds), [rebuild.id for rebuild in rebuilds]
     taken = max(1, slots, sum(live))
@@ -159,7 +161,7 @@ def _lengths(rebuilds: Sequence[Open], experience: Experience) -> Sequence[Seque
 
 def _drawn(rebuild: Open, experience: Experience, paces: Sequence[float], chances: Sequence[float]) -> list[float]:
     """What a build may take still, for each pace and chance."""
-    if rebuild.state in LIVE:
+    if rebuild.state in UNDER_WAY:
         both = zip(paces, chances, strict=True)
         return [rebuild.left(experience, pace, chance) or 0.0 for pace, chance in both]
     seconds, known = rebuild.seconds, experience.known

@@ -65,14 +65,19 @@ class PinnedParent:
 class Care:
     """What is said of an image for those who look after it.
 
-    `owners` are the people to turn to, `test` is the command that tells whether a build is good, `test_timeout` the
-    seconds that it may take, and `max_age` those after which a build is too old; 0 is not said.
+    `owners` are the people to turn to, `test` is the command that tells whether a build is good, or `test_script` the
+    path of the script that does; `test_timeout` are the seconds that it may take, and `max_age` those after which a
+    build is too old; 0 is not said. With `test_network` the test may use the network. With `gate` somebody else is
+    waited for, who says whether the build is good.
     """
 
     owners: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     test_timeout: float = 0.0
     max_age: float = 0.0
+    test_script: str = ""
+    test_network: bool = False
+    gate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ LABELS = {
     "queued": Label("cyan", "queued", "#0b6e8a"),
     "submitting": Label("blue", "submitting", "#1f5fbf"),
     "building": Label("bold blue", "building", "#0b3fa8"),
+    "testing": Label("bold cyan", "testing", "#6a3fa0"),
     "succeeded": Label("green", "succeeded", "#1b6e2e"),
     "failed": Label("bold red", "failed", "#b3001b"),
     "blocked": Label("yellow", "blocked", "#8a5a00"),

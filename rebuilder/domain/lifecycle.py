@@ -18,6 +18,7 @@ class State(StrEnum):
     QUEUED = "queued"
     SUBMITTING = "submitting"
     BUILDING = "building"
+    TESTING = "testing"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     BLOCKED = "blocked"
@@ -25,9 +26,10 @@ class State(StrEnum):
     CANCELED = "canceled"
 
 
-LIVE = frozenset({State.SUBMITTING, State.BUILDING})
+LIVE = frozenset({State.SUBMITTING, State.BUILDING})  # what takes a slot at the builder
+UNDER_WAY = LIVE | {State.TESTING}
 PENDING = frozenset({State.WAITING, State.QUEUED})
-OPEN = LIVE | PENDING
+OPEN = UNDER_WAY | PENDING
 ENDED = frozenset(State) - OPEN
 STOPPED = frozenset({State.FAILED, State.CANCELED, State.BLOCKED})
 
@@ -89,8 +91,23 @@ class Built(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Proven(Event):
+    """The build succeeded, is recorded as `build_id`, and has what it was made for: now it is tested."""
+
+    name: ClassVar[str] = "proven"
+    build_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tested(Event):
+    """Its test and its gate have passed."""
+
+    name: ClassVar[str] = "tested"
+
+
+@dataclass(frozen=True, slots=True)
 class Failed(Event):
-    """The build is bad. `build_id` is what came out, where something did that lacks the fix."""
+    """The build is bad. `build_id` is what came out, where something did that lacks the fix, or fails its test."""
 
     name: ClassVar[str] = "failed"
     build_id: int | None = None
@@ -181,6 +198,7 @@ class InvalidTransition(Exception):
 
 
 _BLOCK = (Effect.BLOCK_DESCENDANTS,)
+_GOOD = (Effect.MEASURE_DURATION, Effect.RELIEVE_LATER_CHILDREN)
 _STOP = (Effect.CANCEL_BUILD, Effect.BLOCK_DESCENDANTS)
 _TABLE: dict[tuple[State, type[Event]], tuple[State, tuple[Effect, ...]]] = {
     (State.WAITING, ParentsDone): (State.QUEUED, ()),
@@ -193,9 +211,13 @@ _TABLE: dict[tuple[State, type[Event]], tuple[State, tuple[Effect, ...]]] = {
     (State.SUBMITTING, Accepted): (State.BUILDING, ()),
     (State.SUBMITTING, NotSubmitted): (State.QUEUED, ()),
     (State.SUBMITTING, Failed): (State.FAILED, _BLOCK),
-    (State.BUILDING, Built): (State.SUCCEEDED, (Effect.MEASURE_DURATION, Effect.RELIEVE_LATER_CHILDREN)),
+    (State.BUILDING, Built): (State.SUCCEEDED, _GOOD),
+    (State.BUILDING, Proven): (State.TESTING, ()),
     (State.BUILDING, Failed): (State.FAILED, _BLOCK),
     (State.BUILDING, TakenOver): (State.UNNEEDED, (Effect.CANCEL_BUILD,)),
+    (State.TESTING, Tested): (State.SUCCEEDED, _GOOD),
+    (State.TESTING, Failed): (State.FAILED, _BLOCK),
+    (State.TESTING, Canceled): (State.CANCELED, _BLOCK),
     (State.BLOCKED, ParentResumed): (State.WAITING, ()),
     (State.FAILED, Retried): (State.WAITING, (Effect.RESUME_DESCENDANTS,)),
     (State.CANCELED, Retried): (State.WAITING, (Effect.RESUME_DESCENDANTS,)),

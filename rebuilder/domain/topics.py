@@ -18,6 +18,7 @@ class Notice(StrEnum):
     WAVE_FINISHED = "wave.finished"
     IMAGE_QUEUED = "image.queued"
     IMAGE_BUILDING = "image.building"
+    IMAGE_TESTING = "image.testing"
     IMAGE_SUCCEEDED = "image.succeeded"
     IMAGE_FAILED = "image.failed"
     IMAGE_BLOCKED = "image.blocked"

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     REPOSITORY = "repository"  # which repositories take from a tag
     WITHDRAWAL = "withdrawal"  # whether builds that left a tag are still offered
     TIDY = "tidy"  # the removal of what ended builds left
+    TEST = "test"  # of a proven build, in the new image
     PUSH = "push"  # of a proven build, to registries
     PROMOTE = "promote"  # the move of an image's name to a proven build
     RECONCILE = "reconcile"  # what Koji's tags have newer than the images

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from rebuilder.domain.errors import RequestError
+from rebuilder.engine import delivery
 from rebuilder.store import actions, holds, search, waves
 from rebuilder.store.actions import Verb
 
-OF_IMAGES = ("retry", "cancel", "rebuild", "hold", "release")
+OF_IMAGES = ("retry", "cancel", "rebuild", "hold", "release", "promote", "gate")
 COMMANDS = (*OF_IMAGES, "approve", "pause", "resume")
 
 
@@ -22,7 +23,8 @@ COMMANDS = (*OF_IMAGES, "approve", "pause", "resume")
 class Command:
     """One of COMMANDS. `target` is an image (name:stream) or a wave's number.
 
-    `until` is when a hold or a pause ends by itself, in seconds since the epoch; None for never.
+    `until` is when a hold or a pause ends by itself, in seconds since the epoch; None for never. With `gate`, `passed`
+    is the answer, about the `build` of that NVR, image id or digest; "" is the one that waits for it.
     """
 
     verb: str
@@ -31,6 +33,8 @@ class Command:
     reason: str = ""
     until: float | None = None
     with_descendants: bool = False
+    passed: bool = False
+    build: str = ""
 
     @property
     def only_image(self) -> str | None:
@@ -80,6 +84,10 @@ def _done(connection: Connection, command: Command, now: float) -> str:
         case "release":
             was = holds.release(connection, target, who, reason, now)
             return f"{target} is released" if was else f"{target} was not held"
+        case "promote":
+            return delivery.promote(connection, target, wave_of(target), now)
+        case "gate":
+            return delivery.gate(connection, command, now)
         case "approve":
             return _approve(connection, command, now)
         case "pause":

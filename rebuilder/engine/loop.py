@@ -17,7 +17,7 @@ from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.lifecycle import State
-from rebuilder.engine import command_executor, dispatch, ingest, planning, report
+from rebuilder.engine import command_executor, dispatch, ingest, planning, report, testing
 from rebuilder.engine.calls import Answer, Calls, Kind
 from rebuilder.engine.cancellation import Cancellations
 from rebuilder.engine.clock import Clock, SystemClock
@@ -27,8 +27,9 @@ from rebuilder.engine.external_parents import ExternalParents, plan_moved
 from rebuilder.engine.journal import Journal
 from rebuilder.engine.jumps import Jumps
 from rebuilder.engine.metrics import Metrics
+from rebuilder.engine.naming import Names
 from rebuilder.engine.polling import Polling
-from rebuilder.engine.promotion import Promotions
+from rebuilder.engine.promotion import Promotions, promote_ready, ready_to_promote
 from rebuilder.engine.pushing import Pushes
 from rebuilder.engine.reconcile import Reconciliation
 from rebuilder.engine.repository_wait import RepositoryWaits
@@ -36,7 +37,18 @@ from rebuilder.engine.submission import Submissions
 from rebuilder.engine.tidying import TidyingUp
 from rebuilder.engine.withdrawal import Withdrawals, drop_causes
 from rebuilder.inventory.koji.session import KojiSession
-from rebuilder.store import actions, cancellations, changes, deliveries, heartbeats, inbox, outbox, rebuilds, waves
+from rebuilder.store import (
+    actions,
+    cancellations,
+    changes,
+    deliveries,
+    heartbeats,
+    inbox,
+    outbox,
+    rebuilds,
+    verdicts,
+    waves,
+)
 from rebuilder.store.database import check_version, first_line, reading
 from rebuilder.store.lease import renewing
 from rebuilder.store.transitions import Transitions
@@ -83,6 +95,7 @@ class Loop:
         """With no memory: all that counts is in the database."""
         self.submissions = Submissions(context)
         self.polling = Polling(context)
+        self.tests = testing.Tests(context)
         self.promotions = Promotions(context)
         self.pushes = Pushes(context)
         self.enrichment = Enrichment(context)
@@ -92,8 +105,8 @@ class Loop:
         self.externals = ExternalParents(context, self.reconciliation)
         self.tidying = TidyingUp(context)
         self._concerns: tuple[Concern, ...] = (
-            self.submissions, self.polling, self.promotions, self.pushes, Cancellations(context), self.enrichment,
-            self.repositories, self.withdrawals, self.reconciliation, self.externals, self.tidying,
+            self.submissions, self.polling, self.tests, self.promotions, self.pushes, Cancellations(context),
+            self.enrichment, self.repositories, self.withdrawals, self.reconciliation, self.externals, self.tidying,
         )  # fmt: skip
 
     def once(self) -> int:
@@ -147,10 +160,12 @@ class Loop:
         with self.engine.begin() as connection:
             transitions = self._context.transitions(connection)
             done = self._ingest(transitions) + command_executor.execute(transitions, settings)
+            done += testing.settle(transitions, Names.of(self._context.builder, settings))
             done += self._plan(connection)
             done += dispatch.release(transitions, settings)
             reserved = dispatch.reserve_slots(transitions, settings)
             self._finish_waves(connection)
+            done += promote_ready(connection, settings, self.clock.now())
         self.submissions.reserved(reserved)
         return done + len(reserved)
 
@@ -219,8 +234,14 @@ class Loop:
                 or _unplanned(connection)
                 or rebuilds.any_open(connection)
                 or cancellations.any_pending(connection)
-                or deliveries.any_pending(connection)
+                or self._undelivered(connection)
             )
+
+    def _undelivered(self, connection: Connection) -> bool:
+        """Whether a name is to move now."""
+        return deliveries.any_pending(connection) or bool(
+            ready_to_promote(connection, self._context.settings, self.clock.now())
+        )
 
     def at_rest(self) -> bool:
         """Whether nothing will be done without a new message or an operator: idle, or all that is left is held."""
@@ -231,7 +252,8 @@ class Loop:
                 _unplanned(connection)
                 or rebuilds.any_moving(connection, self.clock.now())
                 or cancellations.any_pending(connection)
-                or deliveries.any_pending(connection)
+                or verdicts.any_test(connection)
+                or self._undelivered(connection)
             )
 
     def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder, Promoting, Uploading
-from rebuilder.config import RegistrySettings
-from rebuilder.store import deliveries
+from rebuilder.config import Settings
+from rebuilder.store import deliveries, holds
 from rebuilder.store.deliveries import Wanted
 from rebuilder.store.rebuilds import RebuildRecord
+
+Builds = Sequence[tuple[RebuildRecord, int]]  # rebuilds, and the ids of their builds
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +22,43 @@ class Names:
     """The names of builds of a builder where these get none before they are proven."""
 
     builder: Promoting
-    registry: RegistrySettings
+    settings: Settings
 
     @classmethod
-    def of(cls, builder: Builder, registry: RegistrySettings) -> Names | None:
+    def of(cls, builder: Builder, settings: Settings) -> Names | None:
         """None for a builder that gives its builds their names itself."""
-        return cls(builder, registry) if isinstance(builder, Promoting) else None
+        return cls(builder, settings) if isinstance(builder, Promoting) else None
 
-    def wanted(self, connection: Connection, built: Sequence[tuple[RebuildRecord, int]], now: float) -> list[Wanted]:
-        """The names that these rebuilds' builds, given by their ids, are to have from now on."""
-        here = [Wanted(entry, build, self.builder.public_name(entry.image)) for entry, build in built]
-        if not self.registry.push or not isinstance(self.builder, Uploading):
-            return here
+    def proven(self, connection: Connection, built: Builds, now: float) -> list[Wanted]:
+        """The names of these builds that no other ever gets: who tests a build finds it there."""
+        return self._remote(connection, built, now, moving=False)
+
+    def tested(self, connection: Connection, built: Builds, now: float) -> list[Wanted]:
+        """The names that move, of builds that are good; those of images on hold wait, as do those of other policies."""
+        held = holds.held(connection, now) if built else {}
+        here = [
+            Wanted(entry.image_id, entry.key, build, self.builder.public_name(entry.image),
+                   waits=self._waits(entry, held))
+            for entry, build in built
+        ]  # fmt: skip
+        return [*here, *self._remote(connection, built, now, moving=True, held=held)]
+
+    def _waits(self, entry: RebuildRecord, held: Container[str]) -> bool:
+        return self.settings.promote != "image" or entry.image in held
+
+    def _remote(
+        self, connection: Connection, built: Builds, now: float, *, moving: bool, held: Container[str] = ()
+    ) -> list[Wanted]:
+        registry = self.settings.registry
+        if not built or not registry.push or not isinstance(self.builder, Uploading):
+            return []
         today = datetime.fromtimestamp(now, UTC).date()
         midnight = datetime.combine(today, time(), UTC).timestamp()
         before = deliveries.pushed_since(connection, [entry.image_id for entry, _ in built], midnight)
-        return here + [
-            Wanted(entry, build, spec, moves, remote=True)
+        return [
+            Wanted(entry.image_id, entry.key, build, spec, moves, remote=True,
+                   waits=moves and self._waits(entry, held))
             for entry, build in built
-            for spec, moves in self.registry.specs(entry.image, f"{today:%Y%m%d}", before.get(entry.image_id, 0) + 1)
-        ]
+            for spec, moves in registry.specs(entry.image, f"{today:%Y%m%d}", before.get(entry.image_id, 0) + 1)
+            if moves is moving
+        ]  # fmt: skip

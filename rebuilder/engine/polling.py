@@ -10,14 +10,15 @@ from sqlalchemy import Connection
 
 from rebuilder.domain.build import PartialResult, Phase, Status
 from rebuilder.domain.image import ImageBuild
-from rebuilder.domain.lifecycle import Built, Canceled, Event, Failed, State
+from rebuilder.domain.lifecycle import Built, Canceled, Event, Failed, Proven, State
 from rebuilder.engine import results
 from rebuilder.engine.backoff import Backoff
 from rebuilder.engine.batching import Batches
 from rebuilder.engine.calls import Answer, Kind
+from rebuilder.engine.checks import checks_of
 from rebuilder.engine.context import Context
 from rebuilder.engine.naming import Names
-from rebuilder.store import rebuilds
+from rebuilder.store import inventory, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.rebuilds import RebuildRecord
 
@@ -214,8 +215,13 @@ class Polling:
     ) -> int:
         if not entries:
             return 0
-        finished = [results.Finished(entry, *built[entry.ref]) for entry in entries]
-        names = Names.of(self._context.builder, self._context.settings.registry)
+        settings = self._context.settings
+        cares = inventory.cares(connection, [entry.image_id for entry in entries])
+        finished = [
+            results.Finished(entry, *built[entry.ref], checks_of(entry.image, cares[entry.image_id], settings))
+            for entry in entries
+        ]
+        names = Names.of(self._context.builder, settings)
         events = results.built(self._context.transitions(connection), finished, self._limits, names)
         for done in finished:
             ref = done.entry.ref
@@ -230,6 +236,8 @@ def _tell(done: results.Finished, event: Event) -> None:
     image, build = done.entry.image, done.build.ident
     if isinstance(event, Failed):
         log.error("%s FAILED: %s was built, and is %s", image, build, event.reason)
+    elif isinstance(event, Proven):
+        log.info("%s was built as %s, and is being tested", image, build)
     elif isinstance(event, Built):
         log.info("%s succeeded: %s%s", image, build, f" ({event.reason})" if event.reason else "")
     else:

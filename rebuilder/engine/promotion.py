@@ -1,6 +1,7 @@
 """Moves the names of images to builds that are proven.
 
-That a name is to move is committed with the proof, so a crash loses no move; the same move twice is one.
+That a name is to move is committed with the proof, with the answer of the test, or with the promotion of a whole wave,
+so a crash loses no move; the same move twice is one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Promoting
+from rebuilder.config import Settings
 from rebuilder.domain.build import BuildRejected, InfrastructureError
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
@@ -25,11 +27,25 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
 
+def ready_to_promote(connection: Connection, settings: Settings, now: float) -> list[int]:
+    """The names that wait, and that nothing keeps from being moved any more; an operator moves others."""
+    if settings.promote == "manual" or not deliveries.any_waiting(connection):
+        return []
+    return deliveries.promotable(connection, whole_waves=settings.promote == "wave", now=now)
+
+
+def promote_ready(connection: Connection, settings: Settings, now: float) -> int:
+    """Let them move; how many there were."""
+    ready = ready_to_promote(connection, settings, now)
+    deliveries.promote(connection, ready, now)
+    return len(ready)
+
+
 class Promotions:
     """The names that are to move. Of one name, one move at a time is out: the latest is the last to be made."""
 
     kinds = frozenset({Kind.PROMOTE})
-    woken_by = kinds | {Kind.RESULT}
+    woken_by = kinds | {Kind.RESULT, Kind.TEST}
 
     def __init__(self, context: Context) -> None:
         self._context = context

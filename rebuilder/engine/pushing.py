@@ -65,7 +65,7 @@ class Pushes:
     """The builds that are to be pushed: of one image, one at a time, so that the latest is the last to move a tag."""
 
     kinds = frozenset({Kind.PUSH})
-    woken_by = kinds | {Kind.RESULT}
+    woken_by = kinds | {Kind.RESULT, Kind.TEST}
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -36,6 +36,7 @@ def _problems(loop: Loop) -> list[Problem]:
         "Koji look-up": loop.enrichment.failure,
         "Koji repositories": loop.repositories.failure,
         "Koji withdrawals": loop.withdrawals.failure,
+        "tests": loop.tests.failure,
         "image names": loop.promotions.failure,
         "pushes": loop.pushes.failure,
         "inventory": loop.reconciliation.failure(Kind.INVENTORY),

@@ -8,18 +8,20 @@ from itertools import product
 
 from sqlalchemy import Connection
 
-from rebuilder.domain import lifecycle
+from rebuilder.domain import checks, lifecycle
 from rebuilder.domain.change import Change
+from rebuilder.domain.checks import Checks
 from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.impact import Reason
-from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, TakenOver, TimedOut
+from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, Proven, TakenOver, Tested, TimedOut
 from rebuilder.domain.rpm import Rpm, that_count
 from rebuilder.engine.backoff import pause
 from rebuilder.engine.naming import Names
-from rebuilder.store import causes, deliveries, pushes, rebuilds
+from rebuilder.store import causes, deliveries, pushes, rebuilds, verdicts
 from rebuilder.store.rebuilds import RebuildRecord
-from rebuilder.store.sync import record_builds
+from rebuilder.store.sync import make_current, record_builds
 from rebuilder.store.transitions import Transitions
+from rebuilder.store.verdicts import Answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Limits:
     installonly: tuple[str, ...]
 
 
+NO_CHECKS = Checks()
 NO_MANIFEST = "its manifest is unknown"
 
 
@@ -45,6 +48,7 @@ class Finished:
     entry: RebuildRecord
     build: ImageBuild
     unread: str
+    checks: Checks = NO_CHECKS
 
 
 def built(
@@ -53,30 +57,61 @@ def built(
     """Record builds of different images; prove that what each was made for is in it: what became of each, by its id.
 
     One in which it is not has failed with `not-updated`. `names` has the names of builds at a builder where these
-    get them only when they are proven: there the build of a rebuild that failed becomes nobody's current one.
+    get them only when they are proven: there the build of a rebuild that failed becomes nobody's current one. One that
+    is still to be tested is nobody's current one anywhere.
     """
     connection = transitions.connection
     reasons = causes.reasons_of(connection, [done.entry.id for done in finished], standing=True)
-    faults, good, ids, bad = {}, [], {}, set()
-    for done in finished:
-        entry = done.entry
-        ids[entry.image] = entry.image_id
-        faults[entry.id] = _fault(done, reasons.get(entry.id, ()), limits, by_name=names is not None)
-        if faults[entry.id]:
-            bad.add(entry.image)
-        else:
-            good.append(entry)
-    unproven = bad if names else set()
+    by_name = names is not None
+    faults = {done.entry.id: _fault(done, reasons.get(done.entry.id, ()), limits, by_name=by_name) for done in finished}
+    ids = {done.entry.image: done.entry.image_id for done in finished}
+    good = [done for done in finished if not faults[done.entry.id]]
+    unproven = _unproven(finished, faults if by_name else {})
     recorded = record_builds(connection, [done.build for done in finished], ids, transitions.now, unproven=unproven)
     happened = [
         (done.entry, _event(connection, done, faults[done.entry.id], recorded[done.entry.image], limits))
         for done in finished
     ]
     transitions.apply(happened)
-    pushes.by_builder(connection, [recorded[entry.image] for entry in good], transitions.now)
+    _deliver(transitions, good, recorded, names)
+    return {entry.id: event for entry, event in happened}
+
+
+def _unproven(finished: Sequence[Finished], faults: Mapping[int, str]) -> set[str]:
+    """The images whose new build is not their current one: nothing has said yet that it is good, or it is not."""
+    return {done.entry.image for done in finished if done.checks.kinds or faults.get(done.entry.id)}
+
+
+def _deliver(
+    transitions: Transitions, good: Sequence[Finished], recorded: Mapping[str, int], names: Names | None
+) -> None:
+    """What follows from a proof: the build is checked, or gets its names at once."""
+    connection, now = transitions.connection, transitions.now
+    pushes.by_builder(connection, [recorded[done.entry.image] for done in good], now)
+    asked = [(done.entry, recorded[done.entry.image], done.checks) for done in good]
+    verdicts.request(connection, asked, now)
     if names:
-        proven = [(entry, recorded[entry.image]) for entry in good]
-        deliveries.request(connection, names.wanted(connection, proven, transitions.now), transitions.now)
+        proven = [(entry, build) for entry, build, _ in asked]
+        free = [(entry, build) for entry, build, checks in asked if not checks.kinds]
+        wanted = [*names.tested(connection, free, now), *names.proven(connection, proven, now)]
+        deliveries.request(connection, wanted, now)
+
+
+def tested(transitions: Transitions, found: Sequence[Answered], names: Names | None) -> Mapping[int, Event]:
+    """What tests and gates said becomes the rebuilds' states: what became of each, by its id.
+
+    A build that is good becomes its image's current one, and its names may move.
+    """
+    connection, now = transitions.connection, transitions.now
+    happened: list[tuple[RebuildRecord, Event]] = [
+        (one.entry, Failed(f"{checks.FAILED}: {one.fault}", build_id=one.build_id) if one.fault else Tested())
+        for one in found
+    ]
+    good = [(one.entry, one.build_id) for one in found if not one.fault]
+    make_current(connection, {entry.image_id: build_id for entry, build_id in good})
+    transitions.apply(happened)
+    if names:
+        deliveries.request(connection, names.tested(connection, good, now), now)
     return {entry.id: event for entry, event in happened}
 
 
@@ -86,7 +121,8 @@ def _event(connection: Connection, done: Finished, fault: str, build_id: int, li
         return aborted(connection, done.entry, f"its build was of an earlier attempt: {fault}", limits)
     if fault:
         return Failed(fault, build_id=build_id)
-    return Built("" if done.build.manifest is not None else f"not verified: {done.unread}", build_id=build_id)
+    told = "" if done.build.manifest is not None else f"not verified: {done.unread}"
+    return Proven(told, build_id=build_id) if done.checks.kinds else Built(told, build_id=build_id)
 
 
 def _fault(done: Finished, reasons: Sequence[Reason], limits: Limits, *, by_name: bool) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, SiteError, Submission
-from rebuilder.domain.lifecycle import LIVE, PENDING, Accepted, Event, Failed, NotSubmitted, State
+from rebuilder.domain.lifecycle import PENDING, UNDER_WAY, Accepted, Event, Failed, NotSubmitted, State
 from rebuilder.engine.backoff import LONGEST_PAUSE, Backoff, Failure
 from rebuilder.engine.batching import Batches
 from rebuilder.engine.calls import Answer, Kind
@@ -157,7 +157,7 @@ class Submissions:
             self._settled(entry.key)
             if entry.state is State.SUBMITTING:
                 happened.append((entry, Accepted(ref=submission.ref, log=submission.log)))
-            elif entry.state not in LIVE | PENDING:
+            elif entry.state not in UNDER_WAY | PENDING:
                 cancellations.request(connection, [entry], self._context.clock.now())
                 cancellations.found(connection, entry.key, submission.ref)
         self._context.transitions(connection).apply(happened)

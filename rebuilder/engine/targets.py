@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Connection
 
+from rebuilder.domain.checks import CheckKind
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.lifecycle import OPEN, State
 from rebuilder.domain.policy import Pattern
 from rebuilder.engine.commands import OF_IMAGES, wave_of
-from rebuilder.store import holds, rebuilds, search
+from rebuilder.store import deliveries, holds, rebuilds, search, verdicts
 
-CONCERNED = {"release": "held", "retry": "to be tried again", "cancel": "being rebuilt"}
+CONCERNED = {"release": "held", "retry": "to be tried again", "cancel": "being rebuilt",
+             "promote": "waiting to be promoted", "gate": "waiting for a gate"}
 TO_RETRY = frozenset({State.FAILED, State.CANCELED, State.BLOCKED})
 
 
@@ -59,4 +61,8 @@ def _that_fit(pattern: Pattern, keys: Iterable[str]) -> list[str]:
 def _concerned(connection: Connection, verb: str, now: float) -> Collection[str]:
     if verb == "release":
         return holds.held(connection, now)
+    if verb == "promote":
+        return {one.image for one in deliveries.waiting(connection)}
+    if verb == "gate":
+        return {one.image for one in verdicts.pending(connection) if one.kind is CheckKind.GATE}
     return rebuilds.images_in(connection, TO_RETRY if verb == "retry" else OPEN | {State.BLOCKED})

@@ -108,6 +108,10 @@ class Storage:
         """
         _run(self.command("rmi", "--", image))
 
+    def remove_container(self, name: str) -> None:
+        """Delete a container."""
+        _run(self.command("rm", "--", name))
+
     def known(self, image: str) -> Manifest | None:
         """The image's manifest; None where its database cannot be read."""
         try:

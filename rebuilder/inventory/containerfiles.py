@@ -256,7 +256,7 @@ class _Found:
         source = Source(
             path=wanted.folder.real, containerfile=wanted.file, target=wanted.target,
             build_args=tuple(sorted(settings.build_args.items())), platforms=settings.platforms,
-            registry=self._naming.registry, upgrades=recipe.upgrades, care=settings.care,
+            registry=self._naming.registry, upgrades=recipe.upgrades, care=settings.care(wanted.folder.path),
         )  # fmt: skip
         told = args, source.target, source.platforms, source.containerfile
         content = f"{self._contents.digest(source.path)} {told}"

@@ -80,6 +80,9 @@ class CareEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     test: tuple[str, ...] = ()
     test_timeout: float = 0.0
     max_age: float = 0.0
+    test_script: str = ""
+    test_network: bool = False
+    gate: bool = False
 
 
 class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -277,16 +280,23 @@ def _source(entry: SourceEntry, *place: str | int) -> Source:
     for key in ("platforms", "build_args"):
         for value in getattr(entry, key):
             _text(value, *place, key)
-    care = entry.care
-    for key in ("test_timeout", "max_age"):
-        if not 0 <= getattr(care, key) < LONGEST_BUILD:
-            raise DocumentError("must be seconds", *place, "care", key)
-    for owner in care.owners:
-        _text(owner, *place, "care", "owners")
     return Source(
         **texts, build_args=tuple(sorted(entry.build_args.items())), platforms=entry.platforms,
-        care=Care(care.owners, care.test, care.test_timeout, care.max_age),
+        care=_care(entry.care, *place, "care"),
     )  # fmt: skip
+
+
+def _care(care: CareEntry, *place: str | int) -> Care:
+    for key in ("test_timeout", "max_age"):
+        if not 0 <= getattr(care, key) < LONGEST_BUILD:
+            raise DocumentError("must be seconds", *place, key)
+    if care.test and care.test_script:
+        raise DocumentError("cannot be combined with test: name one of them", *place, "test_script")
+    if care.test_script and not PurePosixPath(_text(care.test_script, *place, "test_script")).is_absolute():
+        raise DocumentError("must be an absolute path", *place, "test_script")
+    for owner in care.owners:
+        _text(owner, *place, "owners")
+    return Care(**msgspec.structs.asdict(care))
 
 
 def _parent(item: str | ParentEntry, stream: str, *place: str | int) -> Parent:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from pathspec import GitIgnoreSpec
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from rebuilder.config import OneOrMore, StrictModel, first_fault
 from rebuilder.domain.errors import RequestError
@@ -21,6 +21,7 @@ from rebuilder.domain.image import Care, image_name, stream_name
 
 FILE = "rebuilder.toml"
 ANY = "*"  # for every stream
+TESTS = {"test", "test_script"}
 WHOLE = ""  # the target of a build that goes to the file's last stage
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 HEADER = re.compile(r"\s*\[+\s*([^\[\]]+?)\s*\]")
@@ -51,7 +52,9 @@ class FolderSettings(StrictModel):
     stream, and a table has names for each stream. Without `streams` they are those of that table, else those of the
     configuration for which `{stream}` makes a file that is there, else the configuration's one. `target` is the stage
     that the image ends with; a table has several images by their names, each with its stage. `ignore` has patterns as
-    in a .gitignore, for folders below this one. `test`, `test_timeout`, `max_age` and `owners` are kept with the image.
+    in a .gitignore, for folders below this one. `test` is the command that is run in each new build, or `test_script`
+    the path of a script in the image's folder; `test_timeout`, `test_network` and `gate` are as those of streams.
+    `max_age` and `owners` are kept with the image.
     """
 
     name: str = ""
@@ -64,6 +67,9 @@ class FolderSettings(StrictModel):
     ignore: OneOrMore[str] = ()
     test: tuple[str, ...] = ()
     test_timeout: Annotated[float | None, BeforeValidator(_seconds), Field(gt=0)] = None
+    test_script: str = ""
+    test_network: bool = False
+    gate: bool = False
     max_age: Annotated[float | None, BeforeValidator(_seconds), Field(gt=0)] = None
 
     @field_validator("name")
@@ -108,6 +114,20 @@ class FolderSettings(StrictModel):
             raise ValueError("a build on this machine is for one platform: name one")
         return platforms
 
+    @model_validator(mode="after")
+    def _has_one_test(self) -> FolderSettings:
+        if self.test and self.test_script:
+            raise ValueError("test and test_script cannot be combined: name one of them")
+        return self
+
+    @field_validator("test_script")
+    @classmethod
+    def _is_in_the_folder(cls, script: str) -> str:
+        path = PurePosixPath(script)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{script!r} is not a file in the folder")
+        return script
+
     @field_validator("ignore")
     @classmethod
     def _are_patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
@@ -120,6 +140,8 @@ class FolderSettings(StrictModel):
     def over(self, root: FolderSettings) -> FolderSettings:
         """With what the root's file says where this one says nothing; its name, target and globs are its own."""
         said = self.model_fields_set | {"name", "target", "ignore"}
+        if said & TESTS:  # the root's test is another one
+            said |= TESTS
         taken = {key: getattr(root, key) for key in root.model_fields_set - said}
         return self.model_copy(update={**taken, "build_args": {**root.build_args, **self.build_args}})
 
@@ -154,10 +176,13 @@ class FolderSettings(StrictModel):
         folders = [p[:-2] for p in self.ignore if p.endswith("/**") and not p.startswith("!")]
         return GitIgnoreSpec.from_lines([*self.ignore, *(p if p[0] in "/*" else f"/{p}" for p in folders)])
 
-    @property
-    def care(self) -> Care:
-        """What is kept with the folder's images for those who look after them."""
-        return Care(self.owners, self.test, self.test_timeout or 0.0, self.max_age or 0.0)
+    def care(self, folder: Path) -> Care:
+        """What is kept with the images of that folder. Raises RequestError where their test's script is missing."""
+        script = (folder / self.test_script).absolute() if self.test_script else None
+        if script is not None and not script.is_file():
+            raise RequestError(f"{folder}: test_script: {self.test_script} is not a file in the folder")
+        seconds = self.test_timeout or 0.0, self.max_age or 0.0
+        return Care(self.owners, self.test, *seconds, str(script or ""), self.test_network, self.gate)
 
 
 class RootSettings(FolderSettings):

@@ -11,7 +11,7 @@ from rebuilder.config import Settings
 from rebuilder.domain import forecast
 from rebuilder.domain.experience import Experience, Observed, factors_of, pace_of
 from rebuilder.domain.forecast import Forecast, Open
-from rebuilder.domain.lifecycle import LIVE
+from rebuilder.domain.lifecycle import LIVE, UNDER_WAY
 from rebuilder.store import holds, open_rebuilds
 from rebuilder.store.holds import Held, Paused
 from rebuilder.store.open_rebuilds import OpenRebuild
@@ -87,10 +87,10 @@ def expected(connection: Connection, settings: Settings, now: float) -> dict[int
 
 def _value(found: OpenRebuild, held: Mapping[str, Held], paused: bool, now: float) -> Open:
     entry = found.entry
-    live = entry.state in LIVE
+    live = entry.state in UNDER_WAY
     begun = entry.begun_at or entry.started_at
     return Open(
         entry.id, found.after, entry.state, found.seconds, found.rank,
-        running=max(0.0, now - begun) if live and begun is not None else 0.0,
+        running=max(0.0, now - begun) if entry.state in LIVE and begun is not None else 0.0,
         stands=not live and (paused or entry.image in held), wave=entry.wave_id,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.lifecycle import LIVE, OPEN, State
+from rebuilder.domain.lifecycle import OPEN, UNDER_WAY, State
 from rebuilder.queries import attention, forecast, image_state, pending, updates
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.attention import EngineState, Need
@@ -209,7 +209,7 @@ def _notifications(connection: Connection) -> Notifications:
 def _first(connection: Connection) -> list[RebuildRecord]:
     """What is under way, then what is next in the queue, then what waits for its parents."""
     found: list[RebuildRecord] = []
-    for states in (LIVE, [State.QUEUED], [State.WAITING]):
+    for states in (UNDER_WAY, [State.QUEUED], [State.WAITING]):
         if len(found) < SHOWN:
             found += rebuilds.in_states(connection, states, SHOWN - len(found))
     return found

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.lifecycle import LIVE, State
-from rebuilder.store import cancellations, heartbeats, holds, rebuild_progress, rebuilds
+from rebuilder.domain.lifecycle import LIVE, UNDER_WAY, State
+from rebuilder.store import cancellations, heartbeats, holds, rebuild_progress, rebuilds, verdicts
 from rebuilder.store.rebuilds import RebuildRecord
 
 
@@ -31,10 +31,12 @@ class Waiting:
         paused = holds.paused(connection, now)
         self._paused = f"paused by {paused}" if paused else ""
         self._held = holds.held(connection, now)
-        live = rebuilds.in_states(connection, LIVE)
-        self._building = {entry.image for entry in live}
+        live = rebuilds.in_states(connection, UNDER_WAY)
+        self._building = {entry.image for entry in live if entry.state in LIVE}
+        self._testing = {entry.image for entry in live} - self._building
+        self._answers = verdicts.pending(connection)
         self._stopping = {build.image for build in cancellations.pending(connection)}
-        self._streams = Counter(entry.image.rpartition(":")[2] for entry in live)
+        self._streams = Counter(entry.image.rpartition(":")[2] for entry in live if entry.state in LIVE)
         beat = heartbeats.read(connection).get("engine")
         self._activity = beat.activity if beat else heartbeats.NOTHING
 
@@ -53,7 +55,14 @@ class Waiting:
                 limit = self._settings.queue_limit
                 until = entry.started_at + limit if limit and entry.started_at is not None else None
                 return Wait("the builder has it, and has not begun", until)
+            case State.TESTING:
+                return Wait(self._unanswered(entry))
         return Wait()
+
+    def _unanswered(self, entry: RebuildRecord) -> str:
+        """What has not said yet whether the build is good."""
+        kinds = [one.kind for one in self._answers if one.rebuild_id == entry.id]
+        return " and ".join(f"its {kind}" for kind in kinds)
 
     def _in_queue(self, entry: RebuildRecord, not_before: float) -> Wait:
         stream = entry.image.rpartition(":")[2]
@@ -63,6 +72,8 @@ class Waiting:
             return kept
         if entry.image in self._building:
             return Wait("an earlier build of it runs")
+        if entry.image in self._testing:
+            return Wait("an earlier build of it is being tested")
         if entry.image in self._stopping:
             return Wait("its last build is to be stopped at the builder first")
         if not_before > self._now:

@@ -1,14 +1,20 @@
-"""Names that are to point to proven builds: wanted in the transaction of the proof, given afterwards."""
+"""Names that are to point to proven builds: wanted in the transaction of the proof, given afterwards.
+
+This is how any name is moved, to a new build or back to an old one: `request` writes down that it is to move, in the
+transaction of the decision; the engine's `Promotions` (on this machine) and `Pushes` (in registries) move it beside the
+loop, again and again until it is done, also after a crash. A name that `waits` is moved once it is `promote`d.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, distinct, exists, func, insert, select, update
+from sqlalchemy import Connection, Exists, distinct, exists, func, insert, or_, select, update
+from sqlalchemy.orm import aliased
 
-from rebuilder.store.models import Delivery, Image, ImageBuild
-from rebuilder.store.rebuilds import RebuildRecord
+from rebuilder.store import rebuilds
+from rebuilder.store.models import Delivery, Hold, Image, ImageBuild, Rebuild
 from rebuilder.store.upsert import chunks
 
 # Made once: they are asked in every pass.
@@ -22,18 +28,31 @@ _PENDING = (
     .where(Delivery.state == "pending")
     .order_by(Delivery.id)
 )  # fmt: skip
+_WAITING = (
+    select(Delivery.id, Image.name + ":" + Image.stream, Delivery.spec, Rebuild.wave_id)
+    .join(Image, Image.id == Delivery.image_id)
+    .outerjoin(Rebuild, Rebuild.key == Delivery.key)
+    .where(Delivery.state == "waiting")
+    .order_by(Delivery.id)
+)
+_ANY_WAITING = select(exists().where(Delivery.state == "waiting"))
 _ANY_PENDING = select(exists().where(Delivery.state == "pending"))
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A name that the rebuild's build is to have: on this machine, or in a registry (`remote`)."""
+    """A name that a build of an image, made under `key`, is to have: on this machine, or in a registry (`remote`).
 
-    entry: RebuildRecord
+    One that `waits` is given when it is promoted.
+    """
+
+    image_id: int
+    key: str
     build_id: int
     spec: str
     moves: bool = True
     remote: bool = False
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +73,72 @@ class Pending:
 
 
 def request(connection: Connection, wanted: Sequence[Wanted], now: float) -> None:
-    """These names are to point to these builds. What one of them was to point to is void."""
+    """These names are to point to these builds. What one of them was to point to is void.
+
+    A name that waits leaves alone what is to be done at once: that was decided, and what waits may never be.
+    """
     if not wanted:
         return
-    for part in chunks([one.spec for one in wanted], 500):
-        stale = update(Delivery).where(Delivery.state == "pending", Delivery.spec.in_(part))
-        connection.execute(stale.values(state="superseded", done_at=now))
+    _supersede(connection, [one.spec for one in wanted], ["waiting"], now)
+    _supersede(connection, [one.spec for one in wanted if not one.waits], ["pending"], now)
     connection.execute(insert(Delivery), [
-        {"image_id": one.entry.image_id, "build_id": one.build_id, "key": one.entry.key, "spec": one.spec,
-         "moves": one.moves, "remote": one.remote, "requested_at": now}
+        {"image_id": one.image_id, "build_id": one.build_id, "key": one.key, "spec": one.spec, "moves": one.moves,
+         "remote": one.remote, "state": "waiting" if one.waits else "pending", "requested_at": now}
         for one in wanted
     ])  # fmt: skip
+
+
+def _supersede(connection: Connection, specs: Sequence[str], states: Sequence[str], now: float) -> None:
+    for part in chunks(specs, 500):
+        stale = update(Delivery).where(Delivery.state.in_(states), Delivery.spec.in_(part))
+        connection.execute(stale.values(state="superseded", done_at=now))
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """`spec` is to point to a proven and tested build of `image` once it is promoted, of the rebuild of that wave."""
+
+    id: int
+    image: str
+    spec: str
+    wave_id: int | None
+
+
+def waiting(connection: Connection) -> list[Waiting]:
+    """All names that wait to be promoted, the oldest first."""
+    return [Waiting(*row) for row in connection.execute(_WAITING)]
+
+
+def any_waiting(connection: Connection) -> bool:
+    """Whether any name waits to be promoted."""
+    return bool(connection.scalar(_ANY_WAITING))
+
+
+def promotable(connection: Connection, *, whole_waves: bool, now: float) -> list[int]:
+    """The names that wait, and whose images are not on hold; those of waves alone in which all is good."""
+    held = exists().where(Hold.image_id == Delivery.image_id, or_(Hold.until.is_(None), Hold.until > now))
+    query = select(Delivery.id).where(Delivery.state == "waiting", ~held)
+    if whole_waves:
+        query = query.join(Rebuild, Rebuild.key == Delivery.key).where(~_bad_wave())
+    return list(connection.scalars(query.order_by(Delivery.id)))
+
+
+def _bad_wave() -> Exists:
+    """The wave of the rebuild has one that is not good, and whose image no later one has made good."""
+    mate, later = aliased(Rebuild), aliased(Rebuild)
+    mended = exists().where(
+        later.image_id == mate.image_id, ~later.superseded, later.id > mate.id, later.state.in_(sorted(rebuilds.DONE))
+    )
+    return exists().where(mate.wave_id == Rebuild.wave_id, mate.state.not_in(sorted(rebuilds.DONE)), ~mended)
+
+
+def promote(connection: Connection, ids: Sequence[int], now: float) -> None:
+    """Let these names move that wait for it."""
+    for part in chunks(ids, 500):
+        specs = connection.scalars(select(Delivery.spec).where(Delivery.id.in_(part), Delivery.state == "waiting"))
+        _supersede(connection, specs.all(), ["pending"], now)
+        mine = update(Delivery).where(Delivery.id.in_(part), Delivery.state == "waiting")
+        connection.execute(mine.values(state="pending"))
 
 
 def pushed_since(connection: Connection, image_ids: Sequence[int], moment: float) -> dict[int, int]:
@@ -86,13 +160,14 @@ def any_pending(connection: Connection) -> bool:
 
 
 def pending_images(connection: Connection) -> set[str]:
-    """The images that have a build which a name on this machine is still to point to."""
-    return {one.image for one in pending(connection, remote=False)}
+    """The images that have a build which a name on this machine is still to point to, now or once it is promoted."""
+    return {one.image for one in pending(connection, remote=False)} | {one.image for one in waiting(connection)}
 
 
 def pending_keys(connection: Connection, keys: Collection[str]) -> set[str]:
     """Those of these keys whose builds a name is still to point to."""
-    return {Pending(*row).key for row in connection.execute(_PENDING)}.intersection(keys)
+    query = select(Delivery.key).where(Delivery.state.in_(("pending", "waiting")))
+    return set(connection.scalars(query)).intersection(keys)
 
 
 def places(connection: Connection, build_ids: Collection[int]) -> dict[int, str]:

@@ -23,9 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.graph import Graph
+from rebuilder.domain.image import Care, Parent, ParentKind, PinnedParent, Source
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.image import ImageBuild as BuildValue
-from rebuilder.domain.image import Parent, ParentKind, PinnedParent, Source
 from rebuilder.domain.image import Stream as StreamValue
 from rebuilder.domain.impact import InstalledPackages
 from rebuilder.domain.rollback import RolledBack, rolled_back
@@ -81,6 +81,12 @@ def source_versions(connection: Connection, image_ids: Sequence[int]) -> dict[in
     """The version of each of these images' sources, by the image's id; empty where nobody knows."""
     query = select(Image.id, cast(Image.source, Text)).where(Image.id.in_(image_ids))
     return {ident: _SOURCE.decode(source).version for ident, source in connection.execute(query)}
+
+
+def cares(connection: Connection, image_ids: Sequence[int]) -> dict[int, Care]:
+    """What is said of each of these images for those who look after it, by the image's id."""
+    query = select(Image.id, cast(Image.source, Text)).where(Image.id.in_(image_ids))
+    return {ident: _SOURCE.decode(source).care for ident, source in connection.execute(query)}
 
 
 def _named(keys: Iterable[str]) -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from rebuilder.domain.lifecycle import LIVE, State
+from rebuilder.domain.lifecycle import UNDER_WAY, State
 from rebuilder.store.models import Change, Rebuild
 
 
@@ -22,7 +22,7 @@ def follow(connection: Connection, jump: float, now: float, longest: float) -> N
     again = _moved(Rebuild.not_before, jump, now + longest)
     connection.execute(update(Rebuild).where(*resting).values(not_before=again))
     started = _moved(Rebuild.started_at, jump, now)
-    live = Rebuild.state.in_(LIVE), Rebuild.started_at.is_not(None)
+    live = Rebuild.state.in_(UNDER_WAY), Rebuild.started_at.is_not(None)
     connection.execute(update(Rebuild).where(*live).values(started_at=started))
 
 

@@ -71,7 +71,7 @@ def ended_last(connection: Connection) -> list[Ended]:
 
 
 def _ended() -> Select[int, float | None, float | None]:
-    took = Rebuild.ended_at - func.coalesce(Rebuild.begun_at, Rebuild.started_at)
+    took = func.coalesce(Rebuild.built_at, Rebuild.ended_at) - func.coalesce(Rebuild.begun_at, Rebuild.started_at)
     return select(Rebuild.wave_id, took, Rebuild.expected)
 
 

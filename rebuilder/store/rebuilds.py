@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, State
+from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, UNDER_WAY, State
 from rebuilder.store.holds import paused
 from rebuilder.store.models import Cancellation, Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge
 from rebuilder.store.upsert import chunks, insert_new
@@ -170,7 +170,7 @@ def latest_of_image(connection: Connection, image: str) -> RebuildRecord | None:
 
 
 def startable(connection: Connection, now: float, limit: int, full: Collection[str] = ()) -> list[RebuildRecord]:
-    """The queued rebuilds to start next: not pausing, their image not held, nor being built, nor of a full stream.
+    """The queued rebuilds to start next: not pausing, their image not held, built or tested, nor of a full stream.
 
     An image whose last build is still to be stopped at the builder counts as being built.
     """
@@ -185,7 +185,7 @@ def _startable(some_are_full: bool) -> Select[Any]:
     one row and compares every queued rebuild with every live one, but a set it makes once.
     """
     other = aliased(Rebuild)
-    live = select(other.image_id).where(other.state.in_(LIVE))
+    live = select(other.image_id).where(other.state.in_(UNDER_WAY))
     held = select(Hold.image_id).where(or_(Hold.until.is_(None), Hold.until > NOW))
     first = select(Rebuild.id).where(Rebuild.state == State.QUEUED, Rebuild.not_before <= NOW)
     for images in (live, select(Cancellation.image_id), held):
@@ -409,7 +409,7 @@ def _last_seconds() -> Select[int, float | None]:
     succeeded, other_succeeded = (func.coalesce(one.state, "") == State.SUCCEEDED for one in (Rebuild, other))
     newest = select(other.id).where(other.image_id == Image.id, other_succeeded).order_by(other.id.desc())
     first = func.coalesce(newest.offset(HISTORY - 1).limit(1).scalar_subquery(), 0)
-    took = Rebuild.ended_at - func.coalesce(Rebuild.begun_at, Rebuild.started_at)
+    took = func.coalesce(Rebuild.built_at, Rebuild.ended_at) - func.coalesce(Rebuild.begun_at, Rebuild.started_at)
     query = select(Image.id, took).join(Rebuild, Rebuild.image_id == Image.id)
     return query.where(Image.id.in_(bindparam("of", expanding=True)), succeeded, Rebuild.id >= first)
 

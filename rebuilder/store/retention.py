@@ -42,6 +42,7 @@ from rebuilder.store.models import (
     RebuildEdge,
     Rpm,
     Transition,
+    Verdict,
     Wave,
     WaveChange,
     WavePin,
@@ -262,7 +263,8 @@ def _builds(limits: Limits, dialect: str) -> Conditions:
         ~exists().where(Image.current_build_id == ImageBuild.id),
         ~exists().where(Rebuild.before_build_id == ImageBuild.id),
         ~exists().where(Rebuild.build_id == ImageBuild.id),
-        ~exists().where(Delivery.build_id == ImageBuild.id, Delivery.state == "pending"),
+        ~exists().where(Delivery.build_id == ImageBuild.id, Delivery.state.in_(("pending", "waiting"))),
+        ~exists().where(Verdict.build_id == ImageBuild.id),
         ~_held(limits, ImageBuild.image_id),
         ImageBuild.ident.not_in(built_on),
     )
@@ -277,7 +279,8 @@ def _manifests(_limits: Limits, _dialect: str) -> Conditions:
 
 
 KINDS = (
-    _Kind("rebuilds", Rebuild, _rebuilds, (Transition.rebuild_id, Cause.rebuild_id, RebuildEdge.rebuild_id)),
+    _Kind("rebuilds", Rebuild, _rebuilds, (Transition.rebuild_id, Cause.rebuild_id, RebuildEdge.rebuild_id,
+                                         Verdict.rebuild_id)),
     _Kind("waves", Wave, _waves, (WaveChange.wave_id, WavePin.wave_id)),
     _Kind("changes", Change, _changes),
     _Kind("messages", Message, _messages),

@@ -185,8 +185,13 @@ def record_builds(
         made = {row.image_id: row.id for row in connection.execute(_NEW, list(rows.values()))}
         recorded |= {image: made[known[image]] for image in rows}
     current = {known[image]: recorded[image] for image in sorted(recorded.keys() - set(unproven))}
-    _change(connection, {image_id: {"current_build_id": build_id} for image_id, build_id in current.items()})
+    make_current(connection, current)
     return recorded
+
+
+def make_current(connection: Connection, builds: Mapping[int, int]) -> None:
+    """These builds, by the ids of their images, are their images' current ones from now on."""
+    _change(connection, {image_id: {"current_build_id": build_id} for image_id, build_id in builds.items()})
 
 
 def _manifest_ids(connection: Connection, builds: Sequence[BuildValue]) -> dict[str, int]:

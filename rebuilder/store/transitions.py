@@ -92,13 +92,14 @@ class Transitions:
             new["ended_at"] = self.now
         match event:
             case lifecycle.Dispatched(key=key, source=source):
-                new |= {"key": key, "source": source, "ref": "", "log": "", "started_at": self.now, "begun_at": None}
+                new |= {"key": key, "source": source, "ref": "", "log": "", "started_at": self.now, "begun_at": None,
+                        "built_at": None}  # fmt: skip
             case lifecycle.NotSubmitted(again_at=again_at):
                 new |= {"spared": after.spared, "not_before": again_at}
             case lifecycle.Accepted(ref=ref, log=log):
                 new |= {"ref": ref, "log": log}
-            case lifecycle.Built(build_id=build_id):
-                new |= {"build_id": build_id}
+            case lifecycle.Built(build_id=build_id) | lifecycle.Proven(build_id=build_id):
+                new |= {"build_id": build_id, "built_at": self.now}
             case lifecycle.Failed(build_id=build_id) if build_id is not None:
                 new |= {"build_id": build_id}
             case lifecycle.Aborted(again_at=again_at) if after.state is State.QUEUED:
@@ -107,7 +108,7 @@ class Transitions:
                 new |= {"reason": f"gave up after {after.attempt - after.spared} attempts: {event.reason}"}
             case lifecycle.Retried(key=key):
                 new |= {"key": key, "ref": "", "log": "", "not_before": 0, "started_at": None, "begun_at": None,
-                        "ended_at": None, "build_id": None, "spared": 0}  # fmt: skip
+                        "built_at": None, "ended_at": None, "build_id": None, "spared": 0}  # fmt: skip
         return new
 
     def _carry_out(self, effect: Effect, origins: Sequence[Happened]) -> None:

@@ -110,6 +110,25 @@ class ToRelease(Ask):
     target: Annotated[Text, Field(min_length=1)]
 
 
+class ToPromote(Ask):
+    """Let the names of an image's new build, or of all builds of a wave, move that wait for that."""
+
+    verb: Literal["promote"]
+    target: Annotated[Text, Field(min_length=1)]
+
+
+class ToGate(Ask):
+    """Say whether an image's new build is good, which waits for that.
+
+    `build` is the NVR or image id that was tested; without it, the one that waits is meant.
+    """
+
+    verb: Literal["gate"]
+    target: Annotated[Text, Field(min_length=1)]
+    passed: bool
+    build: Text = ""
+
+
 class ToApprove(Ask):
     """Let a wave begin that a rule of the policy keeps waiting; `target` is its number."""
 
@@ -123,7 +142,9 @@ class OfEngine(Ask):
     verb: Literal["pause", "resume"]
 
 
-Asked = Annotated[OfTarget | ToRebuild | ToHold | ToRelease | ToApprove | OfEngine, Field(discriminator="verb")]
+Asked = Annotated[
+    OfTarget | ToRebuild | ToHold | ToRelease | ToPromote | ToGate | ToApprove | OfEngine, Field(discriminator="verb")
+]
 Presented = Annotated[tokens.Known, Depends(presented)]
 
 
@@ -145,7 +166,8 @@ def act(engine: Database, token: Presented, asked: Asked, response: Response) ->
     now = time.time()
     until = asked.until.timestamp() if isinstance(asked, ToHold) and asked.until else None
     order = Command(asked.verb, getattr(asked, "target", ""), token.name, asked.reason, until,
-                  getattr(asked, "with_descendants", False))
+                    getattr(asked, "with_descendants", False), getattr(asked, "passed", False),
+                    getattr(asked, "build", ""))
     # A pattern of images fits whole names. What is not there, none is told that may not ask.
     with reading(engine) as connection, suppress(RequestError):
         order = commands.resolved(connection, order)

@@ -52,7 +52,8 @@ ImageName = Annotated[str, Path(max_length=LONGEST, description="name:stream"), 
 SeverityWord = Literal["urgent", "high", "medium", "low", "unspecified"]
 assert set(SeverityWord.__args__) == set(Severity)  # type: ignore[attr-defined]
 RebuildState = Literal[
-    "waiting", "queued", "submitting", "building", "succeeded", "failed", "blocked", "unneeded", "canceled"
+    "waiting", "queued", "submitting", "building", "testing", "succeeded", "failed", "blocked", "unneeded",
+    "canceled",
 ]
 assert set(RebuildState.__args__) == set(State)  # type: ignore[attr-defined]
 ImageStateWord = Literal["unknown", "stale", "held", "waiting", "current"]

@@ -14,7 +14,6 @@ LEFT = {
     "rebuilder/cli/follow.py:follow",
     "rebuilder/cli/narrowed.py:_fix",
     "rebuilder/cli/narrowed.py:show",
-    "rebuilder/cli/operators.py:_command",
     "rebuilder/cli/update.py:update",
     "rebuilder/domain/impact.py:_Search._read",
     "rebuilder/domain/plan.py:make_plan",

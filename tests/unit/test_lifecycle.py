@@ -15,6 +15,7 @@ from rebuilder.domain.lifecycle import (
     OPEN,
     PENDING,
     STOPPED,
+    UNDER_WAY,
     Effect,
     Event,
     InvalidTransition,
@@ -26,7 +27,7 @@ from rebuilder.domain.lifecycle import (
 S = State
 EVENTS: tuple[type[Event], ...] = (
     e.ParentsDone, e.ParentAdded, e.Dispatched, e.NotSubmitted, e.Accepted, e.Built, e.Failed, e.Aborted, e.TimedOut,
-    e.ParentStopped, e.ParentResumed, e.CausesGone, e.TakenOver, e.Canceled, e.Retried,
+    e.ParentStopped, e.ParentResumed, e.CausesGone, e.TakenOver, e.Canceled, e.Retried, e.Proven, e.Tested,
 )  # fmt: skip
 
 # Written out once more, on purpose: a step that comes or goes by accident must fail here.
@@ -41,8 +42,9 @@ POSSIBLE: dict[State, dict[type[Event], State]] = {
     S.SUBMITTING: {e.Accepted: S.BUILDING, e.NotSubmitted: S.QUEUED, e.Failed: S.FAILED, e.Canceled: S.CANCELED},
     S.BUILDING: {
         e.Built: S.SUCCEEDED, e.Aborted: S.QUEUED, e.TimedOut: S.QUEUED, e.Failed: S.FAILED, e.Canceled: S.CANCELED,
-        e.TakenOver: S.UNNEEDED,
+        e.TakenOver: S.UNNEEDED, e.Proven: S.TESTING,
     },
+    S.TESTING: {e.Tested: S.SUCCEEDED, e.Failed: S.FAILED, e.Canceled: S.CANCELED},
     S.BLOCKED: {e.ParentResumed: S.WAITING, e.Canceled: S.CANCELED},
     S.FAILED: {e.Retried: S.WAITING},
     S.CANCELED: {e.Retried: S.WAITING},
@@ -73,7 +75,8 @@ def test_every_event_in_every_state_is_a_step_or_impossible(state: State, kind: 
 def test_every_state_is_open_or_ended_and_what_is_open_is_pending_or_live() -> None:
     assert frozenset(State) == OPEN | ENDED
     assert not OPEN & ENDED
-    assert PENDING | LIVE == OPEN
+    assert PENDING | UNDER_WAY == OPEN
+    assert {S.TESTING} == UNDER_WAY - LIVE, "a test takes no slot at the builder"
     assert STOPPED < ENDED
 
 
@@ -107,7 +110,8 @@ def test_what_stops_blocks_its_descendants_and_what_may_still_run_is_canceled_at
         assert (Effect.BLOCK_DESCENDANTS in effects) == (after.state in (S.FAILED, S.CANCELED))
         assert (Effect.CANCEL_BUILD in effects) == (state in LIVE and kind in MAY_STILL_RUN)
         assert (Effect.RESUME_DESCENDANTS in effects) == (kind is e.Retried)
-        assert (Effect.MEASURE_DURATION in effects) == (Effect.RELIEVE_LATER_CHILDREN in effects) == (kind is e.Built)
+        good = after.state is S.SUCCEEDED
+        assert (Effect.MEASURE_DURATION in effects) == (Effect.RELIEVE_LATER_CHILDREN in effects) == good
 
 
 @given(st.integers(1, 4), st.lists(st.sampled_from(EVENTS), max_size=60))

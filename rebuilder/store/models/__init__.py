@@ -25,6 +25,7 @@ from rebuilder.store.models.rebuilds import (
     Rebuild,
     RebuildEdge,
     Transition,
+    Verdict,
     Wave,
     WaveChange,
     WavePin,
@@ -34,5 +35,5 @@ __all__ = [
     "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Delivery", "ExternalImage",
     "ExternalManifest", "Heartbeat", "Hold", "Image", "ImageBuild", "ImageParent", "Lease", "Manifest", "ManifestRpm",
     "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge", "Rpm", "Stream", "Tally", "Token",
-    "Transition", "Wave", "WaveChange", "WavePin",
+    "Transition", "Verdict", "Wave", "WaveChange", "WavePin",
 ]  # fmt: skip

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
+    JSON,
     ForeignKey,
     Index,
     String,
@@ -17,7 +20,9 @@ from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, State
 from rebuilder.store.models.base import Base, one_of
 
-DELIVERY_STATES = ("pending", "done", "superseded", "refused")
+DELIVERY_STATES = ("waiting", "pending", "done", "superseded", "refused")
+VERDICT_STATES = ("pending", "passed", "failed", "void")
+VERDICT_KINDS = ("test", "gate")
 WAVE_STATES = ("planned", "running", "finished")
 
 
@@ -61,8 +66,9 @@ class Rebuild(Base):
 
     `note` says who wanted one and why, where no change did, and `asked_by` their name alone. One is `superseded` when
     the image gets a newer one: what counts for an image is found without looking at history. `spared` dispatches never
-    reached the builder; `begun_at` is when the builder began with the build, by its own clock. `source` is the version
-    of the image's source when it was dispatched last, empty where nobody knows.
+    reached the builder; `begun_at` is when the builder began with the build, by its own clock, and `built_at` when the
+    build of one that was tested had ended. `source` is the version of the image's source when it was dispatched last,
+    empty where nobody knows.
     """
 
     __tablename__ = "rebuild"
@@ -116,6 +122,7 @@ class Rebuild(Base):
     expected: Mapped[float | None]
     started_at: Mapped[float | None]
     begun_at: Mapped[float | None]
+    built_at: Mapped[float | None]
     ended_at: Mapped[float | None]
     before_build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
     build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
@@ -124,8 +131,9 @@ class Rebuild(Base):
 class Delivery(Base):
     """A name that is to point to a proven build, or did. `spec` is the name: of one, at most one is `pending`.
 
-    Committed with the proof, so that a crash loses none. `reason` is why it could not be done yet, or never will be.
-    One in a registry is `remote`; `at` is then the pull spec by digest that it points to. One that `moves` is a tag
+    Committed with the proof, or with the answer of the test, so that a crash loses none. One that is `waiting` moves
+    when its wave is good as a whole, or an operator says so. `reason` is why it could not be done yet, or never will
+    be. One in a registry is `remote`; `at` is then the pull spec by digest that it points to. One that `moves` is a tag
     which other builds had before, and will have.
     """
 
@@ -134,6 +142,8 @@ class Delivery(Base):
         one_of("state", DELIVERY_STATES, "state"),
         Index("uq_delivery_pending", "spec", unique=True, sqlite_where=text("state = 'pending'"),
               postgresql_where=text("state = 'pending'")),
+        Index("ix_delivery_waiting", "image_id", sqlite_where=text("state = 'waiting'"),
+              postgresql_where=text("state = 'waiting'")),
         Index("ix_delivery_build", "build_id"),
         Index("ix_delivery_image", "image_id", "id"),
     )
@@ -148,6 +158,34 @@ class Delivery(Base):
     at: Mapped[str] = mapped_column(server_default="")
     state: Mapped[str] = mapped_column(String(16), server_default="pending")
     reason: Mapped[str] = mapped_column(server_default="")
+    requested_at: Mapped[float]
+    done_at: Mapped[float | None]
+
+
+class Verdict(Base):
+    """What a test, or a gate, says of a rebuild's build: nothing yet while it is `pending`.
+
+    `who` answered, where that was somebody else; `test` says what is run. One that is `void` has answered for nobody:
+    the rebuild was stopped.
+    """
+
+    __tablename__ = "verdict"
+    __table_args__ = (
+        one_of("state", VERDICT_STATES, "state"),
+        one_of("kind", VERDICT_KINDS, "kind"),
+        Index("ix_verdict_pending", "rebuild_id", sqlite_where=text("state = 'pending'"),
+              postgresql_where=text("state = 'pending'")),
+        Index("ix_verdict_rebuild", "rebuild_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"))
+    build_id: Mapped[int] = mapped_column(ForeignKey("image_build.id"))
+    kind: Mapped[str] = mapped_column(String(8))
+    state: Mapped[str] = mapped_column(String(16), server_default="pending")
+    reason: Mapped[str] = mapped_column(server_default="")
+    who: Mapped[str] = mapped_column(server_default="")
+    test: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
     requested_at: Mapped[float]
     done_at: Mapped[float | None]
 

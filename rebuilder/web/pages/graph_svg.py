@@ -16,8 +16,8 @@ BOX_WIDTH, BOX_HEIGHT, COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 184.0, 38.0, 240.0, 46
 WIDTH = 1000.0
 NARROWEST = 4.0  # of WIDTH: what takes no time is still seen
 ORDER = (
-    State.SUCCEEDED, State.UNNEEDED, State.FAILED, State.CANCELED, State.BLOCKED, State.BUILDING, State.SUBMITTING,
-    State.QUEUED, State.WAITING,
+    State.SUCCEEDED, State.UNNEEDED, State.FAILED, State.CANCELED, State.BLOCKED, State.TESTING, State.BUILDING,
+    State.SUBMITTING, State.QUEUED, State.WAITING,
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.forecast import Eta, critical_path
 from rebuilder.domain.impact import Reason
-from rebuilder.domain.lifecycle import LIVE, OPEN, State
+from rebuilder.domain.lifecycle import OPEN, PENDING, UNDER_WAY, State
 from rebuilder.engine import planning
 from rebuilder.queries import forecast
 from rebuilder.queries.forecast import Expected
@@ -126,14 +126,14 @@ def _rows(connection: Connection, view: View, first: int) -> list[Row]:
 
 
 def _took(entry: RebuildRecord, now: float) -> float | None:
-    if entry.started_at is None or entry.state in OPEN - LIVE:
+    if entry.started_at is None or entry.state in PENDING:
         return None
-    return (now if entry.state in LIVE or entry.ended_at is None else entry.ended_at) - entry.started_at
+    return (now if entry.state in UNDER_WAY or entry.ended_at is None else entry.ended_at) - entry.started_at
 
 
 def _bar(entry: RebuildRecord, view: View) -> Bar | None:
     """When it ran; for one that is to come, when it is expected to."""
-    if entry.state in OPEN - LIVE:
+    if entry.state in PENDING:
         done_in = view.open.forecast.done_in.get(entry.id)
         if done_in is None:
             return None

@@ -1,0 +1,142 @@
+"""Tests of new images on this machine: a command that buildah runs in a container of the image, as a detached process.
+
+It outlives the engine, and is found again by the key of the build; its folder is in that of the build.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from rebuilder.builders import build_status, buildah_log
+from rebuilder.builders.process import Process
+from rebuilder.domain.build import InfrastructureError, Phase, Status
+from rebuilder.domain.checks import ImageTest, TestRequest
+from rebuilder.inventory.buildah_cli import Storage, StorageError
+
+FOLDER = "test"
+SCRIPT = "/run/rebuilder-test"  # where the script is in the container
+STOPPED = "stopped"
+BUILDAH = 125  # buildah's own status where it could not even begin
+# What is said where a container could not be set up: the command never ran. That the image has none is its own fault.
+NOT_BEGUN = re.compile(
+    r"^error running container: from .*creating container for (?!.*executable file)|"
+    r"did not get container create message|^unshare: unshare failed",
+    re.MULTILINE,
+)
+# The container is taken away whatever the test said; what it said counts.
+RUN = """{clear} >/dev/null 2>&1
+{make} >/dev/null || exit 125
+{run}
+status=$?
+{clear} >/dev/null 2>&1
+exit $status
+"""
+# With chroot, buildah has no networks of its own: then the whole of it has none but the loopback.
+ALONE = "unshare --net -- /bin/sh -c 'ip link set lo up 2>/dev/null; exec \"$@\"' test"
+
+
+class ImageTests:
+    """The tests of images in `storage` by builds whose folders are in `state`; `volumes` are those of builds."""
+
+    def __init__(self, storage: Storage, state: Path, volumes: Sequence[str]) -> None:
+        self._storage = storage
+        self._state = state
+        self._volumes = volumes
+
+    def _process(self, key: str) -> Process:
+        return Process(self._state / key / FOLDER)
+
+    def test(self, wanted: TestRequest, isolation: str, *, again: bool) -> Status:
+        """How the test stands; see the protocol of builders."""
+        process = self._process(wanted.key)
+        try:
+            if again and process.started and self._status(process).phase is Phase.ABORTED:
+                process.forget()
+            if not process.started:
+                process.start(
+                    ["/bin/sh", "-c", self._script(wanted, isolation)], {"test": wanted.image}, dict(os.environ)
+                )
+        except BlockingIOError:
+            pass  # it runs already
+        except (OSError, StorageError) as error:
+            raise InfrastructureError(f"the test of {wanted.image} cannot be started: {error}") from None
+        return self._status(process)
+
+    def _script(self, wanted: TestRequest, isolation: str) -> str:
+        """What the process does, as a shell script."""
+        name, test = _container(wanted.key), wanted.test
+        alone = not test.network
+        run = self._storage.command(
+            "run", f"--isolation={isolation}",
+            *(("--network=none",) if alone and isolation != "chroot" else ()),
+            *(f"--volume={volume}" for volume in self._volumes),
+            *((f"--volume={test.script}:{SCRIPT}:ro",) if test.script else ()),
+            name, "--", *_command(test),
+        )  # fmt: skip
+        return RUN.format(
+            clear=shlex.join(self._storage.command("rm", "--", name)),
+            make=shlex.join(self._storage.command("from", "--pull=never", f"--name={name}", "--", wanted.ident)),
+            run=f"{ALONE} {shlex.join(run)}" if alone and isolation == "chroot" else shlex.join(run),
+        )
+
+    @staticmethod
+    def _status(process: Process) -> Status:
+        if process.running and not process.stopped:
+            return Status(Phase.RUNNING, begun=process.begun)
+        status = process.status
+        if status == 0:
+            return Status(Phase.SUCCEEDED)
+        if process.stopped:
+            return Status(Phase.CANCELED if process.stopped == STOPPED else Phase.FAILED, process.stopped)
+        if status is None:
+            return Status(Phase.ABORTED, "the test's process vanished")
+        return _bad(status, process.log)
+
+    def stop(self, key: str, fault: str) -> None:
+        """End the test, as it has failed by a fault of its own where one is given, and delete its container."""
+        process = self._process(key)
+        if not process.started:
+            return
+        process.stop(fault or STOPPED)
+        with suppress(StorageError):  # it is gone already, or its process has taken it away
+            self._storage.remove_container(_container(key))
+
+    def log(self, key: str, offset: int) -> Iterator[str]:
+        """What the test printed."""
+        with suppress(FileNotFoundError):
+            yield self._process(key).log.read_text(errors="replace")[offset:]
+
+
+def _container(key: str) -> str:
+    return f"rebuilder-test-{key}"
+
+
+def _command(test: ImageTest) -> Sequence[str]:
+    if not test.script:
+        return test.command
+    return (SCRIPT,) if os.access(test.script, os.X_OK) else ("/bin/sh", SCRIPT)
+
+
+def _bad(status: int, log: Path) -> Status:
+    """A test that says no has failed; where buildah could not run it, it has said nothing."""
+    text = build_status.end_of(log)
+    error = buildah_log.last_error(text)
+    never = status == BUILDAH and error != f"Error: exit status {BUILDAH}"
+    if never or NOT_BEGUN.search(text):
+        return Status(Phase.ABORTED, f"the test could not be run: {error.removeprefix('Error: ')}")
+    found = build_status.bad(status, log)
+    if found.phase is Phase.ABORTED:
+        return found
+    return Status(Phase.FAILED, f"{_said(text)}exit status {status}")
+
+
+def _said(text: str) -> str:
+    """The last line that the test itself printed, and what it is followed by; nothing where it printed none."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line for line in lines if not line.startswith(("Error: ", "subprocess exited"))]
+    return f"{own[-1][:300]}: " if own else ""

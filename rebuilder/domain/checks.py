@@ -1,0 +1,51 @@
+"""What has to say that a proven build is good before any name moves to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+FAILED = "tests failed"  # what the reason of a rebuild begins with whose build is not good
+
+
+class CheckKind(StrEnum):
+    """`test` is run by us in the new image; `gate` is the answer of somebody else."""
+
+    TEST = "test"
+    GATE = "gate"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTest:
+    """A command that is run in the new image, or the path of a script; it may take so many `seconds`."""
+
+    command: tuple[str, ...] = ()
+    script: str = ""
+    seconds: float = 1800.0
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What is asked of the builds of an image."""
+
+    test: ImageTest | None = None
+    gate: bool = False
+
+    @property
+    def kinds(self) -> tuple[CheckKind, ...]:
+        """The kinds of answers that are waited for; none where a proven build is good."""
+        asked = {CheckKind.TEST: self.test is not None, CheckKind.GATE: self.gate}
+        return tuple(kind for kind, wanted in asked.items() if wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class TestRequest:
+    """A test of the build `ident` of `image`, which was made under `key`: the test is known by that, too."""
+
+    __test__ = False  # it is nothing that pytest should collect
+
+    key: str
+    image: str
+    ident: str
+    test: ImageTest

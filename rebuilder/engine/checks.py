@@ -1,0 +1,25 @@
+"""Which tests and gates the builds of an image have to pass: what the image says itself, else its stream."""
+
+from __future__ import annotations
+
+from rebuilder.config import Settings, StreamSettings
+from rebuilder.domain.checks import Checks, ImageTest
+from rebuilder.domain.image import Care
+
+NOTHING = StreamSettings()
+
+
+def checks_of(image: str, care: Care, settings: Settings) -> Checks:
+    """What is asked of the builds of that image (name:stream), with what is said of it for those who look after it."""
+    stream = settings.streams.get(image.rpartition(":")[2], NOTHING)
+    return Checks(_test(care, stream), care.gate or stream.gate)
+
+
+def _test(care: Care, stream: StreamSettings) -> ImageTest | None:
+    own = bool(care.test or care.test_script)
+    command = care.test if own else stream.test
+    script = care.test_script if own else str(stream.test_script or "")
+    if not (command or script):
+        return None
+    seconds = care.test_timeout or stream.test_timeout
+    return ImageTest(command, script, seconds, care.test_network or stream.test_network)

@@ -1,0 +1,135 @@
+"""What tests and gates say of builds that are proven: asked for with the proof, answered afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Select, exists, insert, select, update
+from sqlalchemy.orm import aliased
+
+from rebuilder.domain.checks import CheckKind, Checks, ImageTest
+from rebuilder.domain.lifecycle import State
+from rebuilder.store import rebuilds
+from rebuilder.store.models import Image, ImageBuild, Rebuild, Verdict
+from rebuilder.store.rebuilds import RebuildRecord
+
+
+@dataclass(frozen=True, slots=True)
+class PendingVerdict:
+    """An answer that is waited for: of what kind, about which build of which rebuild. `test` is what is run, if any.
+
+    `state` is the rebuild's: where that is not tested any more, nobody waits for the answer.
+    """
+
+    id: int
+    rebuild_id: int
+    image: str
+    key: str
+    ident: str
+    kind: CheckKind
+    state: State
+    test: ImageTest
+
+
+def request(connection: Connection, wanted: Sequence[tuple[RebuildRecord, int, Checks]], now: float) -> None:
+    """These rebuilds' builds, by their ids, are to be checked."""
+    rows = [
+        {"rebuild_id": entry.id, "build_id": build_id, "kind": str(kind), "requested_at": now,
+         "test": asdict(checks.test) if checks.test and kind is CheckKind.TEST else {}}
+        for entry, build_id, checks in wanted
+        for kind in checks.kinds
+    ]  # fmt: skip
+    if rows:
+        connection.execute(insert(Verdict), rows)
+
+
+def pending(connection: Connection) -> list[PendingVerdict]:
+    """All answers that are waited for, the oldest first."""
+    return [
+        PendingVerdict(ident, rebuild, image, key, build, CheckKind(kind), State(state), _test(test))
+        for ident, rebuild, image, key, build, kind, state, test in connection.execute(_pending())
+    ]
+
+
+@cache
+def _pending() -> Select[Any]:
+    """Made once: it is asked in every pass."""
+    image = Image.name + ":" + Image.stream
+    columns = (
+        Verdict.id, Verdict.rebuild_id, image, Rebuild.key, ImageBuild.ident, Verdict.kind, Rebuild.state, Verdict.test
+    )
+    return (
+        select(*columns)
+        .join(Rebuild, Rebuild.id == Verdict.rebuild_id)
+        .join(Image, Image.id == Rebuild.image_id)
+        .join(ImageBuild, ImageBuild.id == Verdict.build_id)
+        .where(Verdict.state == "pending")
+        .order_by(Verdict.id)
+    )
+
+
+def _test(told: Mapping[str, Any]) -> ImageTest:
+    return ImageTest(**{**told, "command": tuple(told["command"])}) if told else ImageTest()
+
+
+def answer(connection: Connection, verdict_id: int, passed: bool, reason: str, who: str, now: float) -> bool:
+    """Write the answer down; whether it was still waited for."""
+    mine = update(Verdict).where(Verdict.id == verdict_id, Verdict.state == "pending")
+    said = mine.values(state="passed" if passed else "failed", reason=reason, who=who, done_at=now)
+    return connection.execute(said).rowcount == 1
+
+
+def void(connection: Connection, ids: Collection[int], now: float) -> None:
+    """Nobody waits for these answers any more."""
+    mine = update(Verdict).where(Verdict.id.in_(ids), Verdict.state == "pending")
+    connection.execute(mine.values(state="void", done_at=now))
+
+
+_ANY_TEST = select(exists().where(Verdict.state == "pending", Verdict.kind == CheckKind.TEST))
+
+
+def any_test(connection: Connection) -> bool:
+    """Whether a test is to be run, or runs."""
+    return bool(connection.scalar(_ANY_TEST))
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A rebuild whose build has been judged: why it is not good, "" where it is."""
+
+    entry: RebuildRecord
+    build_id: int
+    fault: str
+
+
+def answered(connection: Connection) -> list[Answered]:
+    """The rebuilds that are tested, and of which all has answered, or something has said that the build is bad."""
+    found = rebuilds.entries(connection, _settled())
+    if not found:
+        return []
+    of_these = Verdict.rebuild_id.in_([entry.id for entry in found])
+    query = select(Verdict.rebuild_id, Verdict.build_id, Verdict.kind, Verdict.state, Verdict.reason, Verdict.who)
+    builds: dict[int, int] = {}
+    faults: dict[int, list[str]] = {}
+    newest = Rebuild.id == Verdict.rebuild_id, Rebuild.build_id == Verdict.build_id
+    rows = connection.execute(query.join(Rebuild, newest[0]).where(of_these, newest[1]).order_by(Verdict.id))
+    for rebuild_id, build_id, kind, state, reason, who in rows:
+        builds[rebuild_id] = build_id
+        if state == "failed":
+            told = f"the gate was closed by {who}" if kind == CheckKind.GATE else ""
+            faults.setdefault(rebuild_id, []).append(": ".join(filter(None, (told, reason))))
+    return [Answered(entry, builds[entry.id], "; ".join(faults.get(entry.id, ()))) for entry in found]
+
+
+@cache
+def _settled() -> Select[Any]:
+    """Made once: it is asked in every pass."""
+    one, other = aliased(Verdict), aliased(Verdict)
+    mine = one.rebuild_id == Rebuild.id, one.build_id == Rebuild.build_id
+    failed = exists().where(*mine, one.state == "failed")
+    waits = exists().where(other.rebuild_id == Rebuild.id, other.state == "pending")
+    query = rebuilds.selected().where(Rebuild.state == State.TESTING, failed | ~waits)
+    return query.order_by(Rebuild.id)

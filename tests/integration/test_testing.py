@@ -1,0 +1,287 @@
+"""Between proof and promotion: tests, gates, and names that wait, with an engine whose clock the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from integration.workbench import Builder, Workbench, image
+from sqlalchemy import Engine, select
+
+from rebuilder.domain.build import InfrastructureError, Phase, Status
+from rebuilder.domain.checks import TestRequest
+from rebuilder.domain.errors import RequestError
+from rebuilder.engine import commands
+from rebuilder.engine.commands import Command
+from rebuilder.store import deliveries, inventory
+from rebuilder.store.database import reading
+from rebuilder.store.models import Delivery, Verdict
+
+FIX = "openssl-3.2.2-1.fc42"
+CHAIN = (image("base"), image("app", "base"), image("alone"))
+TESTED: Mapping[str, Any] = {"f42": {"dist": ".fc42", "test": ["true"], "test_timeout": 60}}
+GATED: Mapping[str, Any] = {"f42": {"dist": ".fc42", "gate": True}}
+
+
+class Naming(Builder):
+    """Gives its builds names when they are promoted, and runs tests that last until `verdicts` has their answers."""
+
+    names: dict[str, str]
+    verdicts: dict[str, Status]
+    tests: list[tuple[str, bool]]
+    stopped: list[tuple[str, str]]
+
+    def public_name(self, image: str) -> str:
+        return f"localhost/{image}"
+
+    def promote(self, image: str, key: str, ident: str) -> None:
+        self.before("promote")
+        self.names[self.public_name(image)] = ident
+        self.after("promote")
+
+    def test(self, wanted: TestRequest, *, again: bool = False) -> Status:
+        self.before("test")
+        self.tests.append((wanted.image.removesuffix(":f42"), again))
+        return self.verdicts.get(wanted.image.removesuffix(":f42"), Status(Phase.RUNNING))
+
+    def stop_test(self, key: str, fault: str = "") -> None:
+        self.stopped.append((key, fault))
+
+
+class Site(Workbench):
+    """A workbench with such a builder, and an update that all images take up."""
+
+    builder: Naming
+
+    def __init__(self, store: Engine, **settings: Any) -> None:
+        super().__init__(store, CHAIN, max_builds=10, **settings)
+        self.builder = Naming(self.settings.simulated, self.manifest_of, self.clock)
+        self.builder.names, self.builder.verdicts, self.builder.tests, self.builder.stopped = {}, {}, [], []
+        self.restart()
+        self.tell(FIX)
+
+    def answer(self, **verdicts: str) -> None:
+        """What tests say from now on: nothing is good."""
+        told = {name: Status(Phase.FAILED if said else Phase.SUCCEEDED, said) for name, said in verdicts.items()}
+        self.builder.verdicts |= told
+
+    def command(self, verb: str, target: str, **more: Any) -> str | None:
+        with self.store.begin() as connection:
+            return commands.give(connection, Command(verb, target, "ann", **more), self.clock.now).answer
+
+    def gate(self, name: str, *, passed: bool = True, **more: Any) -> str | None:
+        return self.command("gate", f"{name}:f42", passed=passed, **more)
+
+    @property
+    def names(self) -> set[str]:
+        """The images whose names point to new builds."""
+        return {name.removeprefix("localhost/").removesuffix(":f42") for name in self.builder.names}
+
+    def current(self) -> set[str]:
+        """The images whose current build is not the first any more."""
+        with reading(self.store) as connection:
+            builds = inventory.current_builds(connection)
+        return {key.removesuffix(":f42") for key, build in builds.items() if build.ident != "first"}
+
+    def state(self, name: str) -> str:
+        return str(self.entry(name).state)
+
+    def reason(self, name: str) -> str:
+        return self.entry(name).reason
+
+
+@pytest.fixture
+def site(store: Engine, request: pytest.FixtureRequest) -> Iterator[Site]:
+    yield Site(store, **getattr(request, "param", {"streams": TESTED}))
+
+
+def test_a_proven_build_is_tested_before_its_name_moves_and_its_children_begin(site: Site) -> None:
+    site.passes(30)
+    assert (site.state("base"), site.state("app")) == ("testing", "waiting")
+    assert (site.names, site.current()) == (set(), set())
+    site.answer(base="", alone="")
+    site.passes(30)
+    assert (site.state("base"), site.state("app")) == ("succeeded", "testing")
+    assert site.names == site.current() == {"base", "alone"}
+    site.answer(app="")
+    site.finish()
+    assert {state for _, state in site.states()} == {"succeeded"}
+    assert site.names == {"base", "app", "alone"}
+
+
+def test_a_test_that_fails_fails_the_rebuild_and_blocks_what_is_built_on_it(site: Site) -> None:
+    site.answer(base="curl: (7): exit status 7", alone="")
+    site.finish()
+    assert site.states() == [("base", "failed"), ("alone", "succeeded"), ("app", "blocked")]
+    assert site.reason("base") == "tests failed: curl: (7): exit status 7"
+    assert site.names == site.current() == {"alone"}
+    assert site.submitted() == ["base", "alone"]
+
+
+def test_a_test_that_cannot_be_run_is_nobody_s_failure_and_is_run_again(site: Site) -> None:
+    site.builder.verdicts["base"] = Status(Phase.ABORTED, "the test could not be run: no space left")
+    site.answer(alone="")
+    site.passes(120)
+    assert site.state("base") == "testing"
+    failure = site.loop.tests.failure
+    assert failure is not None
+    assert "no space left" in failure.reason
+    assert site.builder.tests[0] == ("base", False)
+    assert ("base", True) in site.builder.tests
+    site.answer(base="", app="")
+    site.finish(step=60)
+    assert {state for _, state in site.states()} == {"succeeded"}
+
+
+def test_a_builder_that_does_not_answer_is_asked_again(site: Site) -> None:
+    def away(call: str) -> None:
+        if call == "test":
+            raise InfrastructureError("buildah cannot be started")
+
+    site.builder.before = away
+    site.passes(60)
+    assert site.state("base") == "testing"
+    site.builder.before = lambda call: None
+    site.answer(base="", alone="", app="")
+    site.finish(step=60)
+    assert {state for _, state in site.states()} == {"succeeded"}
+
+
+def test_a_test_that_takes_too_long_is_stopped_and_has_failed(site: Site) -> None:
+    site.answer(alone="")
+    site.passes(100)
+    key = site.entry("base").key
+    assert site.reason("base") == "tests failed: over its time limit of 60 s"
+    assert site.builder.stopped == [(key, "over its time limit of 60 s")]
+    assert site.state("app") == "blocked"
+
+
+def test_a_rebuild_that_is_canceled_in_the_middle_of_its_test_stops_the_test(site: Site) -> None:
+    site.passes(30)
+    key = site.entry("base").key
+    site.ask("cancel", "base:f42")
+    site.passes(10)
+    assert (site.state("base"), site.state("app")) == ("canceled", "blocked")
+    assert site.builder.stopped == [(key, "")]
+    site.answer(base="", alone="")
+    site.finish()
+    assert site.names == {"alone"}
+    with reading(site.store) as connection:
+        assert set(connection.scalars(select(Verdict.state))) == {"void", "passed"}
+
+
+def test_another_build_of_the_image_waits_until_the_one_before_it_is_tested(site: Site) -> None:
+    site.passes(30)
+    site.tell("openssl-3.2.3-1.fc42")
+    site.passes(30)
+    assert site.submitted() == ["base", "alone"]
+    site.answer(base="", alone="", app="")
+    site.finish()
+    assert [state for _, state in site.states() if state != "succeeded"] == []
+    assert site.submitted().count("base") == 2
+
+
+def test_a_test_goes_on_when_another_engine_takes_over(site: Site) -> None:
+    site.passes(30)
+    site.restart()
+    site.answer(base="", alone="", app="")
+    site.finish()
+    assert site.names == {"base", "app", "alone"}
+    assert sorted(site.submitted()) == ["alone", "app", "base"]
+
+
+@pytest.mark.parametrize("site", [{"streams": GATED}], indirect=True)
+def test_a_gate_is_waited_for_and_opens_or_closes_the_way(site: Site) -> None:
+    site.passes(60)
+    assert (site.state("base"), site.state("alone"), site.state("app")) == ("testing", "testing", "waiting")
+    assert site.loop.at_rest(), "nothing happens before somebody answers"
+    told = site.gate("base", passed=True)
+    assert told == f"base:f42: simulated-{site.entry('base').ref} passes the gate"
+    site.gate("alone", passed=False, reason="smoke test: exit status 1")
+    site.passes(30)
+    assert site.reason("alone") == "tests failed: the gate was closed by ann: smoke test: exit status 1"
+    assert (site.state("base"), site.state("app")) == ("succeeded", "testing")
+    assert site.names == site.current() == {"base"}
+
+
+@pytest.mark.parametrize("site", [{"streams": GATED}], indirect=True)
+def test_an_answer_is_about_one_build(site: Site) -> None:
+    with pytest.raises(RequestError, match="base:f42 has no build that waits for a gate"):
+        site.gate("base")
+    site.passes(60)
+    with pytest.raises(RequestError, match=r"base:f42: simulated-\S+ waits for the gate, and not base-1-1"):
+        site.gate("base", build="base-1-1")
+    site.gate("base", build=f"simulated-{site.entry('base').ref}")
+    site.passes()
+    assert site.state("base") == "succeeded"
+
+
+@pytest.mark.parametrize("site", [{"promote": "manual"}], indirect=True)
+def test_names_wait_for_an_operator_and_children_are_built_on_what_is_proven(site: Site) -> None:
+    site.finish()
+    assert {state for _, state in site.states()} == {"succeeded"}
+    assert (site.names, site.current()) == (set(), {"base", "app", "alone"})
+    base = site.builder.builds[site.entry("app").ref].order.parents
+    assert [build.ident for build in base] == [f"simulated-{site.entry('base').ref}"]
+    assert site.command("promote", "base:f42") == "promoting base:f42"
+    site.finish()
+    assert site.names == {"base"}
+    assert site.command("promote", "1") == "promoting alone:f42, app:f42"
+    site.finish()
+    assert site.names == {"base", "app", "alone"}
+    assert site.command("promote", "1") == "wave 1 has nothing that waits to be promoted"
+
+
+@pytest.mark.parametrize("site", [{"promote": "wave", "streams": TESTED}], indirect=True)
+def test_nothing_of_a_wave_moves_before_all_of_it_is_good(site: Site) -> None:
+    site.answer(base="", alone="")
+    site.passes(60)
+    assert (site.state("base"), site.state("app"), site.names) == ("succeeded", "testing", set())
+    site.answer(app="exit status 1")
+    site.finish()
+    assert (site.state("app"), site.names) == ("failed", set())
+    site.answer(app="")
+    site.ask("retry", "app:f42")
+    site.finish()
+    assert site.names == {"base", "app", "alone"}
+
+
+@pytest.mark.parametrize("site", [{"promote": "wave", "streams": TESTED}], indirect=True)
+def test_a_later_rebuild_of_what_failed_makes_the_wave_good(site: Site) -> None:
+    site.answer(base="", alone="", app="exit status 1")
+    site.finish()
+    assert site.names == set()
+    site.answer(app="")
+    site.ask("rebuild", "app:f42")
+    site.finish()
+    assert site.names == {"base", "app", "alone"}
+
+
+def test_a_name_whose_image_is_on_hold_waits_until_that_is_released(site: Site) -> None:
+    site.passes(30)
+    site.command("hold", "base:f42", reason="freeze")
+    site.answer(base="", alone="", app="")
+    site.finish()
+    assert site.state("base") == "succeeded"
+    assert site.names == {"app", "alone"}
+    with pytest.raises(RequestError, match="base:f42 is held by ann: freeze: release it first"):
+        site.command("promote", "base:f42")
+    site.command("release", "base:f42")
+    site.finish()
+    assert site.names == {"base", "app", "alone"}
+
+
+@pytest.mark.parametrize("site", [{"promote": "manual"}], indirect=True)
+def test_a_later_build_takes_the_place_of_one_that_waits(site: Site) -> None:
+    site.finish()
+    first = site.entry("base").ref
+    site.ask("rebuild", "base:f42")
+    site.finish()
+    with reading(site.store) as connection:
+        waiting = [one for one in deliveries.waiting(connection) if one.image == "base:f42"]
+        states = list(connection.scalars(select(Delivery.state).where(Delivery.spec == "localhost/base:f42")))
+    assert (len(waiting), states) == (1, ["superseded", "waiting"])
+    site.command("promote", "base:f42")
+    site.finish()
+    assert site.builder.names["localhost/base:f42"] != f"simulated-{first}"
