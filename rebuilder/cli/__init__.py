@@ -54,7 +54,7 @@ VERBS = {
     "token": ("tokens:token", "Tokens: who may change things over HTTP."),
     "update": ("update:update", "Say that an update is out, as a message from Bodhi would."),
     "version": ("help:version", "Which version this is."),
-    "wave": ("status:wave", "One wave: its rebuilds, parents first, and why they are there."),
+    "wave": ("waves:wave", "One wave: its rebuilds, parents first, and why they are there."),
     "web": ("daemons:web", "Serve the status pages, the API and the metrics."),
     "why": ("why:why", "Why an image was rebuilt, or was not; with --update, whether that would rebuild it."),
 }

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, Protocol, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.domain.change import Severity
-from rebuilder.queries import coverage, graph_view, logs, pull_specs, rebuilds, records, status
-from rebuilder.queries import why as explained
 from rebuilder.store.database import reading
-from rebuilder.store.filters import Filter
+
+if TYPE_CHECKING:  # each takes a while to load, and a verb asks for one or two
+    from rebuilder.domain.change import Severity
+    from rebuilder.queries import coverage, graph_view, logs, pull_specs, rebuilds, records, status
+    from rebuilder.queries import why as explained
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,37 +71,61 @@ class Database:
 
     def __init__(self, context: Context) -> None:
         self._engine, self._settings = context.stored, context.settings
-        self._logs = logs.Logs(self._engine, self._settings)
+        self._opened: list[logs.Logs] = []
+
+    @cached_property
+    def _logs(self) -> logs.Logs:
+        from rebuilder.queries import logs
+
+        self._opened.append(found := logs.Logs(self._engine, self._settings))
+        return found
 
     def status(self) -> status.Status:
+        from rebuilder.queries import status
+
         with reading(self._engine) as connection:
             return status.read(connection, self._settings, time.time())
 
     def image(self, name: str) -> records.ImageInFull:
+        from rebuilder.queries import records
+
         with reading(self._engine) as connection:
             return records.image_in_full(connection, name, self._settings, time.time())
 
     def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]:
+        from rebuilder.queries import pull_specs
+        from rebuilder.store.filters import Filter
+
         with reading(self._engine) as connection:
             return pull_specs.read(connection, Filter(stream=stream), self._settings)
 
     def coverage(self, name: str) -> coverage.Coverage:
+        from rebuilder.queries import coverage
+
         with reading(self._engine) as connection:
             return coverage.read(connection, name, self._settings, time.time())
 
     def wave(self, wave_id: int) -> rebuilds.Wave:
+        from rebuilder.queries import rebuilds
+
         with reading(self._engine) as connection:
             return rebuilds.wave(connection, wave_id, self._settings, time.time())
 
     def story(self, wave_id: int) -> Sequence[rebuilds.Step]:
+        from rebuilder.queries import rebuilds
+
         with reading(self._engine) as connection:
             return rebuilds.story(connection, wave_id)
 
     def why(self, image: str) -> explained.Why:
+        from rebuilder.queries import why as explained
+
         with reading(self._engine) as connection:
             return explained.read(connection, image, self._settings, time.time())
 
     def would(self, image: str, updates: Sequence[str], stream: str | None, severity: Severity) -> explained.WhatIf:
+        from rebuilder.queries import why as explained
+
         with reading(self._engine) as connection:
             return explained.what_if(connection, image, updates, stream, severity, self._settings, time.time())
 
@@ -110,8 +136,11 @@ class Database:
         return self._logs.of_rebuild(rebuild_id, attempt, offset)
 
     def close(self) -> None:
-        self._logs.close()
+        for found in self._opened:
+            found.close()
 
     def drawn(self, asked: graph_view.GraphRequest) -> graph_view.GraphView:
+        from rebuilder.queries import graph_view
+
         with reading(self._engine) as connection:
             return graph_view.read(connection, asked, self._settings, time.time())

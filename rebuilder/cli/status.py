@@ -1,40 +1,28 @@
-"""`status`, `wave`: what goes on."""
+"""`status`: what goes on."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.text import Text
 
-from rebuilder.cli import narrowed, plans
 from rebuilder.cli.client import Source, server_option, source
 from rebuilder.cli.context import Context
-from rebuilder.cli.formatting import format_reasons
-from rebuilder.cli.output import (
-    as_json,
-    console,
-    format_duration,
-    format_time,
-    joined,
-    line,
-    make_table,
-    print_line,
-    styled,
-    table,
-)
+from rebuilder.cli.output import as_json, console, format_time, line, make_table, styled
 from rebuilder.domain.errors import RequestError, UnreachableError
-from rebuilder.domain.lifecycle import STOPPED, State
-from rebuilder.queries import plan as planned
-from rebuilder.queries import rebuilds
+from rebuilder.domain.lifecycle import State
 from rebuilder.queries.attention import Need
 from rebuilder.queries.moment import Moment
 from rebuilder.queries.status import SHOWN, Notifications, OpenRebuild, Problem, Status, WaveInBrief
 from rebuilder.queries.updates import UpdateUnderWay
+
+if TYPE_CHECKING:
+    from rebuilder.queries import rebuilds
 
 WATCH_SECONDS = 2.0
 KINDS = {
@@ -60,6 +48,8 @@ def status(
         raise RequestError("--watch cannot be combined with --json or names")
     with source(context, server) as asked:
         if names:
+            from rebuilder.cli import narrowed
+
             return narrowed.show(asked, names, json_)
         if watch:
             return _watch(asked, all_)
@@ -181,7 +171,7 @@ def _waves(found: Status) -> Iterator[RenderableType]:
     if found.waves:
         yield make_table(
             ("wave", "state", "planned", "rebuilds"),
-            [(w.id, w.state, format_time(w.created), _asked(w) or _counted(w.rebuilds)) for w in found.waves],
+            [(w.id, w.state, format_time(w.created), asked_of(w) or _counted(w.rebuilds)) for w in found.waves],
         )
 
 
@@ -241,7 +231,7 @@ def _notifications(found: Notifications) -> list[RenderableType]:
     return parts
 
 
-def _asked(found: WaveInBrief | rebuilds.Wave) -> str:
+def asked_of(found: WaveInBrief | rebuilds.Wave) -> str:
     """What a wave waits for; nothing where it has begun."""
     if found.state != "planned":
         return ""
@@ -251,62 +241,3 @@ def _asked(found: WaveInBrief | rebuilds.Wave) -> str:
 
 def _counted(found: Mapping[str, int]) -> str:
     return ", ".join(f"{found[state]} {state}" for state in State if found.get(state))
-
-
-@click.command()
-@click.argument("wave_id", metavar="ID", type=int)
-@click.option("--story", is_flag=True, help="Every step of its rebuilds, in the order in which it happened.")
-@server_option
-@click.option("--json", "json_", is_flag=True)
-@click.pass_obj
-def wave(context: Context, wave_id: int, story: bool, server: str | None, json_: bool) -> int:
-    """One wave: its rebuilds, parents first, and why they are there. Exit status 1 where one failed."""
-    with source(context, server) as asked:
-        found = asked.wave(wave_id)
-        if story:
-            _tell(asked.story(wave_id), json_)
-        elif json_:
-            as_json(found)
-        else:
-            _show(found)
-        return int(any(entry.state in STOPPED for entry in found.rebuilds))
-
-
-def _show(found: rebuilds.Wave) -> None:
-    """What the wave would do while it waits for approval, then what it does."""
-    if found.plan is not None:
-        plans.show(planned.read(found.plan), explain=False)
-        print_line(f"wave {found.id} {_asked(found)}")
-        return
-    rows = [(e.level, e.image, e.state, _took(e), e.reason or e.note or _reasons(e)) for e in found.rebuilds]
-    table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}{_eta(found)}")
-
-
-def _took(entry: rebuilds.InWave) -> str:
-    return format_duration((entry.ended - entry.started).total_seconds()) if entry.ended and entry.started else ""
-
-
-def _reasons(entry: rebuilds.InWave) -> Text:
-    return joined("; ", format_reasons([planned.told_by(cause) for cause in entry.causes], False))
-
-
-def _tell(steps: Sequence[rebuilds.Step], json_: bool) -> None:
-    if json_:
-        as_json([step.model_dump(mode="json") for step in steps])
-    else:
-        table(("at", "image", "event", "state", "reason"),
-              [(format_time(s.at), s.image, s.event, s.state, s.reason) for s in steps])
-
-
-def _eta(found: rebuilds.Wave) -> str:
-    """When the wave will be done, and how sure that is."""
-    if found.unknown:
-        return ", done at an unknown time"
-    if not found.eta:
-        return ""
-    between = (
-        f" (between {format_time(found.eta_earliest)} and {format_time(found.eta_latest)})"
-        if found.eta_earliest and found.eta_latest and found.eta_earliest != found.eta_latest
-        else ""
-    )
-    return f", done about {format_time(found.eta)}{between}"

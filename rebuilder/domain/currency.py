@@ -106,19 +106,23 @@ class ImageState:
         return self.lack.is_of_security
 
 
+_SEVERITIES = {severity: place for place, severity in enumerate(Severity)}
+_CURRENCIES = {currency: place for place, currency in enumerate(Currency)}
+
+
 def need_of(found: ImageState) -> tuple[int, int]:
     """How much an image needs somebody, least first: what nobody looks after, how severe what it lacks is.
 
     What is stale and being rebuilt needs nobody; what was not rebuilt well, or is kept from a security fix, does.
     """
-    severity = list(Severity).index(found.severity) if found.severity else len(Severity)
+    severity = _SEVERITIES[found.severity] if found.severity else len(Severity)
     lacking = found.state is not Currency.CURRENT
     if found.state is Currency.UNKNOWN or (found.state is Currency.HELD and found.lacks_security_fix):
         return 0, severity
     if lacking and found.last_rebuild in NOT_DONE:
         return 0, severity
     being_rebuilt = found.last_rebuild in OPEN
-    return 1 + being_rebuilt + len(Currency) * list(Currency).index(found.state), severity
+    return 1 + being_rebuilt + len(Currency) * _CURRENCIES[found.state], severity
 
 
 class Offers:

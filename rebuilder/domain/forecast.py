@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from graphlib import TopologicalSorter
 from random import Random
 from statistics import median
@@ -22,6 +22,7 @@ from rebuilder.domain.schedule import JobGraph, ends, paths_below
 DRAWS, LEAST_DRAWS = 25, 3
 LATE = 0.9  # what takes longer than nine of ten is overdue
 MOST_BUILDS = 6_000  # in all draws: a page is asked for often
+KEPT_LOTS = 20_000  # of builds: pages ask again and again for what is the same each time
 LOW, HIGH = 0.08, 0.92  # of the draws, which are few: so the range holds the truth four times in five
 
 
@@ -136,9 +137,10 @@ def _schedules(
     """For each draw of the builds' lengths, when they end: what runs has its slot, and the others take turns."""
     live = [rebuild.state in UNDER_WAY for rebuild in rebuilds]
     ranks = [float("-inf") if runs else rebuild.rank for rebuild, runs in zip(rebuilds, live, strict=True)]
-    after, ids = _edges(rebuilds), [rebuild.id for rebuild in rebuilds]
+    ids = [rebuild.id for rebuild in rebuilds]
+    jobs = JobGraph(_edges(rebuilds), lengths[0])
     taken = max(1, slots, sum(live))
-    return tuple(dict(zip(ids, ends(JobGraph(after, some), taken, ranks), strict=True)) for some in lengths)
+    return tuple(dict(zip(ids, ends(jobs, taken, ranks, some), strict=True)) for some in lengths)
 
 
 def _with_below(rebuilds: Sequence[Open], first: Sequence[int]) -> frozenset[int]:
@@ -169,7 +171,8 @@ def _drawn(rebuild: Open, experience: Experience, paces: Sequence[float], chance
     return [seconds * pace * known[int(chance * count)] for pace, chance in zip(paces, chances, strict=True)]
 
 
-def _lots(seed: int, count: int) -> list[float]:
+@lru_cache(KEPT_LOTS)
+def _lots(seed: int, count: int) -> tuple[float, ...]:
     """One chance out of each of so many equal parts of what is possible, in an order of the seed's own.
 
     Not the parts' middles: of many builds, the one that takes the longest decides.
@@ -177,7 +180,7 @@ def _lots(seed: int, count: int) -> list[float]:
     dice = Random(seed)
     found = [(at + dice.random()) / count for at in range(count)]
     dice.shuffle(found)
-    return found
+    return tuple(found)
 
 
 def _ordered(rebuilds: Sequence[Open]) -> list[Open]:

@@ -7,6 +7,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import compress
 from operator import not_
 from statistics import median
@@ -37,6 +38,15 @@ class JobGraph:
 
     def __len__(self) -> int:
         return len(self.seconds)
+
+    @cached_property
+    def children(self) -> Sequence[Sequence[int]]:
+        """For each job those that wait for it, in their order."""
+        found: list[list[int]] = [[] for _ in range(len(self))]
+        for at, above in enumerate(self.after):
+            for parent in above:
+                found[parent].append(at)
+        return found
 
 
 def durations(images: Iterable[Image], measured: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -149,7 +159,7 @@ def ends(
     """The seconds after which each job is done by the same rule."""
     takes = jobs.seconds if seconds is None else seconds
     missing = list(map(len, jobs.after))
-    children = _children(jobs)
+    children = jobs.children
     ready = _FirstReady() if ranks is None else _LowestRank(ranks)
     for at in compress(range(len(jobs)), map(not_, missing)):
         ready.put(at)
@@ -167,15 +177,6 @@ def ends(
             if not missing[child]:
                 ready.put(child)
     return found
-
-
-def _children(jobs: JobGraph) -> list[list[int]]:
-    """For each job those that wait for it, in their order."""
-    children: list[list[int]] = [[] for _ in range(len(jobs))]
-    for at, above in enumerate(jobs.after):
-        for parent in above:
-            children[parent].append(at)
-    return children
 
 
 class _LowestRank:

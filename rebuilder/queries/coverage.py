@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from sqlalchemy import Connection
 
@@ -10,6 +12,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.impact import InstalledPackages, merge
+from rebuilder.domain.lifecycle import OPEN
 from rebuilder.domain.rpm import MODULE, Rpm, SourceBuild, is_stale, that_count
 from rebuilder.engine import ingest
 from rebuilder.engine.plan_preview import changes_from, meant
@@ -18,10 +21,10 @@ from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.packages import StoredPackages
 from rebuilder.store import coverage, holds, rebuild_progress
-from rebuilder.store.coverage import Carrier
-from rebuilder.store.rebuilds import UNSETTLED, RebuildRecord
+from rebuilder.store.rebuilds import RebuildRecord
 
 CURRENT, STALE, UNKNOWN, HELD = "current", "stale", "unknown", "held"
+ALL = slice(None)
 
 
 class ImageCoverage(Answer):
@@ -68,26 +71,25 @@ class Coverage(Answer):
     fixes: tuple[Fix, ...]
 
 
-def read(connection: Connection, name: str, settings: Settings, now: float) -> Coverage:
-    """The coverage of an update, by its alias, or of a source build, by its NVR.
+def read(connection: Connection, name: str, settings: Settings, now: float, part: slice = ALL) -> Coverage:
+    """The coverage of an update, by its alias, or of a source build, by its NVR; of the images of each fix, this part.
 
     Raises RequestError for a name that is neither a known update nor a build of a stream's.
     """
-    return _read(connection, name, _changes(connection, name, settings), settings, now)
+    return _read(connection, name, _changes(connection, name, settings), _Fixes(connection, settings, now, part))
 
 
-def read_change(connection: Connection, change: Change, settings: Settings, now: float) -> Coverage:
-    """The coverage of one change."""
-    return _read(connection, change.build.nvr, [change], settings, now)
+def read_change(
+    connection: Connection, change: Change, settings: Settings, now: float, part: slice = ALL
+) -> Coverage:
+    """The coverage of one change, with this part of the images."""
+    return _read(connection, change.build.nvr, [change], _Fixes(connection, settings, now, part))
 
 
-def _read(connection: Connection, name: str, changes: Sequence[Change], settings: Settings, now: float) -> Coverage:
-    wanted = merge(changes, InstalledPackages({}))
-    expected = forecast.expected(connection, settings, now)
-    held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
-    crossed = coverage.crossed_streams(connection)
-    fixes = tuple(_fix(connection, change, expected, held, crossed, settings) for change in wanted)
-    carried = any(image.state != UNKNOWN for fix in fixes for image in fix.images)
+def _read(connection: Connection, name: str, changes: Sequence[Change], reading: _Fixes) -> Coverage:
+    read = [reading.fix(change) for change in merge(changes, InstalledPackages({}))]
+    fixes = tuple(fix for fix, _ in read)
+    carried = any(known for _, known in read)
     having, carrying = sum(fix.current for fix in fixes), sum(fix.of for fix in fixes)
     return Coverage(
         name=name, percent=_rounded(100.0 * having / carrying) if carried else None,
@@ -117,63 +119,83 @@ def _changes(connection: Connection, name: str, settings: Settings) -> list[Chan
     return changes_from([build], ingest.known_streams(connection, settings), None, Severity.UNSPECIFIED)
 
 
-def _fix(
-    connection: Connection,
-    change: Change,
-    expected: Mapping[int, float],
-    held: Mapping[str, str],
-    crossed: Collection[tuple[str, str]],
-    settings: Settings,
-) -> Fix:
-    modular = MODULE in change.build.evr.release
-    carriers = coverage.carriers(connection, change.build.name, change.stream, crossed)
-    newest: dict[str, RebuildRecord] = {}
-    for stream in {carrier.image.rpartition(":")[2] for carrier in carriers}:
-        newest.update(rebuild_progress.current(connection, stream))
-    images = []
-    for carrier in carriers:
-        rpms = [rpm for rpm in carrier.rpms if (MODULE in rpm.release) == modular]
-        if rpms:
-            having = Carrier(carrier.image, tuple(that_count(rpms, settings.installonly)))
-            images.append(_image_coverage(having, change, newest.get(carrier.image), expected, held))
-    images += [
-        ImageCoverage(
-            image=image, installed=(), state=UNKNOWN, reason="its contents are unknown", wave=None, eta=None
+@dataclass(frozen=True, slots=True)
+class _Having:
+    """What some images have of a fix: all that they carry is new enough, or not; empty where nobody knows."""
+
+    current: bool
+    installed: tuple[str, ...]
+
+
+NOBODY_KNOWS = _Having(False, ())
+
+
+@dataclass(frozen=True)
+class _Fixes:
+    """Reads how far fixes have come. Of every image it is read what it has, of those of the `part` what is done too."""
+
+    connection: Connection
+    settings: Settings
+    now: float
+    part: slice
+
+    @cached_property
+    def _crossed(self) -> Collection[tuple[str, str]]:
+        return coverage.crossed_streams(self.connection)
+
+    @cached_property
+    def _held(self) -> Mapping[str, str]:
+        return {image: str(hold) for image, hold in holds.held(self.connection, self.now).items()}
+
+    @cached_property
+    def _expected(self) -> Mapping[int, float]:
+        return forecast.expected(self.connection, self.settings, self.now)
+
+    def fix(self, change: Change) -> tuple[Fix, bool]:
+        """How far the change has come, those that lack it first; and whether any image is known to carry it."""
+        having = dict(self._having(change))
+        known = bool(having)
+        having.update(dict.fromkeys(coverage.unreadable(self.connection, change.stream), NOBODY_KNOWS))
+        images = sorted(having, key=lambda image: (having[image].current, image))
+        shown = images[self.part]
+        lacking = {image for image in shown if not having[image].current and having[image] is not NOBODY_KNOWS}
+        rebuilds = rebuild_progress.unsettled(self.connection, lacking) if lacking else {}
+        return Fix(
+            source=change.build.name, evr=str(change.build.evr), stream=change.stream, severity=change.severity,
+            update=change.update, url=change.url, cves=change.cves,
+            current=sum(found.current for found in having.values()), of=len(images),
+            images=tuple(self._image(image, having[image], rebuilds.get(image)) for image in shown),
+        ), known
+
+    def _having(self, change: Change) -> Iterator[tuple[str, _Having]]:
+        modular = MODULE in change.build.evr.release
+        for carriers in coverage.carriers(self.connection, change.build.name, change.stream, self._crossed):
+            rpms = [rpm for rpm in carriers.rpms if (MODULE in rpm.release) == modular]
+            if rpms:
+                counting = that_count(rpms, self.settings.installonly)
+                current = not any(is_stale(rpm, change.build.evr) for rpm in counting)
+                found = _Having(current, _named(counting))
+                yield from ((image, found) for image in carriers.images)
+
+    def _image(self, image: str, having: _Having, entry: RebuildRecord | None) -> ImageCoverage:
+        state, reason = self._state(image, having, entry)
+        told = entry if entry is not None and state == entry.state else None
+        return ImageCoverage(
+            image=image, installed=having.installed, state=state, reason=reason,
+            wave=told.wave_id if told else None,
+            eta=moment(self._expected.get(told.id)) if told and told.state in OPEN else None,
         )
-        for image in coverage.unreadable(connection, change.stream)
-    ]
-    current = sum(image.state == CURRENT for image in images)
-    return Fix(
-        source=change.build.name, evr=str(change.build.evr), stream=change.stream, severity=change.severity,
-        update=change.update, url=change.url, cves=change.cves, current=current, of=len(images),
-        images=tuple(sorted(images, key=lambda image: (image.state == CURRENT, image.image))),
-    )
 
-
-def _image_coverage(
-    carrier: Carrier,
-    change: Change,
-    entry: RebuildRecord | None,
-    expected: Mapping[int, float],
-    held: Mapping[str, str],
-) -> ImageCoverage:
-    state, reason = _state(carrier, change, entry, held)
-    told = entry is not None and state == entry.state
-    return ImageCoverage(
-        image=carrier.image, installed=_named(carrier.rpms), state=state, reason=reason,
-        wave=entry.wave_id if entry and told else None,
-        eta=moment(expected.get(entry.id)) if entry and told else None,
-    )
-
-
-def _state(carrier: Carrier, change: Change, entry: RebuildRecord | None, held: Mapping[str, str]) -> tuple[str, str]:
-    if not any(is_stale(rpm, change.build.evr) for rpm in carrier.rpms):
-        return CURRENT, ""
-    if entry is not None and entry.state in UNSETTLED:
-        return entry.state, entry.reason
-    if carrier.image in held:
-        return HELD, held[carrier.image]
-    return STALE, "no rebuild is planned"
+    def _state(self, image: str, having: _Having, entry: RebuildRecord | None) -> tuple[str, str]:
+        if having is NOBODY_KNOWS:
+            return UNKNOWN, "its contents are unknown"
+        if having.current:
+            return CURRENT, ""
+        if entry is not None:
+            return entry.state, entry.reason
+        if image in self._held:
+            return HELD, self._held[image]
+        return STALE, "no rebuild is planned"
 
 
 def _named(rpms: Iterable[Rpm]) -> tuple[str, ...]:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, Row, func, or_, select
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.store import changes, inventory
-from rebuilder.store.manifests import FIELDS
+from rebuilder.store import changes, inventory, manifests
 from rebuilder.store.models import Change, Image, ImageBuild, ImageParent, ManifestRpm, Rpm
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
-    """An image whose current build carries RPMs of a package."""
+class Carriers:
+    """Images whose current builds carry the same RPMs of a package."""
 
-    image: str
     rpms: tuple[Package, ...]
+    images: tuple[str, ...]
 
 
 def changes_named(connection: Connection, name: str) -> list[ChangeValue]:
@@ -54,30 +53,39 @@ def crossed_streams(connection: Connection) -> set[tuple[str, str]]:
     return {(child, parent) for child, parent in connection.execute(query.distinct())}
 
 
-def carriers(connection: Connection, source: str, stream: str, crossed: Collection[tuple[str, str]]) -> list[Carrier]:
-    """The images whose current build carries RPMs of the source package that are of the stream, by name.
+def carriers(connection: Connection, source: str, stream: str, crossed: Collection[tuple[str, str]]) -> list[Carriers]:
+    """The images whose current build carries RPMs of the source package that are of the stream, by these RPMs.
 
     Most are images of the stream; `crossed` says where others, which are built on them, may be.
     """
     streams = _reached(stream, crossed)
-    rows = connection.execute(
-        select(Image.name, Image.stream, *FIELDS)
-        .join(ImageBuild, ImageBuild.id == Image.current_build_id)
-        .join(ManifestRpm, ManifestRpm.manifest_id == ImageBuild.manifest_id)
-        .join(Rpm, Rpm.id == ManifestRpm.rpm_id)
-        .where(Rpm.source == source, Image.stream.in_(streams), Image.present)
-        .order_by(Image.name, Image.stream)
-    )
-    found: dict[str, list[Package]] = {}
-    for row in rows:
-        found.setdefault(f"{row[0]}:{row[1]}", []).append(Package(*row[2:]))
-    foreign = foreigners(inventory.subgraph(connection, found), found) if len(streams) > 1 else {}
-    carrying = []
-    for image, rpms in found.items():
+    packages = inventory.rpms_from(connection, [source])
+    having = manifests.carrying(connection, list(packages))
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for image, manifest_id in _current(connection, streams):
+        if manifest_id in having:
+            groups.setdefault(having[manifest_id], []).append(image)
+    found = [Carriers(tuple(map(packages.__getitem__, ids)), tuple(images)) for ids, images in groups.items()]
+    return _of_stream(connection, found, stream) if len(streams) > 1 else found
+
+
+def _current(connection: Connection, streams: Collection[str]) -> Sequence[Row[str, int | None]]:
+    """The images of these streams, each with its current manifest."""
+    query = select(Image.name + ":" + Image.stream, ImageBuild.manifest_id)
+    query = query.join(ImageBuild, ImageBuild.id == Image.current_build_id)
+    return connection.execute(query.where(Image.present, Image.stream.in_(streams))).all()
+
+
+def _of_stream(connection: Connection, found: Sequence[Carriers], stream: str) -> list[Carriers]:
+    """What of the RPMs is of that stream: images have RPMs of another where they are built on its images."""
+    carried = {image: carriers.rpms for carriers in found for image in carriers.images}
+    foreign = foreigners(inventory.subgraph(connection, carried), carried)
+    groups: dict[tuple[Package, ...], list[str]] = {}
+    for image, rpms in carried.items():
         others, own = foreign.get(image, NONE), image.rpartition(":")[2]
         if mine := tuple(rpm for rpm in rpms if others.get(rpm, own) == stream):
-            carrying.append(Carrier(image, mine))
-    return carrying
+            groups.setdefault(mine, []).append(image)
+    return [Carriers(rpms, tuple(images)) for rpms, images in groups.items()]
 
 
 def _reached(stream: str, crossed: Collection[tuple[str, str]]) -> set[str]:

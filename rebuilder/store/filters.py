@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, cast, exists, func, or_, select
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
 
 from rebuilder.store import changes as told
@@ -77,6 +76,8 @@ def _owned(owner: str, dialect: str) -> ColumnElement[bool]:
     if dialect == "sqlite":
         owners = func.json_each(Image.source, "$.care.owners").table_valued("value")
         return exists(select(1).select_from(owners).where(owners.c.value == owner)).correlate(Image)
+    from sqlalchemy.dialects.postgresql import JSONB  # takes a while to load
+
     return func.jsonb_exists(cast(Image.source[("care", "owners")], JSONB), owner)
 
 

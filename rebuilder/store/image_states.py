@@ -6,7 +6,7 @@ could be out of date. RPMs are compared once each, however many images carry the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,13 +49,12 @@ def counts(states: Iterable[ImageState]) -> dict[Currency, int]:
     return found
 
 
-def _state(row: Row[Any], lack: Lack, waits: str) -> ImageState:
-    held = f"{row.who}: {row.held_for}" if row.held_for else row.who or ""
-    state = currency_of(
-        known=row.manifest_id is not None, missing=lack.offered, held=row.who is not None, waits=bool(waits)
-    )
+def _state(row: Sequence[Any], lack: Lack, waits: str) -> ImageState:
+    ident, image, _, manifest_id, who, held_for, _, last, _ = row
+    state = currency_of(known=manifest_id is not None, missing=lack.offered, held=who is not None, waits=bool(waits))
+    held = f"{who}: {held_for}" if held_for else who or ""
     why = held if state is Currency.HELD else waits if state is Currency.WAITING else ""
-    return ImageState(row.image, row.id, state, lack, why, row.last or "")
+    return ImageState(image, ident, state, lack, why, last or "")
 
 
 def _images(connection: Connection, now: float, keys: Collection[str] | None) -> list[Row[Any]]:
@@ -76,8 +75,8 @@ def _images(connection: Connection, now: float, keys: Collection[str] | None) ->
     )
     if keys is not None and len(keys) <= inventory.MANY:
         query = query.where(Image.name.in_({key.rpartition(":")[0] for key in keys}))
-    rows = connection.execute(query)
-    return [row for row in rows if keys is None or row.image in keys]
+    rows = connection.execute(query).all()
+    return [row for row in rows if row.image in keys] if keys is not None else list(rows)
 
 
 @dataclass(slots=True)
@@ -96,55 +95,41 @@ class _Missing:
         lacking = {ident: found for ident, rpm in rpms.items() if (found := offers.lacking(rpm))}
         if not lacking:
             return
-        pairs = self._pairs(list(lacking))
-        close = self._to_look_at_closely(pairs, rpms)
-        by_id = {row.id: row for row in self.rows}
+        carried = manifests.carrying(self.connection, list(lacking), few)
+        close = self._to_look_at_closely(carried, rpms)
         alike: dict[tuple[str, tuple[int, ...]], Lack] = {}  # most images have what others have
-        for image_id, rpm_ids in pairs.items():
-            if image_id not in close:
-                own = by_id[image_id].stream
-                same = own, tuple(rpm_ids)
-                if same not in alike:
+        for row in self.rows:
+            rpm_ids = carried.get(row.manifest_id)
+            if rpm_ids is not None and row.id not in close:
+                own = row.stream
+                if (same := (own, rpm_ids)) not in alike:
                     alike[same] = _lack(lacking[rpm_id].get(own, ()) for rpm_id in rpm_ids)
-                self._keep(image_id, alike[same])
+                self._keep(row.id, alike[same])
         if close:
-            sources = {rpms[rpm_id].source for image_id in close for rpm_id in pairs[image_id]}
-            self._look_closely([by_id[image_id] for image_id in close], sources, offers)
+            rows = [row for row in self.rows if row.id in close]
+            sources = {rpms[rpm_id].source for row in rows for rpm_id in carried[row.manifest_id]}
+            self._look_closely(rows, sources, offers)
 
     def _keep(self, image_id: int, lack: Lack) -> None:
         if lack.offered:
             self.found[image_id] = lack
 
-    def _pairs(self, rpm_ids: list[int]) -> dict[int, list[int]]:
-        """Which images carry which of these RPMs in their current builds."""
-        wanted = {row.id for row in self.rows}
-        query = (
-            select(Image.id, ManifestRpm.rpm_id)
-            .join(ImageBuild, ImageBuild.id == Image.current_build_id)
-            .join(ManifestRpm, ManifestRpm.manifest_id == ImageBuild.manifest_id)
-            .where(Image.present)
-        )
-        if len(wanted) <= FEW:
-            query = query.where(Image.id.in_(wanted))
-        found: dict[int, list[int]] = {}
-        for part in chunks(rpm_ids, inventory.MANY):
-            for image_id, rpm_id in self.connection.execute(query.where(ManifestRpm.rpm_id.in_(part))):
-                if image_id in wanted:
-                    found.setdefault(image_id, []).append(rpm_id)
-        return found
-
-    def _to_look_at_closely(self, pairs: Mapping[int, list[int]], rpms: Mapping[int, Package]) -> set[int]:
+    def _to_look_at_closely(
+        self, carried: Mapping[int, tuple[int, ...]], rpms: Mapping[int, Package]
+    ) -> set[int]:
         """The images of which an older RPM is not all there is to say.
 
         One may be built on images of another stream, and have RPMs of that; or it may have a newer one beside.
         """
         crossing = {child for child, _ in coverage.crossed_streams(self.connection)}
         beside = {ident for ident, rpm in rpms.items() if is_installonly(rpm.name, self.installonly)}
-        stream = {row.id: row.stream for row in self.rows}
+        if not crossing and not beside:
+            return set()
+        having = _with_any(carried, beside)
         return {
-            image_id
-            for image_id, rpm_ids in pairs.items()
-            if stream[image_id] in crossing or not beside.isdisjoint(rpm_ids)
+            row.id
+            for row in self.rows
+            if row.manifest_id in having or (row.stream in crossing and row.manifest_id in carried)
         }
 
     def _look_closely(self, rows: Iterable[Row[Any]], sources: Collection[str], offers: Offers) -> None:
@@ -159,6 +144,12 @@ class _Missing:
                     known[rpm] = offers.lacking(rpm)
                 missing.append(known[rpm].get(of.get(rpm, row.stream), ()))
             self._keep(row.id, _lack(missing))
+
+
+def _with_any(carried: Mapping[int, tuple[int, ...]], rpm_ids: Collection[int]) -> set[int]:
+    """The manifests that have one of these RPMs."""
+    wanted = frozenset(rpm_ids)
+    return {manifest_id for manifest_id, found in carried.items() if not wanted.isdisjoint(found)}
 
 
 def _lack(missing: Iterable[tuple[Offered, ...]]) -> Lack:

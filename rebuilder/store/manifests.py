@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
@@ -128,6 +128,26 @@ def read(connection: Connection, manifest_ids: Iterable[int]) -> Mapping[int, Co
         for row in connection.execute(_CONTENT, {"manifests": part}):
             found[row[0]].append(Package(*row[1:]))
     return {ident: Content.of(rpms) for ident, rpms in found.items()}
+
+
+def carrying(
+    connection: Connection, rpm_ids: Sequence[int], among: Collection[int | None] | None = None
+) -> dict[int, tuple[int, ...]]:
+    """Which of these RPMs each manifest of a current build has, by the manifest's id; of these manifests, where given.
+
+    Manifests with none of them are not there.
+    """
+    query = select(ManifestRpm.manifest_id, ManifestRpm.rpm_id).order_by(ManifestRpm.rpm_id)
+    if among is not None:
+        query = query.where(ManifestRpm.manifest_id.in_(among))
+    else:  # hidden from the planner, which else may go through all builds that ever had one of these manifests
+        current = select(ImageBuild.manifest_id).join(Image, Image.current_build_id == ImageBuild.id)
+        query = query.where((ManifestRpm.manifest_id + 0).in_(current.where(Image.present)))
+    found: dict[int, list[int]] = {}
+    for part in chunks(rpm_ids, 500):
+        for manifest_id, rpm_id in connection.execute(query.where(ManifestRpm.rpm_id.in_(part))).all():
+            found.setdefault(manifest_id, []).append(rpm_id)
+    return {manifest_id: tuple(rpm_ids) for manifest_id, rpm_ids in found.items()}
 
 
 def current(connection: Connection, key: str) -> Content | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +12,10 @@ from sqlalchemy.orm import aliased
 from rebuilder.domain.lifecycle import OPEN, Retried, State
 from rebuilder.domain.schedule import JobGraph
 from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition
-from rebuilder.store.rebuilds import RebuildRecord, entries, selected
+from rebuilder.store.rebuilds import UNSETTLED, RebuildRecord, entries, selected
 from rebuilder.store.upsert import chunks
+
+FEW = 500  # images: above, all are read
 
 
 def find(connection: Connection, ident: int) -> RebuildRecord | None:
@@ -53,10 +55,12 @@ def parents_in_wave(connection: Connection, ids: Sequence[int]) -> dict[int, tup
     return found
 
 
-def current(connection: Connection, stream: str) -> dict[str, RebuildRecord]:
-    """The newest rebuild of each image of the stream that was ever rebuilt."""
-    return {entry.image: entry for entry in entries(connection, selected().where(
-        ~Rebuild.superseded, Image.stream == stream))}
+def unsettled(connection: Connection, images: Collection[str]) -> dict[str, RebuildRecord]:
+    """The newest rebuild of each of these images, where it is open or did not succeed."""
+    query = selected().where(~Rebuild.superseded, Rebuild.state.in_(UNSETTLED))
+    if len(images) <= FEW:
+        query = query.where(Image.name.in_({image.rpartition(":")[0] for image in images}))
+    return {entry.image: entry for entry in entries(connection, query) if entry.image in images}
 
 
 def open_parents(connection: Connection) -> dict[int, list[int]]:

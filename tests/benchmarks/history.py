@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select
@@ -36,14 +37,9 @@ def make(engine: Engine, rebuilds: int = 1_000_000) -> int:
         _waves(connection, count, began)
         first = (connection.scalar(select(models.ImageBuild.id).order_by(models.ImageBuild.id.desc())) or 0) + 1
         for part in chunks(range(count * WAVE), 50_000):
-            _rebuilds(connection, part, images, first, manifest, began)
+            _rebuilds(connection, part, images, History(first, manifest, began, count * WAVE))
         _running(connection, count, images, began)
-        last = rebuilds // WAVE * WAVE
-        connection.exec_driver_sql(
-            f"UPDATE rebuild SET superseded = (1 = 1) WHERE id <= {max(0, last - IMAGES)} OR id <= {last} AND "
-            f"image_id IN (SELECT image_id FROM rebuild WHERE id > {last})"
-        )
-        counters.add(connection, {"step": {event: StoredCounter(last) for event in STEPS}})
+        counters.add(connection, {"step": {event: StoredCounter(count * WAVE) for event in STEPS}})
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
@@ -90,21 +86,30 @@ def _waves(connection: Connection, count: int, began: float) -> None:
     _fill(connection, models.WaveChange, ({"wave_id": at, "change_id": at} for at in range(1, count + 2)))
 
 
-def _rebuilds(
-    connection: Connection, places: Sequence[int], images: Sequence[int], first: int, manifest: int, began: float
-) -> None:
+@dataclass(frozen=True, slots=True)
+class History:
+    """The id of the first build and that of all builds' manifest, when it began, and how many rebuilds ended in it."""
+
+    first: int
+    manifest: int
+    began: float
+    last: int
+
+
+def _rebuilds(connection: Connection, places: Sequence[int], images: Sequence[int], of: History) -> None:
     """The finished rebuilds of these places, with their builds, causes and stories."""
     _fill(connection, models.ImageBuild, (
-        {"id": first + at, "image_id": images[at % IMAGES], "ident": f"build-{at}", "digest": "", "parents": "[]",
-         "manifest_id": manifest, "recorded_at": began + at}
+        {"id": of.first + at, "image_id": images[at % IMAGES], "ident": f"build-{at}", "digest": "", "parents": "[]",
+         "manifest_id": of.manifest, "recorded_at": of.began + at}
         for at in places
     ))
     _fill(connection, models.Rebuild, (
         {"id": at + 1, "wave_id": at // WAVE + 1, "image_id": images[at % IMAGES],
          "state": "succeeded" if at % FAILED else "failed", "severity": "high", "level": min(at % WAVE, 3),
-         "rank": began + at, "attempt": 1, "key": f"image-{at}", "ref": f"{at}", "log": "",
-         "reason": "" if at % FAILED else "the build failed", "created_at": began + at,
-         "started_at": began + at, "ended_at": began + at + SECONDS, "build_id": first + at}
+         "rank": of.began + at, "attempt": 1, "key": f"image-{at}", "ref": f"{at}", "log": "",
+         "reason": "" if at % FAILED else "the build failed", "created_at": of.began + at,
+         "started_at": of.began + at, "ended_at": of.began + at + SECONDS, "build_id": of.first + at,
+         "superseded": at < of.last - IMAGES or at % IMAGES < WAVE}  # the last wave rebuilds the first
         for at in places
     ))
     _fill(connection, models.Cause, (
@@ -116,7 +121,7 @@ def _rebuilds(
         {"rebuild_id": at + 1, "parent_id": at - at % WAVE + (at % WAVE - 1) // 10 + 1} for at in places if at % WAVE
     ))
     _fill(connection, models.Transition, (
-        {"id": at * len(STEPS) + step + 1, "rebuild_id": at + 1, "at": began + at + step, "event": STEPS[step],
+        {"id": at * len(STEPS) + step + 1, "rebuild_id": at + 1, "at": of.began + at + step, "event": STEPS[step],
          "state": STATES[step], "reason": ""}
         for at in places for step in range(len(STEPS))
     ))

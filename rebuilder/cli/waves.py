@@ -1,0 +1,77 @@
+"""`wave`: one wave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+from rich.text import Text
+
+from rebuilder.cli import plans
+from rebuilder.cli.client import server_option, source
+from rebuilder.cli.context import Context
+from rebuilder.cli.formatting import format_reasons
+from rebuilder.cli.output import as_json, format_duration, format_time, joined, print_line, table
+from rebuilder.cli.status import asked_of
+from rebuilder.domain.lifecycle import STOPPED
+from rebuilder.queries import plan as planned
+from rebuilder.queries import rebuilds
+
+
+@click.command()
+@click.argument("wave_id", metavar="ID", type=int)
+@click.option("--story", is_flag=True, help="Every step of its rebuilds, in the order in which it happened.")
+@server_option
+@click.option("--json", "json_", is_flag=True)
+@click.pass_obj
+def wave(context: Context, wave_id: int, story: bool, server: str | None, json_: bool) -> int:
+    """One wave: its rebuilds, parents first, and why they are there. Exit status 1 where one failed."""
+    with source(context, server) as asked:
+        found = asked.wave(wave_id)
+        if story:
+            _tell(asked.story(wave_id), json_)
+        elif json_:
+            as_json(found)
+        else:
+            _show(found)
+        return int(any(entry.state in STOPPED for entry in found.rebuilds))
+
+
+def _show(found: rebuilds.Wave) -> None:
+    """What the wave would do while it waits for approval, then what it does."""
+    if found.plan is not None:
+        plans.show(planned.read(found.plan), explain=False)
+        print_line(f"wave {found.id} {asked_of(found)}")
+        return
+    rows = [(e.level, e.image, e.state, _took(e), e.reason or e.note or _reasons(e)) for e in found.rebuilds]
+    table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}{_eta(found)}")
+
+
+def _took(entry: rebuilds.InWave) -> str:
+    return format_duration((entry.ended - entry.started).total_seconds()) if entry.ended and entry.started else ""
+
+
+def _reasons(entry: rebuilds.InWave) -> Text:
+    return joined("; ", format_reasons([planned.told_by(cause) for cause in entry.causes], False))
+
+
+def _tell(steps: Sequence[rebuilds.Step], json_: bool) -> None:
+    if json_:
+        as_json([step.model_dump(mode="json") for step in steps])
+    else:
+        table(("at", "image", "event", "state", "reason"),
+              [(format_time(s.at), s.image, s.event, s.state, s.reason) for s in steps])
+
+
+def _eta(found: rebuilds.Wave) -> str:
+    """When the wave will be done, and how sure that is."""
+    if found.unknown:
+        return ", done at an unknown time"
+    if not found.eta:
+        return ""
+    between = (
+        f" (between {format_time(found.eta_earliest)} and {format_time(found.eta_latest)})"
+        if found.eta_earliest and found.eta_latest and found.eta_earliest != found.eta_latest
+        else ""
+    )
+    return f", done about {format_time(found.eta)}{between}"
