@@ -6,6 +6,7 @@ import importlib.util
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,22 @@ def store(database_url: str, request: pytest.FixtureRequest) -> Iterator[Engine]
         shutil.copy(request.getfixturevalue("sqlite_template"), str(engine.url.database))
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A database of each kind, with its tables, for all the tests of a file that only read what the file puts in it."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            path = tmp_path_factory.mktemp("shared") / "test.db"
+            shutil.copy(request.getfixturevalue("sqlite_template"), path)
+            url = f"sqlite:///{path}"
+        else:
+            server: servers.PostgreSQL = request.getfixturevalue("postgres_server")
+            url = stack.enter_context(server.database(request.getfixturevalue("postgres_template")))
+        engine = database.open_database(url)
+        stack.callback(engine.dispose)
+        yield engine
 
 
 def _with_tables(url: str) -> Engine:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
+from integration.test_store import content
 from integration.workbench import BASH, CHAIN, SSL, Workbench, image
 from sqlalchemy import Engine
 from support.api_client import Client
@@ -16,8 +18,7 @@ from rebuilder.store import holds
 NEW = "openssl-libs-1:3.2.2-1.fc42.x86_64"
 
 
-@pytest.fixture
-def bench(store: Engine) -> Workbench:
+def scene(store: Engine) -> Workbench:
     """A wave that is done, in which one build failed, and another that has only been planned."""
     found = Workbench(store, (*CHAIN, image("plain", rpms=(BASH,)), image("blind", rpms=None)),
                       simulated={"failures": ["mid:f42"]}, max_builds=2)
@@ -27,8 +28,17 @@ def bench(store: Engine) -> Workbench:
 
 
 @pytest.fixture
-def client(bench: Workbench) -> Client:
-    return Client(bench.store, bench.settings)
+def bench(store: Engine) -> Workbench:
+    return scene(store)
+
+
+@pytest.fixture(scope="module")
+def client(shared_store: Engine) -> Iterator[Client]:
+    """For what only reads: in the end, all is as it was."""
+    client = Client(shared_store, scene(shared_store).settings)
+    before = content(shared_store)
+    yield client
+    assert content(shared_store) == before
 
 
 def named(found: list[dict[str, str]]) -> list[str]:
@@ -142,7 +152,8 @@ def test_nothing_is_not_everywhere(client: Client, name: str, hint: str) -> None
     assert (found["percent"], found["everywhere"], found["hint"]) == (None, False, hint)
 
 
-def test_coverage_says_how_far_a_fix_is(client: Client, bench: Workbench) -> None:
+def test_coverage_says_how_far_a_fix_is(bench: Workbench) -> None:
+    client = Client(bench.store, bench.settings)
     found = client.reads("coverage/FEDORA-1")
     (fix,) = found["fixes"]
     assert (fix["current"], fix["of"], found["everywhere"], found["percent"]) == (2, 5, False, 40.0)
@@ -207,10 +218,10 @@ def test_the_graph_has_the_states_of_a_wave(client: Client) -> None:
     assert named(client.reads("graph", image="mid:f42")["images"]) == ["base:f42", "mid:f42", "app:f42"]
 
 
-def test_holds_are_listed(client: Client, bench: Workbench) -> None:
+def test_holds_are_listed(bench: Workbench) -> None:
     with bench.store.begin() as connection:
         holds.hold(connection, "base:f42", "ann", "<b>tests</b>", None, bench.clock.now)
-    (held,) = client.reads("holds")
+    (held,) = Client(bench.store, bench.settings).reads("holds")
     assert (held["image"], held["who"], held["reason"], held["until"]) == ("base:f42", "ann", "<b>tests</b>", None)
 
 

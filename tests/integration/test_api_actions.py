@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hmac
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from integration.test_store import content
 from integration.workbench import Workbench
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 from support.api_client import Client, problem
 
 from rebuilder.engine.commands import COMMANDS, OF_IMAGES
@@ -29,8 +30,7 @@ ASKED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def bench(store: Engine) -> Workbench:
+def scene(store: Engine) -> Workbench:
     found = Workbench(store, simulated={"failures": ["base:f42"]},
                       policy=[{"name": "ask", "action": "approve", "severity": "low"}])
     found.tell("openssl-3.2.2-1.fc42", severity="high")
@@ -39,8 +39,30 @@ def bench(store: Engine) -> Workbench:
 
 
 @pytest.fixture
+def bench(store: Engine) -> Workbench:
+    return scene(store)
+
+
+@pytest.fixture
 def client(bench: Workbench) -> Client:
     return Client(bench.store, bench.settings)
+
+
+@pytest.fixture(scope="module")
+def untouched_bench(shared_store: Engine) -> Iterator[Workbench]:
+    """For the orders that change nothing; in the end, all is as it was, but for the tokens."""
+    found = scene(shared_store)
+    before = content(shared_store) | {"token": []}
+    yield found
+    assert content(shared_store) | {"token": []} == before
+
+
+@pytest.fixture
+def untouched(untouched_bench: Workbench) -> Iterator[Client]:
+    """A client of its own for each test, since wrong tokens are counted; its tokens go away with it."""
+    yield Client(untouched_bench.store, untouched_bench.settings)
+    with untouched_bench.store.begin() as connection:
+        connection.execute(delete(Token))
 
 
 def test_every_order_is_tried_here() -> None:
@@ -50,15 +72,15 @@ def test_every_order_is_tried_here() -> None:
 @pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked["verb"])
 @pytest.mark.parametrize("token", ["", "rebuilder_wrong", "of another scope"])
 def test_without_the_right_token_nothing_is_changed(
-    client: Client, bench: Workbench, asked: dict[str, Any], token: str
+    untouched: Client, asked: dict[str, Any], token: str
 ) -> None:
     others = [order for order in COMMANDS if order != asked["verb"]]
-    limited = client.token("limited", *others)
-    before = content(bench.store)
-    response = client.orders(limited if token == "of another scope" else token, **asked)
+    limited = untouched.token("limited", *others)
+    before = content(untouched.store)
+    response = untouched.orders(limited if token == "of another scope" else token, **asked)
     assert problem(response, 403 if token == "of another scope" else 401)
     assert ("www-authenticate" in response.headers) == (response.status_code == 401)
-    assert content(bench.store) == before
+    assert content(untouched.store) == before
 
 
 def test_a_revoked_token_is_not_known(client: Client, bench: Workbench) -> None:
@@ -116,28 +138,29 @@ def test_a_wave_is_approved(client: Client, bench: Workbench) -> None:
     ],
 )
 def test_a_wrong_order_changes_nothing(
-    client: Client, bench: Workbench, asked: dict[str, Any], status: int, word: str
+    untouched: Client, asked: dict[str, Any], status: int, word: str
 ) -> None:
-    token = client.token("ann", "all")
-    before = content(bench.store)
-    assert word in problem(client.orders(token, **asked), status)
-    assert content(bench.store) == before
+    token = untouched.token("ann", "all")
+    before = content(untouched.store)
+    assert word in problem(untouched.orders(token, **asked), status)
+    assert content(untouched.store) == before
 
 
 # --- scopes
 
 
-@pytest.mark.parametrize(
-    "scope", ["{verb}:base:f42", "{verb}:base", "{verb}:b*:f4?", "{verb}:/b.se:f(41|42)/", "all:base"]
-)
+SCOPES = ["{verb}:base:f42", "{verb}:base", "{verb}:b*:f4?", "{verb}:/b.se:f(41|42)/", "all:base"]
+
+
 @pytest.mark.parametrize("verb", OF_IMAGES)
-def test_a_scope_may_be_for_some_images(client: Client, bench: Workbench, verb: str, scope: str) -> None:
-    token = client.token("base's", scope.format(verb=verb))
-    before = content(bench.store)
-    needed = f"lacks the scope {verb}:mid:f42, or {verb}; it has {scope.format(verb=verb)}"
-    assert needed in problem(client.orders(token, verb=verb, target="mid:f42"), 403)
-    assert content(bench.store) == before
-    assert client.orders(token, verb=verb, target="base:f42").status_code in (201, 202)
+def test_a_scope_may_be_for_some_images(client: Client, bench: Workbench, verb: str) -> None:
+    for scope in (scope.format(verb=verb) for scope in SCOPES):
+        token = client.token(f"base's by {scope}", scope)
+        before = content(bench.store)
+        needed = f"lacks the scope {verb}:mid:f42, or {verb}; it has {scope}"
+        assert needed in problem(client.orders(token, verb=verb, target="mid:f42"), 403)
+        assert content(bench.store) == before
+        assert client.orders(token, verb=verb, target="base:f42").status_code in (201, 202), scope
 
 
 @pytest.mark.parametrize(
@@ -154,12 +177,12 @@ def test_a_scope_may_be_for_some_images(client: Client, bench: Workbench, verb: 
 )
 @pytest.mark.parametrize("pattern", ["*", "*:*", "/.*/", "1", "/[^:]*/"])
 def test_a_scope_for_some_images_is_none_for_waves_nor_for_the_engine(
-    client: Client, bench: Workbench, asked: dict[str, Any], pattern: str
+    untouched: Client, asked: dict[str, Any], pattern: str
 ) -> None:
-    token = client.token("limited", f"all:{pattern}", f"{asked['verb']}:{pattern}")
-    before = content(bench.store)
-    assert f"lacks the scope {asked['verb']}" in problem(client.orders(token, **asked), 403)
-    assert content(bench.store) == before
+    token = untouched.token("limited", f"all:{pattern}", f"{asked['verb']}:{pattern}")
+    before = content(untouched.store)
+    assert f"lacks the scope {asked['verb']}" in problem(untouched.orders(token, **asked), 403)
+    assert content(untouched.store) == before
 
 
 def test_a_scope_for_some_images_is_for_them_by_their_names_alone_too(client: Client) -> None:
@@ -168,12 +191,12 @@ def test_a_scope_for_some_images_is_for_them_by_their_names_alone_too(client: Cl
     assert "lacks the scope hold:mid:f42" in problem(client.orders(token, verb="hold", target="mid"), 403)
 
 
-def test_what_is_not_there_is_told_to_none_that_may_not_ask(client: Client) -> None:
-    problem(client.orders(client.token("limited", "retry:base"), verb="retry", target="ghost:f42"), 403)
+def test_what_is_not_there_is_told_to_none_that_may_not_ask(untouched: Client) -> None:
+    problem(untouched.orders(untouched.token("limited", "retry:base"), verb="retry", target="ghost:f42"), 403)
 
 
-def test_each_route_that_takes_a_body_changes_nothing_or_asks_who_it_is(client: Client) -> None:
-    paths = client.reads("openapi.json")["paths"]
+def test_each_route_that_takes_a_body_changes_nothing_or_asks_who_it_is(untouched: Client) -> None:
+    paths = untouched.reads("openapi.json")["paths"]
     acting = {path for path, methods in paths.items() if methods.keys() - {"get"}}
     assert acting == {"/api/v1/actions", "/api/v1/plan"}
 
@@ -181,9 +204,9 @@ def test_each_route_that_takes_a_body_changes_nothing_or_asks_who_it_is(client: 
 # --- tokens
 
 
-def test_what_is_kept_of_a_token_does_not_give_it_away(client: Client, bench: Workbench) -> None:
-    token = client.token("ann", "all")
-    with reading(bench.store) as connection:
+def test_what_is_kept_of_a_token_does_not_give_it_away(untouched: Client) -> None:
+    token = untouched.token("ann", "all")
+    with reading(untouched.store) as connection:
         (row,) = connection.execute(select(Token.__table__))
     assert token not in repr(row)
     assert token.removeprefix(tokens.PREFIX) not in repr(row)
@@ -191,10 +214,10 @@ def test_what_is_kept_of_a_token_does_not_give_it_away(client: Client, bench: Wo
 
 
 def test_all_tokens_are_compared_and_each_in_constant_time(
-    client: Client, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    untouched: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = client.token("ann", "all")
-    client.token("bob", "all")
+    mine = untouched.token("ann", "all")
+    untouched.token("bob", "all")
     compared: list[bool] = []
     true_one = hmac.compare_digest
 
@@ -203,7 +226,7 @@ def test_all_tokens_are_compared_and_each_in_constant_time(
         return compared[-1]
 
     monkeypatch.setattr(hmac, "compare_digest", counting)
-    with reading(bench.store) as connection:
+    with reading(untouched.store) as connection:
         assert tokens.find(connection, mine) is not None
         assert tokens.find(connection, mine + "x") is None
     assert sorted(compared) == [False, False, False, True]
@@ -220,7 +243,7 @@ def test_tokens_are_in_no_log(client: Client, caplog: pytest.LogCaptureFixture) 
     assert bad not in caplog.text
 
 
-def test_no_answer_repeats_what_was_sent(client: Client) -> None:
-    token = client.token("ann", "all")
-    response = client.orders(token, verb="pause", reason=["secret"])
+def test_no_answer_repeats_what_was_sent(untouched: Client) -> None:
+    token = untouched.token("ann", "all")
+    response = untouched.orders(token, verb="pause", reason=["secret"])
     assert "secret" not in response.text

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import csv
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from integration.test_store import content
 from integration.workbench import CHAIN, Workbench, image
 from sqlalchemy import Engine, update
 from support.api_client import Client, problem
@@ -16,13 +18,26 @@ from rebuilder.store import models
 from rebuilder.web.csv_lists import written
 
 
-@pytest.fixture
-def bench(store: Engine) -> Workbench:
+def scene(store: Engine) -> Workbench:
     """Two streams' worth of trouble: an image that fails, and what it blocks."""
     found = Workbench(store, (*CHAIN, image("blind", rpms=None)), simulated={"failures": ["mid:f42"]})
     found.tell("openssl-3.2.2-1.fc42", severity="high")
     found.finish()
     return found
+
+
+@pytest.fixture
+def bench(store: Engine) -> Workbench:
+    return scene(store)
+
+
+@pytest.fixture(scope="module")
+def untouched(shared_store: Engine) -> Iterator[Client]:
+    """For what only reads: in the end, all is as it was."""
+    scene(shared_store)
+    before = content(shared_store)
+    yield Client(shared_store)
+    assert content(shared_store) == before
 
 
 @pytest.mark.parametrize(("path", "hint"), [
@@ -32,8 +47,8 @@ def bench(store: Engine) -> Workbench:
     ("status?x=1&y=2", "query.x"),
     ("holds?" + "x" * 500 + "=1", "unknown parameter"),
 ])
-def test_a_parameter_that_is_not_known_is_refused_and_not_passed_over(bench: Workbench, path: str, hint: str) -> None:
-    assert hint in Client(bench.store).problem(path, 422)
+def test_a_parameter_that_is_not_known_is_refused_and_not_passed_over(untouched: Client, path: str, hint: str) -> None:
+    assert hint in untouched.problem(path, 422)
 
 
 def test_an_order_with_a_parameter_in_its_address_is_refused(bench: Workbench) -> None:
@@ -44,8 +59,8 @@ def test_an_order_with_a_parameter_in_its_address_is_refused(bench: Workbench) -
 
 
 @pytest.mark.parametrize("path", ["/images?sate=failed", "/?x=1", "/waves/1?stat=failed", "/live?waves=1"])
-def test_a_page_refuses_what_it_does_not_know(bench: Workbench, path: str) -> None:
-    answer = Client(bench.store).http.get(path)
+def test_a_page_refuses_what_it_does_not_know(untouched: Client, path: str) -> None:
+    answer = untouched.http.get(path)
     assert answer.status_code == 422
     assert "unknown parameter" in answer.text
 
@@ -53,13 +68,12 @@ def test_a_page_refuses_what_it_does_not_know(bench: Workbench, path: str) -> No
 EVENTS = "/api/v1/events"  # an answer without end
 
 
-def test_head_answers_wherever_get_does(bench: Workbench) -> None:
-    client = Client(bench.store)
-    schema: Any = client.reads("openapi.json")
+def test_head_answers_wherever_get_does(untouched: Client) -> None:
+    schema: Any = untouched.reads("openapi.json")
     paths = [path for path, verbs in schema["paths"].items() if "get" in verbs and "{" not in path and path != EVENTS]
     assert len(paths) > 10
     for path in (*paths, "/", "/waves", "/images", "/waves/1", "/images/base:f42", "/static/style.css"):
-        got, head = client.http.get(path), client.http.head(path)
+        got, head = untouched.http.get(path), untouched.http.head(path)
         assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"]), path
 
 
@@ -80,10 +94,10 @@ def test_what_needs_somebody_comes_first_and_each_row_once_over_all_pages(bench:
 
 
 @pytest.mark.parametrize("path", ["waves", "rebuilds", "changes", "messages", "actions"])
-def test_a_cursor_of_another_order_is_refused(bench: Workbench, path: str) -> None:
+def test_a_cursor_of_another_order_is_refused(untouched: Client, path: str) -> None:
     wrong = base64.urlsafe_b64encode(b'"!12x"').decode()
     for order in ("need", "newest"):
-        assert "invalid cursor" in Client(bench.store).problem(path, 400, order=order, cursor=wrong)
+        assert "invalid cursor" in untouched.problem(path, 400, order=order, cursor=wrong)
 
 
 def test_lists_are_narrowed_by_text_and_owner(bench: Workbench) -> None:
@@ -103,26 +117,25 @@ def test_lists_are_narrowed_by_text_and_owner(bench: Workbench) -> None:
     assert {row["image"] for row in client.items("builds", q="alone")} == {"alone:f42"}
 
 
-def test_a_form_that_is_sent_with_nothing_chosen_narrows_nothing(bench: Workbench) -> None:
-    everything = Client(bench.store).items("rebuilds")
-    assert Client(bench.store).items("rebuilds", state="", image="", wave="", severity="", q="") == everything
+def test_a_form_that_is_sent_with_nothing_chosen_narrows_nothing(untouched: Client) -> None:
+    everything = untouched.items("rebuilds")
+    assert untouched.items("rebuilds", state="", image="", wave="", severity="", q="") == everything
 
 
-def test_a_list_is_also_csv_with_the_same_rows(bench: Workbench) -> None:
-    client = Client(bench.store)
-    answer = client.get("rebuilds", format="csv")
+def test_a_list_is_also_csv_with_the_same_rows(untouched: Client) -> None:
+    answer = untouched.get("rebuilds", format="csv")
     assert answer.headers["content-type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
-    items = client.items("rebuilds")
+    items = untouched.items("rebuilds")
     assert [row["image"] for row in rows] == [item["image"] for item in items]
     assert list(rows[0]) == list(items[0])
-    assert client.http.get("/api/v1/images", headers={"Accept": "text/csv"}).text.startswith("state,")
-    first = client.get("rebuilds", format="csv", limit=2)
-    rest = client.http.get(first.links["next"]["url"])
+    assert untouched.http.get("/api/v1/images", headers={"Accept": "text/csv"}).text.startswith("state,")
+    first = untouched.get("rebuilds", format="csv", limit=2)
+    rest = untouched.http.get(first.links["next"]["url"])
     assert first.text.splitlines()[1:] + rest.text.splitlines()[1:] == answer.text.splitlines()[1:]
     assert "Link" not in rest.headers
-    assert client.get("rebuilds", limit=501).status_code == 422
-    assert client.http.get("/api/v1/rebuilds?format=csv", headers={"If-None-Match": answer.headers["etag"]}
+    assert untouched.get("rebuilds", limit=501).status_code == 422
+    assert untouched.http.get("/api/v1/rebuilds?format=csv", headers={"If-None-Match": answer.headers["etag"]}
                            ).status_code == 304
 
 
