@@ -12,7 +12,8 @@ from pathlib import Path
 
 from support import servers
 
-from chaos.faults import FAULTS, Stage
+from chaos.faults import Stage
+from chaos.outsiders import FAULTS
 from chaos.world import Verdict
 from rebuilder.demo.broker import Broker
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from integration.test_poison import POISON
@@ -147,11 +147,7 @@ def poisoned(stage: Stage, kind: str) -> Verdict:
         verdict = world.finish("poison", len(POISON) + len(letters))
         with reading(world.store) as connection:
             missing = len(letters) - dead_letters.count(connection)
-        return Verdict(**{**fields(verdict), "lost": verdict.lost + missing})
-
-
-def fields(verdict: Verdict) -> dict[str, object]:
-    return {name: getattr(verdict, name) for name in Verdict.__slots__}
+        return replace(verdict, lost=verdict.lost + missing)
 
 
 @on("sqlite", "postgresql")
@@ -177,7 +173,7 @@ def broker_killed(stage: Stage, kind: str) -> Verdict:
             bus.until(lambda: _kept(world) >= sent, 0.2, 90)
         lost = sent - _kept(world)
         verdict = world.finish("broker, or consumer, killed", times)
-        return Verdict(**{**fields(verdict), "lost": verdict.lost + lost})
+        return replace(verdict, lost=verdict.lost + lost)
 
 
 def _kept(world: World) -> int:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import struct
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -50,6 +51,7 @@ submit_seconds = 2
 find_seconds = 2
 poll_seconds = 2
 """
+_ALEMBIC = threading.Lock()  # its context is one of the whole process
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["chaos.actor"])
 
@@ -83,7 +85,8 @@ class World:
         (folder / "inventory.yaml").write_text(_document())
         self.configuration.write_text(CONFIGURATION.format(database=url, folder=folder, more=more))
         self.store: Engine = database.open_database(url)
-        database.upgrade(self.store)
+        with _ALEMBIC:
+            database.upgrade(self.store)
         self.engines: list[BaseProcess] = []
         self.told = 1
         self._began = time.monotonic()
@@ -135,7 +138,7 @@ class World:
         attempt(self.tell)
         until = time.monotonic() + PATIENCE
         while (left := _or(self._open, -1)) and time.monotonic() < until:
-            time.sleep(0.2)
+            time.sleep(0.3)
         for engine in list(self.engines):
             os.kill(engine.pid or 0, signal.SIGCONT)
             self.kill(engine)
@@ -154,8 +157,8 @@ class World:
         ended = [State.SUCCEEDED, State.UNNEEDED, State.CANCELED]
         with reading(self.store) as connection:
             unended = select(func.count()).select_from(Rebuild).where(Rebuild.state.not_in(ended))
-            unread = len(inbox.unread(connection, 1000))
-            return (connection.scalar(unended) or 0) + unread + self._count_behind(connection)
+            left = (connection.scalar(unended) or 0) + len(inbox.unread(connection, 1000))
+            return left or self._count_behind(connection)
 
     def _behind(self) -> int:
         with reading(self.store) as connection:
