@@ -155,7 +155,7 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "slots": ("How many builds run at a time.", 20),
     "source": ("A source package, or where an image is built from.", "openssl"),
     "source_rpm": ("The source RPM that it was built from; null where that is not known.", f"{NVR}.src.rpm"),
-    "spec": ("A pull spec.", "registry.fedoraproject.org/fedora:42"),
+    "spec": ("A pull spec.", "registry.example.com/fedora:42"),
     "standbys": ("Engines that would take over.", []),
     "started": ("When its build was submitted, in UTC; null until then.", T),
     "state": ("The state that it is in.", "failed"),
@@ -204,7 +204,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "offset": ("The character to begin with.", 0),
     "attempt": ("Which of the rebuild's builds; the last one without it.", 1),
     "severity": ("The severity that the updates would have.", "urgent"),
-    "spec": ("The pull spec of a parent outside the inventory.", "registry.fedoraproject.org/fedora:42"),
+    "spec": ("The pull spec of a parent outside the inventory.", "registry.example.com/fedora:42"),
     "stream": ("The stream that the updates would be for; default: those that take them.", "f42"),
     "update": ("A source build's NVR, to ask what it would do.", NVR),
 }

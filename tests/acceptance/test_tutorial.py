@@ -77,7 +77,7 @@ def publish(folder: Path, host: str, environment: dict[str, str]) -> None:
     ):
         subprocess.run(command, env=plain, check=True, capture_output=True, timeout=60)
     (folder / "registries.conf").write_text(
-        f'[[registry]]\nprefix = "registry.fedoraproject.org"\nlocation = "{host}"\ninsecure = true\n'
+        f'[[registry]]\nprefix = "registry.example.com"\nlocation = "{host}"\ninsecure = true\n'
     )
 
 

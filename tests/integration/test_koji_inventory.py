@@ -35,7 +35,7 @@ def running() -> Iterator[koji_hub.Hub]:
     """A hub with three levels: base, httpd on it, and web on httpd with a stage of base."""
     with koji_hub.Hub(Koji()) as made:
         koji = made.koji
-        koji.image("base-42-1", TAG, [SSL, BASH], {"registry.fedoraproject.org/fedora:42": None})
+        koji.image("base-42-1", TAG, [SSL, BASH], {"registry.example.com/fedora:42": None})
         koji.image("httpd-2.4-7", TAG, [SSL, BASH], {"reg/f42/base:latest": "base-42-1"}, "base-42-1", commit="h1")
         above = {"reg/f42/base:latest": "base-42-1", "reg/f42/httpd": "httpd-2.4-7"}
         koji.image("web-1-3", TAG, [SSL], above, "httpd-2.4-7")
@@ -74,7 +74,7 @@ def known(found: Inventory) -> Known:
 def test_images_parents_sources_and_manifests_are_read(running: koji_hub.Hub) -> None:
     found = read(running)
     assert {image.key for image in found.images} == {"base:f42", "httpd:f42", "web:f42"}
-    assert parents(found, "base:f42") == [("registry.fedoraproject.org/fedora:42", "base")]
+    assert parents(found, "base:f42") == [("registry.example.com/fedora:42", "base")]
     assert parents(found, "httpd:f42") == [("base:f42", "base")]
     assert parents(found, "web:f42") == [("httpd:f42", "base"), ("base:f42", "stage")]
     assert image(found, "httpd:f42").source == Source("https://src.example.com/httpd", "f42", "h1")
@@ -346,8 +346,8 @@ def test_from_scratch_is_no_parent(running: koji_hub.Hub) -> None:
 
 
 def test_a_parent_without_a_build_that_is_the_last_from_is_the_base(running: koji_hub.Hub) -> None:
-    running.koji.image("late-1-1", TAG, [SSL], {"quay.io/fedora/fedora:42": None}, froms=["fedora/fedora:42"])
-    assert parents(read(running), "late:f42") == [("quay.io/fedora/fedora:42", "base")]
+    running.koji.image("late-1-1", TAG, [SSL], {"quay.example.com/fedora/fedora:42": None}, froms=["fedora/fedora:42"])
+    assert parents(read(running), "late:f42") == [("quay.example.com/fedora/fedora:42", "base")]
 
 
 def test_a_read_that_is_broken_off_goes_on_where_it_was(

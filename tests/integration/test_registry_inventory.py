@@ -98,14 +98,14 @@ def test_labels_name_the_parent_that_no_layer_tells_of(registry: Registry) -> No
     registry.push("team/base:42", [BASE(OLD)])
     squashed = labeled(base_name=f"{registry.host}/team/base:42")
     registry.push("team/mid:42", [layer({"squashed": b"1"})], **squashed)
-    far = labeled(base_name="quay.io/fedora/fedora:42", base_digest=f"sha256:{'1' * 64}")
+    far = labeled(base_name="quay.example.com/fedora/fedora:42", base_digest=f"sha256:{'1' * 64}")
     registry.push("team/app:42", [layer({"other": b"1"})], **far)
     found = images.read(settings(registry), images.Known())
     by_key = {image.key: image for image in found.images}
     assert by_key["mid:f42"].parents == (Parent(ParentKind.BASE, "base:f42"),)
-    assert by_key["app:f42"].parents == (Parent(ParentKind.BASE, external="quay.io/fedora/fedora:42"),)
+    assert by_key["app:f42"].parents == (Parent(ParentKind.BASE, external="quay.example.com/fedora/fedora:42"),)
     (pin,) = next(build for build in found.builds if build.image == "app:f42").externals
-    assert pin.at == f"quay.io/fedora/fedora@sha256:{'1' * 64}"
+    assert pin.at == f"quay.example.com/fedora/fedora@sha256:{'1' * 64}"
 
 
 def test_the_source_is_what_the_configuration_says_else_the_image_s_own_labels_never_its_parent_s(

@@ -31,7 +31,7 @@ def base(*specs: str) -> Parents:
 RECIPES = (
     Recipe("one-line", "FROM registry.example.com/fedora:42\n", base("registry.example.com/fedora:42")),
     Recipe("dnf", """\
-FROM registry.fedoraproject.org/fedora-minimal:42
+FROM registry.example.com/fedora-minimal:42
 LABEL name="httpd" \\
       version="2.4"
 RUN microdnf install -y httpd \\
@@ -40,7 +40,7 @@ RUN microdnf install -y httpd \\
 EXPOSE 80/tcp 443/tcp
 STOPSIGNAL SIGWINCH
 CMD ["httpd", "-DFOREGROUND"]
-""", base("registry.fedoraproject.org/fedora-minimal:42")),
+""", base("registry.example.com/fedora-minimal:42")),
     Recipe("go", """\
 # syntax=docker/dockerfile:1
 FROM golang:1.22 AS build
@@ -64,7 +64,7 @@ COPY --from=build /app /
 USER 65532:65532
 """, base("golang:1.22-alpine", "gcr.io/distroless/static:nonroot")),
     Recipe("args-before-from", """\
-ARG REGISTRY=registry.access.redhat.com
+ARG REGISTRY=redhat.example.com
 ARG IMAGE=ubi9/ubi-minimal
 ARG TAG=9.4
 ARG BASE=${REGISTRY}/${IMAGE}:${TAG}
@@ -72,7 +72,7 @@ FROM ${BASE}
 ARG TAG
 RUN echo "$TAG" > /etc/base \\
     && true
-""", base("registry.access.redhat.com/ubi9/ubi-minimal:9.4")),
+""", base("redhat.example.com/ubi9/ubi-minimal:9.4")),
     Recipe("python-wheels", """\
 FROM python:3.12-slim AS wheels
 COPY requirements.txt .
@@ -105,13 +105,13 @@ COPY . /srv
 """, base("php:8.3-fpm")),
     Recipe("copies-from-images", """\
 FROM ubuntu:24.04
-COPY --from=ghcr.io/astral-sh/uv:0.4 /uv /uvx /bin/
+COPY --from=ghcr.example.com/astral-sh/uv:0.4 /uv /uvx /bin/
 COPY --from=docker.io/library/busybox:1.36-musl \\
      /bin/busybox \\
      /bin/busybox
 COPY --chmod=755 entrypoint.sh /
 ENTRYPOINT /entrypoint.sh
-""", (("ubuntu:24.04", "base"), ("ghcr.io/astral-sh/uv:0.4", "stage"),
+""", (("ubuntu:24.04", "base"), ("ghcr.example.com/astral-sh/uv:0.4", "stage"),
       ("docker.io/library/busybox:1.36-musl", "stage"))),
     Recipe("mounts", """\
 FROM rust:1.80 AS chef
@@ -121,8 +121,8 @@ RUN --mount=type=bind,from=chef,source=/usr/local/cargo/bin,target=/cargo \\
     --mount=type=cache,target=/var/cache/dnf \\
     --mount=type=secret,id=token \\
     dnf -y install make
-RUN --mount=from=quay.io/example/tools:7,target=/tools,readonly /tools/setup
-""", (("rust:1.80", "stage"), ("fedora:42", "base"), ("quay.io/example/tools:7", "stage"))),
+RUN --mount=from=quay.example.com/example/tools:7,target=/tools,readonly /tools/setup
+""", (("rust:1.80", "stage"), ("fedora:42", "base"), ("quay.example.com/example/tools:7", "stage"))),
     Recipe("numbered-stages", """\
 FROM maven:3.9-eclipse-temurin-21
 COPY . /src
@@ -131,10 +131,10 @@ FROM eclipse-temurin:21-jre
 COPY --from=0 /src/target/app.jar /app.jar
 """, base("maven:3.9-eclipse-temurin-21", "eclipse-temurin:21-jre")),
     Recipe("by-digest", f"""\
-FROM quay.io/centos/centos:stream9@sha256:{'0a' * 32}
+FROM quay.example.com/centos/centos:stream9@sha256:{'0a' * 32}
 MAINTAINER Somebody <somebody@example.com>
 VOLUME ["/data"]
-""", base(f"quay.io/centos/centos:stream9@sha256:{'0a' * 32}")),
+""", base(f"quay.example.com/centos/centos:stream9@sha256:{'0a' * 32}")),
     Recipe("onbuild", """\
 FROM node:20
 ONBUILD COPY --from=assets:1 /a /a
