@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,8 @@ from typing import IO
 from rebuilder.config import own_folder
 from rebuilder.store.sqlite_file import only_ours
 
-# What we write is ours alone; what the command writes, as in an image, has the modes that it would always have.
+# What we write is ours alone; what the command writes, as in an image, has the modes that it would always have. Where
+# the folder of all builds hands its group down (g+s), this group may read their logs: the web's, which is not root.
 WRAPPER = """(umask 077; echo $$ > "$1/started")
 shift_dir="$1"; shift
 "$@" > "$shift_dir/log" 2>&1 < /dev/null
@@ -44,7 +46,7 @@ class Process:
         self._write("request.json", json.dumps(request))
         with open(self._folder / "lock", "w", opener=only_ours) as lock:
             self._take(lock)
-            self.log.touch(mode=0o600)
+            self._make_log()
             subprocess.Popen(
                 ["/bin/sh", "-c", WRAPPER, "build", str(self._folder), *command],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -55,6 +57,12 @@ class Process:
         """Be as one that never ran, so that it can be started once more; nothing happens where it runs."""
         for name in () if self.running else ("started", "exit", "stopped", "log"):
             (self._folder / name).unlink(missing_ok=True)
+
+    def _make_log(self) -> None:
+        self.log.touch(mode=0o600)
+        if self._folder.stat().st_mode & stat.S_ISGID:
+            self._folder.chmod(stat.S_ISGID | 0o710)
+            self.log.chmod(0o640)
 
     def _take(self, lock: IO[str]) -> None:
         """Take the lock. Whoever only looks whether it is held holds it for a moment, so once is not enough."""

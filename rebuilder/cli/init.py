@@ -16,7 +16,7 @@ import click
 
 from rebuilder import config, config_file
 from rebuilder.cli.context import Context
-from rebuilder.cli.init_template import Answers, rendered
+from rebuilder.cli.init_template import SYSTEM_DATABASE, Answers, rendered
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import factory
@@ -24,7 +24,6 @@ from rebuilder.engine import factory
 SOURCES, BUILDERS = ("containerfiles", "koji", "file"), ("buildah", "koji", "simulated")
 USUAL_BUILDER = {"containerfiles": "buildah", "koji": "koji", "file": "simulated"}
 USUAL_PATH = {"containerfiles": "/srv/containers", "file": "/etc/rebuilder/images.yaml", "koji": ""}
-SYSTEM_DATABASE = "sqlite:////var/lib/rebuilder/rebuilder.db"
 NO_BROKER = "none"
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+# Folders of systemd/rebuilder.tmpfiles: services and root look there, whoever's state directory is theirs.
+SYSTEM_DATABASE = "sqlite:////var/lib/rebuilder/rebuilder.db"
+SYSTEM_BUILDS = "/var/lib/rebuilder-buildah/builds"
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -141,9 +145,10 @@ keytab = "${CREDENTIALS}/keytab"    # /etc/rebuilder/credentials/keytab, which s
 
 
 def _buildah(answers: Answers) -> str:
+    state = f'state = {_text(SYSTEM_BUILDS)}\n' if answers.database == SYSTEM_DATABASE else ""
     return f"""\
 [consumer_config.buildah]
-isolation = {_text(answers.isolation)}    # "chroot" is what the systemd units allow; "oci" separates builds more
+{state}isolation = {_text(answers.isolation)}    # "chroot" is what the systemd units allow; "oci" separates builds more
 # volumes = ["/srv/mirror:/srv/mirror:ro"]
 # build_args = {{FEDORA = "42"}}
 """

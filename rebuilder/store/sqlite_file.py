@@ -22,8 +22,16 @@ _NUMBER, _AT = 4, 68  # where the header has the application's number
 
 
 def only_ours(path: str, flags: int) -> int:
-    """An `opener`: a file that is made is its owner's alone."""
-    return os.open(path, flags, OURS)
+    """An `opener`: a file that is made is its owner's alone, who is that of the folder where root makes it."""
+    descriptor = os.open(path, flags, OURS)
+    _give_to_the_folder_s_owner(descriptor, Path(path))
+    return descriptor
+
+
+def _give_to_the_folder_s_owner(file: int | Path, path: Path) -> None:
+    """What root makes in the folder of the services must be theirs, or none of them starts again."""
+    if os.geteuid() == 0 and (status := path.parent.stat()).st_uid:
+        os.chown(file, status.st_uid, status.st_gid)
 
 
 class Replaced(UnreachableError):
@@ -65,6 +73,7 @@ def _watch(engine: Engine, path: Path) -> None:
         watched.same()
         with suppress(OSError):  # connecting says what is wrong
             path.touch(mode=OURS)
+            _give_to_the_folder_s_owner(path, path)
 
     def connected(connection: Any, _record: Any) -> None:
         watched.learn(connection.execute("PRAGMA application_id").fetchone()[0])

@@ -19,37 +19,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from acceptance.conftest import VERSION
 from support import servers
 
 from rebuilder.cli import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "packaging" / "container-rebuilder.spec"
-VERSION = "7.8.9"
-# What a checkout has beside its sources.
-LEFT = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "*.pyc")
 BESIDE = {"share/container-rebuilder/config": "config", "share/container-rebuilder/systemd": "systemd"}
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with an sdist, and with the wheel that was made of it: what the sdist lacks, the wheel lacks too."""
-    sources, to = tmp_path_factory.mktemp("sources") / "rebuilder", tmp_path_factory.mktemp("dist")
-    made = {"build", "dist", "site"}
-    shutil.copytree(ROOT, sources, ignore=lambda at, names: (
-        {*LEFT(at, names), *made} if Path(at) == ROOT else set(LEFT(at, names))))  # fmt: skip
-    subprocess.run([sys.executable, "-m", "rebuilder", "manual", str(sources / "man")], cwd=ROOT, check=True)
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(to), str(sources)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False,
-                          env=os.environ | {"SETUPTOOLS_SCM_PRETEND_VERSION": VERSION})  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return to
-
-
-@pytest.fixture(scope="module")
-def wheel(built: Path) -> Path:
-    (path,) = built.glob("*.whl")
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -54,3 +54,27 @@ def test_the_database_s_folders_are_ours(tmp_path: Path) -> None:
     found = modes(tmp_path)
     assert (found.pop("a"), found.pop("a/b")) == ("0o750", "0o750")
     assert set(found.values()) == {"0o600"}
+
+
+def test_the_group_that_a_folder_of_builds_hands_down_may_read_their_logs_and_nothing_else(tmp_path: Path) -> None:
+    """The web is not root, as an engine with buildah is; the units' umask is 077."""
+    os.umask(0o077)
+    (tmp_path / "builds").mkdir()
+    (tmp_path / "builds").chmod(0o2750)
+    process = Process(tmp_path / "builds" / "key")
+    process.start(["/bin/sh", "-c", "echo hello"], {}, dict(os.environ))
+    until(lambda: (tmp_path / "builds/key/exit").exists())
+    found = modes(tmp_path / "builds")
+    assert (found.pop("key"), found.pop("key/log")) == ("0o710", "0o640")
+    assert set(found.values()) == {"0o600"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_in_the_services_folder_is_theirs(tmp_path: Path) -> None:
+    """`rebuilder init` and `db upgrade` are typed by root before a service ever ran."""
+    os.chown(tmp_path, 12345, 54321)
+    engine = database.ready(f"sqlite:///{tmp_path}/x.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE one (x)")
+        assert {(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()} == {(12345, 54321)}
+    engine.dispose()
