@@ -68,22 +68,28 @@ class Pinning:
         return tuple(self._of(order, recipe, file))
 
     def _of(self, order: BuildRequest, recipe: Recipe, file: Path) -> Iterator[Pin]:
-        """An image that is named as its base (`nginx` on nginx) is built on somebody else's, never on itself."""
-        idents = {parent.image: parent.ident for parent in order.parents}
-        keys = {spec: key for key in idents for spec in self._specs(order.image, key)}
-        far = {parent.spec: f"{FAR}{parent.at}" for parent in order.externals}
+        """A name that also means a stage pins no external parent: the tag of that is what is built on."""
+        ours = self._ours(order)
+        external = {parent.spec: f"{FAR}{parent.at}" for parent in order.externals}
         itself = containerfiles.tag(order.image.key)
         for base in recipe.parents:
-            hidden = base.spec.lower() in recipe.hidden
-            if base.spec in keys and hidden:
+            is_stage = base.spec.lower() in recipe.hidden
+            if is_stage and base.spec in ours:
                 told = f"{file}:{base.line}: a stage has the name of its image, {base.spec}: rename it"
                 raise InfrastructureError(told)
-            if base.spec in keys:
-                yield Pin(base, f"{HELD}{idents[keys[base.spec]]}")
-            elif base.spec in far and not hidden:  # where it is, that name also means a stage, and the tag is taken
-                yield Pin(base, far[base.spec])
+            place = ours.get(base.spec) or ("" if is_stage else external.get(base.spec))
+            if place:
+                yield Pin(base, place)
             elif f"{containerfiles.LOCAL}{_tagged(base.spec)}" == itself:
+                # `nginx` on nginx is built on somebody else's image of that name, never on itself.
                 yield Pin(base, self._elsewhere(base.spec))
+
+    def _ours(self, order: BuildRequest) -> dict[str, str]:
+        """Where the builds of its parents in the inventory are, by all that its Containerfile may call them."""
+        found = {}
+        for parent in order.parents:
+            found.update(dict.fromkeys(self._specs(order.image, parent.image), f"{HELD}{parent.ident}"))
+        return found
 
     def _specs(self, image: Image, parent: str) -> Iterator[str]:
         """All that the image's Containerfile may call the parent."""

@@ -14,7 +14,7 @@ from rebuilder.cli.context import Context
 from rebuilder.store.database import reading
 
 if TYPE_CHECKING:  # each takes a while to load, and a verb asks for one or two
-    from rebuilder.domain.change import Severity
+    from rebuilder.engine.plan_preview import AskedUpdates
     from rebuilder.queries import coverage, graph_view, logs, pull_specs, rebuilds, records, status
     from rebuilder.queries import why as explained
 
@@ -42,7 +42,7 @@ class Source(Protocol):
 
     def why(self, image: str) -> explained.Why: ...
 
-    def would(self, image: str, updates: Sequence[str], stream: str | None, severity: Severity) -> explained.WhatIf: ...
+    def would(self, image: str, updates: AskedUpdates) -> explained.WhatIf: ...
 
     def log(self, image: str, offset: int) -> logs.LogChunk: ...
 
@@ -123,11 +123,11 @@ class Database:
         with reading(self._engine) as connection:
             return explained.read(connection, image, self._settings, time.time())
 
-    def would(self, image: str, updates: Sequence[str], stream: str | None, severity: Severity) -> explained.WhatIf:
+    def would(self, image: str, updates: AskedUpdates) -> explained.WhatIf:
         from rebuilder.queries import why as explained
 
         with reading(self._engine) as connection:
-            return explained.what_if(connection, image, updates, stream, severity, self._settings, time.time())
+            return explained.what_if(connection, image, updates, self._settings, time.time())
 
     def log(self, image: str, offset: int) -> logs.LogChunk:
         return self._logs.read(image, offset)

@@ -8,9 +8,9 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, format_time, print_line, styled, table
 from rebuilder.config import Settings
 from rebuilder.domain.external import short
+from rebuilder.domain.plan import Draft
 from rebuilder.engine import base_preview
 from rebuilder.engine.external_parents import Refreshed
-from rebuilder.engine.plan_preview import Draft
 from rebuilder.queries import externals
 from rebuilder.queries.externals import External
 from rebuilder.store.database import reading
@@ -21,7 +21,7 @@ def list_all(context: Context, json_: bool) -> None:
     with reading(context.stored) as connection:
         found = externals.read(connection)
     if json_:
-        as_json([one.model_dump(mode="json") for one in found])
+        as_json(found)
         return
     table(("external parent", "digest", "since", "images", "state"), [
         (one.spec, short(one.digest or "unknown"), format_time(one.since), str(len(one.images)), _state(one))

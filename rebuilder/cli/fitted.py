@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+INDENT = (0, 0, 0, 2)  # of what stands below the name: top, right, bottom, left
 READABLE = 24  # columns that wrapped text needs to be read
 KEYS = ("image", "name")  # columns whose cells head a block; else the first one does
 
@@ -53,12 +54,13 @@ class Fitted:
     def _block(self, row: Sequence[Text], wraps: int | None) -> RenderResult:
         """The name; below it what is short, on one line where that is enough, and then the text."""
         key = next((self.columns.index(name) for name in KEYS if name in self.columns), 0)
-        others = [at for at, cell in enumerate(row) if at != key and cell.plain.strip()]
         yield Text(row[key].plain, style=row[key].style or "bold", overflow="fold")
-        short = Text("  ", overflow="fold").join(self._cell(row, at) for at in others if at != wraps)
-        for told in (short, *(self._cell(row, at) for at in others if at == wraps)):
-            if told.plain:
-                yield Padding(told, (0, 0, 0, 2))
+        cells = {at: self._cell(row, at) for at, cell in enumerate(row) if at != key and cell.plain.strip()}
+        prose = cells.pop(wraps, None) if wraps is not None else None
+        if cells:
+            yield Padding(Text("  ", overflow="fold").join(cells.values()), INDENT)
+        if prose:
+            yield Padding(prose, INDENT)
 
     def _cell(self, row: Sequence[Text], at: int) -> Text:
         return Text.assemble((f"{self.columns[at]}: ", "dim"), row[at], overflow="fold")

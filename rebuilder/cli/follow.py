@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import click
 from sqlalchemy import Connection
@@ -13,6 +14,7 @@ from rebuilder.cli.output import progress
 from rebuilder.domain.lifecycle import ENDED, STOPPED, State
 from rebuilder.store import lease, open_rebuilds, waves
 from rebuilder.store.database import reading
+from rebuilder.store.waves import WaveEntry
 
 LOOK_SECONDS = 0.5
 
@@ -31,19 +33,53 @@ def follow(context: Context, find: Find) -> int:
     told: set[int] = set()
     with progress("rebuilding") as advance:
         while True:
-            with reading(context.stored) as connection:
-                found = find(connection)
-                entries = [waves.find(connection, ident) for ident in sorted(found or ())]
-                counts = open_rebuilds.counts_of(connection, [wave.id for wave in entries])
-            done = sum(n for wave in counts.values() for state, n in wave.items() if state in ENDED)
-            advance(done, sum(n for wave in counts.values() for n in wave.values()))
-            for wave in entries:
-                if wave.state == "planned" and wave.approved_at is None and wave.id not in told:
-                    told.add(wave.id)
-                    click.echo(f"wave {wave.id} waits for `rebuilder approve {wave.id}`", err=True)
-            if found is not None and all(wave.state == "finished" for wave in entries):
+            look = _look(context, find)
+            advance(look.ended, look.rebuilds)
+            _tell_what_waits(look.waves, told)
+            if look.finished:
                 break
             time.sleep(LOOK_SECONDS)
+    return _outcome(look.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How the waves stand: how many rebuilds of each are in which state. They are not `known` before they are made."""
+
+    known: bool
+    waves: Sequence[WaveEntry]
+    counts: Mapping[int, Mapping[State, int]]
+
+    @property
+    def rebuilds(self) -> int:
+        return sum(sum(states.values()) for states in self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        return sum(count for states in self.counts.values() for state, count in states.items() if state in ENDED)
+
+    @property
+    def finished(self) -> bool:
+        return self.known and all(wave.state == "finished" for wave in self.waves)
+
+
+def _look(context: Context, find: Find) -> _Look:
+    with reading(context.stored) as connection:
+        ids = find(connection)
+        found = [waves.find(connection, ident) for ident in sorted(ids or ())]
+        return _Look(ids is not None, found, open_rebuilds.counts_of(connection, [wave.id for wave in found]))
+
+
+def _tell_what_waits(found: Iterable[WaveEntry], told: set[int]) -> None:
+    """Say once of each wave that it waits for an operator; `told` remembers it."""
+    for wave in found:
+        if wave.state == "planned" and wave.approved_at is None and wave.id not in told:
+            told.add(wave.id)
+            click.echo(f"wave {wave.id} waits for `rebuilder approve {wave.id}`", err=True)
+
+
+def _outcome(counts: Mapping[int, Mapping[State, int]]) -> int:
+    """Say how the rebuilds of each wave ended; 1 where one did not succeed."""
     for ident, states in counts.items():
         click.echo(f"wave {ident}: {', '.join(f'{states[state]} {state}' for state in State if state in states)}")
     if not counts:

@@ -18,6 +18,7 @@ from rebuilder.domain import graph_export
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
+from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import graph_view
 from rebuilder.queries.graph_view import GraphRequest
 
@@ -54,7 +55,7 @@ def graph(
     With --wave or --update only the images that these are about, each with its state; with --image too, that one's
     whole family.
     """
-    asked = GraphRequest(image, wave_id, updates, stream, Severity(severity))
+    asked = GraphRequest(image, wave_id, AskedUpdates(updates, stream, Severity(severity)))
     _check(asked, document, server)
     format_ = "json" if json_ else format_
     if document is not None:
@@ -70,7 +71,7 @@ def _check(asked: GraphRequest, document: Path | None, server: str | None) -> No
         raise RequestError("--wave cannot be combined with --update or --inventory")
     if document is not None and server is not None:
         raise RequestError("--server cannot be combined with --inventory")
-    if not asked.updates and (asked.stream is not None or asked.severity is not Severity.UNSPECIFIED):
+    if asked.updates.is_incomplete:
         raise RequestError("--stream and --severity need --update")
 
 
@@ -88,7 +89,7 @@ def _of_document(context: Context, asked: GraphRequest, path: Path) -> graph_vie
     document = document_in(path)
     if not asked.updates:
         return graph_view.view(document.graph, {}, asked)
-    drafted = draft_of(document, asked.updates, asked.stream, asked.severity, context.settings)
+    drafted = draft_of(document, asked.updates, context.settings)
     return graph_view.view(document.graph, graph_view.of_plan(drafted.plan), asked)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rebuilder.cli.client import Source
 from rebuilder.cli.output import as_json, format_time, print_line, styled
 from rebuilder.domain.change import CVE
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.queries.coverage import Coverage, Fix
+from rebuilder.queries.coverage import Coverage, Fix, ImageCoverage
 from rebuilder.queries.records import ImageInFull
 
 SHOWN = 20
@@ -18,18 +18,26 @@ SHOWN = 20
 
 def show(asked: Source, names: Sequence[str], json_: bool) -> int:
     """Show what each of these is; 1 where an image is not current, or a fix not everywhere. Raises RequestError."""
-    found = [_find(asked, name) for name in names]
-    images = [one for one in found if isinstance(one, ImageInFull)]
-    updates = [one for one in found if isinstance(one, Coverage)]
+    images, updates = list[ImageInFull](), list[Coverage]()
+    for name in names:
+        found = _find(asked, name)
+        if isinstance(found, ImageInFull):
+            images.append(found)
+        else:
+            updates.append(found)
     if json_:
-        as_json({"images": [one.model_dump(mode="json") for one in images],
-                 "updates": [one.model_dump(mode="json") for one in updates]})  # fmt: skip
+        as_json({"images": images, "updates": updates})
     else:
-        for image in images:
-            _image(image)
-        for update in updates:
-            _update(update)
-    return int(any(one.state != "current" for one in images) or not all(one.everywhere for one in updates))
+        _print(images, updates)
+    well = all(image.state == "current" for image in images) and all(update.everywhere for update in updates)
+    return 0 if well else 1
+
+
+def _print(images: Iterable[ImageInFull], updates: Iterable[Coverage]) -> None:
+    for image in images:
+        _image(image)
+    for update in updates:
+        _update(update)
 
 
 def _find(asked: Source, name: str) -> ImageInFull | Coverage:
@@ -66,13 +74,25 @@ def _update(found: Coverage) -> None:
 def _fix(fix: Fix) -> None:
     told = ", ".join((fix.severity, *fix.cves))
     print_line(f"  {fix.source}-{fix.evr} in {fix.stream} ({told}): {fix.current} of {fix.of} images have it")
-    counts = Counter(image.state for image in fix.images if image.state != "current")
+    for line in _without(fix.images):
+        print_line(f"    {line}")
+
+
+def _without(images: Sequence[ImageCoverage]) -> Iterator[str]:
+    """What there is to say of the images that do not have the fix yet."""
+    counts = Counter(image.state for image in images)
+    del counts["current"]
     if counts:
-        print_line("    ", ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
-    failed = [image.image for image in fix.images if image.state == "failed"]
-    if failed:
-        more = f" and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
-        print_line(f"    failed: {', '.join(failed[:SHOWN])}{more}")
-    expected = [image.eta for image in fix.images if image.eta]
-    if expected:
-        print_line(f"    the last that is under way should be done at {format_time(max(expected))}")
+        yield ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    if counts["failed"]:
+        failed = [image.image for image in images if image.state == "failed"]
+        yield f"failed: {_some(failed)}"
+    ends = sorted(image.eta for image in images if image.eta)
+    if ends:
+        yield f"the last that is under way should be done at {format_time(ends[-1])}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many there are beside them."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"

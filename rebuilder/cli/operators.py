@@ -78,7 +78,7 @@ def _list_holds(context: Context, json_: bool) -> None:
     with reading(context.stored) as connection:
         held = records.held(connection, time.time())
     if json_:
-        as_json([one.model_dump(mode="json") for one in held])
+        as_json(held)
     elif held:
         rows = [
             (one.image, one.who, format_time(one.since), format_time(one.until) or "released", one.reason)

@@ -20,10 +20,15 @@ from rebuilder.queries.answer import Answer
 
 
 def as_json(value: Any) -> None:
-    """Print a value, or an answer, as JSON, without control characters that a terminal would act on."""
-    value = value.model_dump(mode="json") if isinstance(value, Answer) else value
-    written = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    """Print a value, with the answers in it, as JSON, without control characters that a terminal would act on."""
+    written = msgspec.json.format(msgspec.json.encode(value, enc_hook=_as_plain), indent=2).decode()
     click.echo(CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
+
+
+def _as_plain(value: Any) -> Any:
+    if isinstance(value, Answer):
+        return value.model_dump(mode="json")
+    raise NotImplementedError(f"{type(value)} cannot be written as JSON")
 
 
 def sanitize(value: object) -> Text:

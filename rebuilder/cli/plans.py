@@ -6,7 +6,7 @@ What only the database is asked with loads when it is asked: a plan of a documen
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +19,8 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
-from rebuilder.domain.plan import Plan
-from rebuilder.engine.plan_preview import Draft, builds_named, changes_from, of_document
+from rebuilder.domain.plan import Draft, Plan
+from rebuilder.engine.plan_preview import AskedUpdates, builds_named, changes_from, of_document
 from rebuilder.inventory import loader
 from rebuilder.inventory.schema import Document
 from rebuilder.queries import plan as planned
@@ -90,28 +90,25 @@ def plan(
 
         found = externals.draft_on(context, base, settings).plan
     else:
-        found = draft_for(context, updates, stream, severity, document, settings).plan
+        found = draft_for(context, AskedUpdates(updates, stream, Severity(severity)), document, settings).plan
     if json_:
         as_json(planned.written(found))
     else:
         show(found, explain)
 
 
-def draft_for(
-    context: Context, updates: Sequence[str], stream: str | None, severity: str, document: Path | None,
-    settings: Settings,
-) -> Draft:
+def draft_for(context: Context, asked: AskedUpdates, document: Path | None, settings: Settings) -> Draft:
     """The plan for these updates, on the document or else the database.
 
     Raises RequestError for what is no NVR, an unknown stream, a wrong document or an empty inventory.
     """
     if document is not None:
-        return draft_of(document_in(document), updates, stream, Severity(severity), settings)
+        return draft_of(document_in(document), asked, settings)
     from rebuilder.queries import plan_preview
     from rebuilder.store.database import reading
 
     with reading(context.stored) as connection:
-        return plan_preview.draft(connection, updates, stream, Severity(severity), settings, time.time())
+        return plan_preview.draft(connection, asked, settings, time.time())
 
 
 def document_in(path: Path) -> Document:
@@ -122,15 +119,13 @@ def document_in(path: Path) -> Document:
     return document
 
 
-def draft_of(
-    document: Document, updates: Sequence[str], stream: str | None, severity: Severity, settings: Settings
-) -> Draft:
+def draft_of(document: Document, asked: AskedUpdates, settings: Settings) -> Draft:
     """The plan for these updates on the document. Raises RequestError for what is no NVR, and an unknown stream."""
-    builds = builds_named(updates, document)
+    builds = builds_named(asked.names, document)
     configured = {known.name: known for known in (*settings.known_streams, *document.streams)}
     used = dict.fromkeys(image.stream for image in document.images)
     known = tuple(configured.get(name) or Stream(name) for name in used)
-    return of_document(document, changes_from(builds, known, stream, severity), settings)
+    return of_document(document, changes_from(builds, known, asked), settings)
 
 
 def show(plan: Plan, explain: bool) -> None:

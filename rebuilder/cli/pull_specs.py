@@ -42,7 +42,7 @@ def images(
     with source(context, server) as asked:
         found = _chosen(asked.pull_specs(stream), images)
         if json_ or format_ == "json":
-            as_json([one.model_dump(mode="json") for one in found])
+            as_json(found)
         elif format_ == "text":
             _print(found)
         else:

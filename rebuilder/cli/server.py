@@ -17,8 +17,8 @@ import click
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
+from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import coverage, graph_view, logs, pull_specs, rebuilds, records, status
 from rebuilder.queries import why as explained
 
@@ -69,9 +69,8 @@ class Server:
     def why(self, image: str) -> explained.Why:
         return self._read(explained.Why, f"images/{quote(image)}/why")
 
-    def would(self, image: str, updates: Sequence[str], stream: str | None, severity: Severity) -> explained.WhatIf:
-        asked = {"update": list(updates), "severity": str(severity), **({"stream": stream} if stream else {})}
-        return self._read(explained.WhatIf, f"images/{quote(image)}/why", asked)
+    def would(self, image: str, updates: AskedUpdates) -> explained.WhatIf:
+        return self._read(explained.WhatIf, f"images/{quote(image)}/why", _query(updates))
 
     def log(self, image: str, offset: int) -> logs.LogChunk:
         return self._part(f"images/{quote(image)}/log", offset)
@@ -88,9 +87,8 @@ class Server:
         return part
 
     def drawn(self, asked: GraphRequest) -> graph_view.GraphView:
-        wanted = {"image": asked.image, "wave": asked.wave, "update": list(asked.updates), "stream": asked.stream}
-        given = {key: value for key, value in wanted.items() if value}
-        found = self._read(graph_view.Drawing, "graph", {**given, "severity": str(asked.severity)})
+        about = {key: value for key, value in (("image", asked.image), ("wave", asked.wave)) if value}
+        found = self._read(graph_view.Drawing, "graph", {**about, **_query(asked.updates)})
         try:
             return graph_view.graph_of_source(found)
         except RequestError as error:
@@ -202,3 +200,9 @@ def _fraction(text: str) -> float:
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number")
+
+
+def _query(updates: AskedUpdates) -> dict[str, Any]:
+    """The updates as the API is asked about them."""
+    stream = {"stream": updates.stream} if updates.stream else {}
+    return {"update": list(updates.names), **stream, "severity": str(updates.severity)}

@@ -12,8 +12,10 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, format_duration, table
 from rebuilder.cli.plans import descendants_option, document_option, draft_for, update_options
 from rebuilder.config import SimulatedSettings
+from rebuilder.domain.change import Severity
 from rebuilder.domain.simulation import Policy, Simulation
 from rebuilder.domain.simulation import simulate as simulated
+from rebuilder.engine.plan_preview import AskedUpdates
 
 CALLS = ("submit", "call", "result")
 
@@ -51,7 +53,7 @@ def simulate(
     settings = context.settings
     if descendants:
         settings = settings.model_copy(update={"descendants": descendants})
-    found = draft_for(context, updates, stream, severity, document, settings)
+    found = draft_for(context, AskedUpdates(updates, stream, Severity(severity)), document, settings)
     each = _calls_of_a_build(settings.simulated, latency)
     jobs = found.plan.jobs({image: seconds + each for image, seconds in found.seconds.items()})
     severities = [rebuild.severity for rebuild in found.plan.rebuilds]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import click
 from sqlalchemy import Connection
@@ -16,6 +16,7 @@ from rebuilder.cli.terminal import printable
 from rebuilder.domain.change import CVE, Change, Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.message import storable
+from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import packages
 from rebuilder.store import changes, inbox, waves
 from rebuilder.store.database import reading
@@ -40,10 +41,9 @@ def update(
 
     Each NVR is a source build: name-[epoch:]version-release. Said twice, it counts once.
     """
-    if wrong := [cve for cve in cves if not CVE.fullmatch(cve)]:
-        raise RequestError(f"{wrong[0]!r} is no CVE id: use CVE-2026-12345")
+    _check_cves(cves)
     with reading(context.stored) as connection:
-        wanted = packages.changes_named(connection, nvrs, stream, Severity(severity), context.settings)
+        wanted = packages.changes_named(connection, AskedUpdates(nvrs, stream, Severity(severity)), context.settings)
     body = {
         "builds": [{"nvr": str(change.build), "stream": change.stream} for change in wanted],
         "severity": severity, "alias": alias, "cves": " ".join(cve.upper() for cve in cves),
@@ -56,6 +56,12 @@ def update(
         for change in wanted:
             click.echo(printable(f"{change}: {'accepted' if new else 'it was said before'}"))
     return follow(context, lambda connection: _waves(connection, message.id, wanted)) if wait else 0
+
+
+def _check_cves(cves: Iterable[str]) -> None:
+    for cve in cves:
+        if not CVE.fullmatch(cve):
+            raise RequestError(f"{cve!r} is no CVE id: use CVE-2026-12345")
 
 
 def _waves(connection: Connection, message_id: str, wanted: Sequence[Change]) -> Collection[int] | None:

@@ -57,7 +57,7 @@ def _reasons(entry: rebuilds.InWave) -> Text:
 
 def _tell(steps: Sequence[rebuilds.Step], json_: bool) -> None:
     if json_:
-        as_json([step.model_dump(mode="json") for step in steps])
+        as_json(steps)
     else:
         table(("at", "image", "event", "state", "reason"),
               [(format_time(s.at), s.image, s.event, s.state, s.reason) for s in steps])

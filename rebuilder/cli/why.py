@@ -15,6 +15,7 @@ from rebuilder.cli.output import as_json, bold, format_time, joined, line, print
 from rebuilder.cli.plans import update_options
 from rebuilder.domain.change import Severity
 from rebuilder.domain.impact import Skip
+from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import plan as planned
 from rebuilder.queries.why import ToldRebuild, VerdictOnChange, Why
 
@@ -31,7 +32,7 @@ def why(
 ) -> None:
     """Why an image was rebuilt, or was not; with --update, whether that would rebuild it."""
     with source(context, server) as asked:
-        found = asked.would(image, updates, stream, Severity(severity)) if updates else asked.why(image)
+        found = asked.would(image, AskedUpdates(updates, stream, Severity(severity))) if updates else asked.why(image)
         if json_:
             as_json(found)
         elif isinstance(found, Why):

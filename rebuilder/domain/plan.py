@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
 
+from rebuilder.domain.assessment import assess
 from rebuilder.domain.change import Change, Severity, most_severe
 from rebuilder.domain.graph import Graph, Subgraph
-from rebuilder.domain.impact import InstalledPackages, PlanOptions, Reason, Skipped, assess, merge
+from rebuilder.domain.impact import InstalledPackages, PlanOptions, Reason, Skipped, merge
 from rebuilder.domain.policy import Action
 from rebuilder.domain.schedule import Estimate, JobGraph, durations, estimate
 
@@ -94,6 +95,14 @@ class Plan:
         return tuple(applied.change for applied in self.applied if applied.change is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan that is not accepted yet, and the expected seconds of each image's build."""
+
+    plan: Plan
+    seconds: Mapping[str, float]
+
+
 def make_plan(
     graph: Graph,
     carried: InstalledPackages,
@@ -102,11 +111,10 @@ def make_plan(
     *,
     slots: int = 1,
     seconds: Mapping[str, float] | None = None,
-    elsewhere: int = 0,
 ) -> Plan:
     """Plan the rebuilds that take up `changes`. `seconds` has the expected length of each image's build.
 
-    The graph may leave out images that no change can reach; `elsewhere` says how many.
+    The graph may leave out images that no change can reach: `untouched` counts only those that are in it.
     """
     wanted = merge(changes, carried)
     found = assess(graph, carried, wanted, terms or PlanOptions())
@@ -114,7 +122,7 @@ def make_plan(
     applied = [RuleOutcome(rule, Action.DENY, images) for rule, images in sorted(found.denied.items())]
     applied += [RuleOutcome(rule.name, Action.APPROVE, change=change) for change, rule in found.asked.items()]
     expected = seconds if seconds is not None else durations(graph.images)
-    untouched = elsewhere + len(graph) - len(found.reasons) - len(skipped)
+    untouched = len(graph) - len(found.reasons) - len(skipped)
     rebuilds, course = _rebuilds(found.affected, found.reasons), _estimate(found.affected, expected, slots)
     return Plan(wanted, rebuilds, skipped, untouched, tuple(applied), course)
 

@@ -7,12 +7,12 @@ from sqlalchemy import Engine
 from rebuilder.config import Settings
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.external import ExternalImage, at_digest
-from rebuilder.domain.plan import plan_by_hand
+from rebuilder.domain.plan import Draft, plan_by_hand
 from rebuilder.domain.rpm import Rpm
 from rebuilder.domain.schedule import durations
 from rebuilder.engine import planning
 from rebuilder.engine.external_parents import newer_than_images
-from rebuilder.engine.plan_preview import Draft
+from rebuilder.engine.planning import Assumptions
 from rebuilder.inventory import external
 from rebuilder.registry.reader import RegistryReader
 from rebuilder.store import externals, inventory
@@ -55,4 +55,4 @@ def _draft(engine: Engine, base: ExternalImage, settings: Settings, now: float) 
             plan = plan_by_hand(graph, images, True, slots=settings.slots, seconds=seconds)
             return Draft(plan, seconds)
         wanted = newer_than_images(connection, base.spec, base.rpms, settings)
-        return planning.draft(connection, wanted, settings, now, base=base)
+        return planning.draft(connection, wanted, settings, now, Assumptions(parent=base))

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, Canceled, Retried, State
-from rebuilder.domain.plan import plan_by_hand
+from rebuilder.domain.plan import Draft, plan_by_hand
 from rebuilder.domain.schedule import durations
 from rebuilder.engine import planning, retry_mended
 from rebuilder.store import actions, holds, inventory, pins, rebuilds, waves
@@ -113,7 +113,7 @@ def _rebuild(connection: Connection, alike: Sequence[Request], settings: Setting
     below = request.verb is Verb.REBUILD_ALL
     unbuilt = inventory.unbuilt(connection)
     plan = plan_by_hand(graph, images, below, slots=settings.slots, seconds=seconds, unbuilt=unbuilt)
-    wave_id, waiting = waves.by_hand(connection, plan, f"by hand: {request}", request.who, seconds, now)
+    wave_id, waiting = waves.by_hand(connection, Draft(plan, seconds), f"by hand: {request}", request.who, now)
     said = [f"wave {wave_id} rebuilds {_named([r.image for r in plan.rebuilds if r.image not in waiting])}"]
     joined = [f"{_named(waiting)} waits to be rebuilt already"] if waiting else []
     return "; ".join([*(said if wave_id else []), *joined])

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import delivery
 from rebuilder.store import actions, holds, search, waves
-from rebuilder.store.actions import Verb
+from rebuilder.store.actions import Decision, Verb
 
 OF_IMAGES = ("retry", "cancel", "rebuild", "hold", "release", "promote", "gate")
 COMMANDS = (*OF_IMAGES, "approve", "pause", "resume")
@@ -71,8 +71,8 @@ def give(connection: Connection, command: Command, now: float) -> CommandReceipt
             return _ask(connection, Verb.REBUILD_ALL if command.with_descendants else Verb.REBUILD, command, now)
         case _:
             answer = _done(connection, command, now)
-            words = command.verb, command.target, command.who, command.reason
-            return CommandReceipt(actions.record(connection, *words, now, answer), answer)
+            decision = Decision(command.verb, command.target, command.who, command.reason)
+            return CommandReceipt(actions.record(connection, decision, answer, now), answer)
 
 
 def _done(connection: Connection, command: Command, now: float) -> str:

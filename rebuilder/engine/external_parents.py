@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change
 from rebuilder.domain.external import short
-from rebuilder.domain.plan import plan_by_hand
+from rebuilder.domain.plan import Draft, plan_by_hand
 from rebuilder.domain.rpm import Rpm
 from rebuilder.domain.schedule import durations
 from rebuilder.engine import ingest
@@ -129,7 +129,7 @@ def plan_moved(connection: Connection, settings: Settings, now: float) -> int | 
     known = externals.stored(connection)
     parents = sorted({f"{spec} is {short(known[spec].digest)} now" for spec in map(found.__getitem__, wanted)})
     note = f"new base: {', '.join(parents[:3])}{' and others' if len(parents) > 3 else ''}"
-    wave_id, _ = waves.by_hand(connection, plan, note, "", seconds, now)
+    wave_id, _ = waves.by_hand(connection, Draft(plan, seconds), note, "", now)
     log.info("%s: %d images are rebuilt on it", note, len(plan.rebuilds))
     return wave_id
 

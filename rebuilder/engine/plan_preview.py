@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Protocol
@@ -11,18 +11,30 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Change, Severity, streams_for
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
-from rebuilder.domain.plan import Plan, make_plan
+from rebuilder.domain.plan import Draft, make_plan
 from rebuilder.domain.rpm import ARCHES, SourceBuild
 from rebuilder.domain.schedule import durations
 from rebuilder.inventory.schema import Document
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """A plan that nobody has accepted, and the expected seconds of each image's build."""
+class AskedUpdates:
+    """The updates that somebody asks about: NVRs of source builds, aliases or CVEs; none, where there are no `names`.
 
-    plan: Plan
-    seconds: Mapping[str, float]
+    `stream` is the one that they are for, None those that take them; `severity` counts for what is not known yet.
+    """
+
+    names: Sequence[str] = ()
+    stream: str | None = None
+    severity: Severity = Severity.UNSPECIFIED
+
+    def __bool__(self) -> bool:
+        return bool(self.names)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether there is something said of updates, and no update."""
+        return not self.names and (self.stream is not None or self.severity is not Severity.UNSPECIFIED)
 
 
 def of_document(document: Document, wanted: Iterable[Change], settings: Settings) -> Draft:
@@ -35,12 +47,13 @@ def of_document(document: Document, wanted: Iterable[Change], settings: Settings
 
 
 def changes_from(
-    builds: Iterable[SourceBuild], streams: tuple[Stream, ...], stream: str | None, severity: Severity
+    builds: Iterable[SourceBuild], streams: tuple[Stream, ...], asked: AskedUpdates
 ) -> list[Change]:
-    """The changes that an operator asks about: in the given stream, else in every stream that takes the build.
+    """The changes that an operator asks about: in the asked stream, else in every stream that takes the build.
 
     Raises RequestError for a stream that is not there, and for a build that no stream takes.
     """
+    stream = asked.stream
     if stream is not None and stream not in {known.name for known in streams}:
         raise RequestError(f"unknown stream {stream}; there are: {', '.join(s.name for s in streams) or 'none'}")
     found = []
@@ -48,7 +61,7 @@ def changes_from(
         names = (stream,) if stream else streams_for(build, streams)
         if not names:
             raise RequestError(f"no stream takes {build} by its dist tag; name one with --stream")
-        found += [Change(build, name, severity) for name in names]
+        found += [Change(build, name, asked.severity) for name in names]
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -13,47 +13,54 @@ from rebuilder.domain.external import ExternalImage
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Stream
 from rebuilder.domain.impact import InstalledPackages, PlanOptions
-from rebuilder.domain.plan import Plan, make_plan
+from rebuilder.domain.plan import Draft, Plan, make_plan
 from rebuilder.domain.policy import Action
 from rebuilder.domain.rpm import Rpm
 from rebuilder.domain.schedule import durations, lower_bound
 from rebuilder.engine import ingest
-from rebuilder.engine.plan_preview import Draft
 from rebuilder.store import changes, counters, holds, inventory, rebuild_progress, rebuilds, waves
 from rebuilder.store.changes import StoredChange
 
 
-def draft(
-    connection: Connection,
-    wanted: Iterable[Change],
-    settings: Settings,
-    now: float,
-    *,
-    approved: bool = False,
-    without: Mapping[str, str] | None = None,
-    base: ExternalImage | None = None,
-) -> Draft:
-    """What accepting these changes would do; with `approved` nobody is asked. Changes nothing.
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """What a draft takes for given. With `approved` no rule asks an operator.
 
-    `without` has images to leave out as if they were on hold, each with the reason. `base` is an external parent as it
-    is to be taken, in place of what is known of it.
+    `left_out` has images that are treated as if they were on hold, each with the reason. `parent` is an external parent
+    as it is to be taken, in place of what is known of it.
     """
+
+    approved: bool = False
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    parent: ExternalImage | None = None
+
+
+NONE = Assumptions()
+
+
+def draft(
+    connection: Connection, wanted: Iterable[Change], settings: Settings, now: float, given: Assumptions = NONE
+) -> Draft:
+    """What accepting these changes would do. Changes nothing."""
     wanted = tuple(wanted)
-    held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
-    terms = settings.terms({**held, **(without or {})})
-    if approved:
-        agreed = (replace(r, action=Action.ALLOW) if r.action is Action.APPROVE else r for r in terms.rules)
-        terms = replace(terms, rules=tuple(agreed))
+    terms = _terms(connection, settings, now, given)
     carried = inventory.carried(connection, {change.build.name for change in wanted})
-    if base is not None:
-        carried = replace(carried, externals={**carried.externals, base.spec: base})
+    if given.parent is not None:
+        carried = replace(carried, externals={**carried.externals, given.parent.spec: given.parent})
     graph = _graph(connection, carried, terms)
     seconds = _seconds(connection, graph)
-    plan = make_plan(
-        graph, carried, wanted, terms,
-        slots=settings.slots, seconds=seconds, elsewhere=inventory.count(connection) - len(graph),
-    )
-    return Draft(plan, seconds)
+    plan = make_plan(graph, carried, wanted, terms, slots=settings.slots, seconds=seconds)
+    beyond = inventory.count(connection) - len(graph)
+    return Draft(replace(plan, untouched=plan.untouched + beyond), seconds)
+
+
+def _terms(connection: Connection, settings: Settings, now: float, given: Assumptions) -> PlanOptions:
+    held = {image: str(hold) for image, hold in holds.held(connection, now).items()}
+    terms = settings.terms({**held, **given.left_out})
+    if not given.approved:
+        return terms
+    agreed = (replace(r, action=Action.ALLOW) if r.action is Action.APPROVE else r for r in terms.rules)
+    return replace(terms, rules=tuple(agreed))
 
 
 def _graph(connection: Connection, carried: InstalledPackages, terms: PlanOptions) -> Graph:
@@ -105,7 +112,7 @@ def catch_up(connection: Connection, settings: Settings, now: float) -> int | No
         drafted = _missed(connection, known, settings, now, unsettled)
     if not drafted.plan.rebuilds:
         return None
-    return waves.accept(connection, drafted.plan, known, drafted.seconds, now)
+    return waves.accept(connection, drafted, known, now)
 
 
 def _rules_of(plan: Plan) -> str:
@@ -139,7 +146,7 @@ def _is_old(rpm: Rpm, offers: Iterable[Change], streams: Mapping[str, Stream]) -
 def _missed(
     connection: Connection, known: Iterable[StoredChange], settings: Settings, now: float, unsettled: Mapping[str, str]
 ) -> Draft:
-    return draft(connection, (item.change for item in known), settings, now, without=unsettled)
+    return draft(connection, (item.change for item in known), settings, now, Assumptions(left_out=unsettled))
 
 
 def begin_approved(connection: Connection, settings: Settings, now: float) -> int:
@@ -147,7 +154,7 @@ def begin_approved(connection: Connection, settings: Settings, now: float) -> in
     found = waves.approved(connection)
     for wave_id in found:
         noticed = [item for item in waves.changes_of(connection, wave_id) if not item.withdrawn]
-        drafted = draft(connection, (item.change for item in noticed), settings, now, approved=True)
+        drafted = draft(connection, (item.change for item in noticed), settings, now, Assumptions(approved=True))
         _accept(connection, drafted, noticed, now, wave_id)
     return len(found)
 
@@ -156,7 +163,7 @@ def _accept(
     connection: Connection, drafted: Draft, noticed: Sequence[StoredChange], now: float, wave_id: int | None = None
 ) -> None:
     if drafted.plan.rebuilds or wave_id is not None:
-        waves.accept(connection, drafted.plan, noticed, drafted.seconds, now, wave_id)
+        waves.accept(connection, drafted, noticed, now, wave_id)
 
 
 def record_makespan(connection: Connection, wave_id: int, settings: Settings, now: float) -> None:

@@ -13,7 +13,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Manifest
-from rebuilder.domain.plan import plan_by_hand
+from rebuilder.domain.plan import Draft, plan_by_hand
 from rebuilder.domain.rollback import rolled_back
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild, is_stale
 from rebuilder.domain.schedule import durations
@@ -218,7 +218,7 @@ def handle_rolled_back(connection: Connection, settings: Settings, now: float) -
     plan = plan_by_hand(graph, wanted, True, slots=settings.slots, seconds=seconds)
     parents = sorted({f"{found[image].parent} is {found[image].current} again" for image in wanted})
     note = f"rolled back: {', '.join(parents[:3])}{' and others' if len(parents) > 3 else ''}"
-    wave_id, _ = waves.by_hand(connection, plan, note, "", seconds, now)
+    wave_id, _ = waves.by_hand(connection, Draft(plan, seconds), note, "", now)
     log.warning("%s: %d images stand on builds that were taken back", note, len(wanted))
     return wave_id
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from sqlalchemy import Connection
 
@@ -27,10 +28,10 @@ class Need(Answer):
     kind: str
     what: str
     do: str
-    severity: str | None
-    since: Moment | None
-    count: int
-    images: tuple[str, ...]
+    severity: str | None = None
+    since: Moment | None = None
+    count: int = 0
+    images: tuple[str, ...] = ()
     link: str
 
 
@@ -58,59 +59,64 @@ def read(connection: Connection, states: Mapping[str, ImageState], now: float) -
     return (*found, *_holds(states), *_unknown(states))
 
 
-def _need(
-    kind: str, what: str, do: str, link: str, *, since: float | None = None, severity: str | None = None,
-    images: Sequence[str] = (),
-) -> Need:
-    return Need(kind=kind, what=what, do=do, severity=severity, since=moment(since), count=len(images),
-                images=tuple(images[:NAMED]), link=link)  # fmt: skip
-
-
 def _engine(beats: Mapping[str, HeartbeatEntry], now: float) -> Iterator[Need]:
     beat = beats.get("engine")
     if beat is None:
-        yield _need("engine", "no engine is running: nothing is planned or built", "start `rebuilder run`", "/#health")
+        yield Need(kind="engine", what="no engine is running: nothing is planned or built",
+                   do="start `rebuilder run`", link="/#health")  # fmt: skip
     elif beat.late(now):
-        yield _need("engine", "the engine has stopped: nothing is planned or built",
-                    "see its log, and start it again", "/#health", since=beat.at)  # fmt: skip
+        yield Need(kind="engine", what="the engine has stopped: nothing is planned or built",
+                   do="see its log, and start it again", since=moment(beat.at), link="/#health")  # fmt: skip
 
 
 def _problems(beats: Mapping[str, HeartbeatEntry]) -> Iterator[Need]:
     """What cannot be reached, or read: the builder, Koji, the inventory's files."""
     for problem in heartbeats.problems(beats):
-        yield _need("problem", f"{problem.what}: {problem.reason}", "mend it; it is tried again by itself", "/#health",
-                    since=problem.since)  # fmt: skip
+        yield Need(kind="problem", what=f"{problem.what}: {problem.reason}", do="mend it; it is tried again by itself",
+                   since=moment(problem.since), link="/#health")  # fmt: skip
 
 
 def _failures(connection: Connection) -> Iterator[Need]:
     failed = [one for one in open_rebuilds.stopped(connection, LISTED) if one.state is State.FAILED]
     if failed:
         more = "+" if len(failed) == LISTED else ""
-        what = f"the last rebuild of {len(failed)}{more} image{'s' if len(failed) > 1 else ''} failed"
-        yield _need("failure", what, "read the log, mend it, then `rebuilder retry IMAGE`", "/#failed",
-                    since=min(one.ended_at or one.created_at for one in failed),
-                    images=[one.image for one in failed])  # fmt: skip
+        yield Need(
+            kind="failure", what=f"the last rebuild of {len(failed)}{more} image{_s(failed)} failed",
+            do="read the log, mend it, then `rebuilder retry IMAGE`", link="/#failed",
+            since=moment(min(one.ended_at or one.created_at for one in failed)),
+            count=len(failed), images=_some(one.image for one in failed),
+        )  # fmt: skip
 
 
 def _approvals(connection: Connection) -> Iterator[Need]:
     for wave in waves.unapproved(connection):
-        yield _need("approval", f"wave {wave.id} waits for approval, by rule {wave.rule}",
-                    f"`rebuilder approve {wave.id}`", f"/waves/{wave.id}", since=wave.created_at)  # fmt: skip
+        yield Need(kind="approval", what=f"wave {wave.id} waits for approval, by rule {wave.rule}",
+                   do=f"`rebuilder approve {wave.id}`", since=moment(wave.created_at),
+                   link=f"/waves/{wave.id}")  # fmt: skip
 
 
 def _holds(states: Mapping[str, ImageState]) -> Iterator[Need]:
     """The images on hold that lack a security fix."""
     for found in states.values():
         if found.state is Currency.HELD and found.lacks_security_fix:
-            yield _need("hold", f"{found.image} is {sentence(found)}", f"`rebuilder release {found.image}`",
-                        f"/images/{found.image}", since=found.since, images=[found.image],
-                        severity=str(found.severity))  # fmt: skip
+            yield Need(kind="hold", what=f"{found.image} is {sentence(found)}",
+                       do=f"`rebuilder release {found.image}`", severity=str(found.severity),
+                       since=moment(found.since), count=1, images=(found.image,),
+                       link=f"/images/{found.image}")  # fmt: skip
 
 
 def _unknown(states: Mapping[str, ImageState]) -> Iterator[Need]:
-    images = [found.image for found in states.values() if found.state is Currency.UNKNOWN]
-    if images:
-        verb = "is" if len(images) == 1 else "are"
-        yield _need("unknown", f"the contents of {len(images)} image{'s' if len(images) > 1 else ''} {verb} unknown",
-                    "make their builds: `rebuilder rebuild --unknown`", "/images?state=unknown",
-                    images=images)  # fmt: skip
+    unknown = [found.image for found in states.values() if found.state is Currency.UNKNOWN]
+    if unknown:
+        verb = "is" if len(unknown) == 1 else "are"
+        yield Need(kind="unknown", what=f"the contents of {len(unknown)} image{_s(unknown)} {verb} unknown",
+                   do="make their builds: `rebuilder rebuild --unknown`", count=len(unknown), images=_some(unknown),
+                   link="/images?state=unknown")  # fmt: skip
+
+
+def _s(several: Sequence[object]) -> str:
+    return "s" if len(several) > 1 else ""
+
+
+def _some(images: Iterable[str]) -> tuple[str, ...]:
+    return tuple(islice(images, NAMED))

@@ -9,13 +9,13 @@ from functools import cached_property
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.impact import InstalledPackages, merge
 from rebuilder.domain.lifecycle import OPEN
 from rebuilder.domain.rpm import MODULE, Rpm, SourceBuild, is_stale, that_count
 from rebuilder.engine import ingest
-from rebuilder.engine.plan_preview import changes_from, meant
+from rebuilder.engine.plan_preview import AskedUpdates, changes_from, meant
 from rebuilder.queries import forecast
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
@@ -116,7 +116,7 @@ def _changes(connection: Connection, name: str, settings: Settings) -> list[Chan
         build = SourceBuild.parse(name)
     except RequestError:
         raise RequestError(f"unknown update {name}: give an alias, an NVR (name-version-release) or a CVE") from None
-    return changes_from([build], ingest.known_streams(connection, settings), None, Severity.UNSPECIFIED)
+    return changes_from([build], ingest.known_streams(connection, settings), AskedUpdates([name]))
 
 
 @dataclass(frozen=True, slots=True)

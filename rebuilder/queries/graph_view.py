@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NotRequired
 
@@ -11,11 +11,11 @@ from typing_extensions import TypedDict
 
 from rebuilder.config import Settings
 from rebuilder.domain import graph_export
-from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, Parent, ParentKind
 from rebuilder.domain.plan import Plan
+from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import plan_preview
 from rebuilder.queries.moment import written_moment
 from rebuilder.store import externals, inventory, rebuilds, waves
@@ -68,9 +68,7 @@ class GraphRequest:
 
     image: str | None = None
     wave: int | None = None
-    updates: Sequence[str] = ()
-    stream: str | None = None
-    severity: Severity = Severity.UNSPECIFIED
+    updates: AskedUpdates = field(default_factory=AskedUpdates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +97,7 @@ def read(connection: Connection, asked: GraphRequest, settings: Settings, now: f
         raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
     states: Mapping[str, str] = {}
     if asked.updates:
-        updates = asked.updates, asked.stream, asked.severity
-        states = of_plan(plan_preview.draft(connection, *updates, settings, now).plan)
+        states = of_plan(plan_preview.draft(connection, asked.updates, settings, now).plan)
     elif asked.wave is not None:
         layers, states = _of_wave(connection, layers, asked.wave, settings, now)
     nodes = {
@@ -114,7 +111,7 @@ def _check(asked: GraphRequest) -> None:
     """Raises RequestError for what cannot be combined."""
     if asked.wave is not None and asked.updates:
         raise RequestError("a wave and updates cannot be drawn at the same time")
-    if not asked.updates and (asked.stream is not None or asked.severity != Severity.UNSPECIFIED):
+    if asked.updates.is_incomplete:
         raise RequestError("a stream and a severity go with an update")
 
 

@@ -12,7 +12,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import CVE, Change, Severity
 from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.engine import ingest
-from rebuilder.engine.plan_preview import build_named, builds_named, changes_from, meant
+from rebuilder.engine.plan_preview import AskedUpdates, build_named, builds_named, changes_from, meant
 from rebuilder.store import changes, coverage, inventory
 
 
@@ -32,9 +32,7 @@ class StoredPackages:
         return coverage.sources(self.connection)
 
 
-def changes_named(
-    connection: Connection, texts: Sequence[str], stream: str | None, severity: Severity, settings: Settings
-) -> list[Change]:
+def changes_named(connection: Connection, asked: AskedUpdates, settings: Settings) -> list[Change]:
     """The changes that somebody asks about: of source builds by their NVRs, of updates by their aliases, or of CVEs.
 
     Raises RequestError for what is none of these, for an unknown stream, an empty inventory, and where no image carries
@@ -44,11 +42,11 @@ def changes_named(
     if not streams:
         raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
     found: list[Change] = []
-    for text in texts:
+    for text in asked.names:
         if told := _told(connection, text):
-            found += _carried(connection, text, told, stream, severity)
+            found += _carried(connection, text, told, asked)
         else:
-            found += changes_from(builds_named([text], StoredPackages(connection)), streams, stream, severity)
+            found += changes_from(builds_named([text], StoredPackages(connection)), streams, asked)
     return found
 
 
@@ -61,19 +59,17 @@ def _told(connection: Connection, name: str) -> list[Change]:
     return [told[ident].change for ident in ids if not told[ident].withdrawn]
 
 
-def _carried(
-    connection: Connection, name: str, told: Sequence[Change], stream: str | None, severity: Severity
-) -> list[Change]:
+def _carried(connection: Connection, name: str, told: Sequence[Change], asked: AskedUpdates) -> list[Change]:
     """Those of an update's changes that are asked for. Raises RequestError where no image carries its packages."""
-    wanted = [change for change in told if stream in (None, change.stream)]
+    wanted = [change for change in told if asked.stream in (None, change.stream)]
     if not wanted:
-        raise RequestError(f"{name} is not for stream {stream}; it is for {', '.join({c.stream for c in told})}")
+        raise RequestError(f"{name} is not for stream {asked.stream}; it is for {', '.join({c.stream for c in told})}")
     packages = StoredPackages(connection)
     if not any(change.build.name in packages.sources_of(change.build.name) for change in wanted):
         raise RequestError(f"{name}: {meant(wanted[0].build, packages)}")
-    if severity is Severity.UNSPECIFIED:
+    if asked.severity is Severity.UNSPECIFIED:
         return wanted
-    return [replace(change, severity=severity) for change in wanted]
+    return [replace(change, severity=asked.severity) for change in wanted]
 
 
 def check(connection: Connection, package: str) -> None:

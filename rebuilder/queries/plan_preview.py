@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
+from rebuilder.domain.plan import Draft
 from rebuilder.engine import ingest, planning
-from rebuilder.engine.plan_preview import Draft
+from rebuilder.engine.plan_preview import AskedUpdates
+from rebuilder.engine.planning import Assumptions
 from rebuilder.queries import packages
 from rebuilder.store import waves
 
 
-def draft(
-    connection: Connection, updates: Sequence[str], stream: str | None, severity: Severity, settings: Settings,
-    now: float,
-) -> Draft:
+def draft(connection: Connection, asked: AskedUpdates, settings: Settings, now: float) -> Draft:
     """What these source builds, updates or CVEs would rebuild. Changes nothing.
 
     Raises RequestError for what is none of these, an unknown stream, an empty inventory, a package no image carries.
     """
-    wanted = packages.changes_named(connection, updates, stream, severity, settings)
+    wanted = packages.changes_named(connection, asked, settings)
     return planning.draft(connection, wanted, settings, now)
 
 
@@ -39,4 +35,4 @@ def streams(connection: Connection, settings: Settings) -> tuple[Stream, ...]:
 def proposed(connection: Connection, wave_id: int, settings: Settings, now: float) -> Draft:
     """What a wave that waits for an operator would do if it were approved now."""
     taken = [item.change for item in waves.changes_of(connection, wave_id)]
-    return planning.draft(connection, taken, settings, now, approved=True)
+    return planning.draft(connection, taken, settings, now, Assumptions(approved=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
@@ -144,19 +144,27 @@ def wave(connection: Connection, wave_id: int, settings: Settings, now: float) -
     taken = [item.change for item in waves.changes_of(connection, wave_id)]
     entries = rebuilds.of_wave(connection, wave_id)
     open_ = forecast.read(connection, settings, now) if found.state == "running" else forecast.NOTHING
-    ids = [entry.id for entry in entries]
-    eta = open_.forecast.of(ids)
     drafted = proposed(connection, wave_id, settings, now) if found.state == "planned" else None
     counted = Counter(str(entry.state) for entry in entries)
-    return Wave(
-        id=found.id, state=found.state, created=moment(found.created_at), finished=moment(found.finished_at),
-        rule=found.rule, approved=moment(found.approved_at), counts=dict(counted),
-        eta=moment(now + eta.likely) if eta else None, eta_earliest=moment(now + eta.low) if eta else None,
-        eta_latest=moment(now + eta.high) if eta else None, unknown=len(open_.forecast.unknown.intersection(ids)),
-        changes=tuple(written_change(change) for change in taken),
-        rebuilds=tuple(_in_wave(connection, entries, open_, now)),
-        plan=written(drafted.plan) if drafted else None,
-    )
+    return Wave.model_validate({
+        "id": found.id, "state": found.state, "created": moment(found.created_at),
+        "finished": moment(found.finished_at), "rule": found.rule, "approved": moment(found.approved_at),
+        "counts": counted, **_expected_end(entries, open_, now),
+        "changes": tuple(map(written_change, taken)),
+        "rebuilds": tuple(_in_wave(connection, entries, open_, now)),
+        "plan": written(drafted.plan) if drafted else None,
+    })
+
+
+def _expected_end(entries: Iterable[RebuildRecord], open_: Expected, now: float) -> dict[str, object]:
+    """When all of these rebuilds should be done; nothing where that cannot be told."""
+    ids = [entry.id for entry in entries]
+    unknown = len(open_.forecast.unknown.intersection(ids))
+    eta = open_.forecast.of(ids)
+    if not eta:
+        return {"eta": None, "unknown": unknown}
+    likely, low, high = (moment(now + seconds) for seconds in (eta.likely, eta.low, eta.high))
+    return {"eta": likely, "eta_earliest": low, "eta_latest": high, "unknown": unknown}
 
 
 def story(connection: Connection, wave_id: int) -> tuple[Step, ...]:

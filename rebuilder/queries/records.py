@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,13 +200,23 @@ def images_by_need(
     names = lists.image_names(connection, wanted)
     states = image_state.read(connection, settings, now)
     fitting = [found for found in states.values() if found.image in names and _lacks(found, wanted)]
-    chosen = [found for found in fitting if not wanted.currencies or found.state in wanted.currencies]
+    chosen = [found for found in fitting if _is_chosen(found, wanted)]
     chosen.sort(key=lambda found: (need_of(found), found.image))
-    place = next((at for at, found in enumerate(chosen) if found.image == page.after), -1)
-    shown = chosen[place + 1 : place + 1 + page.limit]
+    shown = _page(chosen, page)
     entries = lists.images_of(connection, [found.id for found in shown])
     items = [Image.model_validate(_image(entries[found.id], found)) for found in shown]
     return ImagesByNeed(items, image_states.counts(fitting), len(chosen))
+
+
+def _is_chosen(found: ImageState, wanted: Filter) -> bool:
+    return not wanted.currencies or found.state in wanted.currencies
+
+
+def _page(chosen: Sequence[ImageState], page: PageRequest) -> Sequence[ImageState]:
+    """The part of the images that follows the one that `page.after` names."""
+    names = [found.image for found in chosen]
+    first = names.index(page.after) + 1 if page.after in names else 0
+    return chosen[first : first + page.limit]
 
 
 def _lacks(found: ImageState, wanted: Filter) -> bool:
@@ -226,7 +236,7 @@ def images(
         among = {
             found.id
             for found in states.values()
-            if (not wanted.currencies or found.state in wanted.currencies) and _lacks(found, wanted)
+            if _is_chosen(found, wanted) and _lacks(found, wanted)
         }
         entries = lists.images(connection, wanted, page, among)
     else:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from rebuilder.domain.change import most_severe
-from rebuilder.domain.lifecycle import OPEN
+from rebuilder.domain.lifecycle import OPEN, State
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.store import update_progress
@@ -43,17 +43,22 @@ def read(connection: Connection, expected: Mapping[int, float]) -> tuple[UpdateU
 
 
 def _update(name: str, progress: Progress, expected: Mapping[int, float]) -> UpdateUnderWay:
-    states = progress.rebuilds.values()
-    still = [ident for ident, (_, state) in progress.rebuilds.items() if state in OPEN]
-    known = [expected[ident] for ident in still if ident in expected]
+    changes = progress.changes
     return UpdateUnderWay(
         name=name or BY_HAND,
-        builds=tuple(dict.fromkeys(change.build.nvr for change in progress.changes)),
-        severity=str(most_severe(tuple(change.severity for change in progress.changes))),
-        cves=tuple(dict.fromkeys(cve for change in progress.changes for cve in change.cves)),
+        builds=tuple(dict.fromkeys(change.build.nvr for change in changes)),
+        severity=str(most_severe(tuple(change.severity for change in changes))),
+        cves=tuple(dict.fromkeys(cve for change in changes for cve in change.cves)),
         waves=tuple(sorted(progress.waves)),
-        done=sum(state in DONE for _, state in states), total=len(states),
-        failed=tuple(sorted(image for image, state in states if state == "failed")),
-        blocked=sum(state == "blocked" for _, state in states),
-        eta=moment(max(known)) if known and len(known) == len(still) else None,
+        done=len(progress.images_in(DONE)), total=len(progress.rebuilds),
+        failed=tuple(sorted(progress.images_in({State.FAILED}))),
+        blocked=len(progress.images_in({State.BLOCKED})),
+        eta=_eta(progress, expected),
     )
+
+
+def _eta(progress: Progress, expected: Mapping[int, float]) -> Moment | None:
+    """When the last of its open rebuilds should end, where that is known of all of them."""
+    ends = [expected.get(ident) for ident, (_, state) in progress.rebuilds.items() if state in OPEN]
+    known = [end for end in ends if end is not None]
+    return moment(max(known)) if known and len(known) == len(ends) else None

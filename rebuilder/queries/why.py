@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.change import Severity
 from rebuilder.engine import why as explaining
+from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.engine.why import Told, Verdict
 from rebuilder.queries import packages, pending
 from rebuilder.queries.answer import Answer
@@ -118,11 +118,10 @@ def read(connection: Connection, image: str, settings: Settings, now: float) -> 
 
 
 def what_if(
-    connection: Connection, image: str, updates: Sequence[str], stream: str | None, severity: Severity,
-    settings: Settings, now: float,
+    connection: Connection, image: str, asked: AskedUpdates, settings: Settings, now: float
 ) -> WhatIf:
-    """What these source builds, by their NVRs, would mean for the image. Raises RequestError."""
-    changes = packages.changes_named(connection, updates, stream, severity, settings)
+    """What these updates would mean for the image. Raises RequestError."""
+    changes = packages.changes_named(connection, asked, settings)
     image = search.image_named(connection, image)
     verdicts = explaining.what_if(connection, image, changes, settings, now)
     return WhatIf(image=image, verdicts=tuple(map(verdict, verdicts)))

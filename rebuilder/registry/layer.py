@@ -65,15 +65,19 @@ def read_layer(open_layer: Opener, folders: Sequence[str], of: str) -> Layer:
     with tempfile.TemporaryDirectory(prefix="rebuilder-layer-") as temporary:
         found = _Found(Path(temporary))
         try:
-            with open_layer() as stream:
-                _scan(stream, folders, found)
-            if found.links:
-                with open_layer() as stream:
-                    _follow(stream, found)
+            _read(open_layer, folders, found)
         except BROKEN as error:
             raise ContentsError(f"a layer of {of} cannot be read: {error}") from None
         databases = {folder: _database(found, folder, of) for folder in found.files if _counts(found.files[folder])}
     return Layer(databases, frozenset(found.hidden), frozenset(found.opaque))
+
+
+def _read(open_layer: Opener, folders: Sequence[str], found: _Found) -> None:
+    with open_layer() as stream:
+        _scan(stream, folders, found)
+    if found.links:
+        with open_layer() as stream:
+            _follow(stream, found)
 
 
 def _counts(files: Mapping[str, int]) -> bool:

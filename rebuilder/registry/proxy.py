@@ -42,6 +42,16 @@ class BlobReader(io.RawIOBase):
         return os.readv(self._pipe, [buffer])
 
 
+@contextmanager
+def _to_its_end(stream: IO[bytes]) -> Iterator[None]:
+    """Whatever the reader leaves of the stream is read, also after an error of the reader's."""
+    try:
+        yield
+    finally:
+        while stream.read(CHUNK):
+            pass
+
+
 class ImageProxy:
     """One skopeo process that hands out blobs of one image after another. For one thread at a time.
 
@@ -86,12 +96,8 @@ class ImageProxy:
         # The proxy closes its end of the pipe when it is asked to finish, and answers when all was taken.
         try:
             self._send("FinishPipe", ident)
-            with io.BufferedReader(BlobReader(pipe, self._spec, self._seconds), CHUNK) as stream:
-                try:
-                    yield stream
-                finally:
-                    while stream.read(CHUNK):
-                        pass
+            with io.BufferedReader(BlobReader(pipe, self._spec, self._seconds), CHUNK) as stream, _to_its_end(stream):
+                yield stream
         finally:
             os.close(pipe)
             self._receive()

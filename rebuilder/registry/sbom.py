@@ -25,14 +25,14 @@ def find(image: RemoteImage, digest: str, blobs: BlobSource, seconds: float) -> 
     Looked for where BuildKit puts them (an attestation in the list of platforms), under the tag that stands for the
     referrers of a digest (`sha256-…`), and under cosign's tags (`….sbom`, `….att`). Raises RegistryError.
     """
-    for document in _attached(image, digest, seconds):
-        for blob in document.layers:
-            kind = f"{blob.media_type} {blob.annotations.get(PREDICATE, '')} {document.artifact_type}".lower()
-            if any(word in kind for word in KINDS):
-                found = _rpms(blobs.read(blob), image.name)
-                if found is not None:
-                    return found
-    return None
+    documents = _attached(image, digest, seconds)
+    candidates = (blob for document in documents for blob in document.layers if _may_be_sbom(blob, document))
+    return next((rpms for blob in candidates if (rpms := _rpms(blobs.read(blob), image.name)) is not None), None)
+
+
+def _may_be_sbom(blob: Blob, document: Document) -> bool:
+    kind = f"{blob.media_type} {blob.annotations.get(PREDICATE, '')} {document.artifact_type}".lower()
+    return any(word in kind for word in KINDS)
 
 
 def _attached(image: RemoteImage, digest: str, seconds: float) -> Iterator[Document]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from sqlalchemy import Connection, exists, insert, select, update
@@ -46,11 +46,19 @@ class Request:
         return f"{self.verb} by {self.who}{f': {self.reason}' if self.reason else ''}"
 
 
-def record(
-    connection: Connection, verb: str, target: str, who: str, reason: str, now: float, answer: str = ""
-) -> int:
-    """Write down what an operator did, and what is done with that; its number."""
-    row = {"at": now, "who": who, "verb": verb, "target": target, "reason": reason, "done_at": now, "answer": answer}
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an operator decided about an image, a wave, or (with an empty target) the engine."""
+
+    verb: str
+    target: str
+    who: str
+    reason: str
+
+
+def record(connection: Connection, decision: Decision, answer: str, now: float) -> int:
+    """Write down what an operator decided, and what was done with that; its number."""
+    row = {**asdict(decision), "at": now, "done_at": now, "answer": answer}
     return connection.execute(insert(Action).values(row).returning(Action.id)).scalar_one()
 
 

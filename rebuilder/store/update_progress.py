@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
@@ -18,6 +19,10 @@ class Progress:
     changes: list[ChangeValue] = field(default_factory=list)
     waves: set[int] = field(default_factory=set)
     rebuilds: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def images_in(self, states: Container[str]) -> list[str]:
+        """The images whose rebuilds are in one of these states, as often as there are such rebuilds."""
+        return [image for image, state in self.rebuilds.values() if state in states]
 
 
 def read(connection: Connection) -> dict[str, Progress]:

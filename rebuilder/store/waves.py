@@ -16,7 +16,7 @@ from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import OPEN, PENDING, STOPPED, ParentAdded, State
-from rebuilder.domain.plan import Plan, PlannedRebuild
+from rebuilder.domain.plan import Draft, Plan, PlannedRebuild
 from rebuilder.domain.rpm import newest
 from rebuilder.domain.schedule import inherited, paths_below, rank
 from rebuilder.domain.topics import LISTED, Notice, StoppedImage, WaveFacts
@@ -61,12 +61,7 @@ class WaveEntry:
 
 
 def accept(
-    connection: Connection,
-    plan: Plan,
-    noticed: Sequence[StoredChange],
-    seconds: Mapping[str, float],
-    now: float,
-    approved: int | None = None,
+    connection: Connection, drafted: Draft, noticed: Sequence[StoredChange], now: float, approved: int | None = None,
     who: str = "",
 ) -> int | None:
     """Turn the plan into rebuilds; the id of the wave, or None where there was nothing new to make.
@@ -74,6 +69,7 @@ def accept(
     An image with a rebuild that has not begun gets no second one: it joins, with its causes and parents.
     `approved` is the wave that was proposed for these changes, where there is one; `who` the operator who asked for it.
     """
+    plan, seconds = drafted.plan, drafted.seconds
     pending = _by_image(rebuilds.in_states(connection, PENDING))
     fresh = [rebuild for rebuild in plan.rebuilds if rebuild.image not in pending]
     joined = [rebuild for rebuild in plan.rebuilds if rebuild.image in pending]
@@ -104,12 +100,12 @@ def _begun(connection: Connection, approved: int | None, needed: bool, now: floa
 
 
 def by_hand(
-    connection: Connection, plan: Plan, note: str, who: str, seconds: Mapping[str, float], now: float
+    connection: Connection, drafted: Draft, note: str, who: str, now: float
 ) -> tuple[int | None, list[str]]:
     """Rebuilds that an operator wants; the wave where there is a new one, and the images that wait already."""
     waiting = {entry.image for entry in rebuilds.in_states(connection, PENDING)}
-    wave_id = accept(connection, plan, [], seconds, now, who=who)
-    images = [rebuild.image for rebuild in plan.rebuilds]
+    wave_id = accept(connection, drafted, [], now, who=who)
+    images = [rebuild.image for rebuild in drafted.plan.rebuilds]
     known, _ = _images(connection)
     for part in chunks([known[image] for image in images], 500):
         pending = Rebuild.image_id.in_(part), Rebuild.state.in_(PENDING)

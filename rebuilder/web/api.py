@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from rebuilder.domain.change import Severity
+from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import (
     coverage,
     externals,
@@ -83,7 +84,7 @@ def read_why(
 ) -> why.Why | why.WhatIf:
     """Why the image was rebuilt, or was not; with updates, whether they would rebuild it."""
     if update:
-        return why.what_if(connection, image, update, stream or None, Severity(severity), settings, time.time())
+        return why.what_if(connection, image, _asked(update, stream, severity), settings, time.time())
     return why.read(connection, image, settings, time.time())
 
 
@@ -171,7 +172,7 @@ def read_graph(
     severity: SeverityWord = "unspecified",
 ) -> graph_view.Drawing:
     """The images and what they are built on."""
-    asked = graph_view.GraphRequest(image or None, wave, update, stream or None, Severity(severity))
+    asked = graph_view.GraphRequest(image or None, wave, _asked(update, stream, severity))
     return graph_view.read(connection, asked, settings, time.time()).document
 
 
@@ -191,9 +192,13 @@ def make_plan(connection: Reader, settings: Configured, asked: WhatIf) -> plan.W
     """What updates would rebuild, in which order, and why. Changes nothing."""
     changed: dict[str, Any] = {"descendants": asked.descendants} if asked.descendants else {}
     terms = settings.model_copy(update=changed)
-    severity = Severity(asked.severity)
-    drafted = plan_preview.draft(connection, asked.updates, asked.stream, severity, terms, time.time())
+    updates = _asked(asked.updates, asked.stream, asked.severity)
+    drafted = plan_preview.draft(connection, updates, terms, time.time())
     return plan.written(drafted.plan)
+
+
+def _asked(names: tuple[str, ...], stream: str | None, severity: str) -> AskedUpdates:
+    return AskedUpdates(names, stream or None, Severity(severity))
 
 
 router.include_router(api_lists.router)

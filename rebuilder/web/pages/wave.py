@@ -15,6 +15,7 @@ from rebuilder.domain.forecast import Eta, critical_path
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import OPEN, PENDING, UNDER_WAY, State
 from rebuilder.engine import planning
+from rebuilder.engine.planning import Assumptions
 from rebuilder.queries import forecast
 from rebuilder.queries.forecast import Expected
 from rebuilder.store import causes, open_rebuilds, rebuilds, waves
@@ -185,7 +186,7 @@ def wave(
     noticed = waves.changes_of(connection, wave_id)
     if found.state == "planned":
         wanted = [item.change for item in noticed]
-        plan = planning.draft(connection, wanted, settings, now, approved=True).plan
+        plan = planning.draft(connection, wanted, settings, now, Assumptions(approved=True)).plan
         return page(request, "planned.html", connection, wave=found, changes=noticed, plan=plan,
                     live=f"wave={wave_id}")
     view = read(connection, found, settings, now)
