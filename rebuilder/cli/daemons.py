@@ -20,7 +20,7 @@ from rebuilder.config_file import configuration_file
 from rebuilder.distribution import needs
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import factory, site_check, standby
-from rebuilder.engine.loop import Loop
+from rebuilder.engine.loop import Loop, Runtime
 from rebuilder.engine.systemd import notify
 from rebuilder.store import rebuilds
 from rebuilder.store.database import reading
@@ -74,7 +74,7 @@ def _act(context: Context, term: Term, stop: threading.Event, until_idle: bool, 
         for finding in site_check.untagged(context.settings):
             log.warning("%s: %s", finding.about, finding.fault)
         hub = factory.koji_session_for(context.settings)
-        loop = Loop(term.engine, context.settings, builder, topics.parse, hub=hub, alive=_alive)
+        loop = Loop(term.engine, context.settings, builder, topics.parse, hub=hub, runtime=Runtime(alive=_alive))
         try:
             loop.run(stop, until_idle=until_idle)
             loop.end()

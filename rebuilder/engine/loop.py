@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -62,11 +63,20 @@ TICK_SECONDS = 0.8  # the loop is never silent for a second
 GRACE_SECONDS = 1.0  # for calls that are out when the engine is told to end
 
 
-class Loop:
-    """The engine. `parse` turns messages into events; `alive` is called after a pass and a wait, each second at least.
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What the process gives the loop: time, and an `executor` of calls (None: threads of its own).
 
-    `hub` is asked what changes are, where there is a Koji. `executor` makes the calls, by default on threads.
+    `alive` is called after a pass and a wait, each second at least.
     """
+
+    clock: Clock = field(default_factory=SystemClock)
+    executor: Executor | None = None
+    alive: Callable[[], None] = lambda: None
+
+
+class Loop:
+    """The engine. `parse` turns messages into events; `hub` is asked what changes are, where there is a Koji."""
 
     def __init__(
         self,
@@ -76,17 +86,16 @@ class Loop:
         parse: ingest.Parse,
         *,
         hub: KojiSession | None = None,
-        clock: Clock | None = None,
-        executor: Executor | None = None,
-        alive: Callable[[], None] = lambda: None,
+        runtime: Runtime | None = None,
     ) -> None:
-        clock = clock or SystemClock()
+        runtime = runtime or Runtime()
+        clock = runtime.clock
         self.engine = outbox.announcing(engine, settings.announced)
-        self.calls = Calls(settings.calls, clock, executor)
+        self.calls = Calls(settings.calls, clock, runtime.executor)
         self.metrics = Metrics(clock)
         self._context = Context(self.engine, settings, builder, hub, clock, self.calls)
         self._parse = parse
-        self._alive = alive
+        self._alive = runtime.alive
         self._journal, self._jumps = Journal(engine, clock), Jumps(clock)
         self._decide_at = 0.0
         self._begin(self._context)

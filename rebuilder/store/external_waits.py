@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import Connection, Text, cast, select
@@ -22,29 +23,59 @@ def read(connection: Connection, missing: Mapping[int, Sequence[Change]], wait: 
     """The images (by id) that wait, with their parents in words. `missing` has what each of them lacks."""
     if wait is Wait.BUILD or not missing:
         return {}
-    alike = {id(lacks): lacks for lacks in missing.values()}.values()  # many images lack the very same
-    known = externals.known(connection, {change.build.name for lacks in alike for change in lacks})
+    known = externals.known(connection, _sources(missing.values()))
     if not known:
         return {}
-    bases = {row.image_id: row for row in connection.execute(_BASES)}
-    lines = {image: list(_line(image, bases)) for image in missing}
-    tops = {image: known.get(bases[line[-1]].external) for image, line in lines.items() if line[-1] in bases}
-    found = {
-        image: parent for image, parent in tops.items()
-        if parent is not None and all(_lacks(parent, change) for change in missing[image])
-    }  # fmt: skip
-    if wait is Wait.WAIT:
-        return {image: str(parent) for image, parent in found.items()}
-    upgrading = _upgrading(connection, {at for image in found for at in lines[image]})
-    return {image: str(parent) for image, parent in found.items() if upgrading.isdisjoint(lines[image])}
+    lineages = _Lineages.read(connection)
+    waiting = lineages.on_lacking(known, missing)
+    if wait is Wait.AUTO:
+        upgrading = _upgrading(connection, lineages.of_all(waiting))
+        waiting = {image: one for image, one in waiting.items() if upgrading.isdisjoint(lineages.of(image))}
+    return {image: str(parent) for image, parent in waiting.items()}
 
 
-def _line(image: int, bases: Mapping[int, object]) -> Iterator[int]:
-    """The image, and those that it is built on, up to the one on an external parent or on none."""
-    at: int | None = image
-    while at is not None:
-        yield at
-        at = getattr(bases.get(at), "parent_id", None)
+def _sources(missing: Iterable[Sequence[Change]]) -> set[str]:
+    """The source packages of all that is missing; many images lack the very same."""
+    alike = {id(changes): changes for changes in missing}
+    return {change.build.name for changes in alike.values() for change in changes}
+
+
+@dataclass(frozen=True, slots=True)
+class _Lineages:
+    """What images are built on, by the ids of images: the parent among ours, or the external one's pull spec."""
+
+    parents: Mapping[int, int]
+    externals: Mapping[int, str]
+
+    @classmethod
+    def read(cls, connection: Connection) -> _Lineages:
+        rows = connection.execute(_BASES).all()
+        return cls(
+            {row.image_id: row.parent_id for row in rows if row.parent_id is not None},
+            {row.image_id: row.external for row in rows if row.external},
+        )
+
+    def of(self, image: int) -> list[int]:
+        """The image, and those that it is built on, up to the one on an external parent or on none."""
+        found = [image]
+        while found[-1] in self.parents:
+            found.append(self.parents[found[-1]])
+        return found
+
+    def of_all(self, images: Iterable[int]) -> set[int]:
+        """All that these images are, or are built on."""
+        return {image for one in images for image in self.of(one)}
+
+    def on_lacking(
+        self, known: Mapping[str, ExternalImage], missing: Mapping[int, Sequence[Change]]
+    ) -> dict[int, ExternalImage]:
+        """The images whose external parent lacks all that they are `missing`, each with that."""
+        found = {}
+        for image, changes in missing.items():
+            parent = known.get(self.externals.get(self.of(image)[-1], ""))
+            if parent is not None and all(_lacks(parent, change) for change in changes):
+                found[image] = parent
+        return found
 
 
 def _lacks(parent: ExternalImage, change: Change) -> bool:

@@ -89,26 +89,35 @@ class _Missing:
     found: dict[int, Lack] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        few = {row.manifest_id for row in self.rows} - {None} if len(self.rows) <= FEW else None
+        few = self._few()
         offers = Offers(_offered(self.connection, few))
         rpms = _rpms(self.connection, offers.sources, few)
         lacking = {ident: found for ident, rpm in rpms.items() if (found := offers.lacking(rpm))}
-        if not lacking:
-            return
-        carried = manifests.carrying(self.connection, list(lacking), few)
-        close = self._to_look_at_closely(carried, rpms)
-        alike: dict[tuple[str, tuple[int, ...]], Lack] = {}  # most images have what others have
-        for row in self.rows:
-            rpm_ids = carried.get(row.manifest_id)
-            if rpm_ids is not None and row.id not in close:
-                own = row.stream
-                if (same := (own, rpm_ids)) not in alike:
-                    alike[same] = _lack(lacking[rpm_id].get(own, ()) for rpm_id in rpm_ids)
-                self._keep(row.id, alike[same])
-        if close:
+        if lacking:
+            carried = manifests.carrying(self.connection, list(lacking), few)
+            close = self._to_look_at_closely(carried, rpms)
+            self._compare([row for row in self.rows if row.id not in close], carried, lacking)
             rows = [row for row in self.rows if row.id in close]
-            sources = {rpms[rpm_id].source for row in rows for rpm_id in carried[row.manifest_id]}
+            sources = {rpms[ident].source for row in rows for ident in carried[row.manifest_id]}
             self._look_closely(rows, sources, offers)
+
+    def _few(self) -> set[int] | None:
+        """The manifests that are looked into, where they are few; None where all that is in use is."""
+        return {row.manifest_id for row in self.rows} - {None} if len(self.rows) <= FEW else None
+
+    def _compare(
+        self, rows: Iterable[Row[Any]], carried: Mapping[int, tuple[int, ...]], lacking: Mapping[int, Lacking]
+    ) -> None:
+        """An image lacks all that its RPMs lack in its stream. Most images have what others have."""
+        alike: dict[tuple[str, tuple[int, ...]], Lack] = {}
+        for row in rows:
+            rpm_ids = carried.get(row.manifest_id)
+            if rpm_ids is None:
+                continue
+            same = row.stream, rpm_ids
+            if same not in alike:
+                alike[same] = _lack(lacking[rpm_id].get(row.stream, ()) for rpm_id in rpm_ids)
+            self._keep(row.id, alike[same])
 
     def _keep(self, image_id: int, lack: Lack) -> None:
         if lack.offered:
@@ -132,7 +141,9 @@ class _Missing:
             if row.manifest_id in having or (row.stream in crossing and row.manifest_id in carried)
         }
 
-    def _look_closely(self, rows: Iterable[Row[Any]], sources: Collection[str], offers: Offers) -> None:
+    def _look_closely(self, rows: Collection[Row[Any]], sources: Collection[str], offers: Offers) -> None:
+        if not rows:
+            return
         carried = inventory.carried(self.connection, sources).rpms
         foreign = foreigners(inventory.subgraph(self.connection, carried), carried)
         known: dict[Package, Lacking] = {}
@@ -193,14 +204,22 @@ def _waits(
         for row in rows
         if row.id in missing and row.last == State.FAILED and row.reason.startswith(NOT_UPDATED)
     }
-    outside: dict[int, dict[int, str]] = {}
-    for part in chunks(list(tried), inventory.MANY):
-        query = select(Cause.rebuild_id, Cause.change_id, func.min(Cause.external)).where(Cause.rebuild_id.in_(part))
-        for rebuild_id, change_id, external in connection.execute(query.group_by(Cause.rebuild_id, Cause.change_id)):
-            if external:  # each of the change's RPMs may be from there
-                outside.setdefault(rebuild_id, {})[change_id] = external
-    return {
-        tried[rebuild_id]: f"{', '.join(sorted(set(parents.values())))}, which others build"
-        for rebuild_id, parents in outside.items()
-        if all(offered.id in parents for offered in missing[tried[rebuild_id]].offered)
-    }
+    found = {}
+    for rebuild_id, parents in _external_causes(connection, list(tried)).items():
+        image_id = tried[rebuild_id]
+        if all(offered.id in parents for offered in missing[image_id].offered):
+            found[image_id] = f"{', '.join(sorted(set(parents.values())))}, which others build"
+    return found
+
+
+def _external_causes(connection: Connection, rebuild_ids: list[int]) -> dict[int, dict[int, str]]:
+    """For each rebuild the changes of which every RPM comes from an external parent, each with that."""
+    found: dict[int, dict[int, str]] = {}
+    grouped = select(Cause.rebuild_id, Cause.change_id, func.min(Cause.external)).group_by(
+        Cause.rebuild_id, Cause.change_id
+    )
+    for part in chunks(rebuild_ids, inventory.MANY):
+        for rebuild_id, change_id, external in connection.execute(grouped.where(Cause.rebuild_id.in_(part))):
+            if external:
+                found.setdefault(rebuild_id, {})[change_id] = external
+    return found

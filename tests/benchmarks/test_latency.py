@@ -22,7 +22,7 @@ from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import Rpm
 from rebuilder.domain.schedule import JobGraph, lower_bound
 from rebuilder.engine import factory
-from rebuilder.engine.loop import Loop
+from rebuilder.engine.loop import Loop, Runtime
 from rebuilder.store import database, inbox
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild, RebuildEdge, Transition
@@ -53,7 +53,7 @@ def run(folder: Path, images: Sequence[Image], settings: Settings) -> tuple[Engi
         save_inventory(connection, Inventory(tuple(images), (Stream("f42", (".fc42",)),), builds), time.time())
     inbox.receive(engine, [IncomingMessage("1", "org.x.bodhi.update.complete.stable", {}, UPDATE)])
     pulse = Pulse()
-    loop = Loop(engine, settings, factory.builder_for(engine, settings), parse, alive=pulse)
+    loop = Loop(engine, settings, factory.builder_for(engine, settings), parse, runtime=Runtime(alive=pulse))
     began = time.monotonic()
     loop.run(threading.Event(), until_idle=True)
     took = time.monotonic() - began
@@ -116,7 +116,7 @@ def test_calls_that_hang_cost_only_their_own_images(tmp_path: Path) -> None:
             {"max_builds": 60, "settle_seconds": 0, "simulated": {**SLOW, "result_seconds": 0.3, "hang": hang}}
         )
         pulse, stop = Pulse(), threading.Event()
-        loop = Loop(engine, settings, factory.builder_for(engine, settings), parse, alive=pulse)
+        loop = Loop(engine, settings, factory.builder_for(engine, settings), parse, runtime=Runtime(alive=pulse))
         thread = threading.Thread(target=loop.run, args=(stop,))
         began = time.monotonic()
         thread.start()

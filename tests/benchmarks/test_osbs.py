@@ -22,7 +22,7 @@ from consumers.topics import parse
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Parent, ParentKind, Source, Stream
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.message import IncomingMessage
-from rebuilder.engine.loop import Loop
+from rebuilder.engine.loop import Loop, Runtime
 from rebuilder.store import database, inbox, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.sync import save_inventory
@@ -93,7 +93,7 @@ def working(osbs: OsbsHarness, store: Engine) -> Iterator[Callable[[], float]]:
     def work() -> None:
         osbs.restart()
         pulse = Pulse()
-        loop = Loop(store, osbs.settings, osbs.builder, parse, alive=pulse)
+        loop = Loop(store, osbs.settings, osbs.builder, parse, runtime=Runtime(alive=pulse))
         ended = threading.Event()
         threading.Thread(target=lambda: stop.wait() and ended.set(), daemon=True).start()
         loop.run(ended)

@@ -21,7 +21,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import factory, why
-from rebuilder.engine.loop import Loop
+from rebuilder.engine.loop import Loop, Runtime
 from rebuilder.messages import ImagePushedV1
 from rebuilder.queries import logs, pending
 from rebuilder.queries import why as explained
@@ -207,7 +207,7 @@ class Site:
         })  # fmt: skip
         builder, asked = factory.builder_for(store, self.settings), factory.koji_session_for(self.settings)
         self.loop = Loop(
-            store, self.settings, builder, parse, hub=asked, clock=LoopClock(self.clock), executor=AtOnce()
+            store, self.settings, builder, parse, hub=asked, runtime=Runtime(LoopClock(self.clock), AtOnce())
         )
         self.passes()
 

@@ -13,7 +13,7 @@ from integration.workbench import AtOnce, LoopClock, Workbench
 from sqlalchemy import Engine, event, update
 
 from consumers.topics import parse
-from rebuilder.engine.loop import Loop
+from rebuilder.engine.loop import Loop, Runtime
 from rebuilder.store import database
 from rebuilder.store.database import reading
 from rebuilder.store.lease import LEASE_SECONDS, Candidate, LeaseLost, read
@@ -50,8 +50,8 @@ class Fenced(Workbench):
         term = self.candidate.look()
         assert term is not None
         self.loop = Loop(
-            term.engine, self.settings, self.builder, parse, clock=LoopClock(self.clock),
-            executor=Hooked(lambda: self.before_call()),
+            term.engine, self.settings, self.builder, parse,
+            runtime=Runtime(LoopClock(self.clock), Hooked(lambda: self.before_call())),
         )  # fmt: skip
 
     def place(self, *_: Any) -> None:

@@ -19,7 +19,7 @@ from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Paren
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import Rpm
 from rebuilder.engine import factory
-from rebuilder.engine.loop import Loop
+from rebuilder.engine.loop import Loop, Runtime
 from rebuilder.store import actions, inbox, rebuilds, waves
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
@@ -195,8 +195,9 @@ class Workbench:
         hub = factory.koji_session_for(self.settings)
         self.executor = executor or AtOnce()
         self.loop = Loop(
-            self.store, self.settings, self.builder, parse, hub=hub, clock=LoopClock(self.clock), executor=self.executor
-        )
+            self.store, self.settings, self.builder, parse, hub=hub,
+            runtime=Runtime(LoopClock(self.clock), self.executor),
+        )  # fmt: skip
 
     def manifest_of(self, image: str) -> Manifest | None:
         simulated = factory.builder_for(self.store, self.settings)

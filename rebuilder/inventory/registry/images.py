@@ -7,7 +7,7 @@ as it takes. What was read of a digest is kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -70,6 +70,9 @@ class _Found:
         return Layered(self.tagged.key, self.remote.digest, about.layers, about.steps)
 
 
+_Answer = _Found | Exception | None  # None: the tag has just gone
+
+
 def read(settings: Settings, known: Known, progress: Progress | None = None) -> Inventory:
     """All images of the configured repositories.
 
@@ -79,20 +82,30 @@ def read(settings: Settings, known: Known, progress: Progress | None = None) -> 
     reader = RegistryReader(settings.registry)
     names = tags.names(tags.repositories(settings))
     with ThreadPoolExecutor(settings.registry.at_once) as pool:
-        listed = list(pool.map(lambda repository: _tags(repository, names[repository], settings), names))
-        wanted = [one for found in listed if not isinstance(found, Exception) for one in found]
-        answers: list[_Found | Exception | None] = []
-        for answer in pool.map(lambda tagged: _image(reader, tagged, known), wanted):
-            answers.append(answer)
-            if progress is not None:
-                progress(len(answers), len(wanted))
-    _raise_if_all_failed([*listed, *answers])
-    unlisted = {name: error for name, error in zip(names, listed, strict=True) if isinstance(error, Exception)}
-    faults = [Fault(one.key, str(error)) for one, error in zip(wanted, answers, strict=True)
-              if isinstance(error, Exception)]  # fmt: skip
-    faults += [Fault(key, str(error)) for name, error in unlisted.items() for key in _known_in(known, name)]
-    found = [one for one in answers if isinstance(one, _Found)]
-    return _inventory(found, _Earlier(reader, known), settings, faults)
+        listed = dict(zip(names, pool.map(lambda place: _tags(place, names[place], settings), names), strict=True))
+        wanted = [tagged for found in listed.values() if not isinstance(found, Exception) for tagged in found]
+        found = pool.map(lambda tagged: _image(reader, tagged, known), wanted)
+        answers = list(zip(wanted, _told(found, len(wanted), progress), strict=True))
+    _raise_if_all_failed([*listed.values(), *(answer for _, answer in answers)])
+    faults = [Fault(tagged.key, str(error)) for tagged, error in answers if isinstance(error, Exception)]
+    faults += _unlisted(listed, known)
+    read_whole = [answer for _, answer in answers if isinstance(answer, _Found)]
+    return _inventory(read_whole, _Earlier(reader, known), settings, faults)
+
+
+def _told(answers: Iterable[_Answer], count: int, progress: Progress | None) -> Iterator[_Answer]:
+    """The answers as they come, each of which is told of."""
+    for number, answer in enumerate(answers, 1):
+        if progress is not None:
+            progress(number, count)
+        yield answer
+
+
+def _unlisted(listed: Mapping[str, list[Tagged] | Exception], known: Known) -> Iterator[Fault]:
+    """The images that are known of repositories that could not be listed."""
+    for repository, error in listed.items():
+        if isinstance(error, Exception):
+            yield from (Fault(key, str(error)) for key in _known_in(known, repository))
 
 
 def _tags(repository: str, name: str, settings: Settings) -> list[Tagged] | Exception:
@@ -102,7 +115,7 @@ def _tags(repository: str, name: str, settings: Settings) -> list[Tagged] | Exce
         return error
 
 
-def _image(reader: RegistryReader, tagged: Tagged, known: Known) -> _Found | Exception | None:
+def _image(reader: RegistryReader, tagged: Tagged, known: Known) -> _Answer:
     """The image; why it cannot be read; or None for a tag that has just gone."""
     try:
         remote = reader.look(tagged.spec)

@@ -69,19 +69,28 @@ def read(connection: Connection, wave: WaveEntry, settings: Settings, now: float
     """All of a wave that a page tells, but for its causes."""
     entries = rebuilds.of_wave(connection, wave.id)
     names = {entry.id: entry.image for entry in entries}
-    above = open_rebuilds.parents_in(connection, wave.id)
-    parents = {entry.image: [names[parent] for parent in above.get(entry.id, ())] for entry in entries}
     open_ = _forecast(connection, entries, settings, now)
     mine = {value.id: value for value in open_.values if value.id in names}
     by_id = {found.entry.id: found for found in open_.open}
-    done_in = open_.forecast.done_in
-    last = max((done_in[ident] for ident in mine if ident in done_in), default=0.0)
-    end = now + last if mine else _last_end(entries, now)
+    end = now + _last_done_in(open_, mine) if mine else _last_end(entries, now)
     path = [by_id[ident] for ident in critical_path(list(mine.values()), open_.forecast)]
     standing = len(open_.forecast.standing & mine.keys())
     scale = Scale(min(_first_start(entries, wave.created_at), wave.created_at), end, now)
     eta, unknown = open_.forecast.of(list(mine)), len(open_.forecast.unknown & mine.keys())
-    return View(entries, _in_order(parents), open_, by_id, scale, path, eta, standing, unknown)
+    parents = _in_order(_parents(connection, wave.id, names))
+    return View(entries, parents, open_, by_id, scale, path, eta, standing, unknown)
+
+
+def _parents(connection: Connection, wave_id: int, names: Mapping[int, str]) -> dict[str, Sequence[str]]:
+    """The images of the wave that each of its images waits for; `names` has the images by their rebuilds."""
+    above = open_rebuilds.parents_in(connection, wave_id)
+    return {image: [names[parent] for parent in above.get(ident, ())] for ident, image in names.items()}
+
+
+def _last_done_in(open_: Expected, rebuild_ids: Iterable[int]) -> float:
+    """In how many seconds the last of these rebuilds should be done; 0 where that is known of none."""
+    done_in = open_.forecast.done_in
+    return max((done_in[ident] for ident in rebuild_ids if ident in done_in), default=0.0)
 
 
 def _forecast(connection: Connection, entries: Iterable[RebuildRecord], settings: Settings, now: float) -> Expected:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -38,30 +38,65 @@ def collapsed(
     critical: Sequence[str],
 ) -> WaveGraph:
     """The graph with the images of each layer and state as one box, but for the boxes that are wanted open."""
-    counts = Counter(_group(entry) for entry in entries)
-    opened = [name for name in dict.fromkeys(wanted) if counts[name] > 1][-MOST_OPEN:]
-    nodes, shown = {}, Counter[str]()
-    for entry in sorted(entries, key=lambda entry: entry.image not in critical):
-        group = _group(entry)
-        alone = counts[group] == 1 or (group in opened and shown[group] < OPENED)
-        shown[group] += alone
-        nodes[entry.image] = entry.image if alone else group
+    boxes = _Boxes.of(entries, wanted, critical)
+    states = {boxes.names[entry.image]: str(entry.state) for entry in entries}
+    path = list(dict.fromkeys(boxes.names[image] for image in critical))
+    drawing = graph_svg.graph(_edges(entries, parents, boxes.names), states, path)
+    closing = {name: _query([other for other in boxes.opened if other != name]) for name in boxes.opened}
+    return WaveGraph(drawing, boxes.groups(entries), closing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Boxes:
+    """In which box each image is: `names` has the image itself, or a group. `left` counts what a group stands for."""
+
+    names: Mapping[str, str]
+    opened: Sequence[str]
+    left: Mapping[str, int]
+
+    @classmethod
+    def of(cls, entries: Iterable[RebuildRecord], wanted: Collection[str], critical: Collection[str]) -> _Boxes:
+        """Of a box that is open, the images that decide when the wave is done have a box of their own first."""
+        left = Counter(map(_group, entries))
+        opened = [name for name in dict.fromkeys(wanted) if left[name] > 1][-MOST_OPEN:]
+        alone = {name for name, count in left.items() if count == 1}
+        room = dict.fromkeys(opened, OPENED)
+        names = {}
+        for entry in sorted(entries, key=lambda entry: entry.image not in critical):
+            group = _group(entry)
+            if group in alone or room.get(group, 0) > 0:
+                names[entry.image] = entry.image
+                room[group] = room.get(group, 0) - 1
+                left[group] -= 1
+            else:
+                names[entry.image] = group
+        return cls(names, opened, left)
+
+    def groups(self, entries: Iterable[RebuildRecord]) -> dict[str, Group]:
+        """The boxes that stand for several images, by their names."""
+        found: dict[str, Group] = {}
+        for entry in entries:
+            name = self.names[entry.image]
+            if name != entry.image and name not in found:
+                found[name] = Group(self.left[name], entry.level, self._href(entry, name))
+        return found
+
+    def _href(self, entry: RebuildRecord, name: str) -> str:
+        if name in self.opened:
+            return f"/rebuilds?wave={entry.wave_id}&state={entry.state}"
+        return f"{_query([*self.opened, name])}#graph"
+
+
+def _edges(
+    entries: Iterable[RebuildRecord], parents: Mapping[str, Sequence[str]], names: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """The boxes above each box; between images of the same layer there are none, as boxes could lead to each other."""
     levels = {entry.image: entry.level for entry in entries}
-    edges: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for entry in sorted(entries, key=lambda entry: entry.level):
-        # Between images of the same layer, boxes could lead to each other.
-        above = (nodes[parent] for parent in parents.get(entry.image, ()) if levels[parent] < entry.level)
-        edges.setdefault(nodes[entry.image], []).extend(above)
-    states = {nodes[entry.image]: str(entry.state) for entry in entries}
-    path = list(dict.fromkeys(nodes[image] for image in critical))
-    drawing = graph_svg.graph({node: list(dict.fromkeys(above)) for node, above in edges.items()}, states, path)
-    groups = {}
-    for entry in entries:
-        if (group := nodes[entry.image]) != entry.image and group not in groups:
-            listed = f"/rebuilds?wave={entry.wave_id}&state={entry.state}"
-            href = listed if group in opened else f"{_query([*opened, group])}#graph"
-            groups[group] = Group(counts[group] - shown[group], entry.level, href)
-    return WaveGraph(drawing, groups, {name: _query([other for other in opened if other != name]) for name in opened})
+        above = (names[parent] for parent in parents.get(entry.image, ()) if levels[parent] < entry.level)
+        found.setdefault(names[entry.image], {}).update(dict.fromkeys(above))
+    return {name: list(above) for name, above in found.items()}
 
 
 def _group(entry: RebuildRecord) -> str:
