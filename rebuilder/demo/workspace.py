@@ -155,16 +155,20 @@ class Site:
         if self.configuration.exists():
             ours = self.settings.buildah
             for settings in (ours, self.of_owners(ours.storage_driver)):
-                if settings.state and settings.state.exists():
-                    builder = BuildahBuilder(settings)
-                    for build in settings.state.iterdir():
-                        builder.cancel(build.name)
+                _cancel_builds(settings)
                 self._forget(Storage(settings))
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _forget(self, storage: Storage) -> None:
         for arguments in (("umount", "--all"), ("rm", "--all"), ("rmi", "--all", "--force")):
             subprocess.run(storage.command(*arguments), capture_output=True, check=False)
+
+
+def _cancel_builds(settings: BuildahSettings) -> None:
+    if settings.state and settings.state.exists():
+        builder = BuildahBuilder(settings)
+        for build in settings.state.iterdir():
+            builder.cancel(build.name)
 
 
 def first_build(
