@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache
+from itertools import chain
+from typing import Any, Protocol
 
 from consumers import bodhi, koji, operator
 from rebuilder.domain.change import Event, Ignored
 from rebuilder.domain.message import IncomingMessage
+from rebuilder.plugins import PluginGroup
 
 Parser = Callable[[Any], tuple[Event, ...]]
+
+TRIGGERS = PluginGroup("trigger", "rebuilder.triggers", "consumers", ())  # what others add, each a Trigger
 
 PARSERS: dict[str, Parser] = {
     "bodhi.update.complete.stable": bodhi.stable,
@@ -34,8 +39,23 @@ def parse(message: IncomingMessage) -> tuple[Event, ...]:
     return parser(message.body) if parser else (Ignored(f"topic {message.topic}"),)
 
 
+class Trigger(Protocol):
+    """What others add, by an entry point in the group `rebuilder.triggers`: parsers of further topics.
+
+    A topic stands without its prefix; a parser takes the body, gives at least one event, and raises InvalidMessage.
+    """
+
+    parsers: Mapping[str, Parser]
+
+
 def parser_of(topic: str) -> Parser | None:
-    for suffix, parser in PARSERS.items():
+    """Ours before those of others: they cannot change what a topic means. Raises RequestError as plugins do."""
+    for suffix, parser in chain(PARSERS.items(), _others()):
         if topic == suffix or topic.endswith(f".{suffix}"):
             return parser
     return None
+
+
+@cache
+def _others() -> tuple[tuple[str, Parser], ...]:
+    return tuple(pair for _, trigger in TRIGGERS.others() for pair in trigger.parsers.items())

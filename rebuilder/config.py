@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -19,7 +19,14 @@ from rebuilder.domain.impact import PlanOptions
 from rebuilder.domain.policy import Action, Pattern, Rule
 from rebuilder.domain.rpm import INSTALLONLY
 from rebuilder.domain.topics import Notice
+from rebuilder.plugins import PluginGroup
 
+BUILDERS = PluginGroup(
+    "builder", "rebuilder.builders", "rebuilder.builders.plugins", ("buildah", "koji", "osbs", "simulated")
+)
+SOURCES = PluginGroup(
+    "source", "rebuilder.sources", "rebuilder.inventory.sources", ("containerfiles", "file", "koji", "registry")
+)
 WORDS = {"extra_forbidden": "unknown key", "tuple_type": "must be a list", "dict_type": "must be a table",
          "model_type": "must be a table"}  # fmt: skip
 
@@ -45,6 +52,26 @@ class StrictModel(BaseModel):
 
 T = TypeVar("T")
 OneOrMore = Annotated[tuple[T, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+
+
+class BuilderSettings(StrictModel):
+    """What every builder's table may have: `max_builds` at one time, and the `platforms` that it builds for."""
+
+    max_builds: int | None = Field(default=None, ge=1)
+    platforms: tuple[str, ...] = ()
+
+    takes_bundles: ClassVar[bool] = True  # whether it builds operators' bundles and their manifests
+
+    @property
+    def watch_seconds(self) -> float:
+        """How often it is asked for live builds, where no message tells of an end; 0 is as often as all else."""
+        return 0
+
+
+class PluginSettings(BuilderSettings):
+    """The table of a plugin: what else is in it, the plugin itself checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class OsbsStreamSettings(StrictModel):
@@ -128,12 +155,17 @@ class InventorySettings(StrictModel):
     catalog. `sources` says where images of a registry (`name` or `name:stream`) are built from.
     """
 
-    source: Literal["file", "containerfiles", "koji", "registry"] = "file"
+    source: str = "file"
     path: Path | None = None
     stream: str = "default"
     registry: str = ""
     repositories: tuple[str, ...] = ()
     sources: dict[str, SourceSettings] = Field(default_factory=dict)
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, name: str) -> str:
+        return SOURCES.check_name(name)
 
     @field_validator("repositories")
     @classmethod
@@ -163,13 +195,12 @@ class InventorySettings(StrictModel):
         return self.named and self.source != "file"
 
 
-class BuildahSettings(StrictModel):
+class BuildahSettings(BuilderSettings):
     """Builds on this machine. `root` and `runroot` are buildah's storage; empty is buildah's own default.
 
     Of each image the last `keep_builds` builds stay in the storage, the current one among them.
     """
 
-    max_builds: int | None = Field(default=None, ge=1)
     root: Path | None = None
     runroot: Path | None = None
     storage_driver: Literal["overlay", "vfs", ""] = ""
@@ -180,8 +211,13 @@ class BuildahSettings(StrictModel):
     rpmdb: tuple[str, ...] = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
     keep_builds: int = Field(default=3, ge=1)
 
+    @property
+    def folder(self) -> Path:
+        """Where each build has a folder of its own."""
+        return self.state or state_directory() / "builds"
 
-class KojiSettings(StrictModel):
+
+class KojiSettings(BuilderSettings):
     """A Koji hub: `hub` is the URL of its XML-RPC, `web` that of its pages.
 
     `login` says who we are when we build: a Kerberos `keytab` with its `principal` (`gssapi`), a TLS client
@@ -190,7 +226,6 @@ class KojiSettings(StrictModel):
     Of `timeout_seconds` each answer may take; live builds are asked for every `poll_seconds`.
     """
 
-    max_builds: int | None = Field(default=None, ge=1)
     hub: str = ""
     web: str = ""
     login: Literal["gssapi", "certificate", "password", ""] = ""
@@ -208,6 +243,10 @@ class KojiSettings(StrictModel):
     timeout_seconds: float = Field(default=20, gt=0)
     poll_seconds: float = Field(default=15, ge=0)
 
+    @property
+    def watch_seconds(self) -> float:
+        return self.poll_seconds
+
     @field_validator("hub", "web")
     @classmethod
     def _address(cls, url: str) -> str:
@@ -216,7 +255,7 @@ class KojiSettings(StrictModel):
         return url.rstrip("/")
 
 
-class SimulatedSettings(StrictModel):
+class SimulatedSettings(BuilderSettings):
     """Builds that only take time. `failures` and `aborts` name images (name:stream) whose builds end so,
     and `test_failures` those whose tests fail; tests take no time.
 
@@ -224,7 +263,6 @@ class SimulatedSettings(StrictModel):
     result, `call_seconds` any other. Calls about the images that `hang` names (or about all, with `*`) never answer.
     """
 
-    max_builds: int | None = Field(default=None, ge=1)
     duration: float = Field(default=60, ge=0)
     speed: float = Field(default=1, gt=0)
     failures: tuple[str, ...] = ()
@@ -273,7 +311,7 @@ class OsbsOverrides(StrictModel):
     reactor_config_map_scratch: str | None = None
 
 
-class OsbsSettings(StrictModel):
+class OsbsSettings(BuilderSettings):
     """Builds by OSBS. `file` and `section` are osbs-client's configuration, `user` whom the builds belong to.
 
     The limits are those of one build in seconds; with none, they are those of osbs-client's configuration.
@@ -281,12 +319,10 @@ class OsbsSettings(StrictModel):
     logs. A run that has ended is removed after `keep_runs` seconds, once its log and its result are kept.
     """
 
-    max_builds: int | None = Field(default=None, ge=1)
     file: Path = Path("/etc/osbs.conf")
     section: str = "default_binary"
     overrides: OsbsOverrides = OsbsOverrides()
     user: str = Field(default="rebuilder", min_length=1)
-    platforms: tuple[str, ...] = ()
     scratch: bool = False
     yum_repourls: tuple[str, ...] = ()
     compose_ids: tuple[int, ...] = ()
@@ -296,6 +332,12 @@ class OsbsSettings(StrictModel):
     call_seconds: float = Field(default=60, gt=0)
     logs: Path | None = None
     keep_runs: Annotated[float, Field(ge=0)] | Literal["forever"] = 86400.0
+
+    takes_bundles: ClassVar[bool] = False
+
+    @property
+    def log_folder(self) -> Path:
+        return self.logs or state_directory() / "osbs"
 
     @model_validator(mode="after")
     def _one_source_of_composes(self) -> OsbsSettings:
@@ -520,7 +562,7 @@ class Settings(StrictModel):
     """
 
     database_url: str = ""
-    builder: Literal["buildah", "koji", "osbs", "simulated"] = "simulated"
+    builder: str = "simulated"
     dry_run: bool = False
     max_builds: int = Field(default=4, ge=1)
     settle_seconds: float = Field(default=60, ge=0)
@@ -551,6 +593,12 @@ class Settings(StrictModel):
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     traces: TraceSettings = TraceSettings()
+    plugins: dict[str, PluginSettings] = Field(default_factory=dict)
+
+    @field_validator("builder")
+    @classmethod
+    def _known_builder(cls, name: str) -> str:
+        return BUILDERS.check_name(name)
 
     @field_validator("database_url")
     @classmethod
@@ -572,13 +620,18 @@ class Settings(StrictModel):
     @property
     def slots(self) -> int:
         """How many builds there may be at one time, by our own limit and the builder's."""
-        limit: int | None = getattr(self, self.builder).max_builds
-        return min(self.max_builds, limit or self.max_builds)
+        return min(self.max_builds, self.own_builder.max_builds or self.max_builds)
+
+    @property
+    def own_builder(self) -> BuilderSettings:
+        """The table of the builder that is configured."""
+        ours: dict[str, BuilderSettings] = {name: getattr(self, name) for name in BUILDERS.ours}
+        return ours.get(self.builder) or self.plugins.get(self.builder) or BuilderSettings()
 
     @property
     def watch_seconds(self) -> float:
         """How often the builder is asked for the live builds, where no message tells of an end."""
-        return self.koji.poll_seconds if self.builder == "koji" else 0
+        return self.own_builder.watch_seconds
 
     @property
     def database(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rebuilder.builders.local_images import LocalImages, key_of
 from rebuilder.builders.process import Process
 from rebuilder.builders.run_log import RunLog
-from rebuilder.config import Settings, state_directory
+from rebuilder.config import BuildahSettings, OsbsSettings
 from rebuilder.inventory.buildah_cli import Storage
 from rebuilder.store.upsert import chunks
 
@@ -25,19 +25,9 @@ class InUse:
     builds: Known
 
 
-def clear(settings: Settings, before: float, in_use: InUse, *, rehearsing: bool) -> dict[str, int]:
-    """Delete what is older than that moment and not in use; how many of each kind. Raises StorageError."""
-    if settings.dry_run or settings.builder not in ("buildah", "osbs"):
-        return {}
-    if settings.builder == "osbs":
-        return {"build logs": _logs(settings, before, in_use, rehearsing)}
-    return {"build folders": _folders(settings, before, in_use, rehearsing),
-            "images": _images(settings, before, in_use, rehearsing)}  # fmt: skip
-
-
-def _logs(settings: Settings, before: float, in_use: InUse, rehearsing: bool) -> int:
-    folder = settings.osbs.logs or state_directory() / "osbs"
-    old = {path.stem: path for path in folder.glob("*.log") if _changed(path) < before}
+def logs(settings: OsbsSettings, before: float, in_use: InUse, rehearsing: bool) -> int:
+    """Delete the logs of builds that are older than that moment and no rebuild's; how many."""
+    old = {path.stem: path for path in settings.log_folder.glob("*.log") if _changed(path) < before}
     unused = _without(old, in_use.rebuilds)
     if not rehearsing:
         for name in unused:
@@ -45,11 +35,10 @@ def _logs(settings: Settings, before: float, in_use: InUse, rehearsing: bool) ->
     return len(unused)
 
 
-def _folders(settings: Settings, before: float, in_use: InUse, rehearsing: bool) -> int:
-    """The folders of builds that ended: what else is in the place is not ours."""
-    state = settings.buildah.state or state_directory() / "builds"
-    folders = [path.parent for path in state.glob("*/request.json")]
-    old = {path.name: path for path in folders if _changed(path) < before and not Process(path).running}
+def folders(settings: BuildahSettings, before: float, in_use: InUse, rehearsing: bool) -> int:
+    """Delete the folders of builds that ended: what else is in the place is not ours. How many."""
+    there = [path.parent for path in settings.folder.glob("*/request.json")]
+    old = {path.name: path for path in there if _changed(path) < before and not Process(path).running}
     unused = _without(old, in_use.rebuilds)
     if not rehearsing:
         for name in unused:
@@ -57,17 +46,20 @@ def _folders(settings: Settings, before: float, in_use: InUse, rehearsing: bool)
     return len(unused)
 
 
-def _images(settings: Settings, before: float, in_use: InUse, rehearsing: bool) -> int:
-    """The images that rebuilds made and that have no name but their build's; one that another is made from stays."""
-    storage = Storage(settings.buildah)
-    images = storage.images()
-    made = [*storage.nameless(), *(image for image in images if key_of(image))]
+def images(settings: BuildahSettings, before: float, in_use: InUse, rehearsing: bool) -> int:
+    """Delete the images that rebuilds made and that have no name but their build's; how many.
+
+    One that another is made from stays. Raises StorageError.
+    """
+    storage = Storage(settings)
+    named = storage.images()
+    made = [*storage.nameless(), *(image for image in named if key_of(image))]
     old = {image.ident: image for image in made if image.older(before)}
     unused = _without(old, in_use.builds)
     if rehearsing:
         return len(unused)
-    local = LocalImages(storage, settings.buildah.state or state_directory() / "builds")
-    return local.remove([old[ident] for ident in unused], images)
+    local = LocalImages(storage, settings.folder)
+    return local.remove([old[ident] for ident in unused], named)
 
 
 def _without(names: Collection[str], known: Known) -> list[str]:

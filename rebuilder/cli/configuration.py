@@ -15,7 +15,7 @@ from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.engine import config_check, site_check
-from rebuilder.engine.site_check import Finding
+from rebuilder.plugins import Finding
 from rebuilder.store import database
 
 

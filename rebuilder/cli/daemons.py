@@ -11,6 +11,7 @@ import click
 
 from consumers import topics
 from rebuilder import config_file
+from rebuilder.builders.plugin import plugin_of
 from rebuilder.cli import setup
 from rebuilder.cli.context import Context
 from rebuilder.cli.parent import end_with_parent
@@ -19,7 +20,7 @@ from rebuilder.cli.supervisor import beside, verb
 from rebuilder.config_file import configuration_file
 from rebuilder.distribution import needs
 from rebuilder.domain.errors import RequestError
-from rebuilder.engine import factory, site_check, standby
+from rebuilder.engine import factory, standby
 from rebuilder.engine.loop import Loop, Runtime
 from rebuilder.engine.systemd import notify
 from rebuilder.store import rebuilds
@@ -71,7 +72,7 @@ def _act(context: Context, term: Term, stop: threading.Event, until_idle: bool, 
     """Drive the rebuilds for a term. Raises LeaseLost."""
     with publishing(context, stop, drain=until_idle) if publish else nullcontext(), _traced(context):
         builder = factory.builder_for(term.engine, context.settings)
-        for finding in site_check.untagged(context.settings):
+        for finding in plugin_of(context.settings).warnings(context.settings):
             log.warning("%s: %s", finding.about, finding.fault)
         hub = factory.koji_session_for(context.settings)
         loop = Loop(term.engine, context.settings, builder, topics.parse, hub=hub, runtime=Runtime(alive=_alive))

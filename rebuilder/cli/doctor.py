@@ -12,6 +12,7 @@ import click
 from sqlalchemy import Connection
 
 from rebuilder import config, config_file
+from rebuilder.builders.plugin import configured
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json
 from rebuilder.cli.terminal import one_line
@@ -19,6 +20,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.lifecycle import State
 from rebuilder.engine import factory
+from rebuilder.inventory.source import source_of
 from rebuilder.store import database, dead_letters, heartbeats, inbox, inventory, rebuilds
 from rebuilder.web.broker import Broker
 
@@ -91,14 +93,14 @@ def diagnoses(context: Context) -> Iterator[Diagnosis]:
 
 
 def _builder(settings: Settings) -> Iterator[Diagnosis]:
-    if settings.builder != "buildah" and settings.inventory.source != "containerfiles":
-        return
-    path = shutil.which("buildah")
-    install = "apt-get install buildah, or dnf install buildah"
-    yield Diagnosis("buildah", path or "is not installed", "" if path else install)
-    place = settings.inventory.path
-    if settings.inventory.source == "containerfiles" and place is not None and not place.is_dir():
-        yield Diagnosis("inventory", f"{place} is no folder", "make it, or mend consumer_config.inventory.path")
+    source = source_of(settings)
+    for command in dict.fromkeys((*configured(settings).commands, *source.commands)):
+        path = shutil.which(command)
+        install = f"apt-get install {command}, or dnf install {command}"
+        yield Diagnosis(command, path or "is not installed", "" if path else install)
+    for key, place in source.folders(settings).items():
+        if place is not None and not place.is_dir():
+            yield Diagnosis("inventory", f"{place} is no folder", f"make it, or mend {key}")
 
 
 def _room(settings: Settings) -> Diagnosis:

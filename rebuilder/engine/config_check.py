@@ -15,7 +15,7 @@ from rebuilder.config import Settings
 from rebuilder.config_file import Bus, did_you_mean
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import factory, place_check
-from rebuilder.engine.site_check import Finding
+from rebuilder.plugins import Finding
 from rebuilder.store import database
 
 QUEUE_KEYS = {"durable", "auto_delete", "exclusive", "arguments"}

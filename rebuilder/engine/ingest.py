@@ -23,6 +23,7 @@ from rebuilder.domain.change import (
 )
 from rebuilder.domain.image import Stream, has_dist
 from rebuilder.domain.message import IncomingMessage
+from rebuilder.inventory.source import source_of
 from rebuilder.store import changes, inbox, inventory
 from rebuilder.store.refusals import is_of_the_values, one_line
 
@@ -95,7 +96,7 @@ def _reason(error: Exception) -> str:
 
 def _is_image(connection: Connection, told: AvailableBuild | BuildUntagged, settings: Settings) -> bool:
     """Whether what was tagged, or untagged, is by its name an image of a stream that the tag feeds."""
-    if settings.inventory.source != "koji":
+    if not source_of(settings).follows_koji_tags:
         return False
     fed = [name for name, stream in settings.streams.items() if told.koji_tag in stream.koji_tags]
     return bool(inventory.find(connection, [f"{told.build.name}:{name}" for name in fed]))

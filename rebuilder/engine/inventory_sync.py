@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine
@@ -11,17 +11,13 @@ from sqlalchemy import Connection, Engine
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Image, ImageBuild, Inventory, Manifest
-from rebuilder.inventory import loader
-from rebuilder.inventory.koji import images
-from rebuilder.inventory.koji.session import KojiSession
-from rebuilder.inventory.registry import images as registry
+from rebuilder.inventory.source import Progress, source_of
 from rebuilder.store import actions, deliveries, heartbeats, inventory, manifests
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.sync import SyncResult, save_inventory
 from rebuilder.store.upsert import chunks
 
-Progress = Callable[[int, int], None]
 INTERNED = 100  # manifests in one transaction: a writer of SQLite keeps others waiting no longer
 
 
@@ -30,28 +26,9 @@ def read(engine: Engine, settings: Settings, progress: Progress | None = None) -
 
     Raises RequestError where the source is wrong or there is none, and InfrastructureError where it is away.
     """
-    path = settings.inventory.path
-    if settings.inventory.source == "koji":
-        return _from_koji(engine, settings, progress)
-    if settings.inventory.source == "registry":
-        with reading(engine) as connection:
-            known = registry.Known(
-                {image.key: image for image in inventory.load(connection).images},
-                {key: build.ident for key, build in inventory.current_builds(connection).items()},
-                inventory.unread(connection), inventory.last_digests(connection, registry.REMEMBERED),
-            )  # fmt: skip
-        return _with_last_known(engine, registry.read(settings, known, progress))
-    if path is None:
-        raise RequestError("no inventory: set consumer_config.inventory.path to a document or a folder")
-    if settings.inventory.source == "file":
-        return loader.read(path).inventory
-    from rebuilder.inventory import buildah
-
-    with reading(engine) as connection:
-        before: dict[str, list[str]] = {}
-        for image in inventory.load(connection).images:
-            before.setdefault(image.source.path, []).append(image.key)
-    return _with_last_known(engine, buildah.read(settings, progress, before))
+    source = source_of(settings)
+    found = source.read(settings, StoredInventory(engine), progress)
+    return _with_last_known(engine, found) if source.remembered else found
 
 
 def _with_last_known(engine: Engine, found: Inventory) -> Inventory:
@@ -86,11 +63,31 @@ def _stranded(images: Iterable[Image], missing: Collection[str]) -> dict[str, st
     return {key: parents[0] for key, parents in lost.items() if parents}
 
 
-def _from_koji(engine: Engine, settings: Settings, progress: Progress | None) -> Inventory:
-    with reading(engine) as connection:
-        known = images.Known({image.key: image for image in inventory.load(connection).images},
-                             inventory.read_builds(connection), StoredManifests(engine))
-    return images.read(KojiSession(settings.koji), settings, known, progress)
+@dataclass(frozen=True, slots=True)
+class StoredInventory:
+    """What was taken in before, for the source."""
+
+    engine: Engine
+
+    @property
+    def cache(self) -> StoredManifests:
+        return StoredManifests(self.engine)
+
+    def images(self) -> Mapping[str, Image]:
+        with reading(self.engine) as connection:
+            return {image.key: image for image in inventory.load(connection).images}
+
+    def builds(self) -> Mapping[str, str]:
+        with reading(self.engine) as connection:
+            return {key: build.ident for key, build in inventory.current_builds(connection).items()}
+
+    def unread(self) -> Collection[str]:
+        with reading(self.engine) as connection:
+            return inventory.unread(connection)
+
+    def last_digests(self, each: int) -> Mapping[str, Sequence[str]]:
+        with reading(self.engine) as connection:
+            return inventory.last_digests(connection, each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +137,7 @@ def fetch(engine: Engine, settings: Settings, progress: Progress | None = None) 
             manifests.intern(connection, part)
         if progress is not None:
             progress(len(contents), len(contents))
-    return ReadInventory(found, before, settings.inventory.source in ("file", "registry"))
+    return ReadInventory(found, before, source_of(settings).written)
 
 
 def save(connection: Connection, fetched: ReadInventory, now: float, reset: Collection[str] = ()) -> SyncResult:

@@ -38,6 +38,7 @@ from rebuilder.engine.submission import Submissions
 from rebuilder.engine.tidying import TidyingUp
 from rebuilder.engine.withdrawal import Withdrawals, drop_causes
 from rebuilder.inventory.koji.session import KojiSession
+from rebuilder.inventory.source import source_of
 from rebuilder.store import (
     actions,
     cancellations,
@@ -189,7 +190,7 @@ class Loop:
             self.polling.soon()
         building = rebuilds.in_states(connection, [State.BUILDING]) if read.tasks else []
         others = read.images or {str(task) for task in read.tasks} - {entry.ref for entry in building}
-        if others and context.settings.inventory.source == "koji":
+        if others and source_of(context.settings).follows_koji_tags:
             self.reconciliation.images_changed()
         return read.messages
 

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rebuilder.config import Settings, state_directory
+from rebuilder.builders.plugin import configured
+from rebuilder.config import Settings
 from rebuilder.config_file import Bus
-from rebuilder.engine.site_check import Finding
+from rebuilder.inventory.source import source_of
+from rebuilder.plugins import Finding
 from rebuilder.store import database
 
 RESOLVE_SECONDS = 5.0
@@ -22,8 +24,7 @@ def files(settings: Settings, bus: Bus) -> Iterator[Finding]:
     named: dict[str, Path | None] = {f"tls.{key}": Path(file) for key, file in bus.tls.items()}
     if settings.koji.hub:
         named["consumer_config.koji.server_ca"] = settings.koji.server_ca
-    if settings.inventory.source == "file":
-        named["consumer_config.inventory.path"] = settings.inventory.path
+    named |= source_of(settings).files(settings)
     for key, path in named.items():
         if path is not None:
             yield Finding(f"{key} {path}", _unreadable(path))
@@ -39,16 +40,14 @@ def _unreadable(path: Path) -> str:
 
 def folders(settings: Settings) -> Iterator[Finding]:
     """The folder of the images, and those that are written to; what is missing of these is made when it is needed."""
-    if settings.inventory.source == "containerfiles" and (path := settings.inventory.path) is not None:
-        yield Finding(f"consumer_config.inventory.path {path}", _unlisted(path))
+    for key, path in source_of(settings).folders(settings).items():
+        if path is not None:
+            yield Finding(f"{key} {path}", _unlisted(path))
     written: dict[str, Path] = {}
     address = database.address_of(settings.database)
     if address.get_backend_name() == "sqlite" and address.database:
         written["folder of the database"] = Path(address.database).parent
-    if settings.builder == "buildah":
-        written["folder of builds"] = settings.buildah.state or state_directory() / "builds"
-    if settings.builder == "osbs":
-        written["folder of logs"] = settings.osbs.logs or state_directory() / "osbs"
+    written |= configured(settings).folders(settings)
     for about, folder in written.items():
         yield Finding(f"{about} {folder}", _unwritable(folder))
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from sqlalchemy import Connection, Engine
 
-from rebuilder.builders import leftovers
 from rebuilder.builders.leftovers import InUse
+from rebuilder.builders.plugin import plugin_of
 from rebuilder.config import Settings
 from rebuilder.store import retention
 from rebuilder.store.retention import Access, Limits
@@ -42,4 +42,4 @@ def _prune(access: Access, settings: Settings, now: float, *, rehearsing: bool) 
         return asked
 
     in_use = InUse(known(retention.rebuilds_named), known(retention.builds_named))
-    return gone | leftovers.clear(settings, limits.builds, in_use, rehearsing=rehearsing)
+    return gone | plugin_of(settings).clear(settings, limits.builds, in_use, rehearsing=rehearsing)

@@ -23,6 +23,7 @@ from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
 from rebuilder.inventory.koji import tag_builds
 from rebuilder.inventory.koji.session import KojiSession
+from rebuilder.inventory.source import source_of
 from rebuilder.store import changes, inventory, rebuilds, waves
 from rebuilder.store.database import reading
 from rebuilder.store.models import Image
@@ -163,7 +164,7 @@ class Reconciliation:
         retried = retry_mended.retry(self._context.transitions(connection))
         if settings.reconcile.foreign_builds == "plan":
             changes.notice(connection, changes_from_foreign_builds(connection, rebuilt), None, "", now)
-        if settings.inventory.source == "koji":
+        if source_of(settings).follows_koji_tags:
             handle_rolled_back(connection, settings, now)
         wave_id = planning.catch_up(connection, settings, now)
         if wave_id is not None:

@@ -50,9 +50,8 @@ def platforms_of(settings: Settings, named: Collection[str]) -> tuple[str, ...]:
     """The platforms for which a parent is used: those that sources name, else those that the builder builds for."""
     if named:
         return tuple(sorted(named))
-    if settings.builder == "osbs" and settings.osbs.platforms:
-        return tuple(f"linux/{ARCHITECTURES.get(arch, arch)}" for arch in settings.osbs.platforms)
-    return (HERE,)
+    built = tuple(f"linux/{ARCHITECTURES.get(arch, arch)}" for arch in settings.own_builder.platforms)
+    return built or (HERE,)
 
 
 def remote(specs: Collection[str]) -> list[str]:

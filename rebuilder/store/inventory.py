@@ -300,14 +300,6 @@ def stands_on_rolled_back(connection: Connection, key: str) -> RolledBack | None
     return next(iter(rolled_back([image], current_builds(connection, [key, *parents]))), None)
 
 
-def read_builds(connection: Connection) -> dict[str, str]:
-    """The idents of the current builds whose manifests are known, by image."""
-    query = select(Image.name + ":" + Image.stream, ImageBuild.ident)
-    query = query.join(ImageBuild, ImageBuild.id == Image.current_build_id)
-    rows = connection.execute(query.where(Image.present, ImageBuild.manifest_id.is_not(None)))
-    return {row[0]: row[1] for row in rows}
-
-
 def last_digests(connection: Connection, each: int) -> dict[str, list[str]]:
     """The digests of the last builds of each image, so many of each, newest first; what has no digest is left out."""
     place = func.row_number().over(partition_by=ImageBuild.image_id, order_by=ImageBuild.id.desc())

@@ -11,8 +11,8 @@ import pytest
 from support import servers
 from support.buildah_world import Machine, machine
 
-from rebuilder.builders import leftovers
 from rebuilder.builders.leftovers import InUse
+from rebuilder.builders.plugin import plugin_of
 from rebuilder.config import BuildahSettings, OsbsSettings, Settings
 from rebuilder.inventory.buildah_cli import Storage, StorageError
 
@@ -51,7 +51,7 @@ def test_folders_go_that_are_old_and_of_no_rebuild(tmp_path: Path) -> None:
     with (tmp_path / "alive" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for rehearsing in (True, False):
-            told = leftovers.clear(settings, NOW - 90 * 86400, in_use("kept"), rehearsing=rehearsing)
+            told = plugin_of(settings).clear(settings, NOW - 90 * 86400, in_use("kept"), rehearsing=rehearsing)
             assert told == {"build folders": 1, "images": 0}
             assert (tmp_path / "gone").exists() is rehearsing
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alive", "foreign", "kept", "young"]
@@ -62,12 +62,13 @@ def test_logs_go_that_are_old_and_of_no_rebuild(tmp_path: Path) -> None:
     for name, at in (("gone", OLD), ("kept", OLD), ("young", NOW)):
         (tmp_path / f"{name}.log").touch()
         os.utime(tmp_path / f"{name}.log", (at, at))
-    assert leftovers.clear(settings, NOW - 90 * 86400, in_use("kept"), rehearsing=False) == {"build logs": 1}
+    assert plugin_of(settings).clear(settings, NOW - 90 * 86400, in_use("kept"), rehearsing=False) == {"build logs": 1}
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["kept", "young"]
 
 
 def test_a_dry_run_s_builder_leaves_nothing() -> None:
-    assert leftovers.clear(Settings(builder="buildah", dry_run=True), NOW, in_use(), rehearsing=False) == {}
+    rehearsed = Settings(builder="buildah", dry_run=True)
+    assert plugin_of(rehearsed).clear(rehearsed, NOW, in_use(), rehearsing=False) == {}
 
 
 @pytest.fixture
@@ -85,9 +86,9 @@ def test_images_go_that_are_old_and_of_no_build(world: Machine) -> None:
         builds.append(world.build("base", f"base-{number}"))
     first, second, current = (build.ident for build in builds)
     settings = Settings(builder="buildah", buildah=world.settings)
-    assert leftovers.clear(settings, 0.0, in_use(), rehearsing=False) == {"build folders": 0, "images": 0}
+    assert plugin_of(settings).clear(settings, 0.0, in_use(), rehearsing=False) == {"build folders": 0, "images": 0}
     for rehearsing in (True, False):
-        told = leftovers.clear(settings, NOW * 2, in_use(second, "base-2"), rehearsing=rehearsing)
+        told = plugin_of(settings).clear(settings, NOW * 2, in_use(second, "base-2"), rehearsing=rehearsing)
         assert told == {"build folders": 2, "images": 1}
     with pytest.raises(StorageError):
         world.storage.inspect(first)

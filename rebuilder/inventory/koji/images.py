@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
@@ -19,25 +19,12 @@ from rebuilder.inventory.koji.manifests import AT_ONCE, Contents
 from rebuilder.inventory.koji.pull_spec import full_spec
 from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 from rebuilder.inventory.koji.tag_builds import latest
-
-Progress = Callable[[int, int], None]
-
+from rebuilder.inventory.source import ManifestCache, Progress
 
 NAMED = 5  # images in one line
 READ_TOGETHER = 150  # builds; what was read is kept after so many
 
 
-class ManifestCache(Protocol):
-    """Keeps what was read until the inventory is taken in whole: a read that was broken off goes on where it was."""
-
-    def get(self, nvrs: Collection[str]) -> Mapping[str, Manifest]:
-        """The manifests of those of these builds that are kept."""
-
-    def put(self, manifests: Mapping[str, Manifest]) -> None:
-        """Keep these, by the builds' NVRs."""
-
-
-@dataclass(frozen=True, slots=True)
 class NoCache:
     """Keeps nothing."""
 
@@ -106,8 +93,9 @@ def _left_out(refused: Mapping[str, str]) -> Iterator[str]:
 
 def _refused(told: Mapping[str, Mapping[str, Any] | None], settings: Settings) -> dict[str, str]:
     """The images that are not built here, and why: Koji's own builder takes operator manifests, OSBS needs more."""
+    bundles = settings.own_builder.takes_bundles
     kinds = {key: unsupported(build) for key, build in told.items()}
-    return {key: kind for key, kind in kinds.items() if kind and (kind == FLATPAK or settings.builder == "osbs")}
+    return {key: kind for key, kind in kinds.items() if kind and (kind == FLATPAK or not bundles)}
 
 
 def _manifests(

@@ -7,7 +7,7 @@ as it takes. What was read of a digest is kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -27,13 +27,13 @@ from rebuilder.inventory.containerfile import HERE
 from rebuilder.inventory.registry import tags
 from rebuilder.inventory.registry.layers import Ancestors, Layered
 from rebuilder.inventory.registry.tags import Tagged
+from rebuilder.inventory.source import Progress
 from rebuilder.registry.description import BASE_DIGEST, BASE_NAME, REVISION, SOURCE, Description
 from rebuilder.registry.document import RemoteImage
 from rebuilder.registry.errors import Cause, ContentsError, RegistryError
 from rebuilder.registry.pull_spec import at_digest, candidates
 from rebuilder.registry.reader import RegistryReader
 
-Progress = Callable[[int, int], None]
 REMEMBERED = 5  # builds of an image on which others may still stand
 GIT = re.compile(r"(git|ssh|https?)(\+\w+)?://|git@")
 

@@ -1,0 +1,29 @@
+"""Builds on this machine, by buildah."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rebuilder.builders import leftovers
+from rebuilder.builders.buildah import BuildahBuilder
+from rebuilder.builders.leftovers import InUse
+from rebuilder.builders.plugin import BuilderPlugin, BuildHistory
+from rebuilder.builders.protocol import Builder
+from rebuilder.config import Settings
+
+
+class Plugin(BuilderPlugin):
+    """`builder = "buildah"`."""
+
+    commands = ("buildah",)
+
+    def make(self, settings: Settings, history: BuildHistory) -> Builder:
+        return BuildahBuilder(settings.buildah, settings.inventory.registry)
+
+    def folders(self, settings: Settings) -> Mapping[str, Path]:
+        return {"folder of builds": settings.buildah.folder}
+
+    def clear(self, settings: Settings, before: float, in_use: InUse, *, rehearsing: bool) -> dict[str, int]:
+        return {"build folders": leftovers.folders(settings.buildah, before, in_use, rehearsing),
+                "images": leftovers.images(settings.buildah, before, in_use, rehearsing)}  # fmt: skip

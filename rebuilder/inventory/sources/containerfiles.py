@@ -1,0 +1,27 @@
+"""A folder of Containerfiles, whose images are in this machine's storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rebuilder.config import Settings
+from rebuilder.domain.image import Inventory
+from rebuilder.inventory import buildah
+from rebuilder.inventory.source import InventorySource, KnownInventory, Progress
+
+
+class Plugin(InventorySource):
+    """`source = "containerfiles"`."""
+
+    remembered = True
+    commands = ("buildah",)
+
+    def read(self, settings: Settings, known: KnownInventory, progress: Progress | None) -> Inventory:
+        of_folders: dict[str, list[str]] = {}
+        for image in known.images().values():
+            of_folders.setdefault(image.source.path, []).append(image.key)
+        return buildah.read(settings, progress, of_folders)
+
+    def folders(self, settings: Settings) -> Mapping[str, Path | None]:
+        return {"consumer_config.inventory.path": settings.inventory.path}
