@@ -187,7 +187,7 @@ class InventorySettings(StrictModel):
     @property
     def named(self) -> bool:
         """Whether there is a source to read the images from."""
-        return self.source == "koji" or bool(self.repositories) or self.path is not None
+        return self.source not in ("file", "containerfiles") or self.path is not None
 
     @property
     def moves(self) -> bool:

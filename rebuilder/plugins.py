@@ -25,11 +25,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class PluginGroup:
-    """A kind of plugins: `what` one is called, the `group` of entry points, and ours, below `package` as `Plugin`."""
+    """A kind of plugins: `what` one is called, the `group` of entry points, and ours, below `modules` as `Plugin`."""
 
     what: str
     group: str
-    package: str
+    modules: str
     ours: Collection[str]
 
     def check_name(self, name: str) -> str:
@@ -42,7 +42,7 @@ class PluginGroup:
     def load(self, name: str) -> Any:
         """The plugin of that name. Raises RequestError for one that cannot be loaded."""
         if name in self.ours:
-            return import_module(f"{self.package}.{name}").Plugin()
+            return import_module(f"{self.modules}.{name}").Plugin()
         try:
             return _installed(self.group)[name].load()()
         except Exception as error:  # whatever the code of others does

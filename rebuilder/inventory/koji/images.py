@@ -25,6 +25,7 @@ NAMED = 5  # images in one line
 READ_TOGETHER = 150  # builds; what was read is kept after so many
 
 
+@dataclass(frozen=True, slots=True)
 class NoCache:
     """Keeps nothing."""
 
