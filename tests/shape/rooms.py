@@ -12,7 +12,7 @@ EXAMPLES: Mapping[str, str] = {  # a name that stands nowhere but for that thing
     "a column (rebuild.asked_by)": r"\basked_by\b",
     "a column that all are told (cause.inherited_from)": r"\binherited_from\b",
     "a builder (osbs)": r"\bosbs(_\w+)?\b|\bOsbs\w+",
-    # The source `registry`: not the prefix of names in `settings.inventory.registry`, nor the tables of registries.conf.
+    # The source: not the prefix of names in `settings.inventory.registry`, nor the tables of registries.conf.
     "a source (registry)": r"\"registry\"(?!, \(| *\))|(?<!settings\.)inventory\.registry|inventory import registry",
     "a key of the policy (package)": r"\brule\.package\b|\bself\.package\b|\bpackage: (OneOrMore|tuple)\[",
     "a notification (image.unneeded)": r"IMAGE_UNNEEDED|ImageUnneeded\w+|image\.unneeded",
