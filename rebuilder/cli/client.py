@@ -44,9 +44,11 @@ class Source(Protocol):
 
     def would(self, image: str, updates: AskedUpdates) -> explained.WhatIf: ...
 
-    def log(self, image: str, offset: int) -> logs.LogChunk: ...
+    def log(self, image: str, offset: int, test: bool = False) -> logs.LogChunk: ...
 
-    def rebuild_log(self, rebuild_id: int, attempt: int | None, offset: int) -> logs.LogChunk: ...
+    def rebuild_log(
+        self, rebuild_id: int, attempt: int | None, offset: int, test: bool = False
+    ) -> logs.LogChunk: ...
 
     def drawn(self, asked: graph_view.GraphRequest) -> graph_view.GraphView: ...
 
@@ -129,11 +131,11 @@ class Database:
         with reading(self._engine) as connection:
             return explained.what_if(connection, image, updates, self._settings, time.time())
 
-    def log(self, image: str, offset: int) -> logs.LogChunk:
-        return self._logs.read(image, offset)
+    def log(self, image: str, offset: int, test: bool = False) -> logs.LogChunk:
+        return self._logs.read(image, offset, test)
 
-    def rebuild_log(self, rebuild_id: int, attempt: int | None, offset: int) -> logs.LogChunk:
-        return self._logs.of_rebuild(rebuild_id, attempt, offset)
+    def rebuild_log(self, rebuild_id: int, attempt: int | None, offset: int, test: bool = False) -> logs.LogChunk:
+        return self._logs.of_rebuild(rebuild_id, attempt, offset, test)
 
     def close(self) -> None:
         for found in self._opened:

@@ -23,22 +23,24 @@ LOOK_SECONDS = 0.5
               help="That rebuild instead of an image's last build.")
 @click.option("--attempt", type=click.IntRange(1, 2**31 - 1), metavar="N",
               help="With --rebuild: its first attempt is 1; default: its last.")
+@click.option("--test", is_flag=True, help="What the test of the new image printed, instead of its build.")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the build ends.")
 @server_option
 @click.pass_obj
 def log(
-    context: Context, image: str | None, rebuild_id: int | None, attempt: int | None, follow: bool, server: str | None
+    context: Context, image: str | None, rebuild_id: int | None, attempt: int | None, test: bool, follow: bool,
+    server: str | None,
 ) -> None:
-    """The log of an image's last build, or of any attempt of a rebuild; also while it runs."""
+    """The log of an image's last build, of its test, or of any attempt of a rebuild; also while it runs."""
     if (image is None) == (rebuild_id is None):
         raise RequestError("log: name an image, or a rebuild with --rebuild ID")
     if attempt is not None and rebuild_id is None:
         raise RequestError("--attempt: is one of a rebuild: add --rebuild ID")
     with source(context, server) as asked:
         if rebuild_id is not None:
-            _print(partial(asked.rebuild_log, rebuild_id, attempt), f"rebuild {rebuild_id}", follow)
+            _print(partial(asked.rebuild_log, rebuild_id, attempt, test=test), f"rebuild {rebuild_id}", follow)
         elif image is not None:
-            _print(partial(asked.log, image), image, follow)
+            _print(partial(asked.log, image, test=test), image, follow)
 
 
 def _print(read: Callable[[int], LogChunk], what: str, follow: bool) -> None:

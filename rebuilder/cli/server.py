@@ -72,14 +72,16 @@ class Server:
     def would(self, image: str, updates: AskedUpdates) -> explained.WhatIf:
         return self._read(explained.WhatIf, f"images/{quote(image)}/why", _query(updates))
 
-    def log(self, image: str, offset: int) -> logs.LogChunk:
-        return self._part(f"images/{quote(image)}/log", offset)
+    def log(self, image: str, offset: int, test: bool = False) -> logs.LogChunk:
+        return self._part(f"images/{quote(image)}/log", offset, test=test)
 
-    def rebuild_log(self, rebuild_id: int, attempt: int | None, offset: int) -> logs.LogChunk:
-        return self._part(f"rebuilds/{rebuild_id}/log", offset, **({"attempt": attempt} if attempt else {}))
+    def rebuild_log(self, rebuild_id: int, attempt: int | None, offset: int, test: bool = False) -> logs.LogChunk:
+        asked = {"attempt": attempt} if attempt else {}
+        return self._part(f"rebuilds/{rebuild_id}/log", offset, **asked, test=test)
 
-    def _part(self, path: str, offset: int, **asked: int) -> logs.LogChunk:
-        part = self._read(logs.LogChunk, path, {"offset": offset, **asked})
+    def _part(self, path: str, offset: int, *, test: bool, **asked: int) -> logs.LogChunk:
+        of_test = {"test": "true"} if test else {}  # an older server does not know it
+        part = self._read(logs.LogChunk, path, {"offset": offset, **asked, **of_test})
         if part.next != offset + len(part.text):
             self._unexpected("the log does not go on where it ended")
         if part.next > LONGEST_LOG:

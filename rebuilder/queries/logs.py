@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
-from rebuilder.builders.protocol import Builder, LogKeeping
+from rebuilder.builders.protocol import Builder, LogKeeping, Testing
 from rebuilder.config import Settings
 from rebuilder.domain.errors import UnknownError
-from rebuilder.domain.lifecycle import LIVE
+from rebuilder.domain.lifecycle import LIVE, State
 from rebuilder.engine import factory
 from rebuilder.queries.answer import Answer
 from rebuilder.store import rebuild_progress, rebuilds, search, waves
@@ -40,20 +40,21 @@ class LogChunk(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A build that has a log: an attempt of a rebuild, and whether it is the last one."""
+    """A build that has a log: an attempt of a rebuild, and whether it is the last one; with `test`, its test's log."""
 
     entry: RebuildRecord
     attempt: Attempt
     last: bool
+    test: bool = False
 
     @property
     def runs(self) -> bool:
-        """Whether it is being built."""
-        return self.last and self.entry.state in LIVE
+        """Whether it is being built, or tested."""
+        return self.last and (self.entry.state is State.TESTING if self.test else self.entry.state in LIVE)
 
 
-def build_of(connection: Connection, rebuild_id: int, attempt: int | None) -> Build | None:
-    """That attempt of a rebuild, else its last one; None where nothing was built for it yet.
+def build_of(connection: Connection, rebuild_id: int, attempt: int | None, test: bool = False) -> Build | None:
+    """That attempt of a rebuild, else its last one; None where nothing was built for it yet. With `test`, its test.
 
     Raises UnknownError where there is no such rebuild, or attempt.
     """
@@ -67,7 +68,7 @@ def build_of(connection: Connection, rebuild_id: int, attempt: int | None) -> Bu
     if not 0 < number <= len(found):
         there = f"it has {len(found)}" if found else "it has not been built yet"
         raise UnknownError(f"rebuild {rebuild_id} has no attempt {attempt}: {there}")
-    return Build(entry, found[number - 1], number == len(found) and found[-1].ref == entry.ref)
+    return Build(entry, found[number - 1], number == len(found) and found[-1].ref == entry.ref, test)
 
 
 class Logs:
@@ -82,39 +83,48 @@ class Logs:
         self._lock = threading.Lock()
         self._made: Builder | None = None
 
-    def read(self, image: str, offset: int) -> LogChunk:
-        """The log of an image's last build from `offset` characters on. Raises UnknownError for an unknown image.
+    def read(self, image: str, offset: int, test: bool = False) -> LogChunk:
+        """The log of an image's last build, or of its test, from `offset` characters on.
+
+        Raises UnknownError for an unknown image.
 
         The builder may raise InfrastructureError.
         """
         with reading(self._engine) as connection:
             entry = rebuilds.latest_of_image(connection, search.image_named(connection, image))
-            build = build_of(connection, entry.id, None) if entry is not None else None
+            build = build_of(connection, entry.id, None, test) if entry is not None else None
         if entry is None or not entry.ref or build is None:
             return LogChunk(text="", next=offset, live=entry is not None and entry.state in LIVE, built=False)
         return self._part(build, offset)
 
-    def of_rebuild(self, rebuild_id: int, attempt: int | None, offset: int) -> LogChunk:
+    def of_rebuild(self, rebuild_id: int, attempt: int | None, offset: int, test: bool = False) -> LogChunk:
         """The same of an attempt of a rebuild, or of its last one. Raises UnknownError where there is none."""
         with reading(self._engine) as connection:
-            build = build_of(connection, rebuild_id, attempt)
+            build = build_of(connection, rebuild_id, attempt, test)
         if build is None:
             return LogChunk(text="", next=offset, live=True, built=False, rebuild=rebuild_id)
         return self._part(build, offset)
 
-    def text(self, ref: str) -> Iterator[str]:
-        """All of the log of that build, piece by piece. The builder may raise InfrastructureError."""
-        return self._builder.log(ref)
+    def text(self, build: Build, offset: int = 0) -> Iterator[str]:
+        """The log from there on, piece by piece. The builder may raise InfrastructureError.
+
+        Raises UnknownError for the test of a builder that runs none.
+        """
+        if not build.test:
+            return self._builder.log(build.attempt.ref, offset)
+        if not isinstance(self._builder, Testing):
+            raise UnknownError(f"the builder {self._builder.name} runs no tests: whoever does has the log")
+        return self._builder.test_log(build.attempt.ref, offset)
 
     def _part(self, build: Build, offset: int) -> LogChunk:
         entry, attempt = build.entry, build.attempt
         found: list[str] = []
-        for text in self._builder.log(attempt.ref, offset):
+        for text in self.text(build, offset):
             found.append(text)
             if sum(map(len, found)) >= LONGEST:
                 break
         text = "".join(found)[:LONGEST]
-        more = len(text) == LONGEST or build.runs or (build.last and self._comes_late(entry))
+        more = len(text) == LONGEST or build.runs or (build.last and not build.test and self._comes_late(entry))
         following = offset + len(text)
         return LogChunk(text=text, next=following, live=more, built=True, rebuild=entry.id, attempt=attempt.number)
 

@@ -109,6 +109,12 @@ def waiting(connection: Connection) -> list[Waiting]:
     return [Waiting(*row) for row in connection.execute(_WAITING)]
 
 
+def waiting_of(connection: Connection, key: str) -> list[str]:
+    """The names that wait to be promoted to the build which was made under that key."""
+    mine = Delivery.state == "waiting", Delivery.key == key
+    return list(connection.scalars(select(Delivery.spec).where(*mine).order_by(Delivery.id)))
+
+
 def any_waiting(connection: Connection) -> bool:
     """Whether any name waits to be promoted."""
     return bool(connection.scalar(_ANY_WAITING))

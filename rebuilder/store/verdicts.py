@@ -88,6 +88,31 @@ def void(connection: Connection, ids: Collection[int], now: float) -> None:
     connection.execute(mine.values(state="void", done_at=now))
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was asked of a rebuild's build: `state` is pending, passed, failed, or void; `who` answered for a gate."""
+
+    kind: CheckKind
+    state: str
+    reason: str
+    who: str
+    since: float
+    answered: float | None
+
+
+def of_rebuild(connection: Connection, rebuild_id: int) -> list[Check]:
+    """All that was asked of the rebuild's builds, the oldest first."""
+    columns = Verdict.kind, Verdict.state, Verdict.reason, Verdict.who, Verdict.requested_at, Verdict.done_at
+    rows = connection.execute(select(*columns).where(Verdict.rebuild_id == rebuild_id).order_by(Verdict.id))
+    return [Check(CheckKind(row[0]), *row[1:]) for row in rows]
+
+
+def is_tested(connection: Connection, rebuild_id: int) -> bool:
+    """Whether a test of ours was asked for."""
+    mine = Verdict.rebuild_id == rebuild_id, Verdict.kind == CheckKind.TEST
+    return bool(connection.scalar(select(exists().where(*mine))))
+
+
 _ANY_TEST = select(exists().where(Verdict.state == "pending", Verdict.kind == CheckKind.TEST))
 
 

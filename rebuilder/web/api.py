@@ -94,17 +94,21 @@ def read_rebuild_log(
     rebuild_id: Ident,
     attempt: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
     offset: Annotated[int, Query(ge=0, lt=2**40)] = 0,
+    test: bool = False,
 ) -> logs.LogChunk:
-    """What an attempt of a rebuild says, by default its last one, from a character on; as far as it is written."""
-    return log.of_rebuild(rebuild_id, attempt, offset)
+    """What an attempt of a rebuild says, by default its last one, from a character on; as far as it is written.
+
+    With `test`, what the test of the new image says.
+    """
+    return log.of_rebuild(rebuild_id, attempt, offset, test)
 
 
 @router.get("/images/{image:path}/log")
 def read_log(
-    log: Logs, image: ImageName, offset: Annotated[int, Query(ge=0, lt=2**40)] = 0
+    log: Logs, image: ImageName, offset: Annotated[int, Query(ge=0, lt=2**40)] = 0, test: bool = False
 ) -> logs.LogChunk:
-    """What the image's last build says, from a character on; as far as it is written by now."""
-    return log.read(image, offset)
+    """What the image's last build, or with `test` its test, says from a character on; as far as it is written."""
+    return log.read(image, offset, test)
 
 
 @router.get("/images/{image:path}")

@@ -16,7 +16,7 @@ from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.log_text import PLAIN, Span, coloured, plain
 from rebuilder.queries import logs
 from rebuilder.queries.logs import Build
-from rebuilder.store import rebuild_progress
+from rebuilder.store import rebuild_progress, verdicts
 from rebuilder.store.database import reading
 from rebuilder.web.dependencies import Database, Logs
 from rebuilder.web.pages.rendering import PageRoute, link, page
@@ -50,42 +50,46 @@ class Window:
 @router.get("/rebuilds/{rebuild_id:int}/log")
 def whole(
     request: Request, rebuild_id: int, engine: Database, read: Logs, attempt: Number = None,
-    line: Number = None, q: Annotated[str, Query(max_length=200)] = "",
+    line: Number = None, q: Annotated[str, Query(max_length=200)] = "", test: bool = False,
 ) -> Response:
-    """A part of a log, by default its end; with `q`, the lines that have it."""
-    build = _build(engine, rebuild_id, attempt)
+    """A part of a log, by default its end; with `q`, the lines that have it; with `test`, that of the test."""
+    build = _build(engine, rebuild_id, attempt, test)
     lines, fault = _lines(read, build)  # the builder may take its time: no connection waits for it
     with reading(engine) as connection:
         return page(
             request, "log.html", connection, live=f"wave={build.entry.wave_id}",
             entry=build.entry, build=build, attempts=rebuild_progress.attempts_of(connection, build.entry), fault=fault,
             query=q, hits=_hits(lines, q) if q else [], most=HITS, step=LINES,
+            tested=verdicts.is_tested(connection, rebuild_id),
             every=EVERY_SECONDS if build.runs and line is None and not q else 0,
             window=None if q else window(lines, line),
         )
 
 
-def _build(engine: Engine, rebuild_id: int, attempt: int | None) -> Build:
+def _build(engine: Engine, rebuild_id: int, attempt: int | None, test: bool) -> Build:
     with reading(engine) as connection:
-        build = logs.build_of(connection, rebuild_id, attempt)
+        build = logs.build_of(connection, rebuild_id, attempt, test)
     if build is None:
         raise UnknownError(f"rebuild {rebuild_id} has not been built yet")
     return build
 
 
 @router.get("/rebuilds/{rebuild_id:int}/log.txt")
-def raw(rebuild_id: int, engine: Database, read: Logs, attempt: Number = None, download: bool = False) -> Response:
-    """The log as the build wrote it; with `download`, as a file."""
-    build = _build(engine, rebuild_id, attempt)
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{build.entry.image}-{rebuild_id}.{build.attempt.number}.log")
+def raw(
+    rebuild_id: int, engine: Database, read: Logs, attempt: Number = None, download: bool = False, test: bool = False
+) -> Response:
+    """The log as the build, or its test, wrote it; with `download`, as a file."""
+    build = _build(engine, rebuild_id, attempt, test)
+    of = f"{build.attempt.number}{'-test' if test else ''}"
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{build.entry.image}-{rebuild_id}.{of}.log")
     headers = {"Content-Disposition": f'attachment; filename="{name}"'} if download else {}
-    pieces = _encoded(read, build.attempt.ref)
+    pieces = _encoded(read, build)
     return StreamingResponse(pieces, media_type="text/plain; charset=utf-8", headers=headers)
 
 
-def _encoded(read: logs.Logs, ref: str) -> Iterator[bytes]:
+def _encoded(read: logs.Logs, build: Build) -> Iterator[bytes]:
     try:
-        for text in read.text(ref):
+        for text in read.text(build):
             yield text.encode(errors="replace")
     except (InfrastructureError, RequestError) as error:
         yield f"\nrebuilder: the log cannot be read: {error}\n".encode()
@@ -95,7 +99,7 @@ def _lines(read: logs.Logs, build: Build) -> tuple[list[str], str]:
     """All lines, and why there are no more where the builder does not give them."""
     found, size = [], 0
     try:
-        for text in read.text(build.attempt.ref):
+        for text in read.text(build):
             found.append(text)
             size += len(text)
             if size > MOST_CHARACTERS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from rebuilder.store import causes, open_rebuilds, rebuild_progress
+from rebuilder.store import causes, deliveries, open_rebuilds, rebuild_progress, verdicts
 from rebuilder.store.database import reading
 from rebuilder.web.dependencies import Database, Logs
 from rebuilder.web.pages import log
@@ -30,4 +30,7 @@ def one(request: Request, rebuild_id: int, engine: Database, read: Logs) -> Resp
             behind=open_rebuilds.blocked_below(connection, rebuild_id),
             attempts=rebuild_progress.attempts_of(connection, entry),
             log=end,
+            tested=verdicts.is_tested(connection, rebuild_id),
+            checks=verdicts.of_rebuild(connection, rebuild_id),
+            waiting=deliveries.waiting_of(connection, entry.key),
         )
