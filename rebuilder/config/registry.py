@@ -1,0 +1,68 @@
+"""The table of registries: how they are asked, and what is pushed to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from rebuilder.config.table import OneOrMore, StrictModel
+from rebuilder.domain.image import stream_name
+
+
+class RegistrySettings(StrictModel):
+    """How registries are asked: skopeo's own configuration says with which credentials, mirrors and certificates.
+
+    Each answer may take `call_seconds`, and `at_once` images are asked for, or pushed, at one time. `rpmdb` are the
+    folders in which an image may have its RPM database. Images that were built on this machine are pushed to each
+    repository of `push`, which may use {name} and {stream}, under each of `tags`, which may use {stream}, {date} and
+    {n} (1 for the first of the day): one with {n} never moves. `auth_file` is the login for that, else skopeo's own.
+    """
+
+    call_seconds: float = Field(default=60, gt=0)
+    at_once: int = Field(default=4, ge=1, le=32)
+    rpmdb: tuple[str, ...] = ("/usr/lib/sysimage/rpm", "/var/lib/rpm", "/usr/share/rpm")
+    push: OneOrMore[str] = ()
+    tags: OneOrMore[str] = ("{stream}", "{stream}-{date}.{n}")
+    auth_file: Path | None = None
+
+    @field_validator("push")
+    @classmethod
+    def _are_repositories(cls, found: tuple[str, ...]) -> tuple[str, ...]:
+        for text in found:
+            host, slash, path = _filled(text, name="app", stream="f42").partition("/")
+            if not slash or not path or ":" in path or "@" in path or not ("." in host or ":" in host):
+                raise ValueError(f"{text!r} names no repository: write registry.example.com/team/{{name}}")
+        return found
+
+    @field_validator("tags")
+    @classmethod
+    def _are_tags(cls, found: tuple[str, ...]) -> tuple[str, ...]:
+        for text in found:
+            stream_name(_filled(text, stream="f42", date="20261128", n=1))
+        return found
+
+    @property
+    def floating(self) -> bool:
+        """Whether builds are pushed under tags that move."""
+        return any("{n}" not in tag for tag in self.tags)
+
+    def specs(self, image: str, date: str, n: int) -> tuple[tuple[str, bool], ...]:
+        """The names that the build of an image is pushed under, and whether each moves; those that never do first."""
+        name, _, stream = image.rpartition(":")
+        places = [_filled(place, name=name, stream=stream) for place in self.push]
+        tags = {_filled(tag, stream=stream, date=date, n=n): "{n}" not in tag for tag in self.tags}
+        found = [(f"{place}:{tag}", moves) for place in dict.fromkeys(places) for tag, moves in tags.items()]
+        return tuple(sorted(found, key=lambda one: one[1]))
+
+    def floating_name(self, image: str) -> str:
+        """The first name of the image (name:stream) in a registry that moves to each new build; "" with none."""
+        return next((spec for spec, moves in self.specs(image, "", 0) if moves), "")
+
+
+def _filled(text: str, **values: object) -> str:
+    """The text with its {names} filled in. Raises ValueError for one that means nothing here."""
+    try:
+        return text.format(**values)
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"{text!r}: {error} is not known: use {', '.join(f'{{{name}}}' for name in values)}") from None

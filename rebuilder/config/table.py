@@ -1,0 +1,34 @@
+"""What all tables of the configuration have in common, and where things are by default."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+def state_directory() -> Path:
+    """The user's state directory (XDG): where everything lives when no configuration says otherwise."""
+    root = os.environ.get("STATE_DIRECTORY") or os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(root) / "rebuilder"
+
+
+def own_folder(path: Path) -> None:
+    """Make a folder, and what is missing above it, for us and our group alone. Raises OSError."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.exists():
+            folder.mkdir(mode=0o750, exist_ok=True)
+
+
+class StrictModel(BaseModel):
+    """A table of the configuration: an unknown key is an error, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+T = TypeVar("T")
+
+
+OneOrMore = Annotated[tuple[T, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
