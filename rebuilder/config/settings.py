@@ -37,7 +37,7 @@ from rebuilder.domain.topics import Notice
 
 
 def _each(word: Any) -> Any:
-    """`each` is the older word for `image`.
+    """The older word for `image`."""
     return "image" if word == "each" else word
 
 
