@@ -1,11 +1,14 @@
-"""Traces: for each change of a wave that is finished, one tree of spans, from its message to its last rebuild.
+"""Traces: for each change of a wave that is finished, one tree of spans, from its message to its last promotion.
 
 Made from the database once a wave is finished, so nothing is measured twice and nothing has to be remembered meanwhile.
+A name that moves later, when an operator promotes it or a registry is back, is one more span of the same trace: what
+identifies a span follows from what it tells of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rebuilder.domain.lifecycle import ENDED, State
@@ -17,7 +20,10 @@ ENDS = frozenset(map(str, ENDED))
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A length of time, in seconds since the epoch, and what happened in it; `error` says why it ended badly."""
+    """A length of time, in seconds since the epoch, and what happened in it; `error` says why it ended badly.
+
+    `delivery` is the number of the move of a name, where it tells of one.
+    """
 
     name: str
     begin: float
@@ -25,6 +31,35 @@ class Span:
     attributes: dict[str, str] = field(default_factory=dict)
     error: str = ""
     inner: tuple[Span, ...] = ()
+    delivery: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpanId:
+    """What names a span in all of the world: the same, whenever and by whichever process it is sent."""
+
+    path: tuple[str, ...]
+
+    def within(self, span: Span) -> SpanId:
+        return SpanId((*self.path, str(span.delivery or span.name)))
+
+    @property
+    def trace(self) -> int:
+        """128 bits, from what the outermost span tells of."""
+        return self._digest(self.path[:2], 16)
+
+    @property
+    def span(self) -> int:
+        return self._digest(self.path, 8)
+
+    @staticmethod
+    def _digest(path: Sequence[str], size: int) -> int:
+        return int.from_bytes(hashlib.blake2b("\n".join(path).encode(), digest_size=size).digest())
+
+
+def identity(wave: FinishedWave) -> SpanId:
+    """What the spans of a wave are named below. A wave that ended again has traces of its own."""
+    return SpanId((f"{wave.id} {wave.begun} {wave.finished}",))
 
 
 def of_wave(wave: FinishedWave) -> Iterator[Span]:
@@ -72,7 +107,7 @@ def _rebuild(image: str, story: Sequence[Step], wave: FinishedWave) -> Span:
         if step.state not in ENDS
     )
     inner += tuple(
-        Span(f"promotion {found.name}", found.requested, max(found.requested, found.done))
+        Span(f"promotion {found.name}", found.requested, max(found.requested, found.done), delivery=found.delivery)
         for found in wave.promotions
         if found.image == image
     )
@@ -84,3 +119,11 @@ def _rebuild(image: str, story: Sequence[Step], wave: FinishedWave) -> Span:
 def _worst(rebuilds: Sequence[Span]) -> str:
     failed = [span.attributes["rebuilder.image"] for span in rebuilds if span.error]
     return f"not rebuilt: {', '.join(failed[:10])}" if failed else ""
+
+
+def late(wave: FinishedWave, deliveries: Collection[int]) -> Iterator[tuple[SpanId, Span]]:
+    """The spans of these moves of names, each with what names the rebuild that it belongs to, in each trace."""
+    for root in of_wave(wave):
+        for rebuild in root.inner:
+            outer = identity(wave).within(root).within(rebuild)
+            yield from ((outer, span) for span in rebuild.inner if span.delivery in deliveries)

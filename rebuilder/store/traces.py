@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, select
 from rebuilder.store import rebuild_progress
 from rebuilder.store.models import Change, Delivery, Image, Message, Rebuild, Wave, WaveChange
 from rebuilder.store.rebuild_progress import Step
+from rebuilder.store.upsert import chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class TracedChange:
 class Promotion:
     """A name that came to point to a build of the wave."""
 
+    delivery: int
     image: str
     name: str
     requested: float
@@ -50,14 +53,35 @@ def finished(connection: Connection, after: tuple[float, int], limit: int) -> li
     """The waves that finished after another one, which `after` names by its end and its number; the first of them."""
     end, number = after
     later = (Wave.finished_at > end) | ((Wave.finished_at == end) & (Wave.id > number))
-    query = select(Wave.id, Wave.created_at, Wave.finished_at).where(later).order_by(Wave.finished_at, Wave.id)
-    return [
-        FinishedWave(
-            wave, begun, ended or begun, _changes(connection, wave),
-            tuple(rebuild_progress.steps_of_wave(connection, wave)), _promotions(connection, wave),
+    query = _WAVES.where(later).order_by(Wave.finished_at, Wave.id)
+    return [_in_full(connection, *row) for row in connection.execute(query.limit(limit)).all()]
+
+
+def unmoved(connection: Connection) -> frozenset[int]:
+    """The deliveries that are still to be made: names that wait for a whole wave, an operator, or a registry."""
+    return frozenset(connection.scalars(select(Delivery.id).where(Delivery.state.in_(("waiting", "pending")))))
+
+
+def moved(connection: Connection, deliveries: Collection[int], until: tuple[float, int]) -> Iterator[FinishedWave]:
+    """The waves, up to the one that `until` names, that some of these deliveries, now made, belong to."""
+    end, number = until
+    for some in chunks(sorted(deliveries)):
+        query = (
+            _WAVES.join(Rebuild, Rebuild.wave_id == Wave.id)
+            .join(Delivery, Delivery.build_id == Rebuild.build_id)
+            .where(Delivery.id.in_(some), Delivery.state == "done")
+            .where((Wave.finished_at < end) | ((Wave.finished_at == end) & (Wave.id <= number)))
         )
-        for wave, begun, ended in connection.execute(query.limit(limit)).all()
-    ]
+        for row in connection.execute(query.distinct()).all():
+            yield _in_full(connection, *row)
+
+
+_WAVES = select(Wave.id, Wave.created_at, Wave.finished_at)
+
+
+def _in_full(connection: Connection, wave: int, begun: float, ended: float | None) -> FinishedWave:
+    steps = tuple(rebuild_progress.steps_of_wave(connection, wave))
+    return FinishedWave(wave, begun, ended or begun, _changes(connection, wave), steps, _promotions(connection, wave))
 
 
 def _changes(connection: Connection, wave: int) -> tuple[TracedChange, ...]:
@@ -80,13 +104,13 @@ def _changes(connection: Connection, wave: int) -> tuple[TracedChange, ...]:
 
 def _promotions(connection: Connection, wave: int) -> tuple[Promotion, ...]:
     query = (
-        select(Image.name + ":" + Image.stream, Delivery.spec, Delivery.requested_at, Delivery.done_at)
+        select(Delivery.id, Image.name + ":" + Image.stream, Delivery.spec, Delivery.requested_at, Delivery.done_at)
         .join(Image, Image.id == Delivery.image_id)
         .join(Rebuild, Rebuild.build_id == Delivery.build_id)
         .where(Rebuild.wave_id == wave, Delivery.state == "done")
         .order_by(Delivery.id)
     )
     return tuple(
-        Promotion(image, name, requested, done or requested)
-        for image, name, requested, done in connection.execute(query)
+        Promotion(ident, image, name, requested, done or requested)
+        for ident, image, name, requested, done in connection.execute(query)
     )

@@ -12,12 +12,16 @@ import pytest
 from acceptance.test_cli import User, update
 from integration.workbench import Workbench
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from sqlalchemy import Engine, insert, select
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SentSpan
+from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import update as update_of
+from support.bus import until
 
-from rebuilder.engine import traces
+from rebuilder.config import TraceSettings
+from rebuilder.engine import otel, traces
 from rebuilder.store.database import reading
 from rebuilder.store.models import Delivery, Rebuild, Wave
-from rebuilder.store.traces import finished
+from rebuilder.store.traces import finished, unmoved
 
 
 @contextmanager
@@ -44,6 +48,11 @@ def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def sent(received: list[ExportTraceServiceRequest]) -> list[SentSpan]:
+    scopes = [scope for body in received for one in body.resource_spans for scope in one.scope_spans]
+    return [span for scope in scopes for span in scope.spans]
 
 
 @pytest.fixture
@@ -121,13 +130,50 @@ def test_an_engine_sends_its_traces_to_the_collector(user: User) -> None:
     with collector() as (endpoint, received):
         user.configure(more=f'traces = {{endpoint = "{endpoint}"}}')
         assert user.types("run", "--until-idle").returncode == 0
-    scopes = [scope for body in received for one in body.resource_spans for scope in one.scope_spans]
-    spans = [span for scope in scopes for span in scope.spans]
+    spans = sent(received)
     (root,) = [span for span in spans if not span.parent_span_id]
     assert root.name == "openssl-3.2.2-1.fc42 in f42"
     assert {span.trace_id for span in spans} == {root.trace_id}
     parts = {span.name for span in spans if span.parent_span_id == root.span_id}
     assert parts >= {"rebuild base:f42", "rebuild httpd:f42"}
+
+
+def test_a_name_that_an_operator_moves_after_the_wave_is_a_span_of_the_same_trace(
+    store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wave is sent when it is finished; the promotion comes when somebody says so, here to another engine."""
+    looks: list[frozenset[int]] = []
+
+    def look(connection: Connection) -> frozenset[int]:
+        looks.append(unmoved(connection))
+        return looks[-1]
+
+    monkeypatch.setattr(otel, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(otel, "unmoved", look)
+    bench = Workbench(store)
+    bench.tell("openssl-3.2.2-1.fc42")
+    bench.finish()
+    with store.begin() as connection:
+        rebuild = connection.execute(select(Rebuild).order_by(Rebuild.id).limit(1)).one()
+        waits = {"image_id": rebuild.image_id, "build_id": rebuild.build_id, "key": rebuild.key, "state": "waiting"}
+        connection.execute(insert(Delivery).values(spec="localhost/base:f42", requested_at=bench.clock.now, **waits))
+    with collector() as (endpoint, received):
+        settings = TraceSettings(endpoint=endpoint)
+        with otel.exporting(store, settings, 0):
+            pass  # it looks once more at its end
+        first = sent(received)
+        assert not [span for span in first if span.name.startswith("promotion")]
+        looks.clear()
+        with otel.exporting(store, settings, bench.clock.now + 1):
+            until(lambda: looks)
+            with store.begin() as connection:
+                connection.execute(update_of(Delivery).values(state="done", done_at=bench.clock.now + 600))
+    (promotion,) = sent(received)[len(first):]
+    assert promotion.name == "promotion localhost/base:f42"
+    assert promotion.end_time_unix_nano - promotion.start_time_unix_nano == 600 * 10**9
+    (base,) = [span for span in first if span.name == "rebuild base:f42"]
+    assert (promotion.trace_id, promotion.parent_span_id) == (base.trace_id, base.span_id)
+    assert len({span.span_id for span in sent(received)}) == len(sent(received))
 
 
 def test_a_collector_that_is_away_holds_nothing_up(user: User) -> None:
