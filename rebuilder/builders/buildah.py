@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from rebuilder.builders import build_status
-from rebuilder.builders.buildah_command import BuildCommands
+from rebuilder.builders.buildah_command import IID, BuildCommands
 from rebuilder.builders.image_tests import ImageTests
 from rebuilder.builders.local_images import LocalImages
 from rebuilder.builders.pins import Pinning
@@ -117,10 +117,10 @@ class BuildahBuilder:
 
     def result(self, ref: str) -> ImageBuild:
         try:
-            ident = (self._state / ref / "iid").read_text().strip().removeprefix("sha256:")
+            ident = (self._state / ref / IID).read_text().strip().removeprefix("sha256:")
             found = self._storage.inspect(ident)
             image = str(self._process(ref).request["image"])
-            return ImageBuild(image, ident, self._storage.known(ident), found.parents, externals=found.externals)
+            return ImageBuild(image, ident, self._storage.known(found), found.parents, externals=found.externals)
         except (OSError, StorageError) as error:
             raise InfrastructureError(f"the result of {ref} cannot be read: {error}") from None
 

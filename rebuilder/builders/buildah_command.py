@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rebuilder.builders.emulation import check_emulation, normal
 from rebuilder.builders.local_images import own_name
 from rebuilder.builders.pins import Pin, Pinning
-from rebuilder.config import BuildahSettings, RegistrySettings
+from rebuilder.config import BuildahSettings, RegistrySettings, own_folder
 from rebuilder.domain.annotations import BaseName, annotations_of, external_base
-from rebuilder.domain.build import BuildRequest, InfrastructureError
+from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError
 from rebuilder.domain.image import Image
-from rebuilder.inventory import checkout, containerfiles
+from rebuilder.inventory import checkout, containerfiles, tree_walk
 from rebuilder.inventory.buildah_cli import Storage
 
+IID = "iid"  # the file in the folder of a build that has the image's id
 
 @dataclass(frozen=True, slots=True)
 class BuildCommands:
@@ -30,25 +33,62 @@ class BuildCommands:
     def of(self, order: BuildRequest, folder: Path, isolation: str) -> list[str]:
         """The command that makes the build, and leaves the image's id in the folder.
 
-        Raises InfrastructureError, and StorageError.
+        For several platforms there is an image for each, and a list of them, whose id is the build's. Raises
+        BuildRejected, InfrastructureError, and StorageError.
         """
-        image, file = order.image, build_file(order.image)
+        image, platforms = order.image, order.image.source.platforms
+        file, said = build_file(image), self._annotations(order)
+        self._check_parents(order, file)
+        check_emulation(image, file, self.pinning.arguments(image))
+        if len(platforms) < 2:
+            platform = next(iter(platforms), "")
+            out = f"--iidfile={folder / IID}", f"--tag={own_name(image.key, order.key)}"
+            return self._bud(order, file, platform, (f"--isolation={isolation}", *said, *out))
+        return self._for_each(order, folder, file, (f"--isolation={isolation}", *said))
+
+    def _for_each(self, order: BuildRequest, folder: Path, file: Path, options: Sequence[str]) -> list[str]:
+        """One build after the other, and the list of what they made."""
+        image, platforms, lines = order.image, order.image.source.platforms, []
+        for number, platform in enumerate(platforms):
+            out = f"--iidfile={folder / IID}-{number}", f"--tag={own_name(image.key, order.key, platform)}"
+            command = self._bud(order, file, platform, (*options, *out))
+            lines += [f"echo {shlex.quote(f'for {platform}:')}", shlex.join(command)]
+        made = shlex.join(self.storage.make_list(own_name(image.key, order.key), ()))
+        parts = " ".join(f'"$(cat {shlex.quote(str(folder / IID))}-{number})"' for number in range(len(platforms)))
+        script = "\n".join(["set -e", *lines, f"{made} {parts} > {shlex.quote(str(folder / IID))}", ""])
+        return ["/bin/sh", "-c", ". \"$1\"", "build", str(_written(folder, script))]
+
+    def _check_parents(self, order: BuildRequest, file: Path) -> None:
+        """Raises BuildRejected for a parent without one of the platforms: buildah would take the one that it has.
+
+        Where the file itself says for which platform a stage is, only the base has to be there for all of them.
+        """
+        if not order.image.source.platforms:
+            return
+        text = tree_walk.text_of(file, Path(order.image.source.path)) if file.is_file() else ""
+        for parent in order.parents if "--platform" not in text else filter(None, (order.base,)):
+            there = {normal(platform) for platform in self.storage.inspect(parent.ident).platforms}
+            missing = [p for p in order.image.source.platforms if normal(p) not in there]
+            if missing:
+                told = f"{parent.image} is not built for {', '.join(missing)}: add it to its platforms, and rebuild it"
+                raise BuildRejected(told)
+
+    def _bud(self, order: BuildRequest, file: Path, platform: str, options: Sequence[str]) -> list[str]:
+        """The build for one platform, or for this machine's where none is named."""
+        image = order.image
         external = any(parent.external for parent in image.parents)
-        pins = self.pinning.pins(order, file)
+        pins = self.pinning.pins(order, file, platform)
         return self.storage.command(
             "bud",
-            f"--isolation={isolation}",
+            *options,
             "--pull=false" if external else "--pull=never",
             "--layers=false",
             *(f"--build-context={name}={pin.place}" for pin in pins for name in pin.names),
             *(f"--build-arg={name}={value}" for name, value in self.pinning.arguments(image).items()),
-            *(f"--platform={platform}" for platform in image.source.platforms),
+            *([f"--platform={platform}"] if platform else ()),
             *([f"--target={image.source.target}"] if image.source.target else ()),
             *(f"--volume={volume}" for volume in self.settings.volumes),
             *(f"--label={name}={value}" for name, value in _labels(order, pins).items()),
-            *self._annotations(order),
-            f"--iidfile={folder / 'iid'}",
-            f"--tag={own_name(image.key, order.key)}",
             f"--file={file}",
             "--",
             image.source.path,
@@ -67,6 +107,15 @@ class BuildCommands:
         if base is None:
             return external_base(order)
         return BaseName(self.published.floating_name(base.image) or containerfiles.tag(base.image), base.digest)
+
+
+def _written(folder: Path, script: str) -> Path:
+    """The script in the folder: a command line would be too short for the builds of many platforms."""
+    own_folder(folder)
+    file = folder / "build.sh"
+    file.touch(mode=0o600)
+    file.write_text(script)
+    return file
 
 
 def _labels(order: BuildRequest, pins: Sequence[Pin]) -> dict[str, str]:

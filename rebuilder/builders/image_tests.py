@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rebuilder.builders import build_status, buildah_log
+from rebuilder.builders.emulation import NEEDS, can_run
 from rebuilder.builders.process import Process
 from rebuilder.domain.build import InfrastructureError, Phase, Status
 from rebuilder.domain.checks import ImageTest, TestRequest
@@ -34,7 +35,7 @@ RUN = """{clear} >/dev/null 2>&1
 {run}
 status=$?
 {clear} >/dev/null 2>&1
-exit $status
+[ $status = 0 ] || exit $status
 """
 # With chroot, buildah has no networks of its own: then the whole of it has none but the loopback.
 ALONE = "unshare --net -- /bin/sh -c 'ip link set lo up 2>/dev/null; exec \"$@\"' test"
@@ -58,18 +59,34 @@ class ImageTests:
             if again and process.started and self._status(process).phase is Phase.ABORTED:
                 process.forget()
             if not process.started:
-                process.start(
-                    ["/bin/sh", "-c", self._script(wanted, isolation)], {"test": wanted.image}, dict(os.environ)
-                )
+                runs = self._runs(wanted)
+                script = "".join(self._script(wanted, isolation, ident, name) for name, ident in runs.items())
+                request = {"test": wanted.image, "containers": list(runs)}
+                process.start(["/bin/sh", "-c", f"{script}exit 0"], request, dict(os.environ))
         except BlockingIOError:
             pass  # it runs already
         except (OSError, StorageError) as error:
             raise InfrastructureError(f"the test of {wanted.image} cannot be started: {error}") from None
         return self._status(process)
 
-    def _script(self, wanted: TestRequest, isolation: str) -> str:
-        """What the process does, as a shell script."""
-        name, test = _container(wanted.key), wanted.test
+    def _runs(self, wanted: TestRequest) -> dict[str, str]:
+        """The image to be tested, by the container's name; of a list the images for all platforms.
+
+        Raises InfrastructureError where this machine cannot run one of them.
+        """
+        found = self._storage.inspect(wanted.ident)
+        if not found.parts:
+            return {_container(wanted.key): wanted.ident}
+        for platform in found.platforms:
+            if not can_run(platform):
+                told = f"{wanted.image} cannot be tested for all of its platforms: {NEEDS.format(platform=platform)}"
+                raise InfrastructureError(told, arrived=False)
+        names = [f"{_container(wanted.key)}-{platform.replace('/', '-')}" for platform in found.platforms]
+        return dict(zip(names, found.parts, strict=True))
+
+    def _script(self, wanted: TestRequest, isolation: str, ident: str, name: str) -> str:
+        """What the process does for one image, as a shell script that ends early where the test says no."""
+        test = wanted.test
         alone = not test.network
         run = self._storage.command(
             "run", f"--isolation={isolation}",
@@ -80,7 +97,7 @@ class ImageTests:
         )  # fmt: skip
         return RUN.format(
             clear=shlex.join(self._storage.command("rm", "--", name)),
-            make=shlex.join(self._storage.command("from", "--pull=never", f"--name={name}", "--", wanted.ident)),
+            make=shlex.join(self._storage.command("from", "--pull=never", f"--name={name}", "--", ident)),
             run=f"{ALONE} {shlex.join(run)}" if alone and isolation == "chroot" else shlex.join(run),
         )
 
@@ -103,8 +120,10 @@ class ImageTests:
         if not process.started:
             return
         process.stop(fault or STOPPED)
-        with suppress(StorageError):  # it is gone already, or its process has taken it away
-            self._storage.remove_container(_container(key))
+        containers = process.request.get("containers")
+        for name in containers if isinstance(containers, list) else [_container(key)]:
+            with suppress(StorageError):  # it is gone already, or its process has taken it away
+                self._storage.remove_container(str(name))
 
     def log(self, key: str, offset: int) -> Iterator[str]:
         """What the test printed."""

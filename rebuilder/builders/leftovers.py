@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rebuilder.builders.local_images import LocalImages, key_of
+from rebuilder.builders.local_images import LocalImages, wholes_of
 from rebuilder.builders.process import Process
 from rebuilder.builders.run_log import RunLog
 from rebuilder.config import BuildahSettings, OsbsSettings
@@ -53,7 +53,7 @@ def images(settings: BuildahSettings, before: float, in_use: InUse, rehearsing: 
     """
     storage = Storage(settings)
     named = storage.images()
-    made = [*storage.nameless(), *(image for image in named if key_of(image))]
+    made = [*storage.nameless(), *wholes_of(named)]
     old = {image.ident: image for image in made if image.older(before)}
     unused = _without(old, in_use.builds)
     if rehearsing:

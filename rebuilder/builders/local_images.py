@@ -6,7 +6,7 @@ image's name, which people and other Containerfiles use, moves to it only when i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,16 +18,43 @@ OWN = f"{LOCAL}rebuilder/"
 PROVEN = "proven"  # the file that says so, in the folder of the build
 
 
-def own_name(image: str, key: str) -> str:
-    """The name of one build, which no other ever gets."""
-    return f"{OWN}{image.rpartition(':')[0]}:{key}"
+def own_name(image: str, key: str, platform: str = "") -> str:
+    """The name of one build, or of its image for one of several platforms, which no other ever gets."""
+    part = f"/{platform.replace('/', '-')}" if platform else ""
+    return f"{OWN}{image.rpartition(':')[0]}{part}:{key}"
 
 
 def key_of(image: Listed) -> str:
     """The key of the build that made the image; "" where it has other names too, or was made by none."""
-    if len(image.names) == 1 and image.names[0].startswith(OWN):
-        return image.names[0].rpartition(":")[2]
-    return ""
+    return _own_key(image) if len(image.names) == 1 else ""
+
+
+def parts_of(images: Sequence[Listed]) -> dict[str, list[Listed]]:
+    """The images for single platforms, by the key of the build whose list they are in: they come and go with it.
+
+    Those of a build that broke off before there was a list are images like others.
+    """
+    lists = {_own_key(image) for image in images if not _is_part(image)}
+    found: dict[str, list[Listed]] = {}
+    for image in images:
+        if _is_part(image) and _own_key(image) in lists:
+            found.setdefault(_own_key(image), []).append(image)
+    return found
+
+
+def wholes_of(images: Sequence[Listed]) -> list[Listed]:
+    """The images that have no name but their build's, without those that are in the list of another."""
+    parts = {image.ident for listed in parts_of(images).values() for image in listed}
+    return [image for image in images if key_of(image) and image.ident not in parts]
+
+
+def _own_key(image: Listed) -> str:
+    """The key of the build that made the image, whatever other names it has; "" where it was made by none."""
+    return next((name.rpartition(":")[2] for name in image.names if name.startswith(OWN)), "")
+
+
+def _is_part(image: Listed) -> bool:
+    return any("/" in name.removeprefix(OWN) for name in image.names if name.startswith(OWN))
 
 
 class LocalImages:
@@ -51,12 +78,14 @@ class LocalImages:
         that a container runs.
         """
         images = self._storage.images()
-        ours = {key: image for image in images if (key := key_of(image))}
+        ours: dict[str, list[Listed]] = {}
+        for image in wholes_of(images):
+            ours.setdefault(key_of(image), []).append(image)
         groups: dict[tuple[str, bool], list[Listed]] = {}
         for key in settled(ours.keys()):
             process = Process(self._state / key)
             if name := process.request.get("image"):
-                groups.setdefault((str(name), process.marked(PROVEN)), []).append(ours[key])
+                groups.setdefault((str(name), process.marked(PROVEN)), []).extend(ours[key])
         named = {name for image in images for name in image.names}
         surplus = [
             image
@@ -69,22 +98,38 @@ class LocalImages:
         """Delete those that nothing stands on, of the storage's `images`; how many went. Raises StorageError."""
         if not unwanted:
             return 0
-        rows = {image.ident: self._layers_of(image.ident) for image in images}
+        lists = _lists(images)
+        rows = {image.ident: self._layers_of(image.ident) for image in images if image.ident not in lists}
         self._layers = dict(rows)
         gone = 0
         for image in unwanted:
-            if _stood_on(rows[image.ident], rows.values()):
+            parts = lists.get(image.ident, [image])
+            if any(_stood_on(rows[one.ident], rows.values()) for one in parts):
                 continue
             with suppress(StorageError):  # a container runs it, or somebody else took it away
-                self._storage.remove(image.names[0] if image.names else image.ident)
-                del rows[image.ident]
+                self._delete(image, lists, rows)
                 gone += 1
         return gone
+
+    def _delete(self, image: Listed, lists: Mapping[str, Sequence[Listed]], rows: dict[str, tuple[str, ...]]) -> None:
+        """Delete an image, or a list with its images; what is gone has no row any more. Raises StorageError."""
+        if image.ident in lists:
+            self._storage.remove_list(image.names[0])
+        for one in lists.get(image.ident, [image]):
+            self._storage.remove(one.names[0] if one.names else one.ident)
+            del rows[one.ident]
 
     def _layers_of(self, ident: str) -> tuple[str, ...]:
         if ident not in self._layers:
             self._layers[ident] = self._storage.inspect(ident).layers
         return self._layers[ident]
+
+
+def _lists(images: Sequence[Listed]) -> dict[str, list[Listed]]:
+    """The images for single platforms, by the id of the list that they are in."""
+    parts = parts_of(images)
+    wholes = [image for image in images if not _is_part(image)]
+    return {image.ident: parts[key] for image in wholes if (key := _own_key(image)) in parts}
 
 
 def _stood_on(layers: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> bool:

@@ -52,14 +52,13 @@ class Pinning:
         """The build arguments: the configuration's, and before them those of the image's own source."""
         return {**self.build_args, **dict(image.source.build_args)}
 
-    def pins(self, order: BuildRequest, file: Path) -> tuple[Pin, ...]:
+    def pins(self, order: BuildRequest, file: Path, platform: str = "") -> tuple[Pin, ...]:
         """For each name that the Containerfile has for a parent whose build is known, where that build is.
 
         A file that cannot be read or parsed any more pins nothing: buildah itself will say what is wrong with it.
         Raises InfrastructureError for a stage that has its image's name: buildah would take the image for the stage.
         """
         image = order.image
-        platform = next(iter(image.source.platforms), "")
         options = containerfile.Options(self.arguments(image), image.source.target, platform)
         try:
             recipe = containerfile.read(tree_walk.text_of(file, Path(image.source.path)), options)

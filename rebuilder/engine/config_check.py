@@ -14,7 +14,7 @@ from rebuilder import config, config_file
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus, did_you_mean
 from rebuilder.domain.errors import RequestError
-from rebuilder.engine import factory, place_check
+from rebuilder.engine import factory, place_check, platform_check
 from rebuilder.plugins import Finding
 from rebuilder.store import database
 
@@ -94,6 +94,7 @@ def of_settings(settings: Settings, bus: Bus) -> Iterator[Finding]:
     yield from _announcing(settings, bus)
     yield from place_check.files(settings, bus)
     yield from place_check.folders(settings)
+    yield from platform_check.platforms(settings)
     yield from place_check.hosts(settings, bus)
 
 

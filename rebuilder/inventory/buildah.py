@@ -46,4 +46,4 @@ def read(
 
 def _build(storage: Storage, image: Image, ident: str) -> ImageBuild:
     found = storage.inspect(ident)
-    return ImageBuild(image.key, ident, storage.known(ident), found.parents, externals=found.externals)
+    return ImageBuild(image.key, ident, storage.known(found), found.parents, externals=found.externals)

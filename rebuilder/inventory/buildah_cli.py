@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Manifest, PinnedParent
 from rebuilder.domain.rpm import Rpm
 from rebuilder.registry import rpm_database
+from rebuilder.registry.connection import is_insecure
 from rebuilder.registry.errors import ContentsError
 from rebuilder.registry.rpm_database import DATABASES, RpmError
 
 CALL_SECONDS = 300
+ID = re.compile("[0-9a-f]{64}")
+ELSEWHERE = "no image found in manifest list"  # what buildah says of a list without an image for this machine
 
 
 class StorageError(RequestError):
@@ -33,11 +37,15 @@ class Unreadable(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An image as the storage lists it: its id, its names, and when it was made, to be compared as text."""
+    """An image as the storage lists it: its id, its names, and when it was made, to be compared as text.
+
+    `digest` is that of its manifest in the storage, by which a list of platforms names its images.
+    """
 
     ident: str
     names: tuple[str, ...]
     created: str
+    digest: str = ""
 
     def older(self, moment: float) -> bool:
         """Whether it was made in a second before the moment's."""
@@ -46,13 +54,19 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image of the storage: its id, the labels that a rebuild left on it, and its layers, the lowest first."""
+    """An image of the storage: its id, the labels that a rebuild left on it, and its layers, the lowest first.
+
+    `platforms` are those that it is for. A list of platforms has `parts`, the ids of its images, and
+    the labels and layers of the first of these.
+    """
 
     ident: str
     key: str
     parents: tuple[str, ...]
     layers: tuple[str, ...] = ()
     externals: tuple[PinnedParent, ...] = ()
+    platforms: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 class Storage:
@@ -63,6 +77,7 @@ class Storage:
 
     def __init__(self, settings: BuildahSettings) -> None:
         self._settings = settings
+        self._lists: dict[str, bool] = {}  # by id, whether it is a list of platforms: an image never changes
 
     def command(self, *arguments: str) -> list[str]:
         """A buildah command on this storage."""
@@ -80,9 +95,10 @@ class Storage:
         """All images that have a name, or that others are not made from; `options` leave some out."""
         listed = json.loads(_run(self.command("images", "--json", "--no-trunc", *options)) or "null") or []
         return [
-            Listed(image["id"].removeprefix("sha256:"), tuple(image.get("names") or ()), image["createdatraw"])
+            Listed(image["id"].removeprefix("sha256:"), tuple(image.get("names") or ()), image["createdatraw"],
+                   image.get("digest") or "")
             for image in listed
-        ]
+        ]  # fmt: skip
 
     def tag(self, image: str, name: str) -> None:
         """Give the image the name, in one step: whichever image had it has it no more."""
@@ -93,13 +109,37 @@ class Storage:
         return [image for image in self.images("--filter", "label=rebuilder.key") if not image.names]
 
     def push(self, image: str, spec: str, auth_file: Path | None, seconds: float) -> str:
-        """Push the image under a name, within so many seconds; the digest that it has in the registry."""
+        """Push the image under a name, within so many seconds; the digest that it has in the registry.
+
+        A list of platforms is pushed with all of its images, as an index of OCI's.
+        """
         login = (f"--authfile={auth_file}",) if auth_file else ()
         with tempfile.TemporaryDirectory(prefix="rebuilder-push-") as folder:
             file = Path(folder) / "digest"
             options = "--quiet", f"--digestfile={file}", *login
-            _run(self.command("push", *options, "--", image, f"docker://{spec}"), seconds)
-            return file.read_text().strip()
+            if not self._is_list(image):
+                _run(self.command("push", *options, "--", image, f"docker://{spec}"), seconds)
+                return file.read_text().strip()
+            return self._push_list(image, spec, options, file, seconds)
+
+    def _push_list(self, image: str, spec: str, options: Sequence[str], file: Path, seconds: float) -> str:
+        """`buildah manifest push` of 1.28 asks by TLS alone, and with a digest file it hides what went wrong."""
+        plain = ("--tls-verify=false",) if is_insecure(spec.partition("/")[0]) else ()
+        pushed = "manifest", "push", "--all", "--format=oci", *plain
+        end = "--", image, f"docker://{spec}"
+        _run(self.command(*pushed, *options, *end), seconds)
+        if digest := file.read_text().strip():
+            return digest
+        _run(self.command(*pushed, *(option for option in options if "digestfile" not in option), *end), seconds)
+        raise StorageError(f"buildah: {spec} was pushed, and its digest is unknown")
+
+    def make_list(self, name: str, images: Sequence[str]) -> list[str]:
+        """The command that makes these images, each for another platform, one list, and prints its id."""
+        return self.command("manifest", "create", name, *images)
+
+    def remove_list(self, name: str) -> None:
+        """Delete a list of platforms by its name, without its images."""
+        _run(self.command("manifest", "rm", "--", name))
 
     def remove(self, image: str) -> None:
         """Delete an image; by one of several names, only the name goes. Raises StorageError where a container runs it.
@@ -112,15 +152,43 @@ class Storage:
         """Delete a container."""
         _run(self.command("rm", "--", name))
 
-    def known(self, image: str) -> Manifest | None:
-        """The image's manifest; None where its database cannot be read."""
+    def known(self, image: StoredImage) -> Manifest | None:
+        """The image's manifest, over all of its platforms; None where a database cannot be read."""
         try:
-            return self.manifest(image)
+            return Manifest.of(rpm for part in image.parts or (image.ident,) for rpm in self.manifest(part).rpms)
         except Unreadable:
             return None
 
     def inspect(self, image: str) -> StoredImage:
-        """One image, by its name or id."""
+        """One image, by its name or id; a list of platforms by its id alone."""
+        try:
+            found = self._inspect(image)
+        except StorageError as error:
+            if ELSEWHERE not in str(error):
+                raise
+            return self._inspect_list(image)
+        # Of a list, buildah shows the image that fits this machine.
+        if ID.fullmatch(image) and found.ident != image:
+            return self._inspect_list(image)
+        self._lists[image] = False
+        return found
+
+    def _is_list(self, image: str) -> bool:
+        if image not in self._lists:
+            self.inspect(image)
+        return self._lists[image]
+
+    def _inspect_list(self, image: str) -> StoredImage:
+        self._lists[image] = True
+        listed = json.loads(_run(self.command("manifest", "inspect", "--", image)))["manifests"]
+        ids = {one.digest: one.ident for one in self.images()}
+        parts = [self._inspect(ids[one["digest"]]) for one in listed if one["digest"] in ids]
+        if not parts or len(parts) < len(listed):
+            raise StorageError(f"buildah: not all images of the list {image[:12]} are in the storage")
+        platforms = tuple(platform for part in parts for platform in part.platforms)
+        return replace(parts[0], ident=image, platforms=platforms, parts=tuple(part.ident for part in parts))
+
+    def _inspect(self, image: str) -> StoredImage:
         told = json.loads(_run(self.command("inspect", "--type", "image", "--", image)))
         content = told.get("OCIv1", {})
         labels = content.get("config", {}).get("Labels") or {}
@@ -131,10 +199,11 @@ class Storage:
             parents, externals = (), ()
         layers = tuple(content.get("rootfs", {}).get("diff_ids") or ())
         ident = told["FromImageID"].removeprefix("sha256:")
-        return StoredImage(ident, labels.get("rebuilder.key", ""), parents, layers, externals)
+        platform = "/".join(str(content[name]) for name in ("os", "architecture", "variant") if content.get(name))
+        return StoredImage(ident, labels.get("rebuilder.key", ""), parents, layers, externals, (platform,))
 
     def manifest(self, image: str) -> Manifest:
-        """What the image's own RPM database says; nothing is in an image that has none. Raises Unreadable too."""
+        """What the RPM database of an image says; nothing is in one that has none. Raises Unreadable too."""
         with self._mounted(image) as root:
             for path in self._settings.rpmdb:
                 if any((root / path.lstrip("/") / name).exists() for name in DATABASES):

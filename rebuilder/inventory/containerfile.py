@@ -75,7 +75,10 @@ class _Name:
 
 @dataclass(slots=True)
 class _Stage:
-    """`environment` is what ENV sets: the defaults of later ARGs may use it; buildah fills in no `from=` with it."""
+    """`environment` is what ENV sets: the defaults of later ARGs may use it; buildah fills in no `from=` with it.
+
+    `platform` is what its FROM asks for in place of the build's own, `run` the line of its first RUN.
+    """
 
     alias: str
     base: _Name
@@ -83,6 +86,8 @@ class _Stage:
     environment: dict[str, str] = field(default_factory=dict)
     copies: list[_Name] = field(default_factory=list)
     upgrades: str = ""
+    platform: str = ""
+    run: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +97,14 @@ class Recipe:
     `stages` are the numbers of those that are built. `parents` are the images that it is built on, each once, in the
     order of their names' first appearance. `hidden` has the names, in lower case, by which later stages mean an earlier
     stage and not an image. `upgrades` is the first command by which the image upgrades the packages of its parent.
+    `runs` is the line of the first RUN that is carried out in an image for the build's platform; 0 is none.
     """
 
     parents: tuple[Base, ...]
     stages: tuple[int, ...]
     hidden: frozenset[str]
     upgrades: str = ""
+    runs: int = 0
 
 
 def read(text: str, options: Options = PLAIN) -> Recipe:
@@ -111,8 +118,21 @@ def read(text: str, options: Options = PLAIN) -> Recipe:
         raise RequestError("1: there is no FROM")
     target = _target(stages, options.target)
     final = _root(stages, target)
-    found: dict[str, Base] = {}
     needed = _needed(stages, target)
+    found = _bases(stages, needed, final)
+    upgrades = next((stages[place].upgrades for place in _line(stages, target) if stages[place].upgrades), "")
+    runs = next((stages[place].run for place in needed if stages[place].run and not _is_native(stages, place)), 0)
+    return Recipe(tuple(found.values()), tuple(needed), _hidden(stages), upgrades, runs)
+
+
+def parents(text: str, options: Options = PLAIN) -> tuple[Base, ...]:
+    """The images that this file is built on. Raises as `read`."""
+    return read(text, options).parents
+
+
+def _bases(stages: list[_Stage], needed: list[int], final: int) -> dict[str, Base]:
+    """What the needed stages are built on, by name; `final` is the one whose FROM is the image's base."""
+    found: dict[str, Base] = {}
     for place in needed:
         stage = stages[place]
         kind = ParentKind.BASE if place == final else ParentKind.STAGE
@@ -121,13 +141,12 @@ def read(text: str, options: Options = PLAIN) -> Recipe:
         for copied in stage.copies:
             if _earlier(stages, copied.spec, place) is None:
                 _add(found, Base(copied.spec, ParentKind.STAGE, copied.line))
-    upgrades = next((stages[place].upgrades for place in _line(stages, target) if stages[place].upgrades), "")
-    return Recipe(tuple(found.values()), tuple(needed), _hidden(stages), upgrades)
+    return found
 
 
-def parents(text: str, options: Options = PLAIN) -> tuple[Base, ...]:
-    """The images that this file is built on. Raises as `read`."""
-    return read(text, options).parents
+def _is_native(stages: list[_Stage], place: int) -> bool:
+    """Whether the stage is built for this machine, whatever the build is for (FROM --platform=$BUILDPLATFORM)."""
+    return stages[_root(stages, place)].platform == HERE
 
 
 def _target(stages: list[_Stage], name: str) -> int:
@@ -242,8 +261,9 @@ class _Reader:
             pairs = zip(command.value[::2], command.value[1::2], strict=True)
             stage.environment |= {name: self._value(value, before, line) for name, value in pairs}
             return
-        if word == "RUN" and not stage.upgrades:
-            stage.upgrades = _upgrade(command.original)
+        if word == "RUN":
+            stage.run = stage.run or line
+            stage.upgrades = stage.upgrades or _upgrade(command.original)
         stage.copies += [self._copied(spec, stage.arguments, line) for spec in _froms(command.flags)]
 
     def _arg(self, command: dockerfile.Command) -> None:
@@ -263,7 +283,9 @@ class _Reader:
         if len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
             raise RequestError(f"{line}: FROM needs an image, or an image AS a name")
         alias = words[2].lower() if len(words) == 3 else ""
-        self.stages.append(_Stage(alias, self._base(words[0], line)))
+        asked = next((flag.partition("=")[2] for flag in command.flags if flag.startswith("--platform=")), "")
+        platform = self._value(asked, self._outside, line)
+        self.stages.append(_Stage(alias, self._base(words[0], line), platform=platform))
 
     def _base(self, written: str, line: int) -> _Name:
         name = self._filled_in(written, self._outside, line)

@@ -247,16 +247,16 @@ class _Found:
         settings, file = wanted.folder.settings, wanted.folder.path / wanted.file
         text = text_of(file, self._tree)
         args = {**self._build_args, **settings.build_args}
-        options = Options(args, wanted.target, next(iter(settings.platforms), ""))
         try:
-            recipe = read_file(text, options)
-            known = tuple(_parent(base, wanted.key, local) for base in recipe.parents)
+            recipes = [read_file(text, Options(args, wanted.target, one)) for one in settings.platforms or ("",)]
+            bases = {(base.spec, base.kind): base for recipe in recipes for base in recipe.parents}
+            known = tuple(_parent(base, wanted.key, local) for base in bases.values())
         except RequestError as error:
             raise RequestError(f"{file}:{error}") from None
         source = Source(
             path=wanted.folder.real, containerfile=wanted.file, target=wanted.target,
             build_args=tuple(sorted(settings.build_args.items())), platforms=settings.platforms,
-            registry=self._naming.registry, upgrades=recipe.upgrades, care=settings.care(wanted.folder.path),
+            registry=self._naming.registry, upgrades=recipes[0].upgrades, care=settings.care(wanted.folder.path),
         )  # fmt: skip
         told = args, source.target, source.platforms, source.containerfile
         content = f"{self._contents.digest(source.path)} {told}"

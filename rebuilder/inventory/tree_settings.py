@@ -106,13 +106,11 @@ class FolderSettings(StrictModel):
 
     @field_validator("platforms")
     @classmethod
-    def _is_one_platform(cls, platforms: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_platforms(cls, platforms: tuple[str, ...]) -> tuple[str, ...]:
         for platform in platforms:
             if not re.fullmatch(r"\w+/\w+(/\w+)?", platform):
                 raise ValueError(f"{platform!r} is not a platform: use linux/arm64")
-        if len(platforms) > 1:
-            raise ValueError("a build on this machine is for one platform: name one")
-        return platforms
+        return tuple(dict.fromkeys(platforms))
 
     @model_validator(mode="after")
     def _has_one_test(self) -> FolderSettings:

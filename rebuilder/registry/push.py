@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rebuilder.registry import document, skopeo
 from rebuilder.registry.errors import Cause, ContentsError, RegistryError
+from rebuilder.registry.pull_spec import at_digest
 
 KEY = "rebuilder.key"  # the label that says which build made the image
 
@@ -32,8 +33,9 @@ class Remote:
         "" where it is something else's, None where there is nothing.
         """
         try:
-            config = self._run("inspect", "--config", f"docker://{spec}", of=spec)
-            raw = self._run("inspect", "--raw", f"docker://{spec}", of=spec)
+            found = document.parse(self._run("inspect", "--raw", f"docker://{spec}", of=spec), spec)
+            one = next(iter(found.platforms.values()), found.digest)  # the image of each platform has the labels
+            config = self._run("inspect", "--config", f"docker://{at_digest(spec, one)}", of=spec)
             labels = (json.loads(config).get("config") or {}).get("Labels") or {}
         except RegistryError as error:
             if error.cause is Cause.MISSING:
@@ -41,7 +43,7 @@ class Remote:
             raise
         except (ValueError, AttributeError) as error:
             raise ContentsError(f"the configuration of {spec} cannot be read: {error}") from None
-        return document.parse(raw, spec).digest if labels.get(KEY) == key else ""
+        return found.digest if labels.get(KEY) == key else ""
 
     def _run(self, *arguments: str, of: str) -> bytes:
         login = (f"--authfile={self.auth_file}",) if self.auth_file else ()

@@ -23,6 +23,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 def without_tls(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What people set up on a machine, for this registry alone: nothing of the user counts."""
     monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, registry.host)))
+    (tmp_path / "auth.json").write_text("{}")  # `buildah manifest` refuses one that is missing
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
 
 

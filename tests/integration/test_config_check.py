@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from rebuilder import config_file
+from rebuilder.builders import emulation
 from rebuilder.cli import status_of
 from rebuilder.demo.broker import Broker
 
@@ -186,3 +187,24 @@ def test_the_configuration_that_is_used_is_said_where_it_could_be_doubted(
         f"rebuilder: configuration {ours}; {theirs} is not read; "
         f"database sqlite:///{operator.folder}/data/rebuilder.db"
     ]
+
+
+def test_what_this_machine_cannot_build_for_is_named_with_what_to_install(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulation, "HANDLERS", operator.folder)
+    for name, text in (("copied", "FROM scratch\nCOPY a /a\n"), ("run", "FROM scratch\nRUN true\n")):
+        (operator.folder / "images" / name).mkdir(parents=True)
+        (operator.folder / "images" / name / "Containerfile").write_text(text)
+    settings = operator.folder / "images/rebuilder.toml"
+    settings.write_text('platforms = ["linux/amd64", "linux/s390x"]\n')
+    operator.change("[consumer_config]\n", '[consumer_config]\nbuilder = "buildah"\n')
+    operator.change(f'path = "{operator.folder}/inventory.yaml"',
+                    f'source = "containerfiles"\nstream = "f42"\npath = "{operator.folder}/images"')  # fmt: skip
+    (wrong,) = operator.wrong()
+    assert wrong.startswith("wrong: platform linux/s390x of copied:f42, run:f42: ")
+    assert "install qemu-user-static" in wrong
+    assert wrong.endswith("keeps these from being built: run:f42")
+    settings.write_text('platforms = "linux/s390x"\n')
+    (operator.folder / "images/run/Containerfile").write_text("FROM scratch\n")
+    assert operator.types("config", "check")[0] == 0

@@ -154,7 +154,6 @@ def test_folders_that_are_ignored_are_not_read(tmp_path: Path) -> None:
     ("\n[build_args]\nA = 1\n", 3, "build_args.A: "),
     ("build_args = {A = 1}\n", 1, "build_args.A: "),
     ("# c\n\nplatforms = [\n 'amd64',\n]\n", 3, "platforms: .*use linux/arm64"),
-    ("platforms = ['linux/amd64', 'linux/arm64']", 1, "platforms: .*name one"),
     ("name = 'A b'", 1, "name: .*can be no image name"),
     ("streams = ['a/b']", 1, "streams: .*no stream"),
     ("containerfile = '../x'", 1, "containerfile: .*not a file in the folder"),

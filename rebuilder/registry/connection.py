@@ -1,0 +1,124 @@
+"""HTTP to one registry, for what skopeo has no command for.
+
+Credentials, certificates and registries without TLS are those that people have set up for skopeo and buildah.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from rebuilder.registry.errors import Cause, registry_error
+from rebuilder.registry.short_names import configurations
+
+CERTIFICATES = Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d")
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+
+
+class Connection:
+    """A registry that is asked for one scope, as `repository:team/app:pull`; it logs in when the registry wants that.
+
+    `auth_file` is the login, else skopeo's own.
+    """
+
+    def __init__(self, client: httpx.Client, host: str, scope: str, auth_file: Path | None) -> None:
+        self._client, self._host, self._scope, self._auth_file = client, host, scope, auth_file
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """The registry's answer, whatever its status. Raises httpx.HTTPError where there is none."""
+        answer = self._client.request(method, path, **more)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            self._log_in(answer.headers.get("www-authenticate", ""))
+            answer = self._client.request(method, path, **more)
+        return answer
+
+    def _log_in(self, challenge: str) -> None:
+        login = _login(self._host, self._auth_file)
+        if challenge.lower().startswith("bearer"):
+            self._client.headers["authorization"] = f"Bearer {self._token(challenge, login)}"
+        elif login is not None:
+            self._client.auth = httpx.BasicAuth(*login)
+
+    def _token(self, challenge: str, login: tuple[str, str] | None) -> str:
+        told = dict(_CHALLENGE.findall(challenge))
+        wanted = {"service": told.get("service", ""), "scope": self._scope}
+        auth = httpx.BasicAuth(*login) if login else None
+        answer = self._client.get(told.get("realm", ""), params=wanted, auth=auth).raise_for_status()
+        said = answer.json()
+        return str(said.get("token") or said.get("access_token") or "")
+
+
+@contextmanager
+def connected(host: str, scope: str, seconds: float, auth_file: Path | None = None) -> Iterator[Connection]:
+    """A connection to the registry; `seconds` are for each answer.
+
+    Raises RegistryError for what goes wrong inside of it.
+    """
+    insecure = is_insecure(host)
+    try:
+        address, verify = _address(host, insecure, seconds), _verified(host, insecure)
+        with httpx.Client(base_url=address, timeout=seconds, verify=verify) as client:
+            yield Connection(client, host, scope, auth_file)
+    except httpx.TimeoutException:
+        raise registry_error(f"{host}/", f"no answer within {seconds:g} s", Cause.SLOW) from None
+    except (httpx.HTTPError, ssl.SSLError) as error:
+        raise registry_error(f"{host}/", str(error)) from None
+
+
+def _address(host: str, insecure: bool, seconds: float) -> str:
+    """Where the registry listens: one that may do without TLS is tried with it first, as skopeo does."""
+    if insecure:
+        try:
+            httpx.get(f"https://{host}/v2/", verify=False, timeout=seconds)
+        except httpx.ConnectError:
+            return f"http://{host}"
+    return f"https://{host}"
+
+
+def is_insecure(host: str) -> bool:
+    """Whether the registry may do without TLS, or with a certificate that is not to be verified."""
+    entries = (entry for settings in configurations() for entry in settings.get("registry", ()))
+    named = ((str(entry.get("location") or entry.get("prefix") or ""), entry.get("insecure")) for entry in entries)
+    return any(place.partition("/")[0] == host and bool(insecure) for place, insecure in named)
+
+
+def _verified(host: str, insecure: bool) -> ssl.SSLContext | bool:
+    if insecure:
+        return False
+    context = ssl.create_default_context()
+    for folder in (Path.home() / ".config/containers/certs.d", *CERTIFICATES):
+        for authority in sorted((folder / host).glob("*.crt")):
+            context.load_verify_locations(authority)
+    return context
+
+
+def _login(host: str, auth_file: Path | None) -> tuple[str, str] | None:
+    """The user and the password for the registry, as containers-auth.json(5) has them."""
+    for file in [auth_file] if auth_file else _auth_files():
+        try:
+            written = json.loads(file.read_text())["auths"][host]["auth"]
+            user, _, password = base64.b64decode(written).decode().partition(":")
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        return user, password
+    return None
+
+
+def _auth_files() -> Iterator[Path]:
+    if named := os.environ.get("REGISTRY_AUTH_FILE"):
+        yield Path(named)
+        return
+    home = Path.home()
+    yield Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.getuid()}") / "containers/auth.json"
+    yield Path(f"/run/containers/{os.getuid()}/auth.json")
+    yield Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "containers/auth.json"
+    yield home / ".docker/config.json"
