@@ -22,7 +22,9 @@ from support.registries import DATABASE, Registry
 from rebuilder.builders import emulation
 from rebuilder.builders.local_images import LocalImages
 from rebuilder.config import Settings
-from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase
+from rebuilder.demo import rootfs
+from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status
+from rebuilder.domain.checks import ImageTest, TestRequest
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory import buildah
 from rebuilder.inventory.buildah_cli import StorageError
@@ -255,3 +257,33 @@ def test_run_for_another_platform_works_where_the_kernel_has_an_emulator_for_it(
     given = world.settings.model_dump_json(), str(world.folder / "images"), key
     ended_with, told = in_a_namespace(["sh", "-c", EMULATED, "sh", place, sys.executable, *given])
     assert (bool(ended_with), expected in told) == (bool(expected), True), told
+
+
+def outcome(world: Machine, build: ImageBuild, key: str, *command: str) -> Status:
+    builder, request = world.builder(), TestRequest(key, build.image, build.ident, ImageTest(command=command))
+    return until(lambda: (status := builder.test(request)).phase is not Phase.RUNNING and status)
+
+
+def test_an_image_is_tested_for_each_of_its_platforms(world: Machine) -> None:
+    """This machine runs both by itself; the program in them is the same."""
+    write(world, "tested", "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH/ /\n",
+          'platforms = ["linux/amd64", "linux/386"]\n')  # fmt: skip
+    for architecture in ("amd64", "386"):
+        rootfs.make(world.folder / "images/tested" / architecture)
+    built = world.build("tested", "tested-1")
+    assert outcome(world, built, "tested-1", "/bin/true").phase is Phase.SUCCEEDED
+    for architecture, name in (("amd64", "first"), ("386", "second")):
+        (world.folder / "images/tested" / architecture / "bad").write_text("")
+        bad = world.build("tested", f"tested-{name}")
+        assert outcome(world, bad, f"tested-{name}", "/bin/test", "!", "-e", "/bad").phase is Phase.FAILED
+        (world.folder / "images/tested" / architecture / "bad").unlink()
+    containers = subprocess.check_output(world.storage.command("containers", "-q"))
+    assert containers == b""
+
+
+def test_what_this_machine_cannot_run_is_not_tested_and_has_not_failed(
+    world: Machine, base: ImageBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulation, "HANDLERS", tmp_path)
+    with pytest.raises(InfrastructureError, match=r"multi:f42 cannot be tested for all of its platforms: .*linux/arm64"):
+        outcome(world, base, "multi-1", "/bin/true")
