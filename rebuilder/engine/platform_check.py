@@ -10,8 +10,8 @@ from rebuilder.config import Settings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image
-from rebuilder.plugins import Finding
 from rebuilder.inventory import containerfiles, loader
+from rebuilder.plugins import Finding
 
 NAMED = 3  # images that are named
 

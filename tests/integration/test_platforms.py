@@ -285,5 +285,5 @@ def test_what_this_machine_cannot_run_is_not_tested_and_has_not_failed(
     world: Machine, base: ImageBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(emulation, "HANDLERS", tmp_path)
-    with pytest.raises(InfrastructureError, match=r"multi:f42 cannot be tested for all of its platforms: .*linux/arm64"):
+    with pytest.raises(InfrastructureError, match=r"multi:f42 cannot be tested for all of its.*linux/arm64"):
         outcome(world, base, "multi-1", "/bin/true")

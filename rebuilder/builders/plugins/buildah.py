@@ -19,7 +19,7 @@ class Plugin(BuilderPlugin):
     commands = ("buildah",)
 
     def make(self, settings: Settings, history: BuildHistory) -> Builder:
-        return BuildahBuilder(settings.buildah, settings.inventory.registry)
+        return BuildahBuilder(settings.buildah, settings.inventory.registry, settings.registry)
 
     def folders(self, settings: Settings) -> Mapping[str, Path]:
         return {"folder of builds": settings.buildah.folder}
