@@ -8,7 +8,7 @@
 # make soak     30 minutes (MINUTES=…) of work on PostgreSQL and SQLite: what grows, and how slow answers are
 # make mutations  faults that are made on purpose, each of which a test must see (ARGS="words of some")
 # make fuzz     100,000 made-up messages (MESSAGES=…) through the consumer and replay, on both databases
-# make shape    how dense the code is, and how many rooms a change touches
+# make shape    how dense the code is, and how many rooms a change touches (ARGS="FOLDER…": of other projects beside)
 # make docs     write docs/messages.md anew from the classes of the messages
 # make site     the documents as a web site in site/, with a reference made from the code; a warning is an error
 # make screenshot    the picture in the README, from a real run
@@ -64,7 +64,7 @@ fuzz: bootstrap
 	REBUILDER_FUZZED=$(MESSAGES) $(BIN)/pytest -rP -n 0 tests/integration/test_fuzz_messages.py $(ARGS)
 
 shape: bootstrap
-	PYTHONPATH=.:tests $(BIN)/python -m shape
+	PYTHONPATH=.:tests $(BIN)/python -m shape $(ARGS)
 
 docs: bootstrap
 	PYTHONPATH=.:tests $(BIN)/python tests/messages_page.py

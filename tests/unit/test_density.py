@@ -6,6 +6,7 @@ from textwrap import dedent
 
 import pytest
 from shape.density import LEVELS, PARAMETERS, WAYS, Measure, measures, of_text
+from shape.rooms import EXAMPLES, rooms_of
 
 
 def is_dense(measure: Measure) -> bool:
@@ -15,6 +16,21 @@ def is_dense(measure: Measure) -> bool:
 def test_no_function_is_denser_than_one_can_read() -> None:
     dense = [str(measure) for measure in measures() if is_dense(measure)]
     assert not dense, "\n".join(dense)
+
+
+@pytest.mark.parametrize(
+    ("what", "most"),
+    [
+        ("a column (rebuild.asked_by)", 3),
+        ("a builder (osbs)", 3),
+        ("a source (registry)", 2),
+        ("a key of the policy (package)", 2),
+        ("a notification (image.unneeded)", 4),
+    ],
+)
+def test_a_change_touches_few_rooms(what: str, most: int) -> None:
+    rooms = rooms_of(EXAMPLES[what])
+    assert 1 <= len(rooms) <= most, sorted(rooms)
 
 
 @pytest.mark.parametrize(
