@@ -152,7 +152,7 @@ class OsbsBuilder:
             self._logs.lost(name)
 
     def _explained(self, statuses: Mapping[str, Status]) -> dict[str, Status]:
-        """With what the runs that failed died of; they are left out where nobody can say it now."""
+        """With what the runs that failed died of; they are left out where that is unknown now."""
         failed = [ref for ref, status in statuses.items() if status.phase is Phase.FAILED]
         others = {ref: status for ref, status in statuses.items() if ref not in failed}
         if not failed:
@@ -165,7 +165,7 @@ class OsbsBuilder:
         return others | {ref: task_run.failure(tasks[ref], statuses[ref].reason) for ref in failed}
 
     def result(self, ref: str) -> ImageBuild:
-        """Koji's build where there is one and Koji is configured; else what OSBS says, and nobody knows the RPMs.
+        """Koji's build where there is one and Koji is configured; else what OSBS says, and the RPMs are unknown.
 
         What a TaskRun says that is gone, or has no status, is left out.
         """

@@ -98,7 +98,7 @@ class SimulatedBuilder:
                     self._begin(order, started, Phase.FAILED if failed else Phase.SUCCEEDED)
 
     def _forget(self) -> None:
-        """The oldest builds whose results were read: nobody asks for them any more."""
+        """The oldest builds whose results were read: they are not asked for again."""
         read = (key for key, build in self.builds.items() if build.built is not None)
         for key in list(islice(read, max(0, len(self.builds) - KEPT))):
             del self.builds[key]

@@ -28,7 +28,7 @@ TASK_TROUBLE = re.compile(r"TaskRunTimeout|ImagePull|PodCreationFailed|PodEvicte
 
 @dataclass(frozen=True, slots=True)
 class LogSource:
-    """A container whose log is a part of the run's. `label` begins each of its lines, and is nobody else's."""
+    """A container whose log is a part of the run's. `label` begins each of its lines, and no other's."""
 
     label: str
     pod: str

@@ -26,7 +26,7 @@ server_option: Callable[[F], F] = click.option(
 
 
 class Source(Protocol):
-    """Answers. Raises UnknownError for what is not there, UnreachableError where nobody can be asked."""
+    """Answers. Raises UnknownError for what is not there, UnreachableError where no server answers."""
 
     def status(self) -> status.Status: ...
 

@@ -52,7 +52,7 @@ def consume(context: Context) -> None:
 
 
 def _look_for_broker(bus: config_file.Bus) -> None:
-    """Say in one line where there is no broker; fedora-messaging itself tries again, and tells nobody."""
+    """Say in one line where there is no broker; fedora-messaging itself tries again, and says nothing."""
     address = pika.URLParameters(bus.url)
     try:
         socket.create_connection((address.host, address.port), CONNECT_SECONDS).close()

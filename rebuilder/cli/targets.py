@@ -16,7 +16,7 @@ SHOWN = 40
 def confirm(verb: str, found: Sequence[str], yes: bool) -> None:
     """Show what the command is about, where that is several; raise Abort where the user does not want it.
 
-    Raises RequestError where nobody can be asked: scripts give --yes.
+    Raises RequestError where there is no terminal to ask on: scripts give --yes.
     """
     if len(found) < 2 or yes:
         return

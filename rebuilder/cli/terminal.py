@@ -16,7 +16,7 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
-    """The beginning of what nobody would read, and a terminal takes minutes for."""
+    """The beginning of what is too long to read, and a terminal takes minutes for."""
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 

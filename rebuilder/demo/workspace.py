@@ -175,7 +175,7 @@ def first_build(
     builder: BuildahBuilder, image: Image, parents: tuple[ImageBuild, ...], key: str,
     externals: tuple[PinnedParent, ...] = (),
 ) -> ImageBuild:  # fmt: skip
-    """Build an image that nobody has asked the engine for. Raises Failed with the log's end."""
+    """Build an image without the engine. Raises Failed with the log's end."""
     ref = builder.submit(BuildRequest(key, image, parents, externals=externals)).ref
     while (status := builder.poll([ref])[ref]).phase is Phase.RUNNING:
         time.sleep(0.05)

@@ -22,7 +22,7 @@ SEVERE = frozenset({Severity.URGENT, Severity.HIGH})
 class Currency(StrEnum):
     """What an image is; what needs somebody most comes first."""
 
-    UNKNOWN = "unknown"  # nobody knows what is in it
+    UNKNOWN = "unknown"  # its contents could not be read
     STALE = "stale"  # it lacks something
     HELD = "held"  # an operator keeps it as it is, whether it lacks something or not
     WAITING = "waiting"  # it lacks something that only a parent of somebody else's can bring

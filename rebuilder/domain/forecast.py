@@ -1,8 +1,8 @@
 """When open rebuilds will be done: what runs goes on, what waits starts by its place in the queue.
 
 Pure, and the same for the same. What builds take is drawn a few times from what is known of them (`Experience`), and
-the schedule made each time: so a forecast is a range. What an operator or a failure holds up has none, and of what runs
-beyond all experience, and of what waits for it, nobody knows.
+the schedule made each time: so a forecast is a range. What an operator or a failure holds up has none; when what runs
+beyond all experience ends, and what waits for it, is unknown.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Open:
     wave: int = 0
 
     def left(self, experience: Experience, pace: float, chance: float) -> float | None:
-        """The seconds of building that are left, undercut with that chance; None where nobody knows."""
+        """The seconds of building that are left, undercut with that chance; None where it is unknown."""
         expected = self.seconds * pace
-        if self.state is State.TESTING:  # it is built; nobody knows how long a gate takes
+        if self.state is State.TESTING:  # it is built; how long a gate takes is unknown
             return 0.0
         if self.state not in UNDER_WAY:
             return expected * experience.factor(chance)
@@ -68,7 +68,7 @@ class Eta:
 
 @dataclass(frozen=True)
 class Forecast:
-    """For each draw the seconds from now until each rebuild is done; those that stand, and those nobody knows of.
+    """For each draw the seconds from now until each rebuild is done; those that stand, and those that are unknown.
 
     `left` has the seconds of building that are left of each that is known, most likely.
     """
@@ -85,7 +85,7 @@ class Forecast:
     def of(self, ids: Sequence[int]) -> Eta | None:
         """In how many seconds all of these are done that do not stand.
 
-        None where all stand, and where nobody knows of one.
+        None where all stand, and where one is unknown.
         """
         if not self.unknown.isdisjoint(ids):
             return None

@@ -105,7 +105,7 @@ class Source:
 
     @property
     def version(self) -> str:
-        """What tells one state of the source from another; empty where nobody knows."""
+        """What tells one state of the source from another; empty where it is unknown."""
         return self.commit or self.digest
 
 
@@ -224,7 +224,7 @@ def _line(rpm: Rpm) -> str:
 class ImageBuild:
     """One finished build of an image. `ident` is its NVR or image id, `parents` the idents it was built on.
 
-    `externals` are the external parents that it is known to stand on. `manifest` is None where nobody could read it:
+    `externals` are the external parents that it is known to stand on. `manifest` is None where it could not be read:
     such an image is reported as unknown, never guessed at. `tags` has
     the pull specs by which others find it. `built` is when it was built (seconds since the epoch), where a source says
     so.

@@ -71,7 +71,7 @@ class InstalledPackages:
     """What of the changed packages is in the images' current builds.
 
     `rpms` has, for each image that carries any, its RPMs of the changed source packages; `unknown` names the images
-    whose current build nobody could read. `externals` has what is known of external parents, by pull spec.
+    whose current build could not be read. `externals` has what is known of external parents, by pull spec.
     """
 
     rpms: Mapping[str, Sequence[Rpm]]

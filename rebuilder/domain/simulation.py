@@ -1,4 +1,4 @@
-"""What a plan's builds would take under other rules of what to start next, and when they take what nobody expected."""
+"""What the builds of a plan would take under other rules of what starts next, and with other times than expected."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def plan_moved(connection: Connection, settings: Settings, now: float) -> int | 
 class ExternalParents:
     """Asks registries for external parents. `ready` is false until those of the inventory were asked for once.
 
-    Until then no change is planned: nobody could say which images a rebuild can help.
+    Until then no change is planned: it is unknown which images a rebuild can help.
     """
 
     kinds = woken_by = frozenset({Kind.EXTERNALS})

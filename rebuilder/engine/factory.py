@@ -40,6 +40,6 @@ def koji_session_for(settings: Settings) -> KojiSession | None:
 
 
 def check(settings: Settings) -> None:
-    """Raises RequestError saying what the configured source and builder lack, as a credential; asks nobody."""
+    """Raises RequestError saying what the configured source and builder lack, as a credential; asks no service."""
     source_of(settings).check(settings)
     configured(settings).check(settings)

@@ -1,4 +1,4 @@
-"""A plan that nobody has accepted, and what it is asked for."""
+"""A plan that is not accepted, and what it is asked for."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Need(Answer):
     """Something that needs somebody: `kind` is engine, problem, failure, approval, hold, or unknown.
 
     `what` says it in one line, and `do` what to do. `images` names some of the `count` images it is about; `since` is
-    null where nobody knows. `link` is where a browser finds more.
+    null where it is unknown. `link` is where a browser finds more.
     """
 
     kind: str

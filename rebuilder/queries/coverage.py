@@ -28,7 +28,7 @@ ALL = slice(None)
 
 
 class ImageCoverage(Answer):
-    """An image that carries the package, or of which nobody knows whether it does.
+    """An image that carries the package, or of which that is unknown.
 
     `state` is current, unknown, the state of the rebuild that is open or did not succeed, held, or stale: then nothing
     is done about it. `eta` is when its rebuild is expected to end.
@@ -60,7 +60,7 @@ class Fix(Answer):
 class Coverage(Answer):
     """How far an update, or a build, has come. `percent` is of all pairs of an image and a package that it carries.
 
-    Images that nobody could read count as not having it. It is null where no image is known to carry the package: then
+    Images that could not be read count as not having it. It is null where no image is known to carry the package: then
     `hint` tells what may have been meant.
     """
 
@@ -121,7 +121,7 @@ def _changes(connection: Connection, name: str, settings: Settings) -> list[Chan
 
 @dataclass(frozen=True, slots=True)
 class _Having:
-    """What some images have of a fix: all that they carry is new enough, or not; empty where nobody knows."""
+    """What some images have of a fix: all that they carry is new enough, or not; empty where it is unknown."""
 
     current: bool
     installed: tuple[str, ...]

@@ -35,13 +35,13 @@ class External(Answer):
 
 
 class ExternalInFull(External):
-    """The same with its RPMs, by platform; null where nobody knows them."""
+    """The same with its RPMs, by platform; null where they are unknown."""
 
     rpms: dict[str, tuple[str, ...] | None]
 
 
 def read(connection: Connection) -> tuple[External, ...]:
-    """All that images of the inventory are built on, by pull spec; those that nobody was asked for yet included."""
+    """All that images of the inventory are built on, by pull spec; those that were not asked for yet included."""
     used, known = externals.images_on(connection), externals.stored(connection)
     return tuple(External(**_told(spec, images, known.get(spec))) for spec, images in sorted(used.items()))
 

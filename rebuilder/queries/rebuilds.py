@@ -81,7 +81,7 @@ class Wave(Answer):
     """A wave with its rebuilds, parents first. `plan` is what it would do, while it waits for approval.
 
     Four times in five it is done between `eta_earliest` and `eta_latest`. There is no `eta` while a build runs longer
-    than any did before: of `unknown` rebuilds nobody can tell when they are done.
+    than any did before: when `unknown` rebuilds are done cannot be told.
     """
 
     id: int

@@ -21,7 +21,7 @@ class UpdateUnderWay(Answer):
     """An update, or a change that came with none, that running waves take up; "by hand" is what no change asked for.
 
     `done` of `total` images are built with it; `failed` names those whose rebuilds failed, `blocked` counts what waits
-    for them. `eta` is null where nobody can say.
+    for them. `eta` is null where it is unknown.
     """
 
     name: str

@@ -19,7 +19,7 @@ class Description(Struct, frozen=True):
 
     They are the same however a registry compresses them. `steps` counts its history: two images of just the same layers
     differ in it. `labels` are those of its configuration, and before them the annotations of its manifest, which no
-    child inherits. `created` is in seconds since the epoch, None where nobody says.
+    child inherits. `created` is in seconds since the epoch, None where it is unknown.
     """
 
     layers: tuple[str, ...]

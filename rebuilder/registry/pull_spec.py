@@ -18,7 +18,7 @@ def is_remote(spec: str) -> bool:
 def candidates(spec: str) -> tuple[str, ...]:
     """The full names, each with a registry, that it may stand for, in the order in which they are tried."""
     name = spec.removeprefix(TRANSPORT)
-    if pinned(name):  # of a tag beside a digest nobody wants to know
+    if pinned(name):  # a tag beside a digest has no meaning
         name = at_digest(name, pinned(name))
     head, slash, _ = name.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost"):

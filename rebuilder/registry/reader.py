@@ -26,7 +26,7 @@ RPMDB = "rpmdb"
 
 
 class Contents(Struct, frozen=True):
-    """The RPMs of one image, by the digest of its own manifest; None where nobody knows them. `origin` says how."""
+    """The RPMs of one image, by the digest of its own manifest; None where they are unknown. `origin` says how."""
 
     rpms: tuple[Rpm, ...] | None
     origin: str = RPMDB
@@ -98,7 +98,7 @@ class RegistryReader:
         return known
 
     def described(self, digest: str) -> Description | None:
-        """What an image of that digest said of itself, where it was read before. Asks nobody."""
+        """What an image of that digest said of itself, where it was read before. Asks no registry."""
         return self._cache.get(digest, Description)
 
     def _document(self, image: RemoteImage, digest: str) -> Document:

@@ -19,7 +19,7 @@ _ANY_REQUESTED = select(exists().where(Action.done_at.is_(None)))
 
 
 class Verb(StrEnum):
-    """What only the engine carries out, because nobody else may change a rebuild."""
+    """What only the engine carries out, because nothing else may change a rebuild."""
 
     RETRY = "retry"
     CANCEL = "cancel"

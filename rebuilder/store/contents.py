@@ -17,13 +17,13 @@ _BUILD = select(
 
 
 def of_build(connection: Connection, build_id: int) -> Contents | None:
-    """The contents of a build; None where nobody knows them."""
+    """The contents of a build; None where they are unknown."""
     query = _BUILD.join(ImageBuild, ImageBuild.image_id == Image.id).where(ImageBuild.id == build_id)
     return _read(connection, connection.execute(query).one_or_none())
 
 
 def current(connection: Connection, image: str) -> Contents | None:
-    """The contents of the image's current build; None where it has none, or nobody knows them."""
+    """The contents of the image's current build; None where it has none, or they are unknown."""
     name, _, stream = image.rpartition(":")
     query = _BUILD.join(ImageBuild, ImageBuild.id == Image.current_build_id)
     return _read(connection, connection.execute(query.where(Image.name == name, Image.stream == stream)).one_or_none())

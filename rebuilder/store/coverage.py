@@ -127,7 +127,7 @@ def sources(connection: Connection) -> list[str]:
 
 
 def unreadable(connection: Connection, stream: str) -> list[str]:
-    """The images of the stream of which nobody knows what is in them."""
+    """The images of the stream whose contents are unknown."""
     query = select(Image.name).outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
     unknown = or_(Image.current_build_id.is_(None), ImageBuild.manifest_id.is_(None))
     names = connection.scalars(query.where(Image.present, Image.stream == stream, unknown).order_by(Image.name))

@@ -134,7 +134,7 @@ def _values(one: Observed, known: StoredExternal, now: float) -> dict[str, objec
 
 
 def _keep_contents(connection: Connection, ident: int, one: Observed, interned: Mapping[str, int]) -> None:
-    """What is in the digest that it has now; what was in others, nobody asks for any more."""
+    """What is in the digest that it has now; what was in others is not asked for any more."""
     if one.trouble or not one.contents:
         return
     here = ExternalManifest.external_id == ident
@@ -171,7 +171,7 @@ def known(connection: Connection, sources: Collection[str]) -> dict[str, Externa
 
 
 def manifests_of(connection: Connection, spec: str) -> dict[str, Content | None]:
-    """What is in the pull spec's image on each platform; None where nobody could read it."""
+    """What is in the pull spec's image on each platform; None where it could not be read."""
     query = (
         select(ExternalManifest.platform, ExternalManifest.manifest_id)
         .join(ExternalImage, ExternalImage.id == ExternalManifest.external_id)

@@ -105,7 +105,7 @@ def _row(message: IncomingMessage, at: float) -> dict[str, object]:
 
 
 def unread(connection: Connection, limit: int) -> list[InboxEntry]:
-    """The oldest messages that nobody has acted on yet."""
+    """The oldest messages that are not acted on yet."""
     return _entries(connection, Message.state == "new", Message.seq, limit)
 
 

@@ -78,7 +78,7 @@ def find(connection: Connection, keys: Iterable[str]) -> dict[str, ImageValue]:
 
 
 def source_versions(connection: Connection, image_ids: Sequence[int]) -> dict[int, str]:
-    """The version of each of these images' sources, by the image's id; empty where nobody knows."""
+    """The version of each of these images' sources, by the image's id; empty where it is unknown."""
     query = select(Image.id, cast(Image.source, Text)).where(Image.id.in_(image_ids))
     return {ident: _SOURCE.decode(source).version for ident, source in connection.execute(query)}
 
@@ -161,7 +161,7 @@ def ids(connection: Connection) -> dict[str, int]:
 
 
 def carried(connection: Connection, sources: Iterable[str], keys: Collection[str] | None = None) -> InstalledPackages:
-    """The RPMs from these source packages in the images' current builds, and the images nobody could read.
+    """The RPMs from these source packages in the images' current builds, and the images that could not be read.
 
     Of all images, or of these few.
     """
@@ -235,7 +235,7 @@ def unbuilt(connection: Connection) -> set[str]:
 
 
 def unread(connection: Connection) -> set[str]:
-    """The images that have no current build, or one whose manifest nobody could read."""
+    """The images that have no current build, or one whose manifest could not be read."""
     return set(connection.scalars(_unread()))
 
 

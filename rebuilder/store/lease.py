@@ -50,7 +50,7 @@ class LeaseLost(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The lease as it stands. `owner` is empty where nobody has it."""
+    """The lease as it stands. `owner` is empty where it is free."""
 
     owner: str
     epoch: int

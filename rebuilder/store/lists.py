@@ -39,7 +39,7 @@ class ImageEntry:
 
 @dataclass(frozen=True, slots=True)
 class BuildEntry:
-    """A finished build of an image. `manifest` is the digest of its content, empty where nobody could read it."""
+    """A finished build of an image. `manifest` is the digest of its content, empty where it could not be read."""
 
     id: int
     image: str

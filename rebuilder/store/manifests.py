@@ -151,7 +151,7 @@ def carrying(
 
 
 def current(connection: Connection, key: str) -> Content | None:
-    """What is in the image's current build, in one statement; None where nobody knows it."""
+    """What is in the image's current build, in one statement; None where it is unknown."""
     name, _, stream = key.rpartition(":")
     rows = connection.execute(_CURRENT, {"image": name, "of": stream}).all()
     if not rows or rows[0][0] is None:

@@ -156,7 +156,7 @@ def refuse(connection: Connection, reasons: Mapping[int, str], now: float) -> No
 
 
 def forget_refused(connection: Connection, before: float) -> None:
-    """Nobody asks any more for what was set aside that long ago."""
+    """What was set aside that long ago is not asked for any more."""
     connection.execute(delete(Outbox).where(Outbox.refused_at < before))
 
 

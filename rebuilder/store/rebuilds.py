@@ -219,7 +219,7 @@ def _released() -> Select[Any]:
 def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Of these, the rebuilds that were only there for their parents' sake, and whose parents all came out unchanged.
 
-    A parent that had no build before, or one that nobody could read, counts as changed.
+    A parent that had no build before, or one that could not be read, counts as changed.
     """
     return set(connection.scalars(_without_cause(), {"ids": ids}))
 

@@ -57,7 +57,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An image as the registry has it now. `manifest` is None where it is known already, or nobody can read it."""
+    """An image as the registry has it now. `manifest` is None where it is known already, or cannot be read."""
 
     tagged: Tagged
     remote: RemoteImage

@@ -96,7 +96,7 @@ class ExternalImage(Base):
 
 
 class ExternalManifest(Base):
-    """What is in an external parent of that digest on a platform; `manifest_id` is null where nobody could read it."""
+    """What is in an external parent of that digest on a platform; `manifest_id` is null where it could not be read."""
 
     __tablename__ = "external_manifest"
 

@@ -68,7 +68,7 @@ class Rebuild(Base):
     the image gets a newer one: what counts for an image is found without looking at history. `spared` dispatches never
     reached the builder; `begun_at` is when the builder began with the build, by its own clock, and `built_at` when the
     build of one that was tested had ended. `source` is the version of the image's source when it was dispatched last,
-    empty where nobody knows.
+    empty where it is unknown.
     """
 
     __tablename__ = "rebuild"

@@ -53,7 +53,7 @@ def _told(found: ImageState) -> tuple[str, str]:
 
 @router.get("/badges/{key:path}.svg")
 def badge(request: Request, key: str, connection: Reader, settings: Configured) -> Response:
-    """The badge of an image; one of an image that nobody knows says so, because a README should not break."""
+    """The badge of an image; one of an unknown image says so, because a README should not break."""
     wanted = normalize_query(key)
     with suppress(RequestError):
         wanted = search.image_named(connection, wanted)

@@ -115,7 +115,7 @@ def _split(texts: list[str]) -> list[str]:
 
 
 def window(lines: list[str], first: int | None) -> Window:
-    """Some lines from that one on, else the last ones. Of a line that nobody would read it has the beginning."""
+    """Some lines from that one on, else the last ones. Of a line that is too long to read it has the beginning."""
     begin = max(0, min(len(lines), first) - 1 if first else len(lines) - LINES)
     some = lines[begin : begin + LINES]
     spans = list(coloured("\n".join(line[:LONGEST_LINE] for line in some)))
