@@ -7,6 +7,7 @@
 # make chaos    faults on real processes and servers for 20 minutes (MINUTES=…), and their table in docs/faults.md
 # make soak     30 minutes (MINUTES=…) of work on PostgreSQL and SQLite: what grows, and how slow answers are
 # make mutations  faults that are made on purpose, each of which a test must see (ARGS="words of some")
+# make coverage    which lines and branches the tests reach, in all of their processes (ARGS="files"; a page in htmlcov/)
 # make fuzz     100,000 made-up messages (MESSAGES=…) through the consumer and replay, on both databases
 # make shape    how dense the code is, and how many rooms a change touches (ARGS="FOLDER…": of other projects beside)
 # make docs     write docs/messages.md anew from the classes of the messages
@@ -22,7 +23,7 @@ ROOT ?= /var/tmp/rebuilder-debian
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: release empty-debian test test-quick test-osbs demo bench chaos soak fuzz docs shape site screenshot lint clean bootstrap
+.PHONY: release empty-debian test test-quick test-osbs demo bench chaos soak coverage fuzz docs shape site screenshot lint clean bootstrap
 .DEFAULT_GOAL := test
 
 bootstrap:
@@ -60,6 +61,13 @@ soak: bootstrap
 mutations: bootstrap
 	PYTHONPATH=.:tests $(BIN)/python -m mutations $(ARGS)
 
+coverage: bootstrap
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 0 $(or $(ARGS),--ignore=tests/benchmarks)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report --skip-covered --skip-empty
+
 fuzz: bootstrap
 	REBUILDER_FUZZED=$(MESSAGES) $(BIN)/pytest -rP -n 0 tests/integration/test_fuzz_messages.py $(ARGS)
 
@@ -86,5 +94,5 @@ demo:
 	$(BIN)/rebuilder demo $(ARGS)
 
 clean:
-	rm -rf .venv .venv-osbs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-osbs build dist htmlcov .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
