@@ -102,6 +102,17 @@ PUSHED: dict[str, Schema] = {
     **IMAGE,
     "names": _some("the pull specs by tag that point to the build from now on", _text("a pull spec")),
 }
+ROLLED_BACK: dict[str, Schema] = {
+    "image": _text("name:stream", maxLength=NAME),
+    "name": _text("the image's name"),
+    "stream": _text("the image's stream"),
+    "reason": _text("why, in the operator's words"),
+    "bad": _fields("the build that was taken back", BUILD),
+    "build": _fields("the earlier build that is current again", BUILD),
+    "names": _some("the pull specs by tag that go back to it", _text("a pull spec")),
+    "built_on_bad": _some("images that are built on the bad build still", _text("name:stream", maxLength=NAME)),
+    **WHERE_AND_WHO,
+}
 WAVE: dict[str, Schema] = {
     "wave": _number("the id of the wave"),
     "state": _text("planned: it waits for an operator's approval; running; finished"),
@@ -337,6 +348,35 @@ class ImagePushedV1(ImageMessage):
         return [*super()._lines(), *names]
 
 
+class ImageRolledBackV1(RebuilderMessage):
+    """An operator took a build back: the names of the image go back to an earlier one, and the image is on hold.
+
+    `rebuilder.image.pushed` tells when the names have moved.
+    """
+
+    topic = "rebuilder.image.rolled-back"
+    severity = WARNING
+    body_schema = _version_1(topic, ROLLED_BACK)
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        return []
+
+    @property
+    def images(self) -> list[str]:
+        return [self.body["image"]]
+
+    @property
+    def summary(self) -> str:
+        body = self.body
+        return f"{body['image']} was rolled back from {body['bad']['nvr']} to {body['build']['nvr']}: {body['reason']}"
+
+    def _lines(self) -> list[str]:
+        lines = [f"Pull: {spec}" for spec in self.body["build"]["pull_specs"]]
+        built_on = ", ".join(self.body["built_on_bad"])
+        return [*lines, *([f"Built on the bad build still: {built_on}"] if built_on else [])]
+
+
 class WaveMessage(RebuilderMessage):
     """Something about a whole set of rebuilds."""
 
@@ -387,5 +427,6 @@ CLASSES: dict[str, type[RebuilderMessage]] = {
     for found in (
         WavePlannedV1, WaveFinishedV1, ImageQueuedV1, ImageBuildingV1, ImageTestingV1,
         ImageSucceededV1, ImageFailedV1, ImageBlockedV1, ImageCanceledV1, ImageUnneededV1, ImagePushedV1,
+        ImageRolledBackV1,
     )
 }  # fmt: skip

@@ -23,8 +23,9 @@ from rebuilder.domain.build import BuildRequest, Submission
 from rebuilder.domain.image import ImageBuild
 from rebuilder.engine import notifications
 from rebuilder.messages import RebuilderMessage, Schema
-from rebuilder.store import database, outbox
+from rebuilder.store import database, outbox, rollbacks
 from rebuilder.store.database import reading
+from rebuilder.store.rollbacks import RequestedRollback
 
 PAGE = Path(__file__).parents[1] / "docs" / "messages.md"
 IMAGES = (
@@ -79,6 +80,7 @@ def story() -> list[Message]:
         bench.passes(20)
         bench.ask("cancel", "tools:f42", "alice")
         bench.finish()
+        _roll_back(bench)
         with reading(store) as connection:
             found = outbox.unsent(connection, 1000)
             bodies = notifications.write(connection, found, "https://rebuilder.example.org")
@@ -94,6 +96,17 @@ def _with_logs(bench: Workbench) -> None:
         return replace(found, log=f"https://logs.example.org/{found.ref}.log")
 
     bench.builder.submit = with_log  # type: ignore[method-assign]
+
+
+def _roll_back(bench: Workbench) -> None:
+    """The base's new build turns out to be bad."""
+    with bench.store.begin() as connection:
+        asked = RequestedRollback(0, "base:f42", "alice", "it leaks", "", with_descendants=False)
+        rollbacks.request(connection, asked, bench.clock.now)
+        bad, earlier = rollbacks.current(connection)["base:f42"], rollbacks.earlier(connection, ["base:f42"])
+        (wanted,) = rollbacks.requested(connection)
+    with bench.loop.engine.begin() as connection:
+        bench.loop.rollbacks._take_back(connection, wanted, [(bad, earlier["base:f42"][0], "")])
 
 
 def _pushing(bench: Workbench) -> None:

@@ -153,6 +153,20 @@ class BuildahBuilder:
                 raise BuildRejected(f"the build {ident[:12]} is gone") from None
             raise registry_error(spec, str(error)) from None
 
+    def keeps(self, ident: str) -> bool:
+        try:
+            return self._storage.has(ident)
+        except (OSError, StorageError) as error:
+            raise InfrastructureError(f"the storage cannot be read: {error}") from None
+
+    def fetch(self, ident: str, at: str, auth_file: Path | None, seconds: float) -> None:
+        try:
+            pulled = self._storage.pull(at, auth_file, seconds)
+        except (OSError, StorageError) as error:
+            raise registry_error(at, str(error)) from None
+        if pulled != ident:
+            raise BuildRejected(f"{at} is {pulled[:12]}, and not the build {ident[:12]}")
+
     def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
         """Delete the oldest builds of each image."""
         try:

@@ -94,6 +94,19 @@ class Uploading(Protocol):
         Raises InfrastructureError, RegistryError, and BuildRejected where the build is gone.
         """
 
+@runtime_checkable
+class Restoring(Protocol):
+    """A builder whose builds are on this machine for a while, and can be brought back from where they were pushed."""
+
+    def keeps(self, ident: str) -> bool:
+        """Whether the build is there still. Raises InfrastructureError."""
+
+    def fetch(self, ident: str, at: str, auth_file: Path | None, seconds: float) -> None:
+        """Bring a build back that is gone here, from where it was pushed, a pull spec by digest.
+
+        Raises InfrastructureError, RegistryError, and BuildRejected where that is another image.
+        """
+
 
 @runtime_checkable
 class Testing(Protocol):

@@ -48,6 +48,7 @@ VERBS = {
     "replay": ("replay:replay", "Take in messages from a file: one JSON object a line."),
     "resume": ("operators:resume", "Start builds again."),
     "retry": ("operators:retry", "Build again what failed or was canceled, and then what it blocked."),
+    "rollback": ("rollback:rollback", "Let an image go back to an earlier build, and hold it."),
     "run": ("daemons:run", "Consumer, engine and web together."),
     "simulate": ("simulation:simulate", "How long an update's rebuilds would take, beside the least that is possible."),
     "status": ("status:status", "What is being rebuilt, what comes next, what failed."),

@@ -214,7 +214,7 @@ def _answers(context: Context, receipts: Mapping[str, CommandReceipt]) -> dict[s
     """What came of each of these, by its target."""
     told = {target: receipt.answer for target, receipt in receipts.items() if receipt.answer is not None}
     asked = {target: receipt.id for target, receipt in receipts.items() if receipt.answer is None}
-    return told | (_answers_of_engine(context, asked) if asked else {})
+    return told | (answers_of_engine(context, asked) if asked else {})
 
 
 def _waves(connection: Connection, asked: Mapping[str, int]) -> set[int] | None:
@@ -226,9 +226,9 @@ def _waves(connection: Connection, asked: Mapping[str, int]) -> set[int] | None:
     return numbers | newest
 
 
-def _answers_of_engine(context: Context, asked: Mapping[str, int]) -> dict[str, str]:
-    """What the engine answered to each of these; that it has not, where none runs or it takes long."""
-    until = time.monotonic() + ANSWER_SECONDS
+def answers_of_engine(context: Context, asked: Mapping[str, int], patience: float = ANSWER_SECONDS) -> dict[str, str]:
+    """What the engine answered to each of these; that it has not, where none runs or it takes long (seconds)."""
+    until = time.monotonic() + patience
     while True:
         with reading(context.stored) as connection:
             answers = {target: actions.answer(connection, number) for target, number in asked.items()}

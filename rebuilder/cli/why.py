@@ -54,6 +54,8 @@ def _told(answer: Why) -> Iterator[Text]:
         yield line(f"    built on {at}")
     if answer.rolled_back:
         yield line(styled(answer.rolled_back, "stale"))
+    if answer.taken_back:
+        yield line(styled(answer.taken_back, "stale"))
     if answer.held:
         held = answer.held
         by = f"{held.who}: {held.reason}" if held.reason else held.who

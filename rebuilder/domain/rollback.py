@@ -1,16 +1,92 @@
-"""Images that stand on a build of their parent that was taken back.
+"""Builds that are taken back: what an image can go back to, and what stands on a build that is bad.
 
-Pure. A container build that turns out bad is rolled back: the one before it is tagged again, and is the parent's
+Pure. A container build that turns out bad is rolled back: the one before it is tagged again, and is the image's
 current build once more. What was built on the bad one still carries it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rebuilder.domain.deployment import by_digest
+from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild
 from rebuilder.domain.rpm import EVR
+
+SHOWN = 5
+SHORTEST = 6  # characters of a name of a build that may stand for the whole
+
+
+@dataclass(frozen=True, slots=True)
+class PastBuild:
+    """A finished build of an image (name:stream); `ident` is what its builder calls it, `parents` what it is built on.
+
+    `key` is that of the rebuild that made it, "" where none did. `tags` are its pull specs.
+    """
+
+    image: str
+    image_id: int
+    id: int
+    ident: str
+    key: str
+    digest: str
+    tags: tuple[str, ...]
+    parents: tuple[str, ...]
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it is, or was, in registries, by digest."""
+        return by_digest(self.tags, self.digest)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names in registries that it has, or had."""
+        return frozenset(tag for tag in self.tags if "@" not in tag)
+
+    def is_meant_by(self, text: str) -> bool:
+        """Whether an operator means it: by its ident or digest, or the beginning of one, a pull spec, or a tag."""
+        begins = len(text) >= SHORTEST and self.ident.startswith(text)
+        tags = {tag.rpartition(":")[2] for tag in self.names}
+        return begins or text in {self.ident, self.digest, *self.tags, *self.places, *tags}
+
+
+def meant_build(image: str, text: str, earlier: Sequence[PastBuild]) -> Sequence[PastBuild]:
+    """The earlier builds that an image may go back to, newest first: the one that is meant, or all where none is named.
+
+    Raises RequestError where there is none.
+    """
+    if not earlier:
+        raise RequestError(f"{image} has no earlier good build to go back to")
+    found = [build for build in earlier if build.is_meant_by(text)] if text else earlier
+    if not found:
+        raise RequestError(f"{image} has no earlier good build {text}; there are: {named_builds(earlier)}")
+    return found
+
+
+def named_builds(builds: Sequence[PastBuild]) -> str:
+    """The first few of these builds, and how many there are beside these."""
+    more = f" and {len(builds) - SHOWN} more" if len(builds) > SHOWN else ""
+    return ", ".join(build.ident for build in builds[:SHOWN]) + more
+
+
+def standing_on(bad: PastBuild, current: Mapping[str, PastBuild]) -> list[PastBuild]:
+    """The current builds of other images that are made of the bad one, what is built on it directly first."""
+    idents, found = {bad.ident}, dict[str, PastBuild]()
+    while True:
+        new = [
+            build for build in current.values()
+            if build.image != bad.image and build.image not in found and not idents.isdisjoint(build.parents)
+        ]  # fmt: skip
+        if not new:
+            return list(found.values())
+        found |= {build.image: build for build in sorted(new, key=lambda build: build.image)}
+        idents |= {build.ident for build in new}
+
+
+def without(bad: Collection[str], earlier: Iterable[PastBuild]) -> list[PastBuild]:
+    """The builds that are not made of any of the bad ones, given by their idents."""
+    return [build for build in earlier if not set(bad).intersection(build.parents)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +102,23 @@ class RolledBack:
         return f"built on {self.built_on}, which was rolled back: {self.parent} is {self.current} again"
 
 
-def rolled_back(images: Iterable[Image], builds: Mapping[str, ImageBuild]) -> list[RolledBack]:
-    """The images whose current build stands on a newer build of a parent than the parent's current one.
+def rolled_back(
+    images: Iterable[Image], builds: Mapping[str, ImageBuild], taken_back: Mapping[str, Collection[str]]
+) -> list[RolledBack]:
+    """The images whose current build stands on a build of a parent that was taken back.
 
-    `builds` has the current builds by image. Only builds that are named by name, version and release, as Koji names
-    them, can be told apart so.
+    `builds` has the current builds by image, `taken_back` the builds of each image that operators took back. Where a
+    builder names them by name, version and release, as Koji does, a newer one than the parent's current one is such a
+    build, too.
     """
     found = []
     for image in images:
         mine = builds.get(image.key)
         for parent in image.parents if mine is not None else ():
             theirs = builds.get(parent.image) if parent.image else None
-            stands_on = theirs and next((nvr for nvr in mine.parents if is_newer(nvr, theirs.ident)), "")  # type: ignore[union-attr]
+            gone = taken_back.get(parent.image, ())
+            bad = (one for one in mine.parents if theirs and (one in gone or is_newer(one, theirs.ident)))  # type: ignore[union-attr]
+            stands_on = next(bad, "")
             if theirs and stands_on:
                 found.append(RolledBack(image.key, theirs.image, stands_on, theirs.ident))
     return found

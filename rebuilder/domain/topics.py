@@ -25,6 +25,7 @@ class Notice(StrEnum):
     IMAGE_CANCELED = "image.canceled"
     IMAGE_UNNEEDED = "image.unneeded"
     IMAGE_PUSHED = "image.pushed"
+    IMAGE_ROLLED_BACK = "image.rolled-back"
 
 
 # To wait for a parent, or for the builder's answer, is nothing that happens to an image.
@@ -47,6 +48,20 @@ class RebuildFacts(Struct, frozen=True, kw_only=True):
     build: int | None = None
     who: str = ""
     names: tuple[str, ...] = ()
+
+
+class RollbackFacts(Struct, frozen=True, kw_only=True):
+    """What an operator (`who`) took back: the ids of the recorded builds, and the names that go back in registries.
+
+    `built_on_bad` are the images whose current builds are made of the bad one still.
+    """
+
+    bad: int
+    good: int
+    who: str
+    reason: str
+    names: tuple[str, ...] = ()
+    built_on_bad: tuple[str, ...] = ()
 
 
 class StoppedImage(Struct, frozen=True):

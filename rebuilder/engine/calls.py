@@ -41,6 +41,7 @@ class Kind(StrEnum):
     TIDY = "tidy"  # the removal of what ended builds left
     TEST = "test"  # of a proven build, in the new image
     PUSH = "push"  # of a proven build, to registries
+    ROLLBACK = "rollback"  # whether registries still have an earlier build
     PROMOTE = "promote"  # the move of an image's name to a proven build
     RECONCILE = "reconcile"  # what Koji's tags have newer than the images
     INVENTORY = "inventory"

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.engine import delivery
+from rebuilder.engine import delivery, rollbacks
 from rebuilder.store import actions, holds, search, waves
 from rebuilder.store.actions import Decision, Verb
+from rebuilder.store.rollbacks import RequestedRollback
 
-OF_IMAGES = ("retry", "cancel", "rebuild", "hold", "release", "promote", "gate")
+OF_IMAGES = ("retry", "cancel", "rebuild", "hold", "release", "promote", "gate", "rollback")
 COMMANDS = (*OF_IMAGES, "approve", "pause", "resume")
 
 
@@ -24,7 +25,8 @@ class Command:
     """One of COMMANDS. `target` is an image (name:stream) or a wave's number.
 
     `until` is when a hold or a pause ends by itself, in seconds since the epoch; None for never. With `gate`, `passed`
-    is the answer, about the `build` of that NVR, image id or digest; "" is the one that waits for it.
+    is the answer, about the `build` of that NVR, image id or digest; "" is the one that waits for it. With `rollback`,
+    `build` is the one to go back to; "" is the last one that can be pulled.
     """
 
     verb: str
@@ -64,6 +66,10 @@ def give(connection: Connection, command: Command, now: float) -> CommandReceipt
     match command.verb:
         case "retry" | "cancel":
             return _ask(connection, Verb(command.verb), command, now)
+        case "rollback":
+            wanted = RequestedRollback(0, command.target, command.who, command.reason, command.build,
+                                       command.with_descendants)  # fmt: skip
+            return CommandReceipt(rollbacks.give(connection, wanted, now), None)
         case "rebuild":
             if wave_of(command.target) is not None:
                 told = f"`retry {command.target}` builds again what failed in wave {command.target}"

@@ -34,6 +34,7 @@ from rebuilder.engine.promotion import Promotions, promote_ready, ready_to_promo
 from rebuilder.engine.pushing import Pushes
 from rebuilder.engine.reconcile import Reconciliation
 from rebuilder.engine.repository_wait import RepositoryWaits
+from rebuilder.engine.rollbacks import Rollbacks
 from rebuilder.engine.submission import Submissions
 from rebuilder.engine.tidying import TidyingUp
 from rebuilder.engine.withdrawal import Withdrawals, drop_causes
@@ -108,6 +109,7 @@ class Loop:
         self.tests = testing.Tests(context)
         self.promotions = Promotions(context)
         self.pushes = Pushes(context)
+        self.rollbacks = Rollbacks(context)
         self.enrichment = Enrichment(context)
         self.repositories = RepositoryWaits(context)
         self.withdrawals = Withdrawals(context)
@@ -115,8 +117,9 @@ class Loop:
         self.externals = ExternalParents(context, self.reconciliation)
         self.tidying = TidyingUp(context)
         self._concerns: tuple[Concern, ...] = (
-            self.submissions, self.polling, self.tests, self.promotions, self.pushes, Cancellations(context),
-            self.enrichment, self.repositories, self.withdrawals, self.reconciliation, self.externals, self.tidying,
+            self.submissions, self.polling, self.tests, self.promotions, self.pushes, self.rollbacks,
+            Cancellations(context), self.enrichment, self.repositories, self.withdrawals, self.reconciliation,
+            self.externals, self.tidying,
         )  # fmt: skip
 
     def once(self) -> int:

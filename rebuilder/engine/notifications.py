@@ -17,11 +17,11 @@ from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.image import Image
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import ENDED, State
-from rebuilder.domain.topics import LISTED, Notice, RebuildFacts, WaveFacts
+from rebuilder.domain.topics import LISTED, Notice, RebuildFacts, RollbackFacts, WaveFacts
 from rebuilder.messages import RebuilderMessage
 from rebuilder.store import causes, inventory, notifications, rebuilds, waves
 from rebuilder.store.notifications import BuildInfo
-from rebuilder.store.outbox import OutboxEntry
+from rebuilder.store.outbox import Facts, OutboxEntry
 from rebuilder.store.waves import WaveEntry
 
 Body = dict[str, Any]
@@ -60,11 +60,13 @@ class _Images:
         self._images = inventory.find(connection, {entry.image for entry in self._entries.values()})
         self._reasons = causes.reasons_of(connection, ids)
         self._awaited = notifications.awaited(connection, ids)
-        builds = {f.build for letter in letters if isinstance(f := letter.facts, RebuildFacts) and f.build is not None}
+        builds = {ident for letter in letters for ident in _build_ids(letter.facts)}
         self._builds = notifications.builds(connection, list(builds))
 
     def body(self, letter: OutboxEntry, rebuild_id: int, wave: WaveEntry, pages: str) -> Body:
         entry, facts = self._entries[rebuild_id], letter.facts
+        if isinstance(facts, RollbackFacts):
+            return self._rolled_back(self._images[entry.image], letter.at, facts, pages)
         assert isinstance(facts, RebuildFacts)
         pushed = letter.notice is Notice.IMAGE_PUSHED
         image, state = self._images[entry.image], State.SUCCEEDED if pushed else State(letter.notice[len("image.") :])
@@ -86,10 +88,26 @@ class _Images:
             "log": facts.log or None,
             "timing": {"created": _moment(entry.created_at), "started": _at(facts.started), "ended": _at(ended)},
             "at": _moment(letter.at),
-            "url": f"{pages}/images/{quote(entry.image, safe='/:')}" if pages else None,
+            "url": _page(entry.image, pages),
             "agent": facts.who or None,
             "users": _names(facts.who, entry.asked_by, wave.approved_by),
             **({"names": list(facts.names[:LISTED])} if pushed else {}),
+        }
+
+    def _rolled_back(self, image: Image, at: float, facts: RollbackFacts, pages: str) -> Body:
+        return {
+            "image": image.key,
+            "name": image.name,
+            "stream": image.stream,
+            "reason": facts.reason,
+            "bad": _build(self._builds[facts.bad]),
+            "build": _build(self._builds[facts.good]),
+            "names": list(facts.names[:LISTED]),
+            "built_on_bad": list(facts.built_on_bad[:LISTED]),
+            "at": _moment(at),
+            "url": _page(image.key, pages),
+            "agent": facts.who or None,
+            "users": _names(facts.who),
         }
 
     def _parents(self, rebuild_id: int, image: Image) -> list[Body]:
@@ -130,6 +148,17 @@ def _outcome(facts: WaveFacts) -> Body:
     if facts.counts is None:
         return {}
     return {"counts": facts.counts, "stopped": [to_builtins(stopped) for stopped in facts.stopped or ()]}
+
+
+def _build_ids(facts: Facts) -> tuple[int, ...]:
+    """The builds that are to be told of."""
+    if isinstance(facts, RollbackFacts):
+        return facts.bad, facts.good
+    return (facts.build,) if isinstance(facts, RebuildFacts) and facts.build is not None else ()
+
+
+def _page(image: str, pages: str) -> str | None:
+    return f"{pages}/images/{quote(image, safe='/:')}" if pages else None
 
 
 def _causes(reasons: Iterable[Reason]) -> list[Body]:

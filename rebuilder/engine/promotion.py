@@ -12,7 +12,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from rebuilder.builders.protocol import Promoting
+from rebuilder.builders.protocol import Promoting, Restoring
 from rebuilder.config import Settings
 from rebuilder.domain.build import BuildRejected, InfrastructureError
 from rebuilder.engine.backoff import Backoff, Failure
@@ -68,7 +68,7 @@ class Promotions:
         self._out = {spec: ident for spec, ident in self._out.items() if spec in specs}
         term = lease.term_of(context.engine)
         for one in pending:
-            move = partial(_promote, context.builder, one, term)
+            move = partial(_promote, context.builder, one, context.settings, term)
             if not self._failures.resting(one.spec, now) and context.calls.start(Kind.PROMOTE, one.spec, move):
                 self._out[one.spec] = one.id
 
@@ -98,9 +98,14 @@ class Promotions:
             deliveries.delayed(connection, {self._out[spec]: str(answer.error)})
 
 
-def _promote(builder: Promoting, wanted: Pending, term: Term | None) -> int:
-    """Move the name, unless another engine may act by now; the delivery's id."""
+def _promote(builder: Promoting, wanted: Pending, settings: Settings, term: Term | None) -> int:
+    """Move the name, unless another engine may act by now; the delivery's id.
+
+    A build that is gone here is brought back first, where the delivery says where it is.
+    """
     if term is not None and not term.sure:
         raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
+    if wanted.at and isinstance(builder, Restoring) and not builder.keeps(wanted.ident):
+        builder.fetch(wanted.ident, wanted.at, settings.registry.auth_file, settings.calls.push_seconds)
     builder.promote(wanted.image, wanted.key, wanted.ident)
     return wanted.id

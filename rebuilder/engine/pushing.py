@@ -13,7 +13,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from rebuilder.builders.protocol import Uploading
+from rebuilder.builders.protocol import Builder, Uploading
 from rebuilder.config import Settings
 from rebuilder.domain.build import BuildRejected, InfrastructureError
 from rebuilder.engine.backoff import Backoff, Failure
@@ -79,8 +79,6 @@ class Pushes:
 
     def ask(self) -> None:
         context, now = self._context, self._context.clock.monotonic()
-        if not isinstance(context.builder, Uploading):
-            return
         wanted = self._wanted()
         self._failures.forget(wanted)
         self._out = {image: push for image, push in self._out.items() if image in wanted}
@@ -106,7 +104,10 @@ class Pushes:
             if not names or names[0].build_id == one.build_id:
                 names.append(one)
         return {
-            image: Push(tuple(sorted(names, key=lambda one: (one.moves, one.id))), there.get(names[0].build_id, ""))
+            image: Push(
+                tuple(sorted(names, key=lambda one: (one.moves, one.id))),
+                names[0].at or there.get(names[0].build_id, ""),
+            )
             for image, names in found.items()
         }
 
@@ -152,7 +153,7 @@ class Pushes:
 class _Pushing:
     """One build on its way under its names. A repository that fails stops no other one."""
 
-    def __init__(self, builder: Uploading, push: Push, settings: Settings, term: Term | None) -> None:
+    def __init__(self, builder: Builder, push: Push, settings: Settings, term: Term | None) -> None:
         self._builder, self._push, self._term = builder, push, term
         self._login, self._seconds = settings.registry.auth_file, settings.calls.push_seconds
         self._remote, self._at = Remote(self._login, self._seconds), push.at
@@ -190,12 +191,14 @@ class _Pushing:
             self._at = at_digest(name.spec, there)
         elif self._at:
             self._remote.copy(self._at, name.spec)
-        else:
+        elif isinstance(self._builder, Uploading):
             uploaded = self._builder.upload(self._push.build.ident, name.spec, self._login, self._seconds)
             self._at = at_digest(name.spec, uploaded)
+        else:
+            raise BuildRejected(f"the build {self._push.build.ident} is in no registry that is known")
         self.pushed.given[name.id] = at_digest(name.spec, self._at.partition("@")[2])
 
 
-def _push(builder: Uploading, push: Push, settings: Settings, term: Term | None) -> Pushed:
+def _push(builder: Builder, push: Push, settings: Settings, term: Term | None) -> Pushed:
     """Give the build its names; what was done by an engine that died is found, and not done again."""
     return _Pushing(builder, push, settings, term).all()

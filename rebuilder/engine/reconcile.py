@@ -24,7 +24,7 @@ from rebuilder.engine.context import Context
 from rebuilder.inventory.koji import tag_builds
 from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.inventory.source import source_of
-from rebuilder.store import changes, inventory, rebuilds, waves
+from rebuilder.store import changes, inventory, rebuilds, rollbacks, waves
 from rebuilder.store.database import reading
 from rebuilder.store.models import Image
 
@@ -205,8 +205,8 @@ def handle_rolled_back(connection: Connection, settings: Settings, now: float) -
 
     It is only told where others' builds are not to be planned for. What failed waits for an operator, as always.
     """
-    graph = inventory.load(connection)
-    found = {item.image: item for item in rolled_back(graph.images, inventory.current_builds(connection))}
+    graph, builds = inventory.load(connection), inventory.current_builds(connection)
+    found = {item.image: item for item in rolled_back(graph.images, builds, rollbacks.taken_back(connection))}
     unsettled = rebuilds.unsettled(connection) if found else {}
     wanted = [image for image in found if image not in unsettled]
     if not wanted:

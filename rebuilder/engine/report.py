@@ -39,6 +39,7 @@ def _problems(loop: Loop) -> list[Problem]:
         "tests": loop.tests.failure,
         "image names": loop.promotions.failure,
         "pushes": loop.pushes.failure,
+        "rollbacks": loop.rollbacks.failure,
         "inventory": loop.reconciliation.failure(Kind.INVENTORY),
         "external parents": loop.externals.failure,
         "Koji tags": loop.reconciliation.failure(Kind.RECONCILE),

@@ -110,6 +110,7 @@ def tested(transitions: Transitions, found: Sequence[Answered], names: Names | N
     good = [(one.entry, one.build_id) for one in found if not one.fault]
     make_current(connection, {entry.image_id: build_id for entry, build_id in good})
     transitions.apply(happened)
+    pushes.by_builder(connection, [build_id for _, build_id in good], now)
     if names:
         deliveries.request(connection, names.tested(connection, good, now), now)
     return {entry.id: event for entry, event in happened}

@@ -15,9 +15,10 @@ from rebuilder.domain.impact import InstalledPackages, Reason, Skip
 from rebuilder.domain.plan import Plan, make_plan
 from rebuilder.domain.rollback import RolledBack
 from rebuilder.domain.schedule import durations
-from rebuilder.store import causes, changes, holds, inventory, rebuilds, waves
+from rebuilder.store import causes, changes, holds, inventory, rebuilds, rollbacks, waves
 from rebuilder.store.changes import StoredChange
 from rebuilder.store.holds import Held
+from rebuilder.store.rollbacks import StandingRollback
 
 RECENT_CHANGES = 50
 RECENT_REBUILDS = 10
@@ -63,6 +64,7 @@ class Answer:
     rebuilds: tuple[Told, ...]
     others: tuple[Verdict, ...]
     rolled_back: RolledBack | None
+    taken_back: StandingRollback | None
 
 
 def what_if(
@@ -156,7 +158,8 @@ def why(connection: Connection, image: str, settings: Settings, now: float) -> A
     family = _Family(connection, image, {item.change.build.name for item in recent}, settings, now)
     others = tuple(_other(connection, family, item, settings) for item in recent)
     rolled_back = inventory.stands_on_rolled_back(connection, image)
-    return Answer(image, inventory.manifest_of(connection, image), held, found, others, rolled_back)
+    taken_back = rollbacks.standing(connection, [image]).get(image)
+    return Answer(image, inventory.manifest_of(connection, image), held, found, others, rolled_back, taken_back)
 
 
 def _told(connection: Connection, image_id: int) -> tuple[Told, ...]:

@@ -141,6 +141,15 @@ class Storage:
         """Delete a list of platforms by its name, without its images."""
         _run(self.command("manifest", "rm", "--", name))
 
+    def pull(self, at: str, auth_file: Path | None, seconds: float) -> str:
+        """Bring an image here, by its pull spec by digest, within so many seconds; its id."""
+        login = (f"--authfile={auth_file}",) if auth_file else ()
+        return _run(self.command("pull", "--quiet", *login, "--", f"docker://{at}"), seconds).split()[-1]
+
+    def has(self, image: str) -> bool:
+        """Whether an image of that id is here."""
+        return any(found.ident == image for found in self.images())
+
     def remove(self, image: str) -> None:
         """Delete an image; by one of several names, only the name goes. Raises StorageError where a container runs it.
 

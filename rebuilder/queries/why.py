@@ -80,13 +80,15 @@ class Why(Answer):
     """The image's last rebuilds, newest first, and what the last changes that did not rebuild it mean for it.
 
     `externals` has the external parents that its build stands on, by what its file calls them: pull specs by digest.
-    `rolled_back` says which build of its parent it stands on, where that was taken back.
+    `rolled_back` says which build of its parent it stands on, where that was taken back, and `taken_back` which build
+    of its own was, since when an earlier one is current.
     """
 
     image: str
     build: str | None
     externals: dict[str, str]
     rolled_back: str | None
+    taken_back: str | None
     held: Hold | None
     rebuilds: tuple[ToldRebuild, ...]
     not_rebuilt: tuple[VerdictOnChange, ...]
@@ -111,6 +113,7 @@ def read(connection: Connection, image: str, settings: Settings, now: float) -> 
         build=found.build.ident if found.build else None,
         externals={parent.spec: parent.at for parent in found.build.externals} if found.build else {},
         rolled_back=str(found.rolled_back) if found.rolled_back else None,
+        taken_back=str(found.taken_back) if found.taken_back else None,
         held=Hold(who=held.who, reason=held.reason, since=moment(held.since)) if held else None,
         rebuilds=tuple(_told(told) for told in found.rebuilds),
         not_rebuilt=tuple(_waiting(verdict(other), waits) for other in found.others),

@@ -27,6 +27,16 @@ class Remote:
         """Put the image `at` (a pull spec by digest) under another name; a tag moves in one step."""
         self._run("copy", "--all", "--preserve-digests", f"docker://{at}", f"docker://{spec}", of=spec)
 
+    def has(self, spec: str) -> bool:
+        """Whether the registry has what the pull spec names."""
+        try:
+            self._run("inspect", "--raw", f"docker://{spec}", of=spec)
+        except RegistryError as error:
+            if error.cause is Cause.MISSING:
+                return False
+            raise
+        return True
+
     def digest_of(self, spec: str, key: str) -> str | None:
         """The digest of what the registry has under that name, where the build of this key made it.
 

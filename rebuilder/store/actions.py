@@ -9,10 +9,11 @@ from sqlalchemy import Connection, exists, insert, select, update
 
 from rebuilder.store.models import Action
 
+ROLLBACK = "rollback"  # asked for in words of its own: see rollbacks.py
 # Made once: they are asked in every pass.
 _REQUESTED = (
     select(Action.id, Action.verb, Action.target, Action.who, Action.reason)
-    .where(Action.done_at.is_(None))
+    .where(Action.done_at.is_(None), Action.verb != ROLLBACK)
     .order_by(Action.id)
 )
 _ANY_REQUESTED = select(exists().where(Action.done_at.is_(None)))

@@ -21,7 +21,7 @@ from rebuilder.store.upsert import chunks
 _PENDING = (
     select(
         Delivery.id, Image.name + ":" + Image.stream, ImageBuild.ident, Delivery.key, Delivery.spec, Delivery.build_id,
-        Delivery.moves, Delivery.remote,
+        Delivery.moves, Delivery.remote, Delivery.at,
     )
     .join(Image, Image.id == Delivery.image_id)
     .join(ImageBuild, ImageBuild.id == Delivery.build_id)
@@ -43,7 +43,7 @@ _ANY_PENDING = select(exists().where(Delivery.state == "pending"))
 class Wanted:
     """A name that a build of an image, made under `key`, is to have: on this machine, or in a registry (`remote`).
 
-    One that `waits` is given when it is promoted.
+    One that `waits` is given when it is promoted. `at` is where the build is already, as a pull spec by digest.
     """
 
     image_id: int
@@ -53,13 +53,15 @@ class Wanted:
     moves: bool = True
     remote: bool = False
     waits: bool = False
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
     """`spec` is to point to the build `ident` of `image`, which was made under `key`.
 
-    One that `moves` is a tag that other builds had before, and will have.
+    One that `moves` is a tag that other builds had before, and will have. `at` is where the build is in a registry, by
+    digest, where that is known.
     """
 
     id: int
@@ -70,6 +72,7 @@ class Pending:
     build_id: int
     moves: bool
     remote: bool
+    at: str
 
 
 def request(connection: Connection, wanted: Sequence[Wanted], now: float) -> None:
@@ -83,7 +86,7 @@ def request(connection: Connection, wanted: Sequence[Wanted], now: float) -> Non
     _supersede(connection, [one.spec for one in wanted if not one.waits], ["pending"], now)
     connection.execute(insert(Delivery), [
         {"image_id": one.image_id, "build_id": one.build_id, "key": one.key, "spec": one.spec, "moves": one.moves,
-         "remote": one.remote, "state": "waiting" if one.waits else "pending", "requested_at": now}
+         "remote": one.remote, "state": "waiting" if one.waits else "pending", "at": one.at, "requested_at": now}
         for one in wanted
     ])  # fmt: skip
 

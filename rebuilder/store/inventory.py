@@ -31,7 +31,7 @@ from rebuilder.domain.impact import InstalledPackages
 from rebuilder.domain.rollback import RolledBack, rolled_back
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import externals as external_parents
-from rebuilder.store import manifests
+from rebuilder.store import manifests, rollbacks
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rebuild, Rpm, Stream
 from rebuilder.store.upsert import chunks
 
@@ -297,7 +297,13 @@ def stands_on_rolled_back(connection: Connection, key: str) -> RolledBack | None
     """The parent's build that this image stands on, where that was taken back."""
     image = subgraph(connection, family_above(connection, key)).image(key)
     parents = [parent.image for parent in image.parents if parent.image]
-    return next(iter(rolled_back([image], current_builds(connection, [key, *parents]))), None)
+    builds, gone = current_builds(connection, [key, *parents]), rollbacks.taken_back(connection)
+    return next(iter(rolled_back([image], builds, gone)), None)
+
+
+def current_build_id(connection: Connection, image_id: int) -> int | None:
+    """The id of an image's current build: mostly the last one, but where a later one is untested, or was taken back."""
+    return connection.scalar(select(Image.current_build_id).where(Image.id == image_id))
 
 
 def last_digests(connection: Connection, each: int) -> dict[str, list[str]]:

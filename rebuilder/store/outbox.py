@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
 
 from rebuilder.domain.lifecycle import State
-from rebuilder.domain.topics import OF_STATE, Notice, RebuildFacts, WaveFacts
+from rebuilder.domain.topics import OF_STATE, Notice, RebuildFacts, RollbackFacts, WaveFacts
 from rebuilder.store.models import Image, Outbox, Rebuild
 from rebuilder.store.upsert import chunks
 
@@ -27,7 +27,7 @@ _REFUSE = (
     .values(refused_at=bindparam("since"), refused=bindparam("why"), body=None)
 )
 
-Facts = RebuildFacts | WaveFacts
+Facts = RebuildFacts | RollbackFacts | WaveFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,12 @@ def about_rebuild(
         connection.execute(_INSERT, _row(notice, wave_id, rebuild_id, now, facts))
 
 
+def about_rollback(connection: Connection, wave_id: int, rebuild_id: int, now: float, facts: RollbackFacts) -> None:
+    """A build was taken back; the rebuild is the one that it is told of."""
+    if announces(connection, Notice.IMAGE_ROLLED_BACK):
+        connection.execute(_INSERT, _row(Notice.IMAGE_ROLLED_BACK, wave_id, rebuild_id, now, facts))
+
+
 def about_wave(connection: Connection, notice: Notice, wave_id: int, now: float, facts: WaveFacts) -> None:
     """Something happened to a whole wave."""
     if announces(connection, notice):
@@ -134,6 +140,8 @@ def unsent(connection: Connection, limit: int, without: Iterable[tuple[int, int 
 def _facts(row: Row[Any]) -> Facts:
     if row.rebuild_id is None:
         return msgspec.convert(row.facts, WaveFacts)
+    if row.notice == Notice.IMAGE_ROLLED_BACK:
+        return msgspec.convert(row.facts, RollbackFacts)
     return msgspec.convert(row.facts, RebuildFacts)
 
 

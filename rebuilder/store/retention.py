@@ -40,6 +40,7 @@ from rebuilder.store.models import (
     ReadManifest,
     Rebuild,
     RebuildEdge,
+    Rollback,
     Rpm,
     Transition,
     Verdict,
@@ -265,6 +266,7 @@ def _builds(limits: Limits, dialect: str) -> Conditions:
         ~exists().where(Rebuild.build_id == ImageBuild.id),
         ~exists().where(Delivery.build_id == ImageBuild.id, Delivery.state.in_(("pending", "waiting"))),
         ~exists().where(Verdict.build_id == ImageBuild.id),
+        ~exists().where(or_(Rollback.bad_build_id == ImageBuild.id, Rollback.good_build_id == ImageBuild.id)),
         ~_held(limits, ImageBuild.image_id),
         ImageBuild.ident.not_in(built_on),
     )

@@ -15,7 +15,7 @@ from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.image import ImageBuild as BuildValue
 from rebuilder.domain.image import Stream as StreamValue
 from rebuilder.store import inventory as stored
-from rebuilder.store import manifests
+from rebuilder.store import manifests, rollbacks
 from rebuilder.store.models import Image, ImageBuild, ImageParent, Stream
 from rebuilder.store.upsert import chunks, refresh_statistics
 
@@ -145,7 +145,12 @@ def _save_builds(
 ) -> list[str]:
     """Record the builds that are not current yet, or could not be read before; the names of their images."""
     current, unread = stored.current_builds(connection), stored.unread(connection)
-    new = [build for build in builds if _is_news(build, current.get(build.image), build.image in unread)]
+    bad = rollbacks.taken_back(connection)
+    new = [
+        build for build in builds
+        if build.ident not in bad.get(build.image, ())  # a source may go on naming what an operator took back
+        and _is_news(build, current.get(build.image), build.image in unread)
+    ]  # fmt: skip
     # All at once: the RPMs of one part are mostly those of the next.
     manifests.intern(connection, (build.manifest for build in new if build.manifest is not None))
     for part in chunks(new, stored.MANY):

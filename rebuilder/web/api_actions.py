@@ -129,6 +129,20 @@ class ToGate(Ask):
     build: Text = ""
 
 
+class ToRollBack(Ask):
+    """Let an image's names go back to an earlier build, and hold it; the engine asks registries whether that is there.
+
+    `build` is the NVR, image id, digest or tag of that build; without it, the last one that can be pulled is meant.
+    What is built on the bad build goes back, too, if wished. There must be a reason.
+    """
+
+    verb: Literal["rollback"]
+    target: Annotated[Text, Field(min_length=1)]
+    reason: Annotated[Text, Field(min_length=1)]
+    build: Text = ""
+    with_descendants: bool = False
+
+
 class ToApprove(Ask):
     """Let a wave begin that a rule of the policy keeps waiting; `target` is its number."""
 
@@ -143,7 +157,8 @@ class OfEngine(Ask):
 
 
 Asked = Annotated[
-    OfTarget | ToRebuild | ToHold | ToRelease | ToPromote | ToGate | ToApprove | OfEngine, Field(discriminator="verb")
+    OfTarget | ToRebuild | ToHold | ToRelease | ToPromote | ToGate | ToRollBack | ToApprove | OfEngine,
+    Field(discriminator="verb"),
 ]
 Presented = Annotated[tokens.Known, Depends(presented)]
 

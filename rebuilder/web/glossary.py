@@ -163,6 +163,7 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "story": ("Every step, in the order in which it happened.", []),
     "stream": ("A stream of images and RPMs.", "f42"),
     "tags": ("Pull specs that point to the build.", ["registry.example.org/httpd:f42"]),
+    "taken_back": ("Which build of it was taken back, by whom and why; null where none was.", None),
     "target": ("An image (name:stream), or the number of a wave.", IMAGE),
     "test": ("The command that tests a build.", ["/usr/bin/true"]),
     "test_timeout": ("Seconds that a test may take; null where nothing is said.", 600.0),

@@ -14,7 +14,7 @@ from consumers.topics import parse
 from rebuilder.builders.simulated import ManifestOf, SimulatedBuilder
 from rebuilder.config import Settings, SimulatedSettings
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Status, Submission
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import Rpm
@@ -62,7 +62,7 @@ class AtOnce(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except (InfrastructureError, BuildRejected, RequestError) as error:  # any other is the end of the process
+        except (InfrastructureError, BuildRejected, RequestError, UnreachableError) as error:  # any other is the end of the process
             future.set_exception(error)
         return future
 
@@ -88,7 +88,7 @@ class Held:
         if self.outcome is None:
             try:
                 self.outcome = self.call(), None
-            except (InfrastructureError, BuildRejected, RequestError) as error:
+            except (InfrastructureError, BuildRejected, RequestError, UnreachableError) as error:
                 self.outcome = None, error
 
     def answer(self) -> None:

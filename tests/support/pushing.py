@@ -55,6 +55,7 @@ class Pushing(Builder):
         self.images, self.real = images, BuildahBuilder(images.settings)
         self.uploaded: list[str] = []
         self.promoted: list[tuple[str, str]] = []
+        self.fetched: list[str] = []
         return self
 
     def result(self, ref: str) -> ImageBuild:
@@ -65,6 +66,13 @@ class Pushing(Builder):
 
     def promote(self, image: str, key: str, ident: str) -> None:
         self.promoted.append((image, ident))
+
+    def keeps(self, ident: str) -> bool:
+        return self.real.keeps(ident)
+
+    def fetch(self, ident: str, at: str, auth_file: Path | None, seconds: float) -> None:
+        self.fetched.append(at)
+        self.real.fetch(ident, at, auth_file, seconds)
 
     def upload(self, ident: str, spec: str, auth_file: Path | None, seconds: float) -> str:
         digest = self.real.upload(ident, spec, auth_file, seconds)

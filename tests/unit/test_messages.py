@@ -37,7 +37,7 @@ def test_importing_it_pulls_in_fedora_messaging_and_nothing_else() -> None:
 def test_there_is_a_class_for_all_that_is_announced_and_each_is_registered() -> None:
     assert list(messages.CLASSES) == [f"rebuilder.{notice}" for notice in Notice]
     of_images = {notice for notice in Notice if notice.startswith("image.")}
-    assert set(OF_STATE.values()) == of_images - {Notice.IMAGE_PUSHED}
+    assert set(OF_STATE.values()) == of_images - {Notice.IMAGE_PUSHED, Notice.IMAGE_ROLLED_BACK}
     found = {point.name: point.load() for point in entry_points(group="fedora.messages") if "rebuilder" in point.value}
     assert found == {f"{topic}.v1": kind for topic, kind in messages.CLASSES.items()}
     assert messages.LISTED == LISTED
@@ -53,11 +53,15 @@ def test_every_message_reads_well(kind: type[messages.RebuilderMessage]) -> None
     assert message.app_name == "rebuilder"
     assert message.app_icon and message.app_icon.startswith("https://")
     assert message.url and message.url.startswith("https://rebuilder.example.org/")
-    assert message.packages == ["openssl"]
     assert "base:f42" in message.containers or len(message.containers) == 2
     assert message.severity in SEVERITIES
-    assert "openssl-3.2.2-1.fc42" in message.summary
     assert str(message).startswith(f"{message.summary}\n")
+    if kind is messages.ImageRolledBackV1:  # no update is the cause, but an operator
+        assert (message.packages, message.usernames) == ([], ["alice"])
+        assert "was rolled back from" in message.summary and message.summary.endswith(": it leaks")
+        return
+    assert message.packages == ["openssl"]
+    assert "openssl-3.2.2-1.fc42" in message.summary
     assert "https://bodhi.fedoraproject.org/updates/" in str(message)
 
 

@@ -30,10 +30,12 @@ from rebuilder.store.models.rebuilds import (
     WaveChange,
     WavePin,
 )
+from rebuilder.store.models.rollbacks import Rollback, RollbackRequest
 
 __all__ = [
     "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Delivery", "ExternalImage",
     "ExternalManifest", "Heartbeat", "Hold", "Image", "ImageBuild", "ImageParent", "Lease", "Manifest", "ManifestRpm",
-    "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge", "Rpm", "Stream", "Tally", "Token",
+    "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge", "Rollback", "RollbackRequest", "Rpm",
+    "Stream", "Tally", "Token",
     "Transition", "Verdict", "Wave", "WaveChange", "WavePin",
 ]  # fmt: skip

@@ -37,7 +37,8 @@ def image(request: Request, key: str, connection: Reader, settings: Configured) 
     shown = {wanted, *(parent.image for parent in found.parents), *children[:CHILDREN]}
     states = image_state.read(connection, settings, time.time(), shown)
     present = wanted in states
-    current = built[0] if built else None
+    current_id = inventory.current_build_id(connection, image_id)
+    current = next((build for build in built if build.id == current_id), built[0] if built else None)
     return page(
         request, "image.html", connection, live=f"image={image_id}",
         image=found, present=present, children=children, shown=CHILDREN, state_of=states, builds=built, current=current,

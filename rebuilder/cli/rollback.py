@@ -1,0 +1,38 @@
+"""`rollback`: a bad build is taken back."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from rebuilder.cli.context import Context
+from rebuilder.cli.operators import answers_of_engine, reason_option, who_option
+from rebuilder.cli.terminal import printable
+from rebuilder.domain.errors import RequestError
+from rebuilder.engine import commands, rollbacks
+from rebuilder.engine.commands import Command
+
+PATIENCE = 60.0  # seconds in which registries have mostly answered
+
+
+@click.command()
+@click.argument("image", metavar="IMAGE")
+@click.option("--to", "build", default="", metavar="BUILD",
+              help="The build to go back to: NVR, image id, digest or tag; default: the last one that can be pulled.")
+@click.option("--with-descendants", is_flag=True, help="And so all that is built on the bad build.")
+@who_option
+@reason_option
+@click.pass_obj
+def rollback(context: Context, image: str, build: str, with_descendants: bool, who: str, reason: str) -> None:
+    """Let an image's floating tags go back to an earlier build, which is its current one again, and hold the image.
+
+    The registry is asked first whether the build is still there. What is built on the bad build is named.
+    """
+    command = Command("rollback", image, who, reason, with_descendants=with_descendants, build=build)
+    with context.stored.begin() as connection:
+        receipt = commands.give(connection, command, time.time())
+    (answer,) = answers_of_engine(context, {image: receipt.id}, PATIENCE).values()
+    if answer.startswith(rollbacks.REFUSED):
+        raise RequestError(answer)
+    click.echo(printable(answer))

@@ -1,0 +1,242 @@
+"""Takes builds back: the names of an image return to an earlier build, which is its current one again.
+
+Registries are asked first whether they still have it. Then all that follows is committed at once: the moves of the
+names, which are made and replayed as those to new builds are, the current build, the hold, and what is announced.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection
+
+from rebuilder.builders.protocol import Builder, Promoting, Restoring
+from rebuilder.config import RegistrySettings
+from rebuilder.domain.errors import RequestError
+from rebuilder.domain.lifecycle import LIVE, Canceled
+from rebuilder.domain.rollback import PastBuild, meant_build, named_builds, standing_on, without
+from rebuilder.domain.topics import RollbackFacts
+from rebuilder.engine.backoff import Backoff, Failure
+from rebuilder.engine.calls import Answer, Kind
+from rebuilder.engine.context import Context
+from rebuilder.registry.push import Remote
+from rebuilder.store import actions, deliveries, holds, outbox, rebuilds, rollbacks
+from rebuilder.store.database import reading
+from rebuilder.store.deliveries import Wanted
+from rebuilder.store.rollbacks import RequestedRollback
+from rebuilder.store.sync import make_current
+
+log = logging.getLogger(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+REFUSED = "not rolled back"
+MOST = 20  # earlier builds that registries are asked for, of one image
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An image whose build is `bad`, and the earlier ones that it may go back to, newest first.
+
+    `others` are the earlier builds that nobody asked for, to be told of where none of these can be pulled.
+    """
+
+    bad: PastBuild
+    candidates: tuple[PastBuild, ...]
+    others: tuple[PastBuild, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a choice came to: the build to go back to (None where it is gone), and where it is, by digest.
+
+    `at` is empty where it is on this machine alone. `there` are other builds that could be pulled.
+    """
+
+    bad: PastBuild
+    good: PastBuild | None
+    at: str = ""
+    there: tuple[PastBuild, ...] = ()
+
+
+class Rollbacks:
+    """What operators want to be taken back, in the order of asking; each until registries have answered for it."""
+
+    kinds = frozenset({Kind.ROLLBACK})
+    woken_by = kinds
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self._out: dict[int, RequestedRollback] = {}
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why registries could not be asked last."""
+        return self._failures.longest(self._out)
+
+    def ask(self) -> None:
+        context, now = self._context, self._context.clock.monotonic()
+        with reading(context.engine) as connection:
+            wanted = {one.id: one for one in rollbacks.requested(connection)}
+            due = [one for ident, one in wanted.items() if not self._failures.resting(ident, now)]
+            chosen = {one.id: choices(connection, one) for one in due}
+        self._failures.forget(wanted)
+        self._out = wanted
+        look = partial(_look, context.builder, context.settings.registry)
+        for ident, found in chosen.items():
+            context.calls.start(Kind.ROLLBACK, ident, partial(look, found))
+
+    def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
+        for answer in answers:
+            wanted = self._out.get(int(str(answer.subject)))
+            if wanted is None or answer.late:
+                continue
+            if isinstance(answer.error, RequestError):
+                self._over(connection, wanted, f"{REFUSED}: {answer.error}")
+            elif answer.error is not None:
+                failure = self._failures.failed(wanted.id, str(answer.error), self._context.clock.monotonic())
+                if failure.count == 1:
+                    log.warning("%s cannot be rolled back yet: %s", wanted.image, answer.error)
+            else:
+                self._failures.succeeded(wanted.id)
+                self._decided(connection, wanted, answer.value)
+        return len(answers)
+
+    def _decided(self, connection: Connection, wanted: RequestedRollback, found: Sequence[Found]) -> None:
+        top = found[0] if found else None
+        current = rollbacks.current(connection)
+        if any(current.get(one.bad.image) != one.bad for one in found):
+            return  # a build has ended meanwhile: it is looked at anew
+        if top is None or top.good is None:
+            self._over(connection, wanted, f"{REFUSED}: {_gone(wanted, top)}")
+            return
+        changed = [(one.bad, one.good, one.at) for one in found if one.good is not None]
+        self._take_back(connection, wanted, changed)
+        back = {bad.image for bad, _, _ in changed}
+        left = [build.image for build in standing_on(top.bad, current) if build.image not in back]
+        self._over(connection, wanted, _told(wanted, changed, left))
+
+    def _take_back(
+        self, connection: Connection, wanted: RequestedRollback, changed: Sequence[tuple[PastBuild, PastBuild, str]]
+    ) -> None:
+        now = self._context.clock.now()
+        pairs = [(bad, good) for bad, good, _ in changed]
+        names = self._names(connection, changed)
+        deliveries.request(connection, [name for of_image in names.values() for name in of_image], now)
+        make_current(connection, {bad.image_id: good.id for bad, good in pairs})
+        rollbacks.record(connection, pairs, wanted.who, wanted.reason, now)
+        current = rollbacks.current(connection)
+        for bad, good in pairs:
+            holds.hold(connection, bad.image, wanted.who, f"rolled back to {good.ident}: {wanted.reason}", None, now)
+            self._stop(connection, bad, wanted)
+            about = rollbacks.rebuild_of(connection, bad)
+            if about is not None:
+                facts = RollbackFacts(
+                    bad=bad.id, good=good.id, who=wanted.who, reason=wanted.reason,
+                    names=tuple(name.spec for name in names[bad.image] if name.remote),
+                    built_on_bad=tuple(build.image for build in standing_on(bad, current)),
+                )  # fmt: skip
+                outbox.about_rollback(connection, *about, now, facts)
+
+    def _stop(self, connection: Connection, bad: PastBuild, wanted: RequestedRollback) -> None:
+        """What is being built of the image was planned before anybody knew."""
+        reason = f"rolled back by {wanted.who}: {wanted.reason}"
+        live = [entry for entry in rebuilds.of_image(connection, bad.image_id, 2) if entry.state in LIVE]
+        self._context.transitions(connection).apply([(entry, Canceled(reason, who=wanted.who)) for entry in live])
+
+    def _names(
+        self, connection: Connection, changed: Sequence[tuple[PastBuild, PastBuild, str]]
+    ) -> dict[str, list[Wanted]]:
+        """The names that go back, by image: those that were given to the bad build or the good one, and move."""
+        builder = self._context.builder
+        ours = rollbacks.moved_names(connection, [build.id for bad, good, _ in changed for build in (bad, good)])
+        found: dict[str, list[Wanted]] = {}
+        for bad, good, at in changed:
+            specs = ours.get(bad.image_id) or (bad.names & good.names if at else ())
+            names = [Wanted(bad.image_id, good.key, good.id, spec, remote=True, at=at) for spec in sorted(specs)]
+            if isinstance(builder, Promoting):
+                names.append(Wanted(bad.image_id, good.key, good.id, builder.public_name(bad.image), at=at))
+            found[bad.image] = names
+        return found
+
+    def _over(self, connection: Connection, wanted: RequestedRollback, answer: str) -> None:
+        actions.carried_out(connection, wanted.id, answer, self._context.clock.now())
+        log.warning("rollback of %s by %s: %s", wanted.image, wanted.who, answer)
+
+
+def choices(connection: Connection, wanted: RequestedRollback) -> Callable[[], list[Choice]]:
+    """What may be gone back to; to be called where a RequestError is the answer."""
+    current = rollbacks.current(connection)
+    bad = current.get(wanted.image)
+    below = standing_on(bad, current) if bad is not None and wanted.with_descendants else []
+    earlier = rollbacks.earlier(connection, [wanted.image, *(build.image for build in below)])
+    return partial(_choices, wanted, bad, below, earlier)
+
+
+def _choices(
+    wanted: RequestedRollback, bad: PastBuild | None, below: Sequence[PastBuild],
+    earlier: dict[str, list[PastBuild]],
+) -> list[Choice]:  # fmt: skip
+    if bad is None:
+        raise RequestError(f"{wanted.image} has no build")
+    mine = earlier.get(wanted.image, [])
+    meant = meant_build(wanted.image, wanted.build, mine)
+    others = tuple(build for build in mine[:MOST] if build not in meant)
+    idents = {bad.ident, *(build.ident for build in below)}
+    return [
+        Choice(bad, tuple(meant[:MOST]), others),
+        *(Choice(build, tuple(without(idents, earlier.get(build.image, ()))[:MOST])) for build in below),
+    ]
+
+
+def _look(builder: Builder, registry: RegistrySettings, chosen: Callable[[], list[Choice]]) -> list[Found]:
+    """Which builds can be gone back to. Raises RequestError, and RegistryError where a registry cannot be asked."""
+    remote = Remote(registry.auth_file, registry.call_seconds)
+    return [_found(builder, remote, one) for one in chosen()]
+
+
+def _found(builder: Builder, remote: Remote, choice: Choice) -> Found:
+    for build in choice.candidates:
+        at = _place(builder, remote, build)
+        if at is not None:
+            return Found(choice.bad, build, at)
+    there = tuple(build for build in choice.others if _place(builder, remote, build) is not None)
+    return Found(choice.bad, None, there=there)
+
+
+def _place(builder: Builder, remote: Remote, build: PastBuild) -> str | None:
+    """Where the build can be pulled, by digest; "" where it was never pushed, and is on this machine. None where it is
+    gone.
+    """
+    for spec in build.places:
+        if remote.has(spec):
+            return spec
+    return "" if not build.places and isinstance(builder, Restoring) and builder.keeps(build.ident) else None
+
+
+def _gone(wanted: RequestedRollback, top: Found | None) -> str:
+    what = f"build {wanted.build}" if wanted.build else "no earlier build"
+    gone = f"{what} of {wanted.image} is {'gone' if wanted.build else 'there any more'}"
+    there = top.there if top is not None else ()
+    return f"{gone}; there are: {named_builds(there)}" if there else gone
+
+
+def _told(
+    wanted: RequestedRollback, changed: Sequence[tuple[PastBuild, PastBuild, str]], left: Sequence[str]
+) -> str:
+    said = [f"{bad.image} goes back from {bad.ident} to {good.ident}, and is held" for bad, good, _ in changed]
+    if left:
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        hint = "no earlier build of them is there" if wanted.with_descendants else "--with-descendants takes them back"
+        said.append(f"still on the bad build: {', '.join(left[:5])}{more} ({hint})")
+    return "; ".join(said)
+
+
+def give(connection: Connection, wanted: RequestedRollback, now: float) -> int:
+    """Ask for it; the number of the request. Raises RequestError where it cannot be, whatever registries have."""
+    if not wanted.reason:
+        raise RequestError("a rollback needs a reason: people will ask; give --reason")
+    choices(connection, wanted)()
+    return rollbacks.request(connection, wanted, now)
