@@ -26,6 +26,7 @@ from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild, Transition, Wave
 from rebuilder.store.sync import save_inventory
 
+ANSWERED = (InfrastructureError, BuildRejected, RequestError, UnreachableError)  # what calls may raise
 SSL = "openssl-libs-1:3.2.1-1.fc42.x86_64"
 BASH = "bash-5.2-1.fc42.x86_64"
 
@@ -62,7 +63,7 @@ class AtOnce(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except (InfrastructureError, BuildRejected, RequestError, UnreachableError) as error:  # any other is the end of the process
+        except ANSWERED as error:  # any other is the end of the process
             future.set_exception(error)
         return future
 
@@ -88,7 +89,7 @@ class Held:
         if self.outcome is None:
             try:
                 self.outcome = self.call(), None
-            except (InfrastructureError, BuildRejected, RequestError, UnreachableError) as error:
+            except ANSWERED as error:
                 self.outcome = None, error
 
     def answer(self) -> None:
