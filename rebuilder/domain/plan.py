@@ -32,6 +32,11 @@ class PlannedRebuild:
         """That of the most severe of its changes."""
         return most_severe(tuple(reason.change.severity for reason in self.reasons))
 
+    @property
+    def externals(self) -> set[str]:
+        """The external parents that what it is to bring in comes from."""
+        return {reason.external for reason in self.reasons if reason.external}
+
 
 @dataclass(frozen=True, slots=True)
 class Rebuilds(Sequence[PlannedRebuild]):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.lifecycle import CausesGone, Dispatched, ParentsDone
 from rebuilder.engine import results
-from rebuilder.store import cancellations, causes, holds, inventory, pins, rebuilds
+from rebuilder.store import cancellations, causes, holds, inventory, pins, rebuilds, startable
 from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.transitions import Transitions
 from rebuilder.store.upsert import chunks
@@ -64,7 +64,7 @@ def reserve_slots(transitions: Transitions, settings: Settings) -> list[Reserved
     limits = _limits(settings)
     while (free := settings.slots - live.total()) > 0:
         full = [name for name, limit in limits.items() if live[name] >= limit]
-        entries = rebuilds.startable(connection, transitions.now, free, full)
+        entries = startable.startable(connection, transitions.now, free, full)
         if not entries:
             break
         chosen = _chosen(entries, live, limits, settings.slots)
@@ -73,6 +73,12 @@ def reserve_slots(transitions: Transitions, settings: Settings) -> list[Reserved
         transitions.apply([(entry, Dispatched(key=key, source=sources[entry.image_id])) for entry, key in chosen])
         reserved += [Reserved(key, key != entry.key) for entry, key in chosen]
     return reserved
+
+
+def to_ask_for(connection: Connection, settings: Settings, now: float) -> list[str]:
+    """The external parents that registries are asked for now, as builds on them have a slot and wait for the answer."""
+    specs = [] if holds.paused(connection, now) is not None else startable.to_ask_for(connection, now, settings.slots)
+    return specs if specs and _live(connection).total() < settings.slots else []
 
 
 def _limits(settings: Settings) -> dict[str, int]:

@@ -27,11 +27,11 @@ from rebuilder.store import actions, changes, externals, inventory, rebuilds, wa
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.externals import Observed
+from rebuilder.store.startable import FRESH_SECONDS
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 600.0
 LOOK_SECONDS = 2.0  # how soon a pull spec that is new in the inventory is asked for
-FRESH_SECONDS = 60.0  # for so long an answer counts, where something is about to be planned and built
 SUBJECT = "external parents"
 
 
@@ -147,6 +147,7 @@ class ExternalParents:
         self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._ask_at = self._look_at = context.clock.monotonic()
         self._asked_at = self._ask_at - FRESH_SECONDS
+        self._before_builds: tuple[str, ...] = ()
         self.ready = False
 
     @property
@@ -159,9 +160,16 @@ class ExternalParents:
         """Why a registry could not be asked last."""
         return self._failures.of(SUBJECT)
 
+    def ask_for(self, specs: Iterable[str]) -> None:
+        """Builds on these external parents wait to hear which digest there is now."""
+        self._before_builds = tuple(specs)
+
     def ask(self) -> None:
         context, now = self._context, self._context.clock.monotonic()
-        if not self._reconciliation.ready or now < self._look_at or context.calls.any_out(*self.kinds):
+        for spec in self._before_builds:  # each by itself: a registry that is slow keeps no build on others waiting
+            context.calls.start(Kind.EXTERNALS, spec, partial(ask, context.engine, context.settings, specs=[spec]))
+        self._before_builds = ()
+        if not self._reconciliation.ready or now < self._look_at or context.calls.is_out(Kind.EXTERNALS, SUBJECT):
             return
         self._look_at = now + LOOK_SECONDS
         all_of_them = now >= self._ask_at or self._plan_is_near(now)
@@ -193,17 +201,19 @@ class ExternalParents:
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
         done = 0
+        now = self._context.clock.now()
         for answer in answers:
-            self.ready = True
+            self.ready = self.ready or answer.subject == SUBJECT
             if answer.error is not None:
                 self._failed(str(answer.error))
+                externals.asked_in_vain(connection, None if answer.subject == SUBJECT else str(answer.subject), now)
                 continue
             troubles = [one for one in answer.value if one.trouble]
             if troubles:
                 self._failed(troubles[0].trouble)
             else:
                 self._failures.succeeded(SUBJECT)
-            done += len(save(connection, answer.value, self._context.settings, self._context.clock.now()))
+            done += len(save(connection, answer.value, self._context.settings, now))
         if done:
             self._reconciliation.look_soon()
         return done

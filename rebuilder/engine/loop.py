@@ -137,7 +137,12 @@ class Loop:
             concerns = self._woken_by({answer.kind for answer in answers})
         for concern in concerns:
             concern.ask()
-        return done + self.calls.ready + self.reconciliation.due_to_look
+        return done + self.calls.ready + (self._may_plan and self.reconciliation.due_to_look)
+
+    @property
+    def _may_plan(self) -> bool:
+        """Whether the images are known, and what they are built on."""
+        return self.reconciliation.ready and self.externals.ready
 
     def _woken_by(self, kinds: Set[Kind]) -> list[Concern]:
         return [concern for concern in self._concerns if concern.woken_by & kinds]
@@ -166,6 +171,8 @@ class Loop:
         for wave_id in waves.finish(connection, now):
             planning.record_makespan(connection, wave_id, self._context.settings, now)
             log.info("wave %d is finished", wave_id)
+            if self._context.settings.external_changes == "digest":
+                self.reconciliation.look_soon()  # a base may have moved while the wave stood on its last digest
 
     def _decide(self) -> int:
         """Read the inbox, execute commands, plan, and commit to builds: all that the database alone can answer."""
@@ -177,6 +184,7 @@ class Loop:
             done += self._plan(connection)
             done += dispatch.release(transitions, settings)
             reserved = dispatch.reserve_slots(transitions, settings)
+            self.externals.ask_for(dispatch.to_ask_for(connection, settings, self.clock.now()))
             self._finish_waves(connection)
             done += promote_ready(connection, settings, self.clock.now())
         self.submissions.reserved(reserved)
@@ -198,7 +206,7 @@ class Loop:
         return read.messages
 
     def _plan(self, connection: Connection) -> int:
-        if not (self.reconciliation.ready and self.externals.ready):
+        if not self._may_plan:
             return 0
         clock, settings = self._context.clock, self._context.settings
         began = clock.monotonic()

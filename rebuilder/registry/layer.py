@@ -5,10 +5,9 @@ from __future__ import annotations
 import gzip
 import posixpath
 import shutil
-import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +19,20 @@ from msgspec import Struct
 from rebuilder.domain.rpm import Rpm
 from rebuilder.registry import rpm_database
 from rebuilder.registry.errors import ContentsError
+from rebuilder.registry.tar_stream import BrokenArchive, Member, TarStream
 
-CHUNK = 1 << 20
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 WRITE_AHEAD = "rpmdb.sqlite-wal"
 LARGEST_DATABASE = 1 << 30  # bytes of one folder: the databases of whole distributions have a tenth of that
+MOST_FILES = 100  # in the folder of a database: Berkeley DB has some twenty
+LONGEST_NAME = 60  # characters: what is named longer there is no part of a database
+# A layer may unpack to so many bytes, and where it is large, to so many times its own: bombs grow a thousandfold.
+ALWAYS_ALLOWED, MOST_GROWTH = 8 << 30, 100
 LARGEST_WINDOW = 1 << 25  # bytes that zstd may look back: levels up to 19 need a quarter of that
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # behind a first byte of 0x50 to 0x5f
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
-BROKEN = (tarfile.TarError, zlib.error, zstandard.ZstdError, EOFError, gzip.BadGzipFile)
+BROKEN = (BrokenArchive, zlib.error, zstandard.ZstdError, EOFError, gzip.BadGzipFile)
 
 
 class Layer(Struct, frozen=True):
@@ -46,38 +49,46 @@ class Layer(Struct, frozen=True):
 
 @dataclass(slots=True)
 class _Found:
-    """What was seen of a layer so far; `files` has the names of the files that were kept, by their folder."""
+    """What was seen of a layer so far; `files` has the sizes of the files that were kept, by folder and name.
+
+    `links` has the path of each hard link by that of the file that it stands for, `unknown` the folders of databases
+    that nobody can read here.
+    """
 
     place: Path
     hidden: set[str] = field(default_factory=set)
     opaque: set[str] = field(default_factory=set)
     files: dict[str, dict[str, int]] = field(default_factory=dict)
-    links: dict[str, str] = field(default_factory=dict)
+    links: dict[str, set[str]] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
 
 
-def read_layer(open_layer: Opener, folders: Sequence[str], of: str) -> Layer:
+def read_layer(open_layer: Opener, folders: Sequence[str], of: str, size: int = 0) -> Layer:
     """Read a layer once from its beginning to its end, and keep nothing but the RPM databases for a moment.
 
-    `open_layer` gives the compressed stream; it is called again where a database is a hard link to a file before it.
-    `folders` are those in which databases may be. Takes some MB of memory, however large the layer is. Raises
-    ContentsError for a layer that is no tar archive, and what the stream itself raises.
+    `open_layer` gives the compressed stream, of `size` bytes; it is called again where a database is a hard link to a
+    file before it. `folders` are those in which databases may be. Takes some MB of memory, however large the layer is.
+    Raises ContentsError for a layer that is no tar archive, or that unpacks to far more than layers do, and what the
+    stream itself raises.
     """
     with tempfile.TemporaryDirectory(prefix="rebuilder-layer-") as temporary:
         found = _Found(Path(temporary))
         try:
-            _read(open_layer, folders, found)
+            _read(open_layer, folders, found, max(ALWAYS_ALLOWED, size * MOST_GROWTH))
         except BROKEN as error:
             raise ContentsError(f"a layer of {of} cannot be read: {error}") from None
+        found.unknown.update(posixpath.dirname(path) for paths in found.links.values() for path in paths)
         databases = {folder: _database(found, folder, of) for folder in found.files if _counts(found.files[folder])}
+        databases |= dict.fromkeys(found.unknown)
     return Layer(databases, frozenset(found.hidden), frozenset(found.opaque))
 
 
-def _read(open_layer: Opener, folders: Sequence[str], found: _Found) -> None:
+def _read(open_layer: Opener, folders: Sequence[str], found: _Found, limit: int) -> None:
     with open_layer() as stream:
-        _scan(stream, folders, found)
+        _scan(TarStream(_plain(stream), limit), folders, found)
     if found.links:
         with open_layer() as stream:
-            _follow(stream, found)
+            _follow(TarStream(_plain(stream), limit), found)
 
 
 def _counts(files: Mapping[str, int]) -> bool:
@@ -94,56 +105,83 @@ def _database(found: _Found, folder: str, of: str) -> tuple[Rpm, ...] | None:
         return None
 
 
-def _scan(stream: IO[bytes], folders: Sequence[str], found: _Found) -> None:
-    for tar, member in _members(stream):
-        path = _normal(member.name)
+def _scan(tar: TarStream, folders: Sequence[str], found: _Found) -> None:
+    for member in tar.members():
+        path = _normal(member.path)
         folder, name = posixpath.split(path)
-        if name == OPAQUE:
-            if _above(folder, folders):
-                found.opaque.add(folder)
-        elif name.startswith(WHITEOUT):
-            gone = posixpath.join(folder, name.removeprefix(WHITEOUT))
-            if _above(gone, folders) or folder in folders:
-                found.hidden.add(gone)
+        if name.startswith(WHITEOUT):
+            _take_away(folder, name, folders, found)
         elif folder in folders:
             _keep(tar, member, path, found)
-        elif not member.isdir() and _above(path, folders):
-            found.hidden.add(path)  # a link or a file stands where lower layers have the folder
+        elif not member.is_folder and _above(path, folders):
+            _replace(member, path, folders, found)
 
 
-def _keep(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str, found: _Found) -> None:
+def _take_away(folder: str, name: str, folders: Sequence[str], found: _Found) -> None:
+    if name == OPAQUE:
+        if _above(folder, folders):
+            found.opaque.add(folder)
+        return
+    gone = name.removeprefix(WHITEOUT)
+    path = posixpath.join(folder, gone)
+    if _above(path, folders) or (folder in folders and gone in rpm_database.DATABASES):
+        found.hidden.add(path)
+
+
+def _replace(member: Member, path: str, folders: Sequence[str], found: _Found) -> None:
+    """A link or a file stands where lower layers have the folder."""
+    found.hidden.add(path)
+    if path in folders and member.is_symbolic_link:
+        target = _normal(posixpath.join("/", posixpath.dirname(path), member.target))
+        if target not in folders:
+            found.unknown.add(path)  # the database is somewhere else, and was not looked for there
+
+
+def _keep(tar: TarStream, member: Member, path: str, found: _Found) -> None:
     folder, name = posixpath.split(path)
-    if member.islnk():
-        found.links[_normal(member.linkname)] = path
-    elif member.isfile():
-        files = found.files.setdefault(folder, {})
-        if sum(files.values()) + member.size > LARGEST_DATABASE:
-            raise tarfile.TarError(f"/{folder} has more than {LARGEST_DATABASE} bytes")
-        files[name] = member.size
-        _write(tar, member, found.place / path)
+    files = found.files.setdefault(folder, {})
+    if len(name) > LONGEST_NAME:
+        return
+    if len(files) + len(found.links) > MOST_FILES:
+        raise BrokenArchive(f"/{folder} has more than {MOST_FILES} files")
+    if member.is_hard_link:
+        found.links.setdefault(_normal(member.target), set()).add(path)
+    elif member.is_file and not member.packed:
+        _write(tar, member, path, found)
+    elif name in rpm_database.DATABASES:
+        found.unknown.add(folder)
 
 
-def _follow(stream: IO[bytes], found: _Found) -> None:
+def _follow(tar: TarStream, found: _Found) -> None:
     """Keep the files that databases are hard links to, under the names of the links."""
-    for tar, member in _members(stream):
-        path = found.links.get(_normal(member.name))
-        if path is not None and member.isreg():
-            _keep(tar, member.replace(name=path, deep=False), path, found)
+    for member in tar.members():
+        if member.is_file and not member.packed:
+            paths = found.links.pop(_normal(member.path), set())
+            for path in sorted(paths)[:1]:
+                _write(tar, member, path, found)
+            for path in sorted(paths)[1:]:
+                _copy(found, sorted(paths)[0], path)
 
 
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
+def _copy(found: _Found, source: str, path: str) -> None:
+    folder, name = posixpath.split(path)
+    target = found.place / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found.place / source, target)
+    found.files.setdefault(folder, {})[name] = target.stat().st_size
+
+
+def _write(tar: TarStream, member: Member, path: str, found: _Found) -> None:
+    folder, name = posixpath.split(path)
+    files = found.files.setdefault(folder, {})
+    files.pop(name, None)
+    if sum(files.values()) + member.size > LARGEST_DATABASE:
+        raise BrokenArchive(f"/{folder} has more than {LARGEST_DATABASE} bytes")
+    files[name] = member.size
+    place = found.place / path
     place.parent.mkdir(parents=True, exist_ok=True)
-    source = tar.extractfile(member)
-    if source is not None:
-        with source, place.open("wb") as target:
-            shutil.copyfileobj(source, target, CHUNK)
-
-
-def _members(stream: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    with tarfile.open(fileobj=_plain(stream), mode="r|", bufsize=CHUNK, errorlevel=1) as tar:
-        while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # it would remember them all
-            yield tar, member
+    with place.open("wb") as target:
+        tar.copy(target)
 
 
 def _plain(stream: IO[bytes]) -> IO[bytes]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-FORMAT = "1"  # of the files; another one is not looked at
+FORMAT = "2"  # of the files; another one is not looked at
 MOST = 2000  # files that are kept: a layer has some KB, or with a large RPM database some hundred
 T = TypeVar("T")
 

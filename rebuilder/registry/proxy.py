@@ -14,6 +14,7 @@ import select
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -23,14 +24,20 @@ from rebuilder.registry.skopeo import command, last_words
 
 LARGEST = 65536  # bytes of an answer
 CHUNK = 1 << 20  # bytes that a pipe is read by
+SLOWEST = 64 << 10  # bytes in a second, on the average of a blob
 SMALL = 8 << 20  # bytes of a manifest, a configuration or an SBOM at the most, as of containers/image for manifests
 
 
 class BlobReader(io.RawIOBase):
-    """A pipe that must not stand still for longer than `seconds`. Raises RegistryError where it does."""
+    """A pipe with a blob of `size` bytes, which must not stand still for longer than `seconds`, nor be too slow.
 
-    def __init__(self, pipe: int, spec: str, seconds: float) -> None:
+    Raises RegistryError where it does, and where more comes than the blob has.
+    """
+
+    def __init__(self, pipe: int, spec: str, seconds: float, size: int) -> None:
         self._pipe, self._spec, self._seconds = pipe, spec, seconds
+        self._size = self._left = size
+        self._until = time.monotonic() + seconds + size / SLOWEST
 
     def readable(self) -> bool:
         return True
@@ -39,7 +46,13 @@ class BlobReader(io.RawIOBase):
         ready, _, _ = select.select([self._pipe], [], [], self._seconds)
         if not ready:
             raise registry_error(self._spec, f"nothing came for {self._seconds:g} s", Cause.SLOW)
-        return os.readv(self._pipe, [buffer])
+        if time.monotonic() > self._until:
+            raise registry_error(self._spec, f"a blob of {self._size} bytes comes too slowly", Cause.SLOW)
+        count = os.readv(self._pipe, [buffer])
+        self._left -= count
+        if self._left < 0:
+            raise registry_error(self._spec, f"a blob has more than its {self._size} bytes", Cause.OTHER)
+        return count
 
 
 @contextmanager
@@ -96,7 +109,8 @@ class ImageProxy:
         # The proxy closes its end of the pipe when it is asked to finish, and answers when all was taken.
         try:
             self._send("FinishPipe", ident)
-            with io.BufferedReader(BlobReader(pipe, self._spec, self._seconds), CHUNK) as stream, _to_its_end(stream):
+            source = BlobReader(pipe, self._spec, self._seconds, size)
+            with io.BufferedReader(source, CHUNK) as stream, _to_its_end(stream):
                 yield stream
         finally:
             os.close(pipe)

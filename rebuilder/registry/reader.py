@@ -142,7 +142,7 @@ class RegistryReader:
         for blob in reversed(layers):
             layer = self._cache.get(blob.digest, Layer)
             if layer is None:
-                layer = read_layer(partial(blobs.open, blob), self._folders, of)
+                layer = read_layer(partial(blobs.open, blob), self._folders, of, blob.size)
                 self._cache.put(blob.digest, layer)
             yield layer
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-from sqlalchemy import Connection, Text, cast, delete, insert, select, update
+from sqlalchemy import Connection, Text, and_, cast, delete, insert, select, true, update
 
 from rebuilder.domain.external import ExternalImage as ExternalValue
 from rebuilder.domain.external import at_digest
@@ -116,6 +116,12 @@ def record(connection: Connection, observed: Iterable[Observed], now: float) -> 
     return moved
 
 
+def asked_in_vain(connection: Connection, spec: str | None, now: float) -> None:
+    """No answer came for the pull spec, or for any: what waits for one goes on with what was known."""
+    which = true() if spec is None else ExternalImage.spec == spec
+    connection.execute(update(ExternalImage).where(which).values(asked_at=now))
+
+
 def _keep_row(connection: Connection, spec: str, ident: int | None, values: Mapping[str, object]) -> int:
     if ident is not None:
         connection.execute(update(ExternalImage).where(ExternalImage.id == ident).values(values))
@@ -200,13 +206,21 @@ def rpms_on(connection: Connection, spec: str, names: Collection[str]) -> list[t
 
 
 def built_before(connection: Connection) -> dict[str, str]:
-    """The images whose current build is older than the digest that their external base has now, with its pull spec."""
+    """The images whose current build stands on another digest than their external base has now, with its pull spec.
+
+    Where the build's record does not say on which it stands, it is one from before the base got the digest.
+    """
     query = (
-        select(Image.name + ":" + Image.stream, ExternalImage.spec)
+        select(
+            Image.name + ":" + Image.stream, ExternalImage.spec, ExternalImage.digest, ImageBuild.externals,
+            and_(ExternalImage.previous != "", ExternalImage.since > ImageBuild.recorded_at),
+        )
         .join(ImageParent, ImageParent.image_id == Image.id)
         .join(ExternalImage, ExternalImage.spec == ImageParent.external)
         .join(ImageBuild, ImageBuild.id == Image.current_build_id)
-        .where(Image.present, ImageParent.kind == "base", ExternalImage.previous != "")
-        .where(ExternalImage.since > ImageBuild.recorded_at)
-    )
-    return {row[0]: row[1] for row in connection.execute(query)}
+        .where(Image.present, ImageParent.kind == "base", ExternalImage.digest != "")
+    )  # fmt: skip
+    return {
+        image: spec for image, spec, digest, stands_on, older in connection.execute(query)
+        if (not stands_on[spec].endswith(f"@{digest}") if spec in stands_on else older)
+    }  # fmt: skip

@@ -5,7 +5,7 @@ All images of a wave that name a parent stand on one digest of it, wherever its 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, delete, select
 
@@ -45,6 +45,17 @@ def forget(connection: Connection, entry: RebuildRecord) -> None:
     """The rebuild begins anew: it takes what is current then."""
     for specs in _used(connection, [entry]).values():
         connection.execute(delete(WavePin).where(WavePin.wave_id == entry.wave_id, WavePin.spec.in_(specs)))
+
+
+def reopen(connection: Connection, joined: Iterable[tuple[RebuildRecord, Collection[str]]]) -> None:
+    """These rebuilds, which have not begun, are to bring in what these external parents have now.
+
+    They take what is current when they begin. The wave's images that were built before are in the plan that they
+    joined, as they lack the same.
+    """
+    gone = {(entry.wave_id, spec) for entry, specs in joined for spec in specs}
+    for wave_id, spec in sorted(gone):
+        connection.execute(delete(WavePin).where(WavePin.wave_id == wave_id, WavePin.spec == spec))
 
 
 def _used(connection: Connection, entries: Sequence[RebuildRecord]) -> Mapping[int, set[str]]:

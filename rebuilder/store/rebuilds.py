@@ -26,9 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, UNDER_WAY, State
+from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, State
 from rebuilder.store.holds import paused
-from rebuilder.store.models import Cancellation, Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge
+from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge
 from rebuilder.store.upsert import chunks, insert_new
 
 HISTORY = 5
@@ -167,33 +167,6 @@ def latest_of_image(connection: Connection, image: str) -> RebuildRecord | None:
     query = selected().where(Image.name == name, Image.stream == stream)
     found = entries(connection, query.order_by((Rebuild.ref != "").desc(), Rebuild.id.desc()).limit(1))
     return found[0] if found else None
-
-
-def startable(connection: Connection, now: float, limit: int, full: Collection[str] = ()) -> list[RebuildRecord]:
-    """The queued rebuilds to start next: not pausing, their image not held, built or tested, nor of a full stream.
-
-    An image whose last build is still to be stopped at the builder counts as being built.
-    """
-    return entries(connection, _startable(bool(full)), {"now": now, "full": list(full), "most": limit})
-
-
-@cache
-def _startable(some_are_full: bool) -> Select[Any]:
-    """The first rebuilds by rank, chosen by their own columns alone; what is told of them is read for these few.
-
-    Sets of images, not EXISTS: PostgreSQL's statistics are of the wave's beginning, when nothing was queued. It expects
-    one row and compares every queued rebuild with every live one, but a set it makes once.
-    """
-    other = aliased(Rebuild)
-    live = select(other.image_id).where(other.state.in_(UNDER_WAY))
-    held = select(Hold.image_id).where(or_(Hold.until.is_(None), Hold.until > NOW))
-    first = select(Rebuild.id).where(Rebuild.state == State.QUEUED, Rebuild.not_before <= NOW)
-    for images in (live, select(Cancellation.image_id), held):
-        first = first.where(Rebuild.image_id.not_in(images))
-    if some_are_full:
-        first = first.join(Image).where(Image.stream.not_in(bindparam("full", expanding=True)))
-    first = first.order_by(Rebuild.rank, Rebuild.id).limit(bindparam("most"))
-    return selected().where(Rebuild.id.in_(first)).order_by(Rebuild.rank, Rebuild.id)
 
 
 def _held(now: float | ColumnElement[float]) -> Exists:

@@ -20,7 +20,7 @@ from rebuilder.domain.plan import Draft, Plan, PlannedRebuild
 from rebuilder.domain.rpm import newest
 from rebuilder.domain.schedule import inherited, paths_below, rank
 from rebuilder.domain.topics import LISTED, Notice, StoppedImage, WaveFacts
-from rebuilder.store import changes, outbox, rebuilds, transitions
+from rebuilder.store import changes, outbox, pins, rebuilds, transitions
 from rebuilder.store.changes import StoredChange
 from rebuilder.store.models import Cause, Change, Image, Rebuild, RebuildEdge, Wave, WaveChange
 from rebuilder.store.transitions import Transitions
@@ -82,6 +82,7 @@ def accept(
     _link(connection, plan, entries)
     _cause(connection, plan, noticed, entries, {entries[rebuild.image].id for rebuild in joined})
     _join(connection, [(entries[rebuild.image], rebuild, *ranks[rebuild.image]) for rebuild in joined], now)
+    pins.reopen(connection, ((entries[rebuild.image], rebuild.externals) for rebuild in joined))
     if len(fresh) > MANY:
         refresh_statistics(connection)
     return wave_id

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from integration.workbench import Builder, Given, Workbench
+from integration.workbench import Builder, Given, Holding, Workbench
 from sqlalchemy import Engine, event
 from starlette.testclient import TestClient
 from support.registries import Registry, layer, with_rpms
@@ -17,7 +17,7 @@ from rebuilder.domain.image import Image, ImageBuild, Manifest, Parent, ParentKi
 from rebuilder.domain.rpm import Rpm
 from rebuilder.engine import external_parents
 from rebuilder.queries import image_state, why
-from rebuilder.store import externals, inventory
+from rebuilder.store import externals, holds, inventory
 from rebuilder.store.database import reading
 from rebuilder.web.app import create_app
 from rebuilder.web.pages.rendering import segment
@@ -297,6 +297,105 @@ def test_a_tag_that_moves_in_mid_wave_gives_no_mixture_and_the_next_wave_follows
     bench.ask("rebuild", "tool:f42")
     bench.finish()
     assert stands_on(bench, "tool") == {spec: f"{repository}@{second}"}
+
+
+def test_a_newer_base_in_mid_wave_fails_nobody_and_leaves_nobody_behind(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    update(registry, spec, NEW)
+    bench = Workbench(store, (on(spec, "app"), on(spec, "tool"), on("tool", "sub")), max_builds=1,
+                      reconcile={"externals_seconds": 3})  # fmt: skip
+    bench.tell(NEW)
+    bench.passes()
+    second = update(registry, spec, "openssl-3.2.3-1.fc42")
+    bench.passes(6, step=1)
+    bench.finish()
+    assert {state for _, state in bench.states()} <= {"succeeded", "unneeded"}
+    assert {name: {rpm for rpm in bench.installed(name) if "openssl" in rpm} for name in ("app", "tool", "sub")} == {
+        name: {"openssl-3.2.3-1.fc42.noarch"} for name in ("app", "tool", "sub")}
+    repository = spec.rpartition(":")[0]
+    assert stands_on(bench, "app") == stands_on(bench, "tool") == {spec: f"{repository}@{second}"}
+
+
+def test_the_registry_is_asked_before_the_first_build_on_a_parent_and_not_before_each_of_the_next(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    update(registry, spec, NEW)
+    bench = Workbench(store, (on(spec, "app"), on(spec, "tool"), on("tool", "sub")), max_builds=1,
+                      reconcile={"externals_seconds": 100_000})  # fmt: skip
+    pause(bench)
+    bench.tell(NEW)
+    bench.passes(3600, step=600)
+    moved, before = update(registry, spec, NEW, "bash-5.3-1.fc42"), len(asked_for(registry, spec))
+    resume(bench)
+    bench.finish()
+    assert bench.states() == [("app", "succeeded"), ("tool", "succeeded"), ("sub", "succeeded")]
+    assert stands_on(bench, "app") == stands_on(bench, "tool") == {spec: f"{spec.rpartition(':')[0]}@{moved}"}
+    assert len(asked_for(registry, spec)) - before == 1
+
+
+def pause(bench: Workbench) -> None:
+    with bench.store.begin() as connection:
+        assert holds.pause(connection, "ann", "freeze", bench.clock.now)
+
+
+def resume(bench: Workbench) -> None:
+    with bench.store.begin() as connection:
+        assert holds.resume(connection, bench.clock.now)
+
+
+def asked_for(registry: Registry, spec: str) -> list[str]:
+    return registry.requests(f"/{spec.partition('/')[2].replace(':', '/manifests/')}")
+
+
+def test_a_registry_that_never_answers_keeps_a_build_waiting_for_as_long_as_a_call_may_take(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    update(registry, spec, NEW)
+    bench = Workbench(store, (on(spec, "app"),), reconcile={"externals_seconds": 100_000})
+    pause(bench)
+    bench.tell(NEW)
+    bench.passes(3600, step=600)
+    bench.restart(holding := Holding())
+    resume(bench)
+    others_answer(bench, holding)
+    assert bench.submitted() == []
+    bench.passes(bench.settings.calls.externals_seconds)
+    others_answer(bench, holding)
+    assert bench.submitted() == ["app"]
+
+
+def test_while_registries_are_asked_for_the_first_time_the_engine_waits_and_does_not_spin(
+    store: Engine, spec: str
+) -> None:
+    bench = Workbench(store, (on(spec, "app"),))
+    bench.restart(Holding())
+    assert [bench.loop.once() for _ in range(5)][-1] == 0
+
+
+def others_answer(bench: Workbench, holding: Holding) -> None:
+    """All calls are answered but for those to registries."""
+    for _ in range(10):
+        bench.passes(5)
+        holding.let(*{held.name for held in holding.held} - {external_parents.ask.__name__})
+
+
+def test_where_any_digest_counts_one_that_moves_in_mid_wave_is_followed_after_it(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    bench = Workbench(store, (on(spec, "app"), on("app", "sub")), external_changes="digest",
+                      reconcile={"externals_seconds": 3})  # fmt: skip
+    bench.finish()
+    registry.push(spec.partition("/")[2], [with_rpms(OLD), layer({"etc/motd": b"one"})])
+    bench.passes(6, step=1)
+    assert bench.states()[0] == ("app", "building")
+    last = registry.push(spec.partition("/")[2], [with_rpms(OLD), layer({"etc/motd": b"two"})])
+    bench.passes(6, step=1)
+    bench.finish()
+    assert stands_on(bench, "app") == {spec: f"{spec.rpartition(':')[0]}@{last}"}
+    assert [state for _, state in bench.states()] == ["succeeded"] * 4
+    bench.passes(4000, step=100)
+    assert len(bench.states()) == 4, "once for each digest"
 
 
 def test_what_is_tried_again_by_hand_takes_the_digest_that_is_there_then(

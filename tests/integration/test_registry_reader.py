@@ -5,10 +5,12 @@ from __future__ import annotations
 import crypt
 import gzip
 import json
+import os
 import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -22,6 +24,7 @@ from support.registries import Registry, contents, layer, link, rpms_of, with_rp
 from rebuilder.config import RegistrySettings
 from rebuilder.demo.process import LOOPBACK, free_port
 from rebuilder.registry.errors import Cause, RegistryError
+from rebuilder.registry.proxy import BlobReader
 from rebuilder.registry.reader import Contents, RegistryReader
 
 pytestmark = pytest.mark.usefixtures("without_tls")
@@ -150,6 +153,7 @@ MEASURED = """
 import sys
 from pathlib import Path
 from rebuilder.config import RegistrySettings
+from rebuilder.registry.proxy import BlobReader
 from rebuilder.registry.reader import RegistryReader
 def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
@@ -244,21 +248,40 @@ def test_a_registry_that_is_busy_broken_or_slow_is_told_in_time(
     assert (error.cause, time.monotonic() - began < 5) == (cause, True), str(error)
 
 
-def test_a_layer_that_breaks_off_is_no_fault_of_the_image(
-    tmp_path: Path, reader: RegistryReader, registry: Registry, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("broken", [lambda whole: whole[: len(whole) // 2], lambda whole: whole + bytes(20 << 20)])
+def test_a_layer_that_breaks_off_or_does_not_end_is_no_fault_of_the_image(
+    reader: RegistryReader, registry: Registry, broken: Callable[[bytes], bytes]
 ) -> None:
     registry.push("cut:42", [with_rpms(OLD)])
     image = reader.look(f"{registry.host}/cut:42")
     blob = image.document.layers[0].digest.partition(":")[2]
     stored = next((registry.folder / "docker").rglob(f"{blob}/data"))
     whole = stored.read_bytes()
-    stored.write_bytes(whole[: len(whole) // 2])
+    stored.write_bytes(broken(whole))
     try:
         with pytest.raises(RegistryError):
             reader.contents(image, HERE)
     finally:
         stored.write_bytes(whole)
     assert rpms_of(reader, registry, "cut:42") == {f"{OLD}.noarch"}
+
+
+def test_a_blob_that_comes_by_drops_is_given_up() -> None:
+    ours, theirs = os.pipe()
+
+    def drip() -> None:
+        for _ in range(20):
+            os.write(theirs, b"x")
+            time.sleep(0.05)
+
+    drops = Thread(target=drip)
+    drops.start()
+    with pytest.raises(RegistryError, match="too slowly"), BlobReader(ours, "quay.io/x/y", 0.2, 1000) as reader:
+        while reader.read(1):
+            pass
+    drops.join()
+    os.close(ours)
+    os.close(theirs)
 
 
 def stubborn(status: int, pause: float):  # type: ignore[no-untyped-def]
