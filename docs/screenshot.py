@@ -1,6 +1,6 @@
 """Makes docs/wave.png: a wave in progress, as a browser shows it, from a real run with simulated builds.
 
-docs/images.png: the images of a registry of 600 on the night of an openssl CVE, what needs somebody first.
+docs/overview.png and docs/images.png: 600 images on the night of an openssl CVE, what needs somebody first.
 And docs/plan.svg: what an update would rebuild, as a terminal shows it.
 
 Usage: make screenshot. Engine, web server and browser are processes of their own; an update's message is fed in, as
@@ -23,7 +23,7 @@ from support import browser, registry600
 from support.website import Website
 
 PICTURE = Path(__file__).parent / "wave.png"
-IMAGES = Path(__file__).parent / "images.png"
+IMAGES, OVERVIEW = Path(__file__).parent / "images.png", Path(__file__).parent / "overview.png"
 TERMINAL, WIDTH = Path(__file__).parent / "plan.svg", 110
 UPDATE = ("--update", "openssl-3.2.6-2.fc42")
 ASKED = (("graph", *UPDATE, "--image", "php:f42"), ("why", "php:f42", *UPDATE), ("why", "fedora:f42", *UPDATE))
@@ -53,7 +53,9 @@ def main() -> None:
         with site.served() as address, browser.tab(chromium, **options) as (page, _):
             page.goto(f"{address}/images")
             page.screenshot(path=IMAGES, animations="disabled")
-    print(f"made {PICTURE}, {IMAGES} and {TERMINAL}")
+            page.goto(address)
+            page.screenshot(path=OVERVIEW, animations="disabled")
+    print(f"made {PICTURE}, {IMAGES}, {OVERVIEW} and {TERMINAL}")
 
 
 def terminal(site: Website) -> None:

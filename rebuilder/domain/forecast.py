@@ -19,11 +19,11 @@ from rebuilder.domain.experience import Experience
 from rebuilder.domain.lifecycle import LIVE, UNDER_WAY, State
 from rebuilder.domain.schedule import JobGraph, ends, paths_below
 
-DRAWS, LEAST_DRAWS = 25, 3
+DRAWS, LEAST_DRAWS = 50, 3
 LATE = 0.9  # what takes longer than nine of ten is overdue
-MOST_BUILDS = 6_000  # in all draws: a page is asked for often
+MOST_BUILDS = 10_000  # in all draws: a page is asked for often
 KEPT_LOTS = 20_000  # of builds: pages ask again and again for what is the same each time
-LOW, HIGH = 0.08, 0.92  # of the draws, which are few: so the range holds the truth four times in five
+LOW, HIGH = 0.05, 0.95  # of the draws, which know less than there is: so the range holds the truth four times in five
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,12 @@ from rebuilder.domain.errors import UnreachableError
 from rebuilder.engine import base_preview
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import (
-    coverage,
     externals,
     graph_view,
     logs,
     plan,
     plan_preview,
     pull_specs,
-    queue,
     rebuilds,
     records,
     status,
@@ -42,20 +40,6 @@ router = APIRouter(prefix="/api/v1", route_class=Tagged, responses=problems.ANY)
 def read_status(connection: Reader, settings: Configured) -> status.Status:
     """What is being rebuilt, what comes next, what failed."""
     return status.read(connection, settings, time.time())
-
-
-@router.get("/queue")
-def read_queue(
-    connection: Reader, settings: Configured, limit: Annotated[int, Query(ge=1, le=500)] = 100
-) -> queue.Queue:
-    """What waits for a slot, in the order in which it will start, and why it has not."""
-    return queue.read(connection, settings, time.time(), limit)
-
-
-@router.get("/holds")
-def read_holds(connection: Reader) -> tuple[records.Held, ...]:
-    """The images that must not be built."""
-    return records.held(connection, time.time())
 
 
 @router.get("/waves/{wave_id}")
@@ -160,12 +144,6 @@ def read_change(connection: Reader, change_id: Ident) -> records.Change:
 def read_message(connection: Reader, message_id: Text) -> records.MessageInFull:
     """A message as it came from the bus, and what became of it."""
     return records.message_in_full(connection, message_id)
-
-
-@router.get("/coverage/{name}")
-def read_coverage(connection: Reader, settings: Configured, name: Text) -> coverage.Coverage:
-    """Is the fix everywhere? For an update's alias, or a build's NVR: each image that carries the package."""
-    return coverage.read(connection, name, settings, time.time())
 
 
 @router.get("/graph")

@@ -1,4 +1,7 @@
-"""The API's lists: the newest first, images by name, or what needs somebody first; narrowed, in parts, JSON or CSV."""
+"""The API's lists, as JSON or CSV: the newest first, images by name, or what needs somebody first; narrowed, in parts.
+
+What else is a table at heart is here too: the queue, holds, and how far a fix has come.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from rebuilder.queries import packages, rebuilds, records, status
+from rebuilder.queries import coverage, packages, queue, rebuilds, records, status
 from rebuilder.store import lists, need
 from rebuilder.web.csv_lists import DESCRIBED
 from rebuilder.web.dependencies import Configured, Reader
@@ -17,6 +20,7 @@ from rebuilder.web.parameters import (
     BinaryPackage,
     Changes,
     ChangeState,
+    Form,
     Images,
     ImageStates,
     MessageStates,
@@ -126,3 +130,26 @@ def list_actions(
     fetch = partial(lists.audit_entries, connection, build_filter(times, text=q))
     found = need.ordered(order, fetch, need.ACTIONS, part, lambda entry: entry.id)
     return paginate(found, part, records.action)
+
+
+@router.get("/queue")
+def read_queue(
+    connection: Reader, settings: Configured, limit: Annotated[int, Query(ge=1, le=5000)] = 100, _form: Form = None
+) -> queue.Queue:
+    """What waits for a slot, in the order in which it will start, and why it has not. CSV has what runs first."""
+    return queue.read(connection, settings, time.time(), limit)
+
+
+@router.get("/holds")
+def read_holds(connection: Reader, _form: Form = None) -> tuple[records.Held, ...]:
+    """The images that must not be built."""
+    return records.held(connection, time.time())
+
+
+@router.get("/coverage/{name}")
+def read_coverage(connection: Reader, settings: Configured, name: Text, _form: Form = None) -> coverage.Coverage:
+    """Is the fix everywhere? For an update's alias, a CVE or a build's NVR: each image that carries the package.
+
+    CSV has a row for each fix and image.
+    """
+    return coverage.read(connection, name, settings, time.time())

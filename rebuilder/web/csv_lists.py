@@ -6,10 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
 
 from fastapi import Request, Response
 
+from rebuilder.queries.coverage import Coverage, ImageCoverage
+from rebuilder.queries.queue import Queue, Queued
 from rebuilder.web.strict import Strict
 
 MEDIA_TYPE = "text/csv"
@@ -29,12 +32,13 @@ class Listed(Strict):
             response = await handle(request)
             if not wants_csv(request) or response.status_code != 200:
                 return response
-            page = json.loads(bytes(response.body))
+            answer = json.loads(bytes(response.body))
             headers = {"Vary": "Accept", "Content-Disposition": f'inline; filename="{_file_name(request)}"'}
-            if page["next"] is not None:
-                following = request.url.include_query_params(cursor=page["next"])
+            if isinstance(answer, dict) and answer.get("next") is not None:
+                following = request.url.include_query_params(cursor=answer["next"])
                 headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
-            return Response(written(_columns(self.response_model), page["items"]), 200, headers, MEDIA_TYPE)
+            table = table_of(self.response_model)
+            return Response(written(table.columns, table.rows(answer)), 200, headers, MEDIA_TYPE)
 
         return handle_and_write
 
@@ -64,10 +68,40 @@ def _cell(value: Any) -> str:
     return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
 
 
-def _columns(model: Any) -> list[str]:
-    """The properties of a row of the page that is this model."""
+Rows = Iterable[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How an answer is a table: its columns, and the rows of what JSON has of it, which may have more."""
+
+    columns: tuple[str, ...]
+    rows: Callable[[Any], Rows]
+
+
+def _rows_of_coverage(answer: Any) -> Rows:
+    return ({**fix, **image} for fix in answer["fixes"] for image in fix["images"])
+
+
+def _rows_of_queue(answer: Any) -> Rows:
+    return ({"since": None, **rebuild} for rebuild in [*answer["running"], *answer["queued"]])
+
+
+_OF_A_FIX = ("source", "evr", "stream", "severity", "update")
+_TABLES: Mapping[Any, Table] = {
+    Coverage: Table((*_OF_A_FIX, *ImageCoverage.model_fields), _rows_of_coverage),
+    Queue: Table(tuple(Queued.model_fields), _rows_of_queue),
+}
+
+
+def table_of(model: Any) -> Table:
+    """How the answers of a route with that response are tables: a page of items, a plain list, or one of _TABLES."""
+    if model in _TABLES:
+        return _TABLES[model]
+    if get_origin(model) is tuple:
+        return Table(tuple(get_args(model)[0].model_fields), lambda answer: answer)
     (item,) = get_args(model.model_fields["items"].annotation)
-    return list(item.model_fields)
+    return Table(tuple(item.model_fields), lambda answer: answer["items"])
 
 
 def _file_name(request: Request) -> str:

@@ -91,6 +91,12 @@ class Page(BaseModel, Generic[Item]):
     next: str | None
 
 
+Form = Annotated[
+    Literal["json", "csv"] | None,
+    Query(alias="format", description="Default: what the header `Accept` says, else JSON."),
+]
+
+
 def page(
     request: Request,
     limit: Annotated[int | None, Query(
@@ -99,8 +105,7 @@ def page(
         "default there.",
     )] = None,
     cursor: Cursor = None,
-    _form: Annotated[Literal["json", "csv"] | None, Query(
-        alias="format", description="Default: what the header `Accept` says, else JSON.")] = None,
+    _form: Form = None,
 ) -> PageRequest:
     """Which part of a list is asked for: one row more than is shown tells whether there are others."""
     most, default = (MOST_CSV, MOST_CSV) if wants_csv(request) else (MOST, LIMIT)

@@ -166,6 +166,31 @@ def test_images_are_listed_with_what_needs_somebody_first_and_narrowed_by_owner_
     assert watched.complaints == []
 
 
+def test_the_overview_begins_with_what_needs_somebody_and_each_leads_to_where_it_is_mended(
+    address: str, tab: tuple[Page, Watched]
+) -> None:
+    page, watched = tab
+    page.goto(address)
+    card = page.get_by_role("region", name="Needs you")
+    expect(page.locator("main section").first).to_have_attribute("aria-labelledby", "needs")
+    assert card.bounding_box()["y"] + 100 < page.viewport_size["height"]  # type: ignore[index]
+    told = httpx.get(f"{address}/api/v1/status").json()["needs"]
+    kinds = [need["kind"] for need in told]
+    assert set(kinds) == {"engine", "failure", "approval", "hold", "unknown"} and kinds[0] == "engine"
+    assert card.locator("li .head a").all_text_contents() == [need["what"] for need in told]
+    card.get_by_role("link", name=re.compile("the contents of .* are unknown")).click()
+    expect(page).to_have_url(re.compile(r"/images\?state=unknown"))
+    count = next(need["count"] for need in told if need["kind"] == "unknown")
+    expect(page.locator(".grid li")).to_have_count(count)
+    page.goto(address)
+    card.get_by_role("link", name=re.compile("waits for approval")).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Wave 2")
+    page.goto(address)
+    card.get_by_role("link", name=re.compile(f"^{registry600.HELD[0][0]} is held")).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(registry600.HELD[0][0])
+    assert watched.complaints == []
+
+
 def test_images_that_lack_the_fix_of_a_cve_are_listed(address: str) -> None:
     lacking = httpx.get(f"{address}/api/v1/images?update={registry600.CVE}&limit=500").json()["items"]
     stale = httpx.get(f"{address}/api/v1/images?limit=500&severity=urgent").json()["items"]

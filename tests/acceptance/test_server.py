@@ -80,6 +80,9 @@ def serving(user: User) -> Iterator[str]:
 
 QUESTIONS = [
     ("status",),
+    ("status", "httpd:f42"),
+    ("status", "base:f42", "httpd:f42", "openssl-3.2.2-1.fc42"),
+    ("status", "openssl-3.2.9-1.fc42"),
     ("wave", "1"),
     ("wave", "1", "--story"),
     ("why", "httpd:f42"),

@@ -72,3 +72,22 @@ def test_what_waits_follows_to_the_end_and_fails_where_a_rebuild_did(user: User)
         done = user.types("retry", "base", "--wait")
         assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "wave 1: 2 succeeded")
         assert user.types("rebuild", "httpd", "--wait").stdout.splitlines()[-1] == "wave 2: 1 succeeded"
+
+
+APPROVAL = 'policy = [{name = "ask first", action = "approve", package = "openssl"}]'
+
+
+@pytest.mark.parametrize(
+    ("simulated", "status", "told"),
+    [("", 0, "wave 1: 2 succeeded"), ('failures = ["base:f42"]', 1, "wave 1: 1 failed, 1 blocked")],
+    ids=["all is built", "a build fails"],
+)
+def test_who_approves_a_wave_may_wait_for_its_end(user: User, simulated: str, status: int, told: str) -> None:
+    user.configure(more=APPROVAL, simulated=simulated)
+    user.types("update", NVR)
+    user.types("run", "--until-idle")
+    (need,) = user.reads("status")["needs"][1:]  # the first is that no engine runs
+    assert (need["kind"], need["do"]) == ("approval", "`rebuilder approve 1`")
+    with an_engine(user):
+        done = user.types("approve", "1", "--wait")
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (status, told), done.stderr

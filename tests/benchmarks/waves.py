@@ -20,7 +20,30 @@ from rebuilder.domain.lifecycle import State
 from rebuilder.domain.schedule import JobGraph, ends, paths_below
 
 WAVE = 1
-BUILDS, STRAGGLERS, UNKNOWN = 5, 0.05, 0.1
+BUILDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """How builds are there: the shares of them that straggle and that are of new images, and how much they vary.
+
+    `spread` is of builds (of the logarithm), `nights` of history's nights, `tonight` of the wave's; `drift` is by how
+    much builds slow down, or quicken, from the wave's begin to its end.
+    """
+
+    stragglers: float = 0.05
+    new: float = 0.1
+    spread: float = 0.25
+    nights: float = 0.4
+    tonight: float = 0.6
+    drift: float = 0.0
+
+    def factor(self, dice: random.Random) -> float:
+        """What a build takes longer than builds of its image do."""
+        return math.exp(dice.gauss(0, self.spread)) * (dice.uniform(1.5, 4) if dice.random() < self.stragglers else 1.0)
+
+
+USUAL = World()
 
 
 @dataclass(frozen=True)
@@ -63,30 +86,26 @@ class Wave:
         return Experience({WAVE: pace_of(seen)}, factors_of(self.before))
 
 
-def recorded(seed: int, count: int, slots: int) -> Wave:
+def recorded(seed: int, count: int, slots: int, world: World = USUAL) -> Wave:
     """A wave of about so many images."""
     dice = random.Random(seed)
     images = [layer.image for layer in forest.forest(count, 2, seed)]
     number = {image.key: at for at, image in enumerate(images)}
     after = [list(dict.fromkeys(number[parent.image] for parent in image.parents)) for image in images]
     usual = [image.estimate or 300.0 for image in images]
-    nights = [math.exp(dice.gauss(0, 0.4)) for _ in range(BUILDS)]
-    history = [[usual[at] * night * _factor(dice) for night in nights] for at in range(len(images))]
+    nights = [math.exp(dice.gauss(0, world.nights)) for _ in range(BUILDS)]
+    history = [[usual[at] * night * world.factor(dice) for night in nights] for at in range(len(images))]
     stream = median(median(builds) for builds in history)
-    new = {at for at in range(len(images)) if dice.random() < UNKNOWN}
+    new = {at for at in range(len(images)) if dice.random() < world.new}
     expected = [stream if at in new else median(builds) for at, builds in enumerate(history)]
     before = [
         (night, builds[night] / (stream if at in new else median(builds[:night])))
         for at, builds in enumerate(history) for night in range(2, BUILDS)
     ]  # fmt: skip
-    tonight = math.exp(dice.gauss(0, 0.6))
-    actual = [seconds * tonight * _factor(dice) for seconds in usual]
+    tonight = math.exp(dice.gauss(0, world.tonight))
+    actual = [seconds * tonight * world.factor(dice) for seconds in usual]
     jobs = JobGraph(after, expected)
     ranks = [-path for path in paths_below(jobs)]
     ended = ends(jobs, slots, ranks, actual)
     begun = [end - seconds for end, seconds in zip(ended, actual, strict=True)]
     return Wave(after, expected, ranks, begun, ended, dice.sample(before, min(200, len(before))), slots)
-
-
-def _factor(dice: random.Random) -> float:
-    return math.exp(dice.gauss(0, 0.25)) * (dice.uniform(1.5, 4) if dice.random() < STRAGGLERS else 1.0)

@@ -14,7 +14,8 @@ from integration.workbench import CHAIN, Workbench, image
 from sqlalchemy import Engine, update
 from support.api_client import Client, problem
 
-from rebuilder.store import models
+from rebuilder.domain.lifecycle import LIVE
+from rebuilder.store import holds, models
 from rebuilder.web.csv_lists import written
 
 
@@ -137,6 +138,50 @@ def test_a_list_is_also_csv_with_the_same_rows(untouched: Client) -> None:
     assert untouched.get("rebuilds", limit=501).status_code == 422
     assert untouched.http.get("/api/v1/rebuilds?format=csv", headers={"If-None-Match": answer.headers["etag"]}
                            ).status_code == 304
+
+
+def rows_of(client: Client, path: str) -> list[dict[str, str]]:
+    """The rows of an answer as CSV."""
+    answer = client.get(path, format="csv")
+    assert answer.headers["content-type"].startswith("text/csv"), answer.text
+    assert client.get(path).headers["content-type"] == "application/json"
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+def test_how_far_a_fix_has_come_is_csv_too_with_a_row_for_each_image(bench: Workbench) -> None:
+    client = Client(bench.store)
+    (fix,) = client.reads("coverage/openssl-3.2.2-1.fc42")["fixes"]
+    rows = rows_of(client, "coverage/openssl-3.2.2-1.fc42")
+    assert [(row["image"], row["state"]) for row in rows] == [(one["image"], one["state"]) for one in fix["images"]]
+    assert {row["source"] + "-" + row["evr"] for row in rows} == {"openssl-3.2.2-1.fc42"}
+    assert {"mid:f42": "failed", "blind:f42": "unknown"}.items() <= {row["image"]: row["state"] for row in rows}.items()
+    assert "/api/v1/coverage/openssl-3.2.2-1.fc42?format=csv" in client.http.get("/updates/openssl-3.2.2-1.fc42").text
+    assert "/api/v1/coverage/openssl-3.2.2-1.fc42?format=csv" in client.http.get("/changes/1").text
+
+
+def test_holds_and_the_queue_are_csv_too(bench: Workbench) -> None:
+    client = Client(bench.store)
+    assert rows_of(client, "holds") == rows_of(client, "queue") == []
+    assert client.get("queue", format="csv").text.startswith("image,wave,state,")
+    with bench.store.begin() as connection:
+        holds.hold(connection, "blind:f42", "ann", "=freeze", None, bench.clock.now)
+        holds.pause(connection, "bob", "", bench.clock.now)
+    (held,) = rows_of(client, "holds")
+    assert (held["image"], held["who"], held["reason"], held["until"]) == ("blind:f42", "ann", "'=freeze", "")
+    bench.tell("openssl-3.2.9-1.fc42", severity="high", ident="m2")
+    bench.clock.now += 3600
+    bench.loop.once()
+    waiting = {row["image"]: row for row in rows_of(client, "queue")}
+    assert list(waiting) == [one["image"] for one in client.reads("queue")["queued"]]
+    assert {(row["state"], row["waits"], bool(row["since"])) for row in waiting.values()} == {
+        ("queued", "paused by bob", True)
+    }
+    with bench.store.begin() as connection:
+        holds.resume(connection, bench.clock.now)
+    bench.loop.once()
+    running = rows_of(client, "queue")
+    assert [row["image"] for row in running] == [one["image"] for one in client.reads("queue")["running"]]
+    assert {(row["state"] in LIVE, row["since"]) for row in running} == {(True, "")}
 
 
 def test_no_cell_of_a_csv_is_taken_for_a_formula() -> None:

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from integration.workbench import BASH, SSL, Holding, Workbench, image
 from sqlalchemy import func, select
+from support import truth
 from support.examples import examples
 
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.currency import Currency
 from rebuilder.domain.lifecycle import LIVE, OPEN
 from rebuilder.engine import planning
-from rebuilder.store import actions, cancellations, changes, database, holds, rebuilds
+from rebuilder.queries import coverage
+from rebuilder.store import actions, cancellations, changes, database, holds, image_states, rebuilds
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild, RebuildEdge
@@ -215,6 +218,19 @@ class Engine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_submitted_twice(self) -> None:
         assert self.bench.builder.twice == []
+
+    @invariant()
+    def nothing_is_green_that_holds_an_older_rpm(self) -> None:
+        with reading(self.bench.store) as connection:
+            now, settings = self.bench.clock.now, self.bench.settings
+            lacking, states = truth.lacking(connection), image_states.read(connection, now)
+            told = {image: {one.change.build.nvr for one in found.missing} for image, found in states.items()}
+            assert {image: missing for image, missing in told.items() if missing} == lacking
+            green = {image for image, found in states.items() if found.state is Currency.CURRENT}
+            assert green.isdisjoint(lacking.keys() | truth.unread(connection))
+            for nvr in sorted(set().union(*lacking.values()))[-1:]:
+                found = coverage.read(connection, nvr, settings, now)
+                assert found.percent != 100 and not found.everywhere
 
     def trouble_ends(self) -> None:
         """Then everything finishes, and nothing is stale that could be built."""
