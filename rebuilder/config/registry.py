@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from rebuilder.config.table import OneOrMore, StrictModel
 from rebuilder.domain.image import stream_name
+
+
+def _as_format(told: object) -> object:
+    """`true` stands for the one that most scanners read."""
+    return ("cyclonedx" if told else "") if isinstance(told, bool) else told
 
 
 class RegistrySettings(StrictModel):
@@ -17,6 +23,8 @@ class RegistrySettings(StrictModel):
     folders in which an image may have its RPM database. Images that were built on this machine are pushed to each
     repository of `push`, which may use {name} and {stream}, under each of `tags`, which may use {stream}, {date} and
     {n} (1 for the first of the day): one with {n} never moves. `auth_file` is the login for that, else skopeo's own.
+    Before a tag moves to a build, its bill of materials is attached where `sbom` says so (true is CycloneDX), and the
+    command `sign` is run, with the pull spec by digest for {ref}; it may take `sign_seconds`.
     """
 
     call_seconds: float = Field(default=60, gt=0)
@@ -25,6 +33,9 @@ class RegistrySettings(StrictModel):
     push: OneOrMore[str] = ()
     tags: OneOrMore[str] = ("{stream}", "{stream}-{date}.{n}")
     auth_file: Path | None = None
+    sbom: Annotated[Literal["", "cyclonedx", "spdx"], BeforeValidator(_as_format)] = ""
+    sign: tuple[str, ...] = ()
+    sign_seconds: float = Field(default=300, gt=0)
 
     @field_validator("push")
     @classmethod
@@ -41,6 +52,19 @@ class RegistrySettings(StrictModel):
         for text in found:
             stream_name(_filled(text, stream="f42", date="20261128", n=1))
         return found
+
+    @field_validator("sign")
+    @classmethod
+    def _names_the_image(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if command and not any("{ref}" in word for word in command[1:]):
+            raise ValueError('a word of it must have {ref}, as in ["cosign", "sign", "{ref}"]')
+        return command
+
+    @model_validator(mode="after")
+    def _has_a_tag_of_its_own(self) -> RegistrySettings:
+        if (self.sign or self.sbom) and all("{n}" not in tag for tag in self.tags):
+            raise ValueError("sign and sbom need a tag that never moves, with {n}: a build is there before others move")
+        return self
 
     @property
     def floating(self) -> bool:

@@ -95,6 +95,7 @@ def of_settings(settings: Settings, bus: Bus) -> Iterator[Finding]:
     yield from place_check.files(settings, bus)
     yield from place_check.folders(settings)
     yield from platform_check.platforms(settings)
+    yield from place_check.endorsing(settings)
     yield from place_check.hosts(settings, bus)
 
 

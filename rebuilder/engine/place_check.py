@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from rebuilder.builders.plugin import configured
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus
+from rebuilder.distribution import install
 from rebuilder.inventory.source import source_of
 from rebuilder.plugins import Finding
+from rebuilder.sbom.documents import EXTRA
 from rebuilder.store import database
 
 RESOLVE_SECONDS = 5.0
@@ -66,6 +70,18 @@ def _unwritable(folder: Path) -> str:
     if not there.is_dir():
         return f"{there} is not a folder"
     return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written to"
+
+
+def endorsing(settings: Settings) -> Iterator[Finding]:
+    """What signs images and makes their bills of materials."""
+    registry = settings.registry
+    if registry.sign:
+        found = shutil.which(registry.sign[0])
+        yield Finding(f"consumer_config.registry.sign {registry.sign[0]}", "" if found else "there is no such command")
+    if registry.sbom:
+        missing = [name for name in ("cyclonedx", "spdx_tools", "packageurl") if find_spec(name) is None]
+        told = f"it needs an extra: {install(EXTRA)}" if missing else ""
+        yield Finding(f"consumer_config.registry.sbom {registry.sbom}", told)
 
 
 def hosts(settings: Settings, bus: Bus) -> Iterator[Finding]:

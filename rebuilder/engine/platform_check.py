@@ -36,7 +36,7 @@ def _images(settings: Settings) -> Iterable[Image]:
     try:
         if inventory.source == "file":
             return loader.read(path).inventory.images
-        naming = containerfiles.Naming(inventory.stream, {}, inventory.registry, tuple(settings.streams))
+        naming = containerfiles.Naming(inventory.stream, {}, settings.inventory.registry, tuple(settings.streams))
         return containerfiles.scan(path, naming, settings.buildah.build_args).images
     except RequestError:
         return ()

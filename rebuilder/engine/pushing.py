@@ -14,15 +14,15 @@ from functools import partial
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder, Uploading
-from rebuilder.config import Settings
 from rebuilder.domain.build import BuildRejected, InfrastructureError
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
+from rebuilder.engine.endorsing import Endorsing
 from rebuilder.registry.errors import Cause, RegistryError
 from rebuilder.registry.pull_spec import at_digest, repository
 from rebuilder.registry.push import Remote
-from rebuilder.store import deliveries, lease, pushes
+from rebuilder.store import deliveries, endorsements, lease, pushes
 from rebuilder.store.database import reading
 from rebuilder.store.deliveries import Pending
 from rebuilder.store.lease import Term
@@ -30,15 +30,20 @@ from rebuilder.store.lease import Term
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 AWAY = frozenset({Cause.UNREACHABLE, Cause.SLOW, Cause.BUSY, Cause.CERTIFICATE})
+UNNAMED = "{place}: the build has no tag of its own in any repository, so it can be neither signed nor described"
 RENAMED = "{spec} is there already, and is not of this build: it stays as it is"
 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """All names that one build is still to get, those that never move first; `at` is where it is already."""
+    """All names that one build is still to get, those that never move first; `at` is where it is already.
+
+    `endorsed` is what was attached to it and signed before.
+    """
 
     names: tuple[Pending, ...]
     at: str
+    endorsed: frozenset[str] = frozenset()
 
     @property
     def build(self) -> Pending:
@@ -49,12 +54,13 @@ class Push:
 class Pushed:
     """The names that were given, with the pull spec by digest behind each; those that are taken, and why others failed.
 
-    One that failed is tried again; `why` is the first reason.
+    One that failed is tried again; `why` is the first reason. `endorsed` is what was attached to the build and signed.
     """
 
     given: dict[int, str]
     taken: dict[int, str]
     failed: dict[int, str]
+    endorsed: list[str]
 
     @property
     def why(self) -> str:
@@ -70,6 +76,7 @@ class Pushes:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        self._endorsing = Endorsing.of(context.settings, context.engine)
         self._out: dict[str, Push] = {}  # by image
 
     @property
@@ -88,7 +95,7 @@ class Pushes:
         for image, push in wanted.items():
             if free <= 0:
                 return
-            call = partial(_push, context.builder, push, context.settings, term)
+            call = partial(_push, context.builder, push, self._endorsing, term)
             if not self._failures.resting(image, now) and context.calls.start(Kind.PUSH, image, call):
                 self._out[image] = push
                 free -= 1
@@ -97,7 +104,9 @@ class Pushes:
         """The oldest build of each image that is to be pushed."""
         with reading(self._context.engine) as connection:
             pending = deliveries.pending(connection, remote=True)
-            there = deliveries.places(connection, {one.build_id for one in pending}) if pending else {}
+            builds = {one.build_id for one in pending}
+            there = deliveries.places(connection, builds) if pending else {}
+            endorsed = endorsements.of_builds(connection, builds) if pending and self._endorsing.wanted else {}
         found: dict[str, list[Pending]] = {}
         for one in pending:
             names = found.setdefault(one.image, [])
@@ -107,6 +116,7 @@ class Pushes:
             image: Push(
                 tuple(sorted(names, key=lambda one: (one.moves, one.id))),
                 names[0].at or there.get(names[0].build_id, ""),
+                endorsed.get(names[0].build_id, frozenset()),
             )
             for image, names in found.items()
         }
@@ -126,6 +136,8 @@ class Pushes:
         deliveries.pushed(connection, pushed.given, now)
         pushes.given(connection, pushed.given, now)
         deliveries.refused(connection, pushed.taken, now)
+        if pushed.endorsed and image in self._out:
+            endorsements.add(connection, self._out[image].build.build_id, pushed.endorsed)
         for reason in pushed.taken.values():
             log.error("%s", reason)
         if pushed.given:
@@ -153,12 +165,13 @@ class Pushes:
 class _Pushing:
     """One build on its way under its names. A repository that fails stops no other one."""
 
-    def __init__(self, builder: Builder, push: Push, settings: Settings, term: Term | None) -> None:
-        self._builder, self._push, self._term = builder, push, term
+    def __init__(self, builder: Builder, push: Push, endorsing: Endorsing, term: Term | None) -> None:
+        settings = endorsing.settings
+        self._builder, self._push, self._term, self._endorsing = builder, push, term, endorsing
         self._login, self._seconds = settings.registry.auth_file, settings.calls.push_seconds
         self._remote, self._at = Remote(self._login, self._seconds), push.at
         self._broken: dict[str, str] = {}  # repositories and whole hosts, with the reason
-        self.pushed = Pushed({}, {}, {})
+        self.pushed = Pushed({}, {}, {}, [])
 
     def all(self) -> Pushed:
         """Give all names that can be given. Raises BuildRejected where the build is gone."""
@@ -187,6 +200,8 @@ class _Pushing:
         if there == "":
             self.pushed.taken[name.id] = RENAMED.format(spec=name.spec)
             return
+        if name.moves and self._endorsing.wanted:
+            self._endorse(repository(name.spec))
         if there:
             self._at = at_digest(name.spec, there)
         elif self._at:
@@ -198,7 +213,18 @@ class _Pushing:
             raise BuildRejected(f"the build {self._push.build.ident} is in no registry that is known")
         self.pushed.given[name.id] = at_digest(name.spec, self._at.partition("@")[2])
 
+    def _endorse(self, place: str) -> None:
+        """Attach and sign, in the repository, what no tag may move to without that."""
+        if not self._at:
+            raise InfrastructureError(UNNAMED.format(place=place), arrived=False)
+        at = at_digest(place, self._at.partition("@")[2])
+        if at != self._at and not any(given == at for given in self.pushed.given.values()):
+            self._remote.copy(self._at, at)
+        done = self._push.endorsed.union(self.pushed.endorsed)
+        for one in self._endorsing.endorse(self._push.build.build_id, at, done):
+            self.pushed.endorsed.append(one)  # what was done stays done, whatever fails after it
 
-def _push(builder: Builder, push: Push, settings: Settings, term: Term | None) -> Pushed:
+
+def _push(builder: Builder, push: Push, endorsing: Endorsing, term: Term | None) -> Pushed:
     """Give the build its names; what was done by an engine that died is found, and not done again."""
-    return _Pushing(builder, push, settings, term).all()
+    return _Pushing(builder, push, endorsing, term).all()

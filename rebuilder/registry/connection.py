@@ -20,6 +20,7 @@ import httpx
 from rebuilder.registry.errors import Cause, registry_error
 from rebuilder.registry.short_names import configurations
 
+HUB = {"docker.io": "registry-1.docker.io"}  # where the registry listens, if elsewhere than its name says
 CERTIFICATES = Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d")
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
@@ -81,7 +82,7 @@ def _address(host: str, insecure: bool, seconds: float) -> str:
             httpx.get(f"https://{host}/v2/", verify=False, timeout=seconds)
         except httpx.ConnectError:
             return f"http://{host}"
-    return f"https://{host}"
+    return f"https://{HUB.get(host, host)}"
 
 
 def is_insecure(host: str) -> bool:

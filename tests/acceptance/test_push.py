@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ class Site:
     def tags(self, repository: str) -> list[str]:
         with self.registry.client() as client:
             found = client.get(f"{repository}/tags/list")
-        return sorted(found.json()["tags"]) if found.is_success else []
+        tags = found.json()["tags"] if found.is_success else []
+        return sorted(tag for tag in tags if not tag.startswith("sha256-"))  # those are lists of referrers
 
     def digests(self) -> dict[str, set[str]]:
         """The digests behind all tags of each image, in both places."""
@@ -162,3 +164,67 @@ def test_a_tag_that_never_moves_and_is_somebody_else_s_stays_theirs(site: Site) 
         for tag in site.tags("team/base")
     }
     assert digests[f"f42-{today}.1"] == theirs != digests["f42"]
+
+
+SIGNER = """#!/bin/sh -e
+echo "$1" >> {folder}/called
+if [ -e {folder}/refuses ]; then echo "the key is locked" >&2; exit 4; fi
+if [ -e {folder}/dies ]; then rm {folder}/dies; kill -9 $(cat {folder}/pid); sleep 5; fi
+{skopeo} --registries-conf {registries} inspect --raw docker://$1 > {folder}/manifest-$$
+{skopeo} standalone-sign -o {folder}/signed/$(echo $1 | tr / _) {folder}/manifest-$$ $1 {key} 2>&1
+"""
+
+
+@pytest.fixture
+def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The fingerprint of a key that signs."""
+    servers.need("signatures", "gpg", "skopeo")
+    home = Path(tempfile.mkdtemp(prefix="gpg-"))  # its agent's socket must have a short name
+    monkeypatch.setenv("GNUPGHOME", str(home))
+    make = ["gpg", "--batch", "--passphrase", "", "--quick-gen-key", "rebuilder@example.com", "default", "sign", "1d"]
+    subprocess.run(make, check=True, capture_output=True)
+    listed = subprocess.check_output(["gpg", "--batch", "--with-colons", "--list-keys"], text=True)
+    return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
+
+
+def test_no_tag_moves_to_a_build_before_it_is_described_and_signed(site: Site, key: str) -> None:
+    folder = site.folder / "signing"
+    (folder / "signed").mkdir(parents=True)
+    signer = folder / "sign"
+    signer.write_text(SIGNER.format(folder=folder, key=key, skopeo=shutil.which("skopeo"),
+                                    registries=os.environ["CONTAINERS_REGISTRIES_CONF"]))  # fmt: skip
+    signer.chmod(0o755)
+    with (site.folder / "config.toml").open("a") as file:
+        file.write(f'sbom = true\nsign = ["{signer}", "{{ref}}"]\n')
+    (folder / "refuses").touch()
+
+    def moved() -> list[str]:
+        places = [f"{place}/{name}" for name in ("base", "child") for place in ("team", "mirror")]
+        return [place for place in places if "f42" in site.tags(place)]
+
+    engine = subprocess.Popen(site.command("engine"), stderr=subprocess.DEVNULL)
+    (folder / "pid").write_text(str(engine.pid))
+    until(lambda: site.states() == {"succeeded"})
+    until(lambda: "the key is locked" in json.dumps((site.asked("status") or {}).get("problems", ())))
+    until(lambda: len(site.tags("mirror/child")) == 1)
+    assert not moved()
+    (folder / "dies").touch()
+    (folder / "refuses").unlink()
+    assert engine.wait(60) == -signal.SIGKILL
+    assert not moved()
+    assert site.types("run", "--until-idle").returncode == 0
+    is_delivered(site)
+    for name, digests in site.digests().items():
+        (digest,) = digests
+        for place in ("team", "mirror"):
+            at = f"{site.registry.host}/{place}/{name}@{digest}"
+            assert at in (folder / "called").read_text()
+            described = json.loads(skopeo.raw_manifest(at.replace("@sha256:", ":sha256-"), 20))["manifests"]
+            assert [one["artifactType"] for one in described] == ["application/vnd.cyclonedx+json"]
+            (folder / "manifest").write_bytes(skopeo.raw_manifest(at, 20))
+            signature = folder / "signed" / at.replace("/", "_")
+            verify = ["skopeo", "standalone-verify", folder / "manifest", at, key, signature]
+            assert digest in subprocess.check_output(verify, text=True)
+    called = (folder / "called").read_text()
+    assert site.types("run", "--until-idle").returncode == 0
+    assert (folder / "called").read_text() == called, "what is signed is not signed again"

@@ -152,6 +152,7 @@ class ImageBuild(Base):
     """A finished build of an image. `parents` has the idents of the builds it was built on, `tags` its pull specs.
 
     `externals` has the pull specs by digest of the external parents it was built on, by what its file calls them.
+    `endorsements` has what was attached to it and signed, each with the pull spec by digest.
     """
 
     __tablename__ = "image_build"
@@ -168,5 +169,6 @@ class ImageBuild(Base):
     parents: Mapped[list[str]] = mapped_column(JSON)
     tags: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
     externals: Mapped[dict[str, str]] = mapped_column(JSON, server_default="{}")
+    endorsements: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
     manifest_id: Mapped[int | None] = mapped_column(ForeignKey("manifest.id"))
     recorded_at: Mapped[float]
