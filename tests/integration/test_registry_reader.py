@@ -47,6 +47,14 @@ def test_the_rpms_are_read_however_the_layer_is_compressed(
     assert rpms_of(reader, registry, "packed:42") == {f"{OLD}.noarch", "bash-5.2-1.fc42.noarch"}
 
 
+def test_a_berkeley_db_is_read_as_older_distributions_have_it(
+    reader: RegistryReader, registry: Registry
+) -> None:
+    database = registries.berkeley_database((OLD, "bash-5.2-1.fc42"))
+    registry.push("berkeley:42", [layer({"var/lib/rpm/Packages": database, "var/lib/rpm/.rpm.lock": b""})])
+    assert rpms_of(reader, registry, "berkeley:42") == {f"{OLD}.noarch", "bash-5.2-1.fc42.noarch"}
+
+
 def test_a_layer_of_several_gzip_members_or_zstd_frames_is_read_to_its_end(
     reader: RegistryReader, registry: Registry
 ) -> None:

@@ -7,10 +7,13 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import sqlite3
+import struct
 import subprocess
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -218,6 +221,27 @@ def rpm_database(nvrs: tuple[str, ...], backend: str = "sqlite") -> dict[str, by
         command = ["rpm", *define, "-i", "--justdb", "--nodeps", "--noscripts", "--force-debian", "--nosignature"]
         subprocess.run([*command, *map(str, files)], check=True, capture_output=True)
         return {file.name: file.read_bytes() for file in place.iterdir() if not file.name.startswith(".")}
+
+
+@cache
+def berkeley_database(nvrs: tuple[str, ...]) -> bytes:
+    """The file Packages of a Berkeley DB, as rpm before 4.16 wrote it: number 0 counts, each other has a header.
+
+    This machine's rpm can only read such: the headers are those of its own database, loaded with Berkeley's own tool.
+    """
+    load = "db_load" if shutil.which("db_load") else "db5.3_load"  # Fedora's and Debian's
+    servers.need("rpm", load)
+    with TemporaryDirectory() as folder:
+        there, made = Path(folder) / "rpmdb.sqlite", Path(folder) / "Packages"
+        there.write_bytes(rpm_database(nvrs)["rpmdb.sqlite"])
+        with closing(sqlite3.connect(there)) as connection:
+            rows = connection.execute("SELECT hnum, blob FROM Packages").fetchall()
+        pairs = [(0, struct.pack("=I", len(rows))), *rows]
+        lines = [f" {data.hex()}" for number, header in pairs for data in (struct.pack("=I", number), header)]
+        head = ["VERSION=3", "format=bytevalue", "type=hash", "db_pagesize=4096", "HEADER=END"]
+        text = "\n".join([*head, *lines, "DATA=END", ""])
+        subprocess.run([load, "-f", "/dev/stdin", str(made)], input=text, text=True, check=True)
+        return made.read_bytes()
 
 
 def with_rpms(*nvrs: str, folder: str = DATABASE, backend: str = "sqlite", compression: str = "gzip") -> bytes:

@@ -29,7 +29,7 @@ PACKAGES = {
     "postgresql": "postgresql",
     "buildah": "buildah crun",
     "registry": "docker-registry skopeo",
-    "rpm": "rpm createrepo-c",
+    "rpm": "rpm createrepo-c db5.3-util",
     "rpmlint": "rpmlint",
     "ansible": "ansible-core",
     "git": "git",
