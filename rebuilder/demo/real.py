@@ -65,7 +65,9 @@ def run(folder: Path, screen: Screen) -> list[Line]:
         with reading(engine) as connection:
             graph = inventory.load(connection)
             entries = {entry.image: entry for entry in rebuilds.of_wave(connection, 1)}
-        return report.judge(Scene(graph, before, site.read(), entries, (old, new)))
+        pulled = site.pull()
+        screen.step(f"pulled {len(pulled)} images by their tags from {registry.host} into an empty storage")
+        return report.judge(Scene(graph, before, site.read(), entries, (old, new), pulled))
 
 
 def start_servers(site: Site, registry: Registry, screen: Screen, stack: ExitStack) -> Broker:
@@ -79,7 +81,7 @@ def start_servers(site: Site, registry: Registry, screen: Screen, stack: ExitSta
         made.result()
     screen.step(f"made {2 + len(images.OTHERS)} source packages with rpmbuild, and a repository")
     images.write(site.folder / "images", site.theirs / "base", spec(registry).rpartition(":")[0])
-    site.configure(broker.amqp_url, site.driver())
+    site.configure(broker.amqp_url, site.driver(), registry.host)
     return broker
 
 

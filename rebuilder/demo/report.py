@@ -13,6 +13,7 @@ from rebuilder.domain.image import ImageBuild
 from rebuilder.store.rebuilds import RebuildRecord
 
 PACKAGE = "openssl-libs"
+UNDELIVERED = "is not what its tag in the registry brings"
 NEWEST = f"{NEW.epoch}:{NEW.version}-{NEW.release}"
 
 
@@ -34,7 +35,8 @@ class Line:
 class Scene:
     """The builds of all images before and after, and what the engine recorded of the rebuilds, by image.
 
-    `base` is the external base before and after, where there is one.
+    `base` is the external base before and after, where there is one. `pulled` is what the floating tags in the registry
+    brought into an empty storage, where images are pushed.
     """
 
     graph: Graph
@@ -42,6 +44,7 @@ class Scene:
     after: Mapping[str, ImageBuild]
     entries: Mapping[str, RebuildRecord]
     base: tuple[ImageBuild, ImageBuild] | None = None
+    pulled: Mapping[str, ImageBuild] | None = None
 
 
 def version(build: ImageBuild) -> str:
@@ -74,8 +77,9 @@ def _line(scene: Scene, key: str, level: int) -> Line:
     old, new = version(before), version(after)
     if graph_name(key) in UNAFFECTED:
         kept = (after.ident, entry) == (before.ident, None)
-        verdict = "left alone" if kept else "was rebuilt for nothing"
-        return Line(key, level, old, new, None, None, kept, verdict)
+        there = _is_delivered(scene, key)
+        verdict = ("left alone" if there else UNDELIVERED) if kept else "was rebuilt for nothing"
+        return Line(key, level, old, new, None, None, kept and there, verdict)
     if entry is None or entry.started_at is None or entry.ended_at is None:
         return Line(key, level, old, new, None, None, False, "was not rebuilt")
     ordered = _is_ordered(scene, key, entry.started_at)
@@ -84,9 +88,19 @@ def _line(scene: Scene, key: str, level: int) -> Line:
         "began before its parents were done": ordered is not False,
         "is not on its parents' new builds": set(after.parents) == {scene.after[at].ident for at in _above(scene, key)},
         "is not on the new base": not _on_external(scene, key) or _is_on_new_base(scene, after),
+        UNDELIVERED: _is_delivered(scene, key),
     }
     wrong = "; ".join(compress(holds, map(not_, holds.values())))
-    return Line(key, level, old, new, entry.ended_at - entry.started_at, ordered, not wrong, wrong or "rebuilt")
+    good = "rebuilt" if scene.pulled is None else "delivered"
+    return Line(key, level, old, new, entry.ended_at - entry.started_at, ordered, not wrong, wrong or good)
+
+
+def _is_delivered(scene: Scene, key: str) -> bool:
+    """Whether the registry's tag brings the build, with the same version; also where nothing is pushed."""
+    if scene.pulled is None:
+        return True
+    pulled, after = scene.pulled[key], scene.after[key]
+    return (pulled.ident, version(pulled)) == (after.ident, version(after))
 
 
 def _above(scene: Scene, key: str) -> list[str]:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rebuilder.builders.buildah import BuildahBuilder
@@ -19,6 +20,7 @@ from rebuilder.inventory import containerfiles
 from rebuilder.inventory.buildah_cli import Storage
 
 QUEUE = "rebuilder-demo"
+PUSH_SECONDS = 60.0
 CONFIGURATION = """amqp_url = "{amqp_url}"
 callback = "consumers:Inbox"
 passive_declares = false
@@ -68,6 +70,9 @@ runroot = "{folder}/run"
 storage_driver = "{driver}"
 state = "{folder}/builds"
 volumes = ["{folder}/repo:/repo:ro"]
+
+[consumer_config.registry]
+push = "{registry}/team/{{name}}"
 """
 
 
@@ -84,9 +89,11 @@ class Site:
     def settings(self) -> Settings:
         return load(self.configuration)
 
-    def configure(self, amqp_url: str, driver: str) -> None:
-        """Write the configuration that consumer, engine and we read."""
-        text = CONFIGURATION.format(amqp_url=amqp_url, folder=self.folder, queue=QUEUE, driver=driver)
+    def configure(self, amqp_url: str, driver: str, registry: str) -> None:
+        """Write the configuration that consumer, engine and we read; images are pushed to the registry of that host."""
+        text = CONFIGURATION.format(
+            amqp_url=amqp_url, folder=self.folder, queue=QUEUE, driver=driver, registry=registry
+        )
         self.configuration.write_text(text)
 
     def of_owners(self, driver: str) -> BuildahSettings:
@@ -96,6 +103,12 @@ class Site:
             root=at / "storage", runroot=at / "run", state=at / "builds", storage_driver=driver,  # type: ignore[arg-type]
             volumes=(f"{self.repository}:/repo:ro",),
         )  # fmt: skip
+
+    def of_users(self) -> BuildahSettings:
+        """The machine of somebody who runs the images, which has none of them yet."""
+        at = self.folder / "users"
+        driver = self.settings.buildah.storage_driver
+        return BuildahSettings(root=at / "storage", runroot=at / "run", state=at / "builds", storage_driver=driver)
 
     def driver(self) -> str:
         """The storage driver that works here: overlay where it can, else vfs."""
@@ -122,21 +135,42 @@ class Site:
         rpms.index(self.repository)
 
     def build_all(self, base: PinnedParent, progress: Callable[[str], None]) -> None:
-        """Build each of our images for the first time, parents first. Raises Failed with the log's end."""
+        """Build each of our images for the first time, parents first, and push them beside that.
+
+        Raises Failed with the log's end, and RegistryError.
+        """
         settings = self.settings
         builder = BuildahBuilder(settings.buildah)
         updated = settings.buildah.model_copy(update={"volumes": (f"{self.folder}/updates:/repo:ro",)})
         ahead = BuildahBuilder(updated)
         graph = Graph(containerfiles.read(self.folder / "images", images.STREAM))
         done: dict[str, ImageBuild] = {}
-        for key in graph.ordered():
-            image = graph.image(key)
-            using = ahead if image.name == images.CURRENT else builder
-            parents = tuple(done[parent] for parent, _ in graph.parents(key))
-            on_base = (base,) if any(parent.external for parent in image.parents) else ()
-            done[key] = first_build(using, image, parents, f"first-{image.name}", on_base)
-            using.promote(key, f"first-{image.name}", done[key].ident)
-            progress(key)
+        with ThreadPoolExecutor(1) as beside:
+            pushed = []
+            for key in graph.ordered():
+                image = graph.image(key)
+                using = ahead if image.name == images.CURRENT else builder
+                parents = tuple(done[parent] for parent, _ in graph.parents(key))
+                on_base = (base,) if any(parent.external for parent in image.parents) else ()
+                done[key] = first_build(using, image, parents, f"first-{image.name}", on_base)
+                using.promote(key, f"first-{image.name}", done[key].ident)
+                pushed.append(beside.submit(builder.upload, done[key].ident, self.name_of(key), None, PUSH_SECONDS))
+                progress(key)
+        for push in pushed:
+            push.result()
+
+    def name_of(self, key: str) -> str:
+        """The floating tag of an image in the registry."""
+        ((spec, _),) = [one for one in self.settings.registry.specs(key, "", 0) if one[1]]
+        return spec
+
+    def pull(self) -> Mapping[str, ImageBuild]:
+        """Pull each image by its floating tag into an empty storage; their ids, and RPMs by their databases there."""
+        storage, found = Storage(self.of_users()), {}
+        for image in containerfiles.read(self.folder / "images", images.STREAM):
+            ident = storage.pull(self.name_of(image.key), None, PUSH_SECONDS)
+            found[image.key] = ImageBuild(image.key, ident, storage.manifest(ident))
+        return found
 
     def read(self) -> Mapping[str, ImageBuild]:
         """Each image's id, parents and RPMs, from its own labels and database in the storage."""
@@ -154,7 +188,7 @@ class Site:
         """End the builds that still run, and take the folder away."""
         if self.configuration.exists():
             ours = self.settings.buildah
-            for settings in (ours, self.of_owners(ours.storage_driver)):
+            for settings in (ours, self.of_owners(ours.storage_driver), self.of_users()):
                 _cancel_builds(settings)
                 self._forget(Storage(settings))
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -33,9 +33,13 @@ def sign(command: Sequence[str], at: str, seconds: float) -> None:
     if status is None:
         raise _failed(at, f"{words[0]} did not end within {seconds:g} s")
     if status:
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        told = f": {lines[-1][:LONGEST]}" if lines else ""
-        raise _failed(at, f"{words[0]} exited with status {status}{told}")
+        raise _failed(at, f"{words[0]} exited with status {status}{_last(said)}")
+
+
+def _last(said: str) -> str:
+    """The last line of what the command said."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return f": {lines[-1][:LONGEST]}" if lines else ""
 
 
 def _ended(child: subprocess.Popen[str], seconds: float) -> tuple[int | None, str]:

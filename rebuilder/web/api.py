@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from threading import BoundedSemaphore
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from rebuilder.domain.change import Severity
+from rebuilder.domain.errors import UnreachableError
+from rebuilder.engine import base_preview
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import (
     externals,
@@ -23,7 +26,7 @@ from rebuilder.queries import (
     why,
 )
 from rebuilder.web import api_actions, api_events, api_lists, problems
-from rebuilder.web.dependencies import Configured, Logs, Reader
+from rebuilder.web.dependencies import Configured, Database, Logs, Reader
 from rebuilder.web.etags import Tagged
 from rebuilder.web.parameters import Ident, ImageName, Images, SeverityWord, Text, build_filter
 
@@ -177,6 +180,24 @@ def make_plan(connection: Reader, settings: Configured, asked: WhatIf) -> plan.W
     updates = _asked(asked.updates, asked.stream, asked.severity)
     drafted = plan_preview.draft(connection, updates, terms, time.time())
     return plan.written(drafted.plan)
+
+
+_ASKING = BoundedSemaphore(2)  # plans for which registries are asked at a time
+
+
+@router.get("/plan")
+def plan_on_base(
+    engine: Database,
+    settings: Configured,
+    base: Annotated[Text, Query(description="SPEC, as its registry has it now, or SPEC@DIGEST.")],
+) -> plan.WrittenPlan:
+    """What a build of an external parent would rebuild, in which order, and why. Its registry is asked."""
+    if not _ASKING.acquire(blocking=False):
+        raise UnreachableError("registries are being asked for other plans: try again in a moment")
+    try:
+        return plan.written(base_preview.draft(engine, base, settings, time.time()).plan)
+    finally:
+        _ASKING.release()
 
 
 def _asked(names: tuple[str, ...], stream: str | None, severity: str) -> AskedUpdates:

@@ -436,3 +436,22 @@ def test_they_are_nodes_of_their_own_in_the_graph_the_api_and_the_pages(store: E
         assert spec in client.get("/externals").text
         assert f"/externals/{segment(spec)}" in client.get("/images/app:f42").text
         assert client.get("/externals/nowhere/base:1").status_code == 404
+
+
+def test_the_api_previews_what_a_base_would_rebuild_before_it_is_taken_up(
+    store: Engine, registry: Registry, spec: str
+) -> None:
+    bench = Workbench(store, (on(spec, "app"), on("app", "sub"), on(spec, "current", f"{NEW}.noarch")))
+    bench.finish()
+    digest_of_new = registry.push(f"{spec.partition('/')[2].partition(':')[0]}:next", [with_rpms(NEW)])
+    with TestClient(create_app(store, bench.settings), base_url="http://localhost") as client:
+        def planned(base: str) -> list[str]:
+            answer = client.get("/api/v1/plan", params={"base": base})
+            return [rebuild["image"] for rebuild in answer.raise_for_status().json()["rebuilds"]]
+
+        assert planned(spec) == []
+        assert planned(f"{spec}@{digest_of_new}") == ["app:f42", "sub:f42"]
+        assert client.get("/api/v1/plan", params={"base": "nowhere/base:1"}).status_code == 404
+        vanished = client.get("/api/v1/plan", params={"base": f"{spec}@sha256:{'0' * 64}"})
+        assert (vanished.status_code, "no such image" in vanished.json()["detail"]) == (503, True)
+    assert bench.states() == []
