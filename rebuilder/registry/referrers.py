@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 
 from rebuilder.registry.connection import Connection, connected
-from rebuilder.registry.errors import ContentsError, registry_error
+from rebuilder.registry.document import Document, parse
+from rebuilder.registry.errors import Cause, ContentsError, RegistryError, registry_error
 from rebuilder.registry.pull_spec import repository
 
 MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
@@ -45,6 +46,29 @@ def attach(at: str, attachment: Attachment, seconds: float, auth_file: Path | No
     host, _, path = repository(at).partition("/")
     with connected(host, f"repository:{path}:pull,push", seconds, auth_file) as connection:
         return _Place(connection, path, at).attach(attachment)
+
+
+def listed(at: str, seconds: float) -> Document | None:
+    """What the registry itself lists as attached to the image `at`; None where it has no API for that.
+
+    Mirrors and helpers for credentials are skopeo's alone: where we do not get in beside it, nothing is told of
+    either. Raises RegistryError where the registry is busy or slow, and may know more later.
+    """
+    host, _, path = repository(at).partition("/")
+    try:
+        with connected(host, f"repository:{path}:pull", seconds) as connection:
+            place = f"/v2/{path}/referrers/{at.partition('@')[2]}"
+            answer = connection.ask("GET", place, headers={"accept": INDEX})
+    except RegistryError as error:
+        if error.cause in {Cause.BUSY, Cause.SLOW}:
+            raise
+        return None
+    if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+        raise registry_error(at, f"status: {answer.status_code}", Cause.BUSY)
+    try:
+        return parse(answer.content, at) if answer.is_success else None
+    except ContentsError:
+        return None
 
 
 class _Place:

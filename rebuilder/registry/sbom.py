@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from rebuilder.domain.rpm import Rpm
-from rebuilder.registry import skopeo
+from rebuilder.registry import referrers, skopeo
 from rebuilder.registry.blob_source import BlobSource
 from rebuilder.registry.document import Blob, Document, RemoteImage, parse
 from rebuilder.registry.errors import Cause, ContentsError, RegistryError
@@ -22,8 +23,9 @@ KINDS = ("spdx", "cyclonedx", "dsse", "in-toto")  # parts of the media types and
 def find(image: RemoteImage, digest: str, blobs: BlobSource, seconds: float) -> tuple[Rpm, ...] | None:
     """The RPMs that the first document attached to the image of this digest names; None where there is none.
 
-    Looked for where BuildKit puts them (an attestation in the list of platforms), under the tag that stands for the
-    referrers of a digest (`sha256-…`), and under cosign's tags (`….sbom`, `….att`). Raises RegistryError.
+    Looked for where BuildKit puts them (an attestation in the list of platforms), in the registry's own list of
+    referrers, under the tag that stands for that (`sha256-…`), and under cosign's tags (`….sbom`, `….att`). Raises
+    RegistryError.
     """
     documents = _attached(image, digest, seconds)
     candidates = (blob for document in documents for blob in document.layers if _may_be_sbom(blob, document))
@@ -40,7 +42,8 @@ def _attached(image: RemoteImage, digest: str, seconds: float) -> Iterator[Docum
     if attestation:
         yield from _document(at_digest(image.name, attestation), seconds)
     tag = f"{repository(image.name)}:{digest.replace(':', '-')}"
-    for index in _document(tag, seconds):
+    here = referrers.listed(at_digest(image.name, digest), seconds)
+    for index in chain([here] if here else (), _document(tag, seconds)):
         for blob in filter(_describes, index.manifests):
             yield from _document(at_digest(image.name, blob.digest), seconds)
     for suffix in ("sbom", "att"):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest
 from support import registries
 from support.registries import Registry, contents, layer, named, rpms_of, with_rpms
 
+from rebuilder.demo.process import LOOPBACK
 from rebuilder.registry.reader import RegistryReader
 
 pytestmark = pytest.mark.usefixtures("without_tls")
@@ -78,6 +84,46 @@ def test_an_sbom_that_the_tag_of_the_referrers_names_is_read(reader: RegistryRea
     })  # fmt: skip
     found = contents(reader, registry, "referred:42")
     assert (found.origin, named(found.rpms or ())) == ("sbom", LISTED)
+
+
+def test_an_sbom_that_the_registry_itself_lists_is_read(
+    reader: RegistryReader, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, kind = registry.push("api:42", [APP]), "application/vnd.cyclonedx+json"
+    sbom = attach(registry, "api", "", CYCLONEDX, kind)
+    listed = {"schemaVersion": 2, "mediaType": registries.INDEX, "manifests": [
+        {"mediaType": registries.MANIFEST, "artifactType": kind, "digest": sbom, "size": registry.size("api", sbom)}]}
+    with front(registry, f"/v2/api/referrers/{digest}", json.dumps(listed).encode()) as host:
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, host)))
+        found = reader.contents(reader.look(f"{host}/api:42"), HERE)
+    assert (found.origin, named(found.rpms or ())) == ("sbom", LISTED)
+
+
+@contextmanager
+def front(registry: Registry, path: str, answer: bytes) -> Iterator[str]:
+    """The real registry behind a server that has one answer of its own: Debian's has no API of referrers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with registry.client() as client:
+                accepted = {"accept": self.headers.get("accept", "*/*")}
+                theirs = client.get(self.path.removeprefix("/v2/"), headers=accepted)
+            ours = self.path == path
+            self.send_response(200 if ours else theirs.status_code)
+            body = answer if ours else theirs.content
+            kind = registries.INDEX if ours else theirs.headers.get("content-type", "text/plain")
+            for name, value in (("content-type", kind), ("content-length", str(len(body)))):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"{LOOPBACK}:{server.server_port}"
+        server.shutdown()
 
 
 def test_an_attestation_beside_the_platforms_as_buildkit_has_it_is_read(
