@@ -7,7 +7,7 @@ from functools import cache
 from itertools import chain
 from typing import Any, Protocol
 
-from consumers import bodhi, koji, operator
+from consumers import bodhi, ci, koji, operator
 from rebuilder.domain.change import Event, Ignored
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.plugins import PluginGroup
@@ -26,6 +26,9 @@ PARSERS: dict[str, Parser] = {
     "buildsys.untag": koji.untagged,
     "buildsys.repo.done": koji.repo_done,
     "buildsys.build.state.change": koji.build_changed,
+    "koji-build.test.complete": ci.complete,
+    "container-image.test.complete": ci.complete,
+    "redhat-container-image.test.complete": ci.complete,
 }
 
 

@@ -24,7 +24,8 @@ class StreamSettings(StrictModel):
     are the tags, or patterns of them, that its images have in a registry, the best first; empty is the stream's name.
     `test` is the command that is run in each new build before any name moves to it, or `test_script` the path of a
     script; it may take `test_timeout` seconds, and uses the network with `test_network` alone. With `gate` each new
-    build waits for somebody to say that it is good. What an image says itself goes before `test` and `test_script`.
+    build waits for somebody to say that it is good; `gate_test` is the test of a CI, as ResultsDB names it, whose
+    result says so by message. What an image says itself goes before `test` and `test_script`.
     """
 
     dist: OneOrMore[str] = ()
@@ -42,6 +43,7 @@ class StreamSettings(StrictModel):
     test_timeout: float = Field(default=1800, gt=0)
     test_network: bool = False
     gate: bool = False
+    gate_test: str = ""
 
     @model_validator(mode="after")
     def _one_test(self) -> StreamSettings:

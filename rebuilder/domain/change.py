@@ -120,13 +120,26 @@ class BuildFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class TestFinished:
+    """A CI has tested a build, which has these names (NVR, digest); the `test` is named as in ResultsDB."""
+
+    __test__ = False  # it is nothing that pytest should collect
+
+    builds: tuple[str, ...]
+    test: str
+    passed: bool
+    result: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """The message is well formed and of no interest, for the reason given."""
 
     reason: str
 
 
-Event = AvailableBuild | BuildUntagged | RepoDone | BuildFinished | Ignored
+Event = AvailableBuild | BuildUntagged | RepoDone | BuildFinished | TestFinished | Ignored
 
 
 class InvalidMessage(RequestError):

@@ -12,7 +12,7 @@ NOTHING = StreamSettings()
 def checks_of(image: str, care: Care, settings: Settings) -> Checks:
     """What is asked of the builds of that image (name:stream), with what is said of it for those who look after it."""
     stream = settings.streams.get(image.rpartition(":")[2], NOTHING)
-    return Checks(_test(care, stream), care.gate or stream.gate)
+    return Checks(_test(care, stream), care.gate or stream.gate or bool(stream.gate_test))
 
 
 def _test(care: Care, stream: StreamSettings) -> ImageTest | None:

@@ -19,12 +19,13 @@ from rebuilder.domain.change import (
     Ignored,
     InvalidMessage,
     RepoDone,
+    TestFinished,
     streams_for,
 )
 from rebuilder.domain.image import Stream, has_dist
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.inventory.source import source_of
-from rebuilder.store import changes, inbox, inventory
+from rebuilder.store import changes, inbox, inventory, verdicts
 from rebuilder.store.refusals import is_of_the_values, one_line
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ def preview(connection: Connection, message: IncomingMessage, parse: Parse, sett
 def _result(event: Event, settings: Settings, streams: tuple[Stream, ...]) -> bool:
     if isinstance(event, AvailableBuild):
         return bool(feeds(event, settings, streams))
+    if isinstance(event, TestFinished):
+        return _is_awaited(event, settings)
     return isinstance(event, RepoDone | BuildUntagged) or (isinstance(event, BuildFinished) and event.container)
 
 
@@ -141,12 +144,27 @@ def _act(
         case BuildUntagged():
             _withdraw(connection, event, settings, now)
             return ""
+        case TestFinished():
+            return _judge(connection, event, settings, now)
         case Ignored():
             return event.reason
         case BuildFinished(container=True):
             return ""
         case _:
             return "the end of a build does not cause a rebuild"
+
+
+def _judge(connection: Connection, event: TestFinished, settings: Settings, now: float) -> str:
+    """The result answers the gates that wait for this test, now or when the build is proven; else why it does not."""
+    if not _is_awaited(event, settings):
+        return f"no gate waits for the test {event.test}"
+    reason = " ".join(filter(None, (f"{event.test} {event.result}", event.url)))
+    verdicts.answer_for(connection, event.builds, event.passed, reason, now)
+    return ""
+
+
+def _is_awaited(event: TestFinished, settings: Settings) -> bool:
+    return bool(event.test) and any(event.test == stream.gate_test for stream in settings.streams.values())
 
 
 def _withdraw(connection: Connection, event: BuildUntagged, settings: Settings, now: float) -> None:

@@ -7,14 +7,18 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.checks import CheckKind, Checks, ImageTest
 from rebuilder.domain.lifecycle import State
 from rebuilder.store import rebuilds
-from rebuilder.store.models import Image, ImageBuild, Rebuild, Verdict
+from rebuilder.store.models import GateAnswer, Image, ImageBuild, Rebuild, Verdict
 from rebuilder.store.rebuilds import RebuildRecord
+
+CI = "CI"  # who answers by message
+_NAMES = select(ImageBuild.ident, ImageBuild.digest).where(ImageBuild.id.in_(bindparam("builds", expanding=True)))
+_EARLY = select(GateAnswer.__table__).where(GateAnswer.build.in_(bindparam("names", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,27 @@ def request(connection: Connection, wanted: Sequence[tuple[RebuildRecord, int, C
         for entry, build_id, checks in wanted
         for kind in checks.kinds
     ]  # fmt: skip
-    if rows:
-        connection.execute(insert(Verdict), rows)
+    if not rows:
+        return
+    connection.execute(insert(Verdict), rows)
+    builds = {build_id for _, build_id, checks in wanted if checks.gate}
+    for ident, digest in connection.execute(_NAMES, {"builds": list(builds)}) if builds else ():
+        for row in connection.execute(_EARLY, {"names": [name for name in (ident, digest) if name]}):
+            answer_for(connection, [row.build], row.passed, row.reason, now, who=row.who)
+
+
+def answer_for(
+    connection: Connection, builds: Sequence[str], passed: bool, reason: str, now: float, who: str = CI
+) -> None:
+    """Answer for the gates of these builds (NVRs, image ids, digests); who asks later finds the answer, too."""
+    rows = [{"build": name, "passed": passed, "reason": reason, "who": who, "at": now} for name in builds]
+    connection.execute(delete(GateAnswer).where(GateAnswer.build.in_(builds)))
+    connection.execute(insert(GateAnswer), rows)
+    named = or_(ImageBuild.ident.in_(builds), ImageBuild.digest.in_(builds))
+    waiting = select(Verdict.id).join(ImageBuild, ImageBuild.id == Verdict.build_id)
+    waiting = waiting.where(Verdict.state == "pending", Verdict.kind == CheckKind.GATE, named)
+    for ident in connection.scalars(waiting).all():
+        answer(connection, ident, passed, reason, who, now)
 
 
 def pending(connection: Connection) -> list[PendingVerdict]:

@@ -16,7 +16,7 @@ from rebuilder.engine import commands
 from rebuilder.engine.commands import Command
 from rebuilder.store import deliveries, inventory
 from rebuilder.store.database import reading
-from rebuilder.store.models import Delivery, Verdict
+from rebuilder.store.models import Delivery, Message, Verdict
 
 FIX = "openssl-3.2.2-1.fc42"
 CHAIN = (image("base"), image("app", "base"), image("alone"))
@@ -285,3 +285,56 @@ def test_a_later_build_takes_the_place_of_one_that_waits(site: Site) -> None:
     site.command("promote", "base:f42")
     site.finish()
     assert site.builder.names["localhost/base:f42"] != f"simulated-{first}"
+
+
+SMOKE = "fedora-ci.koji-build.smoke.functional"
+BY_CI: Mapping[str, Any] = {"f42": {"dist": ".fc42", "gate_test": SMOKE}}
+
+
+def result(said: str, **artifact: Any) -> dict[str, Any]:
+    """The body of a CI's message that its smoke test ended."""
+    return {
+        "version": "1.1.14",
+        "artifact": {"type": "koji-build", "id": 123, "component": "base", "issuer": "kasal", **artifact},
+        "test": {"namespace": "fedora-ci.koji-build", "type": "smoke", "category": "functional", "result": said},
+        "run": {"url": "https://ci.example.org/job/7"}, "contact": {"name": "Fedora CI"},
+    }  # fmt: skip
+
+
+def ci(site: Site, body: Any) -> str:
+    """The message arrives; what became of it."""
+    site.receive("ci.koji-build.test.complete", body, f"ci {body}")
+    site.passes()
+    with reading(site.store) as connection:
+        row = connection.execute(select(Message.state, Message.reason).order_by(Message.seq.desc())).first()
+    assert row is not None
+    return f"{row.state}: {row.reason}" if row.reason else str(row.state)
+
+
+@pytest.mark.parametrize("site", [{"streams": BY_CI}], indirect=True)
+def test_the_result_of_a_ci_opens_the_gate_of_the_build_that_it_is_about(site: Site) -> None:
+    site.passes(60)
+    build = f"simulated-{site.entry('base').ref}"
+    assert ci(site, result("passed", nvr="another-1-1")) == "accepted"
+    other = result("passed", nvr=build)
+    other["test"]["category"] = "static-analysis"
+    told = "ignored: no gate waits for the test fedora-ci.koji-build.smoke.static-analysis"
+    assert ci(site, other) == told
+    told = "ignored: a test that ended with not_applicable says nothing of the build"
+    assert ci(site, result("not_applicable", nvr=build)) == told
+    assert site.state("base") == "testing"
+    assert ci(site, result("passed", nvr=build)) == "accepted"
+    assert site.state("base") == "succeeded"
+    ci(site, result("needs_inspection", nvr=f"simulated-{site.entry('alone').ref}"))
+    why = f"tests failed: the gate was closed by CI: {SMOKE} needs_inspection https://ci.example.org/job/7"
+    assert (site.state("alone"), site.reason("alone")) == ("failed", why)
+
+
+@pytest.mark.parametrize("site", [{"streams": BY_CI}], indirect=True)
+def test_a_result_that_comes_before_the_engine_knows_the_build_is_not_lost(site: Site) -> None:
+    site.passes()
+    build = f"simulated-{site.entry('base').key}"
+    assert site.state("base") == "building"
+    assert ci(site, result("passed", nvr=build)) == "accepted"
+    site.passes(30)
+    assert site.state("base") == "succeeded"

@@ -22,6 +22,7 @@ from rebuilder.store.models.rebuilds import (
     Cancellation,
     Cause,
     Delivery,
+    GateAnswer,
     Rebuild,
     RebuildEdge,
     Transition,
@@ -34,8 +35,7 @@ from rebuilder.store.models.rollbacks import Rollback, RollbackRequest
 
 __all__ = [
     "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Delivery", "ExternalImage",
-    "ExternalManifest", "Heartbeat", "Hold", "Image", "ImageBuild", "ImageParent", "Lease", "Manifest", "ManifestRpm",
-    "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge", "Rollback", "RollbackRequest", "Rpm",
-    "Stream", "Tally", "Token",
-    "Transition", "Verdict", "Wave", "WaveChange", "WavePin",
+    "ExternalManifest", "GateAnswer", "Heartbeat", "Hold", "Image", "ImageBuild", "ImageParent", "Lease", "Manifest",
+    "ManifestRpm", "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge", "Rollback",
+    "RollbackRequest", "Rpm", "Stream", "Tally", "Token", "Transition", "Verdict", "Wave", "WaveChange", "WavePin",
 ]  # fmt: skip

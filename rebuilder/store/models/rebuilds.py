@@ -190,6 +190,18 @@ class Verdict(Base):
     done_at: Mapped[float | None]
 
 
+class GateAnswer(Base):
+    """The last answer for a gate about a build (its NVR or digest), which may come before the build is proven."""
+
+    __tablename__ = "gate_answer"
+
+    build: Mapped[str] = mapped_column(primary_key=True)
+    passed: Mapped[bool]
+    reason: Mapped[str]
+    who: Mapped[str]
+    at: Mapped[float]
+
+
 class RebuildEdge(Base):
     """A rebuild waits for its parent's."""
 
