@@ -39,6 +39,7 @@ class BuilderPlugin:
 
     model: ClassVar[type[BaseModel] | None] = None
     commands: ClassVar[Collection[str]] = ()
+    runs_tests: ClassVar[bool] = False  # whether its builder can run commands in the images that it builds
     builds_in_koji: ClassVar[bool] = False  # whether its builds are tasks of the hub that consumer_config.koji names
 
     def make(self, settings: Settings, history: BuildHistory) -> Builder:

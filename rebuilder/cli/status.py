@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 2.0
 KINDS = {
-    "engine": "failed", "problem": "failed", "failure": "failed", "approval": "policy", "hold": "held",
+    "engine": "failed", "problem": "failed", "failure": "failed", "approval": "policy", "gate": "testing",
+    "promotion": "waiting", "hold": "held",
     "unknown": "unknown",
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from rebuilder.builders.plugin import BuildHistory, configured, plugin_of
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 from rebuilder.domain.build import BuildRequest
+from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Manifest
 from rebuilder.engine.requests import requests_of
 from rebuilder.inventory.koji.session import KojiSession
@@ -43,3 +44,14 @@ def check(settings: Settings) -> None:
     """Raises RequestError saying what the configured source and builder lack, as a credential; asks no service."""
     source_of(settings).check(settings)
     configured(settings).check(settings)
+    _check_tests(settings)
+
+
+def _check_tests(settings: Settings) -> None:
+    """A test that nobody runs would keep each build from being delivered."""
+    tested = [name for name, stream in settings.streams.items() if stream.test or stream.test_script]
+    if tested and not configured(settings).runs_tests:
+        raise RequestError(
+            f"consumer_config.streams.{tested[0]}.test: the builder {settings.builder} runs no tests: "
+            "use gate = true, and `rebuilder gate IMAGE pass|fail`"
+        )

@@ -7,19 +7,21 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
+from rebuilder.domain.checks import CheckKind
 from rebuilder.domain.currency import Currency, ImageState
 from rebuilder.domain.lifecycle import State
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.image_state import sentence
 from rebuilder.queries.moment import Moment, moment
-from rebuilder.store import heartbeats, lease, open_rebuilds, waves
+from rebuilder.store import deliveries, heartbeats, lease, open_rebuilds, verdicts, waves
 from rebuilder.store.heartbeats import HeartbeatEntry
 
 NAMED, LISTED = 5, 200
 
 
 class Need(Answer):
-    """Something that needs somebody: `kind` is engine, problem, failure, approval, hold, or unknown.
+    """Something that needs somebody: `kind` is engine, problem, failure, approval, gate,
+    promotion, hold, or unknown.
 
     `what` says it in one line, and `do` what to do. `images` names some of the `count` images it is about; `since` is
     null where it is unknown. `link` is where a browser finds more.
@@ -52,10 +54,16 @@ def engine(connection: Connection, now: float) -> EngineState:
     )
 
 
-def read(connection: Connection, states: Mapping[str, ImageState], now: float) -> tuple[Need, ...]:
-    """All that needs somebody, the most pressing first. `states` has what every image is."""
+def read(
+    connection: Connection, states: Mapping[str, ImageState], now: float, *, by_hand: bool = False
+) -> tuple[Need, ...]:
+    """All that needs somebody, the most pressing first. `states` has what every image is.
+
+    With `by_hand`, names move to new builds when an operator says so.
+    """
     beats = heartbeats.read(connection)
     found = [*_engine(beats, now), *_problems(beats), *_failures(connection), *_approvals(connection)]
+    found += [*_gates(connection), *(_promotions(connection) if by_hand else ())]
     return (*found, *_holds(states), *_unknown(states))
 
 
@@ -93,6 +101,31 @@ def _approvals(connection: Connection) -> Iterator[Need]:
         yield Need(kind="approval", what=f"wave {wave.id} waits for approval, by rule {wave.rule}",
                    do=f"`rebuilder approve {wave.id}`", since=moment(wave.created_at),
                    link=f"/waves/{wave.id}")  # fmt: skip
+
+
+def _gates(connection: Connection) -> Iterator[Need]:
+    """The images whose new builds wait for somebody else's answer."""
+    waiting = [one for one in verdicts.pending(connection) if one.kind is CheckKind.GATE and one.state is State.TESTING]
+    if waiting:
+        images = sorted({one.image for one in waiting})
+        yield Need(kind="gate", what=f"{len(images)} image{_s(images)} wait{_verb(images)} for a gate",
+                   do="`rebuilder gate IMAGE pass|fail`", count=len(images), images=_some(images),
+                   since=moment(min(one.since for one in waiting)), link="/waves")  # fmt: skip
+
+
+def _promotions(connection: Connection) -> Iterator[Need]:
+    """The images whose new builds are good, and that people do not get yet."""
+    waiting = deliveries.waiting(connection)
+    if waiting:
+        images = sorted({one.image for one in waiting})
+        waves_of = " ".join(str(wave) for wave in sorted({one.wave_id for one in waiting if one.wave_id is not None}))
+        yield Need(kind="promotion", what=f"{len(images)} image{_s(images)} wait{_verb(images)} to be promoted",
+                   do=f"`rebuilder promote IMAGE`, or `rebuilder promote {waves_of}`", count=len(images),
+                   images=_some(images), since=moment(min(one.since for one in waiting)), link="/waves")  # fmt: skip
+
+
+def _verb(images: Sequence[str]) -> str:
+    return "s" if len(images) == 1 else ""
 
 
 def _holds(states: Mapping[str, ImageState]) -> Iterator[Need]:

@@ -163,7 +163,7 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
     beat = beats.get("engine")
     activity = beat.activity if beat else heartbeats.NOTHING
     return Status(
-        needs=attention.read(connection, states, now),
+        needs=attention.read(connection, states, now, by_hand=settings.promote == "manual"),
         images={str(state): count for state, count in image_states.counts(states.values()).items()},
         updates=updates.read(connection, forecast.expected(connection, settings, now)),
         engine=attention.engine(connection, now),

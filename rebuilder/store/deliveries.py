@@ -29,7 +29,7 @@ _PENDING = (
     .order_by(Delivery.id)
 )  # fmt: skip
 _WAITING = (
-    select(Delivery.id, Image.name + ":" + Image.stream, Delivery.spec, Rebuild.wave_id)
+    select(Delivery.id, Image.name + ":" + Image.stream, Delivery.spec, Rebuild.wave_id, Delivery.requested_at)
     .join(Image, Image.id == Delivery.image_id)
     .outerjoin(Rebuild, Rebuild.key == Delivery.key)
     .where(Delivery.state == "waiting")
@@ -105,6 +105,7 @@ class Waiting:
     image: str
     spec: str
     wave_id: int | None
+    since: float
 
 
 def waiting(connection: Connection) -> list[Waiting]:

@@ -36,6 +36,7 @@ class PendingVerdict:
     kind: CheckKind
     state: State
     test: ImageTest
+    since: float
 
 
 def request(connection: Connection, wanted: Sequence[tuple[RebuildRecord, int, Checks]], now: float) -> None:
@@ -72,8 +73,8 @@ def answer_for(
 def pending(connection: Connection) -> list[PendingVerdict]:
     """All answers that are waited for, the oldest first."""
     return [
-        PendingVerdict(ident, rebuild, image, key, build, CheckKind(kind), State(state), _test(test))
-        for ident, rebuild, image, key, build, kind, state, test in connection.execute(_pending())
+        PendingVerdict(ident, rebuild, image, key, build, CheckKind(kind), State(state), _test(test), since)
+        for ident, rebuild, image, key, build, kind, state, test, since in connection.execute(_pending())
     ]
 
 
@@ -82,7 +83,8 @@ def _pending() -> Select[Any]:
     """Made once: it is asked in every pass."""
     image = Image.name + ":" + Image.stream
     columns = (
-        Verdict.id, Verdict.rebuild_id, image, Rebuild.key, ImageBuild.ident, Verdict.kind, Rebuild.state, Verdict.test
+        Verdict.id, Verdict.rebuild_id, image, Rebuild.key, ImageBuild.ident, Verdict.kind, Rebuild.state, Verdict.test,
+        Verdict.requested_at,
     )
     return (
         select(*columns)

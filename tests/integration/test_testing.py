@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from integration.workbench import Builder, Workbench, image
 from sqlalchemy import Engine, select
+from support.api_client import Client
 
+from rebuilder.config import Settings
 from rebuilder.domain.build import InfrastructureError, Phase, Status
 from rebuilder.domain.checks import TestRequest
 from rebuilder.domain.errors import RequestError
-from rebuilder.engine import commands
+from rebuilder.engine import commands, factory
 from rebuilder.engine.commands import Command
-from rebuilder.store import deliveries, inventory
+from rebuilder.store import deliveries, inventory, tokens
 from rebuilder.store.database import reading
 from rebuilder.store.models import Delivery, Message, Verdict
 
@@ -338,3 +340,50 @@ def test_a_result_that_comes_before_the_engine_knows_the_build_is_not_lost(site:
     assert ci(site, result("passed", nvr=build)) == "accepted"
     site.passes(30)
     assert site.state("base") == "succeeded"
+
+
+def needs(site: Site) -> dict[str, tuple[str, str]]:
+    """What needs somebody, and what to do, by kind."""
+    found = Client(site.store, site.settings).reads("status")["needs"]
+    return {need["kind"]: (need["what"], need["do"]) for need in found}
+
+
+@pytest.mark.parametrize("site", [{"streams": GATED, "promote": "manual"}], indirect=True)
+def test_who_asks_is_told_which_answers_are_waited_for(site: Site) -> None:
+    site.passes(60)
+    assert needs(site)["gate"] == ("2 images wait for a gate", "`rebuilder gate IMAGE pass|fail`")
+    (waits,) = [one for one in Client(site.store, site.settings).reads("status")["rebuilds"] if one["image"] == "base:f42"]
+    assert (waits["state"], waits["waits"]) == ("testing", "its gate")
+    site.gate("alone")
+    site.passes()
+    told = "1 image waits to be promoted", "`rebuilder promote IMAGE`, or `rebuilder promote 1`"
+    assert needs(site)["promotion"] == told
+
+
+@pytest.mark.parametrize("site", [{"streams": GATED}], indirect=True)
+def test_a_token_with_the_scope_gate_answers_over_http(site: Site) -> None:
+    site.passes(60)
+    client = Client(site.store, site.settings)
+    asked = {"verb": "gate", "target": "base", "passed": True, "reason": "smoke"}
+    assert client.http.post("/api/v1/actions", json=asked, headers=token(site, "hold")).status_code == 403
+    given = client.http.post("/api/v1/actions", json=asked, headers=token(site, "gate:base:*"))
+    assert (given.status_code, given.json()["answer"][:8]) == (201, "base:f42")
+    other = {**asked, "target": "alone"}
+    assert client.http.post("/api/v1/actions", json=other, headers=token(site, "gate:base")).status_code == 403
+    site.passes()
+    assert site.state("base") == "succeeded"
+
+
+def token(site: Site, scope: str) -> dict[str, str]:
+    with site.store.begin() as connection:
+        secret = tokens.add(connection, f"ci {scope}", (scope,), 1.0)
+    return {"Authorization": f"Bearer {secret}"}
+
+
+@pytest.mark.parametrize("builder", ["koji", "osbs"])
+def test_a_builder_that_runs_no_tests_is_not_given_any(builder: str) -> None:
+    settings = Settings.model_validate({
+        "builder": builder, "streams": TESTED, "koji": {"hub": "https://koji.example.org/kojihub"},
+    })  # fmt: skip
+    with pytest.raises(RequestError, match=rf"streams.f42.test: the builder {builder} runs no tests: use gate = true"):
+        factory._check_tests(settings)

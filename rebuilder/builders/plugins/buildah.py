@@ -17,6 +17,7 @@ class Plugin(BuilderPlugin):
     """`builder = "buildah"`."""
 
     commands = ("buildah",)
+    runs_tests = True
 
     def make(self, settings: Settings, history: BuildHistory) -> Builder:
         return BuildahBuilder(settings.buildah, settings.inventory.registry, settings.registry)

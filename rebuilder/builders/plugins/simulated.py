@@ -11,5 +11,7 @@ from rebuilder.config import Settings
 class Plugin(BuilderPlugin):
     """`builder = "simulated"`, and every dry run."""
 
+    runs_tests = True
+
     def make(self, settings: Settings, history: BuildHistory) -> Builder:
         return SimulatedBuilder(settings.simulated, history.manifest_of, recall=history.recall)

@@ -74,6 +74,8 @@ def overview(request: Request, connection: Reader, settings: Configured) -> Resp
         waves=wave_lines(connection, waves.latest(connection, RECENT), open_),
         settling=changes.settling(connection),
         asked=actions.requested(connection),
-        needs=attention.read(connection, image_state.read(connection, settings, now), now),
+        needs=attention.read(
+            connection, image_state.read(connection, settings, now), now, by_hand=settings.promote == "manual"
+        ),
         health=health.seen(connection, request.app.state.broker, now),
     )
