@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from rebuilder.builders.protocol import Builder, Promoting, Restoring
 from rebuilder.config import RegistrySettings
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.lifecycle import LIVE, Canceled
+from rebuilder.domain.lifecycle import UNDER_WAY, Canceled
 from rebuilder.domain.rollback import PastBuild, meant_build, named_builds, standing_on, without
 from rebuilder.domain.topics import RollbackFacts
 from rebuilder.engine.backoff import Backoff, Failure
@@ -143,7 +143,7 @@ class Rollbacks:
     def _stop(self, connection: Connection, bad: PastBuild, wanted: RequestedRollback) -> None:
         """What is being built of the image was planned before anybody knew."""
         reason = f"rolled back by {wanted.who}: {wanted.reason}"
-        live = [entry for entry in rebuilds.of_image(connection, bad.image_id, 2) if entry.state in LIVE]
+        live = [entry for entry in rebuilds.of_image(connection, bad.image_id, 2) if entry.state in UNDER_WAY]
         self._context.transitions(connection).apply([(entry, Canceled(reason, who=wanted.who)) for entry in live])
 
     def _names(

@@ -352,7 +352,8 @@ def needs(site: Site) -> dict[str, tuple[str, str]]:
 def test_who_asks_is_told_which_answers_are_waited_for(site: Site) -> None:
     site.passes(60)
     assert needs(site)["gate"] == ("2 images wait for a gate", "`rebuilder gate IMAGE pass|fail`")
-    (waits,) = [one for one in Client(site.store, site.settings).reads("status")["rebuilds"] if one["image"] == "base:f42"]
+    rebuilds = Client(site.store, site.settings).reads("status")["rebuilds"]
+    (waits,) = [one for one in rebuilds if one["image"] == "base:f42"]
     assert (waits["state"], waits["waits"]) == ("testing", "its gate")
     site.gate("alone")
     site.passes()
