@@ -47,11 +47,15 @@ def request(connection: Connection, wanted: Sequence[tuple[RebuildRecord, int, C
         for entry, build_id, checks in wanted
         for kind in checks.kinds
     ]  # fmt: skip
-    if not rows:
-        return
-    connection.execute(insert(Verdict), rows)
-    builds = {build_id for _, build_id, checks in wanted if checks.gate}
-    for ident, digest in connection.execute(_NAMES, {"builds": list(builds)}) if builds else ():
+    if rows:
+        connection.execute(insert(Verdict), rows)
+    if gated := [build_id for _, build_id, checks in wanted if checks.gate]:
+        _find_early(connection, gated, now)
+
+
+def _find_early(connection: Connection, builds: Sequence[int], now: float) -> None:
+    """Answers for these builds' gates may have come before anybody waited for them."""
+    for ident, digest in connection.execute(_NAMES, {"builds": builds}).all():
         for row in connection.execute(_EARLY, {"names": [name for name in (ident, digest) if name]}):
             answer_for(connection, [row.build], row.passed, row.reason, now, who=row.who)
 
