@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from itertools import compress
 from operator import not_
 from statistics import median
@@ -38,15 +38,6 @@ class JobGraph:
 
     def __len__(self) -> int:
         return len(self.seconds)
-
-    @cached_property
-    def children(self) -> Sequence[Sequence[int]]:
-        """For each job those that wait for it, in their order."""
-        found: list[list[int]] = [[] for _ in range(len(self))]
-        for at, above in enumerate(self.after):
-            for parent in above:
-                found[parent].append(at)
-        return found
 
 
 def durations(images: Iterable[Image], measured: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -156,64 +147,66 @@ def makespan(
 def ends(
     jobs: JobGraph, slots: int, ranks: Sequence[float] | None, seconds: Sequence[float] | None = None
 ) -> Sequence[float]:
-    """The seconds after which each job is done by the same rule."""
-    takes = jobs.seconds if seconds is None else seconds
-    missing = list(map(len, jobs.after))
-    children = jobs.children
-    ready = _FirstReady() if ranks is None else _LowestRank(ranks)
-    for at in compress(range(len(jobs)), map(not_, missing)):
-        ready.put(at)
-    found = [0.0] * len(jobs)
-    running: list[tuple[float, int, int]] = []  # when each is done; among equals the one of the lower turn is first
+    """The seconds after which each job is done by the same rule.
+
+    Jobs are numbered anew by their turns, and kept in arrays: of a large graph, what is looked at together is close
+    together in memory, where lists of lists took twice as long.
+    """
+    order = range(len(jobs)) if ranks is None else sorted(range(len(jobs)), key=ranks.__getitem__)
+    takes = array("d", map((jobs.seconds if seconds is None else seconds).__getitem__, order))
+    turns = _turns(order)
+    missing = array("i", map(len, map(jobs.after.__getitem__, order)))
+    first, following, children = _edges(jobs.after, turns)
+    put, take, ready = _queue(first_ready=ranks is None)
+    for turn in map(turns.__getitem__, compress(range(len(jobs)), map(not_, jobs.after))):
+        put(turn)
+    found = array("d", [0.0]) * len(jobs)
+    running: list[tuple[float, int]] = []  # when each is done; among equals the one of the lower turn is first
     now = 0.0
     while ready or running:
         while ready and len(running) < slots:
-            turn, at = ready.take()
-            heapq.heappush(running, (now + takes[at], turn, at))
-        now, _, done = heapq.heappop(running)
+            turn = take()
+            heapq.heappush(running, (now + takes[turn], turn))
+        now, done = heapq.heappop(running)
         found[done] = now
-        for child in children[done]:
+        edge = first[done]
+        while edge >= 0:
+            child = children[edge]
             missing[child] -= 1
             if not missing[child]:
-                ready.put(child)
-    return found
+                put(child)
+            edge = following[edge]
+    return array("d", map(found.__getitem__, turns))
 
 
-class _LowestRank:
-    """The jobs that are ready, each with its turn: the place that its rank has among all ranks. The lowest is first."""
-
-    def __init__(self, ranks: Sequence[float]) -> None:
-        self._order = sorted(range(len(ranks)), key=ranks.__getitem__)
-        self._turns = [0] * len(ranks)
-        for turn, at in enumerate(self._order):
-            self._turns[at] = turn
-        self._ready: list[int] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._ready)
-
-    def put(self, job: int) -> None:
-        heapq.heappush(self._ready, self._turns[job])
-
-    def take(self) -> tuple[int, int]:
-        """The next job's turn, and the job."""
-        turn = heapq.heappop(self._ready)
-        return turn, self._order[turn]
+def _turns(order: Sequence[int]) -> Sequence[int]:
+    """The place of each job in that order."""
+    turns = array("i", [0]) * len(order)
+    for turn, at in enumerate(order):
+        turns[at] = turn
+    return turns
 
 
-class _FirstReady:
-    """The same; the job that was ready first is first, and its turn is its number."""
+def _edges(after: Sequence[Sequence[int]], turns: Sequence[int]) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+    """Which jobs wait for each one: its first edge, the edge that follows each, and the job to which each leads.
 
-    def __init__(self) -> None:
-        self._ready: deque[int] = deque()
+    By their turns, and in the order of the jobs. -1 is no edge.
+    """
+    first = array("i", [-1]) * len(after)
+    following, children = array("i"), array("i")
+    for at in range(len(after) - 1, -1, -1):  # an edge is put before those that are there
+        for parent in after[at]:
+            above = turns[parent]
+            following.append(first[above])
+            first[above] = len(children)
+            children.append(turns[at])
+    return first, following, children
 
-    def __bool__(self) -> bool:
-        return bool(self._ready)
 
-    def put(self, job: int) -> None:
-        self._ready.append(job)
-
-    def take(self) -> tuple[int, int]:
-        """The next job's turn, and the job."""
-        job = self._ready.popleft()
-        return job, job
+def _queue(*, first_ready: bool) -> tuple[Callable[[int], None], Callable[[], int], Sized]:
+    """How a turn is put into the queue, how the next is taken, and the queue: the first that was put, or the lowest."""
+    if first_ready:
+        line: deque[int] = deque()
+        return line.append, line.popleft, line
+    heap: list[int] = []
+    return partial(heapq.heappush, heap), partial(heapq.heappop, heap), heap
