@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 2.0
 KINDS = {
     "engine": "failed", "problem": "failed", "failure": "failed", "approval": "policy", "gate": "testing",
-    "promotion": "waiting", "hold": "held",
+    "promotion": "waiting", "rollback": "held", "hold": "held",
     "unknown": "unknown",
 }  # fmt: skip
 
@@ -130,7 +130,7 @@ def _needs(found: Status) -> Iterator[RenderableType]:
 
 def _named(need: Need) -> str:
     more = f" and {need.count - len(need.images)} more" if need.count > len(need.images) else ""
-    return f": {', '.join(need.images)}{more}" if need.images and need.kind != "hold" else ""
+    return f": {', '.join(need.images)}{more}" if need.images and need.kind not in ("hold", "rollback") else ""
 
 
 def _updates(found: Status) -> Iterator[RenderableType]:

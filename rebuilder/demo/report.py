@@ -76,23 +76,28 @@ def _line(scene: Scene, key: str, level: int) -> Line:
     before, after, entry = scene.before[key], scene.after[key], scene.entries.get(key)
     old, new = version(before), version(after)
     if graph_name(key) in UNAFFECTED:
-        kept = (after.ident, entry) == (before.ident, None)
-        there = _is_delivered(scene, key)
-        verdict = ("left alone" if there else UNDELIVERED) if kept else "was rebuilt for nothing"
+        kept, there = (after.ident, entry) == (before.ident, None), _is_delivered(scene, key)
+        verdict = "was rebuilt for nothing" if not kept else UNDELIVERED if not there else "left alone"
         return Line(key, level, old, new, None, None, kept and there, verdict)
     if entry is None or entry.started_at is None or entry.ended_at is None:
         return Line(key, level, old, new, None, None, False, "was not rebuilt")
     ordered = _is_ordered(scene, key, entry.started_at)
+    wrong = _faults(scene, key, ordered is not False)
+    good = "rebuilt" if scene.pulled is None else "delivered"
+    return Line(key, level, old, new, entry.ended_at - entry.started_at, ordered, not wrong, wrong or good)
+
+
+def _faults(scene: Scene, key: str, ordered: bool) -> str:
+    """What is wrong with an image that was rebuilt; "" where nothing is."""
+    before, after = scene.before[key], scene.after[key]
     holds = {
-        "does not carry the new RPM": new == NEWEST and after.ident != before.ident,
-        "began before its parents were done": ordered is not False,
+        "does not carry the new RPM": version(after) == NEWEST and after.ident != before.ident,
+        "began before its parents were done": ordered,
         "is not on its parents' new builds": set(after.parents) == {scene.after[at].ident for at in _above(scene, key)},
         "is not on the new base": not _on_external(scene, key) or _is_on_new_base(scene, after),
         UNDELIVERED: _is_delivered(scene, key),
     }
-    wrong = "; ".join(compress(holds, map(not_, holds.values())))
-    good = "rebuilt" if scene.pulled is None else "delivered"
-    return Line(key, level, old, new, entry.ended_at - entry.started_at, ordered, not wrong, wrong or good)
+    return "; ".join(compress(holds, map(not_, holds.values())))
 
 
 def _is_delivered(scene: Scene, key: str) -> bool:

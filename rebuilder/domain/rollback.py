@@ -116,12 +116,15 @@ def rolled_back(
         mine = builds.get(image.key)
         for parent in image.parents if mine is not None else ():
             theirs = builds.get(parent.image) if parent.image else None
-            gone = taken_back.get(parent.image, ())
-            bad = (one for one in mine.parents if theirs and (one in gone or is_newer(one, theirs.ident)))  # type: ignore[union-attr]
-            stands_on = next(bad, "")
+            stands_on = _bad_parent(mine, theirs, taken_back.get(parent.image, ())) if mine and theirs else ""
             if theirs and stands_on:
                 found.append(RolledBack(image.key, theirs.image, stands_on, theirs.ident))
     return found
+
+
+def _bad_parent(mine: ImageBuild, theirs: ImageBuild, gone: Collection[str]) -> str:
+    """The build of the parent that mine is made of, where it was taken back; `theirs` is current, "" is none."""
+    return next((one for one in mine.parents if one in gone or is_newer(one, theirs.ident)), "")
 
 
 def is_newer(nvr: str, than: str) -> bool:

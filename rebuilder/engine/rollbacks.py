@@ -114,9 +114,7 @@ class Rollbacks:
             return
         changed = [(one.bad, one.good, one.at) for one in found if one.good is not None]
         self._take_back(connection, wanted, changed)
-        back = {bad.image for bad, _, _ in changed}
-        left = [build.image for build in standing_on(top.bad, current) if build.image not in back]
-        self._over(connection, wanted, _told(wanted, changed, left))
+        self._over(connection, wanted, _told(wanted, changed, standing_on(top.bad, current)))
 
     def _take_back(
         self, connection: Connection, wanted: RequestedRollback, changed: Sequence[tuple[PastBuild, PastBuild, str]]
@@ -224,8 +222,11 @@ def _gone(wanted: RequestedRollback, top: Found | None) -> str:
 
 
 def _told(
-    wanted: RequestedRollback, changed: Sequence[tuple[PastBuild, PastBuild, str]], left: Sequence[str]
+    wanted: RequestedRollback, changed: Sequence[tuple[PastBuild, PastBuild, str]], below: Sequence[PastBuild]
 ) -> str:
+    """What became of it; `below` stood on the bad build."""
+    back = {bad.image for bad, _, _ in changed}
+    left = [build.image for build in below if build.image not in back]
     said = [f"{bad.image} goes back from {bad.ident} to {good.ident}, and is held" for bad, good, _ in changed]
     if left:
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""

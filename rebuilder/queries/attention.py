@@ -13,7 +13,7 @@ from rebuilder.domain.lifecycle import State
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.image_state import sentence
 from rebuilder.queries.moment import Moment, moment
-from rebuilder.store import deliveries, heartbeats, lease, open_rebuilds, verdicts, waves
+from rebuilder.store import deliveries, heartbeats, lease, open_rebuilds, rollbacks, verdicts, waves
 from rebuilder.store.heartbeats import HeartbeatEntry
 
 NAMED, LISTED = 5, 200
@@ -21,7 +21,7 @@ NAMED, LISTED = 5, 200
 
 class Need(Answer):
     """Something that needs somebody: `kind` is engine, problem, failure, approval, gate,
-    promotion, hold, or unknown.
+    promotion, rollback, hold, or unknown.
 
     `what` says it in one line, and `do` what to do. `images` names some of the `count` images it is about; `since` is
     null where it is unknown. `link` is where a browser finds more.
@@ -64,7 +64,7 @@ def read(
     beats = heartbeats.read(connection)
     found = [*_engine(beats, now), *_problems(beats), *_failures(connection), *_approvals(connection)]
     found += [*_gates(connection), *(_promotions(connection) if by_hand else ())]
-    return (*found, *_holds(states), *_unknown(states))
+    return (*found, *_rollbacks(connection), *_holds(states), *_unknown(states))
 
 
 def _engine(beats: Mapping[str, HeartbeatEntry], now: float) -> Iterator[Need]:
@@ -126,6 +126,14 @@ def _promotions(connection: Connection) -> Iterator[Need]:
 
 def _verb(images: Sequence[str]) -> str:
     return "s" if len(images) == 1 else ""
+
+
+def _rollbacks(connection: Connection) -> Iterator[Need]:
+    """The images that have an earlier build since one was taken back."""
+    for found in rollbacks.standing(connection).values():
+        yield Need(kind="rollback", what=f"{found.image}: {found}",
+                   do=f"mend it, then `rebuilder release {found.image}`", since=moment(found.at), count=1,
+                   images=(found.image,), link=f"/images/{found.image}")  # fmt: skip
 
 
 def _holds(states: Mapping[str, ImageState]) -> Iterator[Need]:

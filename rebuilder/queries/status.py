@@ -28,6 +28,7 @@ from rebuilder.store import (
     outbox,
     rebuild_progress,
     rebuilds,
+    rollbacks,
     waves,
 )
 from rebuilder.store.rebuilds import RebuildRecord
@@ -174,10 +175,7 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
         rebuilds=tuple(open_rebuild(entry, waits[entry.id]) for entry in first),
         waves=tuple(briefs(connection, waves.latest(connection, RECENT)).values()),
         paused=_paused(connection, now),
-        requests=tuple(
-            Request(verb=str(r.verb), target=r.target, who=r.who, reason=r.reason)
-            for r in actions.requested(connection)
-        ),
+        requests=_requests(connection),
         notifications=_notifications(connection),
         problems=tuple(
             Problem(what=p.what, since=moment(p.since), reason=p.reason, until=moment(p.until))
@@ -191,6 +189,16 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
         standbys=tuple(heartbeats.standbys(beats, now)),
         well=not rebuilds.any_stopped(connection),
     )
+
+
+def _requests(connection: Connection) -> tuple[Request, ...]:
+    """What operators asked of the engine, that it has not done yet."""
+    ordered = [Request(verb=str(r.verb), target=r.target, who=r.who, reason=r.reason)
+               for r in actions.requested(connection)]  # fmt: skip
+    return (*ordered, *(
+        Request(verb=actions.ROLLBACK, target=r.image, who=r.who, reason=r.reason)
+        for r in rollbacks.requested(connection)
+    ))  # fmt: skip
 
 
 def _notifications(connection: Connection) -> Notifications:

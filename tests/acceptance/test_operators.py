@@ -141,3 +141,20 @@ def test_the_first_builds_are_made_of_all_images_of_unknown_contents_at_once(use
 def test_where_every_image_is_known_no_first_build_is_made(user: User) -> None:
     done = user.types("rebuild", "--unknown")
     assert (done.returncode, done.stdout) == (0, "nothing to rebuild: it is known of every image what is in it\n")
+
+
+def test_a_rollback_that_cannot_be_is_one_line_and_changes_nothing(user: User) -> None:
+    user.types("inventory", "sync")
+    assert "base:f42 has no earlier good build" in user.is_refused("rollback", "base", "--reason", "leaks")
+    assert "a rollback needs a reason" in user.is_refused("rollback", "base")
+    assert "unknown image ghost" in user.is_refused("rollback", "ghost", "--reason", "leaks")
+    user.types("replay", "-", stdin=update())
+    user.types("run", "--until-idle")
+    assert "no earlier good build nothing; there are: " in user.is_refused(
+        "rollback", "base", "--to", "nothing", "--reason", "leaks")  # fmt: skip
+    asked = user.types("rollback", "base", "--reason", "leaks", "--who", "ann")
+    assert asked.stdout == "queued; no engine is running: start `rebuilder run`\n"
+    assert "asked for: base:f42: rollback by ann: leaks" in user.types("status").stdout
+    user.types("run", "--until-idle")
+    actions = user.types("hold", "--list").stdout
+    assert actions == "no image is on hold\n"  # simulated builds are in no registry

@@ -116,6 +116,9 @@ def test_names_and_current_build_go_back_and_the_image_is_held(bench: PushingBen
     page = client.http.get("/images/base:f42").text
     assert "was taken back by ann: it leaks" in page and f"Current build <code>{good['ident']}" in page
     assert [held["image"] for held in client.reads("holds")] == ["base:f42"]
+    (need,) = [need for need in client.reads("status")["needs"] if need["kind"] == "rollback"]
+    assert need["what"] == f"base:f42: {why['taken_back']}" and "rebuilder release base:f42" in need["do"]
+    assert need["what"] in client.http.get("/").text
     (listed,) = client.reads("pull-specs", image="base")
     assert (listed["digest"], listed["is_current"]) == (good["digest"], True)
 
@@ -205,6 +208,8 @@ def test_while_the_registry_is_away_nothing_changes_and_it_is_asked_again(
     number = order(bench)
     bench.passes(60)
     assert answer(bench, number) is None
+    status = Client(bench.store, bench.settings).reads("status")
+    assert [(one["verb"], one["target"]) for one in status["requests"]] == [("rollback", "base:f42")]
     failure = bench.loop.rollbacks.failure
     assert failure is not None and "cannot be reached" in failure.reason
     registry.start()
