@@ -17,8 +17,10 @@ from support import bus, registries, servers, shell
 from support.buildah_world import CONFIGURATION, Machine, machine, until
 from support.registries import Registry
 
+from rebuilder.config import RegistrySettings
 from rebuilder.registry import skopeo
 from rebuilder.registry.document import parse
+from rebuilder.registry.reader import RegistryReader
 
 PUSHED = """[consumer_config.registry]
 push = ["{host}/team/{{name}}", "{host}/mirror/{{name}}"]
@@ -82,6 +84,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         yield Site(world, registry)
 
 
+def is_annotated(name: str, at: str) -> None:
+    said = json.loads(skopeo.raw_manifest(at, 20))["annotations"]
+    assert (said["rebuilder.key"].partition("-f42-")[0], said["rebuilder.wave"]) == (name, "1")
+    assert said["rebuilder.causes"] == '["openssl-3.2.2-1.fc42"]'
+
+
 def is_delivered(site: Site) -> None:
     """Each image is under a tag that moves and one that never does, in both places, with one digest, and pulls."""
     digests = site.digests()
@@ -90,10 +98,10 @@ def is_delivered(site: Site) -> None:
             floating, fixed = site.tags(f"{place}/{name}")
             assert (floating, fixed[:4], fixed[-2:]) == ("f42", "f42-", ".1")
         (digest,) = digests[name]
-        raw = json.loads(skopeo.raw_manifest(f"{site.registry.host}/team/{name}:f42", 20))
-        said = raw["annotations"]
-        assert (said["rebuilder.key"].partition("-f42-")[0], said["rebuilder.wave"]) == (name, "1")
-        assert said["rebuilder.causes"] == '["openssl-3.2.2-1.fc42"]'
+        at = f"{site.registry.host}/team/{name}"
+        images = parse(skopeo.raw_manifest(f"{at}:f42", 20), at).platforms.values() or [digest]
+        for one in images:
+            is_annotated(name, f"{at}@{one}")
         shown = site.asked("inventory", "show", f"{name}:f42")
         assert shown["digest"] == digest
         assert f"{site.registry.host}/team/{name}@{digest}" in shown["tags"]
@@ -228,3 +236,24 @@ def test_no_tag_moves_to_a_build_before_it_is_described_and_signed(site: Site, k
     called = (folder / "called").read_text()
     assert site.types("run", "--until-idle").returncode == 0
     assert (folder / "called").read_text() == called, "what is signed is not signed again"
+
+
+def test_one_index_for_several_platforms_is_delivered_whatever_kills_the_engine(site: Site) -> None:
+    """Two platforms that this machine runs by itself, so that RUN updates both."""
+    platforms = "linux/amd64", "linux/386"
+    (site.folder / "images/rebuilder.toml").write_text(f"platforms = {json.dumps(platforms)}\ntest = ['/bin/true']\n")
+    assert site.types("inventory", "sync").returncode == 0
+    engine = subprocess.Popen(site.command("engine"), stderr=subprocess.DEVNULL)
+    until(lambda: "building" in site.states())
+    engine.kill()
+    engine.wait()
+    assert site.types("run", "--until-idle").returncode == 0
+    is_delivered(site)
+    reader = RegistryReader(RegistrySettings(), site.folder / "layers")
+    for name in ("base", "child"):
+        image = reader.look(f"{site.registry.host}/team/{name}:f42")
+        assert set(image.document.platforms) == set(platforms)
+        for platform in platforms:
+            assert {rpm.nevra for rpm in reader.contents(image, platform).rpms or ()} == NEW
+    builds = [path.name for path in (site.folder / "builds").iterdir() if "-f42-" in path.name]
+    assert len(builds) == 2
