@@ -13,8 +13,9 @@
 # make docs     write docs/messages.md anew from the classes of the messages
 # make site     the documents as a web site in site/, with a reference made from the code; a warning is an error
 # make screenshot    the picture in the README, from a real run
-# make release VERSION=1.2.3    change log, manual, sdist, wheel, RPM, image and SBOM in dist/, a commit and its tag
-# make empty-debian    `make demo` and `make test` in an empty Debian 12 (as root, with debootstrap); ROOT=… keeps it there
+# make release VERSION=1.2.3 [URL=https://…]    change log, manual, sdist, wheel, RPM, image and SBOM in dist/, a commit and its tag
+# make empty-debian    `make demo`, pipx and `make test` in an empty Debian 12 (as root, with debootstrap), kept in ROOT=…;
+#               COMMANDS="demo pipx" for some of it, ARGS=tests/unit for a part of the tests
 PYTHON ?= python3
 JOBS ?= 2
 MESSAGES ?= 100000
@@ -84,10 +85,10 @@ screenshot: bootstrap
 	PYTHONPATH=tests $(BIN)/python docs/screenshot.py
 
 release: bootstrap
-	@.ci/release "$(VERSION)"
+	@.ci/release "$(VERSION)" "$(URL)"
 
 empty-debian:
-	.ci/empty-debian "$(ROOT)" $(COMMANDS)
+	ARGS="$(ARGS)" .ci/empty-debian "$(ROOT)" $(COMMANDS)
 
 demo:
 	@.ci/bootstrap demo

@@ -23,7 +23,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = {"build", "dist", "site"}
     shutil.copytree(ROOT, sources, ignore=lambda at, names: (
         {*LEFT(at, names), *made} if Path(at) == ROOT else set(LEFT(at, names))))  # fmt: skip
-    subprocess.run([sys.executable, "-m", "rebuilder", "manual", str(sources / "man")], cwd=ROOT, check=True)
+    subprocess.run([str(sources / ".ci/manual"), sys.executable], check=True)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(to), str(sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False,
                           env=os.environ | {"SETUPTOOLS_SCM_PRETEND_VERSION": VERSION})  # fmt: skip

@@ -91,6 +91,15 @@ def test_the_wheel_brings_the_manual(wheel: Path) -> None:
     assert {"rebuilder.1", *(f"rebuilder-{verb}.1" for verb in VERBS if verb != "notify")} <= pages
 
 
+def test_the_wheel_brings_completions_for_three_shells(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        data = f"container_rebuilder-{VERSION}.data/data/share/"
+        texts = {name.removeprefix(data): archive.read(name) for name in archive.namelist() if name.startswith(data)}
+    assert b"complete " in texts["bash-completion/completions/rebuilder"]
+    assert texts["zsh/site-functions/_rebuilder"].startswith(b"#compdef rebuilder")
+    assert b"complete " in texts["fish/vendor_completions.d/rebuilder.fish"]
+
+
 def test_the_metadata_says_what_it_is_whose_it_is_and_where_to_read_on(metadata: Message) -> None:
     assert metadata["Name"] == "container-rebuilder"
     assert metadata["Version"] == VERSION
