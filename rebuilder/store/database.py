@@ -23,7 +23,7 @@ from rebuilder.store.sqlite_file import READING, only_ours
 if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
     from alembic.config import Config
 
-HEAD = "0028"
+HEAD = "0029"
 MIGRATIONS = Path(__file__).parent / "alembic"
 UPGRADING = 0x7265_6278
 _VERSION = select(text("version_num")).select_from(table("alembic_version"))
