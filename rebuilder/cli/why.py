@@ -52,10 +52,8 @@ def _told(answer: Why) -> Iterator[Text]:
     yield line(bold(answer.image), f": build {answer.build[:40] if answer.build else 'none'}")
     for at in answer.externals.values():
         yield line(f"    built on {at}")
-    if answer.rolled_back:
-        yield line(styled(answer.rolled_back, "stale"))
-    if answer.taken_back:
-        yield line(styled(answer.taken_back, "stale"))
+    for taken in filter(None, (answer.rolled_back, answer.taken_back)):
+        yield line(styled(taken, "stale"))
     if answer.held:
         held = answer.held
         by = f"{held.who}: {held.reason}" if held.reason else held.who
