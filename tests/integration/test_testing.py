@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import pytest
 from integration.workbench import Builder, Workbench, image
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, event, select
 from support.api_client import Client
 
 from rebuilder.config import Settings
@@ -388,3 +389,70 @@ def test_a_builder_that_runs_no_tests_is_not_given_any(builder: str) -> None:
     })  # fmt: skip
     with pytest.raises(RequestError, match=rf"streams.f42.test: the builder {builder} runs no tests: use gate = true"):
         factory._check_tests(settings)
+
+
+class Died(Exception):
+    """The process ends here."""
+
+
+def die_at(place: int, calls: Iterator[int]) -> None:
+    if next(calls) == place:
+        raise Died
+
+
+@pytest.mark.parametrize("site", [{"streams": TESTED, "promote": "wave"}], indirect=True)
+def test_an_engine_that_dies_before_any_commit_of_a_delivery_goes_on_from_there(site: Site, store: Engine) -> None:
+    """Whatever was not committed is done again, and nothing that is not tested gets a name."""
+    site.answer(base="", app="", alone="")
+    deaths, places = 0, iter(range(0, 60, 3))
+    at, calls = next(places), count()
+
+    @event.listens_for(store, "commit")
+    def commit(connection: Connection) -> None:
+        if not connection.get_execution_options().get("reading"):
+            die_at(at, calls)
+
+    while True:
+        try:
+            site.finish(step=10)
+            break
+        except Died:
+            deaths, at, calls = deaths + 1, next(places), count()
+            assert not site.names or {state for _, state in site.states()} == {"succeeded"}
+            site.restart()
+    assert deaths >= 4
+    assert site.names == {"base", "app", "alone"}
+    assert sorted(site.submitted()) == ["alone", "app", "base"]
+    assert {entry.attempt for entry in site.rebuilds()} == {1}
+
+
+@pytest.mark.parametrize("call", ["test", "promote"])
+def test_an_engine_that_dies_at_a_test_or_a_promotion_makes_it_again(site: Site, call: str) -> None:
+    site.answer(base="", app="", alone="")
+    calls = count()
+
+    def once(name: str) -> None:
+        if name == call:
+            die_at(1, calls)
+
+    site.builder.before = once
+    with pytest.raises(Died):
+        site.finish()
+    site.restart()
+    site.finish()
+    assert site.names == {"base", "app", "alone"}
+    assert sorted(site.submitted()) == ["alone", "app", "base"]
+
+
+def test_the_page_of_a_rebuild_says_what_was_tested_and_what_waits(site: Site) -> None:
+    site.answer(alone="exit status 3")
+    site.passes(30)
+    site.command("hold", "base:f42")
+    site.answer(base="")
+    site.passes(30)
+    client = Client(site.store, site.settings)
+    text = client.http.get(f"/rebuilds/{site.entry('alone').id}").text
+    assert "Delivery" in text and "exit status 3" in text and "Log of its test" in text
+    text = client.http.get(f"/rebuilds/{site.entry('base').id}").text
+    assert "localhost/base:f42" in text and "waits to be promoted" in text
+    assert client.http.get(f"/rebuilds/{site.entry('base').id}/log?test=true").status_code == 200
