@@ -17,6 +17,10 @@ class Unstorable(RequestError):
     """A delivery that can never be kept as a message; the text says why."""
 
 
+_ENCODER = json.JSONEncoder(default=str)  # made once: the functions of `json` make one for each value
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
+
+
 @dataclass(frozen=True, slots=True)
 class IncomingMessage:
     """One message. `id` is the key by which it counts once; `body` is whatever JSON the sender wrote."""
@@ -80,7 +84,7 @@ def is_too_deep(value: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """Nothing but JSON. Headers from a broker hold dates (x-death) and numbers may be NaN: databases take neither."""
-    return json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
+    return _DECODER.decode(_ENCODER.encode(value))
 
 
 def digest(topic: str, headers: Any, body: Any) -> str:
