@@ -62,7 +62,8 @@ class BuildahBuilder:
             return self._submission(order.key)
         try:
             command = self._commands.of(order, folder, self.isolation)
-            process.start(command, {"image": order.image.key}, self._environment)
+            request = {"image": order.image.key, "externals": [parent.at for parent in order.externals]}
+            process.start(command, request, self._environment)
         except BlockingIOError:
             pass  # it runs already: submitted twice is submitted once
         except (OSError, StorageError) as error:

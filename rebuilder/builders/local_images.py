@@ -92,7 +92,20 @@ class LocalImages:
             for (name, proven), group in groups.items()
             for image in _oldest_but(group, keep - (proven and tag(name) in named))
         ]
-        return self.remove(surplus, images)
+        return self.remove([*surplus, *self._pulled(images, settled)], images)
+
+    def _pulled(
+        self, images: Sequence[Listed], settled: Callable[[Collection[str]], Collection[str]]
+    ) -> list[Listed]:
+        """The external parents that builds pulled by digest, which have no other name, and no build that may need them.
+
+        Those that images stand on stay all the same.
+        """
+        wanted = {folder.name: _externals(Process(folder)) for folder in _folders(self._state)}
+        over = set(settled(wanted.keys()))
+        needed = {at for key, places in wanted.items() if key not in over for at in places}
+        gone = {at for key in over for at in wanted[key]} - needed
+        return [image for image in images if image.names and gone.issuperset(image.names)]
 
     def remove(self, unwanted: Sequence[Listed], images: Sequence[Listed]) -> int:
         """Delete those that nothing stands on, of the storage's `images`; how many went. Raises StorageError."""
@@ -123,6 +136,16 @@ class LocalImages:
         if ident not in self._layers:
             self._layers[ident] = self._storage.inspect(ident).layers
         return self._layers[ident]
+
+
+def _folders(state: Path) -> list[Path]:
+    return [folder for folder in state.iterdir() if folder.is_dir()] if state.is_dir() else []
+
+
+def _externals(process: Process) -> list[str]:
+    """The external parents that the build was asked to stand on, by digest; none where its folder is not whole."""
+    found = process.request.get("externals")
+    return [str(at) for at in found] if isinstance(found, list) else []
 
 
 def _lists(images: Sequence[Listed]) -> dict[str, list[Listed]]:

@@ -12,6 +12,7 @@ from support.buildah_world import Machine, ended, machine
 from support.registries import Registry, insecure
 from support.registries import registry as served
 
+from rebuilder.builders.local_images import own_name
 from rebuilder.config import Settings
 from rebuilder.domain.build import BuildRequest, Phase
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, PinnedParent
@@ -118,3 +119,20 @@ def test_a_registry_that_is_down_is_no_fault_of_the_image(world: Machine, regist
         assert ended(builder, "far-1").phase is Phase.ABORTED
     finally:
         registry.start()
+
+
+def test_a_base_that_was_pulled_by_digest_goes_with_the_last_build_on_it(world: Machine, registry: Registry) -> None:
+    world.offer("3.2.8")
+    old = push(world, registry, "theirs-5", "team/pulled:42")
+    world.offer("3.2.9")
+    new = push(world, registry, "theirs-6", "team/pulled:42")
+    for key in ("theirs-5", "theirs-6"):
+        world.storage.remove(own_name("base:f42", key))  # they were built elsewhere
+    world.write("puller", f"FROM {old.spec}\nRUN true\n")
+    builder = world.builder(keep_builds=1)
+    for number, base in enumerate((old, new)):
+        found = built(world, "puller", f"puller-{number}", base)
+        builder.promote("puller:f42", f"puller-{number}", found.ident)
+    assert {old.at, new.at} <= world.storage.ids().keys()
+    builder.tidy(lambda keys: keys)
+    assert (old.at in world.storage.ids(), new.at in world.storage.ids()) == (False, True)
