@@ -116,6 +116,7 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "owners": ("Who looks after it.", ["web-sig"]),
     "parent": ("The image that the other is built on (name:stream).", "fedora:f42"),
     "parents": ("What it is built on.", ["fedora:f42"]),
+    "passed": ("Whether the build is good.", True),
     "paused": ("Who paused the engine, since when, until when and why; null where it is not paused.", None),
     "pending": ("Changes that are not planned yet, and what they wait for.", []),
     "percent": ("Images with the fix of all that carry its package, 0 to 100; null where none does.", 93.3),
