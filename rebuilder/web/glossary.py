@@ -208,6 +208,7 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "severity": ("The severity that the updates would have.", "urgent"),
     "spec": ("The pull spec of a parent outside the inventory.", "registry.example.com/fedora:42"),
     "stream": ("The stream that the updates would be for; default: those that take them.", "f42"),
+    "test": ("Whether the log of the build's test is meant, and not that of the build.", False),
     "update": ("A source build's NVR, to ask what it would do.", NVR),
 }
 
