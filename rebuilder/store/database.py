@@ -104,7 +104,7 @@ def upgrade(engine: Engine, to: str = "head") -> tuple[str | None, str]:
     try:
         with _alone(engine):
             # SQLite changes a table by making it anew, which its references forbid while they are enforced.
-            changing = sqlite_file.opened(engine.url, foreign_keys=False) if sqlite else engine
+            changing = sqlite_file.opened(engine.url, migrating=True) if sqlite else engine
             engine.dispose()  # connections are made anew with what the file is then
             with changing.begin() as connection, nullcontext() if sqlite else _in_turn(connection):
                 before = _version(connection)

@@ -38,11 +38,15 @@ class Replaced(UnreachableError):
     """The file under us is another one, or gone: what was written into it would be lost."""
 
 
-def opened(address: URL, *, foreign_keys: bool = True) -> Engine:
-    """WAL lets people read while the engine writes; FULL makes a commit survive a power cut."""
+def opened(address: URL, *, migrating: bool = False) -> Engine:
+    """WAL lets people read while the engine writes; FULL makes a commit survive a power cut.
+
+    A migration makes tables anew: foreign keys are not looked at while they are away, and no folder for temporary
+    files is needed, as a container's user may have none.
+    """
     pragmas = (
-        "journal_mode = WAL", "synchronous = FULL", f"foreign_keys = {'ON' if foreign_keys else 'OFF'}",
-        f"journal_size_limit = {WAL_BYTES}",
+        "journal_mode = WAL", "synchronous = FULL", f"journal_size_limit = {WAL_BYTES}",
+        *(("foreign_keys = OFF", "temp_store = MEMORY") if migrating else ("foreign_keys = ON",)),
     )  # fmt: skip
 
     def prepare(connection: Any, _record: Any) -> None:
