@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -197,8 +197,9 @@ def images_by_need(
     connection: Connection, wanted: Filter, page: PageRequest, settings: Settings, now: float
 ) -> ImagesByNeed:
     """The images of the inventory that are wanted, what needs somebody first; `page.after` is an image's name."""
-    names = lists.image_names(connection, wanted)
     states = image_state.read(connection, settings, now)
+    narrowed = replace(wanted, currencies=()) != Filter()
+    names = lists.image_names(connection, wanted) if narrowed else states.keys()
     fitting = [found for found in states.values() if found.image in names and _lacks(found, wanted)]
     chosen = [found for found in fitting if _is_chosen(found, wanted)]
     chosen.sort(key=lambda found: (need_of(found), found.image))

@@ -173,6 +173,7 @@ def test_the_overview_begins_with_what_needs_somebody_and_each_leads_to_where_it
     page.goto(address)
     card = page.get_by_role("region", name="Needs you")
     expect(page.locator("main section").first).to_have_attribute("aria-labelledby", "needs")
+    expect(page.locator(".lead")).to_contain_text(f"{registry600.SLOTS} of {registry600.SLOTS} slots taken")
     assert card.bounding_box()["y"] + 100 < page.viewport_size["height"]  # type: ignore[index]
     told = httpx.get(f"{address}/api/v1/status").json()["needs"]
     kinds = [need["kind"] for need in told]

@@ -26,7 +26,7 @@ from rebuilder.store.sync import save_inventory
 from support import distribution
 from support.website import Website
 
-COUNT, DAY = 600, 86400.0
+COUNT, SLOTS, DAY = 600, 25, 86400.0
 STREAMS = ("f42", "f43")
 CVE = "CVE-2026-31337"
 ALIAS, NVR = "FEDORA-2026-0pen551042", "openssl-3.2.6-2.fc42"
@@ -120,7 +120,7 @@ def night(store: Engine, folder: Path, now: float | None = None) -> Workbench:
     """
     now = time.time() if now is None else now
     bench = Workbench(
-        store, (), max_builds=25, settle_seconds=60,
+        store, (), max_builds=SLOTS, settle_seconds=60,
         policy=[{"name": "kernels are looked at", "action": "approve", "package": "kernel*"}],
         streams={"f42": {"dist": ".fc42", "bodhi_releases": ["F42"]}},
     )  # fmt: skip
@@ -153,7 +153,7 @@ def website(folder: Path) -> Website:
     database.upgrade(engine)
     night(engine, folder)
     engine.dispose()
-    site = Website(folder, database_url=url)
+    site = Website(folder, database_url=url, max_builds=SLOTS)
     (folder / "inventory.json").write_text(json.dumps(document()))
     return site
 

@@ -19,7 +19,7 @@ CONFIGURATION = """\
 [consumer_config]
 database_url = "{database_url}"
 builder = "simulated"
-max_builds = 4
+max_builds = {max_builds}
 settle_seconds = 0
 poll_seconds = 0.05
 {more}
@@ -55,13 +55,16 @@ class Website:
     """
 
     def __init__(
-        self, folder: Path, *, speed: float = 60, failures: tuple[str, ...] = (), more: str = "", database_url: str = ""
+        self, folder: Path, *, speed: float = 60, failures: tuple[str, ...] = (), more: str = "",
+        database_url: str = "", max_builds: int = 4,
     ) -> None:
         """With `database_url`, what is in that database is shown, and no inventory is put into it."""
         self.folder = folder
         self.pid = 0
         url = database_url or f"sqlite:///{folder}/rebuilder.db"
-        text = CONFIGURATION.format(folder=folder, failures=json.dumps(failures), more=more, database_url=url)
+        text = CONFIGURATION.format(
+            folder=folder, failures=json.dumps(failures), more=more, database_url=url, max_builds=max_builds
+        )
         (folder / "config.toml").write_text(text)
         (folder / "inventory.json").write_text(json.dumps(document(speed)))
         if not database_url:
