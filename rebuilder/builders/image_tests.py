@@ -74,9 +74,12 @@ class ImageTests:
 
         Raises InfrastructureError where this machine cannot run one of them.
         """
+        alone = {_container(wanted.key): wanted.ident}
+        if not self._storage.has(wanted.ident):
+            return alone  # its process says so, where the test's log is kept
         found = self._storage.inspect(wanted.ident)
         if not found.parts:
-            return {_container(wanted.key): wanted.ident}
+            return alone
         for platform in found.platforms:
             if not can_run(platform):
                 told = f"{wanted.image} cannot be tested for all of its platforms: {NEEDS.format(platform=platform)}"
