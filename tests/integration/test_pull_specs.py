@@ -43,7 +43,7 @@ def wanted(bench: Workbench, name: str, *, moves: bool) -> Wanted:
     with reading(bench.store) as connection:
         build_id = connection.scalar(select(Rebuild.build_id).where(Rebuild.id == entry.id))
     assert build_id is not None
-    return Wanted(entry, build_id, name, moves, remote=True)
+    return Wanted(entry.image_id, entry.key, build_id, name, moves, remote=True)
 
 
 def push(bench: Workbench, digest: str, *names: Wanted) -> None:
