@@ -6,11 +6,12 @@ that could break a reader makes a new class, and the old one stays. Moments are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from fedora_messaging import message
 from fedora_messaging.message import DEBUG, ERROR, INFO, WARNING
+
+from rebuilder.domain.wording import few
 
 Schema = dict[str, Any]
 
@@ -152,12 +153,6 @@ def _build_of(found: dict[str, Any]) -> str:
     return f"{found['source']}-{found['evr']}"
 
 
-def _named(words: Iterable[str]) -> str:
-    """The first few of them, and how many there are beside these."""
-    found = list(words)
-    return ", ".join(found) if len(found) <= 3 else f"{', '.join(found[:2])} and {len(found) - 2} more"
-
-
 class RebuilderMessage(message.Message):
     """What all messages of rebuilder have in common."""
 
@@ -236,7 +231,7 @@ class ImageMessage(RebuilderMessage):
 
     @property
     def summary(self) -> str:
-        told = f" for {_named(map(_build_of, self.changes))}" if self.changes else ""
+        told = f" for {few(map(_build_of, self.changes))}" if self.changes else ""
         why = f": {self.body['reason']}" if self.body["reason"] else ""
         return f"{self.body['image']} {self.words}{told} (wave {self.body['wave']}){why}"
 
@@ -382,7 +377,7 @@ class WaveMessage(RebuilderMessage):
 
     @property
     def summary(self) -> str:
-        told = f" for {_named(map(_build_of, self.changes))}" if self.changes else ""
+        told = f" for {few(map(_build_of, self.changes))}" if self.changes else ""
         return f"wave {self.body['wave']}{told} {self._words()}"
 
     def _words(self) -> str:

@@ -19,6 +19,7 @@ from rebuilder.cli.terminal import one_line
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.lifecycle import State
+from rebuilder.domain.wording import few
 from rebuilder.engine import factory
 from rebuilder.inventory.source import source_of
 from rebuilder.store import database, dead_letters, heartbeats, inbox, inventory, rebuilds
@@ -167,6 +168,5 @@ def _images(connection: Connection, settings: Settings) -> Iterator[Diagnosis]:
     told = f"{len(images)}, " + (f"of {len(unknown)} it is not known what is in them" if unknown else "all known")
     yield Diagnosis("images", told, "rebuilder rebuild --unknown" if unknown else "")
     if failed := sorted(rebuilds.images_in(connection, [State.FAILED])):
-        shown = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
         mend = f"rebuilder log {failed[0]} says why; then rebuilder retry {failed[0]}"
-        yield Diagnosis("rebuilds", f"failed: {shown}", mend)
+        yield Diagnosis("rebuilds", f"failed: {few(failed)}", mend)

@@ -10,6 +10,7 @@ from rebuilder.cli.output import as_json, format_time, print_line, styled
 from rebuilder.domain.change import CVE
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.rpm import SourceBuild
+from rebuilder.domain.wording import few
 from rebuilder.queries.coverage import Coverage, Fix, ImageCoverage
 from rebuilder.queries.records import ImageInFull
 
@@ -86,13 +87,7 @@ def _without(images: Sequence[ImageCoverage]) -> Iterator[str]:
         yield ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     if counts["failed"]:
         failed = [image.image for image in images if image.state == "failed"]
-        yield f"failed: {_some(failed)}"
+        yield f"failed: {few(failed, SHOWN)}"
     ends = sorted(image.eta for image in images if image.eta)
     if ends:
         yield f"the last that is under way should be done at {format_time(ends[-1])}"
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names, and how many there are beside them."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"

@@ -15,6 +15,7 @@ from rebuilder.domain.deployment import Deployable, as_compose, as_kustomize
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.naming import did_you_mean
 from rebuilder.domain.policy import Pattern
+from rebuilder.domain.wording import few
 from rebuilder.queries.pull_specs import PullSpecs
 
 SHOWN = 5
@@ -75,7 +76,6 @@ def _told_missing(found: Sequence[PullSpecs]) -> int:
     """Say on standard error of which images nothing can be pulled; the exit status."""
     missing = [one.image for one in found if not one.pull_specs]
     if missing:
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        told = f"{', '.join(missing[:SHOWN])}{more}"
+        told = few(missing, SHOWN)
         click.echo(f"rebuilder: nothing to pull, as no build of it is in a registry: {one_line(told)}", err=True)
     return int(bool(missing))

@@ -16,6 +16,7 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, console, format_time, line, make_table, styled
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.lifecycle import State
+from rebuilder.domain.wording import few
 from rebuilder.queries.attention import Need
 from rebuilder.queries.moment import Moment
 from rebuilder.queries.status import SHOWN, Notifications, OpenRebuild, Problem, Status, WaveInBrief
@@ -24,6 +25,7 @@ from rebuilder.queries.updates import UpdateUnderWay
 if TYPE_CHECKING:
     from rebuilder.queries import rebuilds
 
+NAMED = 5  # images in one line
 WATCH_SECONDS = 2.0
 KINDS = {
     "engine": "failed", "problem": "failed", "failure": "failed", "approval": "policy", "gate": "testing",
@@ -144,7 +146,7 @@ def _updates(found: Status) -> Iterator[RenderableType]:
 
 
 def _failed(update: UpdateUnderWay) -> str:
-    names = ", ".join(update.failed[:5]) + (f" and {len(update.failed) - 5} more" if len(update.failed) > 5 else "")
+    names = few(update.failed, NAMED)
     return f"{names}; {update.blocked} blocked" if update.blocked else names
 
 

@@ -17,6 +17,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, Canceled, Retried, State
 from rebuilder.domain.plan import Draft, plan_by_hand
 from rebuilder.domain.schedule import durations
+from rebuilder.domain.wording import few
 from rebuilder.engine import planning, retry_mended
 from rebuilder.store import actions, holds, inventory, pins, rebuilds, waves
 from rebuilder.store.actions import Request, Verb
@@ -82,7 +83,7 @@ def _cancel(transitions: Transitions, request: Request) -> str:
         if entry.state in OPEN or entry.state is State.BLOCKED:
             transitions.apply([(entry, Canceled(f"canceled: {request}", who=request.who))])
             canceled.append(entry.image)
-    return f"canceled {_named(canceled)}" if canceled else "nothing to cancel"
+    return f"canceled {few(canceled)}" if canceled else "nothing to cancel"
 
 
 def _retry(transitions: Transitions, request: Request) -> str:
@@ -102,7 +103,7 @@ def _retry(transitions: Transitions, request: Request) -> str:
         elif entry.state is State.BLOCKED:
             blocking = transitions.unblock(entry)
             others += [f"{entry.image} is blocked by {blocking}"] if blocking else []
-    said = [f"retrying {_named(retried)}"] if retried else []
+    said = [f"retrying {few(retried)}"] if retried else []
     return "; ".join([*said, *others[:3]]) or "nothing to retry"
 
 
@@ -114,10 +115,6 @@ def _rebuild(connection: Connection, alike: Sequence[Request], settings: Setting
     unbuilt = inventory.unbuilt(connection)
     plan = plan_by_hand(graph, images, below, slots=settings.slots, seconds=seconds, unbuilt=unbuilt)
     wave_id, waiting = waves.by_hand(connection, Draft(plan, seconds), f"by hand: {request}", request.who, now)
-    said = [f"wave {wave_id} rebuilds {_named([r.image for r in plan.rebuilds if r.image not in waiting])}"]
-    joined = [f"{_named(waiting)} waits to be rebuilt already"] if waiting else []
+    said = [f"wave {wave_id} rebuilds {few([r.image for r in plan.rebuilds if r.image not in waiting])}"]
+    joined = [f"{few(waiting)} waits to be rebuilt already"] if waiting else []
     return "; ".join([*(said if wave_id else []), *joined])
-
-
-def _named(images: Sequence[str]) -> str:
-    return ", ".join(images) if len(images) <= 3 else f"{', '.join(images[:2])} and {len(images) - 2} more"

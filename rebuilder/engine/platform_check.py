@@ -10,10 +10,9 @@ from rebuilder.config import Settings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image
+from rebuilder.domain.wording import few
 from rebuilder.inventory import containerfiles, loader
 from rebuilder.plugins import Finding
-
-NAMED = 3  # images that are named
 
 
 def platforms(settings: Settings) -> Iterator[Finding]:
@@ -25,7 +24,7 @@ def platforms(settings: Settings) -> Iterator[Finding]:
         for platform in image.source.platforms:
             asked.setdefault(platform, []).append(image)
     for platform, images in sorted(asked.items()):
-        about = f"platform {platform} of {_listed(image.key for image in images)}"
+        about = f"platform {platform} of {few(sorted(image.key for image in images))}"
         yield Finding(about, _fault(platform, images, settings))
 
 
@@ -48,7 +47,7 @@ def _fault(platform: str, images: Iterable[Image], settings: Settings) -> str:
     stuck = [image.key for image in images if _runs(image, platform, settings)]
     if not stuck:
         return ""
-    return f"{NEEDS.format(platform=platform)}; until then RUN keeps these from being built: {_listed(stuck)}"
+    return f"{NEEDS.format(platform=platform)}; until then RUN keeps these from being built: {few(sorted(stuck))}"
 
 
 def _runs(image: Image, platform: str, settings: Settings) -> bool:
@@ -58,9 +57,3 @@ def _runs(image: Image, platform: str, settings: Settings) -> bool:
         return False  # it has no folder, which is said when it is built
     arguments = {**settings.buildah.build_args, **dict(image.source.build_args)}
     return bool(first_run(image, file, arguments, platform))
-
-
-def _listed(names: Iterable[str]) -> str:
-    found = sorted(names)
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return ", ".join(found[:NAMED]) + more

@@ -13,6 +13,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent
 from rebuilder.domain.rollback import is_newer
+from rebuilder.domain.wording import few
 from rebuilder.inventory.koji.build import FLATPAK, ContainerBuild, ParentRef, evr_of, unsupported
 from rebuilder.inventory.koji.current import not_tagged_yet
 from rebuilder.inventory.koji.manifests import AT_ONCE, Contents
@@ -88,8 +89,7 @@ def _left_out(refused: Mapping[str, str]) -> Iterator[str]:
     """A line for each kind of what is not built here."""
     for kind in sorted(set(refused.values())):
         names = sorted(key for key, other in refused.items() if other == kind)
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        yield f"left out, because rebuilder does not build {kind}: {', '.join(names[:NAMED])}{more}"
+        yield f"left out, because rebuilder does not build {kind}: {few(names, NAMED)}"
 
 
 def _refused(told: Mapping[str, Mapping[str, Any] | None], settings: Settings) -> dict[str, str]:
