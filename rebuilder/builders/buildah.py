@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -22,10 +21,9 @@ from rebuilder.domain.checks import TestRequest
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory import containerfiles
-from rebuilder.inventory.buildah_cli import Storage, StorageError
+from rebuilder.inventory.buildah_cli import Gone, Storage, StorageError
 from rebuilder.registry.errors import registry_error
 
-GONE = "image not known"
 CANCELED = "canceled"
 TRY_SECONDS = 60.0
 UNPUBLISHED = RegistrySettings()
@@ -63,7 +61,7 @@ class BuildahBuilder:
         try:
             command = self._commands.of(order, folder, self.isolation)
             request = {"image": order.image.key, "externals": [parent.at for parent in order.externals]}
-            process.start(command, request, self._environment)
+            process.start(command, request)
         except BlockingIOError:
             pass  # it runs already: submitted twice is submitted once
         except (OSError, StorageError) as error:
@@ -72,10 +70,6 @@ class BuildahBuilder:
 
     def _submission(self, key: str) -> Submission:
         return Submission(key, str(self._process(key).log))
-
-    @property
-    def _environment(self) -> dict[str, str]:
-        return {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")}
 
     @cached_property
     def isolation(self) -> str:
@@ -131,10 +125,9 @@ class BuildahBuilder:
     def promote(self, image: str, key: str, ident: str) -> None:
         try:
             self._images.promote(image, key, ident)
+        except Gone:
+            raise BuildRejected(f"{self.public_name(image)} stays as it is: the build {ident[:12]} is gone") from None
         except (OSError, StorageError) as error:
-            if GONE in str(error):
-                told = f"{self.public_name(image)} stays as it is: the build {ident[:12]} is gone"
-                raise BuildRejected(told) from None
             raise InfrastructureError(f"{self.public_name(image)} cannot be moved: {error}") from None
 
     def test(self, wanted: TestRequest, *, again: bool = False) -> Status:
@@ -149,9 +142,9 @@ class BuildahBuilder:
     def upload(self, ident: str, spec: str, auth_file: Path | None, seconds: float) -> str:
         try:
             return self._storage.push(ident, spec, auth_file, seconds)
+        except Gone:
+            raise BuildRejected(f"the build {ident[:12]} is gone") from None
         except (OSError, StorageError) as error:
-            if GONE in str(error):
-                raise BuildRejected(f"the build {ident[:12]} is gone") from None
             raise registry_error(spec, str(error)) from None
 
     def keeps(self, ident: str) -> bool:
@@ -184,10 +177,7 @@ class BuildahBuilder:
         self._process(ref).stop(CANCELED)
 
     def log(self, ref: str, offset: int = 0) -> Iterator[str]:
-        try:
-            yield self._process(ref).log.read_text(errors="replace")[offset:]
-        except FileNotFoundError:
-            return
+        return self._process(ref).read_log(offset)
 
     def close(self) -> None:
         """The builds go on by themselves."""

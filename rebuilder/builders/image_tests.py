@@ -17,7 +17,7 @@ from rebuilder.builders.emulation import NEEDS, can_run
 from rebuilder.builders.process import Process
 from rebuilder.domain.build import InfrastructureError, Phase, Status
 from rebuilder.domain.checks import ImageTest, TestRequest
-from rebuilder.inventory.buildah_cli import Storage, StorageError
+from rebuilder.inventory.buildah_cli import Gone, Storage, StorageError
 
 FOLDER = "test"
 SCRIPT = "/run/rebuilder-test"  # where the script is in the container
@@ -62,7 +62,7 @@ class ImageTests:
                 runs = self._runs(wanted)
                 script = "".join(self._script(wanted, isolation, ident, name) for name, ident in runs.items())
                 request = {"test": wanted.image, "containers": list(runs)}
-                process.start(["/bin/sh", "-c", f"{script}exit 0"], request, dict(os.environ))
+                process.start(["/bin/sh", "-c", f"{script}exit 0"], request)
         except BlockingIOError:
             pass  # it runs already
         except (OSError, StorageError) as error:
@@ -75,9 +75,10 @@ class ImageTests:
         Raises InfrastructureError where this machine cannot run one of them.
         """
         alone = {_container(wanted.key): wanted.ident}
-        if not self._storage.has(wanted.ident):
+        try:
+            found = self._storage.inspect(wanted.ident)
+        except Gone:
             return alone  # its process says so, where the test's log is kept
-        found = self._storage.inspect(wanted.ident)
         if not found.parts:
             return alone
         for platform in found.platforms:
@@ -130,8 +131,7 @@ class ImageTests:
 
     def log(self, key: str, offset: int) -> Iterator[str]:
         """What the test printed."""
-        with suppress(FileNotFoundError):
-            yield self._process(key).log.read_text(errors="replace")[offset:]
+        return self._process(key).read_log(offset)
 
 
 def _container(key: str) -> str:

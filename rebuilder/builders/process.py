@@ -15,11 +15,11 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from rebuilder.config import own_folder
+from rebuilder.config import child_environment, own_folder
 from rebuilder.store.sqlite_file import only_ours
 
 # What we write is ours alone; what the command writes, as in an image, has the modes that it would always have. Where
@@ -40,7 +40,7 @@ class Process:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def start(self, command: Sequence[str], request: Mapping[str, object], environment: Mapping[str, str]) -> None:
+    def start(self, command: Sequence[str], request: Mapping[str, object]) -> None:
         """Start it detached. What it was asked for is on disk before. Raises OSError, BlockingIOError where it runs."""
         own_folder(self._folder)
         self._write("request.json", json.dumps(request))
@@ -50,7 +50,7 @@ class Process:
             subprocess.Popen(
                 ["/bin/sh", "-c", WRAPPER, "build", str(self._folder), *command],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                env=dict(environment), start_new_session=True, pass_fds=(lock.fileno(),),
+                env=child_environment(), start_new_session=True, pass_fds=(lock.fileno(),),
             )
 
     def forget(self) -> None:
@@ -142,6 +142,11 @@ class Process:
     @property
     def log(self) -> Path:
         return self._folder / "log"
+
+    def read_log(self, offset: int) -> Iterator[str]:
+        """What it printed, from this character on; nothing where it never ran."""
+        with contextlib.suppress(FileNotFoundError):
+            yield self.log.read_text(errors="replace")[offset:]
 
     def stop(self, reason: str) -> None:
         """End it and everything it started, first by asking; nothing happens where it has ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -73,14 +73,13 @@ class Database:
 
     def __init__(self, context: Context) -> None:
         self._engine, self._settings = context.stored, context.settings
-        self._opened: list[logs.Logs] = []
+        self._opened = ExitStack()
 
     @cached_property
     def _logs(self) -> logs.Logs:
         from rebuilder.queries import logs
 
-        self._opened.append(found := logs.Logs(self._engine, self._settings))
-        return found
+        return self._opened.enter_context(closing(logs.Logs(self._engine, self._settings)))
 
     def status(self) -> status.Status:
         from rebuilder.queries import status
@@ -138,8 +137,7 @@ class Database:
         return self._logs.of_rebuild(rebuild_id, attempt, offset, test)
 
     def close(self) -> None:
-        for found in self._opened:
-            found.close()
+        self._opened.close()
 
     def drawn(self, asked: graph_view.GraphRequest) -> graph_view.GraphView:
         from rebuilder.queries import graph_view

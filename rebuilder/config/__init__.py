@@ -27,7 +27,7 @@ from rebuilder.config.services import (
     WebSettings,
 )
 from rebuilder.config.settings import Settings
-from rebuilder.config.table import OneOrMore, StrictModel, own_folder, state_directory
+from rebuilder.config.table import OneOrMore, StrictModel, child_environment, own_folder, state_directory
 
 __all__ = [
     "BUILDERS",
@@ -55,6 +55,7 @@ __all__ = [
     "StrictModel",
     "TraceSettings",
     "WebSettings",
+    "child_environment",
     "faults",
     "first_fault",
     "load",

@@ -22,6 +22,11 @@ def own_folder(path: Path) -> None:
             folder.mkdir(mode=0o750, exist_ok=True)
 
 
+def child_environment() -> dict[str, str]:
+    """The environment of a program that we start: ours, without what systemd tells its service alone (sd_notify(3))."""
+    return {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")}
+
+
 class StrictModel(BaseModel):
     """A table of the configuration: an unknown key is an error, and nothing changes after it was read."""
 

@@ -24,11 +24,16 @@ from rebuilder.registry.rpm_database import DATABASES, RpmError
 
 CALL_SECONDS = 300
 ID = re.compile("[0-9a-f]{64}")
+GONE = "image not known"  # what buildah says of an image that is not here
 ELSEWHERE = "no image found in manifest list"  # what buildah says of a list without an image for this machine
 
 
 class StorageError(RequestError):
     """Buildah or rpm could not do what they were asked for; the text is their own last line."""
+
+
+class Gone(StorageError):
+    """The image is not in the storage, or no more."""
 
 
 class Unreadable(StorageError):
@@ -148,7 +153,11 @@ class Storage:
 
     def has(self, image: str) -> bool:
         """Whether an image of that id is here."""
-        return any(found.ident == image for found in self.images())
+        try:
+            self.inspect(image)
+        except Gone:
+            return False
+        return True
 
     def remove(self, image: str) -> None:
         """Delete an image; by one of several names, only the name goes. Raises StorageError where a container runs it.
@@ -241,7 +250,8 @@ def _rpms(root: Path, path: str, image: str) -> tuple[Rpm, ...]:
 def _run(command: Sequence[str], seconds: float = CALL_SECONDS) -> str:
     done = _call(command, seconds)
     if done.returncode:
-        raise StorageError(f"buildah: {_last_line(done.stderr)}")
+        said = _last_line(done.stderr)
+        raise (Gone if GONE in said else StorageError)(f"buildah: {said}")
     return done.stdout
 
 

@@ -8,11 +8,11 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
+from rebuilder.config import child_environment
 from rebuilder.domain.build import InfrastructureError
 
 REFERENCE = "{ref}"
 LONGEST = 300  # characters of what the command says that are told on
-OURS = ("NOTIFY_SOCKET", "WATCHDOG_USEC")  # what systemd tells the engine, and no other
 
 
 def sign(command: Sequence[str], at: str, seconds: float) -> None:
@@ -21,10 +21,9 @@ def sign(command: Sequence[str], at: str, seconds: float) -> None:
     Raises InfrastructureError where it ends with another status than 0, or not within so many seconds.
     """
     words = [word.replace(REFERENCE, at) for word in command]
-    environment = {name: value for name, value in os.environ.items() if name not in OURS}
     try:
         child = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=child_environment(),
             start_new_session=True, text=True, errors="replace",
         )  # fmt: skip
     except OSError as error:

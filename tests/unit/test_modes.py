@@ -27,7 +27,7 @@ def modes(folder: Path) -> dict[str, str]:
 
 def test_a_build_s_folder_is_ours_and_what_the_build_makes_is_its_own(tmp_path: Path) -> None:
     process = Process(tmp_path / "state" / "builds" / "key")
-    process.start(["/bin/sh", "-c", f"echo hello; touch {tmp_path}/made"], {}, dict(os.environ))
+    process.start(["/bin/sh", "-c", f"echo hello; touch {tmp_path}/made"], {})
     until(lambda: (tmp_path / "state/builds/key/exit").exists())
     found = modes(tmp_path / "state")
     assert {name: mode for name, mode in found.items() if not name.startswith("builds/key/")} == {
@@ -62,7 +62,7 @@ def test_the_group_that_a_folder_of_builds_hands_down_may_read_their_logs_and_no
     (tmp_path / "builds").mkdir()
     (tmp_path / "builds").chmod(0o2750)
     process = Process(tmp_path / "builds" / "key")
-    process.start(["/bin/sh", "-c", "echo hello"], {}, dict(os.environ))
+    process.start(["/bin/sh", "-c", "echo hello"], {})
     until(lambda: (tmp_path / "builds/key/exit").exists())
     found = modes(tmp_path / "builds")
     assert (found.pop("key"), found.pop("key/log")) == ("0o710", "0o640")
