@@ -8,7 +8,7 @@ import click
 
 from rebuilder.cli.context import Context
 from rebuilder.cli.operators import give, reason_option, targets_argument, who_option, yes_option
-from rebuilder.engine.commands import Command
+from rebuilder.domain.command import Command
 
 
 @click.command()

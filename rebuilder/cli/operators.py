@@ -17,9 +17,10 @@ from rebuilder.cli.follow import follow, wait_option
 from rebuilder.cli.output import as_json, format_time, table
 from rebuilder.cli.targets import confirm
 from rebuilder.cli.terminal import printable
+from rebuilder.domain.command import Command
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands, targets
-from rebuilder.engine.commands import Command, CommandReceipt
+from rebuilder.engine.commands import CommandReceipt
 from rebuilder.queries import records
 from rebuilder.store import actions, inventory, lease, rebuilds
 from rebuilder.store.database import reading

@@ -9,9 +9,9 @@ import click
 from rebuilder.cli.context import Context
 from rebuilder.cli.operators import answers_of_engine, reason_option, who_option
 from rebuilder.cli.terminal import printable
+from rebuilder.domain.command import Command
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands, rollbacks
-from rebuilder.engine.commands import Command
 
 PATIENCE = 60.0  # seconds in which registries have mostly answered
 

@@ -8,9 +8,9 @@ import click
 
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, format_time, print_line, table
+from rebuilder.domain.command import COMMANDS, OF_IMAGES
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.scope import ALL, Scope
-from rebuilder.engine.commands import COMMANDS, OF_IMAGES
 from rebuilder.store import tokens
 from rebuilder.store.database import reading
 

@@ -117,8 +117,10 @@ class Settings(StrictModel):
     @property
     def own_builder(self) -> BuilderSettings:
         """The table of the builder that is configured."""
-        ours: dict[str, BuilderSettings] = {name: getattr(self, name) for name in BUILDERS.ours}
-        return ours.get(self.builder) or self.plugins.get(self.builder) or BuilderSettings()
+        if self.builder in BUILDERS.ours:
+            own: BuilderSettings = getattr(self, self.builder)
+            return own
+        return self.plugins.get(self.builder) or BuilderSettings()
 
     @property
     def watch_seconds(self) -> float:

@@ -8,6 +8,7 @@ from itertools import compress
 from operator import not_
 
 from rebuilder.demo.images import NEW, UNAFFECTED
+from rebuilder.domain.external import pinned
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import ImageBuild
 from rebuilder.store.rebuilds import RebuildRecord
@@ -124,7 +125,7 @@ def _on_external(scene: Scene, key: str) -> bool:
 
 def _is_on_new_base(scene: Scene, build: ImageBuild) -> bool:
     """Whether the build's record names the digest that the base has at the end, and no other."""
-    digests = {pin.at.partition("@")[2] for pin in build.externals}
+    digests = {pinned(pin.at) for pin in build.externals}
     return scene.base is not None and digests == {scene.base[1].ident}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rebuilder.domain.build import BuildRequest
-from rebuilder.domain.external import repository
+from rebuilder.domain.external import pinned, repository
 from rebuilder.domain.image import Image, ParentKind
 
 OCI = "org.opencontainers.image."
@@ -53,8 +53,8 @@ def annotations_of(request: BuildRequest, origin: Origin, base: BaseName | None,
 def external_base(request: BuildRequest) -> BaseName | None:
     """The external image that it is built on, where a digest of it is pinned."""
     base = external_base_of(request.image)
-    at = next((pinned.at for pinned in request.externals if pinned.spec == base), "") if base else ""
-    return BaseName(f"{repository(at)}:{_tag(base)}", at.partition("@")[2]) if at else None
+    at = next((parent.at for parent in request.externals if parent.spec == base), "") if base else ""
+    return BaseName(f"{repository(at)}:{_tag(base)}", pinned(at)) if at else None
 
 
 def external_base_of(image: Image) -> str:

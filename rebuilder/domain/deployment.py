@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.external import at_digest, repository
+from rebuilder.domain.external import at_digest, pinned, repository
 
 COMPONENT = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
 
@@ -45,9 +45,7 @@ def as_compose(images: Iterable[Deployable]) -> dict[str, object]:
 
 def as_kustomize(images: Iterable[Deployable]) -> dict[str, object]:
     """A component of Kustomize, which sets the digest of every repository. Raises RequestError for two of one."""
-    digests = _unique(
-        (repository(spec), image, spec.partition("@")[2]) for image in images for spec in image.pull_specs
-    )
+    digests = _unique((repository(spec), image, pinned(spec)) for image in images for spec in image.pull_specs)
     return {**COMPONENT, "images": [{"name": place, "digest": digest} for place, digest in digests.items()]}
 
 

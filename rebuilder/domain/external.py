@@ -67,6 +67,11 @@ def repository(spec: str) -> str:
     return f"{head}{slash}{last.partition(':')[0]}"
 
 
+def pinned(spec: str) -> str:
+    """The digest that the pull spec names; "" where it names a tag."""
+    return spec.partition("@")[2]
+
+
 def at_digest(spec: str, digest: str) -> str:
     """The same repository's image of that digest."""
     return f"{repository(spec)}@{digest}"

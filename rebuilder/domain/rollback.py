@@ -13,6 +13,7 @@ from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild
 from rebuilder.domain.rpm import EVR
+from rebuilder.domain.wording import few
 
 SHOWN = 5
 SHORTEST = 6  # characters of a name of a build that may stand for the whole
@@ -66,8 +67,7 @@ def meant_build(image: str, text: str, earlier: Sequence[PastBuild]) -> Sequence
 
 def named_builds(builds: Sequence[PastBuild]) -> str:
     """The first few of these builds, and how many there are beside these."""
-    more = f" and {len(builds) - SHOWN} more" if len(builds) > SHOWN else ""
-    return ", ".join(build.ident for build in builds[:SHOWN]) + more
+    return few((build.ident for build in builds), SHOWN)
 
 
 def standing_on(bad: PastBuild, current: Mapping[str, PastBuild]) -> list[PastBuild]:

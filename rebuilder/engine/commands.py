@@ -10,39 +10,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from rebuilder.domain.command import COMMANDS, OF_IMAGES, Command, wave_of
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import delivery, rollbacks
 from rebuilder.store import actions, holds, search, waves
 from rebuilder.store.actions import Decision, Verb
 from rebuilder.store.rollbacks import RequestedRollback
-
-OF_IMAGES = ("retry", "cancel", "rebuild", "hold", "release", "promote", "gate", "rollback")
-COMMANDS = (*OF_IMAGES, "approve", "pause", "resume")
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One of COMMANDS. `target` is an image (name:stream) or a wave's number.
-
-    `until` is when a hold or a pause ends by itself, in seconds since the epoch; None for never. With `gate`, `passed`
-    is the answer, about the `build` of that NVR, image id or digest; "" is the one that waits for it. With `rollback`,
-    `build` is the one to go back to; "" is the last one that can be pulled.
-    """
-
-    verb: str
-    target: str
-    who: str
-    reason: str = ""
-    until: float | None = None
-    with_descendants: bool = False
-    passed: bool = False
-    build: str = ""
-
-    @property
-    def only_image(self) -> str | None:
-        """The one image that it is about; None where it is about a wave, about descendants too, or about the engine."""
-        alone = self.verb in OF_IMAGES and not self.with_descendants and wave_of(self.target) is None
-        return self.target if alone else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +104,3 @@ def _ask(connection: Connection, verb: Verb, command: Command, now: float) -> Co
     if wave_id is not None:
         waves.find(connection, wave_id)
     return CommandReceipt(actions.request(connection, verb, command.target, command.who, command.reason, now), None)
-
-
-def wave_of(target: str) -> int | None:
-    """The number of the wave that is named so; None where that is no number."""
-    return int(target) if target.isascii() and target.isdigit() else None

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from rebuilder.domain.checks import CheckKind
+from rebuilder.domain.command import Command
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.lifecycle import State
+from rebuilder.domain.wording import few
 from rebuilder.store import deliveries, holds, verdicts, waves
 from rebuilder.store.deliveries import Waiting
-
-if TYPE_CHECKING:
-    from rebuilder.engine.commands import Command
 
 
 def promote(connection: Connection, target: str, wave_id: int | None, now: float) -> str:
@@ -39,19 +35,12 @@ def _told(found: Sequence[Waiting], ready: Sequence[Waiting]) -> str:
     moving = {one.image for one in ready}
     kept = {one.image for one in found} - moving
     said = {"promoting {}": moving, "{} stays: on hold": kept}
-    return "; ".join(words.format(_named(sorted(images))) for words, images in said.items() if images)
-
-
-def _named(images: Sequence[str]) -> str:
-    return ", ".join(images) if len(images) <= 3 else f"{', '.join(images[:2])} and {len(images) - 2} more"
+    return "; ".join(words.format(few(sorted(images))) for words, images in said.items() if images)
 
 
 def gate(connection: Connection, command: Command, now: float) -> str:
     """Answer for the gate of an image's build. Raises RequestError where no such build waits for one."""
-    waiting = [
-        one for one in verdicts.pending(connection)
-        if one.image == command.target and one.kind is CheckKind.GATE and one.state is State.TESTING
-    ]  # fmt: skip
+    waiting = [one for one in verdicts.gated(connection) if one.image == command.target]
     if not waiting:
         raise RequestError(f"{command.target} has no build that waits for a gate")
     meant = [one for one in waiting if command.build in ("", one.ident)]

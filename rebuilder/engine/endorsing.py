@@ -11,6 +11,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.errors import RequestError
 from rebuilder.registry import signing
+from rebuilder.registry.pull_spec import pinned
 from rebuilder.registry.referrers import Attachment, attach
 from rebuilder.sbom.contents import Contents
 from rebuilder.sbom.documents import Format, document
@@ -62,7 +63,7 @@ class Endorsing:
         form = Format(registry.sbom)
         made = found.made.isoformat().replace("+00:00", "Z")
         try:
-            text = document(replace(found, digest=at.partition("@")[2]), form)
+            text = document(replace(found, digest=pinned(at)), form)
             attachment = Attachment(text.encode(), form.media_type, {CREATED: made})
             attach(at, attachment, registry.call_seconds, registry.auth_file)
         except RequestError as error:  # a missing extra, or somebody else's tag: it is mended, and tried again

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Promoting, Restoring
 from rebuilder.config import Settings
-from rebuilder.domain.build import BuildRejected, InfrastructureError
+from rebuilder.domain.build import BuildRejected
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
@@ -103,8 +103,7 @@ def _promote(builder: Promoting, wanted: Pending, settings: Settings, term: Term
 
     A build that is gone here is brought back first, where the delivery says where it is.
     """
-    if term is not None and not term.sure:
-        raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
+    lease.check(term)
     if wanted.at and isinstance(builder, Restoring) and not builder.keeps(wanted.ident):
         builder.fetch(wanted.ident, wanted.at, settings.registry.auth_file, settings.calls.push_seconds)
     builder.promote(wanted.image, wanted.key, wanted.ident)

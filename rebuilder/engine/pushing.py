@@ -20,7 +20,7 @@ from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
 from rebuilder.engine.endorsing import Endorsing
 from rebuilder.registry.errors import Cause, RegistryError
-from rebuilder.registry.pull_spec import at_digest, repository
+from rebuilder.registry.pull_spec import at_digest, pinned, repository
 from rebuilder.registry.push import Remote
 from rebuilder.store import deliveries, endorsements, lease, pushes
 from rebuilder.store.database import reading
@@ -194,8 +194,7 @@ class _Pushing:
         self._broken[place.partition("/")[0] if gone else place] = str(error)
 
     def _one(self, name: Pending) -> None:
-        if self._term is not None and not self._term.sure:
-            raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
+        lease.check(self._term)
         there = None if name.moves else self._remote.digest_of(name.spec, name.key)
         if there == "":
             self.pushed.taken[name.id] = RENAMED.format(spec=name.spec)
@@ -211,13 +210,13 @@ class _Pushing:
             self._at = at_digest(name.spec, uploaded)
         else:
             raise BuildRejected(f"the build {self._push.build.ident} is in no registry that is known")
-        self.pushed.given[name.id] = at_digest(name.spec, self._at.partition("@")[2])
+        self.pushed.given[name.id] = at_digest(name.spec, pinned(self._at))
 
     def _endorse(self, place: str) -> None:
         """Attach and sign, in the repository, what no tag may move to without that."""
         if not self._at:
             raise InfrastructureError(UNNAMED.format(place=place), arrived=False)
-        at = at_digest(place, self._at.partition("@")[2])
+        at = at_digest(place, pinned(self._at))
         if at != self._at and not any(given == at for given in self.pushed.given.values()):
             self._remote.copy(self._at, at)
         done = self._push.endorsed.union(self.pushed.endorsed)

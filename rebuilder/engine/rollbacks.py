@@ -7,18 +7,18 @@ names, which are made and replayed as those to new builds are, the current build
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder, Promoting, Restoring
-from rebuilder.config import RegistrySettings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import UNDER_WAY, Canceled
 from rebuilder.domain.rollback import PastBuild, meant_build, named_builds, standing_on, without
 from rebuilder.domain.topics import RollbackFacts
+from rebuilder.domain.wording import few
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context
@@ -30,6 +30,7 @@ from rebuilder.store.rollbacks import RequestedRollback
 from rebuilder.store.sync import make_current
 
 log = logging.getLogger(__name__)
+NAMED = 5  # images in one line
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 REFUSED = "not rolled back"
 MOST = 20  # earlier builds that registries are asked for, of one image
@@ -80,13 +81,11 @@ class Rollbacks:
         context, now = self._context, self._context.clock.monotonic()
         with reading(context.engine) as connection:
             wanted = {one.id: one for one in rollbacks.requested(connection)}
-            due = [one for ident, one in wanted.items() if not self._failures.resting(ident, now)]
-            chosen = {one.id: choices(connection, one) for one in due}
         self._failures.forget(wanted)
         self._out = wanted
-        look = partial(_look, context.builder, context.settings.registry)
-        for ident, found in chosen.items():
-            context.calls.start(Kind.ROLLBACK, ident, partial(look, found))
+        for ident, one in wanted.items():
+            if not self._failures.resting(ident, now):
+                context.calls.start(Kind.ROLLBACK, ident, partial(_look, context, one))
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
         for answer in answers:
@@ -164,21 +163,14 @@ class Rollbacks:
         log.warning("rollback of %s by %s: %s", wanted.image, wanted.who, answer)
 
 
-def choices(connection: Connection, wanted: RequestedRollback) -> Callable[[], list[Choice]]:
-    """What may be gone back to; to be called where a RequestError is the answer."""
+def choices(connection: Connection, wanted: RequestedRollback) -> list[Choice]:
+    """What may be gone back to. Raises RequestError where there is nothing, whatever registries have."""
     current = rollbacks.current(connection)
     bad = current.get(wanted.image)
-    below = standing_on(bad, current) if bad is not None and wanted.with_descendants else []
-    earlier = rollbacks.earlier(connection, [wanted.image, *(build.image for build in below)])
-    return partial(_choices, wanted, bad, below, earlier)
-
-
-def _choices(
-    wanted: RequestedRollback, bad: PastBuild | None, below: Sequence[PastBuild],
-    earlier: dict[str, list[PastBuild]],
-) -> list[Choice]:  # fmt: skip
     if bad is None:
         raise RequestError(f"{wanted.image} has no build")
+    below = standing_on(bad, current) if wanted.with_descendants else []
+    earlier = rollbacks.earlier(connection, [wanted.image, *(build.image for build in below)])
     mine = earlier.get(wanted.image, [])
     meant = meant_build(wanted.image, wanted.build, mine)
     others = tuple(build for build in mine[:MOST] if build not in meant)
@@ -189,10 +181,13 @@ def _choices(
     ]
 
 
-def _look(builder: Builder, registry: RegistrySettings, chosen: Callable[[], list[Choice]]) -> list[Found]:
+def _look(context: Context, wanted: RequestedRollback) -> list[Found]:
     """Which builds can be gone back to. Raises RequestError, and RegistryError where a registry cannot be asked."""
+    with reading(context.engine) as connection:
+        found = choices(connection, wanted)
+    registry = context.settings.registry
     remote = Remote(registry.auth_file, registry.call_seconds)
-    return [_found(builder, remote, one) for one in chosen()]
+    return [_found(context.builder, remote, one) for one in found]
 
 
 def _found(builder: Builder, remote: Remote, choice: Choice) -> Found:
@@ -229,9 +224,8 @@ def _told(
     left = [build.image for build in below if build.image not in back]
     said = [f"{bad.image} goes back from {bad.ident} to {good.ident}, and is held" for bad, good, _ in changed]
     if left:
-        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
         hint = "no earlier build of them is there" if wanted.with_descendants else "--with-descendants takes them back"
-        said.append(f"still on the bad build: {', '.join(left[:5])}{more} ({hint})")
+        said.append(f"still on the bad build: {few(left, NAMED)} ({hint})")
     return "; ".join(said)
 
 
@@ -239,5 +233,5 @@ def give(connection: Connection, wanted: RequestedRollback, now: float) -> int:
     """Ask for it; the number of the request. Raises RequestError where it cannot be, whatever registries have."""
     if not wanted.reason:
         raise RequestError("a rollback needs a reason: people will ask; give --reason")
-    choices(connection, wanted)()
+    choices(connection, wanted)
     return rollbacks.request(connection, wanted, now)

@@ -251,6 +251,5 @@ class Submissions:
 
 def submit(builder: Builder, request: BuildRequest, term: Term | None) -> Submission:
     """Submit, unless the call had to wait, or the process was stopped, for so long that another engine may act."""
-    if term is not None and not term.sure:
-        raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
+    lease.check(term)
     return builder.submit(request)

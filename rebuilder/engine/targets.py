@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Connection
 
-from rebuilder.domain.checks import CheckKind
+from rebuilder.domain.command import OF_IMAGES, wave_of
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.lifecycle import OPEN, State
 from rebuilder.domain.policy import Pattern
-from rebuilder.engine.commands import OF_IMAGES, wave_of
 from rebuilder.store import deliveries, holds, rebuilds, search, verdicts
 
 CONCERNED = {"release": "held", "retry": "to be tried again", "cancel": "being rebuilt",
@@ -64,5 +63,5 @@ def _concerned(connection: Connection, verb: str, now: float) -> Collection[str]
     if verb == "promote":
         return {one.image for one in deliveries.waiting(connection)}
     if verb == "gate":
-        return {one.image for one in verdicts.pending(connection) if one.kind is CheckKind.GATE}
+        return {one.image for one in verdicts.gated(connection)}
     return rebuilds.images_in(connection, TO_RETRY if verb == "retry" else OPEN | {State.BLOCKED})

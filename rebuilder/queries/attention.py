@@ -7,7 +7,6 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from rebuilder.domain.checks import CheckKind
 from rebuilder.domain.currency import Currency, ImageState
 from rebuilder.domain.lifecycle import State
 from rebuilder.queries.answer import Answer
@@ -105,7 +104,7 @@ def _approvals(connection: Connection) -> Iterator[Need]:
 
 def _gates(connection: Connection) -> Iterator[Need]:
     """The images whose new builds wait for somebody else's answer."""
-    waiting = [one for one in verdicts.pending(connection) if one.kind is CheckKind.GATE and one.state is State.TESTING]
+    waiting = verdicts.gated(connection)
     if waiting:
         images = sorted({one.image for one in waiting})
         yield Need(kind="gate", what=f"{len(images)} image{_s(images)} wait{_verb(images)} for a gate",

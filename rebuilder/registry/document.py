@@ -66,9 +66,14 @@ class RemoteImage:
     document: Document
 
 
+def digest_of(data: bytes) -> str:
+    """The digest by which a registry knows these bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
 def parse(raw: bytes, of: str) -> Document:
     """The manifest of these bytes, whose digest is theirs. Raises ContentsError for what is none."""
-    digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    digest = digest_of(raw)
     try:
         found = json.loads(raw)
         if "manifests" in found:

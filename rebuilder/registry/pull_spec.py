@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rebuilder.domain.external import at_digest, repository
+from rebuilder.domain.external import at_digest, pinned, repository
 from rebuilder.registry.short_names import full_names
 
 __all__ = ["at_digest", "candidates", "is_remote", "pinned", "repository", "without_digest"]
@@ -27,11 +27,6 @@ def candidates(spec: str) -> tuple[str, ...]:
         return (f"docker.io/{name}",)
     place, at, digest = name.partition("@")
     return tuple(f"{full}{at}{digest}" for full in full_names(place))
-
-
-def pinned(spec: str) -> str:
-    """The digest that the pull spec names; "" where it names a tag."""
-    return spec.partition("@")[2]
 
 
 def without_digest(spec: str) -> str:

@@ -6,7 +6,6 @@ kept under the tag `sha256-…` of the image, which readers look at there.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from typing import Any
 import httpx
 
 from rebuilder.registry.connection import Connection, connected
-from rebuilder.registry.document import Document, parse
+from rebuilder.registry.document import Document, digest_of, parse
 from rebuilder.registry.errors import Cause, ContentsError, RegistryError, registry_error
-from rebuilder.registry.pull_spec import repository
+from rebuilder.registry.pull_spec import pinned, repository
 
 MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
 SCHEMA2 = "application/vnd.docker.distribution.manifest.v2+json"
@@ -76,7 +75,7 @@ class _Place:
 
     def __init__(self, connection: Connection, path: str, at: str) -> None:
         self._connection, self._path, self._at = connection, f"/v2/{path}", at
-        self._digest = at.partition("@")[2]
+        self._digest = pinned(at)
 
     def attach(self, attachment: Attachment) -> str:
         manifest = _written({
@@ -88,7 +87,7 @@ class _Place:
             "subject": self._subject(),
             "annotations": dict(attachment.annotations),
         })
-        digest = _digest(manifest)
+        digest = digest_of(manifest)
         answer = self._put(digest, manifest, MANIFEST)
         if SUBJECT not in answer.headers:
             described = {**_described(manifest, MANIFEST), "artifactType": attachment.media_type,
@@ -112,7 +111,7 @@ class _Place:
             self._put(tag, _written({**found, "manifests": [*found["manifests"], described]}), INDEX)
 
     def _blob(self, data: bytes, media_type: str) -> dict[str, Any]:
-        digest = _digest(data)
+        digest = digest_of(data)
         if self._ask("HEAD", f"blobs/{digest}", missing=True).status_code == httpx.codes.NOT_FOUND:
             begun = self._ask("POST", "blobs/uploads/")
             there = httpx.URL(begun.headers["location"]).copy_add_param("digest", digest)
@@ -135,11 +134,7 @@ class _Place:
 
 
 def _described(data: bytes, media_type: str) -> dict[str, Any]:
-    return {"mediaType": media_type, "digest": _digest(data), "size": len(data)}
-
-
-def _digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
 
 
 def _written(document: Mapping[str, Any]) -> bytes:

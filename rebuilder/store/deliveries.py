@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Exists, distinct, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Exists, distinct, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
+from rebuilder.domain.external import pinned
 from rebuilder.store import rebuilds
 from rebuilder.store.models import Delivery, Hold, Image, ImageBuild, Rebuild
 from rebuilder.store.upsert import chunks
@@ -126,7 +127,7 @@ def any_waiting(connection: Connection) -> bool:
 
 def promotable(connection: Connection, *, whole_waves: bool, now: float) -> list[int]:
     """The names that wait, and whose images are not on hold; those of waves alone in which all is good."""
-    held = exists().where(Hold.image_id == Delivery.image_id, or_(Hold.until.is_(None), Hold.until > now))
+    held = exists().where(Hold.image_id == Delivery.image_id, Hold.in_force(now))
     query = select(Delivery.id).where(Delivery.state == "waiting", ~held)
     if whole_waves:
         query = query.join(Rebuild, Rebuild.key == Delivery.key).where(~_bad_wave())
@@ -203,7 +204,7 @@ def pushed(connection: Connection, given: Mapping[int, str], now: float) -> None
         ).one()
         tags = list(dict.fromkeys([*row.tags, row.spec, at]))
         new = update(ImageBuild).where(ImageBuild.id == row.id)
-        connection.execute(new.values(tags=tags, digest=at.partition("@")[2]))
+        connection.execute(new.values(tags=tags, digest=pinned(at)))
 
 
 def refused(connection: Connection, reasons: Mapping[int, str], now: float) -> None:

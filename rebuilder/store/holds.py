@@ -31,7 +31,7 @@ def held(connection: Connection, now: float) -> dict[str, Held]:
     query = (
         select(Image.name + ":" + Image.stream, Hold.who, Hold.reason, Hold.since, Hold.until)
         .join(Image, Image.id == Hold.image_id)
-        .where(or_(Hold.until.is_(None), Hold.until > now))
+        .where(Hold.in_force(now))
         .order_by(Image.name, Image.stream)
     )
     return {row[0]: Held(*row) for row in connection.execute(query)}

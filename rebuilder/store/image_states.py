@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, or_, select
+from sqlalchemy import Connection, Row, and_, exists, func, select
 
 from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.currency import NOTHING, Currency, ImageState, Lack, Lacking, Offered, Offers, currency_of
@@ -59,7 +59,7 @@ def _state(row: Sequence[Any], lack: Lack, waits: str) -> ImageState:
 
 def _images(connection: Connection, now: float, keys: Collection[str] | None) -> list[Row[Any]]:
     """The images with what is known of each: its current manifest, its hold and its newest rebuild."""
-    in_force = and_(Hold.image_id == Image.id, or_(Hold.until.is_(None), Hold.until > now))
+    in_force = and_(Hold.image_id == Image.id, Hold.in_force(now))
     columns: tuple[Any, ...] = (
         Image.id, (Image.name + ":" + Image.stream).label("image"), Image.stream, ImageBuild.manifest_id,
         Hold.who, Hold.reason.label("held_for"), Rebuild.id.label("rebuild_id"), Rebuild.state.label("last"),

@@ -20,6 +20,7 @@ from typing import IO
 
 from sqlalchemy import ColumnElement, Connection, Engine, Update, event, select, update
 
+from rebuilder.domain.build import InfrastructureError
 from rebuilder.store.database import reading
 from rebuilder.store.models import Lease
 from rebuilder.store.sqlite_file import only_ours
@@ -143,6 +144,15 @@ def term_of(engine: Engine) -> Term | None:
     """The term that what is written through this one belongs to."""
     found = engine.get_execution_options().get(OPTION)
     return found if isinstance(found, Term) else None
+
+
+def check(term: Term | None) -> None:
+    """To be called right before the world is changed, as a call may have waited, or the process been stopped.
+
+    Raises InfrastructureError where another engine may act by now; nothing has arrived anywhere then.
+    """
+    if term is not None and not term.sure:
+        raise InfrastructureError("this engine may not be the one that acts any more", arrived=False)
 
 
 class Candidate:

@@ -170,7 +170,7 @@ def latest_of_image(connection: Connection, image: str) -> RebuildRecord | None:
 
 
 def _held(now: float | ColumnElement[float]) -> Exists:
-    return exists().where(Hold.image_id == Rebuild.image_id, or_(Hold.until.is_(None), Hold.until > now))
+    return exists().where(Hold.image_id == Rebuild.image_id, Hold.in_force(now))
 
 
 def released(connection: Connection) -> list[RebuildRecord]:

@@ -201,7 +201,7 @@ def _delete(connection: Connection, kind: _Kind, limits: Limits, ids: Sequence[i
 
 
 def _held(limits: Limits, image_id: Any) -> ColumnElement[bool]:
-    return exists().where(Hold.image_id == image_id, or_(Hold.until.is_(None), Hold.until > limits.now))
+    return exists().where(Hold.image_id == image_id, Hold.in_force(limits.now))
 
 
 def _rebuilds(limits: Limits, _dialect: str) -> Conditions:
@@ -231,7 +231,7 @@ def _changes(limits: Limits, _dialect: str) -> Conditions:
     """The newest of a package stays, or it would be new when it is heard of again; so does what a hold may wait for."""
     newer = aliased(Change)
     waiting = select(Image.stream).join(Hold, Hold.image_id == Image.id)
-    waiting = waiting.where(or_(Hold.until.is_(None), Hold.until > limits.now))
+    waiting = waiting.where(Hold.in_force(limits.now))
     return (
         Change.state == "planned",
         Change.noticed_at < limits.history,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, Select, bindparam, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Double, Select, bindparam, exists, select
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import UNDER_WAY, State
@@ -67,7 +67,7 @@ def _to_ask_for() -> Select[Any]:
 def _may_start(rebuild: Any) -> tuple[ColumnElement[bool], ...]:
     other = aliased(Rebuild)
     live = select(other.image_id).where(other.state.in_(UNDER_WAY))
-    held = select(Hold.image_id).where(or_(Hold.until.is_(None), Hold.until > NOW))
+    held = select(Hold.image_id).where(Hold.in_force(NOW))
     away = (rebuild.image_id.not_in(images) for images in (live, select(Cancellation.image_id), held))
     return rebuild.state == State.QUEUED, rebuild.not_before <= NOW, *away
 

@@ -82,6 +82,11 @@ def pending(connection: Connection) -> list[PendingVerdict]:
     ]
 
 
+def gated(connection: Connection) -> list[PendingVerdict]:
+    """The answers that somebody else is waited for, about builds that are still tested, the oldest first."""
+    return [one for one in pending(connection) if one.kind is CheckKind.GATE and one.state is State.TESTING]
+
+
 @cache
 def _pending() -> Select[Any]:
     """Made once: it is asked in every pass."""

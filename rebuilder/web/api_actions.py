@@ -13,9 +13,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Engine
 
+from rebuilder.domain.command import OF_IMAGES, Command
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands
-from rebuilder.engine.commands import Command
 from rebuilder.queries import records
 from rebuilder.store import tokens
 from rebuilder.store.database import reading
@@ -204,7 +204,7 @@ def _check_scope(token: tokens.Known, order: Command) -> None:
         return
     if image is not None:
         missing = f"{order.verb}:{image}, or {order.verb}"
-    elif order.verb in commands.OF_IMAGES:
+    elif order.verb in OF_IMAGES:
         missing = f"{order.verb} without a pattern of images, as this is about more than one image"
     else:
         missing = order.verb

@@ -13,7 +13,7 @@ from integration.workbench import Workbench
 from sqlalchemy import Engine, delete, select
 from support.api_client import Client, problem
 
-from rebuilder.engine.commands import COMMANDS, OF_IMAGES
+from rebuilder.domain.command import COMMANDS, OF_IMAGES
 from rebuilder.store import holds, tokens
 from rebuilder.store.database import reading
 from rebuilder.store.models import Token

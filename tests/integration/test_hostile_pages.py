@@ -16,10 +16,10 @@ from support.api_client import Client
 from rebuilder.config import BuildahSettings, Settings, WebSettings
 from rebuilder.config_file import Bus
 from rebuilder.demo.process import free_port
+from rebuilder.domain.command import Command
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Source
 from rebuilder.domain.rpm import Rpm
 from rebuilder.engine import commands
-from rebuilder.engine.commands import Command
 from rebuilder.store import database, models
 from rebuilder.store.sync import save_inventory
 from rebuilder.web.server import serving

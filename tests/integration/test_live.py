@@ -10,8 +10,8 @@ import pytest
 from integration.workbench import CHAIN, Workbench
 from sqlalchemy import Engine, event
 
+from rebuilder.domain.command import Command
 from rebuilder.engine import commands
-from rebuilder.engine.commands import Command
 from rebuilder.store import change_cursor
 from rebuilder.store.change_cursor import Difference, Mark
 from rebuilder.store.database import reading

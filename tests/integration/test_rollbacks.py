@@ -14,10 +14,10 @@ from support.api_client import Client, problem
 from support.pushing import PushingBench, announced
 from support.registries import Registry
 
+from rebuilder.domain.command import Command
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import ImageBuild, Inventory
 from rebuilder.engine import commands
-from rebuilder.engine.commands import Command
 from rebuilder.messages import ImagePushedV1, ImageRolledBackV1
 from rebuilder.registry import skopeo
 from rebuilder.registry.document import parse

@@ -15,9 +15,9 @@ from support.api_client import Client
 from rebuilder.config import Settings
 from rebuilder.domain.build import InfrastructureError, Phase, Status
 from rebuilder.domain.checks import TestRequest
+from rebuilder.domain.command import Command
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands, factory
-from rebuilder.engine.commands import Command
 from rebuilder.store import deliveries, inventory, tokens
 from rebuilder.store.database import reading
 from rebuilder.store.models import Delivery, Message, Verdict

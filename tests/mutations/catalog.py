@@ -91,7 +91,7 @@ MUTATIONS = (
     Mutation("A build that nobody waits for any more is stopped", "rebuilder/engine/submission.py",
              "                cancellations.request(connection, [entry], self._context.clock.now())\n", "",
              ("tests/integration/test_operators.py", *SLOW)),
-    Mutation("One who is not sure of its lease submits nothing", "rebuilder/engine/submission.py",
+    Mutation("One who is not sure of its lease submits nothing", "rebuilder/store/lease.py",
              "if term is not None and not term.sure:", "if False:",
              ("tests/integration/test_lease.py", "tests/integration/test_lease_lost.py", *SQLITE)),
     Mutation("A lease is renewed by its owner alone", "rebuilder/store/lease.py",

@@ -18,8 +18,8 @@ from integration.workbench import Builder, Workbench
 from sqlalchemy import Engine
 
 from rebuilder.config import SimulatedSettings
+from rebuilder.domain.command import Command
 from rebuilder.engine import commands
-from rebuilder.engine.commands import Command
 from rebuilder.inventory import loader
 from rebuilder.store import database
 from rebuilder.store.sync import save_inventory

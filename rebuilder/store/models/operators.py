@@ -8,10 +8,12 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     ForeignKey,
     Index,
     String,
     UniqueConstraint,
+    or_,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -29,6 +31,11 @@ class Hold(Base):
     reason: Mapped[str]
     since: Mapped[float]
     until: Mapped[float | None]
+
+    @classmethod
+    def in_force(cls, now: float | ColumnElement[float]) -> ColumnElement[bool]:
+        """Whether it has not ended by itself."""
+        return or_(cls.until.is_(None), cls.until > now)
 
 
 class Pause(Base):
