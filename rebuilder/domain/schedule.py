@@ -5,9 +5,8 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import compress
 from operator import not_
 from statistics import median
@@ -157,16 +156,16 @@ def ends(
     turns = _turns(order)
     missing = array("i", map(len, map(jobs.after.__getitem__, order)))
     first, following, children = _edges(jobs.after, turns)
-    put, take, ready = _queue(first_ready=ranks is None)
-    for turn in map(turns.__getitem__, compress(range(len(jobs)), map(not_, jobs.after))):
-        put(turn)
+    roots = map(turns.__getitem__, compress(range(len(jobs)), map(not_, jobs.after)))
+    ready = _FirstReady(roots) if ranks is None else _LowestTurn(roots, len(jobs))
     found = array("d", [0.0]) * len(jobs)
     running: list[tuple[float, int]] = []  # when each is done; among equals the one of the lower turn is first
     now = 0.0
-    while ready or running:
-        while ready and len(running) < slots:
-            turn = take()
+    while True:
+        while len(running) < slots and (turn := ready.take()) >= 0:
             heapq.heappush(running, (now + takes[turn], turn))
+        if not running:
+            break
         now, done = heapq.heappop(running)
         found[done] = now
         edge = first[done]
@@ -174,7 +173,7 @@ def ends(
             child = children[edge]
             missing[child] -= 1
             if not missing[child]:
-                put(child)
+                ready.put(child)
             edge = following[edge]
     return array("d", map(found.__getitem__, turns))
 
@@ -203,10 +202,40 @@ def _edges(after: Sequence[Sequence[int]], turns: Sequence[int]) -> tuple[Sequen
     return first, following, children
 
 
-def _queue(*, first_ready: bool) -> tuple[Callable[[int], None], Callable[[], int], Sized]:
-    """How a turn is put into the queue, how the next is taken, and the queue: the first that was put, or the lowest."""
-    if first_ready:
-        line: deque[int] = deque()
-        return line.append, line.popleft, line
-    heap: list[int] = []
-    return partial(heapq.heappush, heap), partial(heapq.heappop, heap), heap
+class _LowestTurn:
+    """The jobs that are ready, by their turns: the lowest is taken first.
+
+    A flag for each, as most turns are taken in their order: the next flag is close by. A heap of 50,000 turns, each an
+    object somewhere in memory, takes half as long again for a graph of 100,000 images.
+    """
+
+    def __init__(self, first: Iterable[int], count: int) -> None:
+        self._flags = bytearray(count)
+        self._from = 0
+        for turn in first:
+            self._flags[turn] = 1
+
+    def put(self, turn: int) -> None:
+        self._flags[turn] = 1
+        if turn < self._from:
+            self._from = turn
+
+    def take(self) -> int:
+        """Its turn, or -1 where none is ready."""
+        turn = self._flags.find(1, self._from)
+        if turn >= 0:
+            self._flags[turn] = 0
+            self._from = turn + 1
+        return turn
+
+
+class _FirstReady:
+    """The same, and the one that was ready first is taken first."""
+
+    def __init__(self, first: Iterable[int]) -> None:
+        self._turns = deque(first)
+        self.put = self._turns.append
+
+    def take(self) -> int:
+        """Its turn, or -1 where none is ready."""
+        return self._turns.popleft() if self._turns else -1
