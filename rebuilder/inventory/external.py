@@ -64,8 +64,7 @@ def ask(wanted: Collection[Wanted], settings: Settings, heard: Callable[[], None
 
     One that cannot be asked is no error here, and keeps no other one waiting.
     """
-    reader = RegistryReader(settings.registry)
-    with ThreadPoolExecutor(settings.registry.at_once) as pool:
+    with RegistryReader(settings.registry) as reader, ThreadPoolExecutor(settings.registry.at_once) as pool:
         for found in pool.map(lambda one: _ask(reader, one), wanted):
             heard()
             yield found
@@ -75,7 +74,7 @@ def _ask(reader: RegistryReader, wanted: Wanted) -> Found:
     try:
         if pinned(wanted.spec) and wanted.digest and not set(wanted.platforms) - set(wanted.known):
             return Found(wanted.spec, wanted.name, wanted.digest, _offered(reader, wanted.spec), {})
-        image = reader.look(wanted.spec)
+        image = reader.look(wanted.spec, wanted.digest)
         offered = _offered(reader, wanted.spec) if pinned(wanted.spec) else ""
         known = wanted.known if image.digest == wanted.digest else ()
         contents = {platform: _contents(reader, image, platform) for platform in set(wanted.platforms) - set(known)}

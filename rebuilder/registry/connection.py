@@ -10,42 +10,62 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from rebuilder.registry import patience
 from rebuilder.registry.errors import Cause, registry_error
 from rebuilder.registry.short_names import configurations
 
 HUB = {"docker.io": "registry-1.docker.io"}  # where the registry listens, if elsewhere than its name says
 CERTIFICATES = Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d")
+SHORTEST = 1.0  # seconds before one that is busy is asked again
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
 class Connection:
     """A registry that is asked for one scope, as `repository:team/app:pull`; it logs in when the registry wants that.
 
-    `auth_file` is the login, else skopeo's own.
+    `auth_file` is the login, else skopeo's own. The client may be shared by the connections to one registry.
     """
 
-    def __init__(self, client: httpx.Client, host: str, scope: str, auth_file: Path | None) -> None:
+    def __init__(self, client: httpx.Client, host: str, scope: str, auth_file: Path | None = None) -> None:
         self._client, self._host, self._scope, self._auth_file = client, host, scope, auth_file
+        self._bearer: dict[str, str] = {}
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """The registry's answer, whatever its status. Raises httpx.HTTPError where there is none."""
-        answer = self._client.request(method, path, **more)
+        """The registry's answer, whatever its status. Raises httpx.HTTPError where there is none.
+
+        One that is busy is asked again when it wants that, within the seconds that an answer may take; RegistryError
+        is raised where it wants to be left alone for longer.
+        """
+        answer = self._patiently(method, path, **more)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self._log_in(answer.headers.get("www-authenticate", ""))
-            answer = self._client.request(method, path, **more)
+            answer = self._patiently(method, path, **more)
         return answer
+
+    def _patiently(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **more: Any
+                   ) -> httpx.Response:  # fmt: skip
+        until = time.monotonic() + (self._client.timeout.read or 0.0)
+        attempt = 0
+        while True:
+            patience.wait(f"{self._host}/", until - time.monotonic())
+            answer = self._client.request(method, path, headers={**(headers or {}), **self._bearer}, **more)
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                return answer
+            patience.keep_away(self._host, max(patience.asked_for(answer.headers, attempt), SHORTEST))
+            attempt += 1
 
     def _log_in(self, challenge: str) -> None:
         login = _login(self._host, self._auth_file)
         if challenge.lower().startswith("bearer"):
-            self._client.headers["authorization"] = f"Bearer {self._token(challenge, login)}"
+            self._bearer = {"authorization": f"Bearer {self._token(challenge, login)}"}
         elif login is not None:
             self._client.auth = httpx.BasicAuth(*login)
 
@@ -64,11 +84,22 @@ def connected(host: str, scope: str, seconds: float, auth_file: Path | None = No
 
     Raises RegistryError for what goes wrong inside of it.
     """
+    with as_registry_errors(host, seconds), client_of(host, seconds) as client:
+        yield Connection(client, host, scope, auth_file)
+
+
+def client_of(host: str, seconds: float) -> httpx.Client:
+    """A client of the registry, which listens at once or not at all. Raises httpx.HTTPError, ssl.SSLError."""
     insecure = is_insecure(host)
+    address, verify = _address(host, insecure, seconds), _verified(host, insecure)
+    return httpx.Client(base_url=address, timeout=seconds, verify=verify)
+
+
+@contextmanager
+def as_registry_errors(host: str, seconds: float) -> Iterator[None]:
+    """What goes wrong inside of it is raised as RegistryError."""
     try:
-        address, verify = _address(host, insecure, seconds), _verified(host, insecure)
-        with httpx.Client(base_url=address, timeout=seconds, verify=verify) as client:
-            yield Connection(client, host, scope, auth_file)
+        yield
     except httpx.TimeoutException:
         raise registry_error(f"{host}/", f"no answer within {seconds:g} s", Cause.SLOW) from None
     except (httpx.HTTPError, ssl.SSLError) as error:
@@ -90,6 +121,23 @@ def is_insecure(host: str) -> bool:
     entries = (entry for settings in configurations() for entry in settings.get("registry", ()))
     named = ((str(entry.get("location") or entry.get("prefix") or ""), entry.get("insecure")) for entry in entries)
     return any(place.partition("/")[0] == host and bool(insecure) for place, insecure in named)
+
+
+def is_direct(host: str) -> bool:
+    """Whether its images come from the registry itself: no mirror, other place or ban is set up for any of them."""
+    entries = (entry for settings in configurations() for entry in settings.get("registry", ()))
+    return not any(_concerns(entry, host) and _diverts(entry) for entry in entries)
+
+
+def _concerns(entry: Mapping[str, Any], host: str) -> bool:
+    place = str(entry.get("prefix") or entry.get("location") or "").partition("/")[0]
+    return place == host or (place.startswith("*.") and host.endswith(place[1:]))
+
+
+def _diverts(entry: Mapping[str, Any]) -> bool:
+    prefix, location = entry.get("prefix"), entry.get("location")
+    elsewhere = bool(prefix) and bool(location) and prefix != location
+    return bool(entry.get("mirror") or entry.get("blocked")) or elsewhere
 
 
 def _verified(host: str, insecure: bool) -> ssl.SSLContext | bool:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import suppress
+from itertools import accumulate, count
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 FORMAT = "2"  # of the files; another one is not looked at
-MOST = 2000  # files that are kept: a layer has some KB, or with a large RPM database some hundred
+MOST = 20_000  # files that are kept: an image has three, and one for each of its own layers
+MOST_BYTES = 1 << 30  # of all that are kept: a file has some KB, or with a large RPM database some hundred
+EACH = 500  # files that are written between two looks at what there is
 T = TypeVar("T")
 
 
@@ -23,6 +27,7 @@ class LayerCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / FORMAT
+        self._written = count()
 
     def get(self, digest: str, kind: type[T]) -> T | None:
         """What was kept for the digest."""
@@ -41,12 +46,16 @@ class LayerCache:
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
                 file.write(msgspec.json.encode(value))
             Path(file.name).replace(self._path(digest, type(value)))
+            if next(self._written) % EACH == 0:
+                self._prune()
 
-    def prune(self) -> None:
+    def _prune(self) -> None:
         """Let go of what was not used for longest."""
-        with suppress(OSError):
-            files = sorted(self._folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
-            for file in files[MOST:]:
+        files = sorted(((file.stat().st_mtime, file.stat().st_size, file) for file in self._folder.iterdir()),
+                       key=itemgetter(0), reverse=True)  # fmt: skip
+        kept = accumulate(size for _, size, _ in files)
+        for number, ((_, _, file), size) in enumerate(zip(files, kept, strict=True)):
+            if number >= MOST or size > MOST_BYTES:
                 file.unlink(missing_ok=True)
 
     def _path(self, digest: str, kind: type) -> Path:

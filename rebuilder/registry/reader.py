@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from typing import Self
 
 from msgspec import Struct
 
@@ -19,7 +20,8 @@ from rebuilder.registry.document import Blob, Document, RemoteImage, parse
 from rebuilder.registry.errors import Cause, ContentsError, RegistryError, registry_error
 from rebuilder.registry.layer import Layer, read_layer
 from rebuilder.registry.layer_cache import LayerCache
-from rebuilder.registry.pull_spec import at_digest, candidates, is_remote
+from rebuilder.registry.probe import Probe
+from rebuilder.registry.pull_spec import at_digest, candidates, is_remote, pinned
 from rebuilder.registry.rpm_database import DATABASES
 
 RPMDB = "rpmdb"
@@ -46,13 +48,42 @@ class RegistryReader:
         self._settings = settings
         self._cache = LayerCache(cache or state_directory() / "layers")
         self._folders = tuple(folder.strip("/") for folder in settings.rpmdb)
+        self._probe = Probe(settings.call_seconds)
+        self._rpms: dict[Rpm, Rpm] = {}  # images have most of them in common
 
-    def look(self, spec: str) -> RemoteImage:
-        """The digest of an image: one request for its manifest, or one for each registry that a short name may mean."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connections that are kept; all that is known stays."""
+        self._probe.close()
+
+    def look(self, spec: str, known: str = "") -> RemoteImage:
+        """The digest of an image: one request for its manifest, or one for each registry that a short name may mean.
+
+        Where it is the `known` one still, and its manifest was read before, a request for the digest alone is enough.
+        """
         if not is_remote(spec):
             raise registry_error(spec, "it is in this machine's storage alone", Cause.MISSING)
+        names = candidates(spec)
+        return self._unmoved(spec, names, known) or self._taken(spec, names)
+
+    def _unmoved(self, spec: str, names: Sequence[str], known: str) -> RemoteImage | None:
+        """The image, where it is the `known` one; a short name may have come to mean another registry's."""
+        if not known or pinned(spec) or len(names) != 1:
+            return None
+        document = self._cache.get(known, Document)
+        if document is None or self._probe.digest(names[0]) != known:
+            return None
+        return RemoteImage(spec, names[0], known, document)
+
+    def _taken(self, spec: str, names: Sequence[str]) -> RemoteImage:
+        """The image with its manifest, from the first registry that has it."""
         missing: RegistryError | None = None
-        for name in candidates(spec):
+        for name in names:
             try:
                 raw = skopeo.raw_manifest(name, self._settings.call_seconds)
             except RegistryError as error:
@@ -61,6 +92,7 @@ class RegistryReader:
                 missing = missing or error
             else:
                 document = parse(raw, name)
+                self._cache.put(document.digest, document)
                 return RemoteImage(spec, name, document.digest, document)
         raise missing or registry_error(spec, "no registry is named for it", Cause.OTHER)
 
@@ -76,8 +108,13 @@ class RegistryReader:
         if known is None:
             known = self._read(image, digest)
             self._cache.put(digest, known)
-            self._cache.prune()
-        return known
+        return self._sharing(known)
+
+    def _sharing(self, contents: Contents) -> Contents:
+        """The same, with the very RPMs that other images have."""
+        if contents.rpms is None:
+            return contents
+        return Contents(tuple(self._rpms.setdefault(rpm, rpm) for rpm in contents.rpms), contents.origin)
 
     def describe(self, image: RemoteImage, platform: str) -> Description:
         """What the image says of itself, for a platform. Nothing is asked for a digest that was read before.

@@ -62,7 +62,7 @@ def listed(at: str, seconds: float) -> Document | None:
         if error.cause in {Cause.BUSY, Cause.SLOW}:
             raise
         return None
-    if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+    if answer.is_server_error:
         raise registry_error(at, f"status: {answer.status_code}", Cause.BUSY)
     try:
         return parse(answer.content, at) if answer.is_success else None

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
+from rebuilder.registry import patience
 from rebuilder.registry.errors import Cause, cause_of, registry_error
 
 _FATAL = re.compile(r'level=fatal msg="(?P<text>(?:[^"\\]|\\.)*)"')
 _BUSY = "Too many requests"  # what is only told to those who debug: skopeo waits, and asks again
+_PAUSES = re.compile(r"sleeping for ([0-9.]+) seconds")
 GRACE_SECONDS = 5
 
 
@@ -42,6 +44,7 @@ def command(spec: str) -> list[str]:
 
 def run(arguments: Sequence[str], spec: str, seconds: float) -> bytes:
     """What skopeo answers to a call about the image; it may take so many seconds. Raises RegistryError."""
+    seconds -= patience.wait(spec, seconds / 2)
     called = [*command(spec), "--debug", f"--command-timeout={seconds}s", *arguments]
     try:
         done = subprocess.run(
@@ -53,13 +56,22 @@ def run(arguments: Sequence[str], spec: str, seconds: float) -> bytes:
         raise registry_error(spec, f"skopeo: {error.strerror or error}", Cause.OTHER) from None
     if done.returncode:
         told = done.stderr.decode(errors="replace")
-        raise registry_error(spec, last_words(told), _cause(told))
+        cause = _cause(told)
+        if cause is Cause.BUSY:
+            patience.keep_away(spec.partition("/")[0], _pause(told))
+        raise registry_error(spec, last_words(told), cause)
     return done.stdout
 
 
 def _cause(told: str) -> Cause:
     cause = cause_of(last_words(told))
     return Cause.BUSY if _BUSY in told and cause in {Cause.SLOW, Cause.OTHER} else cause
+
+
+def _pause(told: str) -> float:
+    """For how long skopeo would have waited yet, as the registry asked it to; it never waits longer than a minute."""
+    found = _PAUSES.findall(told)
+    return float(found[-1]) if found else patience.UNSAID
 
 
 def last_words(told: str) -> str:

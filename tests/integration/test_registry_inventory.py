@@ -205,14 +205,45 @@ def test_a_parent_that_moved_on_is_the_parent_still_also_of_an_image_that_was_pu
     assert '"image": "app:f42"' in answer and '"image": "base:f42", "depends_on"' not in answer
 
 
-def test_nothing_but_manifests_is_asked_for_what_has_not_changed(registry: Registry, tmp_path: Path) -> None:
+def test_one_cheap_request_for_each_tag_is_all_that_is_asked_where_nothing_has_changed(
+    registry: Registry, tmp_path: Path
+) -> None:
     registry.push("team/base:42", [BASE(OLD)])
-    registry.push("team/app:42", [BASE(OLD), TOP])
+    for name in ("mid", "app"):
+        registry.push(f"team/{name}:42", [BASE(OLD), layer({name: b"1"})])
     engine, found, _ = synced(registry, tmp_path)
-    before = len(registry.requests("/blobs/"))
-    assert before
+    before = len(registry.requests("/v2/"))
+    assert registry.requests("/blobs/")
     inventory_sync.sync(engine, found, "me")  # type: ignore[arg-type]
-    assert len(registry.requests("/blobs/")) == before
+    asked = registry.requests("/v2/")[before:]
+    assert sorted(asked) == [f"HEAD /v2/team/{name}/manifests/42" for name in ("app", "base", "mid")]
+
+
+def test_where_a_tag_that_was_first_has_gone_the_next_one_of_its_stream_counts(
+    registry: Registry, tmp_path: Path
+) -> None:
+    gone = registry.push("team/base:42", [BASE(OLD)])
+    for name in ("mid", "app"):
+        registry.push(f"team/{name}:42", [layer({name: b"1"})])
+    engine, found, _ = synced(registry, tmp_path)
+    registry.push("team/base:42-7", [BASE(NEW)])
+    registry.delete("team/base", gone)
+    inventory_sync.sync(engine, found, "me")  # type: ignore[arg-type]
+    with reading(engine) as connection:  # type: ignore[arg-type]
+        specs = {image.key: image.pull_spec for image in stored.load(connection).images}
+    assert specs["base:f42"] == f"{registry.host}/team/base:42-7"
+
+
+def test_where_a_mirror_is_set_up_skopeo_alone_says_what_a_tag_is(registry: Registry, tmp_path: Path) -> None:
+    registry.push("team/base:42", [BASE(OLD)])
+    engine, found, _ = synced(registry, tmp_path)
+    mirror = f'[[registry.mirror]]\nlocation = "{registry.host}/mirrored"\ninsecure = true\n'
+    with (tmp_path / "registries.conf").open("a") as file:
+        file.write(mirror)
+    moved = registry.push("mirrored/team/base:42", [BASE(NEW)])
+    inventory_sync.sync(engine, found, "me")  # type: ignore[arg-type]
+    with reading(engine) as connection:  # type: ignore[arg-type]
+        assert stored.current_builds(connection)["base:f42"].digest == moved
 
 
 def known_of(found: Inventory) -> images.Known:

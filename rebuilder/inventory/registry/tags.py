@@ -47,7 +47,7 @@ def repositories(settings: Settings) -> list[str]:
     catalogs: dict[str, list[str]] = {}
     for written in settings.inventory.repositories:
         host, _, pattern = written.partition("/")
-        if not any(sign in pattern for sign in "*?["):
+        if not _is_glob(pattern):
             found[written] = None
             continue
         if host not in catalogs:
@@ -84,6 +84,18 @@ def of_repository(repository: str, name: str, settings: Settings) -> list[Tagged
     except (ValueError, KeyError, TypeError) as error:
         raise ContentsError(f"the tags of {repository} cannot be read: {error}") from None
     return [Tagged(name, stream, repository, tag) for stream, tag in _streams(tags, _patterns(settings))]
+
+
+def first_choices(repository: str, name: str, settings: Settings) -> list[Tagged]:
+    """The tag of each stream that counts more than any other the repository may have; empty where one has none such."""
+    first = {stream: globs[0] for stream, globs in _patterns(settings).items()}
+    if any(_is_glob(tag) for tag in first.values()):
+        return []
+    return [Tagged(name, stream, repository, tag) for stream, tag in first.items()]
+
+
+def _is_glob(pattern: str) -> bool:
+    return any(sign in pattern for sign in "*?[")
 
 
 def _patterns(settings: Settings) -> Mapping[str, Sequence[str]]:

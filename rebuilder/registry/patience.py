@@ -1,0 +1,64 @@
+"""Registries that answer 429 are left alone for as long as they ask, by all threads of this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from threading import Lock
+
+from rebuilder.registry.errors import Cause, registry_error
+
+LONGEST = 600.0  # seconds that one answer keeps us away
+UNSAID = 2.0  # seconds, doubled each time, where a registry does not say how long
+
+_until: dict[str, float] = {}  # by host: when it may be asked again (monotonic seconds)
+_lock = Lock()
+
+
+def keep_away(host: str, seconds: float) -> None:
+    """The registry asked for that many seconds of patience; no more than LONGEST count."""
+    with _lock:
+        _until[host] = max(_until.get(host, 0.0), time.monotonic() + min(max(seconds, 0.0), LONGEST))
+
+
+def wait(spec: str, seconds: float) -> float:
+    """Wait until the registry of the full name may be asked; how long that took.
+
+    Raises RegistryError at once where it takes longer than `seconds`.
+    """
+    host = spec.partition("/")[0]
+    with _lock:
+        left = _until.get(host, 0.0) - time.monotonic()
+        if left <= 0:
+            _until.pop(host, None)
+            return 0.0
+    if left > seconds:
+        raise registry_error(spec, f"it wants to be left alone for {left:.0f} s more", Cause.BUSY)
+    time.sleep(left)
+    return left
+
+
+def asked_for(headers: Mapping[str, str], attempt: int = 0) -> float:
+    """The seconds that an answer's Retry-After asks for, which is a number or a date of HTTP.
+
+    A date counts from the server's own: its clock may differ from ours. With none, or one that makes no sense, the
+    pause grows with the attempt (from 0).
+    """
+    told = headers.get("retry-after", "").strip()
+    if told.isascii() and told.isdigit():
+        return min(float(told[:12]), LONGEST)
+    until = _moment(told)
+    if until is None:
+        return min(UNSAID * 2.0**attempt, LONGEST)
+    now = _moment(headers.get("date", "")) or datetime.now(UTC)
+    return (until - now).total_seconds()
+
+
+def _moment(told: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(told)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
