@@ -65,7 +65,8 @@ def in_front_of(
             self.send_header("content-length", "0")
             self.end_headers()
 
-        do_HEAD = do_GET
+        def do_HEAD(self) -> None:
+            self.do_GET()
 
         def _pass_on(self) -> None:
             beyond = http.client.HTTPConnection(LOOPBACK, registry.port, timeout=30)
