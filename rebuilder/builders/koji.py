@@ -22,6 +22,7 @@ from rebuilder.domain.build import (
 )
 from rebuilder.domain.change import Severity
 from rebuilder.domain.image import ImageBuild
+from rebuilder.domain.image_name import ImageName
 from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.build import SCM, BuildState, koji_parent_nvr
 from rebuilder.inventory.koji.build_reader import Reader
@@ -112,7 +113,7 @@ class KojiBuilder:
         """The NVR to build on. Koji keeps nothing of a scratch build: children are built on what the tags have."""
         if base is None or not base.ident.startswith(SCRATCH):
             return koji_parent_nvr(base)
-        name, _, stream = base.image.rpartition(":")
+        name, stream = ImageName.of(base.image)
         fed = self._settings.streams.get(stream)
         return images.newest_tagged(self._reader, fed.koji_tags if fed else (), name)
 

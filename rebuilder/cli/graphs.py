@@ -18,6 +18,7 @@ from rebuilder.domain import graph_export
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
+from rebuilder.domain.image_name import name_of
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import graph_view
 from rebuilder.queries.graph_view import GraphRequest
@@ -107,7 +108,7 @@ def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked
     nodes: dict[str, Tree] = {}
     widest = 0
     for line in graph_export.lines(layers, keys, deepest):
-        label = _label(line, states.get(line.image, ""), asked in (line.image, line.image.rpartition(":")[0]))
+        label = _label(line, states.get(line.image, ""), asked in (line.image, name_of(line.image)))
         widest = max(widest, label.cell_len)
         nodes[line.image] = nodes.get(line.under, root).add(label)
     if not screen.is_terminal:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from rebuilder.config.table import OneOrMore, StrictModel
 from rebuilder.domain.image import stream_name
+from rebuilder.domain.image_name import ImageName
 
 
 def _as_format(told: object) -> object:
@@ -73,7 +74,7 @@ class RegistrySettings(StrictModel):
 
     def specs(self, image: str, date: str, n: int) -> tuple[tuple[str, bool], ...]:
         """The names that the build of an image is pushed under, and whether each moves; those that never do first."""
-        name, _, stream = image.rpartition(":")
+        name, stream = ImageName.of(image)
         places = [_filled(place, name=name, stream=stream) for place in self.push]
         tags = {_filled(tag, stream=stream, date=date, n=n): "{n}" not in tag for tag in self.tags}
         found = [(f"{place}:{tag}", moves) for place in dict.fromkeys(places) for tag, moves in tags.items()]

@@ -11,6 +11,7 @@ from rebuilder.demo.images import NEW, UNAFFECTED
 from rebuilder.domain.external import pinned
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import ImageBuild
+from rebuilder.domain.image_name import name_of
 from rebuilder.store.rebuilds import RebuildRecord
 
 PACKAGE = "openssl-libs"
@@ -76,7 +77,7 @@ def _line_of_base(before: ImageBuild, after: ImageBuild) -> Line:
 def _line(scene: Scene, key: str, level: int) -> Line:
     before, after, entry = scene.before[key], scene.after[key], scene.entries.get(key)
     old, new = version(before), version(after)
-    if graph_name(key) in UNAFFECTED:
+    if name_of(key) in UNAFFECTED:
         kept, there = (after.ident, entry) == (before.ident, None), _is_delivered(scene, key)
         verdict = "was rebuilt for nothing" if not kept else UNDELIVERED if not there else "left alone"
         return Line(key, level, old, new, None, None, kept and there, verdict)
@@ -127,11 +128,6 @@ def _is_on_new_base(scene: Scene, build: ImageBuild) -> bool:
     """Whether the build's record names the digest that the base has at the end, and no other."""
     digests = {pinned(pin.at) for pin in build.externals}
     return scene.base is not None and digests == {scene.base[1].ident}
-
-
-def graph_name(key: str) -> str:
-    """The image's name without its stream."""
-    return key.rpartition(":")[0]
 
 
 def _ended(entries: Mapping[str, RebuildRecord], key: str) -> float:

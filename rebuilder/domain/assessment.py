@@ -13,6 +13,7 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.external import ExternalImage, Externals
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ParentKind
+from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.impact import STILL_STALE, Impact, InstalledPackages, PlanOptions, Reason, Skip, Skipped
 from rebuilder.domain.policy import Action, Rule
 from rebuilder.domain.staleness import Contents, Stale
@@ -86,7 +87,7 @@ class _Assessment:
         streams = {change.stream for change in self._changes}
         for key in self._carried.unknown:
             # What it has from a parent in another stream is of that one.
-            if streams & {name.rpartition(":")[2] for name in (key, *self._graph.ancestors([key]))}:
+            if streams & {stream_of(name) for name in (key, *self._graph.ancestors([key]))}:
                 self._leave_out(key, Skip.UNKNOWN)
 
     def _decide(self, number: int, key: str, stale: Sequence[Stale]) -> tuple[Reason, ...]:

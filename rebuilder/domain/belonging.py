@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import dist_of
+from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.rpm import Rpm
 
 
@@ -46,11 +47,7 @@ def foreigners(graph: Graph, rpms: Mapping[str, Sequence[Rpm]]) -> dict[str, Map
     found: dict[str, Mapping[Rpm, str]] = {}
     for key, bases in zip(layers.names, layers.bases, strict=True):
         parents = [layers.names[base] for base in bases]
-        above = [ParentRef(rpms[name], _stream(name), found.get(name, NONE)) for name in parents]
-        if others := foreign(rpms[key], _stream(key), above):
+        above = [ParentRef(rpms[name], stream_of(name), found.get(name, NONE)) for name in parents]
+        if others := foreign(rpms[key], stream_of(key), above):
             found[key] = others
     return found
-
-
-def _stream(key: str) -> str:
-    return key.rpartition(":")[2]

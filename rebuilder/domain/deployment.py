@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.external import at_digest, pinned, repository
+from rebuilder.domain.image_name import name_of
 
 COMPONENT = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
 
@@ -20,7 +21,7 @@ class Deployable:
 
     @property
     def name(self) -> str:
-        return self.image.rpartition(":")[0]
+        return name_of(self.image)
 
 
 def by_digest(tags: Sequence[str], digest: str) -> tuple[str, ...]:

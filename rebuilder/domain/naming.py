@@ -6,6 +6,7 @@ from collections.abc import Collection
 from difflib import get_close_matches
 
 from rebuilder.domain.errors import RequestError, UnknownError
+from rebuilder.domain.image_name import name_of
 
 SHOWN = 3
 
@@ -17,7 +18,7 @@ def meant(text: str, keys: Collection[str]) -> str:
     """
     if text in keys:
         return text
-    named = sorted(key for key in keys if key.rpartition(":")[0] == text)
+    named = sorted(key for key in keys if name_of(key) == text)
     if len(named) == 1:
         return named[0]
     if named:
@@ -29,6 +30,6 @@ def did_you_mean(text: str, keys: Collection[str]) -> str:
     """The images that are called nearly like that, as a question; "" where there is none."""
     close = get_close_matches(text, keys, SHOWN)
     if not close and ":" not in text:
-        names = {key.rpartition(":")[0]: key for key in keys}
+        names = {name_of(key): key for key in keys}
         close = [names[name] for name in get_close_matches(text, names, SHOWN)]
     return f"; did you mean {' or '.join(close)}?" if close else ""

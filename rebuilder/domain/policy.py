@@ -11,6 +11,7 @@ from enum import StrEnum
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image
+from rebuilder.domain.image_name import name_of
 
 
 class Action(StrEnum):
@@ -45,7 +46,7 @@ class Pattern:
 
     def fits_image(self, key: str) -> bool:
         """A pattern with a colon is held against `name:stream`, one without against the name alone."""
-        return self.fits(key if ":" in self.text else key.rpartition(":")[0])
+        return self.fits(key if ":" in self.text else name_of(key))
 
 
 Patterns = tuple[Pattern, ...]

@@ -13,6 +13,7 @@ from statistics import median
 
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.image import Image
+from rebuilder.domain.image_name import stream_of
 
 DEFAULT_SECONDS = 300.0
 SEVERITY_SECONDS = 24 * 3600.0
@@ -48,7 +49,7 @@ def durations(images: Iterable[Image], measured: Mapping[str, float] | None = No
     measured = measured or {}
     histories: dict[str, list[float]] = {}
     for key, seconds in measured.items():
-        histories.setdefault(key.rpartition(":")[2], []).append(seconds)
+        histories.setdefault(stream_of(key), []).append(seconds)
     usual = {stream: median(found) for stream, found in histories.items()}
     return {
         image.key: measured.get(image.key) or image.estimate or usual.get(image.stream) or DEFAULT_SECONDS

@@ -5,13 +5,14 @@ from __future__ import annotations
 from rebuilder.config import Settings, StreamSettings
 from rebuilder.domain.checks import Checks, ImageTest
 from rebuilder.domain.image import Care
+from rebuilder.domain.image_name import stream_of
 
 NOTHING = StreamSettings()
 
 
 def checks_of(image: str, care: Care, settings: Settings) -> Checks:
     """What is asked of the builds of that image (name:stream), with what is said of it for those who look after it."""
-    stream = settings.streams.get(image.rpartition(":")[2], NOTHING)
+    stream = settings.streams.get(stream_of(image), NOTHING)
     return Checks(_test(care, stream), care.gate or stream.gate or bool(stream.gate_test))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
+from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.lifecycle import CausesGone, Dispatched, ParentsDone
 from rebuilder.engine import results
 from rebuilder.store import cancellations, causes, holds, inventory, pins, rebuilds, startable
@@ -89,7 +90,7 @@ def _limits(settings: Settings) -> dict[str, int]:
 def _live(connection: Connection) -> Counter[str]:
     """How many builds each stream runs."""
     live = Counter(rebuilds.live_by_stream(connection))
-    live.update(_stream_of(build.image) for build in cancellations.pending(connection))  # they still run
+    live.update(stream_of(build.image) for build in cancellations.pending(connection))  # they still run
     return live
 
 
@@ -99,7 +100,7 @@ def _chosen(
     """Those that their streams have a slot for, which is taken, with the keys that their builds get."""
     chosen: list[tuple[RebuildRecord, str]] = []
     for entry in entries:
-        stream = _stream_of(entry.image)
+        stream = stream_of(entry.image)
         if live[stream] < limits.get(stream, slots):
             chosen.append((entry, _key(entry)))
             live[stream] += 1
@@ -110,7 +111,3 @@ def _key(entry: RebuildRecord) -> str:
     """A build that the builder had is over, and the next has a key of its own; one that never arrived keeps its key."""
     anew = entry.ref or not entry.attempt
     return rebuilds.key_of_attempt(entry.key, entry.attempt + 1) if anew else entry.key
-
-
-def _stream_of(image: str) -> str:
-    return image.rpartition(":")[2]

@@ -23,6 +23,7 @@ from rebuilder.domain.change import (
     streams_for,
 )
 from rebuilder.domain.image import Stream, has_dist
+from rebuilder.domain.image_name import ImageName
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.inventory.source import source_of
 from rebuilder.store import changes, inbox, inventory, verdicts
@@ -100,7 +101,7 @@ def _is_image(connection: Connection, told: AvailableBuild | BuildUntagged, sett
     if not source_of(settings).follows_koji_tags:
         return False
     fed = [name for name, stream in settings.streams.items() if told.koji_tag in stream.koji_tags]
-    return bool(inventory.find(connection, [f"{told.build.name}:{name}" for name in fed]))
+    return bool(inventory.find(connection, [str(ImageName(told.build.name, name)) for name in fed]))
 
 
 def preview(connection: Connection, message: IncomingMessage, parse: Parse, settings: Settings) -> tuple[str, str]:

@@ -20,24 +20,16 @@ from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.lifecycle import State
 from rebuilder.engine import command_executor, dispatch, ingest, planning, report, testing
 from rebuilder.engine.calls import Answer, Calls, Kind
-from rebuilder.engine.cancellation import Cancellations
 from rebuilder.engine.clock import Clock, SystemClock
+from rebuilder.engine.concerns import Concerns
 from rebuilder.engine.context import Concern, Context
-from rebuilder.engine.enrichment import Enrichment
-from rebuilder.engine.external_parents import ExternalParents, plan_moved
+from rebuilder.engine.external_parents import plan_moved
 from rebuilder.engine.journal import Journal
 from rebuilder.engine.jumps import Jumps
 from rebuilder.engine.metrics import Metrics
 from rebuilder.engine.naming import Names
-from rebuilder.engine.polling import Polling
-from rebuilder.engine.promotion import Promotions, promote_ready, ready_to_promote
-from rebuilder.engine.pushing import Pushes
-from rebuilder.engine.reconcile import Reconciliation
-from rebuilder.engine.repository_wait import RepositoryWaits
-from rebuilder.engine.rollbacks import Rollbacks
-from rebuilder.engine.submission import Submissions
-from rebuilder.engine.tidying import TidyingUp
-from rebuilder.engine.withdrawal import Withdrawals, drop_causes
+from rebuilder.engine.promotion import promote_ready, ready_to_promote
+from rebuilder.engine.withdrawal import drop_causes
 from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.inventory.source import source_of
 from rebuilder.store import (
@@ -53,6 +45,7 @@ from rebuilder.store import (
     waves,
 )
 from rebuilder.store.database import check_version, first_line, reading
+from rebuilder.store.heartbeats import Activity
 from rebuilder.store.lease import renewing
 from rebuilder.store.transitions import Transitions
 from rebuilder.store.upsert import chunks
@@ -100,36 +93,16 @@ class Loop:
         self._alive = runtime.alive
         self._journal, self._jumps = Journal(engine, clock), Jumps(clock)
         self._decide_at = 0.0
-        self._begin(self._context)
-
-    def _begin(self, context: Context) -> None:
-        """With no memory: all that counts is in the database."""
-        self.submissions = Submissions(context)
-        self.polling = Polling(context)
-        self.tests = testing.Tests(context)
-        self.promotions = Promotions(context)
-        self.pushes = Pushes(context)
-        self.rollbacks = Rollbacks(context)
-        self.enrichment = Enrichment(context)
-        self.repositories = RepositoryWaits(context)
-        self.withdrawals = Withdrawals(context)
-        self.reconciliation = Reconciliation(context)
-        self.externals = ExternalParents(context, self.reconciliation)
-        self.tidying = TidyingUp(context)
-        self._concerns: tuple[Concern, ...] = (
-            self.submissions, self.polling, self.tests, self.promotions, self.pushes, self.rollbacks,
-            Cancellations(context), self.enrichment, self.repositories, self.withdrawals, self.reconciliation,
-            self.externals, self.tidying,
-        )  # fmt: skip
+        self.concerns = Concerns(self._context)
 
     def once(self) -> int:
         """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database does not answer."""
         self._follow_jumps()
         answers = self.calls.answers()
         done = self._record(answers)
-        concerns: Sequence[Concern] = self._concerns
+        concerns: Sequence[Concern] = self.concerns.all
         if not answers and not self.calls.any_out() and self.idle():
-            concerns = [self.reconciliation, self.externals, self.tidying]
+            concerns = self.concerns.when_idle
         elif done or not answers or self.clock.monotonic() >= self._decide_at:
             done += self._decide()
             self._decide_at = self.clock.monotonic() + DECIDE_SECONDS
@@ -137,15 +110,10 @@ class Loop:
             concerns = self._woken_by({answer.kind for answer in answers})
         for concern in concerns:
             concern.ask()
-        return done + self.calls.ready + (self._may_plan and self.reconciliation.due_to_look)
-
-    @property
-    def _may_plan(self) -> bool:
-        """Whether the images are known, and what they are built on."""
-        return self.reconciliation.ready and self.externals.ready
+        return done + self.calls.ready + (self.concerns.may_plan and self.concerns.reconciliation.due_to_look)
 
     def _woken_by(self, kinds: Set[Kind]) -> list[Concern]:
-        return [concern for concern in self._concerns if concern.woken_by & kinds]
+        return [concern for concern in self.concerns.all if concern.woken_by & kinds]
 
     def _follow_jumps(self) -> None:
         """Where the clock was set, what the database keeps by the clock moves along."""
@@ -160,7 +128,7 @@ class Loop:
         done = 0
         for part in chunks(answers, RECORDED):
             with self.engine.begin() as connection:
-                for concern in self._concerns:
+                for concern in self.concerns.all:
                     found = [answer for answer in part if answer.kind in concern.kinds]
                     done += concern.record(connection, found) if found else 0
                 self._finish_waves(connection)
@@ -172,7 +140,8 @@ class Loop:
             planning.record_makespan(connection, wave_id, self._context.settings, now)
             log.info("wave %d is finished", wave_id)
             if self._context.settings.external_changes == "digest":
-                self.reconciliation.look_soon()  # a base may have moved while the wave stood on its last digest
+                # A base may have moved while the wave stood on its last digest.
+                self.concerns.reconciliation.look_soon()
 
     def _decide(self) -> int:
         """Read the inbox, execute commands, plan, and commit to builds: all that the database alone can answer."""
@@ -184,29 +153,29 @@ class Loop:
             done += self._plan(connection)
             done += dispatch.release(transitions, settings)
             reserved = dispatch.reserve_slots(transitions, settings)
-            self.externals.ask_for(dispatch.to_ask_for(connection, settings, self.clock.now()))
+            self.concerns.externals.ask_for(dispatch.to_ask_for(connection, settings, self.clock.now()))
             self._finish_waves(connection)
             done += promote_ready(connection, settings, self.clock.now())
-        self.submissions.reserved(reserved)
+        self.concerns.submissions.reserved(reserved)
         return done + len(reserved)
 
     def _ingest(self, transitions: Transitions) -> int:
         """A message may say that a build ended: one of ours is polled at once, the images of others are read soon."""
         context, connection = self._context, transitions.connection
         read = ingest.read(connection, self._parse, context.settings, context.clock.now())
-        self.repositories.made(read.repositories)
+        self.concerns.repositories.made(read.repositories)
         if read.withdrawals:
             drop_causes(transitions)
         if read.tasks:
-            self.polling.soon()
+            self.concerns.polling.soon()
         building = rebuilds.in_states(connection, [State.BUILDING]) if read.tasks else []
         others = read.images or {str(task) for task in read.tasks} - {entry.ref for entry in building}
         if others and source_of(context.settings).follows_koji_tags:
-            self.reconciliation.images_changed()
+            self.concerns.reconciliation.images_changed()
         return read.messages
 
     def _plan(self, connection: Connection) -> int:
-        if not self._may_plan:
+        if not self.concerns.may_plan:
             return 0
         clock, settings = self._context.clock, self._context.settings
         began = clock.monotonic()
@@ -214,9 +183,9 @@ class Loop:
         if settled:
             self.metrics.count("plan", "settled", clock.monotonic() - began)
         begun = planning.begin_approved(connection, settings, clock.now())
-        due = self.reconciliation.due_to_look
+        due = self.concerns.reconciliation.due_to_look
         moved = plan_moved(connection, settings, clock.now()) if due else None
-        return settled + begun + self.reconciliation.look(connection) + (moved is not None)
+        return settled + begun + self.concerns.reconciliation.look(connection) + (moved is not None)
 
     def beat(self) -> None:
         """Say that the loop gets on, and what it waits for, where it is time to. Raises UnreachableError.
@@ -226,8 +195,11 @@ class Loop:
         if self.metrics.due:
             with renewing(self.engine) as connection:
                 check_version(connection)
-                self.metrics.beat(connection, lambda: report.activity(self))
+                self.metrics.beat(connection, self._activity)
             self._journal.look()
+
+    def _activity(self) -> Activity:
+        return report.activity(self._context, self.concerns, self.metrics)
 
     @property
     def clock(self) -> Clock:
@@ -240,7 +212,7 @@ class Loop:
             self.calls.wait(left)
             self._record(self.calls.answers())
         with self.engine.begin() as connection:
-            self.metrics.beat(connection, lambda: report.activity(self))
+            self.metrics.beat(connection, self._activity)
             heartbeats.stopped(connection, ("engine", "builder"))
 
     def close(self) -> bool:
@@ -251,7 +223,7 @@ class Loop:
         """Whether nothing is left to be done: no unread message, settling change or approved wave, nothing open."""
         with reading(self.engine) as connection:
             return not (
-                self.reconciliation.due_to_look
+                self.concerns.reconciliation.due_to_look
                 or _unplanned(connection)
                 or rebuilds.any_open(connection)
                 or cancellations.any_pending(connection)
@@ -266,7 +238,7 @@ class Loop:
 
     def at_rest(self) -> bool:
         """Whether nothing will be done without a new message or an operator: idle, or all that is left is held."""
-        if self.reconciliation.busy or self.externals.busy or self.tidying.busy:
+        if self.concerns.busy:
             return False
         with reading(self.engine) as connection:
             return not (
@@ -288,7 +260,7 @@ class Loop:
         while not stop.is_set():
             try:
                 if forget:  # what was not committed may be in the memory
-                    self._begin(self._context)
+                    self.concerns = Concerns(self._context)
                     forget = False
                 done = self.once()
                 self.beat()
@@ -302,7 +274,7 @@ class Loop:
                 stop.wait(DATABASE_PAUSE)
                 forget = True
                 continue
-            self.reconciliation.check(until_idle=until_idle)
+            self.concerns.reconciliation.check(until_idle=until_idle)
             self._alive()
             if not done:
                 self.calls.wait(min(self._context.settings.poll_seconds, TICK_SECONDS))

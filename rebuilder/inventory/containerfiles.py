@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Image, Parent, Source, image_name, stream_name
+from rebuilder.domain.image_name import ImageName, name_of, stream_of
 from rebuilder.inventory.containerfile import Base, Options
 from rebuilder.inventory.containerfile import read as read_file
 from rebuilder.inventory.content import Contents
@@ -61,7 +62,7 @@ class Naming:
 
     def specs(self, key: str, stream: str) -> Iterator[str]:
         """All that a Containerfile of an image of that stream may call the image `key`."""
-        name, _, of = key.rpartition(":")
+        name, of = ImageName.of(key)
         for prefix, suffix in product(self.prefixes, ("", ":latest", f":{of}") if of == stream else (f":{of}",)):
             yield f"{prefix}{name}{suffix}"
 
@@ -78,7 +79,7 @@ class _Wanted:
 
     @property
     def key(self) -> str:
-        return f"{self.name}:{self.stream}"
+        return str(ImageName(self.name, self.stream))
 
 
 def read(folder: Path, stream: str, build_args: Mapping[str, str] | None = None) -> tuple[Image, ...]:
@@ -127,7 +128,7 @@ class _Found:
     def look(self, folder: Folder) -> None:
         """Find the folder's build files."""
         if folder.fault:
-            self._refuse(folder.fault, self._known(folder) or [f"{folder.short}:{self._naming.stream}"])
+            self._refuse(folder.fault, self._known(folder) or [str(ImageName(folder.short, self._naming.stream))])
             return
         settings = folder.settings
         found: dict[str, str] = {}
@@ -148,8 +149,8 @@ class _Found:
         """The folder's settings name files that are not there: `missing` has the fault for each stream."""
         line = line_of(folder.text, ("containerfile",))
         told = f"{folder.path / FILE}:{line}: {'; '.join(missing.values())} beside it"
-        known = [key for key in self._known(folder) if key.rpartition(":")[2] in missing]
-        self._refuse(told, known or [f"{folder.short}:{stream}" for stream in missing])
+        known = [key for key in self._known(folder) if stream_of(key) in missing]
+        self._refuse(told, known or [str(ImageName(folder.short, stream)) for stream in missing])
 
     def _known(self, folder: Folder) -> Collection[str]:
         """The images that the folder made before."""
@@ -172,7 +173,7 @@ class _Found:
         often: Counter[str] = Counter()
         for folder, files in self.files:
             names = _names(folder, given[folder.path] or folder.short)
-            often.update(f"{name}:{stream}" for name, stream in product(names, files))
+            often.update(str(ImageName(*both)) for both in product(names, files))
         for folder, files in self.files:
             name = given[folder.path] or _free_name(folder, files, often)
             targets = folder.settings.target or {WHOLE: WHOLE}
@@ -183,7 +184,7 @@ class _Found:
         """The name that the folder's file gives it, or that it has already; "" where it is to get one."""
         if folder.settings.name:
             return folder.settings.name
-        known = {key.rpartition(":")[0] for key in self._known(folder)}
+        known = {name_of(key) for key in self._known(folder)}
         return next((name for name in (folder.short, folder.long) if name and name in known), "")
 
     def _want(self, wanted: _Wanted) -> None:
@@ -206,7 +207,7 @@ class _Found:
         if stays is not None:
             self._wanted[wanted.key] = stays
             goes = wanted if stays is other else other
-            self.faults.append(Fault(f"{goes.folder.place}:{goes.stream}", told))
+            self.faults.append(Fault(str(ImageName(goes.folder.place, goes.stream)), told))
         else:
             self._unread.add(wanted.key)
             self.faults.append(Fault(wanted.key, told))
@@ -220,7 +221,7 @@ class _Found:
         """The streams of each name."""
         found: dict[str, list[str]] = {}
         for key in sorted(self.keys):
-            name, _, stream = key.rpartition(":")
+            name, stream = ImageName.of(key)
             found.setdefault(name, []).append(stream)
         return found
 
@@ -326,7 +327,7 @@ def _first_file(folder: Path, names: Iterable[str]) -> str:
 
 def _free_name(folder: Folder, streams: Iterable[str], often: Mapping[str, int]) -> str:
     """The folder's short name where no other folder would make an image of that name, else the long one."""
-    alone = all(often[f"{folder.short}:{stream}"] == 1 for stream in streams)
+    alone = all(often[str(ImageName(folder.short, stream))] == 1 for stream in streams)
     return folder.short if alone else folder.long or folder.short
 
 

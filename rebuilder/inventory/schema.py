@@ -31,6 +31,7 @@ from rebuilder.domain.image import (
     Stream,
     dist_tags,
 )
+from rebuilder.domain.image_name import ImageName
 from rebuilder.domain.impact import InstalledPackages
 from rebuilder.domain.rpm import Rpm
 
@@ -310,7 +311,7 @@ def _parent(item: str | ParentEntry, stream: str, *place: str | int) -> Parent:
     if entry.external is not None:
         return Parent(kind, external=_name(entry.external, *place, "external"))
     name = _name(entry.image or "", *place, "image")
-    return Parent(kind, name if ":" in name else f"{name}:{stream}")
+    return Parent(kind, name if ":" in name else str(ImageName(name, stream)))
 
 
 def _text(value: str, *place: str | int) -> str:

@@ -14,6 +14,7 @@ from rebuilder.domain import graph_export
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, Parent, ParentKind
+from rebuilder.domain.image_name import ImageName
 from rebuilder.domain.plan import Plan
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import plan_preview
@@ -148,7 +149,6 @@ def graph_of_source(document: Drawing) -> GraphView:
         parents[node["image"]] += [Parent(ParentKind(o["kind"]), "", o["name"]) for o in node["external"]]
     images = []
     for key, above in parents.items():
-        name, _, stream = key.rpartition(":")
-        images.append(Image(name, stream, tuple(above)))
+        images.append(Image(*ImageName.of(key), tuple(above)))
     states = {node["image"]: node["state"] for node in document["images"] if node["state"] is not None}
     return GraphView(Graph(images), [image.key for image in images], states)

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.external import ExternalImage
+from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.impact import Reason, Skip, Skipped
 from rebuilder.domain.plan import Plan, Rebuilds, RuleOutcome
 from rebuilder.domain.policy import Action
@@ -180,19 +181,15 @@ def _offers(changes: Iterable[Change]) -> Offers:
 def _planned_reason(reason: Reason, image: str, offers: Offers) -> PlannedReason:
     change = reason.change
     found = cast("PlannedReason", written_reason(reason))
-    stream = _stream_of(image)
+    stream = stream_of(image)
     if list(offers.get((stream, change.build.evr.version_release), ())) != [change]:
         found |= {"source": change.build.name, "stream": change.stream}
     return found
 
 
-def _stream_of(image: str) -> str:
-    return image.rpartition(":")[2]
-
-
 def _change_of(reason: PlannedReason, image: str, offers: Offers) -> Change:
     """The change that a reason of the plan is about. Raises UnreachableError where the plan has no such change."""
-    known = offers.get((reason.get("stream", _stream_of(image)), reason["available"]), ())
+    known = offers.get((reason.get("stream", stream_of(image)), reason["available"]), ())
     source = reason.get("source")
     for change in known:
         if source in (None, change.build.name):

@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.deployment import by_digest
+from rebuilder.domain.image_name import ImageName
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.store import published
@@ -38,7 +39,7 @@ def read(connection: Connection, wanted: Filter, settings: Settings) -> tuple[Pu
 
 
 def _answer(found: Published) -> PullSpecs:
-    name, _, stream = found.image.rpartition(":")
+    name, stream = ImageName.of(found.image)
     return PullSpecs(
         image=found.image, name=name, stream=stream, ident=found.build or None, build_id=found.build_id,
         digest=found.digest or None, pull_specs=by_digest(found.tags, found.digest), is_current=found.current,

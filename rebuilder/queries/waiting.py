@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
+from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.lifecycle import LIVE, UNDER_WAY, State
 from rebuilder.store import cancellations, heartbeats, holds, rebuild_progress, rebuilds, verdicts
 from rebuilder.store.rebuilds import RebuildRecord
@@ -36,7 +37,7 @@ class Waiting:
         self._testing = {entry.image for entry in live} - self._building
         self._answers = verdicts.pending(connection)
         self._stopping = {build.image for build in cancellations.pending(connection)}
-        self._streams = Counter(entry.image.rpartition(":")[2] for entry in live if entry.state in LIVE)
+        self._streams = Counter(stream_of(entry.image) for entry in live if entry.state in LIVE)
         beat = heartbeats.read(connection).get("engine")
         self._activity = beat.activity if beat else heartbeats.NOTHING
 
@@ -65,7 +66,7 @@ class Waiting:
         return " and ".join(f"its {kind}" for kind in kinds)
 
     def _in_queue(self, entry: RebuildRecord, not_before: float) -> Wait:
-        stream = entry.image.rpartition(":")[2]
+        stream = stream_of(entry.image)
         limit = self._settings.streams[stream].max_builds if stream in self._settings.streams else None
         slots = self._settings.slots
         if (kept := self._kept(entry)).reason:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from rebuilder.domain.image import Manifest, dist_of
+from rebuilder.domain.image_name import name_of
 from rebuilder.domain.rpm import Rpm
 
 TOOL = "rebuilder"
@@ -35,7 +36,7 @@ class Contents:
 
     @property
     def name(self) -> str:
-        return self.image.rpartition(":")[0]
+        return name_of(self.image)
 
     @property
     def version(self) -> str:

@@ -14,7 +14,7 @@ from rebuilder.store.upsert import insert_new
 # Made once: they are asked in every pass.
 _PENDING = (
     select(
-        Cancellation.id, Image.name + ":" + Image.stream, Cancellation.key, Cancellation.ref, Cancellation.requested_at
+        Cancellation.id, Image.key, Cancellation.key, Cancellation.ref, Cancellation.requested_at
     )
     .join(Image, Image.id == Cancellation.image_id)
     .order_by(Cancellation.id)

@@ -9,9 +9,8 @@ from rebuilder.store.models import Change, Image, Wave
 
 def images(connection: Connection, begins: str, limit: int) -> list[str]:
     """Images of the inventory, as name:stream."""
-    key = Image.name + ":" + Image.stream
-    query = select(key).where(Image.present, key.startswith(begins, autoescape=True))
-    return list(connection.scalars(query.order_by(key).limit(limit)))
+    query = select(Image.key).where(Image.present, Image.key.startswith(begins, autoescape=True))
+    return list(connection.scalars(query.order_by(Image.key).limit(limit)))
 
 
 def waves(connection: Connection, begins: str, limit: int) -> list[tuple[int, str]]:

@@ -12,7 +12,7 @@ from rebuilder.store import manifests
 from rebuilder.store.models import Image, ImageBuild
 
 _BUILD = select(
-    Image.name + ":" + Image.stream, ImageBuild.ident, ImageBuild.digest, ImageBuild.manifest_id, ImageBuild.recorded_at
+    Image.key, ImageBuild.ident, ImageBuild.digest, ImageBuild.manifest_id, ImageBuild.recorded_at
 )
 
 
@@ -24,9 +24,8 @@ def of_build(connection: Connection, build_id: int) -> Contents | None:
 
 def current(connection: Connection, image: str) -> Contents | None:
     """The contents of the image's current build; None where it has none, or they are unknown."""
-    name, _, stream = image.rpartition(":")
     query = _BUILD.join(ImageBuild, ImageBuild.id == Image.current_build_id)
-    return _read(connection, connection.execute(query.where(Image.name == name, Image.stream == stream)).one_or_none())
+    return _read(connection, connection.execute(query.where(Image.named(image))).one_or_none())
 
 
 def _read(connection: Connection, row: Sequence[Any] | None) -> Contents | None:

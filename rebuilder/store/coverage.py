@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 
 from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.change import Change as ChangeValue
+from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.store import changes, inventory, manifests
@@ -71,7 +72,7 @@ def carriers(connection: Connection, source: str, stream: str, crossed: Collecti
 
 def _current(connection: Connection, streams: Collection[str]) -> Sequence[Row[str, int | None]]:
     """The images of these streams, each with its current manifest."""
-    query = select(Image.name + ":" + Image.stream, ImageBuild.manifest_id)
+    query = select(Image.key, ImageBuild.manifest_id)
     query = query.join(ImageBuild, ImageBuild.id == Image.current_build_id)
     return connection.execute(query.where(Image.present, Image.stream.in_(streams))).all()
 
@@ -82,7 +83,7 @@ def _of_stream(connection: Connection, found: Sequence[Carriers], stream: str) -
     foreign = foreigners(inventory.subgraph(connection, carried), carried)
     groups: dict[tuple[Package, ...], list[str]] = {}
     for image, rpms in carried.items():
-        others, own = foreign.get(image, NONE), image.rpartition(":")[2]
+        others, own = foreign.get(image, NONE), stream_of(image)
         if mine := tuple(rpm for rpm in rpms if others.get(rpm, own) == stream):
             groups.setdefault(mine, []).append(image)
     return [Carriers(rpms, tuple(images)) for rpms, images in groups.items()]
@@ -128,7 +129,6 @@ def sources(connection: Connection) -> list[str]:
 
 def unreadable(connection: Connection, stream: str) -> list[str]:
     """The images of the stream whose contents are unknown."""
-    query = select(Image.name).outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
+    query = select(Image.key).outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
     unknown = or_(Image.current_build_id.is_(None), ImageBuild.manifest_id.is_(None))
-    names = connection.scalars(query.where(Image.present, Image.stream == stream, unknown).order_by(Image.name))
-    return [f"{name}:{stream}" for name in names]
+    return list(connection.scalars(query.where(Image.present, Image.stream == stream, unknown).order_by(Image.name)))

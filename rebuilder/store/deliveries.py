@@ -21,7 +21,7 @@ from rebuilder.store.upsert import chunks
 # Made once: they are asked in every pass.
 _PENDING = (
     select(
-        Delivery.id, Image.name + ":" + Image.stream, ImageBuild.ident, Delivery.key, Delivery.spec, Delivery.build_id,
+        Delivery.id, Image.key, ImageBuild.ident, Delivery.key, Delivery.spec, Delivery.build_id,
         Delivery.moves, Delivery.remote, Delivery.at,
     )
     .join(Image, Image.id == Delivery.image_id)
@@ -30,7 +30,7 @@ _PENDING = (
     .order_by(Delivery.id)
 )  # fmt: skip
 _WAITING = (
-    select(Delivery.id, Image.name + ":" + Image.stream, Delivery.spec, Rebuild.wave_id, Delivery.requested_at)
+    select(Delivery.id, Image.key, Delivery.spec, Rebuild.wave_id, Delivery.requested_at)
     .join(Image, Image.id == Delivery.image_id)
     .outerjoin(Rebuild, Rebuild.key == Delivery.key)
     .where(Delivery.state == "waiting")

@@ -62,7 +62,7 @@ def in_use(connection: Connection) -> dict[str, set[str]]:
 def images_on(connection: Connection) -> dict[str, list[str]]:
     """The images that are built directly on each pull spec, by name."""
     query = (
-        select(ImageParent.external, Image.name + ":" + Image.stream)
+        select(ImageParent.external, Image.key)
         .join(Image, Image.id == ImageParent.image_id)
         .where(Image.present, ImageParent.external != "")
         .order_by(Image.name, Image.stream)
@@ -212,7 +212,7 @@ def built_before(connection: Connection) -> dict[str, str]:
     """
     query = (
         select(
-            Image.name + ":" + Image.stream, ExternalImage.spec, ExternalImage.digest, ImageBuild.externals,
+            Image.key, ExternalImage.spec, ExternalImage.digest, ImageBuild.externals,
             and_(ExternalImage.previous != "", ExternalImage.since > ImageBuild.recorded_at),
         )
         .join(ImageParent, ImageParent.image_id == Image.id)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, cast, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from rebuilder.domain.image_name import ImageName
 from rebuilder.store import changes as told
 from rebuilder.store.models import Cause, Change, Image, Rebuild, Rpm, Wave, WaveChange
 
@@ -138,7 +139,7 @@ def rebuilds(connection: Connection, query: Select[Any], wanted: Filter) -> Sele
         else:
             causes = exists().where(Cause.rebuild_id == Rebuild.id, Cause.change_id == Change.id)
             query = query.where(causes.where(*about))
-    query = query.where(*says(wanted, Image.name + ":" + Image.stream, Rebuild.reason, Rebuild.note))
+    query = query.where(*says(wanted, Image.key, Rebuild.reason, Rebuild.note))
     return query.where(*between(Rebuild.created_at, wanted))
 
 
@@ -172,5 +173,5 @@ def after_name(page: PageRequest) -> list[ColumnElement[bool]]:
     """Of images in the order of their names and streams, what comes after the page before."""
     if page.after is None:
         return []
-    name, _, stream = str(page.after).rpartition(":")
+    name, stream = ImageName.of(str(page.after))
     return [or_(Image.name > name, and_(Image.name == name, Image.stream > stream))]

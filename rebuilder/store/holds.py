@@ -29,7 +29,7 @@ class Held:
 def held(connection: Connection, now: float) -> dict[str, Held]:
     """The holds that are in force, by image."""
     query = (
-        select(Image.name + ":" + Image.stream, Hold.who, Hold.reason, Hold.since, Hold.until)
+        select(Image.key, Hold.who, Hold.reason, Hold.since, Hold.until)
         .join(Image, Image.id == Hold.image_id)
         .where(Hold.in_force(now))
         .order_by(Image.name, Image.stream)
@@ -57,8 +57,7 @@ def release(connection: Connection, image: str, who: str, reason: str, now: floa
 
 def image_id(connection: Connection, image: str) -> int:
     """Raises UnknownError for an image that is not in the inventory."""
-    name, _, stream = image.rpartition(":")
-    found = connection.scalar(select(Image.id).where(Image.name == name, Image.stream == stream, Image.present))
+    found = connection.scalar(select(Image.id).where(Image.named(image), Image.present))
     if found is None:
         raise UnknownError(f"unknown image {image}")
     return found

@@ -61,7 +61,7 @@ def _images(connection: Connection, now: float, keys: Collection[str] | None) ->
     """The images with what is known of each: its current manifest, its hold and its newest rebuild."""
     in_force = and_(Hold.image_id == Image.id, Hold.in_force(now))
     columns: tuple[Any, ...] = (
-        Image.id, (Image.name + ":" + Image.stream).label("image"), Image.stream, ImageBuild.manifest_id,
+        Image.id, Image.key.label("image"), Image.stream, ImageBuild.manifest_id,
         Hold.who, Hold.reason.label("held_for"), Rebuild.id.label("rebuild_id"), Rebuild.state.label("last"),
         Rebuild.reason,
     )
@@ -74,7 +74,7 @@ def _images(connection: Connection, now: float, keys: Collection[str] | None) ->
         .order_by(Image.name, Image.stream)
     )
     if keys is not None and len(keys) <= inventory.MANY:
-        query = query.where(Image.name.in_({key.rpartition(":")[0] for key in keys}))
+        query = query.where(Image.maybe_named(keys))
     rows = connection.execute(query).all()
     return [row for row in rows if row.image in keys] if keys is not None else list(rows)
 

@@ -27,6 +27,7 @@ from rebuilder.domain.image import Care, Parent, ParentKind, PinnedParent, Sourc
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.image import ImageBuild as BuildValue
 from rebuilder.domain.image import Stream as StreamValue
+from rebuilder.domain.image_name import ImageName
 from rebuilder.domain.impact import InstalledPackages
 from rebuilder.domain.rollback import RolledBack, rolled_back
 from rebuilder.domain.rpm import Rpm as Package
@@ -74,7 +75,7 @@ def count(connection: Connection) -> int:
 def find(connection: Connection, keys: Iterable[str]) -> dict[str, ImageValue]:
     """These images, by name; those that are not in the inventory any more included."""
     wanted = set(keys)
-    return {image.key: image for image in _images(connection, _named(wanted)) if image.key in wanted}
+    return {image.key: image for image in _images(connection, Image.maybe_named(wanted)) if image.key in wanted}
 
 
 def source_versions(connection: Connection, image_ids: Sequence[int]) -> dict[int, str]:
@@ -87,11 +88,6 @@ def cares(connection: Connection, image_ids: Sequence[int]) -> dict[int, Care]:
     """What is said of each of these images for those who look after it, by the image's id."""
     query = select(Image.id, cast(Image.source, Text)).where(Image.id.in_(image_ids))
     return {ident: _SOURCE.decode(source).care for ident, source in connection.execute(query)}
-
-
-def _named(keys: Iterable[str]) -> ColumnElement[bool]:
-    """Fits these images, and others of the same name in other streams."""
-    return Image.name.in_({key.rpartition(":")[0] for key in keys})
 
 
 def _images(connection: Connection, condition: ColumnElement[bool] | None = None) -> list[ImageValue]:
@@ -109,41 +105,40 @@ def _parents(connection: Connection, image_ids: list[int] | None) -> dict[int, l
     """The parents of these images, or of all, in their order."""
     above = aliased(Image)
     query = (
-        select(ImageParent.image_id, ImageParent.kind, ImageParent.external, above.name, above.stream)
+        select(ImageParent.image_id, ImageParent.kind, ImageParent.external, above.key)
         .outerjoin(above, above.id == ImageParent.parent_id)
         .order_by(ImageParent.image_id, ImageParent.position)
     )
     if image_ids is not None:
         query = query.where(ImageParent.image_id.in_(image_ids))
     parents: dict[int, list[Parent]] = {}
-    for image_id, kind, external, name, stream in connection.execute(query).all():
-        parent = Parent(ParentKind(kind), f"{name}:{stream}" if name else "", external)
+    for image_id, kind, external, key in connection.execute(query).all():
+        parent = Parent(ParentKind(kind), key or "", external)
         parents.setdefault(image_id, []).append(parent)
     return parents
 
 
 def family_above(connection: Connection, image: str) -> set[str]:
     """The image and all that it is built on, directly or not."""
-    name, _, stream = image.rpartition(":")
-    above = select(Image.id).where(Image.name == name, Image.stream == stream).cte("above", recursive=True)
+    above = select(Image.id).where(Image.named(image)).cte("above", recursive=True)
     parents = select(ImageParent.parent_id).join(above, ImageParent.image_id == above.c.id)
     above = above.union(parents.where(ImageParent.parent_id.is_not(None)))
-    query = select(Image.name + ":" + Image.stream).join(above, above.c.id == Image.id).where(Image.present)
+    query = select(Image.key).join(above, above.c.id == Image.id).where(Image.present)
     return set(connection.scalars(query))
 
 
 def children(connection: Connection, image_id: int) -> tuple[str, ...]:
     """The images that are built directly on this one, by name."""
-    query = select(Image.name, Image.stream).join(ImageParent, ImageParent.image_id == Image.id)
-    query = query.where(ImageParent.parent_id == image_id, Image.present).distinct()
-    return tuple(f"{name}:{stream}" for name, stream in connection.execute(query.order_by(Image.name, Image.stream)))
+    built_on_it = exists().where(ImageParent.image_id == Image.id, ImageParent.parent_id == image_id)
+    query = select(Image.key).where(built_on_it, Image.present)
+    return tuple(connection.scalars(query.order_by(Image.name, Image.stream)))
 
 
 def measured(connection: Connection, keys: Collection[str] | None = None) -> dict[str, float]:
     """The median seconds of the last builds of those of these images, or of all, that have been built."""
-    query = select(Image.name + ":" + Image.stream, Image.measured).where(Image.present, Image.measured.is_not(None))
+    query = select(Image.key, Image.measured).where(Image.present, Image.measured.is_not(None))
     if keys is not None and len(keys) <= MANY:
-        query = query.where(_named(keys))
+        query = query.where(Image.maybe_named(keys))
     return {key: seconds for key, seconds in connection.execute(query) if seconds is not None}
 
 
@@ -156,8 +151,7 @@ def streams(connection: Connection) -> tuple[StreamValue, ...]:
 
 def ids(connection: Connection) -> dict[str, int]:
     """The id of every image ever known, by name:stream."""
-    rows = connection.execute(select(Image.name, Image.stream, Image.id))
-    return {f"{name}:{stream}": ident for name, stream, ident in rows}
+    return dict(connection.execute(select(Image.key, Image.id)).tuples().all())
 
 
 def carried(connection: Connection, sources: Iterable[str], keys: Collection[str] | None = None) -> InstalledPackages:
@@ -166,11 +160,10 @@ def carried(connection: Connection, sources: Iterable[str], keys: Collection[str
     Of all images, or of these few.
     """
     sources = sorted(set(sources))
-    key = Image.name + ":" + Image.stream
     found: dict[str, list[Package]] = {}
     packages: dict[int, Package] = {}
     query = (
-        select(key, Rpm.id, *manifests.FIELDS)
+        select(Image.key, Rpm.id, *manifests.FIELDS)
         .select_from(Rpm)
         .join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
         .join(ImageBuild, ImageBuild.manifest_id == ManifestRpm.manifest_id)
@@ -180,9 +173,9 @@ def carried(connection: Connection, sources: Iterable[str], keys: Collection[str
     )
     unread: Select[Any] | CompoundSelect[str] = _unread()
     if keys is not None:
-        query = query.where(_named(keys))
-        missing = select(key).outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
-        unread = missing.where(Image.present, ImageBuild.manifest_id.is_(None), _named(keys))
+        query = query.where(Image.maybe_named(keys))
+        missing = select(Image.key).outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)
+        unread = missing.where(Image.present, ImageBuild.manifest_id.is_(None), Image.maybe_named(keys))
     for row in connection.execute(query):
         if keys is not None and row[0] not in keys:
             continue
@@ -230,7 +223,7 @@ def rpms_in(connection: Connection, stream: str) -> list[Package]:
 
 def unbuilt(connection: Connection) -> set[str]:
     """The images that have no build yet."""
-    query = select(Image.name + ":" + Image.stream).where(Image.present, Image.current_build_id.is_(None))
+    query = select(Image.key).where(Image.present, Image.current_build_id.is_(None))
     return set(connection.scalars(query))
 
 
@@ -244,7 +237,7 @@ def _unread() -> CompoundSelect[str]:
 
     Two questions, because there is an index for either, and none for both.
     """
-    found = select(Image.name + ":" + Image.stream).where(Image.present)
+    found = select(Image.key).where(Image.present)
     unread = found.join(ImageBuild, ImageBuild.id == Image.current_build_id).where(ImageBuild.manifest_id.is_(None))
     return union_all(found.where(Image.current_build_id.is_(None)), unread)
 
@@ -253,7 +246,7 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
     """The current builds, without their manifests, of these images or of all."""
     query = (
         select(
-            Image.name, Image.stream, ImageBuild.ident, ImageBuild.parents, ImageBuild.digest, ImageBuild.tags,
+            Image.key, ImageBuild.ident, ImageBuild.parents, ImageBuild.digest, ImageBuild.tags,
             ImageBuild.externals,
         )
         .join(ImageBuild, ImageBuild.id == Image.current_build_id)
@@ -261,10 +254,9 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
     )
     wanted = None if keys is None else set(keys)
     if wanted is not None and len(wanted) <= MANY:
-        query = query.where(_named(wanted))
+        query = query.where(Image.maybe_named(wanted))
     builds = {}
-    for name, stream, ident, parents, digest, tags, externals in connection.execute(query):
-        key = f"{name}:{stream}"
+    for key, ident, parents, digest, tags, externals in connection.execute(query):
         if wanted is None or key in wanted:
             pins = pinned_parents(externals)
             builds[key] = BuildValue(key, ident, None, tuple(parents), digest, tuple(tags), externals=pins)
@@ -274,9 +266,9 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
 def proven(connection: Connection) -> dict[str, float]:
     """When each current build was recorded that a rebuild made, by image."""
     made = exists().where(Rebuild.image_id == Image.id, Rebuild.build_id == ImageBuild.id)
-    query = select(Image.name, Image.stream, ImageBuild.recorded_at)
+    query = select(Image.key, ImageBuild.recorded_at)
     query = query.join(ImageBuild, ImageBuild.id == Image.current_build_id).where(Image.present, made)
-    return {f"{name}:{stream}": at for name, stream, at in connection.execute(query)}
+    return dict(connection.execute(query).tuples().all())
 
 
 def sources_of(connection: Connection, name: str) -> set[str]:
@@ -311,7 +303,7 @@ def last_digests(connection: Connection, each: int) -> dict[str, list[str]]:
     place = func.row_number().over(partition_by=ImageBuild.image_id, order_by=ImageBuild.id.desc())
     ranked = select(ImageBuild.image_id, ImageBuild.digest, place.label("place"))
     last = ranked.where(ImageBuild.digest != "").subquery()
-    query = select(Image.name + ":" + Image.stream, last.c.digest).join(last, last.c.image_id == Image.id)
+    query = select(Image.key, last.c.digest).join(last, last.c.image_id == Image.id)
     found: dict[str, list[str]] = {}
     for key, digest in connection.execute(query.where(Image.present, last.c.place <= each).order_by(last.c.place)):
         found.setdefault(key, []).append(digest)
@@ -320,7 +312,7 @@ def last_digests(connection: Connection, each: int) -> dict[str, list[str]]:
 
 def manifest_of(connection: Connection, key: str) -> BuildValue | None:
     """The current build of an image with its manifest, where there is one."""
-    name, _, stream = key.rpartition(":")
+    name, stream = ImageName.of(key)
     row = connection.execute(_CURRENT, {"image": name, "of": stream}).one_or_none()
     if row is None:
         return None
@@ -335,23 +327,21 @@ def pinned_parents(externals: Mapping[str, str]) -> tuple[PinnedParent, ...]:
 
 
 def _installed(key: str, source: str) -> Select[Any]:
-    name, _, stream = key.rpartition(":")
     return (
         select(Rpm.id)
         .join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
         .join(ImageBuild, ImageBuild.manifest_id == ManifestRpm.manifest_id)
         .join(Image, Image.current_build_id == ImageBuild.id)
-        .where(Image.name == name, Image.stream == stream, Rpm.source == source)
+        .where(Image.named(key), Rpm.source == source)
     )
 
 
 def since(connection: Connection, key: str, source: str) -> float | None:
     """When the image's first build with its present RPMs of this source package was recorded."""
-    name, _, stream = key.rpartition(":")
     query = (
         select(func.min(ImageBuild.recorded_at))
         .join(Image, Image.id == ImageBuild.image_id)
         .join(ManifestRpm, ManifestRpm.manifest_id == ImageBuild.manifest_id)
-        .where(Image.name == name, Image.stream == stream, ManifestRpm.rpm_id.in_(_installed(key, source)))
+        .where(Image.named(key), ManifestRpm.rpm_id.in_(_installed(key, source)))
     )
     return connection.scalar(query)

@@ -108,7 +108,7 @@ def images(
 
 def _images_that_fit(connection: Connection, wanted: Filter) -> Select[Any]:
     named = filters.images(wanted, connection.dialect.name)
-    query = _images().where(Image.present, *named, *filters.says(wanted, Image.name + ":" + Image.stream))
+    query = _images().where(Image.present, *named, *filters.says(wanted, Image.key))
     if wanted.states:
         query = query.where(Rebuild.state.in_(wanted.states))
     if carried := filters.packages(wanted):
@@ -119,8 +119,8 @@ def _images_that_fit(connection: Connection, wanted: Filter) -> Select[Any]:
 
 def image_names(connection: Connection, wanted: Filter) -> set[str]:
     """All images of the inventory that fit, whatever they are, as name:stream."""
-    query = _images_that_fit(connection, wanted).with_only_columns(Image.name, Image.stream)
-    return {f"{name}:{stream}" for name, stream in connection.execute(query)}
+    query = _images_that_fit(connection, wanted).with_only_columns(Image.key)
+    return set(connection.scalars(query))
 
 
 def images_of(connection: Connection, ids: Collection[int]) -> dict[int, ImageEntry]:
@@ -131,14 +131,13 @@ def images_of(connection: Connection, ids: Collection[int]) -> dict[int, ImageEn
 
 def image(connection: Connection, key: str) -> ImageEntry | None:
     """The image of that name, also where it has left the inventory."""
-    name, _, stream = key.rpartition(":")
-    row = connection.execute(_images().where(Image.name == name, Image.stream == stream)).one_or_none()
+    row = connection.execute(_images().where(Image.named(key))).one_or_none()
     return None if row is None else _image(row)
 
 
 def _images() -> Select[Any]:
     columns: tuple[Any, ...] = (
-        Image.id, Image.name, Image.stream, Image.present, Image.source, ImageBuild.ident, ImageBuild.id,
+        Image.id, Image.key, Image.present, Image.source, ImageBuild.ident, ImageBuild.id,
         Manifest.digest, ImageBuild.recorded_at, Rebuild.state, Image.measured,
     )
     return (
@@ -150,9 +149,9 @@ def _images() -> Select[Any]:
 
 
 def _image(row: Row[Any]) -> ImageEntry:
-    ident, name, stream, present, source, build, build_id, manifest, recorded_at, state, measured = tuple(row)
+    ident, key, present, source, build, build_id, manifest, recorded_at, state, measured = tuple(row)
     return ImageEntry(
-        ident, f"{name}:{stream}", present, source, build or "", build_id, manifest or "", recorded_at, state or "",
+        ident, key, present, source, build or "", build_id, manifest or "", recorded_at, state or "",
         measured,
     )
 
@@ -160,7 +159,7 @@ def _image(row: Row[Any]) -> ImageEntry:
 def builds(connection: Connection, wanted: Filter, page: PageRequest) -> list[BuildEntry]:
     """Image builds, the last recorded first."""
     query = _builds().where(*filters.between(ImageBuild.recorded_at, wanted), *filters.after(ImageBuild.id, page))
-    query = query.where(*filters.says(wanted, Image.name + ":" + Image.stream, ImageBuild.ident))
+    query = query.where(*filters.says(wanted, Image.key, ImageBuild.ident))
     named = filters.images(wanted, connection.dialect.name)
     if named:
         query = query.where(ImageBuild.image_id.in_(select(Image.id).where(*named)))
@@ -185,7 +184,7 @@ def build_before(connection: Connection, entry: BuildEntry) -> BuildEntry | None
 
 def _builds() -> Select[Any]:
     columns: tuple[Any, ...] = (
-        ImageBuild.id, Image.name, Image.stream, ImageBuild.ident, ImageBuild.digest, ImageBuild.parents,
+        ImageBuild.id, Image.key, ImageBuild.ident, ImageBuild.digest, ImageBuild.parents,
         Manifest.digest, ImageBuild.recorded_at, ImageBuild.externals,
         ImageBuild.tags,
     )
@@ -201,9 +200,9 @@ def _read_builds(connection: Connection, query: Select[Any]) -> list[BuildEntry]
     )
     by = {build_id: (rebuild_id, wave_id) for build_id, rebuild_id, wave_id in made}
     return [
-        BuildEntry(ident, f"{name}:{stream}", called, digest, tuple(parents), manifest or "", at,
+        BuildEntry(ident, key, called, digest, tuple(parents), manifest or "", at,
                    externals, tuple(tags), *by.get(ident, (None, None)))
-        for ident, name, stream, called, digest, parents, manifest, at, externals, tags in rows
+        for ident, key, called, digest, parents, manifest, at, externals, tags in rows
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from rebuilder.domain.image import Manifest as Content
+from rebuilder.domain.image_name import ImageName
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store.models import Image, ImageBuild, Manifest, ManifestRpm, ReadManifest, Rpm
 from rebuilder.store.upsert import chunks, insert_new, load
@@ -152,7 +153,7 @@ def carrying(
 
 def current(connection: Connection, key: str) -> Content | None:
     """What is in the image's current build, in one statement; None where it is unknown."""
-    name, _, stream = key.rpartition(":")
+    name, stream = ImageName.of(key)
     rows = connection.execute(_CURRENT, {"image": name, "of": stream}).all()
     if not rows or rows[0][0] is None:
         return None

@@ -44,7 +44,7 @@ def awaited(connection: Connection, rebuild_ids: Sequence[int]) -> dict[tuple[in
     """The rebuilds that these wait for, by the rebuild that waits and the image that is waited for."""
     parent = aliased(Rebuild)
     query = (
-        select(RebuildEdge.rebuild_id, Image.name + ":" + Image.stream, RebuildEdge.parent_id)
+        select(RebuildEdge.rebuild_id, Image.key, RebuildEdge.parent_id)
         .join(parent, parent.id == RebuildEdge.parent_id)
         .join(Image, Image.id == parent.image_id)
         .where(RebuildEdge.rebuild_id.in_(rebuild_ids))
@@ -59,7 +59,7 @@ def summary(connection: Connection, wave_id: int) -> WaveSummary:
     counted = select(Rebuild.severity, func.count()).where(of_it).group_by(Rebuild.severity)
     severities = connection.execute(counted).all()
     names = (
-        select(Image.name + ":" + Image.stream)
+        select(Image.key)
         .join(Rebuild, Rebuild.image_id == Image.id)
         .where(of_it)
         .order_by(Rebuild.level, Rebuild.id)

@@ -132,9 +132,7 @@ def blocked_below(connection: Connection, rebuild_id: int) -> int:
 
 def image_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]:
     """The ids of these images, those that left the inventory included."""
-    found = {}
+    found: dict[str, int] = {}
     for part in chunks(sorted(keys), 500):
-        names = {key.rpartition(":")[0] for key in part}
-        rows = connection.execute(select(Image.name, Image.stream, Image.id).where(Image.name.in_(names)))
-        found.update({f"{name}:{stream}": ident for name, stream, ident in rows})
+        found.update(connection.execute(select(Image.key, Image.id).where(Image.maybe_named(part))).tuples().all())
     return {key: ident for key, ident in found.items() if key in keys}

@@ -181,7 +181,7 @@ def oldest(connection: Connection) -> float | None:
 def set_aside(connection: Connection, limit: int) -> tuple[int, list[Refused]]:
     """How many letters could not be sent, and the newest of them."""
     query = (
-        select(Outbox.notice, Image.name, Image.stream, Outbox.wave_id, Outbox.at, Outbox.refused)
+        select(Outbox.notice, Image.key.label("image"), Outbox.wave_id, Outbox.at, Outbox.refused)
         .outerjoin(Rebuild, Rebuild.id == Outbox.rebuild_id)
         .outerjoin(Image, Image.id == Rebuild.image_id)
         .where(Outbox.refused_at.is_not(None))
@@ -189,6 +189,6 @@ def set_aside(connection: Connection, limit: int) -> tuple[int, list[Refused]]:
     count = connection.scalar(select(func.count()).select_from(Outbox).where(Outbox.refused_at.is_not(None))) or 0
     rows = connection.execute(query.order_by(Outbox.seq.desc()).limit(limit)) if count else ()
     return count, [
-        Refused(Notice(row.notice), f"{row.name}:{row.stream}" if row.name else "", row.wave_id, row.at, row.refused)
+        Refused(Notice(row.notice), row.image or "", row.wave_id, row.at, row.refused)
         for row in rows
     ]

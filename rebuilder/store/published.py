@@ -42,7 +42,7 @@ def read(connection: Connection, wanted: Filter, *, floating: bool) -> list[Publ
     build_id = func.coalesce(Delivery.build_id, made_there)
     query = (
         select(
-            Image.name + ":" + Image.stream, func.coalesce(ImageBuild.ident, ""), ImageBuild.id,
+            Image.key, func.coalesce(ImageBuild.ident, ""), ImageBuild.id,
             func.coalesce(ImageBuild.digest, ""), ImageBuild.tags, Image.current_build_id, Delivery.done_at,
         )
         .outerjoin(ours, ours.c.image_id == Image.id)

@@ -44,7 +44,7 @@ def not_before(connection: Connection, ids: Sequence[int]) -> dict[int, float]:
 def parents_in_wave(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     """The images whose rebuilds each of these rebuilds waits, or waited, for."""
     query = (
-        select(RebuildEdge.rebuild_id, Image.name + ":" + Image.stream)
+        select(RebuildEdge.rebuild_id, Image.key)
         .join(Rebuild, Rebuild.id == RebuildEdge.parent_id)
         .join(Image, Image.id == Rebuild.image_id)
     )
@@ -59,7 +59,7 @@ def unsettled(connection: Connection, images: Collection[str]) -> dict[str, Rebu
     """The newest rebuild of each of these images, where it is open or did not succeed."""
     query = selected().where(~Rebuild.superseded, Rebuild.state.in_(UNSETTLED))
     if len(images) <= FEW:
-        query = query.where(Image.name.in_({image.rpartition(":")[0] for image in images}))
+        query = query.where(Image.maybe_named(images))
     return {entry.image: entry for entry in entries(connection, query) if entry.image in images}
 
 
@@ -119,7 +119,7 @@ def steps_after(connection: Connection, last: int, wave_id: int | None, limit: i
     """The first steps behind the one of that id: of one wave's rebuilds, or of all."""
     t = Transition
     columns: tuple[Any, ...] = (
-        t.id, t.at, t.rebuild_id, Rebuild.wave_id, (Image.name + ":" + Image.stream).label("image"), t.event, t.state,
+        t.id, t.at, t.rebuild_id, Rebuild.wave_id, Image.key.label("image"), t.event, t.state,
         t.reason,
     )  # fmt: skip
     query = select(*columns).join(Rebuild, Rebuild.id == t.rebuild_id).join(Image, Image.id == Rebuild.image_id)
@@ -141,7 +141,7 @@ def steps_of(connection: Connection, ident: int) -> list[Step]:
 
 def _steps(connection: Connection, condition: ColumnElement[bool]) -> list[Step]:
     query = (
-        select(Transition.at, Image.name + ":" + Image.stream, Transition.event, Transition.state, Transition.reason)
+        select(Transition.at, Image.key, Transition.event, Transition.state, Transition.reason)
         .join(Rebuild, Rebuild.id == Transition.rebuild_id)
         .join(Image, Image.id == Rebuild.image_id)
         .where(condition)

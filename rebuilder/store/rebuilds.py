@@ -84,7 +84,7 @@ def selected() -> Select[Any]:
     """All rebuilds with their images, to be narrowed and handed to `entries`."""
     r = Rebuild
     columns: tuple[Any, ...] = (
-        r.id, r.wave_id, r.image_id, (Image.name + ":" + Image.stream).label("image"), r.state, r.severity, r.level,
+        r.id, r.wave_id, r.image_id, Image.key.label("image"), r.state, r.severity, r.level,
         r.attempt, r.spared, r.key, r.ref, r.log, r.reason, r.note, r.asked_by, r.created_at, r.started_at,
         r.begun_at, r.ended_at,
     )
@@ -134,15 +134,14 @@ def of_image(connection: Connection, image_id: int, limit: int) -> list[RebuildR
 
 def images_in(connection: Connection, states: Iterable[State]) -> set[str]:
     """The images of the inventory whose last rebuild is in one of these states."""
-    query = select(Image.name + ":" + Image.stream).join(Rebuild, Rebuild.image_id == Image.id)
+    query = select(Image.key).join(Rebuild, Rebuild.image_id == Image.id)
     return set(connection.scalars(query.where(Image.present, ~Rebuild.superseded, Rebuild.state.in_(sorted(states)))))
 
 
 def newest_waves(connection: Connection, images: Sequence[str]) -> set[int]:
     """The waves of the newest rebuilds of these images, by name:stream."""
-    key = Image.name + ":" + Image.stream
     query = select(Rebuild.wave_id).join(Image, Image.id == Rebuild.image_id).where(~Rebuild.superseded)
-    return {wave for part in chunks(images, 500) for wave in connection.scalars(query.where(key.in_(part)))}
+    return {wave for part in chunks(images, 500) for wave in connection.scalars(query.where(Image.key.in_(part)))}
 
 
 def of_ids(connection: Connection, ids: Sequence[int]) -> dict[int, RebuildRecord]:
@@ -163,8 +162,7 @@ def of_refs(connection: Connection, refs: Collection[str]) -> list[RebuildRecord
 
 def latest_of_image(connection: Connection, image: str) -> RebuildRecord | None:
     """The last rebuild of an image that has begun, else its last one."""
-    name, _, stream = image.rpartition(":")
-    query = selected().where(Image.name == name, Image.stream == stream)
+    query = selected().where(Image.named(image))
     found = entries(connection, query.order_by((Rebuild.ref != "").desc(), Rebuild.id.desc()).limit(1))
     return found[0] if found else None
 
@@ -353,7 +351,7 @@ def _parents_of(rebuild_id: int) -> Select[Any]:
 
 def unsettled(connection: Connection) -> dict[str, State]:
     """The images whose last rebuild is open or did not succeed, each with its state."""
-    query = select(Image.name + ":" + Image.stream, Rebuild.state).join(Image, Image.id == Rebuild.image_id)
+    query = select(Image.key, Rebuild.state).join(Image, Image.id == Rebuild.image_id)
     rows = connection.execute(query.where(Rebuild.state.in_(UNSETTLED), ~Rebuild.superseded))
     return {image: State(state) for image, state in rows}
 

@@ -82,8 +82,7 @@ def earlier(connection: Connection, images: Collection[str]) -> dict[str, list[P
     taken_back = exists().where(Rollback.bad_build_id == ImageBuild.id)
     query = _builds(ImageBuild.id < Image.current_build_id, Image.present, ~unproven, ~taken_back)
     found: dict[str, list[PastBuild]] = {}
-    key = Image.name + ":" + Image.stream
-    for row in connection.execute(query.where(key.in_(list(images))).order_by(ImageBuild.id.desc())):
+    for row in connection.execute(query.where(Image.key.in_(list(images))).order_by(ImageBuild.id.desc())):
         found.setdefault(row.image, []).append(_build(row))
     return found
 
@@ -92,7 +91,7 @@ def _builds(*conditions: ColumnElement[bool] | InstrumentedAttribute[bool]) -> A
     made = select(func.max(Rebuild.key)).where(Rebuild.build_id == ImageBuild.id).correlate(ImageBuild)
     return (
         select(
-            (Image.name + ":" + Image.stream).label("image"), ImageBuild.image_id, ImageBuild.id, ImageBuild.ident,
+            Image.key.label("image"), ImageBuild.image_id, ImageBuild.id, ImageBuild.ident,
             func.coalesce(made.scalar_subquery(), "").label("key"), ImageBuild.digest, ImageBuild.tags,
             ImageBuild.parents,
         )
@@ -133,9 +132,8 @@ def record(
 def standing(connection: Connection, images: Collection[str] | None = None) -> dict[str, StandingRollback]:
     """The images that stand on an earlier build since one was taken back; all of them, or of these."""
     bad, good = aliased(ImageBuild), aliased(ImageBuild)
-    key = Image.name + ":" + Image.stream
     query = (
-        select(key, bad.ident, good.ident, Rollback.who, Rollback.reason, Rollback.at)
+        select(Image.key, bad.ident, good.ident, Rollback.who, Rollback.reason, Rollback.at)
         .join(Image, Image.id == Rollback.image_id)
         .join(bad, bad.id == Rollback.bad_build_id)
         .join(good, good.id == Rollback.good_build_id)
@@ -143,14 +141,14 @@ def standing(connection: Connection, images: Collection[str] | None = None) -> d
         .order_by(Rollback.id)
     )
     if images is not None:
-        query = query.where(key.in_(list(images)))
+        query = query.where(Image.key.in_(list(images)))
     return {row[0]: StandingRollback(*row) for row in connection.execute(query)}
 
 
 def taken_back(connection: Connection) -> dict[str, set[str]]:
     """All builds that were taken back and are not current again, by what builders call them, of each image."""
     query = (
-        select(Image.name + ":" + Image.stream, ImageBuild.ident)
+        select(Image.key, ImageBuild.ident)
         .join(Rollback, Rollback.bad_build_id == ImageBuild.id)
         .join(Image, Image.id == Rollback.image_id)
         .where(Image.current_build_id != ImageBuild.id)

@@ -10,7 +10,7 @@ from rebuilder.domain.naming import meant
 from rebuilder.store.filters import contains
 from rebuilder.store.models import Change, Image, Rebuild
 
-_NAMES = select(Image.name + ":" + Image.stream).where(Image.present)
+_NAMES = select(Image.key).where(Image.present)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,11 @@ class FoundChange:
 
 def images(connection: Connection, words: str, limit: int) -> list[FoundImage]:
     """The images with these words in `name:stream`, in the order of that."""
-    key = Image.name + ":" + Image.stream
     newest = and_(Rebuild.image_id == Image.id, ~Rebuild.superseded)
-    query = select(key, Rebuild.state, Image.present).outerjoin(Rebuild, newest)
+    query = select(Image.key, Rebuild.state, Image.present).outerjoin(Rebuild, newest)
     if words:
-        query = query.where(contains(key, words))
-    rows = connection.execute(query.order_by(key).limit(limit))
+        query = query.where(contains(Image.key, words))
+    rows = connection.execute(query.order_by(Image.key).limit(limit))
     return [FoundImage(found, state or "", present) for found, state, present in rows]
 
 
@@ -50,8 +49,7 @@ def image_named(connection: Connection, text: str) -> str:
 
     Raises RequestError where that is in several, and UnknownError where it is in none.
     """
-    name, _, stream = text.rpartition(":")
-    alike = or_(and_(Image.name == name, Image.stream == stream), Image.name == text)
+    alike = or_(Image.named(text), Image.name == text)
     found = set(connection.scalars(_NAMES.where(alike)))
     return meant(text, found if text in found or len(found) == 1 else names(connection))
 

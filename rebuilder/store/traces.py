@@ -104,7 +104,7 @@ def _changes(connection: Connection, wave: int) -> tuple[TracedChange, ...]:
 
 def _promotions(connection: Connection, wave: int) -> tuple[Promotion, ...]:
     query = (
-        select(Delivery.id, Image.name + ":" + Image.stream, Delivery.spec, Delivery.requested_at, Delivery.done_at)
+        select(Delivery.id, Image.key, Delivery.spec, Delivery.requested_at, Delivery.done_at)
         .join(Image, Image.id == Delivery.image_id)
         .join(Rebuild, Rebuild.build_id == Delivery.build_id)
         .where(Rebuild.wave_id == wave, Delivery.state == "done")

@@ -31,7 +31,7 @@ def read(connection: Connection) -> dict[str, Progress]:
     What no change asked for has no name. The most severe is first.
     """
     query = (
-        select(Rebuild.id, Rebuild.wave_id, Image.name + ":" + Image.stream, Rebuild.state, Cause.change_id)
+        select(Rebuild.id, Rebuild.wave_id, Image.key, Rebuild.state, Cause.change_id)
         .join(Image, Image.id == Rebuild.image_id)
         .join(Wave, Wave.id == Rebuild.wave_id)
         .outerjoin(Cause, Cause.rebuild_id == Rebuild.id)

@@ -90,7 +90,7 @@ def gated(connection: Connection) -> list[PendingVerdict]:
 @cache
 def _pending() -> Select[Any]:
     """Made once: it is asked in every pass."""
-    image = Image.name + ":" + Image.stream
+    image = Image.key
     columns = (
         Verdict.id, Verdict.rebuild_id, image, Rebuild.key, ImageBuild.ident, Verdict.kind, Rebuild.state, Verdict.test,
         Verdict.requested_at,

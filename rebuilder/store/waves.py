@@ -125,11 +125,8 @@ def _ranks(plan: Plan, seconds: Mapping[str, float], now: float) -> dict[str, tu
 
 
 def _images(connection: Connection) -> tuple[dict[str, int], dict[str, int | None]]:
-    rows = connection.execute(select(Image.name, Image.stream, Image.id, Image.current_build_id)).all()
-    return (
-        {f"{row.name}:{row.stream}": row.id for row in rows},
-        {f"{row.name}:{row.stream}": row.current_build_id for row in rows},
-    )
+    rows = connection.execute(select(Image.key, Image.id, Image.current_build_id)).all()
+    return {key: ident for key, ident, _ in rows}, {key: current for key, _, current in rows}
 
 
 def _begin(connection: Connection, now: float, state: str, rule: str = "") -> int:

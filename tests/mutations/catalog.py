@@ -72,7 +72,7 @@ MUTATIONS = (
              "(State.FAILED, Retried): (State.WAITING, (Effect.RESUME_DESCENDANTS,)),",
              "(State.FAILED, Retried): (State.WAITING, ()),", (*LIFECYCLE, *ENGINE)),
     Mutation("Builds that are being canceled keep their slots", "rebuilder/engine/dispatch.py",
-             "    live.update(_stream_of(build.image) for build in cancellations.pending(connection))",
+             "    live.update(stream_of(build.image) for build in cancellations.pending(connection))",
              "    live.update([])",
              ("tests/integration/test_slow_builder.py", "tests/integration/test_operators.py", *SQLITE)),
     Mutation("A paused engine starts nothing", "rebuilder/engine/dispatch.py",

@@ -12,6 +12,7 @@ from typing import Any
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent
+from rebuilder.domain.image_name import ImageName, name_of
 from rebuilder.domain.rollback import is_newer
 from rebuilder.domain.wording import few
 from rebuilder.inventory.koji.build import FLATPAK, ContainerBuild, ParentRef, evr_of, unsupported
@@ -214,7 +215,7 @@ class _Parents:
         self._by_nvr = {item.nvr: item.key for item in tagged} | {nvr: key for key, nvr in kept.items()}
         self._streams: dict[str, list[str]] = {}
         for item in tagged:
-            self._streams.setdefault(item.key.rpartition(":")[0], []).append(item.stream)
+            self._streams.setdefault(name_of(item.key), []).append(item.stream)
         self._published = {spec: key for key, build in read_now.items() for spec in build.published}
         self._unread = dict(kept)
         self._nvrs = self._named(above.build for build in read_now.values() for above in build.above if not above.nvr)
@@ -253,8 +254,8 @@ class _Parents:
         name = evr_of(nvr)[0]
         streams = self._streams.get(name, [])
         if stream in streams:
-            return f"{name}:{stream}"
-        return f"{name}:{streams[0]}" if len(streams) == 1 else ""
+            return str(ImageName(name, stream))
+        return str(ImageName(name, streams[0])) if len(streams) == 1 else ""
 
     def _of_spec(self, spec: str) -> str:
         """The image that is published under this pull spec; those that were not read now are, where need be."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rebuilder.domain.image_name import stream_of
+
 
 @dataclass(frozen=True, slots=True)
 class Layered:
@@ -20,7 +22,7 @@ class Layered:
 
     @property
     def stream(self) -> str:
-        return self.image.rpartition(":")[2]
+        return stream_of(self.image)
 
 
 class Ancestors:

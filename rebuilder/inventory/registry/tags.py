@@ -13,6 +13,7 @@ from functools import cmp_to_key
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import image_name, stream_name
+from rebuilder.domain.image_name import ImageName
 from rebuilder.domain.rpm import EVR
 from rebuilder.registry import catalog, skopeo
 from rebuilder.registry.errors import ContentsError
@@ -31,7 +32,7 @@ class Tagged:
 
     @property
     def key(self) -> str:
-        return f"{self.name}:{self.stream}"
+        return str(ImageName(self.name, self.stream))
 
     @property
     def spec(self) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import (
     JSON,
     CheckConstraint,
+    ColumnElement,
     ForeignKey,
     Index,
     String,
     UniqueConstraint,
+    and_,
 )
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from rebuilder.domain.image import ParentKind
+from rebuilder.domain.image_name import ImageName, name_of
 from rebuilder.store.models.base import BIG, Base, one_of
 
 
@@ -45,6 +51,22 @@ class Image(Base):
     current_build_id: Mapped[int | None] = mapped_column(
         ForeignKey("image_build.id", use_alter=True, name="fk_image_current_build"), index=True
     )
+
+    @hybrid_property
+    def key(self) -> str:
+        """Its `name:stream`, in a query as in a value."""
+        return self.name + ":" + self.stream
+
+    @classmethod
+    def named(cls, key: str) -> ColumnElement[bool]:
+        """Fits the image of that `name:stream`."""
+        name, stream = ImageName.of(key)
+        return and_(cls.name == name, cls.stream == stream)
+
+    @classmethod
+    def maybe_named(cls, keys: Iterable[str]) -> ColumnElement[bool]:
+        """Fits these images by an index, and others of the same name in other streams."""
+        return cls.name.in_({name_of(key) for key in keys})
 
 
 class ReadManifest(Base):
