@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rebuilder.demo.report import Line
-from rebuilder.store.rebuilds import RebuildRecord
+from rebuilder.domain.lifecycle import RebuildRecord
 
 COLUMNS = ("image", "level", "before", "after", "took", "parents first", "verdict")
 STYLES = {"building": "bold blue", "succeeded": "green", "failed": "bold red", "blocked": "yellow", "queued": "cyan"}

@@ -25,11 +25,10 @@ from rebuilder.demo.report import Line, Scene
 from rebuilder.demo.workspace import QUEUE, Site
 from rebuilder.domain.external import at_digest, short
 from rebuilder.domain.image import ImageBuild, PinnedParent
-from rebuilder.domain.lifecycle import ENDED
+from rebuilder.domain.lifecycle import ENDED, RebuildRecord
 from rebuilder.queries import why
 from rebuilder.store import database, deliveries, inventory, rebuilds
 from rebuilder.store.database import reading
-from rebuilder.store.rebuilds import RebuildRecord
 
 CONSUMER_SECONDS = 60.0
 WAVE_SECONDS = 300.0

@@ -12,7 +12,7 @@ from rebuilder.domain.external import pinned
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.image_name import name_of
-from rebuilder.store.rebuilds import RebuildRecord
+from rebuilder.domain.lifecycle import RebuildRecord
 
 PACKAGE = "openssl-libs"
 UNDELIVERED = "is not what its tag in the registry brings"

@@ -181,16 +181,42 @@ class Effect(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rebuild:
-    """Where a rebuild stands: its state, how often it was dispatched, and the limit on that.
+class RebuildRecord:
+    """A rebuild: where it stands, what its build is, and why it is there. `image` is its name:stream.
 
-    `spared` dispatches never reached the builder, and do not count towards the limit.
+    Times are seconds since the epoch. `attempt` counts how often it was dispatched; `spared` dispatches never reached
+    the builder, and do not count towards the limit.
     """
 
+    id: int
+    wave_id: int
+    image_id: int
+    image: str
     state: State
-    attempt: int = 0
-    max_attempts: int = 3
-    spared: int = 0
+    severity: str
+    level: int
+    attempt: int
+    spared: int
+    key: str
+    ref: str
+    log: str
+    reason: str
+    note: str
+    asked_by: str
+    created_at: float
+    started_at: float | None
+    begun_at: float | None
+    ended_at: float | None
+
+    @property
+    def adopted(self) -> bool:
+        """Whether its build is one of an earlier attempt, found again: changes may have joined since that was made."""
+        return self.key != key_of_attempt(self.key, self.attempt)
+
+
+def key_of_attempt(key: str, attempt: int) -> str:
+    """A build that the builder had and lost is over: the next one has a key of its own."""
+    return f"{key.rsplit('.', 1)[0]}.{attempt}"
 
 
 class InvalidTransition(Exception):
@@ -229,13 +255,13 @@ _TABLE: dict[tuple[State, type[Event]], tuple[State, tuple[Effect, ...]]] = {
 }
 
 
-def step(rebuild: Rebuild, event: Event) -> tuple[Rebuild, tuple[Effect, ...]]:
+def step(rebuild: RebuildRecord, event: Event, max_attempts: int) -> tuple[RebuildRecord, tuple[Effect, ...]]:
     """The next state and its effects. Raises InvalidTransition when the event cannot happen in this state.
 
     An aborted build goes back to the queue, until `max_attempts` is reached: then it has failed.
     """
     if isinstance(event, Aborted) and rebuild.state is State.BUILDING:
-        return _aborted(rebuild, event)
+        return _aborted(rebuild, event, max_attempts)
     found = _TABLE.get((rebuild.state, type(event)))
     if found is None:
         raise InvalidTransition(f"{event.name} cannot happen to a rebuild that is {rebuild.state}")
@@ -251,13 +277,15 @@ def step(rebuild: Rebuild, event: Event) -> tuple[Rebuild, tuple[Effect, ...]]:
             return replace(rebuild, state=state), effects
 
 
-def _aborted(rebuild: Rebuild, event: Aborted) -> tuple[Rebuild, tuple[Effect, ...]]:
+def _aborted(
+    rebuild: RebuildRecord, event: Aborted, max_attempts: int
+) -> tuple[RebuildRecord, tuple[Effect, ...]]:
     effects = (Effect.CANCEL_BUILD,) if isinstance(event, TimedOut) else ()
-    if exhausted(rebuild):
+    if exhausted(rebuild, max_attempts):
         return replace(rebuild, state=State.FAILED), (*effects, Effect.BLOCK_DESCENDANTS)
     return replace(rebuild, state=State.QUEUED), effects
 
 
-def exhausted(rebuild: Rebuild) -> bool:
+def exhausted(rebuild: RebuildRecord, max_attempts: int) -> bool:
     """Whether this is the last attempt that it may have."""
-    return rebuild.attempt - rebuild.spared >= rebuild.max_attempts
+    return rebuild.attempt - rebuild.spared >= max_attempts

@@ -34,7 +34,7 @@ OF_STATE: dict[State, Notice] = {
 }
 
 
-class RebuildFacts(Struct, frozen=True, kw_only=True):
+class StateFacts(Struct, frozen=True, kw_only=True):
     """What was so when a rebuild came into a state, and may be different when that is published.
 
     `started` is in seconds since the epoch; `build` the id of the recorded build; `who` the operator who did it.

@@ -14,14 +14,13 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.lifecycle import OPEN, Canceled, Retried, State
+from rebuilder.domain.lifecycle import OPEN, Canceled, RebuildRecord, Retried, State
 from rebuilder.domain.plan import Draft, plan_by_hand
 from rebuilder.domain.schedule import durations
 from rebuilder.domain.wording import few
 from rebuilder.engine import planning, retry_mended
 from rebuilder.store import actions, holds, inventory, pins, rebuilds, waves
 from rebuilder.store.actions import Request, Verb
-from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.transitions import Transitions
 
 log = logging.getLogger(__name__)

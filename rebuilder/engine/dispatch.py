@@ -10,10 +10,9 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.image_name import stream_of
-from rebuilder.domain.lifecycle import CausesGone, Dispatched, ParentsDone
+from rebuilder.domain.lifecycle import CausesGone, Dispatched, ParentsDone, RebuildRecord, key_of_attempt
 from rebuilder.engine import results
 from rebuilder.store import cancellations, causes, holds, inventory, pins, rebuilds, startable
-from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.transitions import Transitions
 from rebuilder.store.upsert import chunks
 
@@ -110,4 +109,4 @@ def _chosen(
 def _key(entry: RebuildRecord) -> str:
     """A build that the builder had is over, and the next has a key of its own; one that never arrived keeps its key."""
     anew = entry.ref or not entry.attempt
-    return rebuilds.key_of_attempt(entry.key, entry.attempt + 1) if anew else entry.key
+    return key_of_attempt(entry.key, entry.attempt + 1) if anew else entry.key

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder, Promoting, Uploading
 from rebuilder.config import Settings
+from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.store import deliveries, holds
 from rebuilder.store.deliveries import Wanted
-from rebuilder.store.rebuilds import RebuildRecord
 
 Builds = Sequence[tuple[RebuildRecord, int]]  # rebuilds, and the ids of their builds
 

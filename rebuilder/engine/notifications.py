@@ -17,7 +17,7 @@ from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.image import Image
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import ENDED, State
-from rebuilder.domain.topics import LISTED, Notice, RebuildFacts, RollbackFacts, WaveFacts
+from rebuilder.domain.topics import LISTED, Notice, RollbackFacts, StateFacts, WaveFacts
 from rebuilder.messages import RebuilderMessage
 from rebuilder.store import causes, inventory, notifications, rebuilds, waves
 from rebuilder.store.notifications import BuildInfo
@@ -67,7 +67,7 @@ class _Images:
         entry, facts = self._entries[rebuild_id], letter.facts
         if isinstance(facts, RollbackFacts):
             return self._rolled_back(self._images[entry.image], letter.at, facts, pages)
-        assert isinstance(facts, RebuildFacts)
+        assert isinstance(facts, StateFacts)
         pushed = letter.notice is Notice.IMAGE_PUSHED
         image, state = self._images[entry.image], State.SUCCEEDED if pushed else State(letter.notice[len("image.") :])
         ended = letter.at if state in ENDED else None
@@ -154,7 +154,7 @@ def _build_ids(facts: Facts) -> tuple[int, ...]:
     """The builds that are to be told of."""
     if isinstance(facts, RollbackFacts):
         return facts.bad, facts.good
-    return (facts.build,) if isinstance(facts, RebuildFacts) and facts.build is not None else ()
+    return (facts.build,) if isinstance(facts, StateFacts) and facts.build is not None else ()
 
 
 def _page(image: str, pages: str) -> str | None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from rebuilder.domain.build import PartialResult, Phase, Status
 from rebuilder.domain.image import ImageBuild
-from rebuilder.domain.lifecycle import Built, Canceled, Event, Failed, Proven, State
+from rebuilder.domain.lifecycle import Built, Canceled, Event, Failed, Proven, RebuildRecord, State
 from rebuilder.engine import results
 from rebuilder.engine.backoff import Backoff
 from rebuilder.engine.batching import Batches
@@ -20,7 +20,6 @@ from rebuilder.engine.context import Context
 from rebuilder.engine.naming import Names
 from rebuilder.store import inventory, rebuilds
 from rebuilder.store.database import reading
-from rebuilder.store.rebuilds import RebuildRecord
 
 log = logging.getLogger(__name__)
 LONGEST_PAUSE = 30.0  # until a builder, or a result, that could not be read is asked for again

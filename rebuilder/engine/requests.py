@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.change import Severity
 from rebuilder.domain.image import Image, PinnedParent
+from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.store import causes, inventory, pins
-from rebuilder.store.rebuilds import RebuildRecord
 
 
 def requests_of(connection: Connection, entries: Sequence[RebuildRecord]) -> dict[int, BuildRequest]:

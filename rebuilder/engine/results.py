@@ -13,12 +13,11 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.checks import Checks
 from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.impact import Reason
-from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, Proven, TakenOver, Tested, TimedOut
+from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, Proven, RebuildRecord, TakenOver, Tested, TimedOut
 from rebuilder.domain.rpm import Rpm, that_count
 from rebuilder.engine.backoff import pause
 from rebuilder.engine.naming import Names
 from rebuilder.store import causes, deliveries, pushes, rebuilds, verdicts
-from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.sync import make_current, record_builds
 from rebuilder.store.transitions import Transitions
 from rebuilder.store.verdicts import Answered
@@ -167,8 +166,7 @@ def aborted(
     Where a further rebuild of the image waits already, that one takes over: it gets the causes and the children.
     """
     heir = rebuilds.pending_successor(connection, entry)
-    state = lifecycle.Rebuild(entry.state, entry.attempt, limits.max_attempts, entry.spared)
-    if heir is not None and not lifecycle.exhausted(state):
+    if heir is not None and not lifecycle.exhausted(entry, limits.max_attempts):
         rebuilds.transfer_causes(connection, entry, heir)
         return TakenOver(f"goes on in wave {heir.wave_id}: {reason}")
     kind = TimedOut if timed_out else Aborted

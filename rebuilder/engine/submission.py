@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, SiteError, Submission
-from rebuilder.domain.lifecycle import PENDING, UNDER_WAY, Accepted, Event, Failed, NotSubmitted, State
+from rebuilder.domain.lifecycle import PENDING, UNDER_WAY, Accepted, Event, Failed, NotSubmitted, RebuildRecord, State
 from rebuilder.engine.backoff import LONGEST_PAUSE, Backoff, Failure
 from rebuilder.engine.batching import Batches
 from rebuilder.engine.calls import Answer, Kind
@@ -27,7 +27,6 @@ from rebuilder.engine.requests import requests_of
 from rebuilder.store import cancellations, holds, lease, rebuilds
 from rebuilder.store.database import reading
 from rebuilder.store.lease import Term
-from rebuilder.store.rebuilds import RebuildRecord
 
 log = logging.getLogger(__name__)
 ARRIVING_SECONDS = 60.0  # a request without an answer may still become a build for so long

@@ -12,6 +12,7 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.external import ExternalImage
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.impact import InstalledPackages, Reason, Skip
+from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.domain.plan import Plan, make_plan
 from rebuilder.domain.rollback import RolledBack
 from rebuilder.domain.schedule import durations
@@ -49,7 +50,7 @@ class Verdict:
 class Told:
     """A rebuild of the image, and what each of its reasons came from: the id of the message, where there was one."""
 
-    entry: rebuilds.RebuildRecord
+    entry: RebuildRecord
     reasons: tuple[Reason, ...]
     messages: tuple[str, ...]
 

@@ -12,7 +12,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.impact import InstalledPackages, merge
-from rebuilder.domain.lifecycle import OPEN
+from rebuilder.domain.lifecycle import OPEN, RebuildRecord
 from rebuilder.domain.rpm import MODULE, Rpm, SourceBuild, is_stale, that_count
 from rebuilder.engine import ingest
 from rebuilder.engine.plan_preview import AskedUpdates, changes_from, meant
@@ -21,7 +21,6 @@ from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.packages import StoredPackages
 from rebuilder.store import coverage, holds, rebuild_progress
-from rebuilder.store.rebuilds import RebuildRecord
 
 CURRENT, STALE, UNKNOWN, HELD = "current", "stale", "unknown", "held"
 ALL = slice(None)

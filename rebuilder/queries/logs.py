@@ -12,13 +12,12 @@ from sqlalchemy import Connection, Engine
 from rebuilder.builders.protocol import Builder, LogKeeping, Testing
 from rebuilder.config import Settings
 from rebuilder.domain.errors import UnknownError
-from rebuilder.domain.lifecycle import LIVE, State
+from rebuilder.domain.lifecycle import LIVE, RebuildRecord, State
 from rebuilder.engine import factory
 from rebuilder.queries.answer import Answer
 from rebuilder.store import rebuild_progress, rebuilds, search, waves
 from rebuilder.store.database import reading
 from rebuilder.store.rebuild_progress import Attempt
-from rebuilder.store.rebuilds import RebuildRecord
 
 LONGEST = 1_000_000  # characters
 LATE_SECONDS = 60.0

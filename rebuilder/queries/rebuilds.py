@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import UnknownError
+from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.queries import forecast
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.forecast import Expected
@@ -22,27 +23,8 @@ from rebuilder.queries.plan import (
     written_change,
 )
 from rebuilder.queries.plan_preview import proposed
+from rebuilder.queries.rebuild import Rebuild, columns
 from rebuilder.store import causes, rebuild_progress, rebuilds, waves
-from rebuilder.store.rebuilds import RebuildRecord
-
-
-class Rebuild(Answer):
-    """One image in a wave. `note` says who wanted it, where no change did; `reason` why it is in its state."""
-
-    id: int
-    wave: int
-    image: str
-    state: str
-    severity: str
-    level: int
-    attempt: int
-    reason: str
-    note: str
-    ref: str
-    log: str
-    created: Moment
-    started: Moment | None
-    ended: Moment | None
 
 
 class Step(Answer):
@@ -55,16 +37,6 @@ class Step(Answer):
     reason: str
 
 
-class RebuildInFull(Rebuild):
-    """A rebuild with its reasons, its story, the rebuilds it waits for, and when it is expected to end."""
-
-    eta: Moment | None
-    changes: tuple[WrittenChange, ...]
-    causes: tuple[ToldReason, ...]
-    after: tuple[str, ...]
-    story: tuple[Step, ...]
-
-
 class InWave(Rebuild):
     """A rebuild of a wave, with the images that it waits for and why it is there.
 
@@ -75,6 +47,13 @@ class InWave(Rebuild):
     overdue: bool = False
     after: tuple[str, ...]
     causes: tuple[ToldReason, ...]
+
+
+class RebuildInFull(InWave):
+    """A rebuild with the changes that it is for, and its story."""
+
+    changes: tuple[WrittenChange, ...]
+    story: tuple[Step, ...]
 
 
 class Wave(Answer):
@@ -100,35 +79,15 @@ class Wave(Answer):
     plan: WrittenPlan | None
 
 
-def rebuild(entry: RebuildRecord) -> Rebuild:
-    """A rebuild as an answer."""
-    return Rebuild.model_validate(_columns(entry))
-
-
-def _columns(entry: RebuildRecord) -> dict[str, object]:
-    return {
-        "id": entry.id, "wave": entry.wave_id, "image": entry.image, "state": str(entry.state),
-        "severity": entry.severity, "level": entry.level, "attempt": entry.attempt, "reason": entry.reason,
-        "note": entry.note, "ref": entry.ref, "log": entry.log, "created": moment(entry.created_at),
-        "started": moment(entry.started_at), "ended": moment(entry.ended_at),
-    }
-
-
 def read(connection: Connection, ident: int, settings: Settings, now: float) -> RebuildInFull:
     """One rebuild. Raises UnknownError."""
     entry = rebuild_progress.find(connection, ident)
     if entry is None:
         raise UnknownError(f"there is no rebuild {ident}")
-    reasons = causes.reasons_of(connection, [entry.id]).get(entry.id, ())
-    expected = forecast.expected(connection, settings, now)
-    return RebuildInFull.model_validate({
-        **_columns(entry),
-        "eta": moment(expected.get(entry.id)),
-        "changes": [written_change(change) for change in dict.fromkeys(reason.change for reason in reasons)],
-        "causes": [told_reason(reason) for reason in reasons],
-        "after": rebuild_progress.parents_in_wave(connection, [entry.id]).get(entry.id, ()),
-        "story": steps(rebuild_progress.steps_of(connection, entry.id)),
-    })
+    (told,) = _in_wave(connection, [entry], forecast.read(connection, settings, now), now)
+    changes = {tuple(cause["change"].values()): cause["change"] for cause in told.causes}
+    story = steps(rebuild_progress.steps_of(connection, entry.id))
+    return RebuildInFull.model_validate({**dict(told), "changes": tuple(changes.values()), "story": story})
 
 
 def steps(found: Sequence[rebuild_progress.Step]) -> tuple[Step, ...]:
@@ -181,7 +140,7 @@ def _in_wave(
     after = rebuild_progress.parents_in_wave(connection, ids)
     return [
         InWave.model_validate({
-            **_columns(entry),
+            **columns(entry),
             "eta": moment(now + done_in[entry.id]) if entry.id in done_in else None,
             "overdue": entry.id in open_.overdue,
             "after": after.get(entry.id, ()),

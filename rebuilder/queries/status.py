@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.lifecycle import OPEN, UNDER_WAY, State
+from rebuilder.domain.lifecycle import OPEN, UNDER_WAY, RebuildRecord, State
 from rebuilder.queries import attention, forecast, image_state, pending, updates
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.attention import EngineState, Need
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.pending import Pending
+from rebuilder.queries.rebuild import Rebuild, columns
 from rebuilder.queries.updates import UpdateUnderWay
 from rebuilder.queries.waiting import Wait, Waiting
 from rebuilder.store import (
@@ -31,21 +32,14 @@ from rebuilder.store import (
     rollbacks,
     waves,
 )
-from rebuilder.store.rebuilds import RebuildRecord
 
 RECENT = 5
 SHOWN = 100
 
 
-class OpenRebuild(Answer):
+class OpenRebuild(Rebuild):
     """A rebuild that is not done. `waits` says what keeps it from going on, `until` for how long at the most."""
 
-    image: str
-    wave: int
-    state: str
-    severity: str
-    attempt: int
-    reason: str
     waits: str
     until: Moment | None
 
@@ -225,8 +219,7 @@ def _first(connection: Connection) -> list[RebuildRecord]:
 
 def open_rebuild(entry: RebuildRecord, wait: Wait) -> OpenRebuild:
     """An open rebuild as an answer."""
-    return OpenRebuild(image=entry.image, wave=entry.wave_id, state=entry.state, severity=entry.severity,
-                       attempt=entry.attempt, reason=entry.reason, waits=wait.reason, until=moment(wait.until))
+    return OpenRebuild.model_validate({**columns(entry), "waits": wait.reason, "until": moment(wait.until)})
 
 
 def briefs(connection: Connection, found: Sequence[waves.WaveEntry]) -> dict[int, WaveInBrief]:

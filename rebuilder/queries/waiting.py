@@ -9,9 +9,8 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.image_name import stream_of
-from rebuilder.domain.lifecycle import LIVE, UNDER_WAY, State
+from rebuilder.domain.lifecycle import LIVE, UNDER_WAY, RebuildRecord, State
 from rebuilder.store import cancellations, heartbeats, holds, rebuild_progress, rebuilds, verdicts
-from rebuilder.store.rebuilds import RebuildRecord
 
 
 @dataclass(frozen=True, slots=True)

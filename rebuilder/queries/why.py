@@ -25,6 +25,7 @@ from rebuilder.queries.plan import (
     written_reason,
 )
 from rebuilder.queries.plan_preview import streams
+from rebuilder.queries.rebuild import Rebuild, columns
 from rebuilder.store import search
 
 
@@ -36,14 +37,14 @@ class Hold(Answer):
     since: Moment
 
 
-class ToldRebuild(Answer):
-    """A rebuild of the image, what it was for, and the messages that told of that."""
+class ToldRebuild(Rebuild):
+    """A rebuild of the image, what it was for, and the messages that told of that.
 
-    wave: int
-    state: str
+    `why` is its `reason`, and `planned` is when it was `created`: scripts know them under these names, too.
+    """
+
     why: str
     planned: Moment
-    ended: Moment | None
     reasons: tuple[ToldReason, ...]
     messages: tuple[str, ...]
 
@@ -139,11 +140,10 @@ def _waiting(found: VerdictOnChange, waits: Mapping[tuple[str, str], Pending]) -
 
 def _told(told: Told) -> ToldRebuild:
     entry = told.entry
-    return ToldRebuild(
-        wave=entry.wave_id, state=entry.state, why=entry.reason, planned=moment(entry.created_at),
-        ended=moment(entry.ended_at), reasons=tuple(told_reason(reason) for reason in told.reasons),
-        messages=told.messages,
-    )
+    return ToldRebuild.model_validate({
+        **columns(entry), "why": entry.reason, "planned": moment(entry.created_at),
+        "reasons": tuple(told_reason(reason) for reason in told.reasons), "messages": told.messages,
+    })
 
 
 def verdict(found: Verdict) -> VerdictOnChange:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, exists, select, update
 
+from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.store.models import Cancellation, Image
-from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.upsert import insert_new
 
 # Made once: they are asked in every pass.

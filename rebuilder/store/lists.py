@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, exists, select
 
+from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.store import changes as told
 from rebuilder.store import filters
@@ -17,7 +18,6 @@ from rebuilder.store.changes import StoredChange
 from rebuilder.store.filters import Filter, PageRequest
 from rebuilder.store.inbox import InboxEntry
 from rebuilder.store.models import Action, Change, Image, ImageBuild, Manifest, ManifestRpm, Message, Rebuild, Rpm, Wave
-from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.waves import WaveEntry, entry_of
 
 

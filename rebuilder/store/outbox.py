@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
 
 from rebuilder.domain.lifecycle import State
-from rebuilder.domain.topics import OF_STATE, Notice, RebuildFacts, RollbackFacts, WaveFacts
+from rebuilder.domain.topics import OF_STATE, Notice, RollbackFacts, StateFacts, WaveFacts
 from rebuilder.store.models import Image, Outbox, Rebuild
 from rebuilder.store.upsert import chunks
 
@@ -27,7 +27,7 @@ _REFUSE = (
     .values(refused_at=bindparam("since"), refused=bindparam("why"), body=None)
 )
 
-Facts = RebuildFacts | RollbackFacts | WaveFacts
+Facts = StateFacts | RollbackFacts | WaveFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class StateChange:
     rebuild_id: int
     wave_id: int
     state: State
-    facts: RebuildFacts
+    facts: StateFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def came_into(connection: Connection, state_changes: Iterable[StateChange], now:
 
 
 def about_rebuild(
-    connection: Connection, notice: Notice, wave_id: int, rebuild_id: int, now: float, facts: RebuildFacts
+    connection: Connection, notice: Notice, wave_id: int, rebuild_id: int, now: float, facts: StateFacts
 ) -> None:
     """Something happened to what a rebuild made, after its end."""
     if announces(connection, notice):
@@ -142,7 +142,7 @@ def _facts(row: Row[Any]) -> Facts:
         return msgspec.convert(row.facts, WaveFacts)
     if row.notice == Notice.IMAGE_ROLLED_BACK:
         return msgspec.convert(row.facts, RollbackFacts)
-    return msgspec.convert(row.facts, RebuildFacts)
+    return msgspec.convert(row.facts, StateFacts)
 
 
 def keep(connection: Connection, bodies: Mapping[int, dict[str, Any]]) -> None:

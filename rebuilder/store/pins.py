@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from sqlalchemy import Connection, delete, select
 
 from rebuilder.domain.image import PinnedParent
+from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.store import externals
 from rebuilder.store.models import ImageParent, WavePin
-from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.upsert import chunks, insert_new
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, select
 
-from rebuilder.domain.topics import Notice, RebuildFacts
+from rebuilder.domain.topics import Notice, StateFacts
 from rebuilder.store import outbox
 from rebuilder.store.models import Delivery, ImageBuild, Rebuild
 
@@ -37,7 +37,7 @@ def _announce(connection: Connection, names: Mapping[int, Sequence[str]], now: f
     rows = connection.execute(select(*columns).where(Rebuild.build_id.in_(list(names))).order_by(Rebuild.id))
     newest = {row.build_id: row for row in rows}
     for build_id, row in newest.items():
-        facts = RebuildFacts(
+        facts = StateFacts(
             attempt=row.attempt, started=row.started_at, log=row.log, build=build_id, names=tuple(names[build_id])
         )
         outbox.about_rebuild(connection, Notice.IMAGE_PUSHED, row.wave_id, row.id, now, facts)

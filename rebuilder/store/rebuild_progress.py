@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, select
 from sqlalchemy.orm import aliased
 
-from rebuilder.domain.lifecycle import OPEN, Retried, State
+from rebuilder.domain.lifecycle import OPEN, RebuildRecord, Retried, State
 from rebuilder.domain.schedule import JobGraph
 from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition
-from rebuilder.store.rebuilds import UNSETTLED, RebuildRecord, entries, selected
+from rebuilder.store.rebuilds import UNSETTLED, entries, selected
 from rebuilder.store.upsert import chunks
 
 FEW = 500  # images: above, all are read

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from statistics import median
@@ -26,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, State
+from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, RebuildRecord, State, key_of_attempt
 from rebuilder.store.holds import paused
 from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge
 from rebuilder.store.upsert import chunks, insert_new
@@ -43,41 +42,6 @@ _LIVE_BY_STREAM = (
     .where(Rebuild.state.in_(sorted(LIVE))).group_by(Image.stream)
 )  # fmt: skip
 _MEASURED = update(Image).where(Image.id == bindparam("of")).values(measured=bindparam("seconds"))
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildRecord:
-    """A rebuild as the store has it. `image` is its name:stream; times are seconds since the epoch."""
-
-    id: int
-    wave_id: int
-    image_id: int
-    image: str
-    state: State
-    severity: str
-    level: int
-    attempt: int
-    spared: int
-    key: str
-    ref: str
-    log: str
-    reason: str
-    note: str
-    asked_by: str
-    created_at: float
-    started_at: float | None
-    begun_at: float | None
-    ended_at: float | None
-
-    @property
-    def adopted(self) -> bool:
-        """Whether its build is one of an earlier attempt, found again: changes may have joined since that was made."""
-        return self.key != key_of_attempt(self.key, self.attempt)
-
-
-def key_of_attempt(key: str, attempt: int) -> str:
-    """A build that the builder had and lost is over: the next one has a key of its own."""
-    return f"{key.rsplit('.', 1)[0]}.{attempt}"
 
 
 def selected() -> Select[Any]:

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Double, Select, bindparam, exists, select
 from sqlalchemy.orm import aliased
 
-from rebuilder.domain.lifecycle import UNDER_WAY, State
+from rebuilder.domain.lifecycle import UNDER_WAY, RebuildRecord, State
 from rebuilder.store.models import Cancellation, ExternalImage, Hold, Image, ImageParent, Rebuild, WavePin
-from rebuilder.store.rebuilds import NOW, RebuildRecord, entries, selected
+from rebuilder.store.rebuilds import NOW, entries, selected
 
 FRESH_SECONDS = 60.0  # for so long the answer of a registry counts, where something is about to be built
 _SINCE: ColumnElement[float] = bindparam("since", type_=Double)

@@ -12,13 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from rebuilder.domain import lifecycle
-from rebuilder.domain.lifecycle import PENDING, Effect, Event, InvalidTransition, State
-from rebuilder.domain.topics import RebuildFacts
+from rebuilder.domain.lifecycle import PENDING, Effect, Event, InvalidTransition, RebuildRecord, State
+from rebuilder.domain.topics import StateFacts
 from rebuilder.store import cancellations, counters, outbox, rebuilds
 from rebuilder.store.counters import StoredCounter
 from rebuilder.store.models import Rebuild, Transition, Wave
 from rebuilder.store.outbox import StateChange
-from rebuilder.store.rebuilds import RebuildRecord
 
 log = logging.getLogger(__name__)
 _RECORD = insert(Transition)
@@ -78,15 +77,14 @@ class Transitions:
             self.unblock(child)
         return ""
 
-    def _follow(self, entry: RebuildRecord, event: Event) -> tuple[lifecycle.Rebuild, tuple[Effect, ...]]:
-        before = lifecycle.Rebuild(entry.state, entry.attempt, self.max_attempts, entry.spared)
+    def _follow(self, entry: RebuildRecord, event: Event) -> tuple[RebuildRecord, tuple[Effect, ...]]:
         try:
-            return lifecycle.step(before, event)
+            return lifecycle.step(entry, event, self.max_attempts)
         except InvalidTransition as error:
             told = story(self.connection, entry.id)
             raise InvalidTransition(f"{entry.image} (rebuild {entry.id}): {error}; {told}") from None
 
-    def _columns(self, entry: RebuildRecord, event: Event, after: lifecycle.Rebuild) -> dict[str, Any]:
+    def _columns(self, entry: RebuildRecord, event: Event, after: RebuildRecord) -> dict[str, Any]:
         new: dict[str, Any] = {"state": after.state, "attempt": after.attempt, "reason": event.reason}
         if after.state in lifecycle.ENDED:
             new["ended_at"] = self.now
@@ -192,7 +190,7 @@ def _updating(columns: tuple[str, ...]) -> Any:
 
 
 def _state_change(entry: RebuildRecord, event: Event, new: Mapping[str, Any]) -> StateChange:
-    facts = RebuildFacts(
+    facts = StateFacts(
         attempt=new["attempt"],
         started=new.get("started_at", entry.started_at),
         reason=new["reason"],

@@ -11,10 +11,9 @@ from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, or
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.checks import CheckKind, Checks, ImageTest
-from rebuilder.domain.lifecycle import State
+from rebuilder.domain.lifecycle import RebuildRecord, State
 from rebuilder.store import rebuilds
 from rebuilder.store.models import GateAnswer, Image, ImageBuild, Rebuild, Verdict
-from rebuilder.store.rebuilds import RebuildRecord
 
 CI = "CI"  # who answers by message
 _NAMES = select(ImageBuild.ident, ImageBuild.digest).where(ImageBuild.id.in_(bindparam("builds", expanding=True)))

@@ -15,7 +15,7 @@ from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.impact import Reason
-from rebuilder.domain.lifecycle import OPEN, PENDING, STOPPED, ParentAdded, State
+from rebuilder.domain.lifecycle import OPEN, PENDING, STOPPED, ParentAdded, RebuildRecord, State
 from rebuilder.domain.plan import Draft, Plan, PlannedRebuild
 from rebuilder.domain.rpm import newest
 from rebuilder.domain.schedule import inherited, paths_below, rank
@@ -88,7 +88,7 @@ def accept(
     return wave_id
 
 
-def _by_image(entries: Iterable[rebuilds.RebuildRecord]) -> dict[str, rebuilds.RebuildRecord]:
+def _by_image(entries: Iterable[RebuildRecord]) -> dict[str, RebuildRecord]:
     return {entry.image: entry for entry in entries}
 
 
@@ -179,7 +179,7 @@ def key_of(image: str, wave_id: int, now: float, earlier: str = "") -> str:
     return f"{slug or 'image'}-{digest}"
 
 
-def _link(connection: Connection, plan: Plan, entries: Mapping[str, rebuilds.RebuildRecord]) -> None:
+def _link(connection: Connection, plan: Plan, entries: Mapping[str, RebuildRecord]) -> None:
     edges = [
         {"rebuild_id": entries[rebuild.image].id, "parent_id": entries[parent].id}
         for rebuild in plan.rebuilds
@@ -193,7 +193,7 @@ def _cause(
     connection: Connection,
     plan: Plan,
     noticed: Sequence[StoredChange],
-    entries: Mapping[str, rebuilds.RebuildRecord],
+    entries: Mapping[str, RebuildRecord],
     joined: Container[int],
 ) -> None:
     ids = {_key_of(item.change): item.id for item in noticed}
@@ -255,7 +255,7 @@ def _outdated(connection: Connection, causes: Sequence[Mapping[str, Any]]) -> se
 
 
 def _join(
-    connection: Connection, joined: Sequence[tuple[rebuilds.RebuildRecord, PlannedRebuild, Severity, float]], now: float
+    connection: Connection, joined: Sequence[tuple[RebuildRecord, PlannedRebuild, Severity, float]], now: float
 ) -> None:
     """A queued rebuild that got a parent waits again; the better place in the queue counts."""
     if not joined:

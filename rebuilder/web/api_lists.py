@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from rebuilder.queries import coverage, packages, queue, rebuilds, records, status
+from rebuilder.queries import coverage, packages, queue, records, status
+from rebuilder.queries.rebuild import Rebuild, rebuild
 from rebuilder.store import lists, need
 from rebuilder.web.csv_lists import DESCRIBED
 from rebuilder.web.dependencies import Configured, Reader
@@ -57,11 +58,11 @@ def list_waves(
 def list_rebuilds(
     connection: Reader, part: Part, images: Images, changes: Changes, times: Times,
     state: RebuildStates = (), wave: WaveNumber = None, q: Search = "", order: Order = "newest",
-) -> Page[rebuilds.Rebuild]:
+) -> Page[Rebuild]:
     """Rebuilds."""
     fetch = partial(lists.rebuilds, connection, build_filter(images, changes, times, states=state, wave=wave, text=q))
     found = need.ordered(order, fetch, need.REBUILDS, part, lambda entry: entry.id)
-    return paginate(found, part, rebuilds.rebuild)
+    return paginate(found, part, rebuild)
 
 
 @router.get("/images")

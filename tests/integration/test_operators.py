@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.lifecycle import key_of_attempt
 from rebuilder.engine import reconcile
 from rebuilder.store import actions, changes, counters, holds, inventory, rebuilds, waves
 from rebuilder.store.actions import Verb
@@ -296,7 +297,7 @@ def test_a_build_is_over_when_no_attempt_of_its_rebuild_is_open(store: Engine) -
     bench.finish()
     mid = bench.entry("mid").key
     with reading(store) as connection:
-        earlier = rebuilds.key_of_attempt(base, 7)
+        earlier = key_of_attempt(base, 7)
         assert rebuilds.settled(connection, [base, earlier, mid, "nobody-f42-123.1"]) == {base, earlier, mid}
 
 

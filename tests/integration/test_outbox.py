@@ -14,7 +14,7 @@ from integration.workbench import LoopClock, Workbench, image
 from sqlalchemy import Engine, select
 
 from rebuilder.domain.lifecycle import State
-from rebuilder.domain.topics import Notice, RebuildFacts
+from rebuilder.domain.topics import Notice, StateFacts
 from rebuilder.engine.publisher import Outcome, Publisher
 from rebuilder.store import outbox
 from rebuilder.store.database import reading
@@ -49,7 +49,7 @@ def test_a_step_that_is_taken_back_is_not_announced(store: Engine) -> None:
     before = left(store)
     entry = bench.entry("base")
     with pytest.raises(ZeroDivisionError), bench.loop.engine.begin() as connection:
-        change = StateChange(entry.id, entry.wave_id, State.SUCCEEDED, RebuildFacts(attempt=1))
+        change = StateChange(entry.id, entry.wave_id, State.SUCCEEDED, StateFacts(attempt=1))
         outbox.came_into(connection, [change], 0)
         raise ZeroDivisionError
     assert left(store) == before

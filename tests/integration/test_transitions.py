@@ -8,7 +8,7 @@ import pytest
 from integration.workbench import Workbench, image
 from sqlalchemy import Engine
 
-from rebuilder.domain.lifecycle import Built, CausesGone, InvalidTransition, ParentsDone, State
+from rebuilder.domain.lifecycle import Built, CausesGone, InvalidTransition, ParentsDone, RebuildRecord, State
 from rebuilder.store import rebuilds, transitions
 from rebuilder.store.database import reading
 from rebuilder.store.transitions import Happened, Transitions
@@ -18,7 +18,7 @@ WORLD = (image("base"), image("mid", "base"), image("app", "mid"))
 
 
 @pytest.fixture
-def waiting(store: Engine) -> list[rebuilds.RebuildRecord]:
+def waiting(store: Engine) -> list[RebuildRecord]:
     """The rebuilds of a wave whose parents are not done."""
     bench = Workbench(store, WORLD)
     bench.tell(FIX)
@@ -35,7 +35,7 @@ def take(store: Engine, happened: list[Happened]) -> None:
 
 
 def test_rebuilds_that_set_different_columns_are_taken_along_together(
-    store: Engine, waiting: list[rebuilds.RebuildRecord]
+    store: Engine, waiting: list[RebuildRecord]
 ) -> None:
     gone, done = waiting[:2]
     take(store, [(gone, CausesGone("nothing to do")), (done, ParentsDone())])
@@ -48,7 +48,7 @@ def test_rebuilds_that_set_different_columns_are_taken_along_together(
 
 
 def test_one_that_changed_meanwhile_stops_them_all_and_none_is_changed(
-    store: Engine, waiting: list[rebuilds.RebuildRecord]
+    store: Engine, waiting: list[RebuildRecord]
 ) -> None:
     old = replace(waiting[0], state=State.QUEUED)
     with pytest.raises(InvalidTransition, match=f"rebuild {old.id} was queued"):
@@ -58,7 +58,7 @@ def test_one_that_changed_meanwhile_stops_them_all_and_none_is_changed(
 
 
 def test_one_that_cannot_go_that_way_is_named_with_its_whole_story(
-    store: Engine, waiting: list[rebuilds.RebuildRecord]
+    store: Engine, waiting: list[RebuildRecord]
 ) -> None:
     told = rf"{waiting[1].image} \(rebuild {waiting[1].id}\).*story: planned -> waiting"
     with pytest.raises(InvalidTransition, match=told):

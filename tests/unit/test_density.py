@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 from shape.density import LEVELS, PARAMETERS, WAYS, Measure, measures, of_text
-from shape.rooms import EXAMPLES, rooms_of
+from shape.rooms import EXAMPLES, PLANNED, classes_of_a_rebuild, rooms_of
 
 
 def is_dense(measure: Measure) -> bool:
@@ -31,6 +31,13 @@ def test_no_function_is_denser_than_one_can_read() -> None:
 def test_a_change_touches_few_rooms(what: str, most: int) -> None:
     rooms = rooms_of(EXAMPLES[what])
     assert 1 <= len(rooms) <= most, sorted(rooms)
+
+
+def test_a_rebuild_has_few_classes() -> None:
+    classes = list(classes_of_a_rebuild())
+    of_plans = [found for found in classes if found.partition(":")[2] in PLANNED]
+    assert len(of_plans) == len(PLANNED)
+    assert len(classes) - len(of_plans) + 1 <= 4, classes
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
+from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.queries import status
 from rebuilder.queries.status import WaveInBrief
 from rebuilder.store import lists, need
 from rebuilder.store.filters import PageRequest
-from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.rendering import TEMPLATES, PageRoute
 from rebuilder.web.parameters import Images, build_filter

@@ -13,14 +13,13 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.forecast import Eta, critical_path
 from rebuilder.domain.impact import Reason
-from rebuilder.domain.lifecycle import OPEN, PENDING, UNDER_WAY, State
+from rebuilder.domain.lifecycle import OPEN, PENDING, UNDER_WAY, RebuildRecord, State
 from rebuilder.engine import planning
 from rebuilder.engine.planning import Assumptions
 from rebuilder.queries import forecast
 from rebuilder.queries.forecast import Expected
 from rebuilder.store import causes, open_rebuilds, rebuilds, waves
 from rebuilder.store.open_rebuilds import OpenRebuild
-from rebuilder.store.rebuilds import RebuildRecord
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages import graph_svg, wave_graph

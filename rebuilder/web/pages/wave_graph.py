@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from rebuilder.store.rebuilds import RebuildRecord
+from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.web.pages import graph_svg
 from rebuilder.web.pages.graph_svg import Drawing
 
