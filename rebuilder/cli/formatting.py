@@ -9,6 +9,7 @@ from rich.text import Text
 from rebuilder.cli.output import bold, joined, line
 from rebuilder.domain.change import Change
 from rebuilder.domain.impact import Reason, Skip
+from rebuilder.domain.reasons import Kind, Part, sentence
 from rebuilder.queries.words import LEFT_OUT
 
 
@@ -19,16 +20,17 @@ def left_out(reason: Skip, by: str) -> Text:
 
 
 def format_reason(reason: Reason) -> Text:
-    """One reason: the RPM, the layer that brought it in, and what is offered."""
-    if reason.kind == "parent":
-        return line("its parent ", bold(reason.inherited_from), f" is rebuilt for {reason.change.build}")
-    layer = line("from ", bold(reason.inherited_from)) if reason.inherited_from else line("its own")
-    if reason.external:
-        layer = line(layer, f" or from outside the inventory: {reason.external}")
-    if reason.compared:
-        layer = line(layer, f", of {reason.compared}")
-    upgrades = f"; its parent lacks it, it may come in by {reason.upgrades}" if reason.upgrades else ""
-    return line(f"{reason.installed} (", layer, f") < {reason.change.build.evr.version_release}{upgrades}")
+    """One reason: the RPM, the layer that brought it in, and what is available."""
+    return line(*map(_part, sentence(reason)))
+
+
+def _part(part: Part) -> Text | str:
+    match part.kind:
+        case Kind.IMAGE:
+            return bold(part.text)
+        case Kind.OLDER:
+            return " < "
+    return part.text
 
 
 def format_reasons(reasons: Sequence[Reason], every: bool) -> list[Text]:

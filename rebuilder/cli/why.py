@@ -15,6 +15,7 @@ from rebuilder.cli.output import as_json, bold, format_time, joined, line, print
 from rebuilder.cli.plans import update_options
 from rebuilder.domain.change import Severity
 from rebuilder.domain.impact import Skip
+from rebuilder.domain.reasons import reason_of
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import plan as planned
 from rebuilder.queries.why import ToldRebuild, VerdictOnChange, Why
@@ -89,7 +90,7 @@ def _in_words(verdict: VerdictOnChange, rebuilt: str) -> Text:
         having = f" ({', '.join(verdict.installed)})" if verdict.installed else ""
         return line(styled("not rebuilt", word), ": ", left_out(Skip(word), verdict.by or ""), since, having)
     after = line(", after ", names(verdict.depends_on)) if verdict.depends_on else ""
-    reasons = [planned.reason_of(reason, planned.change_of(verdict.change)) for reason in verdict.reasons]
+    reasons = [reason_of(reason, planned.change_of(verdict.change)) for reason in verdict.reasons]
     return line(styled(rebuilt, word), after, ": ", joined("; ", format_reasons(reasons, True)), *_waits(verdict))
 
 

@@ -17,6 +17,7 @@ from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.image import Image
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import ENDED, State
+from rebuilder.domain.reasons import stale_rpm
 from rebuilder.domain.topics import LISTED, Notice, RollbackFacts, StateFacts, WaveFacts
 from rebuilder.messages import RebuilderMessage
 from rebuilder.store import causes, inventory, notifications, rebuilds, waves
@@ -167,7 +168,7 @@ def _causes(reasons: Iterable[Reason]) -> list[Body]:
     for reason in reasons:
         rpms = found.setdefault(reason.change, [])
         if reason.installed and len(rpms) < LISTED:
-            rpms.append({"installed": reason.installed, "inherited_from": reason.inherited_from or None})
+            rpms.append(stale_rpm(reason))
     return [{**_change(change), "rpms": rpms} for change, rpms in list(found.items())[:LISTED]]
 
 

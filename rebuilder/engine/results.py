@@ -14,6 +14,7 @@ from rebuilder.domain.checks import Checks
 from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import Aborted, Built, Event, Failed, Proven, RebuildRecord, TakenOver, Tested, TimedOut
+from rebuilder.domain.reasons import origin
 from rebuilder.domain.rpm import Rpm, that_count
 from rebuilder.engine.backoff import pause
 from rebuilder.engine.naming import Names
@@ -139,7 +140,7 @@ def not_updated(build: ImageBuild, reasons: Sequence[Reason], installonly: tuple
     """Which RPMs are still older than the changes, and which layer they come from; nothing where all are current."""
     if build.manifest is None:
         return ""
-    layers = {reason.installed: f" (from {reason.inherited_from})" for reason in reasons if reason.inherited_from}
+    layers = {reason.installed: origin(reason) for reason in reasons}
     changes = {reason.change for reason in reasons}
     rpms = _rpms_of(build.manifest, {change.build.name for change in changes})
     told = []

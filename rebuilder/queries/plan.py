@@ -14,6 +14,7 @@ from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.impact import Reason, Skip, Skipped
 from rebuilder.domain.plan import Plan, Rebuilds, RuleOutcome
 from rebuilder.domain.policy import Action
+from rebuilder.domain.reasons import WrittenReason, reason_of, written_reason
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.domain.schedule import Estimate
 from rebuilder.queries.moment import written_moment
@@ -26,22 +27,6 @@ class WrittenChange(TypedDict):
     evr: str
     stream: str
     severity: str
-
-
-class WrittenReason(TypedDict):
-    """Why an image is rebuilt; `external` where the RPM may come from outside the inventory.
-
-    `upgrades` says by what the change may come in although the external parent lacks it. `compared` is the source
-    build of the installed RPM, where that has a version of its own.
-    """
-
-    kind: str
-    installed: str | None
-    available: str
-    inherited_from: str | None
-    external: NotRequired[str]
-    compared: NotRequired[str]
-    upgrades: NotRequired[str]
 
 
 class PlannedReason(WrittenReason):
@@ -150,23 +135,6 @@ def written_change(change: Change) -> WrittenChange:
             "severity": str(change.severity)}
 
 
-def written_reason(reason: Reason) -> WrittenReason:
-    """A reason as scripts read it."""
-    found: WrittenReason = {
-        "kind": reason.kind,
-        "installed": reason.installed or None,
-        "available": reason.change.build.evr.version_release,
-        "inherited_from": reason.inherited_from or None,
-    }
-    if reason.external:
-        found["external"] = reason.external
-    if reason.compared:
-        found["compared"] = reason.compared
-    if reason.upgrades:
-        found["upgrades"] = reason.upgrades
-    return found
-
-
 Offers = Mapping[tuple[str, str], Sequence[Change]]
 
 
@@ -268,14 +236,6 @@ def change_of(document: WrittenChange) -> Change:
     epoch = int(version_release[0]) if version_release[0] else None
     build = SourceBuild(document["source"], EVR(epoch, version, release))
     return Change(build, document["stream"], Severity(document["severity"]))
-
-
-def reason_of(document: WrittenReason, change: Change) -> Reason:
-    """The reason that a server wrote, with the change that it is about."""
-    return Reason(
-        document["kind"], change, document["installed"] or "", document["inherited_from"] or "",
-        document.get("external", ""), document.get("compared", ""), document.get("upgrades", ""),
-    )
 
 
 def told_by(document: ToldReason) -> Reason:

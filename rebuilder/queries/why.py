@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
+from rebuilder.domain.reasons import WrittenReason, written_reason
 from rebuilder.engine import why as explaining
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.engine.why import Told, Verdict
@@ -18,11 +19,9 @@ from rebuilder.queries.plan import (
     ToldReason,
     WrittenChange,
     WrittenParent,
-    WrittenReason,
     told_reason,
     written_change,
     written_parent,
-    written_reason,
 )
 from rebuilder.queries.plan_preview import streams
 from rebuilder.queries.rebuild import Rebuild, columns

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from rebuilder.domain import reasons
+
 T, NVR, IMAGE = "2026-11-28T03:00:00.000Z", "openssl-3.2.6-2.fc42", "httpd:f42"
 RPM, CHANGE = "openssl-libs-1:3.2.4-3.fc42.x86_64", {"source": "openssl", "evr": "1:3.2.6-2.fc42", "stream": "f42",
                                                     "severity": "urgent"}
 DIGEST = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 MEANINGS: dict[str, tuple[str, Any]] = {
+    **reasons.MEANINGS,
     "action": ("What the rule says: allow, deny or approve.", "approve"),
     "active": ("The engine that acts; null where none does.", "builder1:4711"),
     "added": ("RPMs that only the later build has, as NEVRAs.", [RPM]),
@@ -21,7 +24,6 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "asked": ("When the registry was asked last, in UTC.", T),
     "at": ("When it happened, in UTC.", T),
     "attempt": ("How many builds have begun for it; 0 before the first.", 1),
-    "available": ("The version and release that is available.", "3.2.6-2.fc42"),
     "before": ("What the earlier build has, as a NEVRA.", RPM),
     "blocked": ("How many wait for one that failed or was canceled.", 2),
     "body": ("The message's body as it came.", {"update": {}}),
@@ -41,7 +43,6 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "child": ("The image that is built on the other (name:stream).", IMAGE),
     "children": ("The images that are built on it (name:stream).", [IMAGE]),
     "code": ("A stable word for what kind of problem it is: the end of `type`.", "unknown-parameter"),
-    "compared": ("The source build that was compared, where the RPM has a version of its own.", None),
     "count": ("How many there are.", 3),
     "counts": ("How many rebuilds there are in each state.", {"succeeded": 28, "failed": 1}),
     "created": ("When it was planned, in UTC.", T),
@@ -78,7 +79,6 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "ident": ("What the builder calls the build: an NVR or the like.", "httpd-2.4.63-7"),
     "image": ("An image, as name:stream.", IMAGE),
     "images": ("Images, as name:stream, or what is told of each.", [IMAGE]),
-    "inherited_from": ("The image that brought the RPM in (name:stream); null for the image itself.", "fedora:f42"),
     "installed": ("What the current build carries, as NEVRAs.", [RPM]),
     "is_current": ("Whether the delivered build is the image's current one.", True),
     "items": ("The rows.", []),
@@ -180,7 +180,6 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "update": ("The alias of the update; empty or null for none.", "FEDORA-2026-1a2b3c4d5e"),
     "updated": ("RPMs that are of another version in the later build.", [{"before": RPM, "after": RPM}]),
     "updates": ("Source builds (NVRs), aliases of updates, or CVEs.", [NVR]),
-    "upgrades": ("What the RPM would become.", "3.2.6-2.fc42"),
     "url": ("The update's page; empty for none.", "https://bodhi.fedoraproject.org/updates/FEDORA-2026-1a2b3c4d5e"),
     "usual_seconds": ("Seconds that a build of it usually takes; null until one was measured.", 240.0),
     "verb": ("What is to be done.", "retry"),

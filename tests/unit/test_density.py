@@ -22,6 +22,7 @@ def test_no_function_is_denser_than_one_can_read() -> None:
     ("what", "most"),
     [
         ("a column (rebuild.asked_by)", 3),
+        ("a column that all are told (cause.inherited_from)", 3),
         ("a builder (osbs)", 3),
         ("a source (registry)", 2),
         ("a key of the policy (package)", 2),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
+import pytest
 from support.planning import change, rpm
 
 from rebuilder.cli.formatting import format_reason
@@ -9,6 +13,7 @@ from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.rpm import INSTALLONLY
 from rebuilder.engine.results import not_updated
+from rebuilder.web.pages.rendering import TEMPLATES
 
 KERNELS = "kernel-core-6.8.1-1.fc42.x86_64 < kernel", "kernel-core-6.8.2-1.fc42.x86_64 < kernel"
 PERL = "perl-Carp-1.54-500.fc42.noarch < perl-5.38.2-500.fc42.src.rpm"
@@ -37,3 +42,18 @@ def test_a_reason_compares_like_with_like() -> None:
     reason = Reason("rpm", change("perl-5.40.0-1.fc42"), carp, compared=built_from)
     expected = "perl-Carp-1.54-500.fc42.noarch (its own, of perl-5.38.2-500.fc42) < 5.40.0-1.fc42"
     assert format_reason(reason).plain == expected
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Reason("parent", change("a&b-1-1.fc42"), inherited_from="base:f42"),
+        Reason("rpm", change("a-2-1.fc42"), "a-1-1.fc42.noarch", "base:f42", "registry.example.com/fedora:42"),
+        Reason("rpm", change("a-2-1.fc42"), "b-1-1.fc42.noarch", compared="a-1-1.fc42", upgrades="dnf upgrade"),
+    ],
+)
+def test_a_page_tells_a_reason_as_the_terminal_does(reason: Reason) -> None:
+    template = '{% from "parts.html" import reason with context %}{{ reason(found) }}'
+    shown = TEMPLATES.env.from_string(template).render(found=reason)
+    said = unescape(re.sub("<[^>]*>", "", shown))
+    assert said.strip().replace(" is older than ", " < ") == format_reason(reason).plain

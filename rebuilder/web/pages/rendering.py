@@ -22,6 +22,7 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.impact import Skip
 from rebuilder.domain.labels import label_of
+from rebuilder.domain.reasons import brief, sentence
 from rebuilder.engine.why import Verdict
 from rebuilder.queries.words import LEFT_OUT
 from rebuilder.store import change_cursor
@@ -121,7 +122,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    filters = (clock, iso, koji, format_duration, link, approx_duration, segment, format_time)
+    filters = (sentence, brief, clock, iso, koji, format_duration, link, approx_duration, segment, format_time)
     environment.filters |= {function.__name__: function for function in filters}
     environment.globals |= {
         "asset": asset,
