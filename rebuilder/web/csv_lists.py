@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 from fastapi import Request, Response
 
 from rebuilder.queries.coverage import Coverage, ImageCoverage
-from rebuilder.queries.queue import Queue, Queued
+from rebuilder.queries.queue import Queue
 from rebuilder.web.strict import Strict
 
 MEDIA_TYPE = "text/csv"
@@ -88,9 +88,10 @@ def _rows_of_queue(answer: Any) -> Rows:
 
 
 _OF_A_FIX = ("source", "evr", "stream", "severity", "update")
+_OF_THE_QUEUE = ("image", "wave", "state", "severity", "attempt", "reason", "waits", "until", "since")
 _TABLES: Mapping[Any, Table] = {
     Coverage: Table((*_OF_A_FIX, *ImageCoverage.model_fields), _rows_of_coverage),
-    Queue: Table(tuple(Queued.model_fields), _rows_of_queue),
+    Queue: Table(_OF_THE_QUEUE, _rows_of_queue),
 }
 
 

@@ -162,7 +162,9 @@ def test_how_far_a_fix_has_come_is_csv_too_with_a_row_for_each_image(bench: Work
 def test_holds_and_the_queue_are_csv_too(bench: Workbench) -> None:
     client = Client(bench.store)
     assert rows_of(client, "holds") == rows_of(client, "queue") == []
-    assert client.get("queue", format="csv").text.startswith("image,wave,state,")
+    assert client.get("queue", format="csv").text == (
+        "image,wave,state,severity,attempt,reason,waits,until,since\r\n"
+    )
     with bench.store.begin() as connection:
         holds.hold(connection, "blind:f42", "ann", "=freeze", None, bench.clock.now)
         holds.pause(connection, "bob", "", bench.clock.now)

@@ -160,7 +160,7 @@ def test_operator_manifests_are_left_to_koji_s_own_builder(running: koji_hub.Hub
     assert {image.name for image in found.images} == {"base", "httpd", "web"}
     (told,) = found.hints
     assert told.startswith("left out, because rebuilder does not build operator manifests with OSBS: bundle0:f42, ")
-    assert told.endswith(" and 2 more")
+    assert told.endswith(" and 3 more")
     assert len(read(running).images) == 10
 
 
