@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, format_time, print_line, styled, table
+from rebuilder.cli.output import as_json, print_line, styled, table
 from rebuilder.config import Settings
 from rebuilder.domain.external import short
 from rebuilder.domain.plan import Draft
+from rebuilder.domain.times import format_time
 from rebuilder.engine import base_preview
 from rebuilder.engine.external_parents import Refreshed
 from rebuilder.queries import externals

@@ -13,12 +13,13 @@ import click
 
 from rebuilder.cli import externals, sbom
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, format_duration, print_line, progress, styled, table
+from rebuilder.cli.output import as_json, print_line, progress, styled, table
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Care, ImageBuild, Inventory
 from rebuilder.domain.naming import meant
+from rebuilder.domain.times import format_duration
 from rebuilder.engine import external_parents, inventory_sync
 from rebuilder.engine.external_parents import Refreshed
 from rebuilder.inventory import schema

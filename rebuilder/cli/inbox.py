@@ -16,10 +16,11 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from rebuilder import config_file
 from rebuilder.cli.context import Context
 from rebuilder.cli.operators import who_option
-from rebuilder.cli.output import as_json, format_time, print_line, table
+from rebuilder.cli.output import as_json, print_line, table
 from rebuilder.config_file import configuration_file
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.message import Delivery
+from rebuilder.domain.times import format_time
 from rebuilder.store import dead_letters, inbox
 from rebuilder.store.database import reading
 from rebuilder.store.dead_letters import SetAside

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from rebuilder.cli.client import Source
-from rebuilder.cli.output import as_json, format_time, print_line, styled
+from rebuilder.cli.output import as_json, print_line, styled
 from rebuilder.domain.change import CVE
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.rpm import SourceBuild
+from rebuilder.domain.times import format_time
 from rebuilder.domain.wording import few
 from rebuilder.queries.coverage import Coverage, Fix, ImageCoverage
 from rebuilder.queries.records import ImageInFull

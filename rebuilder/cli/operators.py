@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 
 from rebuilder.cli.context import Context
 from rebuilder.cli.follow import follow, wait_option
-from rebuilder.cli.output import as_json, format_time, table
+from rebuilder.cli.output import as_json, table
 from rebuilder.cli.targets import confirm
 from rebuilder.cli.terminal import printable
 from rebuilder.domain.command import Command
 from rebuilder.domain.errors import RequestError
+from rebuilder.domain.times import format_time
 from rebuilder.engine import commands, targets
 from rebuilder.engine.commands import CommandReceipt
 from rebuilder.queries import records

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -98,23 +97,3 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def format_time(moment: datetime | float | None) -> str:
-    """A moment, as such or in seconds since the epoch, as people read it, in UTC."""
-    if moment is None:
-        return ""
-    read = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, UTC)
-    return f"{read.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
-
-
-def format_duration(seconds: float) -> str:
-    """A length of time as people read it: 12s, 3m 20s, 2h 5m, 30d 0h."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f}s" if seconds < 10 else f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60}s"
-    if whole < 2 * 86400:
-        return f"{whole // 3600}h {whole % 3600 // 60}m"
-    return f"{whole // 86400}d {whole % 86400 // 3600}h"

@@ -14,12 +14,13 @@ import click
 
 from rebuilder.cli.context import Context
 from rebuilder.cli.formatting import format_reasons, left_out, names
-from rebuilder.cli.output import as_json, bold, format_duration, joined, print_line, styled, table
+from rebuilder.cli.output import as_json, bold, joined, print_line, styled, table
 from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
 from rebuilder.domain.plan import Draft, Plan
+from rebuilder.domain.times import format_duration
 from rebuilder.engine.plan_preview import AskedUpdates, builds_named, changes_from, of_document
 from rebuilder.inventory import loader
 from rebuilder.inventory.schema import Document

@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, format_duration, table
+from rebuilder.cli.output import as_json, table
 from rebuilder.cli.plans import descendants_option, document_option, draft_for, update_options
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.change import Severity
 from rebuilder.domain.simulation import Policy, Simulation
 from rebuilder.domain.simulation import simulate as simulated
+from rebuilder.domain.times import format_duration
 from rebuilder.engine.plan_preview import AskedUpdates
 
 CALLS = ("submit", "call", "result")

@@ -13,9 +13,10 @@ from rich.live import Live
 
 from rebuilder.cli.client import Source, server_option, source
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, console, format_time, line, make_table, styled
+from rebuilder.cli.output import as_json, console, line, make_table, styled
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.lifecycle import State
+from rebuilder.domain.times import format_time
 from rebuilder.domain.wording import few
 from rebuilder.queries.attention import Need
 from rebuilder.queries.moment import Moment

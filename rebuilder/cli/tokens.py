@@ -7,10 +7,11 @@ import time
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, format_time, print_line, table
+from rebuilder.cli.output import as_json, print_line, table
 from rebuilder.domain.command import COMMANDS, OF_IMAGES
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.scope import ALL, Scope
+from rebuilder.domain.times import format_time
 from rebuilder.store import tokens
 from rebuilder.store.database import reading
 

@@ -11,9 +11,10 @@ from rebuilder.cli import plans
 from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.formatting import format_reasons
-from rebuilder.cli.output import as_json, format_duration, format_time, joined, print_line, table
+from rebuilder.cli.output import as_json, joined, print_line, table
 from rebuilder.cli.status import asked_of
 from rebuilder.domain.lifecycle import STOPPED
+from rebuilder.domain.times import format_duration, format_time
 from rebuilder.queries import plan as planned
 from rebuilder.queries import rebuilds
 

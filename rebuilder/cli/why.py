@@ -11,11 +11,12 @@ from rich.text import Text
 from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.formatting import format_reason, format_reasons, left_out, names, told_of
-from rebuilder.cli.output import as_json, bold, format_time, joined, line, print_line, styled
+from rebuilder.cli.output import as_json, bold, joined, line, print_line, styled
 from rebuilder.cli.plans import update_options
 from rebuilder.domain.change import Severity
 from rebuilder.domain.impact import Skip
 from rebuilder.domain.reasons import reason_of
+from rebuilder.domain.times import format_time
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import plan as planned
 from rebuilder.queries.why import ToldRebuild, VerdictOnChange, Why

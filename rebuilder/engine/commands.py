@@ -6,12 +6,12 @@ What changes rebuilds is only asked for: the engine carries it out in its next p
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from rebuilder.domain.command import COMMANDS, OF_IMAGES, Command, wave_of
 from rebuilder.domain.errors import RequestError
+from rebuilder.domain.times import format_time
 from rebuilder.engine import delivery, rollbacks
 from rebuilder.store import actions, holds, search, waves
 from rebuilder.store.actions import Decision, Verb
@@ -86,7 +86,7 @@ def _pause(connection: Connection, command: Command, now: float) -> str:
 
 
 def _until(moment: float | None) -> str:
-    return f" until {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%SZ}" if moment is not None else ""
+    return f" until {format_time(moment)}" if moment is not None else ""
 
 
 def _approve(connection: Connection, command: Command, now: float) -> str:

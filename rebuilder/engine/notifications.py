@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from rebuilder.domain.image import Image
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import ENDED, State
 from rebuilder.domain.reasons import stale_rpm
+from rebuilder.domain.times import written_seconds
 from rebuilder.domain.topics import LISTED, Notice, RollbackFacts, StateFacts, WaveFacts
 from rebuilder.messages import RebuilderMessage
 from rebuilder.store import causes, inventory, notifications, rebuilds, waves
@@ -87,8 +87,8 @@ class _Images:
             "parents": self._parents(entry.id, image),
             "build": _build(self._builds.get(facts.build or 0)),
             "log": facts.log or None,
-            "timing": {"created": _moment(entry.created_at), "started": _at(facts.started), "ended": _at(ended)},
-            "at": _moment(letter.at),
+            "timing": {"created": _at(entry.created_at), "started": _at(facts.started), "ended": _at(ended)},
+            "at": written_seconds(letter.at),
             "url": _page(entry.image, pages),
             "agent": facts.who or None,
             "users": _names(facts.who, entry.asked_by, wave.approved_by),
@@ -105,7 +105,7 @@ class _Images:
             "build": _build(self._builds[facts.good]),
             "names": list(facts.names[:LISTED]),
             "built_on_bad": list(facts.built_on_bad[:LISTED]),
-            "at": _moment(at),
+            "at": written_seconds(at),
             "url": _page(image.key, pages),
             "agent": facts.who or None,
             "users": _names(facts.who),
@@ -133,8 +133,8 @@ def _of_wave(connection: Connection, letter: OutboxEntry, wave: WaveEntry, pages
         "changes": [_change(change) for change in taken[:LISTED]],
         "rebuilds": size.rebuilds,
         "images": list(size.images),
-        "created": _moment(wave.created_at),
-        "at": _moment(letter.at),
+        "created": written_seconds(wave.created_at),
+        "at": written_seconds(letter.at),
         "url": f"{pages}/waves/{wave.id}" if pages else None,
         "agent": (who or None) if facts.state == "running" else None,
         "users": _names(who, *size.asked_by),
@@ -197,9 +197,5 @@ def _names(*users: str) -> list[str]:
     return sorted(set(filter(None, users)))
 
 
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _at(seconds: float | None) -> str | None:
-    return None if seconds is None else _moment(seconds)
+    return None if seconds is None else written_seconds(seconds)

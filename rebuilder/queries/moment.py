@@ -7,17 +7,15 @@ from typing import Annotated, overload
 
 from pydantic import PlainSerializer
 
-
-def _written(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+from rebuilder.domain.times import written, written_seconds
 
 
 def written_moment(seconds: float | None) -> str | None:
     """Seconds since the epoch as JSON has them."""
-    return None if seconds is None else _written(datetime.fromtimestamp(seconds, UTC))
+    return None if seconds is None else written_seconds(seconds)
 
 
-Moment = Annotated[datetime, PlainSerializer(_written, return_type=str, when_used="json")]
+Moment = Annotated[datetime, PlainSerializer(written, return_type=str, when_used="json")]
 
 
 @overload

@@ -9,16 +9,8 @@ from markupsafe import Markup
 
 from rebuilder.domain.change import Change
 from rebuilder.domain.rpm import SourceBuild
-from rebuilder.web.pages.rendering import (
-    TEMPLATES,
-    approx_duration,
-    bodhi,
-    escape_controls,
-    format_duration,
-    koji,
-    link,
-    segment,
-)
+from rebuilder.domain.times import approx_duration, format_duration
+from rebuilder.web.pages.rendering import TEMPLATES, bodhi, escape_controls, koji, link, segment
 
 CHANGE = Change(SourceBuild.parse("openssl-3.2.2-1.fc42"), "f42")
 

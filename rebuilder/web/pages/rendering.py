@@ -23,13 +23,13 @@ from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.impact import Skip
 from rebuilder.domain.labels import label_of
 from rebuilder.domain.reasons import brief, sentence
+from rebuilder.domain.times import approx_duration, format_duration, format_time
 from rebuilder.engine.why import Verdict
 from rebuilder.queries.words import LEFT_OUT
 from rebuilder.store import change_cursor
 from rebuilder.web.strict import Strict
 
 HERE = Path(__file__).parent.parent
-SECONDS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 def escape_controls(value: object) -> object:
@@ -37,26 +37,6 @@ def escape_controls(value: object) -> object:
     if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():
         return value
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value)
-
-
-def format_duration(seconds: float) -> str:
-    """A length of time in its two largest units: 12 s, 3 min 20 s, 2 h 5 min."""
-    whole = max(0, round(seconds))
-    for unit, word, smaller, small_word in SECONDS:
-        if whole >= unit:
-            rest = whole % unit // smaller
-            return f"{whole // unit} {word} {rest} {small_word}" if rest else f"{whole // unit} {word}"
-    return f"{whole} s"
-
-
-def approx_duration(seconds: float) -> str:
-    """A length of time as people say it: by its largest unit alone."""
-    return " ".join(format_duration(seconds).split()[:2])
-
-
-def format_time(seconds: float) -> str:
-    """A moment, in UTC, as people read it."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def clock(seconds: float) -> str:
