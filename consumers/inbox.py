@@ -52,7 +52,7 @@ class Inbox:
         reactor.addSystemEventTrigger("before", "shutdown", self._end)  # type: ignore[arg-type]
 
     def _end(self) -> None:
-        """Let go of the message in hand: a database that stands still keeps nobody, and the broker has it still."""
+        """Let go of the message in hand: a database that stands still keeps no process, and the broker has it still."""
         self._ending.set()
         last = threading.Timer(END_SECONDS, os._exit, (0,))
         last.daemon = True
@@ -99,7 +99,7 @@ class Inbox:
         return inbox.take(self._engine, received, delivery)
 
     def _beat(self) -> None:
-        """Say that messages get in, now and then: not getting on shows where messages wait and nobody says so."""
+        """Say that messages get in, now and then: messages that wait without that show a consumer that hangs."""
         now = time.time()
         if not 0 <= now - self._beaten < BEAT_SECONDS:
             try:

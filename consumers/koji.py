@@ -66,7 +66,7 @@ def of_another_instance(fields: Fields) -> Ignored | None:
 
 
 def of_a_draft(fields: Fields) -> Ignored | None:
-    """Why a draft build is of no interest: it is offered once it is promoted, under its final release."""
+    """Why a draft build is of no interest: it is available once it is promoted, under its final release."""
     release = fields.optional_text("release")
     if not DRAFT.fullmatch(release):
         return None

@@ -1,4 +1,4 @@
-"""What the end of a buildah process means: whether its build, or its test, is bad, or the machine was in trouble."""
+"""What the end of a buildah process means: whether its build or its test is bad, or the machine failed."""
 
 from __future__ import annotations
 

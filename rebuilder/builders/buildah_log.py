@@ -20,7 +20,7 @@ NOTHING = "buildah exited without output"
 
 
 def failure(log: str) -> str:
-    """The last lines of the step that failed; where it said nothing, or another part of the build failed, why."""
+    """The last lines of the step that failed; where it had no output, or another part of the build failed, why."""
     lines = [line.rstrip() for line in plain(log).splitlines() if line.strip()]
     if not lines:
         return NOTHING

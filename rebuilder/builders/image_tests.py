@@ -145,7 +145,7 @@ def _command(test: ImageTest) -> Sequence[str]:
 
 
 def _bad(status: int, log: Path) -> Status:
-    """A test that says no has failed; where buildah could not run it, it has said nothing."""
+    """A test that says no has failed; where buildah could not run it, there is no verdict."""
     text = build_status.end_of(log)
     error = buildah_log.last_error(text)
     never = status == BUILDAH and error != f"Error: exit status {BUILDAH}"

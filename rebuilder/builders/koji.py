@@ -199,7 +199,7 @@ def _call(hub: KojiSession, method: str, *arguments: Any, **named: Any) -> Any:
 
 
 def _number(ref: str) -> int:
-    """The task's or build's number; 0, which none has, for what is no number."""
+    """The task's or build's number; 0, which none has, for what is not a number."""
     return int(ref) if ref.isascii() and ref.isdigit() else 0
 
 

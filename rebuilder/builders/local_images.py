@@ -1,6 +1,6 @@
 """The images that builds leave in this machine's storage: under names of their own, proven, pruned.
 
-A build has a name of its own from the moment when it is there, so that nobody's clean-up takes it for a leftover. The
+A build has a name of its own from the moment when it is there, so that no clean-up takes it for a leftover. The
 image's name, which people and other Containerfiles use, moves to it only when it is proven.
 """
 

@@ -52,7 +52,7 @@ class PipelineRun:
 
     @property
     def image(self) -> str:
-        """The image's key; empty where the run is none of ours."""
+        """The image's key; empty where the run is not ours."""
         return self._annotation(IMAGE)
 
     @property

@@ -1,7 +1,7 @@
 """Builds as detached processes, each with a folder of its own; they outlive the engine, and are found again.
 
 In the folder: `request.json` (what was asked for), `lock` (held by the process as long as it lives, so that a pid that
-was used again fools nobody), `started` (its process group), `log`, `exit` (its status), `stopped` (why we ended it),
+was used again is noticed), `started` (its process group), `log`, `exit` (its status), `stopped` (why we ended it),
 `proven` (what it made is good).
 """
 

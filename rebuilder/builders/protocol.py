@@ -61,7 +61,7 @@ class Tidying(Protocol):
     def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
         """Mark some of the builds whose logs are kept, and remove some that ended long ago; how many of both.
 
-        `settled` tells which of these keys are of rebuilds that are over: nobody else's build is removed, and none
+        `settled` tells which of these keys are of rebuilds that are over: no other system's build is removed, and none
         whose result is still to be read. Raises InfrastructureError.
         """
 

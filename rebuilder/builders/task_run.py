@@ -155,7 +155,7 @@ def log_sources(tasks: Sequence[TaskRun]) -> list[LogSource]:
 
 
 def failure(tasks: Sequence[TaskRun], told: str) -> Status:
-    """What a run that failed has died of: the build's own fault, trouble of its tasks, or somebody who stopped one.
+    """What a run that failed ended by: the build's fault, an infrastructure error of its tasks, or somebody's stop.
 
     `told` is what the run itself says, which is told where its tasks say nothing.
     """

@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def status_of(arguments: list[str] | None = None) -> int:
-    """Run the command; every foreseen trouble is one line on standard error, and no verb at all is the help there."""
+    """Run the command; every foreseen error is one line on standard error, and no verb at all is the help there."""
     try:
         result = rebuilder.main(arguments, "rebuilder", standalone_mode=False)
         return result if isinstance(result, int) else DONE

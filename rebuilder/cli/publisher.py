@@ -140,12 +140,12 @@ def sender(path: Path | None) -> Callable[[Message], Callable[[], None]]:
         config.conf.update(config_file.with_credentials(dict(config.conf)))
     except ConfigurationException as error:
         raise RequestError(f"{path}: {error}") from None
-    # By default the waits grow to an hour, and all trouble is told as a traceback: the publisher has its own words.
+    # By default the waits grow to an hour, and each error is logged as a traceback: the publisher has its own words.
     FedoraMessagingFactoryV2.maxDelay = LONGEST_RECONNECT_WAIT
     for name in ("fedora_messaging", "twisted", "pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     begin = crochet.run_in_reactor(api.twisted_publish)
-    # The first message after trouble goes by itself: many at once would each open a channel.
+    # The first message after an error goes by itself: many at once would each open a channel.
     open_ = False
 
     def send(message: Message) -> Callable[[], None]:

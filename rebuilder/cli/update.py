@@ -37,7 +37,7 @@ def update(
     context: Context, nvrs: tuple[str, ...], severity: str, stream: str | None, alias: str, cves: tuple[str, ...],
     wait: bool, json_: bool,
 ) -> int:
-    """Say that an update is out, as a message from Bodhi would: it settles, is planned, and rebuilt.
+    """Say that an update is out, as a message from Bodhi would: it is pending for a while, planned, and rebuilt.
 
     Each NVR is a source build: name-[epoch:]version-release. Said twice, it counts once.
     """

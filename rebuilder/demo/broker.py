@@ -119,7 +119,7 @@ class Broker:
             raise
 
     def _start_mapper(self, environment: dict[str, str]) -> None:
-        """It must listen before the server looks for it: the server would start a second one that nobody ends."""
+        """It must listen before the server looks for it: the server would start a second one, which would run on."""
         if self._mapper is not None and self._mapper.running:
             return
         port = self._ports.mapper

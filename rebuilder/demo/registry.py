@@ -1,4 +1,4 @@
-"""A private registry on a free port of the loopback address, which lets nobody in without a login."""
+"""A private registry on a free port of the loopback address, which requires a login."""
 
 from __future__ import annotations
 

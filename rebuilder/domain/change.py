@@ -92,7 +92,7 @@ class AvailableBuild:
 
 @dataclass(frozen=True, slots=True)
 class BuildUntagged:
-    """A source build is offered no more: it was taken out of `koji_tag`, or Bodhi took `update` back.
+    """A source build is not available any more: it was taken out of `koji_tag`, or Bodhi took `update` back.
 
     One of the two is empty. A build that left one tag may be in another one of the stream: Koji knows.
     """

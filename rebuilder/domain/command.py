@@ -34,5 +34,5 @@ class Command:
 
 
 def wave_of(target: str) -> int | None:
-    """The number of the wave that is named so; None where that is no number."""
+    """The number of the wave that is named so; None where that is not a number."""
     return int(target) if target.isascii() and target.isdigit() else None

@@ -111,9 +111,9 @@ _CURRENCIES = {currency: place for place, currency in enumerate(Currency)}
 
 
 def need_of(found: ImageState) -> tuple[int, int]:
-    """How much an image needs somebody, least first: what nobody looks after, how severe what it lacks is.
+    """How much an image needs somebody, least first: what has no owner, how severe what it lacks is.
 
-    What is stale and being rebuilt needs nobody; what was not rebuilt well, or is kept from a security fix, does.
+    What is stale and being rebuilt needs no operator; what was not rebuilt well, or is kept from a security fix, does.
     """
     severity = _SEVERITIES[found.severity] if found.severity else len(Severity)
     lacking = found.state is not Currency.CURRENT
@@ -136,7 +136,7 @@ class Offers:
 
     @property
     def sources(self) -> set[str]:
-        """The source packages that something is offered of."""
+        """The source packages of which a newer build is available."""
         return {source for source, _ in self._subjects}
 
     def lacking(self, rpm: Rpm) -> Lacking:

@@ -102,7 +102,7 @@ def _edges(graph: Graph, ordered: Collection[str]) -> Iterator[tuple[str, str, P
 def as_dot(graph: Graph, keys: Collection[str], states: Mapping[str, str]) -> str:
     """The same for Graphviz. A state is a word and a colour; an edge that is no base is dashed; what is external, grey.
 
-    The id of an external parent has no colon, so it is no image's.
+    The id of an external parent has no colon, so it is never that of an image.
     """
     ordered = graph.in_order(keys)
     outside = [(parent, key) for key in ordered for parent in _external(graph, key)]

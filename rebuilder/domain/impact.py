@@ -51,10 +51,10 @@ class Reason:
     """Why an image is rebuilt.
 
     `rpm`: it carries `installed`, and `change` offers a newer build; `inherited_from` is the layer that brought the
-    RPM in, empty where the image itself does. That layer may have it from its `external` parent, into which nobody
-    here can look. `compared` is its source build, where its own version is another one. `parent`: it is built on an
-    image that is rebuilt (`inherited_from`). `upgrades` says why a rebuild may bring the change in although the
-    external parent lacks it.
+    RPM in, empty where the image itself does. That layer may have it from its `external` parent, whose
+    contents are unknown here. `compared` is its source build, where its own version is another one. `parent`: it is
+    built on an image that is rebuilt (`inherited_from`). `upgrades` says why a rebuild may bring the
+    change in although the external parent lacks it.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""RPM names and versions, and the one question asked of them: is what is installed older than what is offered?"""
+"""RPM names and versions, and the one question asked of them: is what is installed older than what is available?"""
 
 from __future__ import annotations
 

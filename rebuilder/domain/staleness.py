@@ -131,7 +131,7 @@ class Contents:
     def _compare(
         self, key: str, stream: str, layers: Mapping[Rpm, str], foreign: Mapping[Rpm, str]
     ) -> tuple[list[Stale], set[Skip]]:
-        """The image's RPMs that are older than what is offered, and why the others are not."""
+        """The image's RPMs that are older than what is available, and why the others are not."""
         stale, others = list[Stale](), set[Skip]()
         for rpm, layer in layers.items():
             of = foreign.get(rpm, stream)

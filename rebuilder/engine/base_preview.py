@@ -22,7 +22,7 @@ from rebuilder.store.database import reading
 def draft(engine: Engine, base: str, settings: Settings, now: float) -> Draft:
     """The plan for the external parent SPEC, as its registry has it now, or for SPEC@DIGEST. Changes nothing.
 
-    Raises UnknownError for a pull spec that no image is built on, RegistryError where its registry cannot be asked, and
+    Raises UnknownError for a pull spec that no image is built on, RegistryError where its registry is unreachable, and
     ContentsError for a manifest that makes no sense.
     """
     with reading(engine) as connection:

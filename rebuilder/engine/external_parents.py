@@ -39,7 +39,7 @@ def ask(engine: Engine, settings: Settings, heard: Callable[[], None] = lambda: 
         specs: Collection[str] | None = None) -> list[Observed]:  # fmt: skip
     """What registries say of these pull specs, or of all that images are built on. Nothing is open meanwhile.
 
-    A registry that cannot be asked is told in `trouble`. `heard` is told of each that is done.
+    A registry that is unreachable is told in `trouble`. `heard` is told of each that is done.
     """
     with reading(engine) as connection:
         used, known = externals.in_use(connection), externals.stored(connection)

@@ -48,7 +48,7 @@ def check(settings: Settings) -> None:
 
 
 def _check_tests(settings: Settings) -> None:
-    """A test that nobody runs would keep each build from being delivered."""
+    """A test that no builder runs would keep each build from being delivered."""
     tested = [name for name, stream in settings.streams.items() if stream.test or stream.test_script]
     if tested and not configured(settings).runs_tests:
         raise RequestError(

@@ -188,7 +188,7 @@ def _withdraw(connection: Connection, event: BuildUntagged, settings: Settings, 
 
 
 def feeds(offer: AvailableBuild, settings: Settings, streams: Iterable[Stream]) -> list[str]:
-    """The streams that take what is offered: those fed by its release or tag, and whose dist tag it has.
+    """The streams that take what is available: those fed by its release or tag, and whose dist tag it has.
 
     A stream for which no release or tag is configured takes what its dist tag fits.
     """

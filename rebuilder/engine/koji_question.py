@@ -23,7 +23,7 @@ class KojiQuestion(ABC):
 
     kinds: frozenset[Kind]  # the one kind of its calls
     woken_by: frozenset[Kind]
-    complaint: ClassVar[str] = ""  # what the log says, once, where it cannot be asked
+    complaint: ClassVar[str] = ""  # what the log says, once, where it is unreachable
     needs_hub: ClassVar[bool] = True  # whether there is nothing to ask without a Koji
 
     def __init__(self, context: Context) -> None:

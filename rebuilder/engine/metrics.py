@@ -73,7 +73,7 @@ class Metrics:
         return self._clock.monotonic() >= self._beat_at
 
     def beat(self, connection: Connection, activity: Callable[[], Activity]) -> None:
-        """The engine got on: say so, with all that was counted. What is not committed is counted no more."""
+        """A heartbeat of the engine, with all that was counted. What is not committed is counted no more."""
         now = self._clock.now()
         counters.add(connection, self._counted)
         heartbeats.record_heartbeat(connection, "engine", BEAT_SECONDS, now, detail=activity())

@@ -24,7 +24,7 @@ from rebuilder.store.changes import StoredChange
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What a draft takes for given. With `approved` no rule asks an operator.
+    """What a draft takes for given. With `approved` no rule requires approval.
 
     `left_out` has images that are treated as if they were on hold, each with the reason. `parent` is an external parent
     as it is to be taken, in place of what is known of it.

@@ -31,7 +31,7 @@ from rebuilder.store.outbox import OutboxEntry
 log = logging.getLogger(__name__)
 
 BATCH = 100  # letters on their way, read, and forgotten, at a time: no more than these are sent again after a crash
-HELD = 100  # subjects whose letters the broker does not take; with more, it is the broker that is in trouble
+HELD = 100  # subjects whose letters the broker does not take; with more, it is the broker that fails
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 DATABASE_PAUSE = 5.0
 BEAT_SECONDS = 10.0

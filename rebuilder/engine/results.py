@@ -57,8 +57,8 @@ def built(
     """Record builds of different images; prove that what each was made for is in it: what became of each, by its id.
 
     One in which it is not has failed with `not-updated`. `names` has the names of builds at a builder where these
-    get them only when they are proven: there the build of a rebuild that failed becomes nobody's current one. One that
-    is still to be tested is nobody's current one anywhere.
+    get them only when they are proven: there the build of a rebuild that failed becomes the current one of no
+    image. One that is still to be tested is the current one of no image anywhere.
     """
     connection = transitions.connection
     reasons = causes.reasons_of(connection, [done.entry.id for done in finished], standing=True)

@@ -40,7 +40,7 @@ MOST = 20  # earlier builds that registries are asked for, of one image
 class Choice:
     """An image whose build is `bad`, and the earlier ones that it may go back to, newest first.
 
-    `others` are the earlier builds that nobody asked for, to be told of where none of these can be pulled.
+    `others` are the earlier builds that no operator asked for, to be told of where none of these can be pulled.
     """
 
     bad: PastBuild
@@ -182,7 +182,7 @@ def choices(connection: Connection, wanted: RequestedRollback) -> list[Choice]:
 
 
 def _look(context: Context, wanted: RequestedRollback) -> list[Found]:
-    """Which builds can be gone back to. Raises RequestError, and RegistryError where a registry cannot be asked."""
+    """Which builds can be gone back to. Raises RequestError, and RegistryError where a registry is unreachable."""
     with reading(context.engine) as connection:
         found = choices(connection, wanted)
     registry = context.settings.registry

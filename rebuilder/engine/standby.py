@@ -39,7 +39,7 @@ def next_term(
 
 
 def _release(term: Term) -> None:
-    with suppress(DBAPIError):  # a database that is away keeps nobody: the lease expires
+    with suppress(DBAPIError):  # without the database the lease expires all the same
         term.release()
 
 
@@ -106,7 +106,7 @@ class _Waiting:
             self._complain_at = time.monotonic() + BEAT_SECONDS
 
     def over(self) -> None:
-        """It waits no more. A database that is away keeps nobody: the heartbeat grows old."""
+        """It waits no more. Without the database the heartbeat grows old all the same."""
         if not self._told:
             return
         log.info("this %s (%s) waits no more", self._role, self._owner)

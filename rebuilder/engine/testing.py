@@ -31,7 +31,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 
 
 class Tests:
-    """The tests that are to be run, are running, or run although nobody waits for them any more.
+    """The tests that are to be run, are running, or run although no rebuild waits for them any more.
 
     As many run at one time as builds may.
     """

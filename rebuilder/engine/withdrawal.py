@@ -1,4 +1,4 @@
-"""Takes back what is offered no more: updates that Bodhi withdrew, builds that left their tags.
+"""Takes back what is not available any more: updates that Bodhi withdrew, builds that left their tags.
 
 A build that left one tag has often come into another one of its stream just before: Koji is asked which it has now.
 """

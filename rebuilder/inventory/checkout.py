@@ -31,7 +31,7 @@ def origin_of(source: Source) -> Origin:
 
 
 def without_login(url: str) -> str:
-    """The URL without a user and password, which are nobody else's business; a path on this machine is no URL."""
+    """The URL without a user and password, which are secrets; a path on this machine is no URL."""
     if url.startswith(("/", ".", "file:")):
         return ""
     parts = urlsplit(url)

@@ -62,7 +62,7 @@ def remote(specs: Collection[str]) -> list[str]:
 def ask(wanted: Collection[Wanted], settings: Settings, heard: Callable[[], None] = lambda: None) -> Iterator[Found]:
     """What the registries say: one request for each whose digest is known. `heard` is told of each that is done.
 
-    One that cannot be asked is no error here, and keeps no other one waiting.
+    One that is unreachable is no error here, and keeps no other one waiting.
     """
     with RegistryReader(settings.registry) as reader, ThreadPoolExecutor(settings.registry.at_once) as pool:
         for found in pool.map(lambda one: _ask(reader, one), wanted):

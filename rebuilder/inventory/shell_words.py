@@ -18,8 +18,8 @@ def expand(
 ) -> str:
     """The word without its quotes, its variables filled in.
 
-    Raises RequestError for a variable without a value, and for what is no substitution, unless `lenient`: then the one
-    is empty, and a word with the other stays as it is.
+    Raises RequestError for a variable without a value, and for what is not a substitution, unless `lenient`: then the
+    one is empty, and a word with the other stays as it is.
     """
     try:
         return _Word(text, arguments, lenient, escape).expanded()

@@ -170,7 +170,7 @@ class FolderSettings(StrictModel):
 
     @cached_property
     def _spec(self) -> GitIgnoreSpec:
-        # To git `test/**` is all that is in test, and not test itself; a folder with nothing in it is no image either.
+        # To git `test/**` is all that is in test, and not test itself; an empty folder has no image either.
         folders = [p[:-2] for p in self.ignore if p.endswith("/**") and not p.startswith("!")]
         return GitIgnoreSpec.from_lines([*self.ignore, *(p if p[0] in "/*" else f"/{p}" for p in folders)])
 

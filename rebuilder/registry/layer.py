@@ -52,7 +52,7 @@ class _Found:
     """What was seen of a layer so far; `files` has the sizes of the files that were kept, by folder and name.
 
     `links` has the path of each hard link by that of the file that it stands for, `unknown` the folders of databases
-    that nobody can read here.
+    that cannot be read here.
     """
 
     place: Path

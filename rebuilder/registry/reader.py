@@ -172,7 +172,7 @@ class RegistryReader:
                 return Contents(layer.databases[folder])
             hidden |= layer.hidden
             opaque |= layer.opaque
-        # Its RPMs are there all the same, and nobody can tell any more which.
+        # Its RPMs are there all the same, and cannot be told apart any more.
         return Contents(None, "removed") if removed else None
 
     def _downwards(self, layers: Sequence[Blob], blobs: BlobSource, of: str) -> Iterator[Layer]:

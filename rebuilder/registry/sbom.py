@@ -63,7 +63,7 @@ def _document(name: str, seconds: float) -> Iterator[Document]:
 
 
 def _rpms(raw: bytes, of: str) -> tuple[Rpm, ...] | None:
-    """The RPMs of a document, which may be in an attestation and its envelope; None where it is none of ours."""
+    """The RPMs of a document, which may be in an attestation and its envelope; None where it is not ours."""
     try:
         found = json.loads(raw)
         if "payload" in found:

@@ -75,7 +75,7 @@ def notice(
     """Keep changes that are not known yet; how many were new.
 
     One that is told of twice stays one; it is settled sooner where the second message waits for no repository. One that
-    was withdrawn, and is offered again, settles anew.
+    was withdrawn, and is available again, settles anew.
     """
     new = 0
     for change in changes:
@@ -99,7 +99,7 @@ def notice(
             same = [Change.__table__.c[name] == row[name] for name in ("source", "version_release", "stream")]
             settling = Change.state == "settling"
             connection.execute(update(Change).where(*same, settling).values(waits_for_repo="", **_told(change)))
-            if told := _told(change):  # what Koji told of may be planned by now; nobody knew of its update then
+            if told := _told(change):  # what Koji told of may be planned by now; its update was unknown then
                 connection.execute(update(Change).where(*same, Change.update == "").values(told))
     return new
 

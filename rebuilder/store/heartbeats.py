@@ -1,4 +1,4 @@
-"""When each loop last got on: how other processes know that it does."""
+"""The last heartbeat of each loop: how other processes know that it runs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ NOTHING = Activity()
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatEntry:
-    """`loop` last got through at `at`, and means to beat `every` so many seconds; `trouble` is what it met last.
+    """`loop` last passed at `at`, and means to beat `every` so many seconds; `trouble` is what it met last.
 
     `activity` is what the engine waits for; empty for other loops.
     """
@@ -83,7 +83,7 @@ def record_heartbeat(
     connection: Connection, loop: str, every: float, now: float, trouble: str = "",
     detail: Activity | None = None,
 ) -> None:
-    """The loop got on."""
+    """A heartbeat of the loop."""
     told = None if detail is None else msgspec.to_builtins(detail)
     row = {"loop": loop, "at": now, "every": every, "trouble": trouble, "detail": told}
     connection.execute(_upsert(connection.dialect.name), row)

@@ -1,6 +1,6 @@
 """What every image is: the one query behind badge, lists, overview, `status`, API and metrics.
 
-It reads what is in the current builds and what is offered, at the moment at which it is asked: nothing is kept that
+It reads what is in the current builds and what is available, at the moment at which it is asked: nothing is kept that
 could be out of date. RPMs are compared once each, however many images carry them.
 """
 
@@ -169,7 +169,7 @@ def _lack(missing: Iterable[tuple[Offered, ...]]) -> Lack:
 
 
 def _offered(connection: Connection, manifest_ids: Collection[int] | None) -> list[Offered]:
-    """All that is offered of packages that are in the images; of those that are in these manifests, where few are."""
+    """All that is available of packages that are in the images; of those that are in these manifests, where few are."""
     query = select(Change.__table__).where(Change.withdrawn_at.is_(None))
     if manifest_ids is None:
         query = query.where(exists().where(Rpm.source == Change.source))

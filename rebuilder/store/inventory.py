@@ -233,7 +233,7 @@ def unread(connection: Connection) -> set[str]:
 
 
 def _unread() -> CompoundSelect[str]:
-    """The images with no current build, and those with one whose manifest nobody could read.
+    """The images with no current build, and those with one whose manifest could not be read.
 
     Two questions, because there is an index for either, and none for both.
     """

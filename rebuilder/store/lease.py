@@ -93,7 +93,7 @@ class Term:
         return Lease.owner == self._held.owner, Lease.epoch == self._held.epoch
 
     def _check(self, connection: Connection) -> None:
-        """Renew, as the first statement: the row stays locked until the commit, so nobody takes over in between."""
+        """Renew, as the first statement: the row stays locked until the commit, so no standby takes over in between."""
         if connection.get_execution_options().get("reading"):
             return
         renewal = self._lease.where(*self._mine()).values(

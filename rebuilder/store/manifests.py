@@ -58,9 +58,9 @@ def _fill(connection: Connection, made: Sequence[tuple[int, Content]]) -> None:
 
 
 def only_here(connection: Connection) -> bool:
-    """Whether nobody else interns until the transaction ends: what is in no use now may then be deleted.
+    """Whether no other transaction interns until the transaction ends: what is in no use now may then be deleted.
 
-    SQLite has one writer at a time anyway. Nobody is waited for: interning may take long, and others would queue.
+    SQLite has one writer at a time anyway. It does not wait: interning may take long, and others would queue.
     """
     if connection.dialect.name != "postgresql":
         return True

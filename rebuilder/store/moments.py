@@ -14,7 +14,7 @@ from rebuilder.store.models import Change, Rebuild
 def follow(connection: Connection, jump: float, now: float, longest: float) -> None:
     """The clock was set ahead by so many seconds, or back where they are negative: what is left of each pause stays.
 
-    No update was noticed later than now, and nobody rests longer than `longest`, whatever was written in between.
+    No update was noticed later than now, and no rebuild rests longer than `longest`, whatever was written in between.
     """
     noticed = _moved(Change.noticed_at, jump, now)
     connection.execute(update(Change).where(Change.state == "settling").values(noticed_at=noticed))

@@ -25,7 +25,7 @@ class Patient(psycopg.Connection[Any]):
     def wait(self, gen: Generator[Any, Any, T], interval: float = LOOK_SECONDS, timeout: float | None = None) -> T:
         """Wait for an answer. Raises psycopg's OperationalError.
 
-        By psycopg's own wait in Python: the one in C tells nobody that nothing comes.
+        By psycopg's own wait in Python: the one in C does not tell that nothing comes.
         """
         return wait_poll(self._limited(gen), self.pgconn.socket, interval)
 

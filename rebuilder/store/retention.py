@@ -113,12 +113,12 @@ class _Rehearsal(Access):
         return nullcontext(self._connection)
 
     def rest(self, seconds: float) -> None:
-        """Nobody waits for it."""
+        """No rebuild waits for it."""
 
 
 @contextmanager
 def rehearsing(engine: Engine) -> Iterator[Access]:
-    """Whatever is done in the block has not happened after it, and keeps nobody from writing meanwhile."""
+    """Whatever is done in the block has not happened after it, and keeps no other process from writing meanwhile."""
     if engine.dialect.name == "sqlite":
         with _copy(engine) as copy, copy.connect() as connection:
             yield _Rehearsal(connection)
@@ -188,7 +188,7 @@ def _one_pass(access: Access, kind: _Kind, limits: Limits) -> int:
 
 
 def _delete(connection: Connection, kind: _Kind, limits: Limits, ids: Sequence[int]) -> int:
-    """Delete those of the rows that may still go, now that nobody can come in between."""
+    """Delete those of the rows that may still go, now that no other transaction can come in between."""
     if kind.interned and not manifests.only_here(connection):
         return 0
     wanted = select(kind.key).where(kind.key.in_(ids), *kind.conditions(limits, connection.dialect.name))

@@ -155,7 +155,7 @@ class _Watched:
 def relieve(engine: Engine) -> int:
     """Have a journal that grew long begun anew. Its bytes, where somebody who reads has kept that from being done.
 
-    SQLite does so by itself only in a moment when nobody reads; this one waits for those who do, and not for long.
+    SQLite does so by itself only in a moment without readers; this one waits for those who do, and not for long.
     """
     journal = Path(f"{engine.url.database}-wal")
     if engine.dialect.name != "sqlite" or not journal.exists() or journal.stat().st_size <= WAL_BYTES:

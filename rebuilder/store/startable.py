@@ -73,7 +73,7 @@ def _may_start(rebuild: Any) -> tuple[ColumnElement[bool], ...]:
 
 
 def _on_stale(rebuild: Any) -> Select[Any]:
-    """The queued rebuilds on an external parent that their wave has no digest of, and that nobody asked for lately."""
+    """The queued rebuilds on an external parent that their wave has no digest of, and that was not asked for lately."""
     pinned = exists().where(WavePin.wave_id == rebuild.wave_id, WavePin.spec == ExternalImage.spec)
     return (
         select(rebuild.id)

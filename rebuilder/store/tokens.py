@@ -1,6 +1,6 @@
 """Tokens: who may change things over HTTP.
 
-A token has 256 bits of chance in it, so nobody can guess one, and a plain SHA-256 is enough to keep it by: slow hashes
+A token has 256 bits of chance in it, so it cannot be guessed, and a plain SHA-256 is enough to keep it by: slow hashes
 are for passwords, which people choose. What is kept cannot be turned back into the token.
 """
 
@@ -36,7 +36,7 @@ class Known:
 
 
 def add(connection: Connection, name: str, scopes: tuple[str, ...], now: float) -> str:
-    """Make a token; nobody can read it again later. Raises RequestError where the name is taken, or is none."""
+    """Make a token, which cannot be read again later. Raises RequestError where the name is taken, or is none."""
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
         raise RequestError(f"a token's name has 1 to {LONGEST_NAME} characters, all of them printable")
     token = PREFIX + secrets.token_urlsafe(32)

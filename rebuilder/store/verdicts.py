@@ -24,7 +24,7 @@ _EARLY = select(GateAnswer.__table__).where(GateAnswer.build.in_(bindparam("name
 class PendingVerdict:
     """An answer that is waited for: of what kind, about which build of which rebuild. `test` is what is run, if any.
 
-    `state` is the rebuild's: where that is not tested any more, nobody waits for the answer.
+    `state` is the rebuild's: where that is not tested any more, no rebuild waits for the answer.
     """
 
     id: int
@@ -116,7 +116,7 @@ def answer(connection: Connection, verdict_id: int, passed: bool, reason: str, w
 
 
 def void(connection: Connection, ids: Collection[int], now: float) -> None:
-    """Nobody waits for these answers any more."""
+    """No rebuild waits for these answers any more."""
     mine = update(Verdict).where(Verdict.id.in_(ids), Verdict.state == "pending")
     connection.execute(mine.values(state="void", done_at=now))
 

@@ -193,7 +193,7 @@ def _inbox(oldest: float | None, now: float) -> Check:
 
 
 def _bus(state: State, beats: dict[str, HeartbeatEntry], now: float) -> Check:
-    """Messages that wait in a queue while none gets in are the sign of a consumer that hangs."""
+    """Messages that wait in a queue while none is being consumed are the sign of a consumer that hangs."""
     if not state.reachable or state.trouble:
         return Check(name="bus", ok=False, detail=state.trouble)
     unread = [name for name, queue in state.queues.items() if not queue.consumers]

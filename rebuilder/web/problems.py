@@ -82,7 +82,7 @@ def _of_http(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _of_form(_request: Request, error: Exception) -> JSONResponse:
-    """What was sent is not repeated: it may be what nobody should see, or what cannot be written."""
+    """What was sent is not repeated: it may be a secret, or what cannot be written."""
     assert isinstance(error, RequestValidationError)
     errors = [{"where": ".".join(map(str, e["loc"])), "what": str(e["msg"])} for e in error.errors()]
     first = f"{errors[0]['where']}: {errors[0]['what']}" if errors else "not of the form that it must have"

@@ -1,6 +1,6 @@
 """Live pages: a browser hears that what it shows has changed, and fetches the page again.
 
-One look at the database a second serves all who listen, however many they are; none is made while nobody does.
+One look at the database a second serves all who listen, however many they are; none is made while there is no listener.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Wrong tokens: each is answered a little later than the one before from the same address, and the log names it.
 
-Right tokens never wait, wherever they come from: behind a proxy everybody has one address. Nobody can guess 256 bits;
+Right tokens never wait, wherever they come from: behind a proxy everybody has one address. 256 bits cannot be guessed;
 this keeps whoever tries from being many, and tells people of it.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ REFUSED = {
     r"goes? not with": "cannot be combined with",
     r"is no moment|moment is over": "is not a valid time; must be in the future",
     r"does it run\?": "no engine is running: start `rebuilder run`",
-    r"is none of|none of ours|fault of ours": "not a …; internal error",
+    r"is none of (?!these|that name)|none of ours|fault of ours": "not a …; internal error",
     r"(?<!there )is no (image|wave)\b|is no wave's number": "no such image; no such wave",
     r"was heard of": "unknown update",
     r"\bstayed, ": "is still installed",
@@ -36,23 +37,19 @@ REFUSED = {
 }
 # What scripts rely on stays: a word of the API, a column, a label of a metric, a class of the style sheet.
 KEPT = {"trouble"}
+CODE = re.compile(r"`trouble`")
 QUOTED_KEY = re.compile(r'"trouble"|\w\.trouble\b')
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 
 
-def _docstrings(tree: ast.Module) -> set[int]:
-    places = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    firsts = (node.body[0] for node in ast.walk(tree) if isinstance(node, places) and node.body)
-    return {id(first.value) for first in firsts if isinstance(first, ast.Expr)}
-
-
 def _texts_of(path: Path) -> Iterator[tuple[int, str]]:
-    """The texts of a module that can reach a person, each with its line: docstrings are for those who read the code."""
-    tree = ast.parse(path.read_text())
-    inner = _docstrings(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
-            yield node.lineno, node.value
+    """The texts, docstrings and comments of a module, each with its line."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, CODE.sub("", node.value)
+    with path.open("rb") as file:
+        comments = [token for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT]
+    yield from ((token.start[0], CODE.sub("", token.string)) for token in comments)
 
 
 def sentences() -> Iterator[tuple[str, str]]:

@@ -37,14 +37,14 @@ class Repositories:
     def waited_for(self, stream: str, tag: str) -> tuple[str, ...]:
         """The build tags of the stream whose repositories are made anew when the tag gets a build.
 
-        Raises InfrastructureError where Koji cannot be asked and was not before.
+        Raises InfrastructureError where Koji is unreachable and was not before.
         """
         return tuple(build_tag for build_tag, tags in self._of(stream).items() if tag in tags)
 
     def done(self, build_tag: str) -> dict[str, frozenset[str]]:
         """By stream, the tags whose builds are in the repository that was just made of this build tag.
 
-        Raises InfrastructureError where Koji cannot be asked and was not before.
+        Raises InfrastructureError where Koji is unreachable and was not before.
         """
         found = {stream: self._of(stream).get(build_tag) for stream in self._streams}
         return {stream: tags for stream, tags in found.items() if tags}

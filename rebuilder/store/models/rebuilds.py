@@ -165,7 +165,7 @@ class Delivery(Base):
 class Verdict(Base):
     """What a test, or a gate, says of a rebuild's build: nothing yet while it is `pending`.
 
-    `who` answered, where that was somebody else; `test` says what is run. One that is `void` has answered for nobody:
+    `who` answered, where that was somebody else; `test` says what is run. One that is `void` counts for nothing:
     the rebuild was stopped.
     """
 
