@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.store.database import reading
 
 if TYPE_CHECKING:  # each takes a while to load, and a verb asks for one or two
+    from sqlalchemy import Connection
+
+    from rebuilder.domain.plan import Plan
     from rebuilder.engine.plan_preview import AskedUpdates
     from rebuilder.queries import coverage, graph_view, logs, pull_specs, rebuilds, records, status
     from rebuilder.queries import why as explained
@@ -43,6 +45,10 @@ class Source(Protocol):
     def why(self, image: str) -> explained.Why: ...
 
     def would(self, image: str, updates: AskedUpdates) -> explained.WhatIf: ...
+
+    def plan(self, updates: AskedUpdates, descendants: str | None) -> Plan: ...
+
+    def plan_on(self, base: str, descendants: str | None) -> Plan: ...
 
     def log(self, image: str, offset: int, test: bool = False) -> logs.LogChunk: ...
 
@@ -75,6 +81,11 @@ class Database:
         self._engine, self._settings = context.stored, context.settings
         self._opened = ExitStack()
 
+    def _reading(self) -> AbstractContextManager[Connection]:
+        from rebuilder.store.database import reading  # a plan of a document does without
+
+        return reading(self._engine)
+
     @cached_property
     def _logs(self) -> logs.Logs:
         from rebuilder.queries import logs
@@ -84,51 +95,64 @@ class Database:
     def status(self) -> status.Status:
         from rebuilder.queries import status
 
-        with reading(self._engine) as connection:
+        with self._reading() as connection:
             return status.read(connection, self._settings, time.time())
 
     def image(self, name: str) -> records.ImageInFull:
         from rebuilder.queries import records
 
-        with reading(self._engine) as connection:
+        with self._reading() as connection:
             return records.image_in_full(connection, name, self._settings, time.time())
 
     def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]:
         from rebuilder.queries import pull_specs
         from rebuilder.store.filters import Filter
 
-        with reading(self._engine) as connection:
+        with self._reading() as connection:
             return pull_specs.read(connection, Filter(stream=stream), self._settings)
 
     def coverage(self, name: str) -> coverage.Coverage:
         from rebuilder.queries import coverage
 
-        with reading(self._engine) as connection:
+        with self._reading() as connection:
             return coverage.read(connection, name, self._settings, time.time())
 
     def wave(self, wave_id: int) -> rebuilds.Wave:
         from rebuilder.queries import rebuilds
 
-        with reading(self._engine) as connection:
+        with self._reading() as connection:
             return rebuilds.wave(connection, wave_id, self._settings, time.time())
 
     def story(self, wave_id: int) -> Sequence[rebuilds.Step]:
         from rebuilder.queries import rebuilds
 
-        with reading(self._engine) as connection:
+        with self._reading() as connection:
             return rebuilds.story(connection, wave_id)
 
     def why(self, image: str) -> explained.Why:
         from rebuilder.queries import why as explained
 
-        with reading(self._engine) as connection:
+        with self._reading() as connection:
             return explained.read(connection, image, self._settings, time.time())
 
     def would(self, image: str, updates: AskedUpdates) -> explained.WhatIf:
         from rebuilder.queries import why as explained
 
-        with reading(self._engine) as connection:
+        with self._reading() as connection:
             return explained.what_if(connection, image, updates, self._settings, time.time())
+
+    def plan(self, updates: AskedUpdates, descendants: str | None) -> Plan:
+        from rebuilder.queries import plan_preview
+
+        with self._reading() as connection:
+            terms = self._settings.with_descendants(descendants)
+            return plan_preview.draft(connection, updates, terms, time.time()).plan
+
+    def plan_on(self, base: str, descendants: str | None) -> Plan:
+        from rebuilder.engine import base_preview
+
+        terms = self._settings.with_descendants(descendants)
+        return base_preview.draft(self._engine, base, terms, time.time()).plan
 
     def log(self, image: str, offset: int, test: bool = False) -> logs.LogChunk:
         return self._logs.read(image, offset, test)
@@ -142,5 +166,5 @@ class Database:
     def drawn(self, asked: graph_view.GraphRequest) -> graph_view.GraphView:
         from rebuilder.queries import graph_view
 
-        with reading(self._engine) as connection:
+        with self._reading() as connection:
             return graph_view.read(connection, asked, self._settings, time.time())

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, print_line, styled, table
-from rebuilder.config import Settings
 from rebuilder.domain.external import short
-from rebuilder.domain.plan import Draft
 from rebuilder.domain.times import format_time
-from rebuilder.engine import base_preview
 from rebuilder.engine.external_parents import Refreshed
 from rebuilder.queries import externals
 from rebuilder.queries.externals import External
@@ -56,11 +51,6 @@ def told(refreshed: Refreshed) -> None:
     new = f", {len(refreshed.moved)} new" if refreshed.moved else ""
     wrong = f", {len(refreshed.troubles)} unreachable: {refreshed.troubles[0]}" if refreshed.troubles else ""
     print_line(f"external parents: {refreshed.asked} asked for{new}{wrong}")
-
-
-def draft_on(context: Context, base: str, settings: Settings) -> Draft:
-    """What a build of an external parent, SPEC or SPEC@DIGEST, would rebuild. Raises UnknownError, RegistryError."""
-    return base_preview.draft(context.stored, base, settings, time.time())
 
 
 def _state(found: External) -> object:

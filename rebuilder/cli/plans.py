@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.formatting import format_reasons, left_out, names
 from rebuilder.cli.output import as_json, bold, joined, print_line, styled, table
@@ -65,6 +66,7 @@ descendants_option = click.option(
 @document_option
 @descendants_option
 @click.option("--explain", is_flag=True, help="Every reason, and every image left out.")
+@server_option
 @click.option("--json", "json_", is_flag=True)
 @click.pass_obj
 def plan(
@@ -76,22 +78,32 @@ def plan(
     document: Path | None,
     descendants: str | None,
     explain: bool,
+    server: str | None,
     json_: bool,
 ) -> None:
     """What an update, or a new base, would rebuild, in which order, and why. Changes nothing."""
-    settings = context.settings
-    if descendants:
-        settings = settings.model_copy(update={"descendants": descendants})
-    if bool(updates) == bool(base):
-        raise click.UsageError("give --update NVR, or --base SPEC[@DIGEST]; they cannot be combined")
-    if base:
-        if document is not None or stream is not None:
-            raise click.UsageError("--base cannot be combined with --inventory or --stream")
-        from rebuilder.cli import externals
+    asked = AskedUpdates(updates, stream, Severity(severity))
+    _check(asked, base, document, server)
+    if document is not None:
+        found = draft_of(document_in(document), asked, context.settings.with_descendants(descendants)).plan
+        _show(found, explain, json_)
+        return
+    with source(context, server) as answering:
+        found = answering.plan_on(base, descendants) if base else answering.plan(asked, descendants)
+        _show(found, explain, json_)
 
-        found = externals.draft_on(context, base, settings).plan
-    else:
-        found = draft_for(context, AskedUpdates(updates, stream, Severity(severity)), document, settings).plan
+
+def _check(asked: AskedUpdates, base: str | None, document: Path | None, server: str | None) -> None:
+    """Raises UsageError for what says two things, or nothing."""
+    if bool(asked.names) == bool(base):
+        raise click.UsageError("give --update NVR, or --base SPEC[@DIGEST]; they cannot be combined")
+    if base and (document is not None or asked.stream is not None):
+        raise click.UsageError("--base cannot be combined with --inventory or --stream")
+    if document is not None and server is not None:
+        raise click.UsageError("--server cannot be combined with --inventory")
+
+
+def _show(found: Plan, explain: bool, json_: bool) -> None:
     if json_:
         as_json(planned.written(found))
     else:

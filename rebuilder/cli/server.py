@@ -22,10 +22,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
 from rebuilder.engine.plan_preview import AskedUpdates
-from rebuilder.queries import coverage, graph_view, logs, pull_specs, rebuilds, records, status
+from rebuilder.queries import coverage, graph_view, logs, plan, pull_specs, rebuilds, records, status
 from rebuilder.queries import why as explained
 
 if TYPE_CHECKING:
+    from rebuilder.domain.plan import Plan
     from rebuilder.queries.graph_view import GraphRequest
 
 SECONDS = 30.0
@@ -83,6 +84,16 @@ class Server:
     def would(self, image: str, updates: AskedUpdates) -> explained.WhatIf:
         return self._read(explained.WhatIf, f"images/{quote(image)}/why", _query(updates))
 
+    def plan(self, updates: AskedUpdates, descendants: str | None) -> Plan:
+        about = {"stream": updates.stream, "descendants": descendants}
+        told = {key: value for key, value in about.items() if value}
+        body = {"updates": list(updates.names), "severity": str(updates.severity), **told}
+        return plan.read(self._read(plan.WrittenPlan, "plan", body=body))
+
+    def plan_on(self, base: str, descendants: str | None) -> Plan:
+        terms = {"descendants": descendants} if descendants else {}
+        return plan.read(self._read(plan.WrittenPlan, "plan", {"base": base, **terms}))
+
     def log(self, image: str, offset: int, test: bool = False) -> logs.LogChunk:
         return self._part(f"images/{quote(image)}/log", offset, test=test)
 
@@ -125,17 +136,22 @@ class Server:
     def _unexpected(self, why: str) -> NoReturn:
         raise UnreachableError(f"{self._url} gives an unexpected answer ({why[:SHOWN]}): is it a rebuilder server?")
 
-    def _read(self, kind: type[Answer], path: str, asked: Mapping[str, Any] | None = None) -> Answer:
-        told = self._ask(path, asked or {})
+    def _read(
+        self, kind: type[Answer], path: str, asked: Mapping[str, Any] | None = None, body: Any = None
+    ) -> Answer:
+        told = self._ask(path, asked or {}, body)
         try:
             return TypeAdapter(kind).validate_python(told)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             self._unexpected(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
-    def _ask(self, path: str, asked: Mapping[str, Any]) -> Any:
+    def _ask(self, path: str, asked: Mapping[str, Any], sent: Any) -> Any:
+        """What it answers to a GET, or to a POST of what is `sent`."""
+        method, about = ("GET", {"params": dict(asked)}) if sent is None else ("POST", {"json": sent})
+        request = self._client.build_request(method, f"{self._url}/api/v1/{path}", **about)
         try:
-            code, body = self._runner.run(self._get(f"{self._url}/api/v1/{path}", dict(asked)))
+            code, body = self._runner.run(self._send(request))
         except TimeoutError:
             raise UnreachableError(f"{self._url} cannot be reached: no whole answer within {SECONDS:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -164,10 +180,10 @@ class Server:
             deep = isinstance(error, RecursionError)
             self._unexpected(f"{'nested too deeply' if deep else 'no JSON'}: {_beginning(body)}")
 
-    async def _get(self, url: str, asked: Mapping[str, Any]) -> tuple[int, bytes]:
+    async def _send(self, first: httpx.Request) -> tuple[int, bytes]:
         """Status and body. Raises TimeoutError, httpx's errors, UnreachableError."""
         async with asyncio.timeout(SECONDS):
-            request: httpx.Request | None = self._client.build_request("GET", url, params=asked)
+            request: httpx.Request | None = first
             for _ in range(MOST_REDIRECTS + 1):
                 assert request is not None
                 code, body, request = await self._hop(request)

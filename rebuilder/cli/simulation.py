@@ -51,9 +51,7 @@ def simulate(
     json_: bool,
 ) -> None:
     """How long an update's rebuilds would take, beside the least that is possible. Changes nothing."""
-    settings = context.settings
-    if descendants:
-        settings = settings.model_copy(update={"descendants": descendants})
+    settings = context.settings.with_descendants(descendants)
     found = draft_for(context, AskedUpdates(updates, stream, Severity(severity)), document, settings)
     each = _calls_of_a_build(settings.simulated, latency)
     jobs = found.plan.jobs({image: seconds + each for image, seconds in found.seconds.items()})

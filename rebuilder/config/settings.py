@@ -109,6 +109,10 @@ class Settings(StrictModel):
         """What is announced on the bus. What happens in a dry run has not happened."""
         return frozenset(self.notify.events) if self.notify.enabled and not self.dry_run else frozenset()
 
+    def with_descendants(self, descendants: str | None) -> Settings:
+        """The same settings for a plan that is asked for with other descendants, if with any."""
+        return self.model_copy(update={"descendants": descendants}) if descendants else self
+
     @property
     def slots(self) -> int:
         """How many builds there may be at one time, by our own limit and the builder's."""

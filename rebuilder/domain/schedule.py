@@ -120,7 +120,7 @@ def estimate(names: Sequence[str], jobs: JobGraph, slots: int) -> Estimate:
     """What building these takes when the longest chain goes first."""
     below = paths_below(jobs)
     total = makespan(jobs, slots, array("d", [-path for path in below]))
-    return Estimate(total, tuple([names[at] for at in critical_path(jobs, below)]), sum(jobs.seconds), slots)
+    return Estimate(total, tuple([names[at] for at in critical_path(jobs, below)]), sum(jobs.seconds, 0.0), slots)
 
 
 def critical_path(jobs: JobGraph, below: Sequence[float]) -> list[int]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from rebuilder.config import Settings
-from rebuilder.domain.errors import UnknownError
+from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.external import ExternalImage, at_digest
 from rebuilder.domain.plan import Draft, plan_by_hand
-from rebuilder.domain.rpm import Rpm
 from rebuilder.domain.schedule import durations
 from rebuilder.engine import planning
 from rebuilder.engine.external_parents import newer_than_images
 from rebuilder.engine.planning import Assumptions
 from rebuilder.inventory import external
+from rebuilder.registry.document import DIGEST
+from rebuilder.registry.errors import ContentsError
 from rebuilder.registry.reader import RegistryReader
 from rebuilder.store import externals, inventory
 from rebuilder.store.database import reading
@@ -22,17 +23,19 @@ from rebuilder.store.database import reading
 def draft(engine: Engine, base: str, settings: Settings, now: float) -> Draft:
     """The plan for the external parent SPEC, as its registry has it now, or for SPEC@DIGEST. Changes nothing.
 
-    Raises UnknownError for a pull spec that no image is built on, RegistryError where its registry is unreachable, and
-    ContentsError for a manifest that makes no sense.
+    Raises UnknownError for a pull spec that no image is built on, RequestError for what is no digest, RegistryError
+    where its registry is unreachable, and ContentsError where what is in the build is unknown, but counts.
     """
     with reading(engine) as connection:
         used = externals.in_use(connection)
     spec, digest = _split(base, used)
-    reader = RegistryReader(settings.registry)
-    image = reader.look(at_digest(spec, digest) if digest else spec)
-    rpms: dict[Rpm, None] = {}
-    for platform in external.platforms_of(settings, used[spec]):
-        rpms.update(dict.fromkeys(reader.contents(image, platform).rpms or ()))
+    with RegistryReader(settings.registry) as reader:
+        image = reader.look(at_digest(spec, digest) if digest else spec)
+        found = {name: reader.contents(image, name) for name in external.platforms_of(settings, used[spec])}
+    unknown = [f"{name}: {contents.origin}" for name, contents in found.items() if contents.rpms is None]
+    if unknown and settings.external_changes != "digest":  # nothing to rebuild would be a guess
+        raise ContentsError(f"what is in {at_digest(image.name, image.digest)} is unknown ({'; '.join(unknown)})")
+    rpms = dict.fromkeys(rpm for contents in found.values() for rpm in contents.rpms or ())
     return _draft(engine, ExternalImage(spec, image.digest, None, tuple(rpms)), settings, now)
 
 
@@ -40,9 +43,11 @@ def _split(base: str, used: dict[str, set[str]]) -> tuple[str, str]:
     """The pull spec as images have it, and the digest that is asked about, if any."""
     if base in used:
         return base, ""
-    spec, _, digest = base.partition("@")
+    spec, at, digest = base.partition("@")
     if spec not in used:
         raise UnknownError(f"no image is built on {spec}; see `rebuilder inventory list --external`")
+    if at and not DIGEST.fullmatch(digest):
+        raise RequestError(f"not a digest: {digest!r}; write {spec}@sha256: and 64 hexadecimal digits")
     return spec, digest
 
 

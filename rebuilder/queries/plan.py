@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NotRequired, cast
 
 from typing_extensions import TypedDict
@@ -203,7 +204,10 @@ def read(document: WrittenPlan) -> Plan:
     return Plan(
         changes,
         _rebuilds(document["rebuilds"], offers),
-        tuple(Skipped(s["image"], Skip(s["reason"]), s.get("by", "")) for s in document["skipped"]),
+        tuple(
+            Skipped(s["image"], Skip(s["reason"]), s.get("by", ""), _parent_of(s["parent"]) if "parent" in s else None)
+            for s in document["skipped"]
+        ),
         document["untouched"],
         tuple(
             RuleOutcome(rule["rule"], Action(rule["action"]), rule.get("images", 0),
@@ -212,6 +216,12 @@ def read(document: WrittenPlan) -> Plan:
         ),
         Estimate(estimate["makespan_s"], tuple(estimate["critical_path"]), estimate["work_s"], estimate["slots"]),
     )
+
+
+def _parent_of(document: WrittenParent) -> ExternalImage:
+    since, pin = document["since"], document.get("pin", "")
+    began = datetime.fromisoformat(since).timestamp() if since else None
+    return ExternalImage(document["spec"], document["digest"], began, pinned=bool(pin), offered=pin)
 
 
 def _rebuilds(documents: Sequence[WrittenRebuild], offers: Offers) -> Rebuilds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from threading import BoundedSemaphore
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -175,8 +175,7 @@ class WhatIf(BaseModel):
 @router.post("/plan")
 def make_plan(connection: Reader, settings: Configured, asked: WhatIf) -> plan.WrittenPlan:
     """What updates would rebuild, in which order, and why. Changes nothing."""
-    changed: dict[str, Any] = {"descendants": asked.descendants} if asked.descendants else {}
-    terms = settings.model_copy(update=changed)
+    terms = settings.with_descendants(asked.descendants)
     updates = _asked(asked.updates, asked.stream, asked.severity)
     drafted = plan_preview.draft(connection, updates, terms, time.time())
     return plan.written(drafted.plan)
@@ -190,12 +189,14 @@ def plan_on_base(
     engine: Database,
     settings: Configured,
     base: Annotated[Text, Query(description="SPEC, as its registry has it now, or SPEC@DIGEST.")],
+    descendants: Literal["affected", "all"] | None = None,
 ) -> plan.WrittenPlan:
     """What a build of an external parent would rebuild, in which order, and why. Its registry is asked."""
     if not _ASKING.acquire(blocking=False):
         raise UnreachableError("registries are being asked for other plans: try again in a moment")
     try:
-        return plan.written(base_preview.draft(engine, base, settings, time.time()).plan)
+        terms = settings.with_descendants(descendants)
+        return plan.written(base_preview.draft(engine, base, terms, time.time()).plan)
     finally:
         _ASKING.release()
 

@@ -94,6 +94,9 @@ QUESTIONS = [
     ("graph", "--wave", "1"),
     ("graph", "--update", "openssl-3.2.9-1.fc42", "--severity", "low"),
     ("graph", "--format", "dot"),
+    ("plan", "--update", "openssl-3.2.9-1.fc42"),
+    ("plan", "--update", "openssl-3.2.9-1.fc42", "--severity", "high", "--stream", "f42", "--explain"),
+    ("plan", "--update", "openssl-3.2.9-1.fc42", "--descendants", "all"),
 ]
 
 
@@ -133,6 +136,9 @@ def test_a_wave_that_waits_for_approval_is_shown_by_a_server_too(user: User, url
     [
         (("wave", "7"), 2, "there is no wave 7"),
         (("why", "ghost:f42"), 2, "unknown image ghost:f42"),
+        (("plan", "--update", "openssl"), 2, "openssl"),
+        (("plan", "--update", "openssl-3.2.9-1.fc42", "--stream", "f99"), 2, "f99"),
+        (("plan", "--base", "nowhere.example.com/base:1"), 2, "no image is built on nowhere.example.com/base:1"),
         (("log", "ghost:f42"), 2, "unknown image ghost:f42"),
         (("why", "base:f42", "--update", "bash"), 2, "not an NVR"),
         (("graph", "--image", "ghost:f42"), 2, "unknown image ghost:f42"),

@@ -48,12 +48,19 @@ VERBS: dict[tuple[str, ...], str] = {
     ("graph",): "graph",
     ("graph", "--wave", "1"): "graph?wave=1",
     ("log", "base:f42"): "images/base:f42/log",
+    ("plan", "--update", NVR): "plan",
 }
 MORE_VERBS = [*VERBS, ("graph", "--format", "dot")] + [
     (*verb, "--json") for verb in VERBS if verb[0] != "log"
 ]
 EACH = [("status",), ("wave", "1"), ("why", "base:f42"), ("graph",), ("log", "base:f42")]
 Serve = Callable[[socket.socket, str], None]
+
+
+def _is_whole(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return bool(end) and len(body) >= int(length[1] if length else 0)
 
 
 @contextmanager
@@ -69,7 +76,7 @@ def hostile(serve: Serve, heard: list[bytes] | None = None) -> Iterator[str]:
     def handle(client: socket.socket) -> None:
         with client, suppress(OSError):
             head = b""
-            while b"\r\n\r\n" not in head and (part := client.recv(65536)):
+            while not _is_whole(head) and (part := client.recv(65536)):
                 head += part
             if heard is not None:
                 heard.append(head)
@@ -277,7 +284,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     bench.tell("openssl-3.2.5-1.fc42", severity="low")
     bench.passes()
     client = Client(store, bench.settings)
-    found = {path: client.reads(path) for path in VERBS.values() if not path.endswith("/log")}
+    found = {path: client.reads(path) for path in VERBS.values() if not path.endswith(("/log", "plan"))}
+    found["plan"] = client.http.post("/api/v1/plan", json={"updates": [NVR]}).raise_for_status().json()
     assert found["waves/2"]["plan"], "it waits for an approval"
     found["images/base:f42/log"] = {"text": "STEP 1\nok\n", "next": 10, "live": False, "built": True}
     return found
