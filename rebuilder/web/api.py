@@ -189,7 +189,9 @@ def plan_on_base(
     engine: Database,
     settings: Configured,
     base: Annotated[Text, Query(description="SPEC, as its registry has it now, or SPEC@DIGEST.")],
-    descendants: Literal["affected", "all"] | None = None,
+    descendants: Annotated[
+        Literal["affected", "all"] | None, Query(description="Also descendants that lack nothing: all.")
+    ] = None,
 ) -> plan.WrittenPlan:
     """What a build of an external parent would rebuild, in which order, and why. Its registry is asked."""
     if not _ASKING.acquire(blocking=False):
