@@ -1,4 +1,4 @@
-"""`rebuilder plan --base`: what a build of somebody else's image would rebuild, asked of the database or of a server."""
+"""`rebuilder plan --base`: what a build of somebody else's image would rebuild, asked of the database or a server."""
 
 from __future__ import annotations
 
