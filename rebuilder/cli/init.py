@@ -41,6 +41,10 @@ class Asker:
         kind = click.Choice(choices) if choices else str
         return str(click.prompt(question, default=usual, type=kind, show_choices=bool(choices)))
 
+    def has(self, name: str) -> bool:
+        """Whether an option gives the answer."""
+        return self._given.get(name) is not None
+
     def sure(self, wanted: bool | None, question: str) -> bool:
         """Whether to go on: what the option says, or the user; with neither, no."""
         if wanted is not None:
@@ -60,6 +64,7 @@ class Asker:
 @click.option("--web", help="HOST:PORT of the status pages.")
 @click.option("--hub", help="The URL of Koji's XML-RPC.")
 @click.option("--tag", help="The tag in Koji that the images are in.")
+@click.option("--gate-test", help="The test of a CI whose result new builds wait for, as ResultsDB names it.")
 @click.option("--first-builds/--no-first-builds", default=None, help="Read the images, and build what was never built.")
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing: what no option says is as usual.")
 @click.option("--force", is_flag=True, help="Replace a configuration that is there.")
@@ -104,6 +109,7 @@ def _answers(asker: Asker) -> Answers:
     hub = asker.ask("hub", "Koji's hub?", "https://koji.fedoraproject.org/kojihub") if koji else ""
     tag = asker.ask("tag", "Which tag are the images in?", f"{stream}-container") if koji else ""
     root = os.geteuid() == 0
+    test = _gate_test(asker, koji)
     database = asker.ask("database", "Which database?", SYSTEM_DATABASE if root else _user_database())
     broker = asker.ask("broker", "Which message bus (amqp://…, or none)?", NO_BROKER)
     web = asker.ask("web", "Where do the status pages listen?", "127.0.0.1:8080")
@@ -112,7 +118,14 @@ def _answers(asker: Asker) -> Answers:
     isolation = "chroot" if root else "rootless"
     bus = "" if broker == NO_BROKER else broker
     place = str(Path(path).absolute()) if path else ""
-    return Answers(source, place, stream, dist, bodhi, builder, isolation, database, bus, web, hub, tag)
+    return Answers(source, place, stream, dist, bodhi, builder, isolation, database, bus, web, hub, tag, test)
+
+
+def _gate_test(asker: Asker, koji: bool) -> str:
+    """Builds in Koji are those that a CI usually tests."""
+    if not koji and not asker.has("gate_test"):
+        return ""
+    return asker.ask("gate_test", "Which test of a CI do new builds wait for (empty: none)?", "")
 
 
 def _dist(stream: str) -> str:

@@ -10,6 +10,12 @@ SYSTEM_DATABASE = "sqlite:////var/lib/rebuilder/rebuilder.db"
 SYSTEM_BUILDS = "/var/lib/rebuilder-buildah/builds"
 
 
+# Results of a CI for RPMs' builds in Koji, and for images, as Fedora's CI messages have them.
+CI_KEYS = tuple(
+    f'    "#.{kind}.test.complete",\n' for kind in ("koji-build", "redhat-container-image", "container-image")
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What the few questions were answered with; empty is "none", as for a broker."""
@@ -26,6 +32,7 @@ class Answers:
     web: str
     hub: str
     tag: str
+    gate_test: str = ""
 
 
 def rendered(answers: Answers) -> str:
@@ -88,7 +95,7 @@ routing_keys = [
     "#.buildsys.untag",
     "#.buildsys.repo.done",
     "#.buildsys.build.state.change",
-]
+{"".join(CI_KEYS) if answers.gate_test else ""}]
 """
 
 
@@ -132,6 +139,10 @@ def _stream(answers: Answers) -> str:
         lines.append(f"koji_tags = [{_text(answers.tag)}]")
     if answers.builder == "koji":
         lines.append(f"koji_target = {_text(answers.stream)}                   # what images are built for: change it")
+    if answers.gate_test:
+        lines.append("# Each new build waits for this result, or `rebuilder gate IMAGE pass|fail`: docs/delivery.md")
+        lines.append(f"gate_test = {_text(answers.gate_test)}")
+        lines.append("gate_timeout = 7200                 # seconds without a result, after which somebody is to look")
     return "\n".join(lines) + "\n"
 
 

@@ -25,7 +25,8 @@ class StreamSettings(StrictModel):
     `test` is the command that is run in each new build before any name moves to it, or `test_script` the path of a
     script; it may take `test_timeout` seconds, and uses the network with `test_network` alone. With `gate` each new
     build waits for somebody to say that it is good; `gate_test` is the test of a CI, as ResultsDB names it, whose
-    result says so by message. What an image says itself goes before `test` and `test_script`.
+    result says so by message. After `gate_timeout` seconds without an answer it needs somebody; it opens by no time,
+    and 0 means that it needs somebody at once. What an image says itself goes before `test` and `test_script`.
     """
 
     dist: OneOrMore[str] = ()
@@ -44,6 +45,7 @@ class StreamSettings(StrictModel):
     test_network: bool = False
     gate: bool = False
     gate_test: str = ""
+    gate_timeout: float = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _one_test(self) -> StreamSettings:

@@ -7,6 +7,7 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
+from rebuilder.config import Settings
 from rebuilder.domain.currency import Currency, ImageState
 from rebuilder.domain.lifecycle import State
 from rebuilder.queries.answer import Answer
@@ -14,6 +15,7 @@ from rebuilder.queries.image_state import sentence
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.store import deliveries, heartbeats, lease, open_rebuilds, rollbacks, verdicts, waves
 from rebuilder.store.heartbeats import HeartbeatEntry
+from rebuilder.store.verdicts import PendingVerdict
 
 NAMED, LISTED = 5, 200
 
@@ -54,15 +56,13 @@ def engine(connection: Connection, now: float) -> EngineState:
 
 
 def read(
-    connection: Connection, states: Mapping[str, ImageState], now: float, *, by_hand: bool = False
+    connection: Connection, states: Mapping[str, ImageState], settings: Settings, now: float
 ) -> tuple[Need, ...]:
-    """All that needs somebody, the most pressing first. `states` has what every image is.
-
-    With `by_hand`, names move to new builds when an operator says so.
-    """
+    """All that needs somebody, the most pressing first. `states` has what every image is."""
+    by_hand = settings.promote == "manual"
     beats = heartbeats.read(connection)
     found = [*_engine(beats, now), *_problems(beats), *_failures(connection), *_approvals(connection)]
-    found += [*_gates(connection), *(_promotions(connection) if by_hand else ())]
+    found += [*_gates(connection, settings, now), *(_promotions(connection) if by_hand else ())]
     return (*found, *_rollbacks(connection), *_holds(states), *_unknown(states))
 
 
@@ -102,14 +102,29 @@ def _approvals(connection: Connection) -> Iterator[Need]:
                    link=f"/waves/{wave.id}")  # fmt: skip
 
 
-def _gates(connection: Connection) -> Iterator[Need]:
-    """The images whose new builds wait for somebody else's answer."""
-    waiting = verdicts.gated(connection)
+def _gates(connection: Connection, settings: Settings, now: float) -> Iterator[Need]:
+    """The images whose new builds wait for somebody else's answer, and those that got none in time.
+
+    One whose gate has a time limit is left out until that is over: its answer may still come by itself.
+    """
+    limits = {name: stream.gate_timeout for name, stream in settings.streams.items() if stream.gate_timeout}
+    asked, late = [], []
+    for one in verdicts.gated(connection):
+        limit = limits.get(one.image.rpartition(":")[2])
+        if limit is None:
+            asked.append(one)
+        elif now - one.since > limit:
+            late.append(one)
+    yield from _gate(late, "{} got no answer from the gate in time", "ask the CI, or `rebuilder gate IMAGE pass|fail`")
+    yield from _gate(asked, "{} wait{} for a gate", "`rebuilder gate IMAGE pass|fail`")
+
+
+def _gate(waiting: Sequence[PendingVerdict], what: str, do: str) -> Iterator[Need]:
     if waiting:
         images = sorted({one.image for one in waiting})
-        yield Need(kind="gate", what=f"{len(images)} image{_s(images)} wait{_verb(images)} for a gate",
-                   do="`rebuilder gate IMAGE pass|fail`", count=len(images), images=_some(images),
-                   since=moment(min(one.since for one in waiting)), link="/waves")  # fmt: skip
+        counted = f"{len(images)} image{_s(images)}"
+        yield Need(kind="gate", what=what.format(counted, _verb(images)), do=do, count=len(images),
+                   images=_some(images), since=moment(min(one.since for one in waiting)), link="/waves")  # fmt: skip
 
 
 def _promotions(connection: Connection) -> Iterator[Need]:

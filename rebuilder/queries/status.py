@@ -158,7 +158,7 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
     beat = beats.get("engine")
     activity = beat.activity if beat else heartbeats.NOTHING
     return Status(
-        needs=attention.read(connection, states, now, by_hand=settings.promote == "manual"),
+        needs=attention.read(connection, states, settings, now),
         images={str(state): count for state, count in image_states.counts(states.values()).items()},
         updates=updates.read(connection, forecast.expected(connection, settings, now)),
         engine=attention.engine(connection, now),

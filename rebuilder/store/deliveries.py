@@ -120,6 +120,16 @@ def waiting_of(connection: Connection, key: str) -> list[str]:
     return list(connection.scalars(select(Delivery.spec).where(*mine).order_by(Delivery.id)))
 
 
+def waiting_of_wave(connection: Connection, wave_id: int) -> list[Waiting]:
+    """The names that wait to be promoted to builds of this wave, the oldest first."""
+    return [Waiting(*row) for row in connection.execute(_WAITING.where(Rebuild.wave_id == wave_id))]
+
+
+def waiting_of_image(connection: Connection, image_id: int) -> list[Waiting]:
+    """The names of an image that wait to be promoted, the oldest first."""
+    return [Waiting(*row) for row in connection.execute(_WAITING.where(Delivery.image_id == image_id))]
+
+
 def any_waiting(connection: Connection) -> bool:
     """Whether any name waits to be promoted."""
     return bool(connection.scalar(_ANY_WAITING))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,19 @@ def test_with_options_it_writes_a_configuration_that_is_good_and_says_what_to_do
     ]  # fmt: skip
     assert user.types("config", "check").returncode == 0
     assert config.load(user.file).streams["f42"].bodhi_releases == ("F42",)
+
+
+def test_who_wants_a_gate_gets_the_topics_of_the_ci(user: NewUser) -> None:
+    topics = {f"#.{kind}.test.complete" for kind in ("koji-build", "redhat-container-image", "container-image")}
+    broker = "--broker", "amqp://localhost"
+    for options, wanted in ((), set()), (("--gate-test", "fedora-ci.koji-build.tier0.functional"), topics):
+        done = user.init("--yes", "--force", *broker, *options)
+        assert (done.returncode, done.stderr) == (0, "")
+        written = tomllib.loads(user.file.read_text())
+        (binding,) = written["bindings"]
+        assert {key for key in binding["routing_keys"] if ".test." in key} == wanted
+    stream = config.load(user.file).streams["f42"]
+    assert (stream.gate_test, stream.gate_timeout) == ("fedora-ci.koji-build.tier0.functional", 7200)
 
 
 def test_the_first_builds_are_made_if_that_is_wanted(user: NewUser) -> None:

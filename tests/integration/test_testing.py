@@ -18,6 +18,8 @@ from rebuilder.domain.checks import TestRequest
 from rebuilder.domain.command import Command
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import commands, factory
+from rebuilder.queries import attention
+from rebuilder.queries.attention import Need
 from rebuilder.store import deliveries, inventory, tokens
 from rebuilder.store.database import reading
 from rebuilder.store.models import Delivery, Message, Verdict
@@ -361,6 +363,36 @@ def test_who_asks_is_told_which_answers_are_waited_for(site: Site) -> None:
     site.passes()
     told = "1 image waits to be promoted", "`rebuilder promote IMAGE`, or `rebuilder promote 1`"
     assert needs(site)["promotion"] == told
+    client = Client(site.store, site.settings)
+    for page in ("/waves/1", "/images/alone:f42"):
+        text = client.http.get(page).text
+        assert "localhost/alone:f42" in text and "to be promoted" in text
+    assert "to be promoted" not in client.http.get("/images/base:f42").text
+
+
+PATIENT = {"f42": {**GATED["f42"], "gate_timeout": 7200}}
+
+
+@pytest.mark.parametrize("site", [{"streams": PATIENT}], indirect=True)
+def test_a_gate_with_a_time_limit_needs_somebody_after_that_and_opens_by_no_time(site: Site) -> None:
+    site.passes(60)
+    assert open_needs(site) == []
+    site.clock.now += 7200
+    site.passes(60)
+    (need,) = open_needs(site)
+    assert (need.kind, need.what) == ("gate", "2 images got no answer from the gate in time")
+    assert (need.images, site.state("base")) == (("alone:f42", "base:f42"), "testing")
+    site.gate("base")
+    site.passes()
+    (need,) = open_needs(site)
+    assert (need.what, site.state("base")) == ("1 image got no answer from the gate in time", "succeeded")
+
+
+def open_needs(site: Site) -> list[Need]:
+    """What needs somebody for the site's clock, but for an engine that runs."""
+    with reading(site.store) as connection:
+        found = attention.read(connection, {}, site.settings, site.clock.now)
+    return [need for need in found if need.kind != "engine"]
 
 
 @pytest.mark.parametrize("site", [{"streams": GATED}], indirect=True)

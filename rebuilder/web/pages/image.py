@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import why
 from rebuilder.queries import image_state
-from rebuilder.store import builds, inventory, open_rebuilds, search
+from rebuilder.store import builds, deliveries, inventory, open_rebuilds, search
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.rendering import Missing, PageRoute, page, segment
 from rebuilder.web.pages.search import normalize_query
@@ -43,5 +43,6 @@ def image(request: Request, key: str, connection: Reader, settings: Configured) 
         request, "image.html", connection, live=f"image={image_id}",
         image=found, present=present, children=children, shown=CHILDREN, state_of=states, builds=built, current=current,
         content=builds.content(connection, current.manifest_id) if current and current.manifest_id else [],
+        waiting=deliveries.waiting_of_image(connection, image_id),
         answer=why.why(connection, wanted, settings, time.time()) if present else None,
     )

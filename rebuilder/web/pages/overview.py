@@ -74,8 +74,6 @@ def overview(request: Request, connection: Reader, settings: Configured) -> Resp
         waves=wave_lines(connection, waves.latest(connection, RECENT), open_),
         settling=changes.settling(connection),
         asked=actions.requested(connection),
-        needs=attention.read(
-            connection, image_state.read(connection, settings, now), now, by_hand=settings.promote == "manual"
-        ),
+        needs=attention.read(connection, image_state.read(connection, settings, now), settings, now),
         health=health.seen(connection, request.app.state.broker, now),
     )

@@ -18,7 +18,7 @@ from rebuilder.engine import planning
 from rebuilder.engine.planning import Assumptions
 from rebuilder.queries import forecast
 from rebuilder.queries.forecast import Expected
-from rebuilder.store import causes, open_rebuilds, rebuilds, waves
+from rebuilder.store import causes, deliveries, open_rebuilds, rebuilds, waves
 from rebuilder.store.open_rebuilds import OpenRebuild
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web.dependencies import Configured, Reader
@@ -204,6 +204,7 @@ def wave(
     return page(
         request, "wave.html", connection, live=f"wave={wave_id}",
         wave=found, changes=noticed, view=view, counts=counts, bar_parts=graph_svg.parts(counts), failed=failed,
+        waiting=deliveries.waiting_of_wave(connection, wave_id),
         listed=LISTED, behind=_blocked_below(view, failed[:LISTED]), graph=_drawing(view, open_),
         rows=_rows(connection, view, first), first=first, size=ROWS, row_height=ROW_HEIGHT,
     )
