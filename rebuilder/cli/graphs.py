@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, bold, console, sanitize
 from rebuilder.cli.plans import document_in, draft_of, update_options
-from rebuilder.domain import graph_export
+from rebuilder.domain import graph_export, graph_svg
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Graph
@@ -25,12 +24,11 @@ from rebuilder.queries.graph_view import GraphRequest
 
 GUIDE = 4
 DEEPEST = 40
-DRAW_SECONDS = 300
 
 
 @click.command()
 @click.option("--format", "format_", type=click.Choice(["text", "json", "dot", "svg"]), default="text",
-              show_default=True, help="dot is Graphviz's language; svg is drawn by Graphviz, which must be installed.")
+              show_default=True, help="dot is Graphviz's language.")
 @click.option("--json", "json_", is_flag=True, help="The same as --format json.")
 @click.option("--image", metavar="NAME:STREAM", help="Only this image, all it is built on, and all built on it.")
 @click.option("--wave", "wave_id", type=int, metavar="ID", help="The images of a wave, with their rebuilds' states.")
@@ -82,8 +80,8 @@ def _print(found: graph_view.GraphView, format_: str, image: str | None) -> None
     elif format_ == "text":
         _show(found.layers, found.keys, found.states, image)
     else:
-        dot = graph_export.as_dot(found.layers, found.keys, found.states)
-        click.echo(dot if format_ == "dot" else _svg(dot), nl=False)
+        write = graph_export.as_dot if format_ == "dot" else graph_svg.of_layers
+        click.echo(write(found.layers, found.keys, found.states), nl=False)
 
 
 def _of_document(context: Context, asked: GraphRequest, path: Path) -> graph_view.GraphView:
@@ -125,18 +123,3 @@ def _label(line: graph_export.Line, state: str, asked: bool) -> Text:
     if line.continued:
         label.append(" (continued below)", "dim")
     return label
-
-
-def _svg(dot: str) -> bytes:
-    """What Graphviz draws. Raises RequestError where it is not installed, or could not."""
-    try:
-        done = subprocess.run(["dot", "-Tsvg"], input=dot.encode(), capture_output=True, timeout=DRAW_SECONDS,
-                              check=False)
-    except subprocess.TimeoutExpired:
-        raise RequestError(f"dot has not drawn it within {DRAW_SECONDS} s: use --image, or --format dot") from None
-    except OSError as error:
-        raise RequestError(f"dot cannot be run ({error.strerror}): install graphviz, or use --format dot") from None
-    if done.returncode:
-        told = done.stderr.decode(errors="replace").strip() or f"ended with {done.returncode}"
-        raise RequestError(f"dot could not draw it: {told.splitlines()[-1]}")
-    return done.stdout

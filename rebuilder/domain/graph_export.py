@@ -68,11 +68,12 @@ def _others(graph: Graph, key: str, under: str) -> Iterator[str]:
     for parent, kind in graph.parents(key):
         if parent != under:
             yield parent if kind is ParentKind.BASE else f"{parent} ({kind})"
-    for outside in _external(graph, key):
+    for outside in external(graph, key):
         yield f"{outside} (external)" if outside.kind is ParentKind.BASE else f"{outside} (external, {outside.kind})"
 
 
-def _external(graph: Graph, key: str) -> tuple[Parent, ...]:
+def external(graph: Graph, key: str) -> tuple[Parent, ...]:
+    """The external parents of an image, each once."""
     return tuple(dict.fromkeys(parent for parent in graph.image(key).parents if parent.external))
 
 
@@ -82,17 +83,18 @@ def as_document(graph: Graph, keys: Collection[str], states: Mapping[str, str]) 
     return {
         "images": [
             {"image": key, "state": states.get(key),
-             "external": [{"name": str(parent), "kind": str(parent.kind)} for parent in _external(graph, key)]}
+             "external": [{"name": str(parent), "kind": str(parent.kind)} for parent in external(graph, key)]}
             for key in ordered
         ],
         "edges": [
             {"parent": parent, "child": child, "kind": str(kind)}
-            for parent, child, kind in _edges(graph, ordered)
+            for parent, child, kind in edges(graph, ordered)
         ],
     }
 
 
-def _edges(graph: Graph, ordered: Collection[str]) -> Iterator[tuple[str, str, ParentKind]]:
+def edges(graph: Graph, ordered: Collection[str]) -> Iterator[tuple[str, str, ParentKind]]:
+    """Parent, child and kind of each edge between these images."""
     shown = frozenset(ordered)
     return (
         (parent, child, kind) for child in ordered for parent, kind in graph.parents(child) if parent in shown
@@ -105,13 +107,13 @@ def as_dot(graph: Graph, keys: Collection[str], states: Mapping[str, str]) -> st
     The id of an external parent has no colon, so it is never that of an image.
     """
     ordered = graph.in_order(keys)
-    outside = [(parent, key) for key in ordered for parent in _external(graph, key)]
+    outside = [(parent, key) for key in ordered for parent in external(graph, key)]
     ids = {key: f'"{_escaped(key)}"' for key in ordered}
     specs = dict.fromkeys(str(parent) for parent, _ in outside)
     externals = {spec: f"external{number}" for number, spec in enumerate(specs)}
     nodes = [f"  {ids[key]}{_looks(key, states.get(key, ''))};" for key in ordered]
     nodes += [f'  {name} [label="{_escaped(spec)}", {OUTSIDE}];' for spec, name in externals.items()]
-    arrows = [_arrow(ids[parent], ids[child], kind) for parent, child, kind in _edges(graph, ordered)]
+    arrows = [_arrow(ids[parent], ids[child], kind) for parent, child, kind in edges(graph, ordered)]
     arrows += [_arrow(externals[str(parent)], ids[key], parent.kind) for parent, key in outside]
     return "\n".join(["digraph layers {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];',
                       *nodes, *arrows, "}\n"])  # fmt: skip

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sqlite3
 import subprocess
 import xml.etree.ElementTree as ElementTree
@@ -269,36 +267,31 @@ def test_graphviz_draws_the_dot_without_a_warning(watcher: User) -> None:
 
 
 def test_the_svg_has_every_image_in_it(reader: User) -> None:
-    servers.need("graphviz", "dot")
     assert sorted(words_of(said(reader, "--format", "svg"))) == sorted(
         [*states(reader), "registry.example.com/fedora:42", "registry.example.com/go:1"]
     )
 
 
 def test_names_are_drawn_letter_by_letter(tmp_path: Path) -> None:
-    servers.need("graphviz", "dot")
     user, path, keys = User(tmp_path), document(tmp_path, ODD), [f"{name}:default" for name in ODD]
     assert list(states(user, "--inventory", path)) == keys
     assert [line.split("── ")[-1] for line in said(user, "--inventory", path).splitlines()] == keys
     assert sorted(words_of(said(user, "--inventory", path, "--format", "svg"))) == sorted(keys)
 
 
-def test_without_graphviz_everything_but_the_svg_is_drawn(reader: User, tmp_path: Path) -> None:
+def test_every_format_needs_no_other_program(reader: User, tmp_path: Path) -> None:
     poor = User(tmp_path)
     poor.environment["PATH"] = str(tmp_path)
     path = str(reader.folder / "inventory.yaml")
-    line = poor.is_refused("graph", "--format", "svg", "--inventory", path)
-    assert "install graphviz, or use --format dot" in line
+    assert said(poor, "--format", "svg", "--inventory", path) == said(reader, "--format", "svg")
     assert said(poor, "--format", "dot", "--inventory", path).startswith("digraph")
 
 
-def test_a_graphviz_that_fails_is_one_line(reader: User, tmp_path: Path) -> None:
-    user = User(tmp_path)
-    (tmp_path / "dot").write_text(f"#!{shutil.which('sh')}\necho warning >&2\necho 'out of memory' >&2\nexit 1\n")
-    (tmp_path / "dot").chmod(0o755)
-    user.environment["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    path = str(reader.folder / "inventory.yaml")
-    assert "out of memory" in user.is_refused("graph", "--format", "svg", "--inventory", path)
+def test_the_svg_of_a_wave_has_its_states_and_colours(watcher: User) -> None:
+    svg = said(watcher, "--format", "svg", "--wave", "1")
+    assert sorted(set(words_of(svg)) & {"failed", "succeeded", "blocked"}) == ["blocked", "failed", "succeeded"]
+    assert svg.count('class="edge stage"') == 2, "what is copied from an image is dashed"
+    assert 'stroke="#b3001b"' in svg
 
 
 # --- wrong requests

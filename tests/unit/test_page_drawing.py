@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rebuilder.domain.graph_svg import BOX_WIDTH, MARGIN, draw
 from rebuilder.domain.lifecycle import State
-from rebuilder.web.pages.graph_svg import BOX_WIDTH, MARGIN, WIDTH, Scale, graph, parts, tree
+from rebuilder.web.pages.charts import WIDTH, Scale, parts, tree
 
 CHAIN = {"base": [], "mid": ["base"], "app": ["mid", "base"], "side": ["base"]}
 
@@ -33,7 +34,7 @@ def test_a_time_line_has_what_was_at_its_place_and_what_is_to_come() -> None:
 
 
 def test_a_drawing_says_what_is_critical() -> None:
-    found = graph(CHAIN, {"base": "building"}, ["base", "mid", "app"])
+    found = draw(CHAIN, {"base": "building"}, ["base", "mid", "app"])
     assert [box.key for box in found.boxes if box.critical] == ["base", "mid", "app"]
     assert [edge.critical for edge in found.edges] == [False, False, True, True], "drawn last, above the others"
     assert found.edges[-1].path.startswith("M")

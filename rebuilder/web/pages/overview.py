@@ -17,7 +17,7 @@ from rebuilder.store import actions, changes, open_rebuilds, waves
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web import health
 from rebuilder.web.dependencies import Configured, Reader
-from rebuilder.web.pages.graph_svg import Part, parts
+from rebuilder.web.pages.charts import Part, parts
 from rebuilder.web.pages.rendering import PageRoute, page
 
 RECENT, HEAD, FAILURES, RUNNING = 8, 8, 10, 50

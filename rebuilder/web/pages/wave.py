@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
+from rebuilder.domain import graph_svg
 from rebuilder.domain.forecast import Eta, critical_path
 from rebuilder.domain.impact import Reason
 from rebuilder.domain.lifecycle import OPEN, PENDING, UNDER_WAY, RebuildRecord, State
@@ -22,8 +23,8 @@ from rebuilder.store import causes, deliveries, open_rebuilds, rebuilds, waves
 from rebuilder.store.open_rebuilds import OpenRebuild
 from rebuilder.store.waves import WaveEntry
 from rebuilder.web.dependencies import Configured, Reader
-from rebuilder.web.pages import graph_svg, wave_graph
-from rebuilder.web.pages.graph_svg import Bar, Branch, Scale
+from rebuilder.web.pages import charts, wave_graph
+from rebuilder.web.pages.charts import Bar, Branch, Scale
 from rebuilder.web.pages.rendering import PageRoute, page
 from rebuilder.web.pages.wave_graph import WaveGraph
 from rebuilder.web.parameters import Text
@@ -123,7 +124,7 @@ def _in_order(parents: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
 def _rows(connection: Connection, view: View, first: int) -> list[Row]:
     """A part of the rebuilds as a tree, from that row on."""
     entries = {entry.image: entry for entry in view.entries}
-    branches = graph_svg.tree(view.parents)[first : first + ROWS]
+    branches = charts.tree(view.parents)[first : first + ROWS]
     told = causes.reasons_of(connection, [entries[branch.key].id for branch in branches])
     critical = {found.entry.id for found in view.path}
     return [
@@ -179,7 +180,7 @@ def _drawing(view: View, opened: Sequence[str]) -> WaveGraph | None:
     path = [found.entry.image for found in view.path]
     if len(view.entries) > DRAWN:
         return wave_graph.collapsed(view.entries, view.parents, opened, path)
-    return WaveGraph(graph_svg.graph(view.parents, view.states, path), {}, {})
+    return WaveGraph(graph_svg.draw(view.parents, view.states, path), {}, {})
 
 
 @router.get("/waves/{wave_id:int}")
@@ -203,7 +204,7 @@ def wave(
     first = max(0, min(row, len(view.entries) - ROWS))
     return page(
         request, "wave.html", connection, live=f"wave={wave_id}",
-        wave=found, changes=noticed, view=view, counts=counts, bar_parts=graph_svg.parts(counts), failed=failed,
+        wave=found, changes=noticed, view=view, counts=counts, bar_parts=charts.parts(counts), failed=failed,
         waiting=deliveries.waiting_of_wave(connection, wave_id),
         listed=LISTED, behind=_blocked_below(view, failed[:LISTED]), graph=_drawing(view, open_),
         rows=_rows(connection, view, first), first=first, size=ROWS, row_height=ROW_HEIGHT,

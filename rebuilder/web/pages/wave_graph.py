@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from urllib.parse import urlencode
+from dataclasses import dataclass, replace
+from urllib.parse import quote, urlencode
 
+from markupsafe import Markup
+
+from rebuilder.domain import graph_svg
+from rebuilder.domain.graph_svg import Box, Drawing, Look
 from rebuilder.domain.lifecycle import RebuildRecord
-from rebuilder.web.pages import graph_svg
-from rebuilder.web.pages.graph_svg import Drawing
 
+SHOWN = 22  # letters of a name
 OPENED = 60  # images of a box that is opened: the others stay together
 MOST_OPEN = 2
 
@@ -32,6 +35,21 @@ class WaveGraph:
     groups: Mapping[str, Group]
     opened: Mapping[str, str]
 
+    def svg(self, label: str) -> Markup:
+        """The drawing: the boxes are links, and those that stand for several images come first."""
+        first = sorted(self.drawing.boxes, key=lambda box: box.key not in self.groups)
+        return Markup(graph_svg.as_svg(replace(self.drawing, boxes=tuple(first)), label, self._look))
+
+    def _look(self, box: Box) -> Look:
+        group = self.groups.get(box.key)
+        if group is None:
+            name = box.key if len(box.key) <= SHOWN else f"{box.key[:SHOWN - 1]}…"
+            href = f"/images/{quote(box.key, safe=':')}"
+            return Look(name, box.state, f"{box.key}: {box.state}", href, f"s-{box.state}", box.state)
+        title = f"{group.count} images of layer {group.level}: {box.state}. Open"
+        label = f"{group.count} image{'s' if group.count != 1 else ''}"
+        return Look(label, box.state, title, group.href, f"group s-{box.state}", box.state)
+
 
 def collapsed(
     entries: Sequence[RebuildRecord], parents: Mapping[str, Sequence[str]], wanted: Collection[str],
@@ -41,7 +59,7 @@ def collapsed(
     boxes = _Boxes.of(entries, wanted, critical)
     states = {boxes.names[entry.image]: str(entry.state) for entry in entries}
     path = list(dict.fromkeys(boxes.names[image] for image in critical))
-    drawing = graph_svg.graph(_edges(entries, parents, boxes.names), states, path)
+    drawing = graph_svg.draw(_edges(entries, parents, boxes.names), states, path)
     closing = {name: _query([other for other in boxes.opened if other != name]) for name in boxes.opened}
     return WaveGraph(drawing, boxes.groups(entries), closing)
 

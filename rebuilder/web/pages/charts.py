@@ -1,4 +1,4 @@
-"""What the pages draw: how far things are, when they were built, and how the layers hang together.
+"""What the pages draw beside the graph: how far things are, when they were built, and the layers as a tree.
 
 Lengths only: the templates make SVG of them, and the style sheet gives it colours.
 """
@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from rebuilder.domain.graph_layout import Place, layout
 from rebuilder.domain.lifecycle import State
 
-BOX_WIDTH, BOX_HEIGHT, COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 184.0, 38.0, 240.0, 46.0, 4.0
 WIDTH = 1000.0
 NARROWEST = 4.0  # of WIDTH: what takes no time is still seen
 ORDER = (
@@ -71,74 +68,6 @@ class Scale:
     def _at(self, moment: float) -> float:
         share = (moment - self.start) / (self.end - self.start) if self.end > self.start else 0.0
         return WIDTH * min(1.0, max(0.0, share))
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """An image in the graph. `critical` where its build decides when all is done."""
-
-    key: str
-    state: str
-    x: float
-    y: float
-    critical: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """A line of the graph, as the data of an SVG path."""
-
-    path: str
-    critical: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """A graph as it is drawn, base images at the left."""
-
-    boxes: tuple[Box, ...]
-    edges: tuple[Edge, ...]
-    width: float
-    height: float
-
-
-def graph(parents: Mapping[str, Sequence[str]], states: Mapping[str, str], critical: Sequence[str] = ()) -> Drawing:
-    """The graph of these images, given parents first, each with its parents."""
-    found = layout(parents)
-    along = set(pairwise(critical))
-    boxes = tuple(
-        Box(key, states.get(key, ""), _x(place), _y(place), key in critical) for key, place in found.places.items()
-    )
-    edges = sorted(
-        (Edge(_path(places), edge in along) for edge, places in found.lines.items()), key=lambda edge: edge.critical
-    )
-    width = max(0.0, (found.columns - 1) * COLUMN_WIDTH + BOX_WIDTH) + 2 * MARGIN
-    height = max(0.0, (found.rows - 1) * ROW_HEIGHT + BOX_HEIGHT) + 2 * MARGIN
-    return Drawing(boxes, tuple(edges), round(width, 1), round(height, 1))
-
-
-def _x(place: Place) -> float:
-    return round(MARGIN + place.column * COLUMN_WIDTH, 1)
-
-
-def _y(place: Place) -> float:
-    return round(MARGIN + place.row * ROW_HEIGHT, 1)
-
-
-def _path(places: Sequence[Place]) -> str:
-    """From the right side of the first box to the left side of the last, through the columns between."""
-    middle = BOX_HEIGHT / 2
-    x, y = _x(places[0]) + BOX_WIDTH, _y(places[0]) + middle
-    written = [f"M{x:g} {y:g}"]
-    for place in places[1:]:
-        to_x, to_y = _x(place), _y(place) + middle
-        bend = (to_x - x) / 2
-        written.append(f"C{x + bend:g} {y:g} {to_x - bend:g} {to_y:g} {to_x:g} {to_y:g}")
-        x, y = to_x, to_y
-        if place is not places[-1]:
-            x += BOX_WIDTH
-            written.append(f"H{x:g}")
-    return "".join(written)
 
 
 @dataclass(frozen=True, slots=True)
