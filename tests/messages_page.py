@@ -22,7 +22,8 @@ from rebuilder.demo.message import update
 from rebuilder.domain.build import BuildRequest, Submission
 from rebuilder.domain.image import ImageBuild
 from rebuilder.engine import notifications
-from rebuilder.messages import RebuilderMessage, Schema
+from rebuilder.messages import RebuilderMessage
+from rebuilder.messages.schemas import Schema
 from rebuilder.store import database, outbox, rollbacks
 from rebuilder.store.database import reading
 from rebuilder.store.rollbacks import RequestedRollback
@@ -37,7 +38,7 @@ LEVELS = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR"}
 HEAD = """\
 # Messages
 
-<!-- Written by `make docs` from rebuilder/messages.py: do not edit it here. -->
+<!-- Written by `make docs` from rebuilder/messages/: do not edit it here. -->
 
 What rebuilder announces on the bus, where `[consumer_config.notify]` says so. The topic of each is preceded by the
 `topic_prefix` of the configuration. The classes are in `rebuilder.messages`, which needs fedora-messaging and nothing

@@ -32,7 +32,7 @@ def first(kind: type[Message]) -> Message:
 def test_importing_it_pulls_in_fedora_messaging_and_nothing_else() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
     domain = ["rebuilder.domain", "rebuilder.domain.wording"]
-    assert json.loads(done.stdout) == ["rebuilder", *domain, "rebuilder.messages"]
+    assert json.loads(done.stdout) == ["rebuilder", *domain, "rebuilder.messages", "rebuilder.messages.schemas"]
 
 
 def test_there_is_a_class_for_all_that_is_announced_and_each_is_registered() -> None:

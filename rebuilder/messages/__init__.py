@@ -12,140 +12,8 @@ from fedora_messaging import message
 from fedora_messaging.message import DEBUG, ERROR, INFO, WARNING
 
 from rebuilder.domain.wording import few
-
-Schema = dict[str, Any]
-
-# Names become headers, which must fit into one frame of 128 kB; an AMQP header's name has 255 bytes.
-LISTED = 100  # images, changes, and the like in one message; more are counted, not named
-NAME = 200
-
-
-def _text(description: str, **more: Any) -> Schema:
-    return {"type": "string", "description": description, **more}
-
-
-def _maybe(description: str) -> Schema:
-    return {"type": ["string", "null"], "description": description}
-
-
-def _number(description: str) -> Schema:
-    return {"type": "integer", "description": description}
-
-
-def _some(description: str, items: Schema) -> Schema:
-    return {"type": "array", "description": description, "items": items, "maxItems": LISTED}
-
-
-def _fields(description: str, properties: dict[str, Schema], *, null: bool = False) -> Schema:
-    """An object that has all of these; further ones may come with a later release."""
-    kind: Any = ["object", "null"] if null else "object"
-    return {"type": kind, "description": description, "properties": properties, "required": list(properties)}
-
-
-SEVERITY = _text("urgent, high, medium, low or unspecified: that of the most severe change")
-CHANGE: dict[str, Schema] = {
-    "source": _text("the source package", maxLength=NAME),
-    "evr": _text("its new version, with the epoch where that is known and not 0"),
-    "stream": _text("the stream in which it is new"),
-    "severity": _text("urgent, high, medium, low or unspecified"),
-    "type": _text("what Bodhi calls the update: security, bugfix, enhancement, newpackage; or nothing"),
-    "update": _maybe("the alias of the Bodhi update that brought it"),
-    "url": _maybe("the page of that update"),
-}
-RPM: dict[str, Schema] = {
-    "installed": _text("an RPM that the change makes stale, as NEVRA"),
-    "inherited_from": _maybe("the image of whose layer the RPM is; null where it is of this image's own"),
-}
-CAUSE: dict[str, Schema] = {
-    **CHANGE,
-    "rpms": _some("what of it the image carries; none where it is only rebuilt because a parent is", _fields("", RPM)),
-}
-PARENT: dict[str, Schema] = {
-    "image": _text("name:stream, or the pull spec of an image that is not ours"),
-    "kind": _text("base: the FROM of the last stage; stage: of another one, or a COPY --from"),
-    "rebuild": {"type": ["integer", "null"], "description": "the rebuild of the parent that this one waited for"},
-}
-BUILD: dict[str, Schema] = {
-    "nvr": _text("the name that the builder gave to the build: an NVR in Koji, an image id in buildah"),
-    "digest": _maybe("its digest, where the builder told it"),
-    "pull_specs": _some("where it is in registries, by digest; nothing before it is pushed", _text("a pull spec")),
-    "parents": _some("the builds that it was built on", _text("as nvr")),
-}
-WHERE_AND_WHO: dict[str, Schema] = {
-    "at": _text("when it happened"),
-    "url": _maybe("the status page"),
-    "agent": _maybe("the person who canceled a rebuild, asked for it, approved the wave"),
-    "users": _some("all who had to do with it", _text("a user name", maxLength=NAME)),
-}
-IMAGE: dict[str, Schema] = {
-    "rebuild": _number("the id of the rebuild"),
-    "wave": _number("the wave that it belongs to"),
-    "image": _text("name:stream", maxLength=NAME),
-    "name": _text("the image's name"),
-    "stream": _text("the image's stream"),
-    "state": _text("the state that the rebuild came into"),
-    "severity": SEVERITY,
-    "attempt": _number("how often it was handed to the builder, this time included; 0 before the first"),
-    "reason": _text("why: of a failure, a stop, or a further attempt; else nothing"),
-    "note": _text("who asked for it and why, where no change did"),
-    "causes": _some("the changes that it takes up", _fields("", CAUSE)),
-    "parents": _some("what the image is built on", _fields("", PARENT)),
-    "build": _fields("the new build, once there is one", BUILD, null=True),
-    "log": _maybe("where the log of the build is: a URL, or a path on the builder's machine"),
-    "timing": _fields("when the rebuild was planned, begun and ended", {
-        "created": _text("when it was planned"),
-        "started": _maybe("when the last attempt was handed to the builder"),
-        "ended": _maybe("when it came to an end"),
-    }),
-    **WHERE_AND_WHO,
-}  # fmt: skip
-PUSHED: dict[str, Schema] = {
-    **IMAGE,
-    "names": _some("the pull specs by tag that point to the build from now on", _text("a pull spec")),
-}
-ROLLED_BACK: dict[str, Schema] = {
-    "image": _text("name:stream", maxLength=NAME),
-    "name": _text("the image's name"),
-    "stream": _text("the image's stream"),
-    "reason": _text("why, in the operator's words"),
-    "bad": _fields("the build that was taken back", BUILD),
-    "build": _fields("the earlier build that is current again", BUILD),
-    "names": _some("the pull specs by tag that go back to it", _text("a pull spec")),
-    "built_on_bad": _some("images that are built on the bad build still", _text("name:stream", maxLength=NAME)),
-    **WHERE_AND_WHO,
-}
-WAVE: dict[str, Schema] = {
-    "wave": _number("the id of the wave"),
-    "state": _text("planned: it waits for an operator's approval; running; finished"),
-    "rule": _text("the rules of the policy that want it to be approved; else nothing"),
-    "severity": SEVERITY,
-    "changes": _some("the changes that it takes up; the first of them", _fields("", CHANGE)),
-    "rebuilds": _number("how many rebuilds it has"),
-    "images": _some("what it rebuilds, parents first; the first of them", _text("name:stream", maxLength=NAME)),
-    **WHERE_AND_WHO,
-}
-PLANNED: dict[str, Schema] = {
-    **WAVE,
-    "created": _text("when it was made"),
-}
-FINISHED: dict[str, Schema] = {
-    **PLANNED,
-    "counts": {"type": "object", "description": "how many rebuilds ended in each state"},
-    "stopped": _some("the images that were not rebuilt: failed, blocked or canceled; the first of them", _fields("", {
-        "image": _text("name:stream", maxLength=NAME),
-        "state": _text("how its rebuild ended"),
-        "reason": _text("why"),
-    })),
-}  # fmt: skip
-
-
-def _version_1(topic: str, properties: dict[str, Schema]) -> Schema:
-    """The schema of a body."""
-    return {
-        "$schema": "http://json-schema.org/draft-04/schema#",
-        "id": f"urn:fedora:message-schema:{topic}.v1",
-        **_fields(f"The body of {topic}", properties),
-    }
+from rebuilder.messages.schemas import FINISHED, IMAGE, PLANNED, PUSHED, ROLLED_BACK, version_1
+from rebuilder.messages.schemas import LISTED as LISTED  # those who read our messages ask for it here
 
 
 def _build_of(found: dict[str, Any]) -> str:
@@ -252,7 +120,7 @@ class ImageQueuedV1(ImageMessage):
     topic = "rebuilder.image.queued"
     severity = DEBUG
     words = "waits to be rebuilt"
-    body_schema = _version_1(topic, IMAGE)
+    body_schema = version_1(topic, IMAGE)
 
 
 class ImageBuildingV1(ImageMessage):
@@ -261,7 +129,7 @@ class ImageBuildingV1(ImageMessage):
     topic = "rebuilder.image.building"
     severity = DEBUG
     words = "is being rebuilt"
-    body_schema = _version_1(topic, IMAGE)
+    body_schema = version_1(topic, IMAGE)
 
 
 class ImageTestingV1(ImageMessage):
@@ -270,7 +138,7 @@ class ImageTestingV1(ImageMessage):
     topic = "rebuilder.image.testing"
     severity = DEBUG
     words = "is being tested"
-    body_schema = _version_1(topic, IMAGE)
+    body_schema = version_1(topic, IMAGE)
 
 
 class ImageSucceededV1(ImageMessage):
@@ -279,7 +147,7 @@ class ImageSucceededV1(ImageMessage):
     topic = "rebuilder.image.succeeded"
     severity = INFO
     words = "was rebuilt"
-    body_schema = _version_1(topic, IMAGE)
+    body_schema = version_1(topic, IMAGE)
 
 
 class ImageFailedV1(ImageMessage):
@@ -291,7 +159,7 @@ class ImageFailedV1(ImageMessage):
     topic = "rebuilder.image.failed"
     severity = ERROR
     words = "could not be rebuilt"
-    body_schema = _version_1(topic, IMAGE)
+    body_schema = version_1(topic, IMAGE)
 
 
 class ImageBlockedV1(ImageMessage):
@@ -300,7 +168,7 @@ class ImageBlockedV1(ImageMessage):
     topic = "rebuilder.image.blocked"
     severity = WARNING
     words = "is blocked"
-    body_schema = _version_1(topic, IMAGE)
+    body_schema = version_1(topic, IMAGE)
 
 
 class ImageCanceledV1(ImageMessage):
@@ -309,7 +177,7 @@ class ImageCanceledV1(ImageMessage):
     topic = "rebuilder.image.canceled"
     severity = WARNING
     words = "is not rebuilt"
-    body_schema = _version_1(topic, IMAGE)
+    body_schema = version_1(topic, IMAGE)
 
 
 class ImageUnneededV1(ImageMessage):
@@ -318,7 +186,7 @@ class ImageUnneededV1(ImageMessage):
     topic = "rebuilder.image.unneeded"
     severity = INFO
     words = "need not be rebuilt"
-    body_schema = _version_1(topic, IMAGE)
+    body_schema = version_1(topic, IMAGE)
 
 
 class ImagePushedV1(ImageMessage):
@@ -331,7 +199,7 @@ class ImagePushedV1(ImageMessage):
     topic = "rebuilder.image.pushed"
     severity = INFO
     words = "was pushed"
-    body_schema = _version_1(topic, PUSHED)
+    body_schema = version_1(topic, PUSHED)
 
     @property
     def pull_specs(self) -> list[str]:
@@ -351,7 +219,7 @@ class ImageRolledBackV1(RebuilderMessage):
 
     topic = "rebuilder.image.rolled-back"
     severity = WARNING
-    body_schema = _version_1(topic, ROLLED_BACK)
+    body_schema = version_1(topic, ROLLED_BACK)
 
     @property
     def changes(self) -> list[dict[str, Any]]:
@@ -393,7 +261,7 @@ class WavePlannedV1(WaveMessage):
 
     topic = "rebuilder.wave.planned"
     severity = INFO
-    body_schema = _version_1(topic, PLANNED)
+    body_schema = version_1(topic, PLANNED)
 
     def _words(self) -> str:
         if self.body["state"] == "planned":
@@ -406,7 +274,7 @@ class WaveFinishedV1(WaveMessage):
 
     topic = "rebuilder.wave.finished"
     severity = INFO
-    body_schema = _version_1(topic, FINISHED)
+    body_schema = version_1(topic, FINISHED)
 
     def _words(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(self.body["counts"].items()))
