@@ -219,7 +219,7 @@ def test_times_are_in_the_readers_zone_with_utc_in_the_title(address: str, chrom
     with browser.tab(chromium, timezone_id="Asia/Tokyo", locale="en-GB") as (page, watched):
         page.goto(address + WAVE)
         start = page.locator(".timeline time").first
-        utc = re.search(r"(\d\d):(\d\d):\d\dZ", start.get_attribute("title") or "")
+        utc = re.search(r"(\d\d):(\d\d):\d\d UTC", start.get_attribute("title") or "")
         assert utc is not None
         expect(start).to_have_text(f"{(int(utc[1]) + 9) % 24:02}:{utc[2]}")
         expect(page.locator(".bottom time")).to_contain_text("GMT+9")

@@ -18,12 +18,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy import Connection
 
+from rebuilder.domain import times
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.impact import Skip
 from rebuilder.domain.labels import label_of
 from rebuilder.domain.reasons import brief, sentence
-from rebuilder.domain.times import approx_duration, format_duration, format_time
+from rebuilder.domain.times import approx_duration, format_duration
 from rebuilder.engine.why import Verdict
 from rebuilder.queries.words import LEFT_OUT
 from rebuilder.store import change_cursor
@@ -37,6 +38,11 @@ def escape_controls(value: object) -> object:
     if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():
         return value
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in value)
+
+
+def format_time(seconds: float) -> str:
+    """A moment as the terminal tells it, with the word for its zone: a page's reader may not know what Z means."""
+    return f"{times.format_time(seconds).removesuffix('Z')} UTC"
 
 
 def clock(seconds: float) -> str:
