@@ -174,5 +174,5 @@ def of_layers(graph: Graph, keys: Collection[str], states: Mapping[str, str]) ->
 
 
 def _outside(spec: str) -> str:
-    """The key of an external parent, which is no image's."""
+    """The key of an external parent: no image has a key with a blank."""
     return f"external {spec}"

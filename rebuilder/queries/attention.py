@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.currency import Currency, ImageState
+from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.lifecycle import State
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.image_state import sentence
@@ -110,7 +111,7 @@ def _gates(connection: Connection, settings: Settings, now: float) -> Iterator[N
     limits = {name: stream.gate_timeout for name, stream in settings.streams.items() if stream.gate_timeout}
     asked, late = [], []
     for one in verdicts.gated(connection):
-        limit = limits.get(one.image.rpartition(":")[2])
+        limit = limits.get(stream_of(one.image))
         if limit is None:
             asked.append(one)
         elif now - one.since > limit:
