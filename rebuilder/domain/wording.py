@@ -1,4 +1,4 @@
-"""Many names in one sentence."""
+"""Many names in one sentence, and the one line that counts of many."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def few(names: Iterable[str], most: int = 3) -> str:
     if len(found) <= most:
         return ", ".join(found)
     return f"{', '.join(found[: most - 1])} and {len(found) - most + 1} more"
+
+
+def last_line(text: str) -> str:
+    """The last line that says something: why a program gave up; "" where it has no output."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,9 +16,11 @@ from rebuilder.config import BuildahSettings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Manifest, PinnedParent
 from rebuilder.domain.rpm import Rpm
+from rebuilder.domain.wording import last_line
 from rebuilder.registry import rpm_database
 from rebuilder.registry.connection import is_insecure
 from rebuilder.registry.errors import ContentsError
+from rebuilder.registry.program import ask
 from rebuilder.registry.rpm_database import DATABASES, RpmError
 
 CALL_SECONDS = 300
@@ -248,24 +249,8 @@ def _rpms(root: Path, path: str, image: str) -> tuple[Rpm, ...]:
 
 
 def _run(command: Sequence[str], seconds: float = CALL_SECONDS) -> str:
-    done = _call(command, seconds)
+    done = ask(command, seconds, StorageError)
     if done.returncode:
-        said = _last_line(done.stderr)
+        said = last_line(done.stderr) or "it exited without output"
         raise (Gone if GONE in said else StorageError)(f"buildah: {said}")
     return done.stdout
-
-
-def _call(command: Sequence[str], seconds: float = CALL_SECONDS) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=seconds
-        )
-    except subprocess.TimeoutExpired:
-        raise StorageError(f"{command[0]} did not answer within {seconds:g} s") from None
-    except OSError as error:
-        raise StorageError(f"{command[0]}: {error.strerror or error}") from None
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it exited without output"

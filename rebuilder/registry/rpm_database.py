@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.rpm import Rpm
+from rebuilder.domain.wording import last_line
 from rebuilder.registry.errors import ContentsError
+from rebuilder.registry.program import ask
 
 QUERY = r"%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\n"
 DATABASES = ("rpmdb.sqlite", "Packages.db", "Packages")  # sqlite, ndb, Berkeley DB
@@ -27,9 +28,10 @@ def read(options: Sequence[str], of: str) -> Iterator[Rpm]:
     """
     if shutil.which("rpm") is None:
         raise RpmError("rpm is not installed")
-    done = _call(["rpm", *options, "-qa", "--qf", QUERY])
+    done = ask(["rpm", *options, "-qa", "--qf", QUERY], CALL_SECONDS, RpmError)
     if done.returncode or "error:" in done.stderr:
-        raise ContentsError(f"the RPM database of {of} cannot be read: {_last_line(done.stderr)}")
+        told = last_line(done.stderr) or "rpm exited without output"
+        raise ContentsError(f"the RPM database of {of} cannot be read: {told}")
     for line in done.stdout.splitlines():
         if not line.startswith("gpg-pubkey\t"):
             yield _rpm(line, of)
@@ -54,19 +56,3 @@ def _rpm(line: str, of: str) -> Rpm:
         return Rpm.parse(f"{name}-{epoch}:{version}-{release}.{arch}", origin)
     except ValueError as error:
         raise ContentsError(f"the RPM database of {of} cannot be read: {error}") from None
-
-
-def _call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=CALL_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        raise RpmError(f"rpm did not answer within {CALL_SECONDS} s") from None
-    except OSError as error:
-        raise RpmError(f"rpm: {error.strerror or error}") from None
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "rpm exited without output"

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from rebuilder.config import child_environment
 from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.wording import last_line
 
 REFERENCE = "{ref}"
 LONGEST = 300  # characters of what the command says that are told on
@@ -37,8 +38,8 @@ def sign(command: Sequence[str], at: str, seconds: float) -> None:
 
 def _last(said: str) -> str:
     """The last line of what the command said."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return f": {lines[-1][:LONGEST]}" if lines else ""
+    line = last_line(said)
+    return f": {line[:LONGEST]}" if line else ""
 
 
 def _ended(child: subprocess.Popen[str], seconds: float) -> tuple[int | None, str]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
+from rebuilder.domain.wording import last_line
 from rebuilder.registry import patience
 from rebuilder.registry.errors import Cause, cause_of, registry_error
 
@@ -79,5 +80,4 @@ def last_words(told: str) -> str:
     found = _FATAL.findall(told)
     if found:
         return str(found[-1]).replace('\\"', '"')
-    lines = [line for line in told.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "skopeo exited without output"
+    return last_line(told) or "skopeo exited without output"
