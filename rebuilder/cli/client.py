@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # each takes a while to load, and a verb asks for one or two
 
     from rebuilder.domain.plan import Plan
     from rebuilder.engine.plan_preview import AskedUpdates
-    from rebuilder.queries import coverage, graph_view, logs, pull_specs, rebuilds, records, status
+    from rebuilder.queries import coverage, graph_view, image_records, logs, pull_specs, rebuilds, status
     from rebuilder.queries import why as explained
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,7 +32,7 @@ class Source(Protocol):
 
     def status(self) -> status.Status: ...
 
-    def image(self, name: str) -> records.ImageInFull: ...
+    def image(self, name: str) -> image_records.ImageInFull: ...
 
     def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]: ...
 
@@ -98,11 +98,11 @@ class Database:
         with self._reading() as connection:
             return status.read(connection, self._settings, time.time())
 
-    def image(self, name: str) -> records.ImageInFull:
-        from rebuilder.queries import records
+    def image(self, name: str) -> image_records.ImageInFull:
+        from rebuilder.queries import image_records
 
         with self._reading() as connection:
-            return records.image_in_full(connection, name, self._settings, time.time())
+            return image_records.image_in_full(connection, name, self._settings, time.time())
 
     def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]:
         from rebuilder.queries import pull_specs

@@ -13,7 +13,7 @@ from rebuilder.domain.rpm import SourceBuild
 from rebuilder.domain.times import format_time
 from rebuilder.domain.wording import few
 from rebuilder.queries.coverage import Coverage, Fix, ImageCoverage
-from rebuilder.queries.records import ImageInFull
+from rebuilder.queries.image_records import ImageInFull
 
 SHOWN = 20
 

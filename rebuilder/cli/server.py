@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
 from rebuilder.engine.plan_preview import AskedUpdates
-from rebuilder.queries import coverage, graph_view, logs, plan, pull_specs, rebuilds, records, status
+from rebuilder.queries import coverage, graph_view, image_records, logs, plan, pull_specs, rebuilds, status
 from rebuilder.queries import why as explained
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Server:
     def status(self) -> status.Status:
         return self._read(status.Status, "status")
 
-    def image(self, name: str) -> records.ImageInFull:
-        return self._read(records.ImageInFull, f"images/{quote(name, safe='')}")
+    def image(self, name: str) -> image_records.ImageInFull:
+        return self._read(image_records.ImageInFull, f"images/{quote(name, safe='')}")
 
     def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]:
         return self._read(tuple[pull_specs.PullSpecs, ...], "pull-specs", {"stream": stream} if stream else {})

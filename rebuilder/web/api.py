@@ -14,8 +14,10 @@ from rebuilder.domain.errors import UnreachableError
 from rebuilder.engine import base_preview
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import (
+    build_records,
     externals,
     graph_view,
+    image_records,
     logs,
     plan,
     plan_preview,
@@ -99,9 +101,9 @@ def read_log(
 
 
 @router.get("/images/{image:path}")
-def read_image(connection: Reader, settings: Configured, image: ImageName) -> records.ImageInFull:
+def read_image(connection: Reader, settings: Configured, image: ImageName) -> image_records.ImageInFull:
     """An image: what it is and lacks, its current build, parents and children."""
-    return records.image_in_full(connection, image, settings, time.time())
+    return image_records.image_in_full(connection, image, settings, time.time())
 
 
 @router.get("/externals/{spec:path}")
@@ -123,15 +125,15 @@ def list_pull_specs(connection: Reader, settings: Configured, images: Images) ->
 
 
 @router.get("/builds/{build_id}")
-def read_build(connection: Reader, build_id: Ident) -> records.BuildInFull:
+def read_build(connection: Reader, build_id: Ident) -> build_records.BuildInFull:
     """An image build, and what changed since the one before."""
-    return records.build_in_full(connection, build_id)
+    return build_records.build_in_full(connection, build_id)
 
 
 @router.get("/manifests/{digest}")
-def read_manifest(connection: Reader, digest: Text) -> records.Manifest:
+def read_manifest(connection: Reader, digest: Text) -> build_records.Manifest:
     """Every RPM of a build, inherited ones included."""
-    return records.manifest(connection, digest)
+    return build_records.manifest(connection, digest)
 
 
 @router.get("/changes/{change_id}")

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from rebuilder.queries import coverage, packages, queue, records, status
+from rebuilder.queries import build_records, coverage, image_records, packages, queue, records, status
 from rebuilder.queries.rebuild import Rebuild, rebuild
 from rebuilder.store import lists, need
 from rebuilder.web.csv_lists import DESCRIBED
@@ -73,16 +73,16 @@ def list_images(
     q: Search = "",
     order: Annotated[Literal["name", "need"], Query(
         description="`name`: by name and stream. `need`: what needs somebody first.")] = "name",
-) -> Page[records.Image]:
+) -> Page[image_records.Image]:
     """The images of the inventory; `package` (a source) or `rpm` asks for those that carry it.
 
     `update` (an alias or a CVE) asks for those that lack it, `severity` for what they lack at worst.
     """
     wanted = build_filter(images, lacking, rpm=rpm, currencies=state, states=last_rebuild, text=q)
     if order == "need":
-        found = records.images_by_need(connection, wanted, part, settings, time.time()).items
+        found = image_records.images_by_need(connection, wanted, part, settings, time.time()).items
     else:
-        found = records.images(connection, wanted, part, settings, time.time())
+        found = image_records.images(connection, wanted, part, settings, time.time())
     following = cursor_of(found, part, lambda image: image.image)
     return Page(items=found[: part.limit - 1], next=following)
 
@@ -90,10 +90,10 @@ def list_images(
 @router.get("/builds")
 def list_builds(
     connection: Reader, part: Part, images: Images, times: Times, rpm: BinaryPackage, q: Search = ""
-) -> Page[records.ImageBuild]:
+) -> Page[build_records.ImageBuild]:
     """Finished builds of images; `package` (a source) or `rpm` asks for those with it."""
     found = lists.builds(connection, build_filter(images, times, rpm=rpm, text=q), part)
-    return paginate([(entry, entry.id) for entry in found], part, records.build)
+    return paginate([(entry, entry.id) for entry in found], part, build_records.build)
 
 
 @router.get("/changes")

@@ -16,7 +16,7 @@ from rebuilder.builders.local_images import own_name
 from rebuilder.config import Settings
 from rebuilder.domain.build import BuildRequest, Phase
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, PinnedParent
-from rebuilder.queries import records, why
+from rebuilder.queries import build_records, why
 from rebuilder.registry import skopeo
 from rebuilder.registry.document import parse
 from rebuilder.store import inventory
@@ -92,7 +92,7 @@ def test_the_record_of_a_build_says_on_which_digests_it_stands(tmp_path: Path) -
         save_inventory(connection, Inventory((child,), builds=(build,)), 1.0)
         assert inventory.current_builds(connection)["app:f42"].externals == (pin,)
         assert why.read(connection, "app:f42", Settings(database_url=url), 2.0).externals == {pin.spec: pin.at}
-        assert records.build_in_full(connection, 1).externals == {pin.spec: pin.at}
+        assert build_records.build_in_full(connection, 1).externals == {pin.spec: pin.at}
     (tmp_path / "config.toml").write_text(f'[consumer_config]\ndatabase_url = "{url}"\n')
     config = "--config", str(tmp_path / "config.toml")
     assert f"built on: {pin.at}" in shell.types(*config, "inventory", "show", "app:f42").stdout

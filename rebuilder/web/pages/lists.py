@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from rebuilder.domain.change import Severity
 from rebuilder.domain.currency import Currency
 from rebuilder.domain.lifecycle import State
-from rebuilder.queries import forecast, records
+from rebuilder.queries import forecast, image_records
 from rebuilder.store import inventory, lists, need
 from rebuilder.store.filters import PageRequest
 from rebuilder.store.models.rebuilds import WAVE_STATES
@@ -98,7 +98,7 @@ def all_images(
     """The images of the inventory, and what each of them is."""
     wanted = build_filter(images, lacking, currencies=state, states=last_rebuild, text=normalize_query(q))
     part = _part(cursor)
-    found = records.images_by_need(connection, wanted, part, settings, time.time())
+    found = image_records.images_by_need(connection, wanted, part, settings, time.time())
     following = cursor_of(found.items, part, lambda image: image.image)
     return _list(request, "images.html", connection, list(Currency), following,
                  images=found.items[:SHOWN], counts=found.counts, total=found.total)
