@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache
 
-from rebuilder.domain.image_name import ImageName
+from rebuilder.domain.image_name import key_of
 from rebuilder.domain.rpm import MODULE, Rpm
 
 DEFAULT_STREAM = "default"
@@ -128,7 +128,7 @@ class Image:
     @property
     def key(self) -> str:
         """`name:stream`, by which images are named everywhere."""
-        return str(ImageName(self.name, self.stream))
+        return key_of(self.name, self.stream)
 
     def __str__(self) -> str:
         return self.key
