@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
-from support import examples, servers
+from support import databases, examples, servers
 from support.harnesses.osbs import HERE, OsbsHarness
 
 from rebuilder.demo.broker import PROGRAMS, SCRIPT, Broker
@@ -72,8 +71,8 @@ def postgres_server() -> Iterator[servers.PostgreSQL]:
 
 @pytest.fixture
 def postgres_url(postgres_server: servers.PostgreSQL, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A fresh database in PostgreSQL: empty, or with its tables where a test asks for the `store` in it."""
-    tables = "store" in request.fixturenames
+    """A fresh database in PostgreSQL: empty, or with its tables where a test asks for an engine on it."""
+    tables = not {"store", "postgres"}.isdisjoint(request.fixturenames)
     with postgres_server.database(request.getfixturevalue("postgres_template") if tables else "template0") as url:
         yield url
 
@@ -92,27 +91,20 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with its tables, to be copied: to make them anew for each test takes longer than most tests."""
-    path = tmp_path_factory.mktemp("template") / "test.db"
-    _with_tables(f"sqlite:///{path}").dispose()
-    return path
-
-
-@pytest.fixture(scope="session")
 def postgres_template(postgres_server: servers.PostgreSQL) -> Iterator[str]:
     """The name of a database with its tables in PostgreSQL, to be copied."""
     with postgres_server.database() as url:
-        _with_tables(url).dispose()
+        engine = database.open_database(url)
+        database.upgrade(engine)
+        engine.dispose()
         yield url.rpartition("/")[2]
 
 
 @pytest.fixture
-def store(database_url: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+def store(database_url: str) -> Iterator[Engine]:
     """A database of each kind, with its tables."""
-    engine = database.open_database(database_url)
-    if engine.dialect.name == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), str(engine.url.database))
+    path = database_url.removeprefix("sqlite:///")
+    engine = database.open_database(database_url) if path == database_url else databases.sqlite(Path(path))
     yield engine
     engine.dispose()
 
@@ -122,21 +114,13 @@ def shared_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     """A database of each kind, with its tables, for all the tests of a file that only read what the file puts in it."""
     with ExitStack() as stack:
         if request.param == "sqlite":
-            path = tmp_path_factory.mktemp("shared") / "test.db"
-            shutil.copy(request.getfixturevalue("sqlite_template"), path)
-            url = f"sqlite:///{path}"
+            engine = databases.sqlite(tmp_path_factory.mktemp("shared") / "test.db")
         else:
             server: servers.PostgreSQL = request.getfixturevalue("postgres_server")
             url = stack.enter_context(server.database(request.getfixturevalue("postgres_template")))
-        engine = database.open_database(url)
+            engine = database.open_database(url)
         stack.callback(engine.dispose)
         yield engine
-
-
-def _with_tables(url: str) -> Engine:
-    engine = database.open_database(url)
-    database.upgrade(engine)
-    return engine
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The sdist and the wheel of these sources, for the files that install them."""
+"""What takes long to make, once: the sdist and the wheel of these sources, and a world with its first images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import servers
+from support.buildah_world import Machine, machine
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = "7.8.9"
@@ -35,3 +38,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wheel(built: Path) -> Path:
     (path,) = built.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="session")
+def first_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A base and a child that stand on the old openssl; the new one is in the repository. To be copied."""
+    servers.need("buildah", "buildah", "busybox")
+    servers.need("rpm", "rpm", "rpmbuild", "createrepo_c")
+    with machine(tmp_path_factory.mktemp("first")) as made:
+        made.write("child", "FROM base\nRUN true\n")
+        made.build("child", "first-child", (made.build("base", "first-base"),))
+        made.offer("3.2.2")
+        yield made

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from acceptance.test_push import NEW, Site
-from support import registries, servers
-from support.buildah_world import machine, until
+from support import registries
+from support.buildah_world import Machine, machine, until
 
 from rebuilder.registry import skopeo
 from rebuilder.registry.document import parse
@@ -34,15 +34,13 @@ MOST_DEATHS = 40
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    servers.need("buildah", "buildah", "busybox")
-    servers.need("rpm", "rpm", "rpmbuild", "createrepo_c")
-    with registries.registry(tmp_path / "registry") as registry, machine(tmp_path / "world") as world:
+def site(tmp_path: Path, first_world: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    with registries.registry(tmp_path / "registry") as registry, machine(tmp_path / "world", first_world) as world:
         monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, registry.host)))
         yield Site(world, registry)
 
 
-def tested(site: Site, *command: str, more: str = "") -> None:
+def tests_run(site: Site, *command: str, more: str = "") -> None:
     """Every build is tested by that command."""
     file = site.folder / "config.toml"
     text = file.read_text()
@@ -71,7 +69,7 @@ def fixed(site: Site, name: str) -> list[str]:
 
 
 def test_a_build_that_passes_its_test_is_promoted_and_its_log_is_kept(site: Site) -> None:
-    tested(site, "sh", "-c", "grep -q fc42 /etc/os-release 2>/dev/null; echo smoke test of $(ls / | wc -l)")
+    tests_run(site, "sh", "-c", "grep -q fc42 /etc/os-release 2>/dev/null; echo smoke test of $(ls / | wc -l)")
     assert site.types("run", "--until-idle").returncode == 0
     assert contents(site, "base") == contents(site, "child") == NEW
     log = site.types("log", "child:f42", "--test")
@@ -80,7 +78,7 @@ def test_a_build_that_passes_its_test_is_promoted_and_its_log_is_kept(site: Site
 
 
 def test_a_build_that_fails_its_test_is_pushed_to_be_looked_at_and_no_tag_moves(site: Site) -> None:
-    tested(site, "sh", "-c", "echo no httpd; exit 3")
+    tests_run(site, "sh", "-c", "echo no httpd; exit 3")
     assert site.types("run", "--until-idle").returncode == 1
     wave = site.asked("wave", "1")
     states = {one["image"]: (one["state"], one["reason"]) for one in wave["rebuilds"]}
@@ -96,7 +94,7 @@ def test_a_build_that_fails_its_test_is_pushed_to_be_looked_at_and_no_tag_moves(
 
 
 def test_nothing_is_promoted_by_hand_before_somebody_says_so(site: Site) -> None:
-    tested(site, "true", more='promote = "manual"\n')
+    tests_run(site, "true", more='promote = "manual"\n')
     assert site.types("run", "--until-idle").returncode == 0
     assert len(fixed(site, "base")) == len(fixed(site, "child")) == 1
     assert contents(site, "base") is None
@@ -109,7 +107,7 @@ def test_nothing_is_promoted_by_hand_before_somebody_says_so(site: Site) -> None
 
 
 def test_an_engine_killed_at_every_point_delivers_each_image_once_and_nothing_untested(site: Site) -> None:
-    tested(site, "sh", "-c", "sleep 0.2; echo ran")
+    tests_run(site, "sh", "-c", "sleep 0.2; echo ran")
     tools = site.folder / "tools"
     tools.mkdir()
     for program, words in WORDS.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import bus, servers, shell
+from support import bus, databases, shell
 from support.buildah_world import CONFIGURATION, Machine, machine, until
 
 from rebuilder.demo import rpms
@@ -49,16 +49,12 @@ port = 0
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Machine]:
+def world(tmp_path: Path, first_world: Machine) -> Iterator[Machine]:
     """Two images, both with the old openssl; the new one is in the repository."""
-    servers.need("buildah", "buildah", "busybox")
-    servers.need("rpm", "rpm", "rpmbuild", "createrepo_c")
-    with machine(tmp_path) as made:
+    with machine(tmp_path, first_world) as made:
         made.write("base", "FROM scratch\nCOPY rootfs/ /\nRUN install-rpm openssl-libs\nRUN sleep 1\n")
-        made.write("child", "FROM base\nRUN true\n")
-        made.build("child", "first-child", (made.build("base", "first-base"),))
-        made.offer("3.2.2")
         configure(made, "amqp://localhost")
+        databases.sqlite(made.folder / "rebuilder.db").dispose()
         yield made
 
 

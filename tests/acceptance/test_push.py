@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import bus, registries, servers, shell
+from support import bus, databases, registries, servers, shell
 from support.buildah_world import CONFIGURATION, Machine, machine, until
 from support.registries import Registry
 
@@ -29,15 +29,13 @@ NEW = {"openssl-libs-1:3.2.2-1.fc42.noarch"}
 
 
 class Site:
-    """A base and a child that stand on the old openssl; the new one is in the repository."""
+    """A registry beside the first world, whose engine has the message about the new openssl."""
 
     def __init__(self, world: Machine, registry: Registry) -> None:
         self.world, self.registry, self.folder = world, registry, world.folder
-        world.write("child", "FROM base\nRUN true\n")
-        world.build("child", "first-child", (world.build("base", "first-base"),))
-        world.offer("3.2.2")
         text = CONFIGURATION.format(folder=self.folder) + PUSHED.format(host=registry.host)
         (self.folder / "config.toml").write_text(text)
+        databases.sqlite(self.folder / "rebuilder.db").dispose()
         assert self.types("inventory", "sync").returncode == 0
         sent = bus.update()
         message = {"id": sent.id, "topic": sent.topic, "headers": {}, "body": sent.body}
@@ -76,10 +74,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    servers.need("buildah", "buildah", "busybox")
-    servers.need("rpm", "rpm", "rpmbuild", "createrepo_c")
-    with registries.registry(tmp_path / "registry") as registry, machine(tmp_path / "world") as world:
+def site(tmp_path: Path, first_world: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    with registries.registry(tmp_path / "registry") as registry, machine(tmp_path / "world", first_world) as world:
         monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, registry.host)))
         yield Site(world, registry)
 

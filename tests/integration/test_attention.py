@@ -8,17 +8,17 @@ from collections.abc import Iterator
 import pytest
 from integration.workbench import CHAIN, Workbench
 from sqlalchemy import Engine
+from support import databases
 from support.api_client import Client
 from support.registry600 import ALIAS, CVE, NVR, night
 
-from rebuilder.store import database, heartbeats
+from rebuilder.store import heartbeats
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("night")
-    store = database.open_database(f"sqlite:///{folder / 'night.db'}")
-    database.upgrade(store)
+    store = databases.sqlite(folder / "night.db")
     bench = night(store, folder)
     yield Client(store, bench.settings)
     store.dispose()

@@ -10,15 +10,17 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from support import databases
 from support.bus import until
 
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.demo.process import free_port
-from rebuilder.store import database, tokens
+from rebuilder.store import tokens
 from rebuilder.web import bounds, wrong_tokens
 from rebuilder.web.server import BACKLOG, serving
 
@@ -28,8 +30,8 @@ ORDER = json.dumps({"verb": "pause"}).encode()
 
 
 @pytest.fixture
-def store(sqlite_url: str) -> Engine:
-    return database.ready(sqlite_url)
+def store(tmp_path: Path) -> Engine:
+    return databases.sqlite(tmp_path / "test.db")
 
 
 @pytest.fixture
@@ -37,6 +39,15 @@ def port(store: Engine) -> Iterator[int]:
     found = free_port()
     with serving(store, Settings(web={"port": found}), NO_BUS):
         yield found
+
+
+@pytest.fixture(scope="module")
+def shared_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A server for all that leave it as it was."""
+    found, store = free_port(), databases.sqlite(tmp_path_factory.mktemp("shared") / "test.db")
+    with serving(store, Settings(web={"port": found}), NO_BUS):
+        yield found
+    store.dispose()
 
 
 def connected(port: int) -> socket.socket:
@@ -223,12 +234,12 @@ def test_a_request_with_two_lengths_is_refused_and_the_connection_ends(port: int
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n" * 2,
     ],
 )
-def test_what_is_no_request_is_refused_and_the_connection_ends(port: int, head: bytes) -> None:
-    with connected(port) as client:
+def test_what_is_no_request_is_refused_and_the_connection_ends(shared_port: int, head: bytes) -> None:
+    with connected(shared_port) as client:
         client.sendall(head)
         answer = said(client)
     assert not answer or 400 <= status(answer) < 502
-    assert healthy(port)
+    assert healthy(shared_port)
 
 
 @pytest.mark.parametrize(
@@ -263,8 +274,8 @@ def test_head_of_a_live_page_ends(port: int) -> None:
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "DELETE", "CONNECT", "BREW", "get"])
 @pytest.mark.parametrize("path", ["/", "/live", "/api/v1/actions", "/health/live", "/metrics", "/static/x", "*", "http://x/"])
-def test_other_methods_change_nothing_and_are_answered(port: int, method: str, path: str) -> None:
-    with connected(port) as client:
+def test_other_methods_change_nothing_and_are_answered(shared_port: int, method: str, path: str) -> None:
+    with connected(shared_port) as client:
         client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         answer = said(client)
     assert status(answer) in (400, 404, 405)

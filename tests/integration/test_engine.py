@@ -100,15 +100,15 @@ def test_a_builder_that_cannot_be_asked_fails_nobody(store: Engine) -> None:
 
     bench.builder.before = away
     bench.tell(FIX)
-    bench.passes(500)
+    bench.passes(500, step=20)
     assert {state for _, state in bench.states()} <= {"queued", "submitting", "waiting"}
     bench.builder.before = lambda call: None
-    bench.passes(300)
+    bench.passes(300, step=20)
     bench.builder.before = away
-    bench.passes(300)
+    bench.passes(300, step=20)
     assert {state for _, state in bench.states()} == {"building", "waiting"}
     bench.builder.before = lambda call: None
-    bench.finish()
+    bench.finish(step=20)
     assert {(entry.state, entry.attempt - entry.spared) for entry in bench.rebuilds()} == {("succeeded", 1)}
 
 

@@ -82,7 +82,6 @@ def settled(store: Engine, query: str) -> None:
 @pytest.fixture
 def postgres(postgres_url: str) -> Iterator[Engine]:
     engine = database.open_database(postgres_url)
-    database.upgrade(engine)
     yield engine
     engine.dispose()
 

@@ -45,7 +45,7 @@ def test_a_consumer_killed_in_the_middle_loses_nothing(
     broker: Broker, queue: str, store: Engine, database_url: str, tmp_path: Path
 ) -> None:
     configuration = bus.configure(tmp_path, broker, queue, database_url)
-    sent = [bus.update() for _ in range(300)]
+    sent = [bus.update() for _ in range(100)]
     with bus.channel(broker) as opened:
         for message in sent:
             bus.send(opened, queue, message)

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from integration.workbench import Workbench, image
 from sqlalchemy import Engine
-from support import servers
+from support import databases, servers
 from support.api_client import Client
 
-from rebuilder.store import counters, database
+from rebuilder.store import counters
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERTS, DASHBOARD = ROOT / "monitoring" / "alerts.yml", ROOT / "monitoring" / "dashboard.json"
@@ -23,8 +23,8 @@ OF_THE_BROKER = {"rebuilder_broker_up", "rebuilder_queue_messages", "rebuilder_q
 
 
 @pytest.fixture
-def store(sqlite_url: str) -> Engine:
-    return database.ready(sqlite_url)
+def store(tmp_path: Path) -> Engine:
+    return databases.sqlite(tmp_path / "test.db")
 
 
 def exposed(store: Engine) -> str:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from support import databases
 from support.api_client import Client
 from support.registry600 import ALIAS, BASH_ALIAS, CVE, NVR, night
 
 from rebuilder.config import Settings
-from rebuilder.store import database
 
 BINARY, TYPO = "openssl-libs-3.2.6-2.fc42", "opensl-3.2.6-2.fc42"
 
@@ -19,8 +18,7 @@ BINARY, TYPO = "openssl-libs-3.2.6-2.fc42", "opensl-3.2.6-2.fc42"
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("night")
-    store: Engine = database.open_database(f"sqlite:///{folder / 'night.db'}")
-    database.upgrade(store)
+    store = databases.sqlite(folder / "night.db")
     bench = night(store, folder)
     yield Client(store, Settings(**bench.settings.model_dump()))
     store.dispose()

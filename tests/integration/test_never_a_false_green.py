@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from integration.workbench import Workbench, image
 from sqlalchemy import Connection, select
-from support import truth
+from support import databases, truth
 from support.api_client import Client
 from support.examples import examples
 
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild
-from rebuilder.store import changes, database, holds, inventory, models
+from rebuilder.store import changes, holds, inventory, models
 from rebuilder.store.database import reading
 from rebuilder.store.sync import record_builds
 
@@ -77,8 +77,7 @@ STEPS = st.one_of(
 @given(st.lists(STEPS, max_size=12))
 def test_no_answer_is_green_while_a_current_build_holds_an_older_rpm(steps: list[Step]) -> None:
     with TemporaryDirectory() as folder:
-        store = database.open_database(f"sqlite:///{Path(folder) / 'test.db'}")
-        database.upgrade(store)
+        store = databases.sqlite(Path(folder) / "test.db")
         bench = Workbench(store, [image(name, rpms=("openssl-libs-1:1.0-1.fc42.x86_64",)) for name in NAMES])
         for at, step in enumerate(steps):
             with store.begin() as connection:

@@ -27,7 +27,7 @@ from rebuilder.cli.publisher import giving_way
 from rebuilder.demo.broker import Broker
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.topics import OF_STATE, Notice
-from rebuilder.engine.publisher import Publisher, Send
+from rebuilder.engine.publisher import BATCH, Publisher, Send
 from rebuilder.messages import LISTED
 from rebuilder.store import outbox
 from rebuilder.store.database import reading
@@ -174,7 +174,7 @@ def test_a_broker_that_dies_in_mid_wave_costs_no_message(
     mortal_broker: Broker, tmp_path: Path, database_url: str, store: Engine
 ) -> None:
     line = Bus(mortal_broker, tmp_path, database_url)
-    images = [image("base"), *(image(f"app{number}", "base") for number in range(100))]
+    images = [image("base"), *(image(f"app{number}", "base") for number in range(50))]
     bench = Workbench(store, images, max_builds=10, **ON)
     bench.tell(FIX)
     found = []
@@ -216,16 +216,17 @@ def unforgetting(store: Engine) -> Iterator[None]:
 
 
 def test_a_publisher_that_is_killed_sends_again_under_the_same_id(line: Bus, store: Engine) -> None:
-    bench = Workbench(store, [image(f"app{number}") for number in range(150)], max_builds=150, **ON)
+    bench = Workbench(store, [image(f"app{number}") for number in range(40)], max_builds=40, **ON)
     bench.tell(FIX)
     bench.finish()
     everything = left(store)
+    assert everything > BATCH, "there is more than one batch"
     with pytest.raises(AssertionError, match="killed"), unforgetting(store), line.publisher() as child:
         bus.until(lambda: "not now" in line.log.read_text())  # the broker has a batch, the database does not know
         child.send_signal(signal.SIGKILL)
         raise AssertionError("killed")
     found = line.received()
-    assert len(found) == 100
+    assert len(found) == BATCH
     found += line.publishes(store)
     assert len(found) > everything
     assert len({message.id for message in found}) == everything
@@ -233,10 +234,11 @@ def test_a_publisher_that_is_killed_sends_again_under_the_same_id(line: Bus, sto
 
 
 def test_two_publishers_never_send_at_the_same_time(line: Bus, store: Engine) -> None:
-    bench = Workbench(store, [image(f"app{number}") for number in range(50)], max_builds=50, **ON)
+    bench = Workbench(store, [image(f"app{number}") for number in range(40)], max_builds=40, **ON)
     bench.tell(FIX)
     bench.finish()
     everything = left(store)
+    assert everything > BATCH, "there is more than one batch"
     with line.publisher(), line.publisher():
         bus.until(lambda: not left(store))
     assert len(line.received()) == everything

@@ -140,7 +140,7 @@ def test_a_builder_that_cannot_cancel_now_is_asked_again(store: Engine) -> None:
     bench.builder.before = lambda call: None
     bench.passes(60)
     assert next(build.canceled for build in bench.builder.builds.values()), "the builder is asked until it did"
-    bench.finish()
+    bench.finish(step=20)
     assert {state for _, state in bench.states()} == {"succeeded"}
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from integration.workbench import Workbench, image
 from sqlalchemy import Engine
-from support import koji_hub
+from support import databases, koji_hub
 from support.api_client import Client
 from support.buildah_world import until
 from support.harnesses.osbs import DOCKERFILE, OsbsHarness, repository
@@ -22,7 +23,7 @@ from rebuilder.domain.image import Source
 from rebuilder.engine import submission
 from rebuilder.engine.calls import Answer
 from rebuilder.messages import ImagePushedV1
-from rebuilder.store import actions, database
+from rebuilder.store import actions
 from rebuilder.store.actions import Verb
 
 NVR = "openssl-3.2.2-1.fc42"
@@ -73,9 +74,8 @@ class Site:
 
 
 @pytest.fixture
-def store(sqlite_url: str) -> Iterator[Engine]:
-    engine = database.open_database(sqlite_url)
-    database.upgrade(engine)
+def store(tmp_path: Path) -> Iterator[Engine]:
+    engine = databases.sqlite(tmp_path / "test.db")
     yield engine
     engine.dispose()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from integration.test_osbs_engine import Site
+from support import databases
 from support.buildah_world import until
 from support.harnesses.osbs import OsbsHarness
 from support.tekton import TASK, Fault
@@ -16,7 +17,6 @@ from support.tekton import TASK, Fault
 from rebuilder.builders import log_collector
 from rebuilder.domain.build import Phase
 from rebuilder.queries import logs
-from rebuilder.store import database
 
 
 @pytest.fixture(autouse=True)
@@ -235,8 +235,7 @@ def test_an_engine_that_ends_leaves_no_thread_that_reads_logs(osbs: OsbsHarness)
 def test_whoever_follows_a_log_sees_its_last_line_that_comes_after_the_end(
     osbs: OsbsHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = database.open_database(f"sqlite:///{tmp_path}/rebuilder.db")
-    database.upgrade(store)
+    store = databases.sqlite(tmp_path / "rebuilder.db")
     site = Site(store, osbs)
     name = site.until_building()
     osbs.cluster.say(name, "the last line")

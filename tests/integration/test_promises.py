@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from integration.workbench import BASH, SSL, Holding, Workbench, image
 from sqlalchemy import func, select
-from support import truth
+from support import databases, truth
 from support.examples import examples
 
 from rebuilder.config import SimulatedSettings
@@ -21,7 +21,7 @@ from rebuilder.domain.currency import Currency
 from rebuilder.domain.lifecycle import LIVE, OPEN
 from rebuilder.engine import planning
 from rebuilder.queries import coverage
-from rebuilder.store import actions, cancellations, changes, database, holds, image_states, rebuilds
+from rebuilder.store import actions, cancellations, changes, holds, image_states, rebuilds
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild, RebuildEdge
@@ -50,8 +50,7 @@ class Engine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        engine = database.open_database(f"sqlite:///{Path(self.folder.name) / 'test.db'}")
-        database.upgrade(engine)
+        engine = databases.sqlite(Path(self.folder.name) / "test.db")
         self.bench = Workbench(engine, IMAGES, settle_seconds=20, max_builds=3, max_attempts=2, time_limit=TIME_LIMIT)
         self.sent: list[tuple[str, str, str]] = []
         self._live()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
-from support import registries, servers
+from support import databases, registries, servers
 from support.pushing import PushingBench, announced
 from support.registries import Registry
 
@@ -20,7 +20,7 @@ from rebuilder.messages import ImagePushedV1
 from rebuilder.queries import pull_specs
 from rebuilder.registry import skopeo
 from rebuilder.registry.document import parse
-from rebuilder.store import database, deliveries
+from rebuilder.store import deliveries
 from rebuilder.store.database import reading
 from rebuilder.store.filters import Filter
 
@@ -32,7 +32,7 @@ LARGE = 800_000
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Engine]:
     """One database will do: what is looked at is the registries."""
-    found = database.ready(f"sqlite:///{tmp_path}/pushing.db")
+    found = databases.sqlite(tmp_path / "pushing.db")
     yield found
     found.dispose()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from integration.workbench import Workbench, image
 from sqlalchemy import Engine
-from support import registries, servers
+from support import databases, registries, servers
 from support.api_client import Client, problem
 from support.pushing import PushingBench, announced
 from support.registries import Registry
@@ -21,7 +21,7 @@ from rebuilder.engine import commands
 from rebuilder.messages import ImagePushedV1, ImageRolledBackV1
 from rebuilder.registry import skopeo
 from rebuilder.registry.document import parse
-from rebuilder.store import actions, database, holds, inventory
+from rebuilder.store import actions, holds, inventory
 from rebuilder.store.database import reading
 from rebuilder.store.sync import save_inventory
 
@@ -31,7 +31,7 @@ FIRST, SECOND = "openssl-3.2.2-1.fc42", "openssl-3.2.3-1.fc42"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Engine]:
-    found = database.ready(f"sqlite:///{tmp_path}/rollbacks.db")
+    found = databases.sqlite(tmp_path / "rollbacks.db")
     yield found
     found.dispose()
 

@@ -13,7 +13,7 @@ import pytest
 from integration.test_frozen_database import Process
 from integration.workbench import Workbench
 from sqlalchemy import Engine, text
-from support import bus
+from support import bus, databases
 
 from rebuilder.demo.broker import Broker
 from rebuilder.domain.message import IncomingMessage
@@ -23,8 +23,8 @@ from rebuilder.store.sqlite_file import WAL_BYTES, Replaced, relieve
 
 
 @pytest.fixture
-def store(sqlite_url: str) -> Engine:
-    return database.ready(sqlite_url)
+def store(tmp_path: Path) -> Engine:
+    return databases.sqlite(tmp_path / "test.db")
 
 
 def file_of(store: Engine) -> Path:

@@ -122,11 +122,13 @@ class Holding(Executor):
         """The calls of a method that are held."""
         return [held for held in self.held if held.name == name]
 
-    def let(self, *names: str) -> None:
-        """Answer the calls of these methods that are held now."""
-        for held in [held for held in self.held if held.name in names]:
+    def let(self, *names: str) -> int:
+        """Answer the calls of these methods that are held now; how many there were."""
+        answered = [held for held in self.held if held.name in names]
+        for held in answered:
             self.held.remove(held)
             held.answer()
+        return len(answered)
 
 
 class Builder(SimulatedBuilder):
@@ -255,6 +257,12 @@ class Workbench:
     def states(self) -> list[tuple[str, str]]:
         """Every rebuild there ever was: image and state, in the order of the waves, parents first."""
         return [(entry.image.removesuffix(":f42"), str(entry.state)) for entry in self.rebuilds()]
+
+    def states_of(self, wave: int) -> list[tuple[str, str]]:
+        """Those of a wave alone."""
+        with reading(self.store) as connection:
+            found = rebuilds.of_wave(connection, wave)
+        return [(entry.image.removesuffix(":f42"), str(entry.state)) for entry in found]
 
     def entry(self, name: str) -> rebuilds.Entry:
         (found,) = [entry for entry in self.rebuilds() if entry.image == f"{name}:f42"]

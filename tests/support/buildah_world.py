@@ -55,10 +55,17 @@ class Machine:
             state=folder / "builds", volumes=(f"{self.repository}:/repo:ro",),
         )
         self.storage = Storage(self.settings)
+
+    def begin(self) -> None:
+        """The first RPM, and a base that installs it."""
         self.offer("3.2.1")
-        rootfs.make(folder / "rootfs")
+        rootfs.make(self.folder / "rootfs")
         self.write("base", "FROM scratch\nCOPY rootfs/ /\nRUN install-rpm openssl-libs\n")
-        rootfs.copy(folder / "rootfs", folder / "images/base/rootfs")
+        rootfs.copy(self.folder / "rootfs", self.folder / "images/base/rootfs")
+
+    def begin_as(self, other: Machine) -> None:
+        """All that the other has, its images too, which take seconds to build."""
+        subprocess.run(["cp", "-a", f"{other.folder}/.", str(self.folder)], check=True)
 
     def offer(self, version: str) -> None:
         rpms.make(package(version), self.repository, self.folder / "rpmbuild")
@@ -86,8 +93,13 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path) -> Iterator[Machine]:
+def machine(folder: Path, like: Machine | None = None) -> Iterator[Machine]:
+    folder.mkdir(parents=True, exist_ok=True)
     made = Machine(folder)
+    if like is None:
+        made.begin()
+    else:
+        made.begin_as(like)
     yield made
     builder = made.builder()
     for build in (folder / "builds").glob("*"):

@@ -21,9 +21,8 @@ from rebuilder.config import SimulatedSettings
 from rebuilder.domain.command import Command
 from rebuilder.engine import commands
 from rebuilder.inventory import loader
-from rebuilder.store import database
 from rebuilder.store.sync import save_inventory
-from support import distribution
+from support import databases, distribution
 from support.website import Website
 
 COUNT, SLOTS, DAY = 600, 25, 86400.0
@@ -149,8 +148,7 @@ def night(store: Engine, folder: Path, now: float | None = None) -> Workbench:
 def website(folder: Path) -> Website:
     """The night as it is seen by a browser, and by the command line: what `Website` can do, on this registry."""
     url = f"sqlite:///{folder}/rebuilder.db"
-    engine = database.open_database(url)
-    database.upgrade(engine)
+    engine = databases.sqlite(folder / "rebuilder.db")
     night(engine, folder)
     engine.dispose()
     site = Website(folder, database_url=url, max_builds=SLOTS)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support import shell
+from support import databases, shell
 from support.distribution import document
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +68,7 @@ class Website:
         (folder / "config.toml").write_text(text)
         (folder / "inventory.json").write_text(json.dumps(document(speed)))
         if not database_url:
+            databases.sqlite(folder / "rebuilder.db").dispose()
             self.types("inventory", "sync")
 
     def command(self, *words: str) -> list[str]:
