@@ -38,11 +38,11 @@ BROKEN = (BrokenArchive, zlib.error, zstandard.ZstdError, EOFError, gzip.BadGzip
 class Layer(Struct, frozen=True):
     """What a layer says of RPM databases. Paths have no leading slash.
 
-    `databases` has the RPMs by the folder of their database, None for one that cannot be read. `hidden` are paths that
-    lower layers have no more, `opaque` are folders of which all that lower layers put into them is gone.
+    `databases` has the RPMs by the folder of their database, or why it cannot be read. `hidden` are paths that lower
+    layers have no more, `opaque` are folders of which all that lower layers put into them is gone.
     """
 
-    databases: dict[str, tuple[Rpm, ...] | None]
+    databases: dict[str, tuple[Rpm, ...] | str]
     hidden: frozenset[str] = frozenset()
     opaque: frozenset[str] = frozenset()
 
@@ -79,7 +79,7 @@ def read_layer(open_layer: Opener, folders: Sequence[str], of: str, size: int = 
             raise ContentsError(f"a layer of {of} cannot be read: {error}") from None
         found.unknown.update(posixpath.dirname(path) for paths in found.links.values() for path in paths)
         databases = {folder: _database(found, folder, of) for folder in found.files if _counts(found.files[folder])}
-        databases |= dict.fromkeys(found.unknown)
+        databases |= dict.fromkeys(found.unknown, f"the RPM database of {of} is no plain file")
     return Layer(databases, frozenset(found.hidden), frozenset(found.opaque))
 
 
@@ -96,13 +96,14 @@ def _counts(files: Mapping[str, int]) -> bool:
     return any(name in files for name in rpm_database.DATABASES) or files.get(WRITE_AHEAD, 0) > 0
 
 
-def _database(found: _Found, folder: str, of: str) -> tuple[Rpm, ...] | None:
+def _database(found: _Found, folder: str, of: str) -> tuple[Rpm, ...] | str:
+    """The RPMs of the database in the folder, or why it cannot be read."""
     if not any(name in found.files[folder] for name in rpm_database.DATABASES):
-        return None  # a log of changes alone: what it changes is in a lower layer
+        return f"a layer of {of} has a log of changes to an RPM database alone: what it changes is in a lower layer"
     try:
         return rpm_database.at(found.place / folder, of)
-    except ContentsError:
-        return None
+    except ContentsError as error:
+        return str(error)
 
 
 def _scan(tar: TarStream, folders: Sequence[str], found: _Found) -> None:

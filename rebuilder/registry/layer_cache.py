@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-FORMAT = "2"  # of the files; another one is not looked at
+FORMAT = "3"  # of the files; another one is not looked at
 MOST = 20_000  # files that are kept: an image has three, and one for each of its own layers
 MOST_BYTES = 1 << 30  # of all that are kept: a file has some KB, or with a large RPM database some hundred
 EACH = 500  # files that are written between two looks at what there is

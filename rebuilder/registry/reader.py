@@ -24,7 +24,7 @@ from rebuilder.registry.probe import Probe
 from rebuilder.registry.pull_spec import at_digest, candidates, is_remote, pinned
 from rebuilder.registry.rpm_database import DATABASES
 
-RPMDB = "rpmdb"
+RPMDB, REMOVED = "rpmdb", "removed"  # how it is known what is in an image, or why it is not
 
 
 class Contents(Struct, frozen=True):
@@ -151,7 +151,7 @@ class RegistryReader:
             document = self._document(image, digest)
             with BlobSource(at, seconds) as blobs:
                 found = self._from_layers(document.layers, blobs, at)
-                if found is not None and found.origin == RPMDB:
+                if found is not None and found.origin != REMOVED:
                     return found
                 described = sbom.find(image, digest, blobs, seconds)
         except ContentsError as error:
@@ -169,11 +169,12 @@ class RegistryReader:
                 if _covered(folder, hidden, opaque):
                     removed = True
                     continue
-                return Contents(layer.databases[folder])
+                read = layer.databases[folder]
+                return Contents(None, read) if isinstance(read, str) else Contents(read)
             hidden |= layer.hidden
             opaque |= layer.opaque
         # Its RPMs are there all the same, and cannot be told apart any more.
-        return Contents(None, "removed") if removed else None
+        return Contents(None, REMOVED) if removed else None
 
     def _downwards(self, layers: Sequence[Blob], blobs: BlobSource, of: str) -> Iterator[Layer]:
         for blob in reversed(layers):

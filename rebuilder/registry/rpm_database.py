@@ -9,11 +9,13 @@ from pathlib import Path
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.rpm import Rpm
 from rebuilder.domain.wording import last_line
+from rebuilder.registry import ndb
 from rebuilder.registry.errors import ContentsError
 from rebuilder.registry.program import ask
 
 QUERY = r"%{NAME}\t%{EPOCHNUM}\t%{VERSION}\t%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\n"
-DATABASES = ("rpmdb.sqlite", "Packages.db", "Packages")  # sqlite, ndb, Berkeley DB
+SQLITE = "rpmdb.sqlite"
+DATABASES = (SQLITE, ndb.NAME, "Packages")  # sqlite, ndb, Berkeley DB
 CALL_SECONDS = 300
 
 
@@ -42,11 +44,23 @@ def at(folder: Path, of: str) -> tuple[Rpm, ...]:
 
     An rpm that was built without a kind of database does not fail: it makes an empty one of its own kind beside it.
     """
+    if (folder / ndb.NAME).exists() and not (folder / SQLITE).exists():
+        return _of_ndb(folder, of)
     there = {name for name in DATABASES if (folder / name).exists()}
     found = tuple(read(("--dbpath", str(folder)), of))
-    if made := {name for name in DATABASES if (folder / name).exists()} - there:
-        raise ContentsError(f"{', '.join(sorted(there - made))} of {of}: this machine's rpm cannot read that kind")
+    if {name for name in DATABASES if (folder / name).exists()} - there:
+        raise ContentsError(f"{', '.join(sorted(there))} of {of}: this machine's rpm cannot read that kind")
     return found
+
+
+def _of_ndb(folder: Path, of: str) -> tuple[Rpm, ...]:
+    """What rpm says of the headers of an ndb database: many an rpm is built without that kind."""
+    options = ("--define", "_db_backend sqlite", "--dbpath", str(folder / "copy"))
+    made = ask(["rpm", *options, "--initdb"], CALL_SECONDS, RpmError)
+    if made.returncode:
+        raise RpmError(f"rpm cannot make a database of the kind sqlite: {last_line(made.stderr)}")
+    ndb.copy(folder / ndb.NAME, folder / "copy" / SQLITE, of)
+    return tuple(read(options, of))
 
 
 def _rpm(line: str, of: str) -> Rpm:

@@ -55,6 +55,31 @@ def test_a_berkeley_db_is_read_as_older_distributions_have_it(
     assert rpms_of(reader, registry, "berkeley:42") == {f"{OLD}.noarch", "bash-5.2-1.fc42.noarch"}
 
 
+NDB = (Path(registries.__file__).parent / "ndb/Packages.db").read_bytes()
+
+
+def test_an_ndb_is_read_as_opensuse_has_it_also_where_rpm_is_built_without_that_kind(
+    reader: RegistryReader, registry: Registry
+) -> None:
+    files = {"Packages.db": NDB, "Index.db": b"x"}
+    registry.push("ndb:42", [layer({f"{registries.DATABASE}/{name}": data for name, data in files.items()})])
+    assert rpms_of(reader, registry, "ndb:42") == {f"{OLD}.noarch", "bash-5.2-1.fc42.noarch"}
+
+
+@pytest.mark.parametrize("broken", [
+    b"", NDB[:4096], NDB[:-8], NDB[:12] + b"\0\0\0\0" + NDB[16:], NDB[:12] + b"\xff\xff\xff\xff" + NDB[16:],
+    NDB.replace(b"Slot", b"Slop", 1), NDB.replace(b"BlbS", b"BlbX", 1), NDB.replace(b"BlbE", b"BlbX", 1),
+    NDB[:36] + NDB[52:56] + NDB[40:], NDB.replace(b"RpmP", b"PmpR", 1),
+    NDB[:4096] + NDB[4096:4120] + bytes(600) + NDB[4720:],
+])  # fmt: skip
+def test_what_is_in_an_ndb_that_is_broken_is_unknown_and_told(
+    reader: RegistryReader, registry: Registry, broken: bytes
+) -> None:
+    registry.push("broken-ndb:42", [with_rpms(OLD), layer({f"{registries.DATABASE}/Packages.db": broken})])
+    found = contents(reader, registry, "broken-ndb:42")
+    assert found.rpms is None and "cannot be read" in found.origin, found
+
+
 def test_a_layer_of_several_gzip_members_or_zstd_frames_is_read_to_its_end(
     reader: RegistryReader, registry: Registry
 ) -> None:
@@ -117,7 +142,8 @@ def test_an_image_without_rpms_has_none_and_one_whose_database_is_broken_is_unkn
     registry.push("no-tar:42", [with_rpms(OLD), gzip.compress(b"this is no archive" * 100)])
     assert contents(reader, registry, "plain:42") == Contents((), "none")
     for name in ("broken", "foreign", "log", "no-tar"):
-        assert contents(reader, registry, f"{name}:42").rpms is None, name
+        found = contents(reader, registry, f"{name}:42")
+        assert found.rpms is None and f"{registry.host}/{name}@sha256:" in found.origin, (name, found)
 
 
 @pytest.mark.parametrize("docker", [False, True])
