@@ -32,7 +32,7 @@ _VERSION = select(text("version_num")).select_from(table("alembic_version"))
 def open_database(url: str, *, single: bool = False) -> Engine:
     """An engine for the URL; connects on first use. SQLite's folder is made where it is missing.
 
-    `single` is for who writes single statements, one after the other: PostgreSQL makes each of them a transaction, and
+    `single` is for who writes single statements, one after the other: each is a transaction by itself, and PostgreSQL
     is not asked before whether it is there: three questions less for each.
     """
     address = address_of(url)
@@ -43,7 +43,7 @@ def open_database(url: str, *, single: bool = False) -> Engine:
             own_folder(Path(address.database).parent)
         except OSError as error:
             raise UnreachableError(f"database {address.database}: {error.strerror or error}") from None
-    return sqlite_file.opened(address)
+    return sqlite_file.opened(address, single=single)
 
 
 def _postgresql(address: URL, single: bool) -> Engine:

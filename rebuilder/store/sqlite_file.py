@@ -38,11 +38,11 @@ class Replaced(UnreachableError):
     """The file under us is another one, or gone: what was written into it would be lost."""
 
 
-def opened(address: URL, *, migrating: bool = False) -> Engine:
+def opened(address: URL, *, migrating: bool = False, single: bool = False) -> Engine:
     """WAL lets people read while the engine writes; FULL makes a commit survive a power cut.
 
     A migration makes tables anew: foreign keys are not looked at while they are away, and no folder for temporary
-    files is needed, as a container's user may have none.
+    files is needed, as a container's user may have none. With `single` each statement is a transaction by itself.
     """
     pragmas = (
         "journal_mode = WAL", "synchronous = FULL", f"journal_size_limit = {WAL_BYTES}",
@@ -58,7 +58,8 @@ def opened(address: URL, *, migrating: bool = False) -> Engine:
     event.listen(engine, "connect", prepare)
     if address.database and address.database != ":memory:":
         _watch(engine, Path(address.database))
-    event.listen(engine, "begin", _begin)
+    if not single:
+        event.listen(engine, "begin", _begin)
     return engine
 
 
