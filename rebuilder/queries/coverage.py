@@ -21,6 +21,7 @@ from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.packages import StoredPackages
 from rebuilder.store import coverage, holds, rebuild_progress
+from rebuilder.store.read_cache import cached
 
 CURRENT, STALE, UNKNOWN, HELD = "current", "stale", "unknown", "held"
 ALL = slice(None)
@@ -152,10 +153,9 @@ class _Fixes:
 
     def fix(self, change: Change) -> tuple[Fix, bool]:
         """How far the change has come, those that lack it first; and whether any image is known to carry it."""
-        having = dict(self._having(change))
-        known = bool(having)
-        having.update(dict.fromkeys(coverage.unreadable(self.connection, change.stream), NOBODY_KNOWS))
-        images = sorted(having, key=lambda image: (having[image].current, image))
+        key = "coverage", change, self.settings.installonly
+        having, known = cached(self.connection, key, lambda: self._in_order(change))
+        images = list(having)
         shown = images[self.part]
         lacking = {image for image in shown if not having[image].current and having[image] is not NOBODY_KNOWS}
         rebuilds = rebuild_progress.unsettled(self.connection, lacking) if lacking else {}
@@ -165,6 +165,14 @@ class _Fixes:
             current=sum(found.current for found in having.values()), of=len(images),
             images=tuple(self._image(image, having[image], rebuilds.get(image)) for image in shown),
         ), known
+
+    def _in_order(self, change: Change) -> tuple[Mapping[str, _Having], bool]:
+        """What each image has of it, those that lack it first; and whether any image is known to carry it."""
+        having = dict(self._having(change))
+        known = bool(having)
+        having.update(dict.fromkeys(coverage.unreadable(self.connection, change.stream), NOBODY_KNOWS))
+        images = sorted(having, key=lambda image: (having[image].current, image))
+        return {image: having[image] for image in images}, known
 
     def _having(self, change: Change) -> Iterator[tuple[str, _Having]]:
         modular = MODULE in change.build.evr.release

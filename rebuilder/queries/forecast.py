@@ -15,6 +15,7 @@ from rebuilder.domain.lifecycle import LIVE, UNDER_WAY
 from rebuilder.store import holds, open_rebuilds
 from rebuilder.store.holds import Held, Paused
 from rebuilder.store.open_rebuilds import OpenRebuild
+from rebuilder.store.read_cache import cached
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,13 @@ NOTHING = Expected((), Forecast((), frozenset()), (), {}, None, {}, frozenset())
 def read(connection: Connection, settings: Settings, now: float) -> Expected:
     """What is open now, and when it will be done."""
     held, paused = holds.held(connection, now), holds.paused(connection, now)
-    found = open_rebuilds.open_ones(connection)
+    found = cached(connection, "open rebuilds", lambda: tuple(open_rebuilds.open_ones(connection)))
     if not found:
         return Expected((), NOTHING.forecast, (), held, paused, {}, frozenset())
     values = tuple(_value(item, held, paused is not None, now) for item in found)
     known = _experience(connection, values)
     return Expected(
-        tuple(found), forecast.forecast(values, settings.slots, known), values, held, paused,
+        found, forecast.forecast(values, settings.slots, known), values, held, paused,
         {value.id: value.seconds * known.pace(value.wave).factor for value in values},
         frozenset(value.id for value in values if value.overdue(known)),
     )
@@ -65,13 +66,15 @@ def _experience(connection: Connection, values: Sequence[Open]) -> Experience:
     seen = _seen(connection, values)
     everywhere = [one for found in seen.values() for one in found]
     paces = {wave: pace_of(found or everywhere) for wave, found in seen.items()}
-    return Experience(paces, factors_of((one.wave, one.ratio) for one in open_rebuilds.ended_last(connection)))
+    last = cached(connection, "builds that ended last", lambda: open_rebuilds.ended_last(connection))
+    return Experience(paces, factors_of((one.wave, one.ratio) for one in last))
 
 
 def _seen(connection: Connection, values: Sequence[Open]) -> dict[int, list[Observed]]:
     """What each open wave has shown."""
     found: dict[int, list[Observed]] = {value.wave: [] for value in values}
-    for ended in open_rebuilds.ended_in(connection, found):
+    waves = tuple(found)
+    for ended in cached(connection, ("ended", waves), lambda: open_rebuilds.ended_in(connection, waves)):
         found[ended.wave].append(Observed(ended.ratio))
     for value in values:
         if value.running and value.seconds:

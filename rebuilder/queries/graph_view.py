@@ -20,6 +20,7 @@ from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import plan_preview
 from rebuilder.queries.moment import written_moment
 from rebuilder.store import externals, inventory, rebuilds, waves
+from rebuilder.store.read_cache import cached
 
 REBUILD = "rebuild"
 
@@ -93,7 +94,7 @@ class GraphView:
 def read(connection: Connection, asked: GraphRequest, settings: Settings, now: float) -> GraphView:
     """Raises RequestError where there are no images, no such wave or image, or something is asked for twice."""
     _check(asked)
-    layers = inventory.load(connection)
+    layers = cached(connection, "inventory", lambda: inventory.load(connection))
     if not len(layers):
         raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
     states: Mapping[str, str] = {}
@@ -137,7 +138,7 @@ def _of_wave(
         return layers, of_plan(plan_preview.proposed(connection, wave_id, settings, now).plan)
     states = {entry.image: str(entry.state) for entry in rebuilds.of_wave(connection, wave_id)}
     gone = inventory.find(connection, [key for key in states if key not in layers])
-    return graph_export.with_gone(layers, gone.values()), states
+    return graph_export.with_gone(layers, gone.values()) if gone else layers, states
 
 
 def graph_of_source(document: Drawing) -> GraphView:

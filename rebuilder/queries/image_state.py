@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection
 
@@ -47,7 +47,7 @@ class StateOfImage(Answer):
 
 def read(
     connection: Connection, settings: Settings, now: float, keys: Collection[str] | None = None
-) -> dict[str, ImageState]:
+) -> Mapping[str, ImageState]:
     """The state of every image of the inventory, or of these, by name."""
     wait = Wait(settings.external)
     return image_states.read(connection, now, installonly=settings.installonly, keys=keys, wait=wait)

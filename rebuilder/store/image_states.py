@@ -1,13 +1,14 @@
 """What every image is: the one query behind badge, lists, overview, `status`, API and metrics.
 
-It reads what is in the current builds and what is available, at the moment at which it is asked: nothing is kept that
-could be out of date. RPMs are compared once each, however many images carry them.
+It reads what is in the current builds and what is available, at the moment at which it is asked: an answer is kept only
+for as long as nothing in the database changes. RPMs are compared once each, however many images carry them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, exists, func, select
@@ -20,6 +21,7 @@ from rebuilder.domain.rpm import INSTALLONLY, is_installonly, that_count
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import changes, coverage, external_waits, inventory, manifests
 from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, ManifestRpm, Rebuild, Rpm
+from rebuilder.store.read_cache import cached
 from rebuilder.store.upsert import chunks
 
 FEW = 20  # images: what is in them is read rather than all that is in use
@@ -29,11 +31,24 @@ NOT_UPDATED = "not-updated"
 def read(
     connection: Connection, now: float, *, installonly: tuple[str, ...] = INSTALLONLY,
     keys: Collection[str] | None = None, wait: Wait = Wait.AUTO,
-) -> dict[str, ImageState]:
+) -> Mapping[str, ImageState]:
     """The state of every image of the inventory, or of these, by name, in a handful of queries.
 
     `wait` says what is done with images whose external parent lacks what they lack.
     """
+    if keys is not None:
+        return _read(connection, now, installonly, keys, wait)
+    in_force = frozenset(connection.scalars(select(Hold.image_id).where(Hold.in_force(now))))
+    return cached(
+        connection, ("image states", installonly, wait, in_force),
+        lambda: MappingProxyType(_read(connection, now, installonly, None, wait)),
+    )
+
+
+def _read(
+    connection: Connection, now: float, installonly: tuple[str, ...], keys: Collection[str] | None, wait: Wait
+) -> dict[str, ImageState]:
+    """The same, from the database: beside that, only the holds in force depend on the moment."""
     rows = _images(connection, now, keys)
     missing = _Missing(connection, rows, installonly).found if rows else {}
     lacking = {ident: lack.changes for ident, lack in missing.items()}

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy import ColumnElement, exists, select
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import State
 from rebuilder.store.filters import PageRequest
 from rebuilder.store.models import Action, Change, Message, Rebuild, Wave, WaveChange
+from rebuilder.store.rebuilds import last_in
 
 BY_HAND = (State.FAILED, State.CANCELED)
 LONGEST = 10  # digits
@@ -23,9 +24,9 @@ MARK = "!"  # of a cursor within what needs somebody
 Row = TypeVar("Row")
 Fetch = Callable[[PageRequest, ColumnElement[bool]], list[Row]]
 
-_STOPPED = and_(Rebuild.state.in_(BY_HAND), ~Rebuild.superseded)
-REBUILDS = _STOPPED  # the image's last one, which failed or was canceled
-WAVES = (Wave.state == "planned") | Wave.id.in_(select(Rebuild.wave_id).where(_STOPPED))
+_STOPPED = select(Rebuild.id, Rebuild.wave_id).where(last_in(BY_HAND)).subquery()
+REBUILDS = Rebuild.id.in_(select(_STOPPED.c.id))  # the image's last one, which failed or was canceled
+WAVES = (Wave.state == "planned") | Wave.id.in_(select(_STOPPED.c.wave_id))
 CHANGES = exists().where(WaveChange.change_id == Change.id, WaveChange.wave_id == Wave.id, Wave.state == "planned")
 MESSAGES = Message.state == "rejected"
 ACTIONS = Action.done_at.is_(None)

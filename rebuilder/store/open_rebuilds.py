@@ -120,8 +120,9 @@ def changes_of(connection: Connection, wave_ids: Sequence[int]) -> dict[int, lis
 
 def stopped(connection: Connection, limit: int) -> list[RebuildRecord]:
     """What is not well: of each image the last rebuild, where that failed or was canceled, newest first."""
-    query = rebuilds.selected().where(Rebuild.state.in_(STOPPED - {State.BLOCKED}), ~Rebuild.superseded)
-    return rebuilds.entries(connection, query.order_by(Rebuild.id.desc()).limit(limit))
+    query = rebuilds.selected().where(rebuilds.last_in(STOPPED - {State.BLOCKED}))
+    order = (Rebuild.id + 0).desc()  # in the order of ids SQLite would go through all rebuilds, where few are not well
+    return rebuilds.entries(connection, query.order_by(order).limit(limit))
 
 
 def blocked_below(connection: Connection, rebuild_id: int) -> int:

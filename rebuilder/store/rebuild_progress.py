@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from rebuilder.domain.lifecycle import OPEN, RebuildRecord, Retried, State
 from rebuilder.domain.schedule import JobGraph
 from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition
-from rebuilder.store.rebuilds import UNSETTLED, entries, selected
+from rebuilder.store.rebuilds import UNSETTLED, entries, last_in, selected
 from rebuilder.store.upsert import chunks
 
 FEW = 500  # images: above, all are read
@@ -57,7 +57,7 @@ def parents_in_wave(connection: Connection, ids: Sequence[int]) -> dict[int, tup
 
 def unsettled(connection: Connection, images: Collection[str]) -> dict[str, RebuildRecord]:
     """The newest rebuild of each of these images, where it is open or did not succeed."""
-    query = selected().where(~Rebuild.superseded, Rebuild.state.in_(UNSETTLED))
+    query = selected().where(last_in(UNSETTLED))
     if len(images) <= FEW:
         query = query.where(Image.maybe_named(images))
     return {entry.image: entry for entry in entries(connection, query) if entry.image in images}

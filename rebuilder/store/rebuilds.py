@@ -96,10 +96,18 @@ def of_image(connection: Connection, image_id: int, limit: int) -> list[RebuildR
     return entries(connection, selected().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))
 
 
+def last_in(states: Iterable[State]) -> ColumnElement[bool]:
+    """Whether a rebuild is the last of its image, and in one of these states.
+
+    The state is hidden from the planner: SQLite would go through all that ever ended so, not the last of each image.
+    """
+    return and_(func.coalesce(Rebuild.state, "").in_(sorted(states)), ~Rebuild.superseded)
+
+
 def images_in(connection: Connection, states: Iterable[State]) -> set[str]:
     """The images of the inventory whose last rebuild is in one of these states."""
     query = select(Image.key).join(Rebuild, Rebuild.image_id == Image.id)
-    return set(connection.scalars(query.where(Image.present, ~Rebuild.superseded, Rebuild.state.in_(sorted(states)))))
+    return set(connection.scalars(query.where(Image.present, last_in(states))))
 
 
 def newest_waves(connection: Connection, images: Sequence[str]) -> set[int]:
@@ -316,13 +324,13 @@ def _parents_of(rebuild_id: int) -> Select[Any]:
 def unsettled(connection: Connection) -> dict[str, State]:
     """The images whose last rebuild is open or did not succeed, each with its state."""
     query = select(Image.key, Rebuild.state).join(Image, Image.id == Rebuild.image_id)
-    rows = connection.execute(query.where(Rebuild.state.in_(UNSETTLED), ~Rebuild.superseded))
+    rows = connection.execute(query.where(last_in(UNSETTLED)))
     return {image: State(state) for image, state in rows}
 
 
 def failed(connection: Connection) -> list[tuple[RebuildRecord, str]]:
     """The images' last rebuilds that failed, each with the version of the source that it was dispatched with."""
-    query = selected().add_columns(Rebuild.source).where(Rebuild.state == State.FAILED, ~Rebuild.superseded)
+    query = selected().add_columns(Rebuild.source).where(last_in({State.FAILED}))
     rows = connection.execute(query.where(Image.present, Rebuild.source != "").order_by(Rebuild.id))
     return [(entry_of(row[:-1]), row[-1]) for row in rows]
 
@@ -367,4 +375,4 @@ def any_moving(connection: Connection, now: float) -> bool:
 
 def any_stopped(connection: Connection) -> bool:
     """Whether the last rebuild of some image did not succeed."""
-    return bool(connection.scalar(select(exists().where(Rebuild.state.in_(STOPPED), ~Rebuild.superseded))))
+    return bool(connection.scalar(select(exists().where(last_in(STOPPED)))))

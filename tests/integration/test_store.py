@@ -22,7 +22,20 @@ from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Paren
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import Rpm, SourceBuild
-from rebuilder.store import changes, counters, database, inbox, inventory, manifests, models, rebuilds, waves
+from rebuilder.store import (
+    changes,
+    counters,
+    database,
+    inbox,
+    inventory,
+    manifests,
+    models,
+    need,
+    open_rebuilds,
+    rebuild_progress,
+    rebuilds,
+    waves,
+)
 from rebuilder.store.counters import StoredCounter
 from rebuilder.store.sync import SyncResult, record_builds, save_inventory
 
@@ -349,6 +362,19 @@ def searched(url: str, call: Callable[[Connection], object]) -> list[str]:
     with engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
     return [step[-1] for step in plan if "rebuild" in step[-1]]
+
+
+@pytest.mark.parametrize("call", [
+    rebuilds.any_stopped, rebuilds.unsettled, lambda connection: open_rebuilds.stopped(connection, 10),
+    lambda connection: rebuild_progress.unsettled(connection, {"base:f42"}),
+    lambda connection: connection.execute(select(models.Rebuild.id).where(need.REBUILDS)).all(),
+])  # fmt: skip
+def test_the_last_rebuilds_of_images_are_not_looked_for_among_all_that_ever_ended_so(
+    sqlite_url: str, call: Callable[[Connection], object]
+) -> None:
+    steps = searched(sqlite_url, call)
+    assert any("ix_rebuild_newest" in step or "ix_rebuild_current" in step for step in steps), steps
+    assert not any("(state=?" in step for step in steps), steps
 
 
 def test_what_an_image_s_builds_take_is_found_by_the_image_and_not_in_all_of_history(sqlite_url: str) -> None:
