@@ -22,7 +22,7 @@ Answer = TypeVar("Answer")
 
 
 def cached(connection: Connection, key: Hashable, compute: Callable[[], Answer]) -> Answer:
-    """What `compute` makes of the database, which must depend on that and on `key` alone; nobody may change it.
+    """What `compute` makes of the database, which must depend on that and on `key` alone; callers do not change it.
 
     Only in transactions that just read: what another writes may be rolled back.
     """
@@ -48,6 +48,7 @@ def _version(connection: Connection) -> Hashable | None:
     if any(options.get(name) != value for name, value in READING.items()):
         return None
     if connection.dialect.name == "postgresql":
-        return connection.scalar(_SNAPSHOT)
+        snapshot: str | None = connection.scalar(_SNAPSHOT)
+        return snapshot
     driver: Any = connection.connection.driver_connection
     return connection.exec_driver_sql("PRAGMA data_version").scalar(), driver.total_changes
