@@ -70,8 +70,12 @@ def address_of(url: str) -> URL:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection that only reads, and sees one state of the database throughout."""
-    with engine.connect().execution_options(**READING) as connection, connection.begin():
+    """A connection that only reads, and sees one state of the database throughout.
+
+    PostgreSQL would show each statement what was committed before that one.
+    """
+    one_state = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    with engine.connect().execution_options(**READING, **one_state) as connection, connection.begin():
         yield connection
 
 

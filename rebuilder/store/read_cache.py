@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from rebuilder.store.sqlite_file import READING
 
-MOST = 64  # answers of each connection
+MOST = 16  # answers of each connection
 _KEPT = "rebuilder.read_cache"
 # A snapshot says which transactions are seen. That of a standby does not: it leaves out those under way.
 _SNAPSHOT = text("SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_snapshot()::text END")

@@ -407,3 +407,13 @@ def test_the_store_keeps_all_dist_tags(store: Engine) -> None:
         save_inventory(connection, Inventory((Image("x", "a"), Image("x", "b")), streams), 1.0)
     with database.reading(store) as connection:
         assert inventory.streams(connection) == streams
+
+
+def test_who_reads_sees_one_state_of_the_database_from_the_first_question_to_the_last(store: Engine) -> None:
+    with database.reading(store) as connection:
+        assert inbox.counts(connection) == {}
+        inbox.receive(store, [IncomingMessage("1", "topic", {}, {})])
+        assert inbox.counts(connection) == {}
+    with store.connect() as connection:
+        assert connection.get_isolation_level() == connection.default_isolation_level
+        assert inbox.counts(connection) == {"new": 1}
