@@ -18,6 +18,7 @@ from rebuilder.builders import pipeline_run, task_run
 from rebuilder.builders.log_collector import LogCollector
 from rebuilder.builders.osbs_client import Client, Kept
 from rebuilder.builders.osbs_library import PARAMETERS
+from rebuilder.builders.parent_digests import parent_digests
 from rebuilder.builders.pipeline_run import PipelineRun, name_of
 from rebuilder.builders.task_run import TaskRun
 from rebuilder.config import Settings, StreamSettings, state_directory
@@ -173,13 +174,23 @@ class OsbsBuilder:
         if run is None:
             raise InfrastructureError(f"the result of {ref} cannot be read: {LOST}")
         try:
-            build = self._built(run, self._client.tasks([ref])[ref])
+            build = self._on_parents(run, self._built(run, self._client.tasks([ref])[ref]))
         except PartialResult:
             raise
         except InfrastructureError as error:
             raise PartialResult(f"the tasks of {ref} cannot be read: {error}", self._built(run, ())) from None
         self._good.pop(ref, None)
         return build
+
+    def _on_parents(self, run: PipelineRun, build: ImageBuild) -> ImageBuild:
+        """With the digests of external parents. Raises PartialResult where the log that tells them is not whole yet."""
+        if not run.externals:
+            return build
+        whole = self._logs.is_whole(run.name)
+        known = replace(build, externals=parent_digests(self._logs.of(run.name).read(0), run.externals))
+        if len(known.externals) < len(run.externals) and not whole:
+            raise PartialResult(f"the log of {run.name} does not say yet on which parents it was built", known)
+        return known
 
     def _built(self, run: PipelineRun, tasks: Sequence[TaskRun]) -> ImageBuild:
         """Raises PartialResult where Koji cannot be read."""

@@ -12,9 +12,12 @@ from functools import cached_property
 from typing import Any
 
 from rebuilder.domain.build import BuildRequest, Phase, Status
+from rebuilder.domain.image import Image
 
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # also good as the label that Tekton makes of it
-KEY, IMAGE, PARENTS, CAUSES = (f"rebuilder/{word}" for word in ("key", "image", "parents", "causes"))
+KEY, IMAGE, PARENTS, EXTERNALS, CAUSES = (
+    f"rebuilder/{word}" for word in ("key", "image", "parents", "externals", "causes")
+)
 LABELS = {"rebuilder/managed": "true"}  # by which all runs of ours are listed in one call
 NOT_BEGUN = frozenset({"", "PipelineRunPending"})
 GOOD = frozenset({"Succeeded", "Completed"})
@@ -37,8 +40,13 @@ def annotations_of(order: BuildRequest) -> dict[str, str]:
         KEY: order.key,
         IMAGE: order.image.key,
         PARENTS: json.dumps([parent.ident for parent in order.parents]),
+        EXTERNALS: json.dumps(_externals(order.image)),
         CAUSES: json.dumps([str(change.build) for change in order.causes]),
     }
+
+
+def _externals(image: Image) -> list[str]:
+    return list(dict.fromkeys(parent.external for parent in image.parents if parent.external))
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,11 @@ class PipelineRun:
     @property
     def parents(self) -> tuple[str, ...]:
         return tuple(json.loads(self._annotation(PARENTS) or "[]"))
+
+    @property
+    def externals(self) -> tuple[str, ...]:
+        """What the image's file calls its external parents."""
+        return tuple(json.loads(self._annotation(EXTERNALS) or "[]"))
 
     @cached_property
     def _status(self) -> Mapping[str, Any]:

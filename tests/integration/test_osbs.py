@@ -82,7 +82,8 @@ def test_the_run_says_of_itself_what_it_is_and_keeps_what_its_template_says(osbs
         "labels": {"rebuilder/managed": "true"},
         "annotations": {
             "theirs": "kept", "rebuilder/key": "app-f42-1", "rebuilder/image": "app-f42-1:f42",
-            "rebuilder/parents": '["base-container-42-7"]', "rebuilder/causes": '["openssl-1:3.2.2-1.fc42"]',
+            "rebuilder/parents": '["base-container-42-7"]', "rebuilder/externals": "[]",
+            "rebuilder/causes": '["openssl-1:3.2.2-1.fc42"]',
         },
     }  # fmt: skip
 

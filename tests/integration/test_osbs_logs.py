@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import MutableSequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,19 @@ from support.harnesses.osbs import OsbsHarness
 from support.tekton import TASK, Fault
 
 from rebuilder.builders import log_collector
-from rebuilder.domain.build import Phase
+from rebuilder.domain.build import PartialResult, Phase
+from rebuilder.domain.image import Parent, ParentKind, PinnedParent
 from rebuilder.queries import logs
+
+# As atomic-reactor's check_base_image says it, whose looked-up image has the registry.
+TAKEN = "atomic_reactor.plugins.check_base_image - INFO - Replacing image '{at[0]}' with '{at[1]}'"
+AT = {
+    "fedora:42": ("registry.example.com/fedora:42", f"registry.example.com/fedora@sha256:{'4' * 64}"),
+    "quay.example.com/fedora/minimal:42": (
+        "quay.example.com/fedora/minimal:42", f"quay.example.com/fedora/minimal@sha256:{'5' * 64}",
+    ),
+    "silent.example.com/base:1": ("other.example.com/base:1", f"other.example.com/base@sha256:{'6' * 64}"),
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +73,36 @@ def test_the_log_is_written_while_the_run_goes_and_a_new_builder_goes_on_with_it
     osbs.restart()
     osbs.say(ref, "two")
     until(lambda: lines_of(osbs, ref) == ["one", "two"])
+
+
+def on_external(osbs: OsbsHarness, *specs: str) -> str:
+    """A run of an image on these parents, which has succeeded, and whose log nobody has read."""
+    order = osbs.order("logged-f42-1")
+    parents = tuple(Parent(ParentKind.BASE, external=spec) for spec in specs)
+    ref = osbs.builder.submit(replace(order, image=replace(order.image, parents=parents))).ref
+    osbs.cluster.say(ref, "a line", *(TAKEN.format(at=AT[spec]) for spec in specs), "another")
+    osbs.succeed(ref)
+    osbs.cluster.tasks[ref] = osbs.cluster.tasks[ref][:1]
+    return ref
+
+
+def test_the_result_says_on_which_digests_of_its_external_parents_it_was_built(osbs: OsbsHarness) -> None:
+    ref = on_external(osbs, "fedora:42", "quay.example.com/fedora/minimal:42")
+    with pytest.raises(PartialResult, match="does not say yet on which parents"):
+        osbs.builder.result(ref)
+    osbs.builder.poll([ref])
+    whole(osbs, ref)
+    assert osbs.builder.result(ref).externals == (
+        PinnedParent("fedora:42", f"registry.example.com/fedora@sha256:{'4' * 64}"),
+        PinnedParent("quay.example.com/fedora/minimal:42", f"quay.example.com/fedora/minimal@sha256:{'5' * 64}"),
+    )
+
+
+def test_the_result_comes_without_digests_where_the_whole_log_has_none(osbs: OsbsHarness) -> None:
+    ref = on_external(osbs, "silent.example.com/base:1")
+    osbs.builder.poll([ref])
+    whole(osbs, ref)
+    assert osbs.builder.result(ref).externals == ()
 
 
 def test_a_log_that_nobody_followed_is_read_when_the_run_has_ended(osbs: OsbsHarness) -> None:

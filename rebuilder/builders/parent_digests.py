@@ -1,0 +1,35 @@
+"""On which digests of its parents OSBS put a build: that stands in the build's log alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from rebuilder.domain.image import PinnedParent
+from rebuilder.inventory.koji.pull_spec import match
+
+# atomic-reactor's plugin check_base_image says so of each parent, before anything is built. Neither its results nor
+# what it tells Koji (`parent_images`, `parent_image_builds`) have the digest.
+TAKEN = re.compile(r"Replacing image '([^'\s]+)' with '([^'\s@]+@sha256:[0-9a-f]{64})'")
+
+
+def parent_digests(log: Iterable[str], specs: Sequence[str]) -> tuple[PinnedParent, ...]:
+    """What the log says of these parents, by what the image's file calls them; `log` is read as far as it takes."""
+    found: dict[str, str] = {}
+    for looked_up, at in _taken(log):
+        if spec := next((spec for spec in specs if match(spec, [looked_up])), ""):
+            found[spec] = at
+        if len(found) == len(specs):
+            break
+    return tuple(PinnedParent(spec, found[spec]) for spec in specs if spec in found)
+
+
+def _taken(log: Iterable[str]) -> Iterator[tuple[str, str]]:
+    rest = ""
+    for part in log:
+        *lines, rest = (rest + part).split("\n")
+        for line in lines:
+            if said := TAKEN.search(line):
+                yield said[1], said[2]
+    if said := TAKEN.search(rest):
+        yield said[1], said[2]
