@@ -217,7 +217,9 @@ class Loop:
 
     def close(self) -> bool:
         """Let go of the builder, for a moment at most; whether no call hangs in a thread of this process."""
-        return self.calls.close(self._context.builder.close)
+        ended = self.calls.close(self._context.builder.close)
+        self.pushes.close()
+        return ended
 
     def idle(self) -> bool:
         """Whether nothing is left to be done: no unread message, settling change or approved wave, nothing open."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import Semaphore
 
 from sqlalchemy import Connection
 
@@ -30,6 +31,7 @@ from rebuilder.store.lease import Term
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 AWAY = frozenset({Cause.UNREACHABLE, Cause.SLOW, Cause.BUSY, Cause.CERTIFICATE})
+LONGEST_QUEUE = 30.0  # seconds that a push waits in line for a place before it is chosen anew
 UNNAMED = "{place}: the build has no tag of its own in any repository, so it can be neither signed nor described"
 RENAMED = "{spec} is there already, and is not of this build: it stays as it is"
 
@@ -77,12 +79,19 @@ class Pushes:
         self._context = context
         self._failures = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._endorsing = Endorsing.of(context.settings, context.engine)
+        registry = context.settings.registry
+        self._remote = Remote(registry.auth_file, context.settings.calls.push_seconds, registry.call_seconds)
         self._out: dict[str, Push] = {}  # by image
+        self._places = Semaphore(registry.at_once)
 
     @property
     def failure(self) -> Failure | None:
         """Why some build could not be pushed last."""
         return self._failures.longest(self._out)
+
+    def close(self) -> None:
+        """End the connections to registries."""
+        self._remote.close()
 
     def ask(self) -> None:
         context, now = self._context, self._context.clock.monotonic()
@@ -90,15 +99,27 @@ class Pushes:
         self._failures.forget(wanted)
         self._out = {image: push for image, push in self._out.items() if image in wanted}
         out = context.calls.outstanding().get(Kind.PUSH)
-        free = context.settings.registry.at_once - (out.count if out else 0)
+        # As many again stand in line, so that no place is empty until the loop comes round.
+        free = 2 * context.settings.registry.at_once - (out.count if out else 0)
         term = lease.term_of(context.engine)
         for image, push in wanted.items():
             if free <= 0:
                 return
-            call = partial(_push, context.builder, push, self._endorsing, term)
+            call = partial(self._in_turn, image, push, term)
             if not self._failures.resting(image, now) and context.calls.start(Kind.PUSH, image, call):
                 self._out[image] = push
                 free -= 1
+
+    def _in_turn(self, image: str, push: Push, term: Term | None) -> Pushed | None:
+        """Push where there is a place for it; None where there was none for so long. Runs in a call's thread."""
+        context = self._context
+        if not self._places.acquire(timeout=min(LONGEST_QUEUE, self._remote.seconds / 2)):
+            return None
+        try:
+            context.calls.heard_of(Kind.PUSH, image)  # its time begins now
+            return _Pushing(context.builder, push, self._endorsing, self._remote, term).all()
+        finally:
+            self._places.release()
 
     def _wanted(self) -> dict[str, Push]:
         """The oldest build of each image that is to be pushed."""
@@ -127,8 +148,8 @@ class Pushes:
             if answer.error is not None:
                 if not answer.late:
                     self._failed(connection, image, answer)
-                continue
-            self._recorded(connection, image, answer.value)
+            elif answer.value is not None:
+                self._recorded(connection, image, answer.value)
         return 0  # nothing else is decided by it: the next pushes begin without that
 
     def _recorded(self, connection: Connection, image: str, pushed: Pushed) -> None:
@@ -163,13 +184,14 @@ class Pushes:
 
 
 class _Pushing:
-    """One build on its way under its names. A repository that fails stops no other one."""
+    """One build on its way under its names. A repository that fails stops no other one.
 
-    def __init__(self, builder: Builder, push: Push, endorsing: Endorsing, term: Term | None) -> None:
-        settings = endorsing.settings
+    What was done by an engine that died is found, and not done again.
+    """
+
+    def __init__(self, builder: Builder, push: Push, endorsing: Endorsing, remote: Remote, term: Term | None) -> None:
         self._builder, self._push, self._term, self._endorsing = builder, push, term, endorsing
-        self._login, self._seconds = settings.registry.auth_file, settings.calls.push_seconds
-        self._remote, self._at = Remote(self._login, self._seconds), push.at
+        self._remote, self._at = remote, push.at
         self._broken: dict[str, str] = {}  # repositories and whole hosts, with the reason
         self.pushed = Pushed({}, {}, {}, [])
 
@@ -206,7 +228,8 @@ class _Pushing:
         elif self._at:
             self._remote.copy(self._at, name.spec)
         elif isinstance(self._builder, Uploading):
-            uploaded = self._builder.upload(self._push.build.ident, name.spec, self._login, self._seconds)
+            login, seconds = self._remote.auth_file, self._remote.seconds
+            uploaded = self._builder.upload(self._push.build.ident, name.spec, login, seconds)
             self._at = at_digest(name.spec, uploaded)
         else:
             raise BuildRejected(f"the build {self._push.build.ident} is in no registry that is known")
@@ -222,8 +245,3 @@ class _Pushing:
         done = self._push.endorsed.union(self.pushed.endorsed)
         for one in self._endorsing.endorse(self._push.build.build_id, at, done):
             self.pushed.endorsed.append(one)  # what was done stays done, whatever fails after it
-
-
-def _push(builder: Builder, push: Push, endorsing: Endorsing, term: Term | None) -> Pushed:
-    """Give the build its names; what was done by an engine that died is found, and not done again."""
-    return _Pushing(builder, push, endorsing, term).all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -186,8 +187,8 @@ def _look(context: Context, wanted: RequestedRollback) -> list[Found]:
     with reading(context.engine) as connection:
         found = choices(connection, wanted)
     registry = context.settings.registry
-    remote = Remote(registry.auth_file, registry.call_seconds)
-    return [_found(context.builder, remote, one) for one in found]
+    with closing(Remote(registry.auth_file, registry.call_seconds, registry.call_seconds)) as remote:
+        return [_found(context.builder, remote, one) for one in found]
 
 
 def _found(builder: Builder, remote: Remote, choice: Choice) -> Found:

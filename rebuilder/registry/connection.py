@@ -5,9 +5,6 @@ Credentials, certificates and registries without TLS are those that people have 
 
 from __future__ import annotations
 
-import base64
-import json
-import os
 import re
 import ssl
 import time
@@ -20,6 +17,7 @@ import httpx
 
 from rebuilder.registry import patience
 from rebuilder.registry.errors import Cause, registry_error
+from rebuilder.registry.logins import login_for
 from rebuilder.registry.short_names import configurations
 
 HUB = {"docker.io": "registry-1.docker.io"}  # where the registry listens, if elsewhere than its name says
@@ -37,6 +35,7 @@ class Connection:
     def __init__(self, client: httpx.Client, host: str, scope: str, auth_file: Path | None = None) -> None:
         self._client, self._host, self._scope, self._auth_file = client, host, scope, auth_file
         self._bearer: dict[str, str] = {}
+        self._basic: httpx.BasicAuth | None = None
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         """The registry's answer, whatever its status. Raises httpx.HTTPError where there is none.
@@ -56,18 +55,25 @@ class Connection:
         attempt = 0
         while True:
             patience.wait(f"{self._host}/", until - time.monotonic())
-            answer = self._client.request(method, path, headers={**(headers or {}), **self._bearer}, **more)
+            sent = {**(headers or {}), **self._bearer}
+            answer = self._client.request(method, path, headers=sent, auth=self._basic, **more)
             if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
                 return answer
             patience.keep_away(self._host, max(patience.asked_for(answer.headers, attempt), SHORTEST))
             attempt += 1
 
     def _log_in(self, challenge: str) -> None:
-        login = _login(self._host, self._auth_file)
+        login = login_for(f"{self._host}/{self._path}".rstrip("/"), self._auth_file).pair
         if challenge.lower().startswith("bearer"):
             self._bearer = {"authorization": f"Bearer {self._token(challenge, login)}"}
         elif login is not None:
-            self._client.auth = httpx.BasicAuth(*login)
+            self._basic = httpx.BasicAuth(*login)
+
+    @property
+    def _path(self) -> str:
+        """The repository of the scope, if it is one."""
+        kind, _, named = self._scope.partition(":")
+        return named.rpartition(":")[0] if kind == "repository" else ""
 
     def _token(self, challenge: str, login: tuple[str, str] | None) -> str:
         told = dict(_CHALLENGE.findall(challenge))
@@ -102,7 +108,7 @@ def as_registry_errors(host: str, seconds: float) -> Iterator[None]:
         yield
     except httpx.TimeoutException:
         raise registry_error(f"{host}/", f"no answer within {seconds:g} s", Cause.SLOW) from None
-    except (httpx.HTTPError, ssl.SSLError) as error:
+    except (httpx.HTTPError, OSError) as error:  # certificates may be unreadable
         raise registry_error(f"{host}/", str(error)) from None
 
 
@@ -124,7 +130,10 @@ def is_insecure(host: str) -> bool:
 
 
 def is_direct(host: str) -> bool:
-    """Whether its images come from the registry itself: no mirror, other place or ban is set up for any of them."""
+    """Whether its images come from the registry itself, all of them in the same way.
+
+    No mirror, other place or ban is set up for any of them, and none may be had without TLS where others may not.
+    """
     entries = (entry for settings in configurations() for entry in settings.get("registry", ()))
     return not any(_concerns(entry, host) and _diverts(entry) for entry in entries)
 
@@ -137,7 +146,8 @@ def _concerns(entry: Mapping[str, Any], host: str) -> bool:
 def _diverts(entry: Mapping[str, Any]) -> bool:
     prefix, location = entry.get("prefix"), entry.get("location")
     elsewhere = bool(prefix) and bool(location) and prefix != location
-    return bool(entry.get("mirror") or entry.get("blocked")) or elsewhere
+    partly = bool(entry.get("insecure")) and "/" in str(prefix or location)
+    return bool(entry.get("mirror") or entry.get("blocked")) or elsewhere or partly
 
 
 def _verified(host: str, insecure: bool) -> ssl.SSLContext | bool:
@@ -147,27 +157,6 @@ def _verified(host: str, insecure: bool) -> ssl.SSLContext | bool:
     for folder in (Path.home() / ".config/containers/certs.d", *CERTIFICATES):
         for authority in sorted((folder / host).glob("*.crt")):
             context.load_verify_locations(authority)
+        for certificate in sorted((folder / host).glob("*.cert")):
+            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
     return context
-
-
-def _login(host: str, auth_file: Path | None) -> tuple[str, str] | None:
-    """The user and the password for the registry, as containers-auth.json(5) has them."""
-    for file in [auth_file] if auth_file else _auth_files():
-        try:
-            written = json.loads(file.read_text())["auths"][host]["auth"]
-            user, _, password = base64.b64decode(written).decode().partition(":")
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        return user, password
-    return None
-
-
-def _auth_files() -> Iterator[Path]:
-    if named := os.environ.get("REGISTRY_AUTH_FILE"):
-        yield Path(named)
-        return
-    home = Path.home()
-    yield Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.getuid()}") / "containers/auth.json"
-    yield Path(f"/run/containers/{os.getuid()}/auth.json")
-    yield Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "containers/auth.json"
-    yield home / ".docker/config.json"

@@ -1,34 +1,46 @@
-"""Copies of an image to where people pull it, with the digest kept: skopeo copies what is there bit for bit."""
+"""Copies of an image to where people pull it, with the digest kept: skopeo copies what is there bit for bit.
+
+What a single request does just as well is done by that.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from rebuilder.registry import document, skopeo
+from rebuilder.registry.direct import Direct
 from rebuilder.registry.errors import Cause, ContentsError, RegistryError
 from rebuilder.registry.pull_spec import at_digest
 
 KEY = "rebuilder.key"  # the label that says which build made the image
 
 
-@dataclass(frozen=True, slots=True)
 class Remote:
-    """Registries, as `auth_file` lets us in; skopeo's own where there is none. Each call may take so many seconds.
+    """Registries, as `auth_file` lets us in; skopeo's own where there is none. May be used from several threads.
 
-    Every method raises RegistryError.
+    A copy may take `seconds`, each single answer `answer_seconds`. Every method raises RegistryError.
     """
 
-    auth_file: Path | None
-    seconds: float
+    def __init__(self, auth_file: Path | None, seconds: float, answer_seconds: float) -> None:
+        self.auth_file, self.seconds = auth_file, seconds
+        self._direct = Direct(answer_seconds, auth_file)
+
+    def close(self) -> None:
+        """End the connections that are kept."""
+        self._direct.close()
 
     def copy(self, at: str, spec: str) -> None:
         """Put the image `at` (a pull spec by digest) under another name; a tag moves in one step."""
+        if self._direct.give(at, spec):
+            return
         self._run("copy", "--all", "--preserve-digests", f"docker://{at}", f"docker://{spec}", of=spec)
 
     def has(self, spec: str) -> bool:
         """Whether the registry has what the pull spec names."""
+        there = self._direct.is_there(spec)
+        if there is not None:
+            return there
         try:
             self._run("inspect", "--raw", f"docker://{spec}", of=spec)
         except RegistryError as error:
@@ -42,6 +54,8 @@ class Remote:
 
         "" where it is something else's, None where there is nothing.
         """
+        if self._direct.is_there(spec) is False:
+            return None
         try:
             found = document.parse(self._run("inspect", "--raw", f"docker://{spec}", of=spec), spec)
             one = next(iter(found.platforms.values()), found.digest)  # the image of each platform has the labels

@@ -16,11 +16,11 @@ from rebuilder.domain.rpm import Rpm
 from rebuilder.registry import description, sbom, skopeo
 from rebuilder.registry.blob_source import BlobSource
 from rebuilder.registry.description import Description
+from rebuilder.registry.direct import Direct
 from rebuilder.registry.document import Blob, Document, RemoteImage, parse
 from rebuilder.registry.errors import Cause, ContentsError, RegistryError, registry_error
 from rebuilder.registry.layer import Layer, read_layer
 from rebuilder.registry.layer_cache import LayerCache
-from rebuilder.registry.probe import Probe
 from rebuilder.registry.pull_spec import at_digest, candidates, is_remote, pinned
 from rebuilder.registry.rpm_database import DATABASES
 
@@ -48,7 +48,7 @@ class RegistryReader:
         self._settings = settings
         self._cache = LayerCache(cache or state_directory() / "layers")
         self._folders = tuple(folder.strip("/") for folder in settings.rpmdb)
-        self._probe = Probe(settings.call_seconds)
+        self._direct = Direct(settings.call_seconds)
         self._rpms: dict[Rpm, Rpm] = {}  # images have most of them in common
 
     def __enter__(self) -> Self:
@@ -59,7 +59,7 @@ class RegistryReader:
 
     def close(self) -> None:
         """End the connections that are kept; all that is known stays."""
-        self._probe.close()
+        self._direct.close()
 
     def look(self, spec: str, known: str = "") -> RemoteImage:
         """The digest of an image: one request for its manifest, or one for each registry that a short name may mean.
@@ -76,7 +76,7 @@ class RegistryReader:
         if not known or pinned(spec) or len(names) != 1:
             return None
         document = self._cache.get(known, Document)
-        if document is None or self._probe.digest(names[0]) != known:
+        if document is None or self._direct.digest(names[0]) != known:
             return None
         return RemoteImage(spec, names[0], known, document)
 

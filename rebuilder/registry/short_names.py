@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ def configurations() -> Iterator[Mapping[str, Any]]:
         files = [own if own.exists() else SYSTEM, *parts]
     for file in files:
         try:
-            yield tomllib.loads(file.read_text())
+            state = file.stat()
+            yield _parsed(file, state.st_mtime_ns, state.st_size)
         except (OSError, ValueError):
             continue
+
+
+@lru_cache(maxsize=64)
+def _parsed(file: Path, _changed: int, _size: int) -> Mapping[str, Any]:
+    """What is in the file, read again after each change of it."""
+    return tomllib.loads(file.read_text())

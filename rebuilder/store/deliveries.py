@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Exists, distinct, exists, func, insert, select, update
+from sqlalchemy import Connection, Exists, bindparam, distinct, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.external import pinned
@@ -38,6 +38,22 @@ _WAITING = (
 )
 _ANY_WAITING = select(exists().where(Delivery.state == "waiting"))
 _ANY_PENDING = select(exists().where(Delivery.state == "pending"))
+_NAMED = (
+    select(Delivery.id, Delivery.build_id, Delivery.spec, ImageBuild.tags)
+    .join(ImageBuild, ImageBuild.id == Delivery.build_id)
+    .where(Delivery.id.in_(bindparam("idents", expanding=True)))
+    .order_by(Delivery.id)
+)
+_OF_DELIVERY = update(Delivery).where(Delivery.id == bindparam("which"))
+_SET_PLACE = _OF_DELIVERY.values(at=bindparam("place"))
+_END = _OF_DELIVERY.where(Delivery.state == "pending").values(
+    state=bindparam("now_is"), reason=bindparam("why"), done_at=bindparam("moment")
+)
+_SET_NAMES = (
+    update(ImageBuild)
+    .where(ImageBuild.id == bindparam("which"))
+    .values(tags=bindparam("names"), digest=bindparam("found"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,16 +221,18 @@ def done(connection: Connection, ids: Sequence[int], now: float) -> None:
 def pushed(connection: Connection, given: Mapping[int, str], now: float) -> None:
     """These names point to their builds, whose pull specs by digest these are: the builds' records say so, too."""
     done(connection, list(given), now)
-    for ident, at in given.items():
-        connection.execute(update(Delivery).where(Delivery.id == ident).values(at=at))
-        row = connection.execute(
-            select(ImageBuild.id, ImageBuild.tags, Delivery.spec)
-            .join(Delivery, Delivery.build_id == ImageBuild.id)
-            .where(Delivery.id == ident)
-        ).one()
-        tags = list(dict.fromkeys([*row.tags, row.spec, at]))
-        new = update(ImageBuild).where(ImageBuild.id == row.id)
-        connection.execute(new.values(tags=tags, digest=pinned(at)))
+    if not given:
+        return
+    connection.execute(_SET_PLACE, [{"which": ident, "place": at} for ident, at in given.items()])
+    tags: dict[int, list[str]] = {}
+    places: dict[int, str] = {}
+    for row in connection.execute(_NAMED, {"idents": list(given)}):
+        tags.setdefault(row.build_id, list(row.tags)).extend((row.spec, given[row.id]))
+        places[row.build_id] = given[row.id]
+    connection.execute(_SET_NAMES, [
+        {"which": build, "names": list(dict.fromkeys(names)), "found": pinned(places[build])}
+        for build, names in tags.items()
+    ])  # fmt: skip
 
 
 def refused(connection: Connection, reasons: Mapping[int, str], now: float) -> None:
@@ -230,6 +248,6 @@ def delayed(connection: Connection, reasons: Mapping[int, str]) -> None:
 
 def _end(connection: Connection, state: str, reasons: Mapping[int, str], now: float) -> None:
     """One that was made void meanwhile stays so."""
-    for ident, reason in reasons.items():
-        mine = update(Delivery).where(Delivery.id == ident, Delivery.state == "pending")
-        connection.execute(mine.values(state=state, reason=reason, done_at=now))
+    told = [{"which": one, "now_is": state, "why": reason, "moment": now} for one, reason in reasons.items()]
+    if told:
+        connection.execute(_END, told)

@@ -121,7 +121,7 @@ def test_one_index_is_pushed_and_found_again_by_the_key_of_its_build(
         assert {rpm.name for rpm in found.rpms or ()} == names
         one = json.loads(skopeo.raw_manifest(f"{spec.rpartition(':')[0]}@{index.platforms[platform]}", 20))
         assert one["annotations"]["rebuilder.key"] == "multi-1"
-    remote = Remote(None, 60)
+    remote = Remote(None, 60, 60)
     assert remote.digest_of(spec, "multi-1") == digest
     assert remote.digest_of(spec, "another") == ""
     remote.copy(f"{registry.host}/team/multi@{digest}", f"{registry.host}/mirror/multi:2")
@@ -135,7 +135,7 @@ def test_an_index_without_an_image_for_this_machine_is_an_image_like_others(
     built = world.build("far", "far-1")
     spec = f"{registry.host}/team/far:1"
     digest = world.builder().upload(built.ident, spec, None, 60)
-    assert Remote(None, 60).digest_of(spec, "far-1") == digest
+    assert Remote(None, 60, 60).digest_of(spec, "far-1") == digest
     assert set(parse(skopeo.raw_manifest(spec, 20), spec).platforms) == {ARM, FOREIGN}
 
 
