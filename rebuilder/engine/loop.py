@@ -218,7 +218,7 @@ class Loop:
     def close(self) -> bool:
         """Let go of the builder, for a moment at most; whether no call hangs in a thread of this process."""
         ended = self.calls.close(self._context.builder.close)
-        self.pushes.close()
+        self.concerns.pushes.close()
         return ended
 
     def idle(self) -> bool:
