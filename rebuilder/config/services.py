@@ -45,6 +45,7 @@ class CallSettings(StrictModel):
     test_seconds: float = Field(default=60, gt=0)
     promote_seconds: float = Field(default=60, gt=0)
     push_seconds: float = Field(default=1800, gt=0)
+    rollback_seconds: float = Field(default=300, gt=0)
     withdrawal_seconds: float = Field(default=60, gt=0)
     reconcile_seconds: float = Field(default=60, gt=0)
     inventory_seconds: float = Field(default=60, gt=0)

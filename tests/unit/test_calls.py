@@ -57,6 +57,11 @@ def test_an_answer_comes_with_its_subject_and_how_long_it_took(calls: Calls, han
     assert calls.outstanding() == {}
 
 
+@pytest.mark.parametrize("kind", list(Kind))
+def test_each_kind_of_calls_has_a_time_limit(kind: Kind) -> None:
+    assert CallSettings().seconds_for(kind) > 0
+
+
 def test_an_exception_is_an_answer(calls: Calls, hand: Hand) -> None:
     calls.start(POLL, "a", nothing)
     error = InfrastructureError("no route to host")
