@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,14 @@ if TYPE_CHECKING:
 
     from rebuilder.config import Settings
     from rebuilder.config_file import Origin
+
+
+def whoami() -> str:
+    """Who types, as $LOGNAME or the account says it; without an account, as in a container, the user's number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 class Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -76,6 +77,9 @@ def diagnoses(context: Context) -> Iterator[Diagnosis]:
     yield _room(settings)
     bus = config_file.bus(context.origin.path)
     yield _broker(bus)
+    if forbidden := database.forbidden(settings.database):
+        yield Diagnosis("database", forbidden.detail, forbidden.mend)
+        return
     try:
         engine = database.as_it_is(settings.database)
         version = database.revision(engine)
@@ -107,7 +111,7 @@ def _builder(settings: Settings) -> Iterator[Diagnosis]:
 def _room(settings: Settings) -> Diagnosis:
     """Whether there is room for builds and for SQLite's file; both are below the state directory by default."""
     place = settings.buildah.root or config.state_directory()
-    there = next(path for path in (place, *place.parents) if path.exists())
+    there = next(path for path in (place, *place.parents) if os.access(path, os.F_OK))
     free = shutil.disk_usage(there).free
     told = f"{free / 2**30:.1f} GiB free at {there}"
     mend = "rebuilder db prune, or keep less ([consumer_config.retention])" if free < ROOM else ""

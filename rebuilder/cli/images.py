@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import shlex
 import time
@@ -12,7 +11,7 @@ from typing import Any
 import click
 
 from rebuilder.cli import externals, sbom
-from rebuilder.cli.context import Context
+from rebuilder.cli.context import Context, whoami
 from rebuilder.cli.output import as_json, print_line, progress, styled, table
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.deployment import by_digest
@@ -55,7 +54,7 @@ def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -
     What a document says of an image that was rebuilt since is old: it counts only with a `built` time that is later.
     """
     with progress("reading the images") as advance:
-        who = getpass.getuser()
+        who = whoami()
         result = inventory_sync.sync(context.engine, context.settings, who, advance, reset=reset, rehearsing=dry_run)
     with progress("asking registries for external parents"):
         asked = Refreshed() if dry_run else external_parents.refresh(context.engine, context.settings, who)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from datetime import UTC, datetime
 import click
 from sqlalchemy import Connection
 
-from rebuilder.cli.context import Context
+from rebuilder.cli.context import Context, whoami
 from rebuilder.cli.follow import follow, wait_option
 from rebuilder.cli.output import as_json, table
 from rebuilder.cli.targets import confirm
@@ -30,7 +29,7 @@ ANSWER_SECONDS, LOOK_SECONDS = 3.0, 0.1
 NO_ENGINE = "no engine is running: start `rebuilder run`"
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
-who_option = click.option("--who", default=getpass.getuser, help="Who decides this; default: the user.")
+who_option = click.option("--who", default=whoami, help="Who decides this; default: the user.")
 reason_option = click.option("--reason", default="", help="Why; people will read it.")
 until_option = click.option("--until", metavar="TIME", help="When that ends by itself: 2h, 3d, a date; else never.")
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask where it is about several images or waves.")

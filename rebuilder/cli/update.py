@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Collection, Iterable, Sequence
 
 import click
 from sqlalchemy import Connection
 
-from rebuilder.cli.context import Context
+from rebuilder.cli.context import Context, whoami
 from rebuilder.cli.follow import follow, wait_option
 from rebuilder.cli.output import as_json
 from rebuilder.cli.plans import SEVERITIES
@@ -48,7 +47,7 @@ def update(
         "builds": [{"nvr": str(change.build), "stream": change.stream} for change in wanted],
         "severity": severity, "alias": alias, "cves": " ".join(cve.upper() for cve in cves),
     }  # fmt: skip
-    message = storable(None, TOPIC, {"who": getpass.getuser()}, body)
+    message = storable(None, TOPIC, {"who": whoami()}, body)
     (new,) = inbox.receive(context.stored, [message])
     if json_:
         as_json({"message": message.id, "fate": "accepted" if new else "duplicate", "builds": body["builds"]})

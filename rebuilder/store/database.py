@@ -19,6 +19,7 @@ from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import sqlite_file
 from rebuilder.store.patience import OPTIONS, limits, unlimited
 from rebuilder.store.sqlite_file import READING, only_ours
+from rebuilder.store.sqlite_owner import Unwritable, unwritable
 
 if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
     from alembic.config import Config
@@ -145,7 +146,8 @@ def _alone(engine: Engine) -> Iterator[None]:
         try:
             file = stack.enter_context(open(f"{engine.url.database}.upgrade.lock", "w", opener=only_ours))
         except OSError as error:
-            raise UnreachableError(f"database {where(engine)}: {error.strerror or error}") from None
+            reason = unwritable(Path(engine.url.database))
+            raise UnreachableError(str(reason or f"database {where(engine)}: {error.strerror or error}")) from None
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -231,6 +233,13 @@ def as_it_is(url: str) -> Engine:
         made = "`rebuilder inventory sync` or `rebuilder db upgrade` makes one"
         raise UnreachableError(f"there is no database {shown(url)} yet: {made}")
     return open_database(url)
+
+
+def forbidden(url: str) -> Unwritable | None:
+    """Why an SQLite file that is there cannot be written by who must; it is not opened."""
+    address = address_of(url)
+    sqlite = address.get_backend_name() == "sqlite" and address.database and address.database != ":memory:"
+    return unwritable(Path(str(address.database))) if sqlite else None
 
 
 def condition(url: str) -> str:

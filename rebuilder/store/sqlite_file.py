@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import weakref
 from contextlib import suppress
@@ -10,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
 
 from rebuilder.domain.errors import UnreachableError
+from rebuilder.store.sqlite_owner import unwritable
 
 OURS = 0o600
 READING = {"reading": True}
 BUSY_SECONDS, RELIEF_SECONDS = 30, 1
 WAL_BYTES = 64 * 1024 * 1024  # what the journal shrinks to once everything of it is in the database
+FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 _NUMBER, _AT = 4, 68  # where the header has the application's number
 
 
@@ -84,6 +87,13 @@ def _watch(engine: Engine, path: Path) -> None:
         watched.learn(connection.execute("PRAGMA application_id").fetchone()[0])
 
     event.listen(engine, "do_connect", made_ours)
+    def told(context: ExceptionContext) -> None:
+        """SQLite says neither which file nor why. Its codes have more in the bits above these."""
+        code = getattr(context.original_exception, "sqlite_errorcode", 0)
+        if code & 0xFF in FORBIDDEN and (reason := unwritable(path)):
+            raise UnreachableError(str(reason))
+
+    event.listen(engine, "handle_error", told)
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", lambda _: watched.same())
 
