@@ -111,7 +111,7 @@ def _builder(settings: Settings) -> Iterator[Diagnosis]:
 def _room(settings: Settings) -> Diagnosis:
     """Whether there is room for builds and for SQLite's file; both are below the state directory by default."""
     place = settings.buildah.root or config.state_directory()
-    there = next(path for path in (place, *place.parents) if os.access(path, os.F_OK))
+    there = next(path for path in (place, *place.parents) if os.access(path, os.F_OK, effective_ids=True))
     free = shutil.disk_usage(there).free
     told = f"{free / 2**30:.1f} GiB free at {there}"
     mend = "rebuilder db prune, or keep less ([consumer_config.retention])" if free < ROOM else ""

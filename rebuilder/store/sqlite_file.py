@@ -86,13 +86,13 @@ def _watch(engine: Engine, path: Path) -> None:
     def connected(connection: Any, _record: Any) -> None:
         watched.learn(connection.execute("PRAGMA application_id").fetchone()[0])
 
-    event.listen(engine, "do_connect", made_ours)
     def told(context: ExceptionContext) -> None:
         """SQLite says neither which file nor why. Its codes have more in the bits above these."""
         code = getattr(context.original_exception, "sqlite_errorcode", 0)
         if code & 0xFF in FORBIDDEN and (reason := unwritable(path)):
             raise UnreachableError(str(reason))
 
+    event.listen(engine, "do_connect", made_ours)
     event.listen(engine, "handle_error", told)
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", lambda _: watched.same())
