@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,12 @@ from rebuilder.demo.process import LOOPBACK, Child, accepts, free_port
 PATIENCE = 30.0
 LOGIN = "demo:demonstration"
 HASHED = "demo:$2b$04$TFBTZWqt5AuPw2XoIye9Mu4nXfgFbquNIleHzw8ReETamYCIwD8D6"  # bcrypt: the registry knows no other
+
+
+
+def program() -> str:
+    """The registry's command, which Fedora's package names otherwise than Debian's."""
+    return "registry" if shutil.which("registry") and not shutil.which("docker-registry") else "docker-registry"
 
 
 class Registry:
@@ -43,7 +50,7 @@ class Registry:
         }))  # fmt: skip
         # It takes variables that begin like this for its own configuration, as REGISTRY_AUTH_FILE.
         own = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
-        child = Child(["docker-registry", "serve", str(file)], self.folder.parent / "registry.log", environment=own)
+        child = Child([program(), "serve", str(file)], self.folder.parent / "registry.log", environment=own)
         child.wait_for(lambda: accepts(int(self.host.rpartition(":")[2])), PATIENCE)
         return child
 

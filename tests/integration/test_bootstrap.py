@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support import servers
 
 SCRIPT = Path(__file__).resolve().parents[2] / ".ci" / "bootstrap"
 TOOLS = ("bash", "dirname", "env", "grep", "mktemp", "rm", "sort", "tail", "touch", "id")
@@ -74,6 +76,34 @@ def test_what_the_package_manager_says_is_passed_on_in_one_line_and_is_no_error(
     (line,) = done.stderr.splitlines()
     assert line.startswith("bootstrap: dnf could not install ")
     assert line.endswith("Error: Unable to find a match: createrepo_c")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="packages are installed by root")
+@pytest.mark.parametrize("manager", ["apt-get", "dnf"])
+def test_one_name_that_the_distribution_does_not_have_keeps_no_other_from_being_installed(
+    machine: Machine, manager: str
+) -> None:
+    """Both refuse all of them for one that is wrong."""
+    refuses = f'[[ " $* " == *" buildah "* ]] && {{ echo "Error: no buildah"; exit 1; }}; echo "$@" >> {machine.log}'
+    machine.program(machine.bin / manager, refuses)
+    done = machine.bootstrap()
+    assert (done.returncode, done.stderr) == (
+        0, f"bootstrap: {manager} could not install buildah: Error: no buildah\n",
+    )  # fmt: skip
+    installed = {line.split()[-1] for line in machine.installed.splitlines()}
+    assert {"skopeo", "crun", "git"} <= installed
+
+
+def test_all_that_a_test_may_say_is_missing_is_installed() -> None:
+    named = set(" ".join(servers.PACKAGES.values()).split())
+    assert named - set(SCRIPT.read_text().split()) == set()
+
+
+def test_every_part_that_a_test_needs_has_a_package() -> None:
+    """Else a missing one ends with a KeyError instead of a line that says what to install."""
+    tests = (path.read_text() for path in SCRIPT.parents[1].joinpath("tests").rglob("*.py"))
+    named = {name for text in tests for name in re.findall(r'\bneed\("([a-z]+)"', text)}
+    assert named - servers.PACKAGES.keys() == set()
 
 
 def test_where_there_is_no_package_manager_what_is_missing_is_named(machine: Machine) -> None:

@@ -24,6 +24,7 @@ import zstandard
 
 from rebuilder.demo import rpms
 from rebuilder.demo.process import LOOPBACK, Child, accepts, free_port
+from rebuilder.demo.registry import program
 from rebuilder.demo.rpms import SourcePackage
 from rebuilder.registry.reader import Contents, RegistryReader
 from support import servers
@@ -57,7 +58,7 @@ class Registry:
         return self.folder / "registry.log"
 
     def start(self) -> None:
-        servers.need("registry", "docker-registry", "skopeo")
+        servers.need("registry", program(), "skopeo")
         self.folder.mkdir(parents=True, exist_ok=True)
         configuration = {
             "version": 0.1, "log": {"level": "warn"}, "storage": {"filesystem": {"rootdirectory": str(self.folder)},
@@ -68,7 +69,7 @@ class Registry:
         file.write_text(json.dumps(configuration))
         # It would take variables that begin so, as skopeo's REGISTRY_AUTH_FILE, for its own configuration.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
-        self.server = Child(["docker-registry", "serve", str(file)], self.log, environment=environment)
+        self.server = Child([program(), "serve", str(file)], self.log, environment=environment)
         self.server.wait_for(lambda: accepts(self.port), PATIENCE)
 
     def stop(self) -> None:

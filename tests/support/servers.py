@@ -41,6 +41,8 @@ PACKAGES = {
     "nginx": "nginx-light openssl",
     "sqlite": "sqlite3",
     "shells": "zsh fish",
+    "signatures": "gnupg skopeo",
+    "emulation": "qemu-user-static",
 }
 POSTGRES_PROGRAMS = ("/usr/lib/postgresql/*/bin", "/usr/bin")
 POSTGRES_USER = "postgres"
