@@ -59,7 +59,7 @@ class Asker:
 @click.option("--dist", help="The dist tag of its RPMs, as .fc42.")
 @click.option("--bodhi", help="Its release in Bodhi, as F42.")
 @click.option("--builder", type=click.Choice(BUILDERS), help="What builds images.")
-@click.option("--database", help="A URL: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME.")
+@click.option("--database", help="A URL: sqlite:///FILE, or postgresql+psycopg:// with USER@HOST/NAME.")
 @click.option("--broker", help="The AMQP URL of the message bus, or none.")
 @click.option("--web", help="HOST:PORT of the status pages.")
 @click.option("--hub", help="The URL of Koji's XML-RPC.")

@@ -36,7 +36,7 @@ def update_options(required: bool) -> Callable[[F], F]:
     """The options of the verbs that ask about updates."""
     options = (
         click.option("--update", "updates", multiple=True, required=required, metavar="NVR",
-                     help="A source build: name-[epoch:]version-release. May be given several times."),
+                     help="A source build with its epoch or without, as openssl-1:3.2.2-1.fc42. Can be repeated."),
         click.option("--stream", help="The stream the update is for; else those that its dist tag fits."),
         click.option("--severity", type=click.Choice(SEVERITIES), default="unspecified", show_default=True),
     )

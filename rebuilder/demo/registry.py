@@ -13,6 +13,7 @@ from pathlib import Path
 from rebuilder.demo.process import LOOPBACK, Child, accepts, free_port
 
 PATIENCE = 30.0
+FEDORAS = "/usr/bin/registry"
 LOGIN = "demo:demonstration"
 HASHED = "demo:$2b$04$TFBTZWqt5AuPw2XoIye9Mu4nXfgFbquNIleHzw8ReETamYCIwD8D6"  # bcrypt: the registry knows no other
 
@@ -20,7 +21,7 @@ HASHED = "demo:$2b$04$TFBTZWqt5AuPw2XoIye9Mu4nXfgFbquNIleHzw8ReETamYCIwD8D6"  # 
 
 def program() -> str:
     """The registry's command, which Fedora's package names otherwise than Debian's."""
-    return "registry" if shutil.which("registry") and not shutil.which("docker-registry") else "docker-registry"
+    return "docker-registry" if shutil.which("docker-registry") or not shutil.which(FEDORAS) else FEDORAS
 
 
 class Registry:

@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 import pytest
 from acceptance.test_cli import ROOT, User, update
+from click.testing import CliRunner
 from support import servers, shell
 
 from rebuilder.cli import VERBS, completion, rebuilder
@@ -138,3 +139,24 @@ def test_every_parameter_that_names_images_or_waves_is_completed() -> None:
     assert completion.NAMES.keys() <= names.keys(), "a parameter has another name now"
     about = {name for name, param in names.items() if re.search("IMAGE|WAVE|NVR", param.metavar or "")}
     assert about <= completion.NAMES.keys()
+
+
+def commands(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+    yield words
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from commands(found, *words, name)
+
+
+def test_at_sixty_columns_no_word_of_any_help_is_cut() -> None:
+    """The list of verbs is left out: of what each does it has as much as there is room for."""
+    for words in commands(rebuilder):
+        narrow, wide = (
+            CliRunner().invoke(rebuilder, [*words, "--help"], terminal_width=width, max_content_width=width).output
+            for width in (60, 400)
+        )
+        assert [line for line in narrow.splitlines() if len(line) > 60] == []
+        assert set(wide.partition("\nCommands:")[0].split()) - set(narrow.split()) == set(), words
