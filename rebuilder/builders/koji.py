@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from rebuilder.builders import koji_failure
 from rebuilder.builders.koji_logs import TaskLogs
 from rebuilder.builders.koji_tasks import LIVE, METHOD, OURS, OwnTasks, TaskState, ours
 from rebuilder.config import KojiSettings, Settings
@@ -26,7 +26,6 @@ from rebuilder.domain.image_name import ImageName
 from rebuilder.inventory.koji import images
 from rebuilder.inventory.koji.build import SCM, BuildState, koji_parent_nvr
 from rebuilder.inventory.koji.build_reader import Reader
-from rebuilder.inventory.koji.faults import conclusion, story
 from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 
 SUBMIT_SECONDS = 300.0  # a hub that is busy may take long to answer; the task is made all the same
@@ -34,12 +33,6 @@ NOT_ALLOWED = 1004  # ActionNotAllowed
 MOST_SEVERE = Severity.URGENT.weight
 TOGETHER = 1000  # tasks that are asked for with one round trip
 SCRATCH = "scratch/"  # begins the ident of a build that Koji keeps nothing of
-INFRASTRUCTURE = re.compile(
-    r"ServerOffline|ConnectionError|connection (aborted|refused|reset)|timed? ?out|temporary failure in name|"
-    r"no space left|remote end closed|broken pipe|cannot allocate memory|50[234] (server error|bad gateway|service)|"
-    r"too many requests",
-    re.IGNORECASE,
-)
 
 
 class KojiBuilder:
@@ -135,7 +128,8 @@ class KojiBuilder:
         statuses = {
             ref: self._status(ref, info, results.get(ref), builds.get(made.get(ref, ""))) for ref, info in infos.items()
         }
-        return {ref: status for ref, status in statuses.items() if status is not None}
+        told = {ref: status for ref, status in statuses.items() if status is not None}
+        return told | koji_failure.explained(told, self._logs)
 
     def _together(self, method: str, refs: Sequence[str]) -> dict[str, Any]:
         calls = [ask(method, _number(ref)) for ref in refs]
@@ -154,7 +148,7 @@ class KojiBuilder:
             case TaskState.CANCELED:
                 return Status(Phase.CANCELED, f"task {ref} was canceled in Koji", begun)
             case TaskState.FAILED:
-                return _bad(ref, result, begun)
+                return koji_failure.failure(ref, result, begun)
         return None if isinstance(result, Denied) else self._of_result(ref, result, build, begun)
 
     def _of_result(self, ref: str, result: Any, build: Any, begun: float | None) -> Status | None:
@@ -223,16 +217,6 @@ def _not_taken(error: Denied) -> InfrastructureError:
     """The hub did not make a task. Where we may not build at all, it will make none for any image."""
     text = f"Koji refused {METHOD}: {error}"
     return SiteError(text) if error.code == NOT_ALLOWED else InfrastructureError(text, arrived=False)
-
-
-def _bad(ref: str, result: Any, begun: float | None) -> Status:
-    """What a failed task means: its fault says whether the image is bad, or what builds it is out of order.
-
-    A traceback names many errors on its way; the one that it ends with is the cause.
-    """
-    text = result.text if isinstance(result, Denied) else ""
-    phase = Phase.ABORTED if INFRASTRUCTURE.search(conclusion(text)) else Phase.FAILED
-    return Status(phase, story(text) or f"task {ref} failed without a reason", begun)
 
 
 def _of_build(ref: str, build: Any, begun: float | None) -> Status:

@@ -14,6 +14,7 @@ from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 
 PIECE = 1 << 18  # bytes that are read with one call
 TASKS, PLACES = 64, 8  # tasks whose logs are being read at a time; places that are kept of each
+FILES = 12  # logs of a task whose ends are looked at: one for each platform, and a few others
 File = tuple[int, str]  # a task, and the name of a file of it
 
 
@@ -56,6 +57,15 @@ class TaskLogs:
                 self._keep(task, _Place(characters, dict(read)))
                 if characters > offset:
                     yield text[max(0, len(text) - (characters - offset)) :]
+
+    def ends(self, task: int) -> Iterator[tuple[str, str]]:
+        """The name of each log of the task, and what stands at its end. Raises InfrastructureError."""
+        try:
+            for (number, name), size in list(self._files(task))[:FILES]:
+                end = self._hub.call("downloadTaskOutput", number, name, offset=max(0, size - PIECE), size=PIECE)
+                yield name.removesuffix(".log"), end.decode(errors="replace")
+        except Denied as error:
+            raise InfrastructureError(f"the log of task {task} cannot be read: {error}") from None
 
     def _files(self, task: int) -> Iterator[tuple[File, int]]:
         """The log files of the task and its children, with their sizes in bytes."""

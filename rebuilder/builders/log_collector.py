@@ -24,7 +24,7 @@ LOOK_SECONDS, LONGEST_LOOK_SECONDS = 2.0, 8.0  # until a container that has not 
 RETRY_SECONDS = 5.0  # until what could not be read of an ended run is read again
 GONE_TRIES = 24  # after which a log that the cluster does not have is taken to be gone: a pod may be late
 TRIES = 60  # after which an ended run's log is left until the run is tidied up
-FRESH_SECONDS = 10.0  # for which an engine that is to end when idle waits for the next piece of a log
+FRESH_SECONDS = 10.0  # for which the next piece of an ended run's log is waited for
 CLOSE_SECONDS = 2.0  # longer than the engine waits for its builder: where a stream goes on, it ends its process itself
 KEPT = 5000  # logs of which we remember what we know; the files know the rest
 
@@ -58,6 +58,10 @@ class _Ended:
 
     heard: float
     tries: int = 0
+
+    @property
+    def fresh(self) -> bool:
+        return time.monotonic() - self.heard < FRESH_SECONDS
 
 
 class LogCollector:
@@ -229,9 +233,13 @@ class LogCollector:
     @property
     def busy(self) -> bool:
         """Whether the log of an ended run is being read, and something came a moment ago."""
-        now = time.monotonic()
         with self._lock:
-            return any(now - ended.heard < FRESH_SECONDS for ended in self._ended.values())
+            return any(ended.fresh for ended in self._ended.values())
+
+    def is_coming(self, name: str) -> bool:
+        """Whether more of the log of this ended run is being read, and something came a moment ago."""
+        with self._lock:
+            return (ended := self._ended.get(name)) is not None and ended.fresh
 
     def is_whole(self, name: str) -> bool:
         """Whether all that the run wrote is in its file."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
 
-from rebuilder.builders import pipeline_run, task_run
+from rebuilder.builders import pipeline_run, reactor_log, task_run
 from rebuilder.builders.log_collector import LogCollector
 from rebuilder.builders.osbs_client import Client, Kept
 from rebuilder.builders.osbs_library import PARAMETERS
@@ -163,7 +163,16 @@ class OsbsBuilder:
         except InfrastructureError as error:
             log.warning("why %d runs failed cannot be read yet: %s", len(failed), error)
             return others
-        return others | {ref: task_run.failure(tasks[ref], statuses[ref].reason) for ref in failed}
+        found = {ref: self._failure(ref, tasks[ref], statuses[ref].reason) for ref in failed}
+        return others | {ref: status for ref, status in found.items() if status is not None}
+
+    def _failure(self, ref: str, tasks: Sequence[TaskRun], told: str) -> Status | None:
+        """With the error that the log has. None where the log is to tell it, and is still being read."""
+        labels = task_run.vague(tasks)
+        if labels and self._logs.is_coming(ref) and task_run.failure(tasks, told).phase is Phase.FAILED:
+            return None
+        said = {name: reactor_log.error(self._logs.of(ref).end_of(its)) for name, its in labels.items()}
+        return task_run.failure(tasks, told, {name: error for name, error in said.items() if error})
 
     def result(self, ref: str) -> ImageBuild:
         """Koji's build where there is one and Koji is configured; else what OSBS says, and the RPMs are unknown.

@@ -6,7 +6,7 @@ import fcntl
 import os
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from rebuilder.config import own_folder
 from rebuilder.store.sqlite_file import only_ours
 
 MARK = b" | "
+END_BYTES = 4_000_000  # several platforms write at the same time, and go on when one has failed
 PART = 100_000  # characters of a log that are in the memory at a time
 ANCHOR = 5  # lines by which the place is known where a rotated log goes on
 ROTATED = b"[the log was rotated before it was read: lines are missing here]"
@@ -115,6 +116,17 @@ class RunLog:
                     yield part
         except FileNotFoundError:
             return
+
+    def end_of(self, labels: Collection[str]) -> list[str]:
+        """The lines of these sources in the end of the file, without their labels; none where there is no file."""
+        prefixes = {label.encode() for label in labels}
+        try:
+            with self.path.open("rb") as file:
+                file.seek(max(0, self.path.stat().st_size - END_BYTES))
+                said = (line.partition(MARK) for line in file)
+                return [text.rstrip(b"\n").decode(errors="replace") for label, _, text in said if label in prefixes]
+        except FileNotFoundError:
+            return []
 
     def _open(self) -> TextIO:
         """Only a line feed ends a line: logs have form feeds, and bytes that are no UTF-8."""

@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from rebuilder.builders.pipeline_run import condition_of, one_line
+from rebuilder.builders.reactor_log import is_vague
 from rebuilder.domain.build import Phase, Status
 
 RUN_LABEL, TASK_LABEL = "tekton.dev/pipelineRun", "tekton.dev/pipelineTask"
@@ -145,25 +147,37 @@ def _own_words(ended: Mapping[str, Any]) -> Iterator[str]:
 
 def log_sources(tasks: Sequence[TaskRun]) -> list[LogSource]:
     """Where the parts of a run's log are, in the order in which its tasks began."""
-    found: list[LogSource] = []
+    return [source for task, label in _labeled(tasks) for source in task.sources(label)]
+
+
+def _labeled(tasks: Sequence[TaskRun]) -> Iterator[tuple[TaskRun, str]]:
     named: set[str] = set()
     for task in sorted(tasks, key=lambda task: task.order):
         # The first keeps the pipeline's name whatever comes later: each line is known by its label.
-        found += task.sources(task.name if task.task in named or not task.task else task.task)
+        yield task, task.name if task.task in named or not task.task else task.task
         named.add(task.task)
-    return found
 
 
-def failure(tasks: Sequence[TaskRun], told: str) -> Status:
+def vague(tasks: Sequence[TaskRun]) -> dict[str, frozenset[str]]:
+    """The labels in the log of each task that failed and does not say itself why, by the task's name."""
+    return {
+        task.name: frozenset(source.label for source in task.sources(label))
+        for task, label in _labeled(tasks)
+        if task.failed and is_vague(task.error)
+    }
+
+
+def failure(tasks: Sequence[TaskRun], told: str, errors: Mapping[str, str] = MappingProxyType({})) -> Status:
     """What a run that failed ended by: the build's fault, an infrastructure error of its tasks, or somebody's stop.
 
-    `told` is what the run itself says, which is told where its tasks say nothing.
+    `told` is what the run itself says, which is told where its tasks say nothing. `errors` are those that the log has,
+    by the name of the task: they are told instead of its own words, and mean nothing else than those.
     """
     failed = [task for task in tasks if task.failed]
     stopped = [task.task for task in tasks if task.canceled]
     if stopped and not failed:
         return Status(Phase.CANCELED, f"canceled at OSBS: task {', '.join(stopped)}")
-    reason = _reason(tasks, failed) or one_line(told) or NO_REASON
+    reason = _reason(tasks, failed, errors) or one_line(told) or NO_REASON
     return Status(Phase.ABORTED if _blameless(failed) else Phase.FAILED, reason)
 
 
@@ -173,10 +187,12 @@ def _blameless(failed: Sequence[TaskRun]) -> bool:
     return bool(failed) and all(task.trouble for task in failed if task.ended == first)
 
 
-def _reason(tasks: Sequence[TaskRun], failed: Sequence[TaskRun]) -> str:
-    """What the tasks say: what the plugins noted down, else the tasks that failed."""
-    said = [f"{plugin}: {one_line(error)}" for plugin, error in _plugin_errors(tasks)]
-    return "; ".join(said or [f"{task.task}: {task.error}" for task in failed if task.error])
+def _reason(tasks: Sequence[TaskRun], failed: Sequence[TaskRun], errors: Mapping[str, str]) -> str:
+    """What the log says, and what the plugins noted down; the tasks that failed where there is no better word."""
+    said = [f"{task.task}: {errors[task.name]}" for task in failed if task.name in errors]
+    said += [f"{plugin}: {one_line(error)}" for plugin, error in _plugin_errors(tasks)]
+    rest = [f"{task.task}: {task.error}" for task in failed if task.error and task.name not in errors]
+    return "; ".join(said if said and not errors else said + rest)
 
 
 def _plugin_errors(tasks: Sequence[TaskRun]) -> Iterator[tuple[str, str]]:

@@ -375,6 +375,68 @@ def test_a_traceback_is_judged_by_its_last_exception_and_kept_whole(world: World
     assert "\n" not in found.reason
 
 
+# As koji-containerbuild tells of a run that failed (builder_containerbuild.py, handle_build_response) with the words of
+# osbs-client (osbs/tekton.py, get_error_message), and what atomic-reactor logs of it, which is in the task's logs.
+RAN = 'Error: building at STEP "RUN dnf -y install libfoo": while running runtime: exit status 1'
+IMAGE_FAULT = (
+    f"Image build failed. Error in binary-container-build-x86-64: BuildProcessError('Build failed (rc=1): {RAN}\\n');. "
+    "OSBS build id: app-f42-1"
+)
+REACTOR = "2026-01-02 03:04:05,678 - atomic_reactor.tasks.binary_container_build - {} - {}\n"
+FAILED_STEP = (
+    REACTOR.format("INFO", "Building image=registry.example.com/img:1 on host=builder.example.com")
+    + REACTOR.format("INFO", "STEP 2/2: RUN dnf -y install libfoo")
+    + REACTOR.format("INFO", "No match for argument: libfoo")
+    + REACTOR.format("INFO", "Error: Unable to find a match: libfoo")
+    + REACTOR.format("ERROR", RAN)
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "before"),
+    [
+        (FAILED_STEP, "container-build: Error: Unable to find a match: libfoo "
+         "[No match for argument: libfoo / exit status 1] "),
+        ("x" * koji_logs.PIECE + "\n" + FAILED_STEP, "container-build: Error: Unable to find a match: libfoo "
+         "[No match for argument: libfoo / exit status 1] "),
+        ("nothing of it\n", ""),
+        ("", ""),
+    ],
+    ids=["short", "long", "silent", "none"],
+)  # fmt: skip
+def test_the_failure_is_the_error_in_the_task_s_log_and_then_its_fault(world: World, log: str, before: str) -> None:
+    builder = world.builder()
+    task = world.begun(builder)
+    task.log = log
+    world.koji.fail(task, IMAGE_FAULT)
+    assert world.status(builder, task) == Status(Phase.FAILED, f"{before}[{IMAGE_FAULT}]" if before else IMAGE_FAULT)
+
+
+def test_logs_are_read_of_failures_alone_that_their_faults_do_not_explain(world: World) -> None:
+    builder = world.builder()
+    clear, trouble = world.begun(builder, "clear"), world.begun(builder, "trouble")
+    clear.log = trouble.log = FAILED_STEP
+    world.koji.fail(clear, "koji.BuildError: Dockerfile file missing: Dockerfile")
+    world.koji.fail(trouble, IMAGE_FAULT.replace("exit status 1", "no space left on device"))
+    world.hub.calls.clear()
+    assert world.status(builder, trouble).phase is Phase.ABORTED
+    assert world.status(builder, clear).reason == "koji.BuildError: Dockerfile file missing: Dockerfile"
+    assert world.hub.calls["downloadTaskOutput"] == 0
+
+
+def test_a_log_that_cannot_be_read_leaves_the_fault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = world.builder()
+    task = world.begun(builder)
+    task.log = FAILED_STEP
+    world.koji.fail(task, IMAGE_FAULT)
+
+    def gone(*_: object, **__: object) -> str:
+        raise Fault(1000, "no such file")
+
+    monkeypatch.setattr(world.koji, "output", gone)
+    assert world.status(builder, task) == Status(Phase.FAILED, IMAGE_FAULT)
+
+
 # --- the log
 
 

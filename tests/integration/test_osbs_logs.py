@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import tracemalloc
 from collections.abc import MutableSequence
@@ -16,7 +17,7 @@ from support.harnesses.osbs import OsbsHarness
 from support.tekton import TASK, Fault
 
 from rebuilder.builders import log_collector
-from rebuilder.domain.build import PartialResult, Phase
+from rebuilder.domain.build import PartialResult, Phase, Status
 from rebuilder.domain.image import Parent, ParentKind, PinnedParent
 from rebuilder.queries import logs
 
@@ -292,3 +293,57 @@ def test_whoever_follows_a_log_sees_its_last_line_that_comes_after_the_end(
     until(lambda: not reader.read("base:f42", 0).live)
     assert "the last line" in reader.read("base:f42", 0).text
     reader.close()
+
+
+# As atomic-reactor tells of a podman that failed (atomic_reactor/tasks/binary_container_build.py), and writes the same
+# error down as the task's result (atomic_reactor/tasks/common.py).
+RAN = 'Error: building at STEP "RUN dnf -y install libfoo": while running runtime: exit status 1'
+RECORD = "2026-01-02 03:04:05,678 - atomic_reactor.tasks.binary_container_build - {} - {}"
+FAILED_STEP = (
+    RECORD.format("INFO", "Building image=registry.example.com/img:1 on host=builder.example.com"),
+    RECORD.format("INFO", "STEP 2/2: RUN dnf -y install libfoo"),
+    RECORD.format("INFO", "No match for argument: libfoo"),
+    RECORD.format("INFO", "Error: Unable to find a match: libfoo"),
+    RECORD.format("ERROR", RAN), "",
+)  # fmt: skip
+RESULT = f"BuildProcessError('Build failed (rc=1): {RAN}\\n')"
+ERROR = "Error: Unable to find a match: libfoo [No match for argument: libfoo / exit status 1]"
+
+
+def failed(osbs: OsbsHarness, *lines: str) -> str:
+    """A run whose build has failed after it said this; nobody has read its log."""
+    ref = begun(osbs, *lines)
+    osbs.cluster.fail(ref, f'"step-{TASK}" exited with code 1')
+    step = osbs.cluster.tasks[ref][0].status["steps"][0]["terminated"]
+    step["message"] = json.dumps([{"key": "task_result", "value": RESULT, "type": 1}])
+    return ref
+
+
+def told(osbs: OsbsHarness, ref: str) -> Status:
+    """How the run has ended, which is told within the time that its log takes."""
+    found: list[Status] = []
+
+    def polled() -> bool:
+        found[:] = osbs.builder.poll([ref]).values()
+        return bool(found)
+
+    until(polled)
+    return found[0]
+
+
+def test_the_failure_is_the_error_in_the_log_and_not_the_run_line(osbs: OsbsHarness) -> None:
+    ref = failed(osbs, *FAILED_STEP)
+    assert told(osbs, ref) == Status(Phase.FAILED, f"{TASK}: {ERROR}")
+    osbs.restart()
+    assert told(osbs, ref).reason == f"{TASK}: {ERROR}"
+
+
+def test_a_log_that_does_not_tell_the_error_leaves_the_task_s_words(osbs: OsbsHarness) -> None:
+    assert told(osbs, failed(osbs, "a line")) == Status(Phase.FAILED, f"{TASK}: {RESULT}")
+
+
+def test_a_failure_is_told_where_its_log_cannot_be_had(osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_collector, "FRESH_SECONDS", 0.2)
+    ref = failed(osbs, *FAILED_STEP)
+    osbs.cluster.faults.append(Fault("GET", "/log", 500, times=10_000))
+    assert told(osbs, ref) == Status(Phase.FAILED, f"{TASK}: {RESULT}")

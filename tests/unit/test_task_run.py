@@ -47,6 +47,17 @@ def test_what_a_plugin_noted_down_comes_first() -> None:
     assert failure([failed, noting], "") == Status(Phase.FAILED, "check_base: the base is gone")
 
 
+def test_the_error_that_the_log_has_comes_before_all_and_changes_nobody_s_fault() -> None:
+    noting = noted(json.dumps({"plugins-metadata": {"errors": {"store_metadata": "no image"}}}))
+    bad = task("build", "False", "Failed", "step exited with code 1")
+    other = task("push", "False", "Failed", "no place")
+    errors = {"run-build": "Error: no libfoo"}
+    assert failure([bad], "", errors) == Status(Phase.FAILED, "build: Error: no libfoo")
+    assert failure([bad, other], "", errors).reason == "build: Error: no libfoo; push: no place"
+    assert failure([bad, noting], "", errors).reason == "build: Error: no libfoo; store_metadata: no image"
+    assert failure([task("build", "False", "PodEvicted", "gone")], "", errors).phase is Phase.ABORTED
+
+
 def test_trouble_of_one_task_does_not_excuse_the_failure_of_another() -> None:
     evicted, bad = task("a", "False", "PodEvicted"), task("b", "False", "Failed")
     assert failure([evicted], "gone").phase is Phase.ABORTED
