@@ -17,7 +17,7 @@
 # make empty-debian    `make demo`, pipx and `make test` in an empty Debian 12 (as root, with debootstrap), kept in ROOT=…;
 #               COMMANDS="demo pipx" for some of it, ARGS=tests/unit for a part of the tests
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 MESSAGES ?= 100000
 ARGS ?=
 ROOT ?= /var/tmp/rebuilder-debian
