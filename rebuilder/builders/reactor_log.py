@@ -75,8 +75,13 @@ def _told(failure: str) -> str:
     output = [line for line in lines if not ONLY_STATUS.fullmatch(line)]
     if not output:
         return ""  # the step printed nothing: whoever named the step says more
-    telling = [at for at, line in enumerate(lines) if line in output and TELLING.search(line)]
-    chosen = telling[-1] if telling else len(output) - 1
+    chosen = _chosen(lines, output)
     others = " / ".join(lines[:chosen] + lines[chosen + 1 :])
     told = f"{lines[chosen]} [{others}]" if others else lines[chosen]
     return told if len(told) <= faults.LONGEST else f"{told[: faults.LONGEST]}…"
+
+
+def _chosen(lines: Sequence[str], output: Sequence[str]) -> int:
+    """Where the line is that tells most: the last of the output that speaks of an error, else the last one."""
+    telling = [at for at, line in enumerate(lines) if line in output and TELLING.search(line)]
+    return telling[-1] if telling else len(output) - 1
