@@ -19,8 +19,9 @@ from support.pushing import announced
 from support.tekton import Fault
 
 from rebuilder.config import KojiSettings
+from rebuilder.domain.command import Command
 from rebuilder.domain.image import Source
-from rebuilder.engine import submission
+from rebuilder.engine import commands, submission
 from rebuilder.engine.calls import Answer
 from rebuilder.messages import ImagePushedV1
 from rebuilder.store import actions
@@ -57,6 +58,21 @@ class Site:
                     self.cluster.begin(name)
             self.bench.clock.now += 5
         raise AssertionError(f"not idle: {self.bench.states()}")
+
+    def passes(self, count: int) -> None:
+        """So many passes, between which each run begins and ends well."""
+        for _ in range(count):
+            self.bench.loop.once()
+            for name, run in list(self.cluster.runs.items()):
+                if "status" in run:
+                    self.succeed(name)
+                else:
+                    self.cluster.begin(name)
+            self.bench.clock.now += 5
+
+    def gate(self, image: str, passed: bool, reason: str = "") -> None:
+        with self.bench.store.begin() as connection:
+            commands.give(connection, Command("gate", image, "ann", passed=passed, reason=reason), self.bench.clock.now)
 
     def succeed(self, name: str) -> None:
         self.osbs.succeed(name)
@@ -104,6 +120,25 @@ def test_what_osbs_pushed_is_announced_and_in_the_record_by_digest(store: Engine
         assert "registry.example.org/img:latest" in message.body["names"]
         assert listed["pull_specs"] == client.reads(f"builds/{listed['build_id']}")["pull_specs"] == [spec]
         assert spec in client.http.get(f"/images/{listed['image']}").text
+
+
+def test_a_gate_holds_the_children_of_what_osbs_built_and_what_does_not_pass_has_failed(
+    store: Engine, osbs: OsbsHarness
+) -> None:
+    site = Site(store, osbs, streams={"f42": {"dist": ".fc42", "gate": True}})
+    site.bench.tell(NVR)
+    site.passes(30)
+    assert site.bench.states() == [("base", "testing"), ("app", "waiting")]
+    site.restart()
+    site.passes(10)
+    site.gate("base:f42", passed=True)
+    site.passes(30)
+    assert site.bench.states() == [("base", "succeeded"), ("app", "testing")]
+    site.gate("app:f42", passed=False, reason="smoke test: exit status 1")
+    site.passes(10)
+    assert site.bench.states() == [("base", "succeeded"), ("app", "failed")]
+    assert site.bench.entry("app").reason == "tests failed: the gate was closed by ann: smoke test: exit status 1"
+    assert len(site.cluster.created) == 2, "what the gate refused is not built again"
 
 
 def test_a_wave_goes_through_and_what_nobody_could_verify_is_said_to_be_so(site: Site) -> None:
