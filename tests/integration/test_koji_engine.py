@@ -295,6 +295,31 @@ def test_what_koji_pushed_is_announced_and_in_the_record_by_digest(
     assert spec in client.http.get("/images/base:f42").text
 
 
+@pytest.mark.parametrize(("said", "state", "current"), [
+    ("passed", "succeeded", "base-42-2"), ("needs_inspection", "failed", "base-42-1"),
+])  # fmt: skip
+def test_the_result_of_a_ci_opens_or_closes_the_gate_of_what_koji_built(
+    store: Engine, running: koji_hub.Hub, tmp_path: Path, said: str, state: str, current: str
+) -> None:
+    running.koji.image("base-42-1", IMAGES, [SSL])
+    gated = {"f42": {**STREAM, "gate_test": "fedora-ci.koji-build.smoke.functional"}}
+    made = Site(store, running, tmp_path, streams=gated)
+    offer(running)
+    made.tagged(FIX)
+    made.passes()
+    running.koji.close(made.live())
+    made.passes(1001)
+    assert (made.states(), made.current("base:f42")) == (["testing"], "base-42-1")
+    made.receive("ci.koji-build.test.complete", {
+        "version": "1.1.14",
+        "artifact": {"type": "koji-build", "id": 123, "component": "base", "issuer": "kasal", "nvr": "base-42-2"},
+        "test": {"namespace": "fedora-ci.koji-build", "type": "smoke", "category": "functional", "result": said},
+        "run": {"url": "https://ci.example.org/job/7"}, "contact": {"name": "Fedora CI"},
+    })  # fmt: skip
+    made.passes(10)
+    assert (made.states(), made.current("base:f42")) == ([state], current)
+
+
 def test_an_image_that_somebody_else_built_is_read_and_what_is_on_it_rebuilt(
     store: Engine, running: koji_hub.Hub, tmp_path: Path
 ) -> None:
