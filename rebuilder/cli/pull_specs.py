@@ -41,7 +41,10 @@ def images(
     registry.
     """
     with source(context, server) as asked:
-        found = _chosen(asked.pull_specs(stream), images)
+        known = asked.pull_specs(stream)
+        if not known:
+            raise UnknownError(f"no image is in the stream {stream}" if stream else "there are no images")
+        found = _chosen(known, images)
         if json_ or format_ == "json":
             as_json(found)
         elif format_ == "text":

@@ -126,3 +126,10 @@ def test_a_server_answers_the_same(user: User) -> None:
 
 def test_a_name_that_no_image_has_is_refused(user: User) -> None:
     assert "no image fits htpd; did you mean httpd:f42?" in user.is_refused("images", "htpd")
+
+
+@pytest.mark.parametrize("format_", ["text", "json", "compose", "kustomize"])
+def test_a_stream_without_images_is_refused_and_no_empty_deployment_written(user: User, format_: str) -> None:
+    done = user.types("images", "--stream", "f24", "--format", format_)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "rebuilder: no image is in the stream f24\n"
