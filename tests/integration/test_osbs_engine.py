@@ -141,6 +141,16 @@ def test_a_gate_holds_the_children_of_what_osbs_built_and_what_does_not_pass_has
     assert len(site.cluster.created) == 2, "what the gate refused is not built again"
 
 
+def test_a_base_that_does_not_pass_its_gate_blocks_its_children(store: Engine, osbs: OsbsHarness) -> None:
+    site = Site(store, osbs, streams={"f42": {"dist": ".fc42", "gate": True}})
+    site.bench.tell(NVR)
+    site.passes(30)
+    site.gate("base:f42", passed=False, reason="smoke test: exit status 1")
+    site.passes(10)
+    assert site.bench.states() == [("base", "failed"), ("app", "blocked")]
+    assert len(site.cluster.created) == 1
+
+
 def test_a_wave_goes_through_and_what_nobody_could_verify_is_said_to_be_so(site: Site) -> None:
     site.bench.tell(NVR)
     site.work()
