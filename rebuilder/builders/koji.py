@@ -121,6 +121,7 @@ class KojiBuilder:
 
         A task that has closed is not enough: its build counts from the moment when Koji has it complete.
         """
+        began = time.monotonic()
         infos = _told(self._together("getTaskInfo", refs))
         results = self._together("getTaskResult", [ref for ref, info in infos.items() if _over(info)])
         made = {ref: build for ref, result in results.items() if (build := _made(result))}
@@ -129,7 +130,7 @@ class KojiBuilder:
             ref: self._status(ref, info, results.get(ref), builds.get(made.get(ref, ""))) for ref, info in infos.items()
         }
         told = {ref: status for ref, status in statuses.items() if status is not None}
-        return told | koji_failure.explained(told, self._logs)
+        return told | koji_failure.explained(told, self._logs, began)
 
     def _together(self, method: str, refs: Sequence[str]) -> dict[str, Any]:
         calls = [ask(method, _number(ref)) for ref in refs]

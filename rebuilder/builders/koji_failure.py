@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from rebuilder.inventory.koji.faults import conclusion, story
 from rebuilder.inventory.koji.session import Denied
 
 log = logging.getLogger(__name__)
-EXPLAIN_SECONDS = 10.0  # after which one poll reads no further log: others wait for what it says of their builds
+EXPLAIN_SECONDS = 10.0  # from its start, after which a poll reads no log: others wait for what it says of their builds
 INFRASTRUCTURE = re.compile(
     r"ServerOffline|ConnectionError|connection (aborted|refused|reset)|timed? ?out|temporary failure in name|"
     r"no space left|remote end closed|broken pipe|cannot allocate memory|50[234] (server error|bad gateway|service)|"
@@ -35,29 +34,35 @@ def failure(ref: str, result: Any, begun: float | None) -> Status:
     return Status(phase, story(text) or f"task {ref} failed without a reason", begun)
 
 
-def explained(statuses: Mapping[str, Status], logs: TaskLogs) -> dict[str, Status]:
+def explained(statuses: Mapping[str, Status], logs: TaskLogs, began: float) -> dict[str, Status]:
     """Those of the failed whose fault does not say why a build failed, with the error that their logs have.
 
-    Where the logs cannot be read, or of too many at the same time, the fault's words stay.
+    `began` is when the poll did, by the monotonic clock. Where a log is refused, the hub is away, or the time of a
+    poll is over, the fault's words stay.
     """
     found: dict[str, Status] = {}
-    until = time.monotonic() + EXPLAIN_SECONDS
-    for ref, status in statuses.items():
-        if status.phase is not Phase.FAILED or not reactor_log.is_vague(status.reason):
-            continue
-        try:
-            said = _error(int(ref), logs)
-        except InfrastructureError as error:
-            log.info("why builds failed cannot be read from their logs: %s", error)
-            break
-        if said:
-            found[ref] = replace(status, reason=f"{said} [{status.reason}]")
-        if time.monotonic() > until:
-            break
+    vague = {ref: status for ref, status in statuses.items() if _is_vague(status)}
+    try:
+        for ref, status in vague.items():
+            if said := _error(int(ref), logs, began + EXPLAIN_SECONDS):
+                found[ref] = replace(status, reason=f"{said} [{status.reason}]")
+    except InfrastructureError as error:
+        log.info("why builds failed cannot be read from their logs: %s", error)
     return found
 
 
-def _error(task: int, logs: TaskLogs) -> str:
-    """The error of each log that has one: koji-containerbuild writes one log for each platform, named after it."""
-    found = {name: reactor_log.error(end.split("\n")) for name, end in logs.ends(task)}
+def _is_vague(status: Status) -> bool:
+    return status.phase is Phase.FAILED and reactor_log.is_vague(status.reason)
+
+
+def _error(task: int, logs: TaskLogs, until: float) -> str:
+    """The error of each log that has one: koji-containerbuild writes one log for each platform, named after it.
+
+    Raises InfrastructureError where the hub is away or too slow.
+    """
+    try:
+        found = {name: reactor_log.error(end.split("\n")) for name, end in logs.ends(task, until)}
+    except Denied as error:
+        log.info("why task %s failed cannot be read from its logs: %s", task, error)
+        return ""
     return "; ".join(f"{name}: {error}" for name, error in found.items() if error)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from rebuilder.domain.build import InfrastructureError
@@ -58,14 +60,17 @@ class TaskLogs:
                 if characters > offset:
                     yield text[max(0, len(text) - (characters - offset)) :]
 
-    def ends(self, task: int) -> Iterator[tuple[str, str]]:
-        """The name of each log of the task, and what stands at its end. Raises InfrastructureError."""
-        try:
-            for (number, name), size in list(self._files(task))[:FILES]:
-                end = self._hub.call("downloadTaskOutput", number, name, offset=max(0, size - PIECE), size=PIECE)
-                yield name.removesuffix(".log"), end.decode(errors="replace")
-        except Denied as error:
-            raise InfrastructureError(f"the log of task {task} cannot be read: {error}") from None
+    def ends(self, task: int, until: float) -> Iterator[tuple[str, str]]:
+        """The name of each log of the task, and what stands at its end.
+
+        Raises Denied where the hub refuses one, and InfrastructureError where it is away or the monotonic clock says
+        `until`.
+        """
+        _left(until)
+        for (number, name), size in islice(self._files(task), FILES):
+            offset = max(0, size - PIECE)
+            end = self._hub.call_within(_left(until), "downloadTaskOutput", number, name, offset=offset, size=PIECE)
+            yield name.removesuffix(".log"), end.decode(errors="replace")
 
     def _files(self, task: int) -> Iterator[tuple[File, int]]:
         """The log files of the task and its children, with their sizes in bytes."""
@@ -87,6 +92,14 @@ class TaskLogs:
             self._places[task] = [*self._places.pop(task, ()), place][-PLACES:]
             if len(self._places) > TASKS:
                 self._places.popitem(last=False)
+
+
+def _left(until: float) -> float:
+    """The seconds that are left. Raises InfrastructureError where none are."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise InfrastructureError("the hub is slow, and the time for it is over")
+    return left
 
 
 def _told(answer: Any) -> Any:

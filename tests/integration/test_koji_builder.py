@@ -14,7 +14,7 @@ from support import koji_hub
 from support.harnesses.koji import BASE, KojiHarness
 from support.koji_tasks import ASSIGNED, CANCELED, FREE, Koji, Task
 
-from rebuilder.builders import koji_logs
+from rebuilder.builders import koji_failure, koji_logs
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.config import Settings
 from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, SiteError, Status
@@ -435,6 +435,57 @@ def test_a_log_that_cannot_be_read_leaves_the_fault(world: World, monkeypatch: p
 
     monkeypatch.setattr(world.koji, "output", gone)
     assert world.status(builder, task) == Status(Phase.FAILED, IMAGE_FAULT)
+
+
+def failed(world: World, builder: KojiBuilder, *keys: str) -> list[Task]:
+    """Builds that failed, and whose logs say why."""
+    tasks = [world.begun(builder, key) for key in keys]
+    for task in tasks:
+        task.log = FAILED_STEP
+        world.koji.fail(task, IMAGE_FAULT)
+    return tasks
+
+
+def test_a_log_that_the_hub_refuses_keeps_no_other_failure_from_being_explained(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = world.builder()
+    refused, other = failed(world, builder, "refused", "other")
+    original = world.koji.output
+
+    def output(task: int, *more: Any, **named: Any) -> str:
+        if task == refused.id:
+            raise Fault(1000, "no such file")
+        return original(task, *more, **named)
+
+    monkeypatch.setattr(world.koji, "output", output)
+    found = builder.poll([str(refused.id), str(other.id)])
+    assert found[str(refused.id)].reason == IMAGE_FAULT
+    assert found[str(other.id)].reason.startswith("container-build: Error: Unable to find a match: libfoo")
+
+
+def test_a_hub_that_is_slow_is_not_asked_for_logs_in_the_time_of_a_poll(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(koji_failure, "EXPLAIN_SECONDS", 0.0)
+    builder = world.builder()
+    tasks = failed(world, builder, "one", "two")
+    world.hub.calls.clear()
+    found = builder.poll([str(task.id) for task in tasks])
+    assert {status.reason for status in found.values()} == {IMAGE_FAULT}
+    assert not world.hub.calls["listTaskOutput"] + world.hub.calls["downloadTaskOutput"]
+
+
+def test_a_log_that_hangs_is_waited_for_no_longer_than_the_time_of_a_poll(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(koji_failure, "EXPLAIN_SECONDS", 1.0)
+    builder = world.builder()
+    (task,) = failed(world, builder, "app")
+    world.hub.slow["downloadTaskOutput"] = 5.0
+    began = time.monotonic()
+    assert world.status(builder, task) == Status(Phase.FAILED, IMAGE_FAULT)
+    assert time.monotonic() - began < 4.0
 
 
 # --- the log
