@@ -76,12 +76,11 @@ class BuildCommands:
     def _bud(self, order: BuildRequest, file: Path, platform: str, options: Sequence[str]) -> list[str]:
         """The build for one platform, or for this machine's where none is named."""
         image = order.image
-        external = any(parent.external for parent in image.parents)
         pins = self.pinning.pins(order, file, platform)
         return self.storage.command(
             "bud",
             *options,
-            "--pull=false" if external else "--pull=never",
+            "--pull=false" if image.externals else "--pull=never",
             "--layers=false",
             *(f"--build-context={name}={pin.place}" for pin in pins for name in pin.names),
             *(f"--build-arg={name}={value}" for name, value in self.pinning.arguments(image).items()),

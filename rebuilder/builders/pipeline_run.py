@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 from rebuilder.domain.build import BuildRequest, Phase, Status
-from rebuilder.domain.image import Image
 
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # also good as the label that Tekton makes of it
 KEY, IMAGE, PARENTS, EXTERNALS, CAUSES = (
@@ -40,13 +39,11 @@ def annotations_of(order: BuildRequest) -> dict[str, str]:
         KEY: order.key,
         IMAGE: order.image.key,
         PARENTS: json.dumps([parent.ident for parent in order.parents]),
-        EXTERNALS: json.dumps(_externals(order.image)),
+        EXTERNALS: json.dumps(order.image.externals),
         CAUSES: json.dumps([str(change.build) for change in order.causes]),
     }
 
 
-def _externals(image: Image) -> list[str]:
-    return list(dict.fromkeys(parent.external for parent in image.parents if parent.external))
 
 
 @dataclass(frozen=True)

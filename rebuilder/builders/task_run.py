@@ -192,7 +192,7 @@ def _reason(tasks: Sequence[TaskRun], failed: Sequence[TaskRun], errors: Mapping
     said = [f"{task.task}: {errors[task.name]}" for task in failed if task.name in errors]
     said += [f"{plugin}: {one_line(error)}" for plugin, error in _plugin_errors(tasks)]
     rest = [f"{task.task}: {task.error}" for task in failed if task.error and task.name not in errors]
-    return "; ".join(said if said and not errors else said + rest)
+    return "; ".join(said + rest if errors or not said else said)
 
 
 def _plugin_errors(tasks: Sequence[TaskRun]) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,6 @@ LOGIN = "demo:demonstration"
 HASHED = "demo:$2b$04$TFBTZWqt5AuPw2XoIye9Mu4nXfgFbquNIleHzw8ReETamYCIwD8D6"  # bcrypt: the registry knows no other
 
 
-
 def program() -> str:
     """The registry's command, which Fedora's package names otherwise than Debian's."""
     return "docker-registry" if shutil.which("docker-registry") or not shutil.which(FEDORAS) else FEDORAS

@@ -121,7 +121,7 @@ def _is_ordered(scene: Scene, key: str, started_at: float) -> bool | None:
 
 
 def _on_external(scene: Scene, key: str) -> bool:
-    return any(parent.external for parent in scene.graph.image(key).parents)
+    return bool(scene.graph.image(key).externals)
 
 
 def _is_on_new_base(scene: Scene, build: ImageBuild) -> bool:

@@ -151,7 +151,7 @@ class Site:
                 image = graph.image(key)
                 using = ahead if image.name == images.CURRENT else builder
                 parents = tuple(done[parent] for parent, _ in graph.parents(key))
-                on_base = (base,) if any(parent.external for parent in image.parents) else ()
+                on_base = (base,) if image.externals else ()
                 done[key] = first_build(using, image, parents, f"first-{image.name}", on_base)
                 using.promote(key, f"first-{image.name}", done[key].ident)
                 pushed.append(beside.submit(builder.upload, done[key].ident, self.name_of(key), None, PUSH_SECONDS))

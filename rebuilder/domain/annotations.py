@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rebuilder.domain.build import BuildRequest
-from rebuilder.domain.external import pinned, repository
+from rebuilder.domain.external import pinned, repository, tag
 from rebuilder.domain.image import Image, ParentKind
 
 OCI = "org.opencontainers.image."
 OURS = "rebuilder."
-LATEST = "latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +53,9 @@ def external_base(request: BuildRequest) -> BaseName | None:
     """The external image that it is built on, where a digest of it is pinned."""
     base = external_base_of(request.image)
     at = next((parent.at for parent in request.externals if parent.spec == base), "") if base else ""
-    return BaseName(f"{repository(at)}:{_tag(base)}", pinned(at)) if at else None
+    return BaseName(f"{repository(at)}:{tag(base)}", pinned(at)) if at else None
 
 
 def external_base_of(image: Image) -> str:
     """The pull spec of its base, as its source has it; "" where that is an image of the inventory, or none."""
     return next((parent.external for parent in image.parents if parent.kind is ParentKind.BASE), "")
-
-
-def _tag(spec: str) -> str:
-    last = spec.partition("@")[0].rpartition("/")[2]
-    return last.partition(":")[2] or LATEST

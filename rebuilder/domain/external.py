@@ -16,6 +16,7 @@ from rebuilder.domain.image import Image, ParentKind
 from rebuilder.domain.policy import Rule
 from rebuilder.domain.rpm import Rpm
 
+LATEST = "latest"  # the tag that a pull spec without one means
 SHORT = 12  # characters of a digest that people read
 
 
@@ -61,10 +62,15 @@ def short(digest: str) -> str:
 
 
 def repository(spec: str) -> str:
-    """The pull spec without its tag and digest."""
-    place = spec.partition("@")[0]
-    head, slash, last = place.rpartition("/")
+    """The pull spec without its tag and digest; its registry may have a port."""
+    head, slash, last = spec.partition("@")[0].rpartition("/")
     return f"{head}{slash}{last.partition(':')[0]}"
+
+
+def tag(spec: str) -> str:
+    """The tag that the pull spec names, or means where it names none."""
+    last = spec.partition("@")[0].rpartition("/")[2]
+    return last.partition(":")[2] or LATEST
 
 
 def pinned(spec: str) -> str:

@@ -130,6 +130,11 @@ class Image:
         """`name:stream`, by which images are named everywhere."""
         return key_of(self.name, self.stream)
 
+    @property
+    def externals(self) -> tuple[str, ...]:
+        """The pull specs of its external parents, each once."""
+        return tuple(dict.fromkeys(parent.external for parent in self.parents if parent.external))
+
     def __str__(self) -> str:
         return self.key
 

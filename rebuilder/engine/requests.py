@@ -20,7 +20,7 @@ def requests_of(connection: Connection, entries: Sequence[RebuildRecord]) -> dic
     images = inventory.find(connection, [entry.image for entry in entries])
     builds = inventory.current_builds(connection, images.keys() | _parents_of(images.values()))
     changes = causes.changes_of(connection, [entry.id for entry in entries])
-    pinned = pins.of_waves(connection, {entry.wave_id for entry in entries if _on_external(images[entry.image])})
+    pinned = pins.of_waves(connection, {entry.wave_id for entry in entries if images[entry.image].externals})
     requests = {}
     for entry in entries:
         image = images[entry.image]
@@ -31,7 +31,7 @@ def requests_of(connection: Connection, entries: Sequence[RebuildRecord]) -> dic
             changes.get(entry.id, ()),
             builds.get(entry.image),
             Severity(entry.severity),
-            externals=_externals(image, pinned.get(entry.wave_id, {})),
+            externals=_pinned(image, pinned.get(entry.wave_id, {})),
             wave=entry.wave_id,
         )
     return requests
@@ -41,10 +41,5 @@ def _parents_of(images: Iterable[Image]) -> set[str]:
     return {parent.image for image in images for parent in image.parents if parent.image}
 
 
-def _on_external(image: Image) -> bool:
-    return any(parent.external for parent in image.parents)
-
-
-def _externals(image: Image, pinned: Mapping[str, PinnedParent]) -> tuple[PinnedParent, ...]:
-    specs = dict.fromkeys(parent.external for parent in image.parents)
-    return tuple(pinned[spec] for spec in specs if spec in pinned)
+def _pinned(image: Image, pinned: Mapping[str, PinnedParent]) -> tuple[PinnedParent, ...]:
+    return tuple(pinned[spec] for spec in image.externals if spec in pinned)

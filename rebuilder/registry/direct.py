@@ -17,7 +17,7 @@ from rebuilder.registry.connection import Connection, as_registry_errors, client
 from rebuilder.registry.document import DIGEST, digest_of
 from rebuilder.registry.errors import Cause, RegistryError
 from rebuilder.registry.logins import login_for
-from rebuilder.registry.pull_spec import pinned, repository
+from rebuilder.registry.pull_spec import pinned, repository, tag
 from rebuilder.registry.referrers import ACCEPTED
 
 FOUND = "docker-content-digest"
@@ -105,4 +105,4 @@ class Direct:
 
 def _reference(name: str) -> str:
     """The digest or the tag of a full name; `latest` where it names none."""
-    return pinned(name) or name.rpartition("/")[2].partition(":")[2] or "latest"
+    return pinned(name) or tag(name)

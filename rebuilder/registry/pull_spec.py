@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rebuilder.domain.external import at_digest, pinned, repository
+from rebuilder.domain.external import at_digest, pinned, repository, tag
 from rebuilder.registry.short_names import full_names
 
-__all__ = ["at_digest", "candidates", "is_remote", "pinned", "repository", "without_digest"]
+__all__ = ["at_digest", "candidates", "is_remote", "pinned", "repository", "tag", "without_digest"]
 TRANSPORT = "docker://"
 STORAGE = "containers-storage:"
 

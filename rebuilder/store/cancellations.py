@@ -13,9 +13,7 @@ from rebuilder.store.upsert import insert_new
 
 # Made once: they are asked in every pass.
 _PENDING = (
-    select(
-        Cancellation.id, Image.key, Cancellation.key, Cancellation.ref, Cancellation.requested_at
-    )
+    select(Cancellation.id, Image.key, Cancellation.key, Cancellation.ref, Cancellation.requested_at)
     .join(Image, Image.id == Cancellation.image_id)
     .order_by(Cancellation.id)
 )

@@ -89,10 +89,9 @@ def gated(connection: Connection) -> list[PendingVerdict]:
 @cache
 def _pending() -> Select[Any]:
     """Made once: it is asked in every pass."""
-    image = Image.key
     columns = (
-        Verdict.id, Verdict.rebuild_id, image, Rebuild.key, ImageBuild.ident, Verdict.kind, Rebuild.state, Verdict.test,
-        Verdict.requested_at,
+        Verdict.id, Verdict.rebuild_id, Image.key, Rebuild.key, ImageBuild.ident, Verdict.kind, Rebuild.state,
+        Verdict.test, Verdict.requested_at,
     )
     return (
         select(*columns)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 from support import registries, servers, shell
 from support.authority import Authority
 from support.registries import Registry, insecure, layer, with_rpms
@@ -165,7 +166,7 @@ def test_the_catalog_of_a_registry_that_is_away_or_not_trusted_is_told(
         catalog.repositories(foreign.host, 5)
 
 
-def synced(registry: Registry, tmp_path: Path) -> tuple[object, Settings, str]:
+def synced(registry: Registry, tmp_path: Path) -> tuple[Engine, Settings, str]:
     config = tmp_path / "config.toml"
     config.write_text(f"""[consumer_config]
 database_url = "sqlite:///{tmp_path}/rebuilder.db"
@@ -194,8 +195,8 @@ def test_a_parent_that_moved_on_is_the_parent_still_also_of_an_image_that_was_pu
     registry.push("team/mid:42", [BASE(NEW), STEP])
     registry.push("team/app:42", [BASE(OLD), STEP, layer({"top": b"2"})])
     for _ in range(2):
-        inventory_sync.sync(engine, found, "me")  # type: ignore[arg-type]
-        with reading(engine) as connection:  # type: ignore[arg-type]
+        inventory_sync.sync(engine, found, "me")
+        with reading(engine) as connection:
             graph, builds = stored.load(connection), stored.current_builds(connection)
         assert parents({image.key: image for image in graph.images}) == {
             "base:f42": [], "mid:f42": ["base:f42"], "app:f42": ["mid:f42"],
@@ -214,7 +215,7 @@ def test_one_cheap_request_for_each_tag_is_all_that_is_asked_where_nothing_has_c
     engine, found, _ = synced(registry, tmp_path)
     before = len(registry.requests("/v2/"))
     assert registry.requests("/blobs/")
-    inventory_sync.sync(engine, found, "me")  # type: ignore[arg-type]
+    inventory_sync.sync(engine, found, "me")
     asked = registry.requests("/v2/")[before:]
     assert sorted(asked) == [f"HEAD /v2/team/{name}/manifests/42" for name in ("app", "base", "mid")]
 
@@ -228,8 +229,8 @@ def test_where_a_tag_that_was_first_has_gone_the_next_one_of_its_stream_counts(
     engine, found, _ = synced(registry, tmp_path)
     registry.push("team/base:42-7", [BASE(NEW)])
     registry.delete("team/base", gone)
-    inventory_sync.sync(engine, found, "me")  # type: ignore[arg-type]
-    with reading(engine) as connection:  # type: ignore[arg-type]
+    inventory_sync.sync(engine, found, "me")
+    with reading(engine) as connection:
         specs = {image.key: image.pull_spec for image in stored.load(connection).images}
     assert specs["base:f42"] == f"{registry.host}/team/base:42-7"
 
@@ -241,8 +242,8 @@ def test_where_a_mirror_is_set_up_skopeo_alone_says_what_a_tag_is(registry: Regi
     with (tmp_path / "registries.conf").open("a") as file:
         file.write(mirror)
     moved = registry.push("mirrored/team/base:42", [BASE(NEW)])
-    inventory_sync.sync(engine, found, "me")  # type: ignore[arg-type]
-    with reading(engine) as connection:  # type: ignore[arg-type]
+    inventory_sync.sync(engine, found, "me")
+    with reading(engine) as connection:
         assert stored.current_builds(connection)["base:f42"].digest == moved
 
 
@@ -258,15 +259,15 @@ def test_a_registry_that_is_away_changes_nothing_and_a_tag_that_has_gone_leaves(
     gone = registry.push("team/app:42", [BASE(OLD), TOP])
     engine, found, config = synced(registry, tmp_path)
     registry.delete("team/app", gone)
-    inventory_sync.sync(engine, found, "me")  # type: ignore[arg-type]
-    with reading(engine) as connection:  # type: ignore[arg-type]
+    inventory_sync.sync(engine, found, "me")
+    with reading(engine) as connection:
         assert {image.key for image in stored.load(connection).images} == {"base:f42", "mid:f42"}
     registry.stop()
     with pytest.raises(RegistryError):
-        inventory_sync.sync(engine, found, "me")  # type: ignore[arg-type]
+        inventory_sync.sync(engine, found, "me")
     done = shell.types("--config", config, "inventory", "sync")
     assert done.returncode == 3 and "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
-    with reading(engine) as connection:  # type: ignore[arg-type]
+    with reading(engine) as connection:
         assert {image.key for image in stored.load(connection).images} == {"base:f42", "mid:f42"}
 
 

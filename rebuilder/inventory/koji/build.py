@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeGuard
 
+from rebuilder.domain.external import LATEST, repository
 from rebuilder.domain.image import ImageBuild, ParentKind, Source
-from rebuilder.inventory.koji.pull_spec import LATEST, SCRATCH, match, repository_of
+from rebuilder.inventory.koji.pull_spec import SCRATCH, match
 
 FLATPAK, OPERATOR = "Flatpaks", "operator manifests with OSBS"
 SCM = "git+"
@@ -158,6 +159,6 @@ def _published(index: Mapping[str, Any]) -> Iterator[str]:
     pulls = [str(spec) for spec in index.get("pull") or ()]
     floating = [str(tag) for tag in index.get("floating_tags") or ()]
     tags = sorted(floating, key=lambda tag: tag != LATEST) + [str(tag) for tag in index.get("tags") or ()]
-    for repository in dict.fromkeys(map(repository_of, pulls)):
-        yield from (f"{repository}:{tag}" for tag in tags)
+    for place in dict.fromkeys(map(repository, pulls)):
+        yield from (f"{place}:{tag}" for tag in tags)
     yield from pulls

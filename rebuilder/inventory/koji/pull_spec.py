@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-LATEST = "latest"
+from rebuilder.domain.external import LATEST, repository
+
 SCRATCH = "scratch"  # FROM scratch: no parent at all
 OFFICIAL = "library"  # what the registry of Docker puts before a name without a namespace
 
@@ -59,13 +60,6 @@ def match(text: str, specs: Collection[str]) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def repository_of(spec: str) -> str:
-    """A pull spec without its tag or digest; the registry may have a port."""
-    place = spec.partition("@")[0]
-    head, slash, last = place.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}"
-
-
 def full_spec(spec: str) -> str:
     """A pull spec with the tag that it means."""
-    return spec if repository_of(spec) != spec else f"{spec}:{LATEST}"
+    return spec if repository(spec) != spec else f"{spec}:{LATEST}"

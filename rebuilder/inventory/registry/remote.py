@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from rebuilder.config import Settings
+from rebuilder.domain.external import repository
 from rebuilder.domain.image import Image, Manifest
 from rebuilder.inventory.containerfile import HERE
 from rebuilder.inventory.registry import tags
@@ -38,9 +39,9 @@ class Known:
         """Whether this build of the image was read whole."""
         return self.builds.get(key) == digest and key not in self.unread
 
-    def under(self, repository: str) -> list[str]:
-        """The images that are tags of the repository."""
-        return [key for key, image in self.images.items() if image.pull_spec.rpartition(":")[0] == repository]
+    def under(self, place: str) -> list[str]:
+        """The images that are tags of this repository."""
+        return [key for key, image in self.images.items() if repository(image.pull_spec) == place]
 
     def is_under(self, tagged: Tagged) -> bool:
         """Whether the image had this very tag."""
@@ -90,9 +91,9 @@ class Answers:
         for tagged, answer in self.images.items():
             if isinstance(answer, Exception):
                 yield tagged.key, answer
-        for repository, tags_found in self.listed.items():
+        for place, tags_found in self.listed.items():
             if isinstance(tags_found, Exception):
-                yield from ((key, tags_found) for key in known.under(repository))
+                yield from ((key, tags_found) for key in known.under(place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +121,17 @@ class Repositories:
         kept = {tagged: answer for tagged, answer in answers.images.items() if tagged.repository not in names}
         return Answers({**answers.listed, **listed}, {**kept, **self._read(listed, None)})
 
-    def _remembered(self, repository: str, name: str) -> list[Tagged]:
+    def _remembered(self, place: str, name: str) -> list[Tagged]:
         """The tags that were read before, where the repository need not be listed: no other one could count more."""
-        found = tags.first_choices(repository, name, self.settings)
+        found = tags.first_choices(place, name, self.settings)
         return found if all(map(self.known.is_under, found)) else []
 
     def _list(self, names: Mapping[str, str]) -> dict[str, Tags]:
         return dict(zip(names, self.pool.map(self._tags, names, names.values()), strict=True))
 
-    def _tags(self, repository: str, name: str) -> Tags:
+    def _tags(self, place: str, name: str) -> Tags:
         try:
-            return tags.of_repository(repository, name, self.settings)
+            return tags.of_repository(place, name, self.settings)
         except (RegistryError, ContentsError) as error:
             return error
 
