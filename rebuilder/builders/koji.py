@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from rebuilder.builders import koji_failure
 from rebuilder.builders.koji_logs import TaskLogs
 from rebuilder.builders.koji_tasks import LIVE, METHOD, OURS, OwnTasks, TaskState, ours
+from rebuilder.builders.parent_digests import parent_digests
 from rebuilder.config import KojiSettings, Settings
 from rebuilder.domain.build import (
     BuildRejected,
     BuildRequest,
     InfrastructureError,
+    PartialResult,
     Phase,
     SiteError,
     Status,
@@ -28,10 +32,12 @@ from rebuilder.inventory.koji.build import SCM, BuildState, koji_parent_nvr
 from rebuilder.inventory.koji.build_reader import Reader
 from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 
+log = logging.getLogger(__name__)
 SUBMIT_SECONDS = 300.0  # a hub that is busy may take long to answer; the task is made all the same
 NOT_ALLOWED = 1004  # ActionNotAllowed
 MOST_SEVERE = Severity.URGENT.weight
 TOGETHER = 1000  # tasks that are asked for with one round trip
+PREPARED = "osbs-build.log"  # where koji-containerbuild puts what OSBS says that is of no platform (_write_logs)
 SCRATCH = "scratch/"  # begins the ident of a build that Koji keeps nothing of
 
 
@@ -90,7 +96,9 @@ class KojiBuilder:
 
     def _options(self, order: BuildRequest) -> dict[str, Any]:
         settings, fed = self._koji, self._settings.streams[order.image.stream]
-        causes = [str(change.build) for change in order.causes]
+        told = {"key": order.key, "image": order.image.key, "causes": [str(change.build) for change in order.causes]}
+        if order.image.externals:
+            told["externals"] = list(order.image.externals)
         options = {
             "git_branch": order.image.source.ref or fed.git_branch or order.image.stream,
             "koji_parent_build": self._base(order.base),
@@ -98,7 +106,7 @@ class KojiBuilder:
             "yum_repourls": list(settings.yum_repourls),
             "compose_ids": list(settings.compose_ids),
             "signing_intent": settings.signing_intent,
-            "userdata": {OURS: {"key": order.key, "image": order.image.key, "causes": causes}},
+            "userdata": {OURS: told},
         }
         return {name: value for name, value in options.items() if value}
 
@@ -162,12 +170,27 @@ class KojiBuilder:
 
     def result(self, ref: str) -> ImageBuild:
         number = _made(self._read("getTaskResult", int(ref)))
-        image = str(ours(self._read("getTaskRequest", int(ref))).get("image", ""))
+        told = ours(self._read("getTaskRequest", int(ref)))
+        image = str(told.get("image", ""))
         if not image:
             raise InfrastructureError(f"task {ref} was not made by rebuilder: its userdata names no image")
-        if not number:
-            return ImageBuild(image, f"{SCRATCH}{ref}")
-        return self._builds.build(image, int(number))
+        build = self._builds.build(image, int(number)) if number else ImageBuild(image, f"{SCRATCH}{ref}")
+        return self._on_parents(int(ref), build, [str(spec) for spec in told.get("externals") or ()])
+
+    def _on_parents(self, task: int, build: ImageBuild, externals: Sequence[str]) -> ImageBuild:
+        """With the digests of these external parents, as far as the task's log has them.
+
+        Raises PartialResult where the log cannot be read now; one that the hub does not have tells nothing.
+        """
+        if not externals:
+            return build
+        try:
+            return replace(build, externals=parent_digests(self._logs.of_name(task, PREPARED), externals))
+        except Denied as error:
+            log.info("on which parents %s stands is not known: %s of task %s: %s", build.ident, PREPARED, task, error)
+            return build
+        except InfrastructureError as error:
+            raise PartialResult(f"the log of task {task} cannot be read: {error}", build) from None
 
     def cancel(self, ref: str) -> None:
         info = self._read("getTaskInfo", _number(ref))

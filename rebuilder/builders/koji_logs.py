@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -50,15 +51,25 @@ class TaskLogs:
         place = self._nearest(task, offset)
         characters, read = place.characters, dict(place.read)
         for file, size in self._files(task):
-            decoder = codecs.getincrementaldecoder("utf-8")("replace")
-            at = read.get(file, 0)
-            while at < size and (piece := self._hub.call("downloadTaskOutput", *file, offset=at, size=PIECE)):
-                text, at = decoder.decode(piece), at + len(piece)
-                read[file] = at - len(decoder.getstate()[0])  # without the beginning of a character
-                characters += len(text)
+            for text, at in self._pieces(file, read.get(file, 0), size):
+                read[file], characters = at, characters + len(text)
                 self._keep(task, _Place(characters, dict(read)))
                 if characters > offset:
                     yield text[max(0, len(text) - (characters - offset)) :]
+
+    def _pieces(self, file: File, at: int, size: float = math.inf) -> Iterator[tuple[str, int]]:
+        """The text from the byte `at` on, and how many bytes are read by then, without the beginning of a character."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        while at < size and (piece := self._hub.call("downloadTaskOutput", *file, offset=at, size=PIECE)):
+            text, at = decoder.decode(piece), at + len(piece)
+            yield text, at - len(decoder.getstate()[0])
+
+    def of_name(self, task: int, name: str) -> Iterator[str]:
+        """The text of one log of the task, as far as it takes; that of its children is not looked at.
+
+        Raises Denied where there is none, and InfrastructureError where the hub is away.
+        """
+        return (text for text, _ in self._pieces((task, name), 0))
 
     def ends(self, task: int, until: float) -> Iterator[tuple[str, str]]:
         """The name of each log of the task, and what stands at its end.

@@ -1,4 +1,4 @@
-"""On which digests of its parents OSBS put a build: that stands in the build's log alone."""
+"""On which digests of its parents OSBS put a build, also one for Koji: that stands in the build's log alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from rebuilder.domain.image import PinnedParent
 from rebuilder.inventory.koji.pull_spec import match
 
 # atomic-reactor's plugin check_base_image says so of each parent, before anything is built. Neither its results nor
-# what it tells Koji (`parent_images`, `parent_image_builds`) have the digest.
+# what it tells Koji have the digest: `parent_images` has the FROMs as they are written, `parent_image_builds` null for
+# an image that others build (get_parent_image_koji_data in its util.py), `typeinfo` nothing of parents, and an
+# archive's `docker.parent_id` (utils/koji.py) is the base's configuration, by which no registry finds it.
 TAKEN = re.compile(r"Replacing image '([^'\s]+)' with '([^'\s@]+@sha256:[0-9a-f]{64})'")
 
 

@@ -40,12 +40,19 @@ class Task:
     result: dict[str, Any] | None = None
     fault: tuple[int, str] | None = None
     log: str = ""
+    prepared: str = ""  # what OSBS says that is of no platform (osbs-build.log)
     build: int | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         found: dict[str, Any] = self.request[2]
         return found
+
+    @property
+    def logs(self) -> dict[str, str]:
+        """By their names."""
+        texts = {"container-build.log": self.log, "osbs-build.log": self.prepared}
+        return {name: text for name, text in texts.items() if text}
 
     def open(self) -> None:
         """A host has begun with it."""
@@ -391,11 +398,13 @@ class Koji:
     def list_output(self, task: int, stat: bool = False) -> Any:
         """The names or, with `stat`, what os.stat says of each, in which sizes are texts (list_task_output)."""
         found = self.tasks.get(task)
-        if found is None or not found.log:
+        if found is None or not found.log + found.prepared:
             return {} if stat else []
-        sizes = {"container-build.log": len(found.log.encode()), "metadata.json": 2}
+        sizes = {name: len(text.encode()) for name, text in found.logs.items()} | {"metadata.json": 2}
         return {name: {"st_size": str(size)} for name, size in sizes.items()} if stat else list(sizes)
 
     def output(self, task: int, name: str, offset: int = 0, size: int = -1) -> str:
-        content = self.tasks[task].log.encode()[offset:]
+        if name not in self.tasks[task].logs:
+            raise Fault(GENERIC, f'no file "{name}" output by task {task}')
+        content = self.tasks[task].logs[name].encode()[offset:]
         return base64.b64encode(content if size < 0 else content[:size]).decode()
