@@ -16,34 +16,45 @@ import click
 
 from rebuilder import config, config_file
 from rebuilder.cli.context import Context
-from rebuilder.cli.init_template import SYSTEM_DATABASE, Answers, rendered
+from rebuilder.cli.init_template import SYSTEM_DATABASE, Answers, KojiAnswers, rendered
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import factory
 
-SOURCES, BUILDERS = ("containerfiles", "koji", "file"), ("buildah", "koji", "simulated")
-USUAL_BUILDER = {"containerfiles": "buildah", "koji": "koji", "file": "simulated"}
-USUAL_PATH = {"containerfiles": "/srv/containers", "file": "/etc/rebuilder/images.yaml", "koji": ""}
+USUAL_BUILDER = {"containerfiles": "buildah", "koji": "koji", "file": "simulated", "registry": "simulated"}
+USUAL_PATH = {"containerfiles": "/srv/containers", "file": "/etc/rebuilder/images.yaml"}
+SOURCES, BUILDERS = tuple(USUAL_BUILDER), ("buildah", "koji", "osbs", "simulated")
+IN_KOJI = {"koji", "osbs"}  # builders whose builds are Koji's
 NO_BROKER = "none"
 
 
 class Asker:
-    """Gets each answer from an option, else from the user, else from what is usual."""
+    """Gets each answer from an option, else from the user; with `yes`, what is usual is the answer."""
 
-    def __init__(self, given: dict[str, Any], interactive: bool) -> None:
-        self._given, self._interactive = given, interactive
+    def __init__(self, given: dict[str, Any], yes: bool) -> None:
+        self._given, self._yes = given, yes
+        self._interactive = sys.stdin.isatty() and not yes
 
     def ask(self, name: str, question: str, usual: str, choices: tuple[str, ...] = ()) -> str:
-        if (given := self._given.get(name)) is not None:
-            return str(given)
-        if not self._interactive:
+        """Raises RequestError where nobody can be asked."""
+        if self.has(name):
+            return str(self._given[name])
+        if self._yes:
             return usual
+        if not self._interactive:
+            option = f"--{name.replace('_', '-')}"
+            told = f"{option} is not given, and there is no terminal to ask in"
+            raise RequestError(f"{told}: give it, or --yes for what is usual")
         kind = click.Choice(choices) if choices else str
         return str(click.prompt(question, default=usual, type=kind, show_choices=bool(choices)))
 
+    def ask_words(self, name: str, question: str, usual: str) -> tuple[str, ...]:
+        """Several words, each an option's value, or all in one answer with spaces between them."""
+        return tuple(self._given[name]) if self.has(name) else tuple(self.ask(name, question, usual).split())
+
     def has(self, name: str) -> bool:
         """Whether an option gives the answer."""
-        return self._given.get(name) is not None
+        return self._given.get(name) not in (None, ())
 
     def sure(self, wanted: bool | None, question: str) -> bool:
         """Whether to go on: what the option says, or the user; with neither, no."""
@@ -55,6 +66,8 @@ class Asker:
 @click.command()
 @click.option("--source", type=click.Choice(SOURCES), help="Where the images come from.")
 @click.option("--path", help="The folder of Containerfiles, or the document.")
+@click.option("--repository", multiple=True, help="A repository of images, or a pattern: HOST/PATH/*. Repeatable.")
+@click.option("--tags", multiple=True, help="A tag that they have there, or a pattern: 42-*. Repeatable.")
 @click.option("--stream", help="What the images are of, as f42.")
 @click.option("--dist", help="The dist tag of its RPMs, as .fc42.")
 @click.option("--bodhi", help="Its release in Bodhi, as F42.")
@@ -62,6 +75,7 @@ class Asker:
 @click.option("--database", help="A URL: sqlite:///FILE, or postgresql+psycopg:// with USER@HOST/NAME.")
 @click.option("--broker", help="The AMQP URL of the message bus, or none.")
 @click.option("--web", help="HOST:PORT of the status pages.")
+@click.option("--osbs-conf", help="The file with osbs-client's own configuration.")
 @click.option("--hub", help="The URL of Koji's XML-RPC.")
 @click.option("--tag", help="The tag in Koji that the images are in.")
 @click.option("--gate-test", help="The test of a CI whose result new builds wait for, as ResultsDB names it.")
@@ -77,7 +91,7 @@ def init(context: Context, /, first_builds: bool | None, yes: bool, force: bool,
     path = context.path or (config_file.OURS if os.geteuid() == 0 else config_file.user_file())
     if path.exists() and not force:
         raise RequestError(f"{path} is there already: use --config FILE for another place, or --force to replace it")
-    asker = Asker(given, sys.stdin.isatty() and not yes)
+    asker = Asker(given, yes)
     text = rendered(_answers(asker))
     config.settings_of(_ours(text), str(path))
     _write(path, text)
@@ -89,27 +103,25 @@ def init(context: Context, /, first_builds: bool | None, yes: bool, force: bool,
         click.echo(f"rebuilder: {one_line(str(error))}", err=True)
         click.echo(f"next: mend {path} so, then `rebuilder config check`, and `rebuilder inventory sync`")
         return 1
-    if not asker.sure(first_builds, "Read the images now, and build those that were never built?"):
-        _say_next(path, built=False)
+    if settings.dry_run or not asker.sure(first_builds, "Read the images now, and build those that were never built?"):
+        _say_next(path, settings, built=False)
         return 0
     failed = _first_builds(path)
-    _say_next(path, built=not failed)
+    _say_next(path, settings, built=not failed)
     return int(failed)
 
 
 def _answers(asker: Asker) -> Answers:
     source = asker.ask("source", "Where do the images come from?", "containerfiles", SOURCES)
-    koji = source == "koji"
-    path = "" if koji else asker.ask("path", "Which folder, or document?", USUAL_PATH[source])
+    path = asker.ask("path", "Which folder, or document?", USUAL_PATH[source]) if source in USUAL_PATH else ""
+    repositories = _repositories(asker) if source == "registry" else ()
     stream = asker.ask("stream", "Which stream are they of?", "f42")
+    tags = asker.ask_words("tags", "Which tags do they have (as 42 42-*)?", stream) if repositories else ()
     dist = asker.ask("dist", "Which dist tag do its RPMs have?", _dist(stream))
     bodhi = asker.ask("bodhi", "Which release is that in Bodhi (empty: none)?", _bodhi(stream))
     builder = asker.ask("builder", "What builds images?", USUAL_BUILDER[source], BUILDERS)
-    koji = koji or builder == "koji"
-    hub = asker.ask("hub", "Koji's hub?", "https://koji.fedoraproject.org/kojihub") if koji else ""
-    tag = asker.ask("tag", "Which tag are the images in?", f"{stream}-container") if koji else ""
+    koji = _koji(asker, {source, builder}, stream)
     root = os.geteuid() == 0
-    test = _gate_test(asker, koji)
     database = asker.ask("database", "Which database?", SYSTEM_DATABASE if root else _user_database())
     broker = asker.ask("broker", "Which message bus (amqp://…, or none)?", NO_BROKER)
     web = asker.ask("web", "Where do the status pages listen?", "127.0.0.1:8080")
@@ -118,14 +130,30 @@ def _answers(asker: Asker) -> Answers:
     isolation = "chroot" if root else "rootless"
     bus = "" if broker == NO_BROKER else broker
     place = str(Path(path).absolute()) if path else ""
-    return Answers(source, place, stream, dist, bodhi, builder, isolation, database, bus, web, hub, tag, test)
+    return Answers(
+        source, place, repositories, stream, tags, dist, bodhi, builder, isolation, database, bus, web, koji
+    )
 
 
-def _gate_test(asker: Asker, koji: bool) -> str:
-    """Builds in Koji are those that a CI usually tests."""
-    if not koji and not asker.has("gate_test"):
-        return ""
-    return asker.ask("gate_test", "Which test of a CI do new builds wait for (empty: none)?", "")
+def _repositories(asker: Asker) -> tuple[str, ...]:
+    found = asker.ask_words("repository", "Which repositories (as registry.example.com/team/*)?", "")
+    if not found:
+        raise RequestError("--repository: name the repositories of the images, as registry.example.com/team/*")
+    return found
+
+
+def _koji(asker: Asker, parts: set[str], stream: str) -> KojiAnswers:
+    """What is known of Koji, which is the source or the builder, or has the builds of OSBS.
+
+    Builds in Koji are those that a CI usually tests.
+    """
+    concerned = bool(parts & IN_KOJI)
+    hub = asker.ask("hub", "Koji's hub?", "https://koji.fedoraproject.org/kojihub") if concerned else ""
+    tag = asker.ask("tag", "Which tag are the images in?", f"{stream}-container") if "koji" in parts else ""
+    osbs = asker.ask("osbs_conf", "osbs-client's configuration?", "/etc/osbs.conf") if "osbs" in parts else ""
+    asked = concerned or asker.has("gate_test")
+    test = asker.ask("gate_test", "Which test of a CI do new builds wait for (empty: none)?", "") if asked else ""
+    return KojiAnswers(hub, tag, osbs, test)
 
 
 def _dist(stream: str) -> str:
@@ -176,14 +204,18 @@ def _first_builds(path: Path) -> bool:
     return False
 
 
-def _say_next(path: Path, *, built: bool) -> None:
+def _say_next(path: Path, settings: config.Settings, *, built: bool) -> None:
+    """What to type next; with `built` the images are read and built."""
     usual = path in (config_file.OURS, config_file.user_file())
     lines = [] if usual else [(f"export REBUILDER_CONFIG={path}", "this is not the usual place")]
     if not built:
-        lines += [("rebuilder inventory sync", "read the images"),
-                  ("rebuilder rebuild --unknown", "build those that were never built")]  # fmt: skip
+        lines.append(("rebuilder inventory sync", "read the images"))
+    if not built and not settings.dry_run:
+        lines.append(("rebuilder rebuild --unknown", "build those that were never built"))
+    lines.append(("rebuilder run", "consumer, engine and status pages; as services: docs/admin.md"))
+    if not config_file.bus(path).configured:
+        lines.append(("rebuilder update NVR", "say that an update is out: no message bus does"))
     lines += [
-        ("rebuilder run", "consumer, engine and status pages; as services: docs/admin.md"),
         ("rebuilder status", "what is being rebuilt, what comes next, what failed"),
         ("rebuilder doctor", "what is wrong, and how to mend it"),
     ]

@@ -17,12 +17,24 @@ CI_KEYS = tuple(
 
 
 @dataclass(frozen=True, slots=True)
+class KojiAnswers:
+    """Koji's hub, the tag of the images, the file of osbs-client's configuration, and the test that builds wait for."""
+
+    hub: str
+    tag: str
+    osbs: str
+    gate_test: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What the few questions were answered with; empty is "none", as for a broker."""
 
     source: str
     path: str
+    repositories: tuple[str, ...]
     stream: str
+    tags: tuple[str, ...]
     dist: str
     bodhi: str
     builder: str
@@ -30,16 +42,16 @@ class Answers:
     database: str
     broker: str
     web: str
-    hub: str
-    tag: str
-    gate_test: str = ""
+    koji: KojiAnswers
 
 
 def rendered(answers: Answers) -> str:
     """The file's text."""
     parts = [_bus(answers), _ours(answers), _inventory(answers), _stream(answers)]
-    if "koji" in (answers.source, answers.builder):
+    if answers.koji.hub:
         parts.append(_koji(answers))
+    if answers.builder == "osbs":
+        parts.append(_osbs(answers.koji))
     if answers.builder == "buildah":
         parts.append(_buildah(answers))
     return "\n".join(parts)
@@ -50,6 +62,10 @@ def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _texts(values: tuple[str, ...]) -> str:
+    return f"[{', '.join(map(_text, values))}]"
+
+
 def _bus(answers: Answers) -> str:
     head = """\
 # Written by `rebuilder init`. The file is fedora-messaging's own; what rebuilder reads is [consumer_config].
@@ -57,7 +73,8 @@ def _bus(answers: Answers) -> str:
 """
     if not answers.broker:
         return f"""{head}
-# No broker is configured, so messages come by `rebuilder replay FILE` alone. Fedora's public one would be
+# No broker is configured: `rebuilder update NVR` says that an update is out, `rebuilder replay FILE` reads messages.
+# Fedora's public one would be
 #   amqp_url = "amqps://fedora:@rabbitmq.fedoraproject.org/%2Fpublic_pubsub"
 # with its certificates in [tls], and [queues] and [[bindings]] as in the sample config/one-machine.toml.
 """
@@ -95,19 +112,28 @@ routing_keys = [
     "#.buildsys.untag",
     "#.buildsys.repo.done",
     "#.buildsys.build.state.change",
-{"".join(CI_KEYS) if answers.gate_test else ""}]
+{"".join(CI_KEYS) if answers.koji.gate_test else ""}]
 """
+
+
+def _is_only_watched(answers: Answers) -> bool:
+    """Images that are out in the world, and that nothing here can build."""
+    return answers.source == "registry" and answers.builder == "simulated"
+
+
+_SIMULATED = "               # builds nothing, and says that it did: to try things out"
 
 
 def _ours(answers: Answers) -> str:
     host, _, port = answers.web.rpartition(":")
+    dry_run = f"{'dry_run = true' if _is_only_watched(answers) else '# dry_run = true':<36}"
     return f"""\
 [consumer_config]
 database_url = {_text(answers.database)}
-builder = {_text(answers.builder)}
+builder = {_text(answers.builder)}{_SIMULATED if answers.builder == "simulated" else ""}
 # max_builds = 2                    # at the same time
 # settle_seconds = 60               # changes that arrive within this are planned together
-# dry_run = true                    # plan and go through all the motions, but build and announce nothing
+{dry_run}# plan and go through all the motions, but build and announce nothing
 
 # What is announced on the bus; docs/messages.md has every message.
 [consumer_config.notify]
@@ -121,27 +147,31 @@ port = {port}
 
 
 def _inventory(answers: Answers) -> str:
-    path = f"path = {_text(answers.path)}\n" if answers.source != "koji" else ""
+    path = f"path = {_text(answers.path)}\n" if answers.path else ""
+    places = f"repositories = {_texts(answers.repositories)}\n" if answers.repositories else ""
     told = {
         "containerfiles": "# Each folder below with a Containerfile is an image, tagged localhost/FOLDER:STREAM.\n",
         "koji": "# Every image in the koji_tags of the streams.\n",
+        "registry": "# The images of these repositories, as their tags have them: docs/registry.md.\n",
         "file": "# A document that describes the images: docs/inventory.md.\n",
     }[answers.source]
     stream = f"stream = {_text(answers.stream)}\n" if answers.source == "containerfiles" else ""
-    return f"{told}[consumer_config.inventory]\nsource = {_text(answers.source)}\n{path}{stream}"
+    return f"{told}[consumer_config.inventory]\nsource = {_text(answers.source)}\n{path}{places}{stream}"
 
 
 def _stream(answers: Answers) -> str:
     lines = [f"[consumer_config.streams.{_text(answers.stream)}]"]
     lines.append(f"dist = {_text(answers.dist)}    # RPMs of other releases do not concern these images")
     lines.append(f"bodhi_releases = [{_text(answers.bodhi)}]" if answers.bodhi else '# bodhi_releases = ["F42"]')
-    if answers.tag:
-        lines.append(f"koji_tags = [{_text(answers.tag)}]")
-    if answers.builder == "koji":
+    if answers.tags:
+        lines.append(f"tags = {_texts(answers.tags)}                    # the best first")
+    if answers.koji.tag:
+        lines.append(f"koji_tags = [{_text(answers.koji.tag)}]")
+    if answers.builder in ("koji", "osbs"):
         lines.append(f"koji_target = {_text(answers.stream)}                   # what images are built for: change it")
-    if answers.gate_test:
+    if answers.koji.gate_test:
         lines.append("# Each new build waits for this result, or `rebuilder gate IMAGE pass|fail`: docs/delivery.md")
-        lines.append(f"gate_test = {_text(answers.gate_test)}")
+        lines.append(f"gate_test = {_text(answers.koji.gate_test)}")
         lines.append("gate_timeout = 7200                 # seconds without a result, after which somebody is to look")
     return "\n".join(lines) + "\n"
 
@@ -152,7 +182,16 @@ login = "gssapi"                    # or "certificate", "password": docs/koji.md
 principal = "rebuilder@EXAMPLE.ORG"
 keytab = "${CREDENTIALS}/keytab"    # /etc/rebuilder/credentials/keytab, which systemd loads for the service
 """
-    return f"[consumer_config.koji]\nhub = {_text(answers.hub)}\n{login if answers.builder == 'koji' else ''}"
+    return f"[consumer_config.koji]\nhub = {_text(answers.koji.hub)}\n{login if answers.builder == 'koji' else ''}"
+
+
+def _osbs(koji: KojiAnswers) -> str:
+    return f"""\
+[consumer_config.osbs]
+file = {_text(koji.osbs)}             # osbs-client's own configuration, and the section of it that is ours
+section = "default_binary"
+# platforms = ["x86_64", "aarch64"]
+"""
 
 
 def _buildah(answers: Answers) -> str:

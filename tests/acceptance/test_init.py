@@ -57,7 +57,7 @@ def test_with_options_it_writes_a_configuration_that_is_good_and_says_what_to_do
     assert lines[0] == f"wrote {user.file}"
     assert [line.split("#")[0].strip() for line in lines[2:]] == [
         f"export REBUILDER_CONFIG={user.file}", "rebuilder inventory sync", "rebuilder rebuild --unknown",
-        "rebuilder run", "rebuilder status", "rebuilder doctor",
+        "rebuilder run", "rebuilder update NVR", "rebuilder status", "rebuilder doctor",
     ]  # fmt: skip
     assert user.types("config", "check").returncode == 0
     assert config.load(user.file).streams["f42"].bodhi_releases == ("F42",)
@@ -134,7 +134,48 @@ def test_what_the_builder_lacks_is_said_and_the_configuration_stays_to_be_mended
     assert f"next: mend {user.file} so" in done.stdout
 
 
+def test_images_of_a_registry_are_planned_for_and_not_touched_until_a_builder_is_named(user: NewUser) -> None:
+    done = user.types("init", "--yes", "--source", "registry", "--repository", "registry.example.com/team/base",
+                      "--repository", "registry.example.com/team/*", "--tags", "42", "--tags", "42-*",
+                      "--database", user.database)  # fmt: skip
+    assert done.stdout.startswith(f"wrote {user.file}"), done.stderr
+    settings = config.load(user.file)
+    assert settings.inventory.repositories == ("registry.example.com/team/base", "registry.example.com/team/*")
+    assert settings.streams["f42"].tags == ("42", "42-*")
+    assert (settings.builder, settings.dry_run) == ("simulated", True)
+    assert "rebuilder rebuild --unknown" not in done.stdout, "nothing can be built yet"
+
+
+def test_a_registry_needs_repositories_and_that_is_said(user: NewUser) -> None:
+    done = user.types("init", "--yes", "--source", "registry", "--database", user.database)
+    assert (done.returncode, done.stderr) == (
+        2, "rebuilder: --repository: name the repositories of the images, as registry.example.com/team/*\n"
+    )  # fmt: skip
+    assert not user.file.exists()
+
+
+def test_builds_by_osbs_get_what_osbs_and_koji_need(user: NewUser) -> None:
+    user.init("--yes", "--builder", "osbs", "--osbs-conf", "/srv/osbs.conf", "--hub", "https://koji.example.org/kojihub")
+    settings = config.load(user.file)
+    assert (settings.builder, settings.osbs.file, settings.koji.hub) == (
+        "osbs", Path("/srv/osbs.conf"), "https://koji.example.org/kojihub"
+    )  # fmt: skip
+    assert settings.streams["f42"].koji_target == "f42"
+    assert settings.streams["f42"].koji_tags == (), "the images come from the document"
+
+
+def test_without_a_terminal_nothing_is_guessed_that_nobody_agreed_to(user: NewUser) -> None:
+    done = user.init()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "rebuilder: --stream is not given, and there is no terminal to ask in: give it, or --yes for what is usual\n"
+    )
+    assert not user.file.exists()
+
+
 @pytest.mark.parametrize("words", [
+    ("--source", "registry", "--repository", "host:5000/\"odd\"", "--builder", "koji"),
+    ("--source", "koji", "--builder", "osbs"),
     ("--source", "containerfiles", "--path", "/srv/\"odd\" \\ folder"),
     ("--source", "containerfiles", "--builder", "koji"),
     ("--source", "file", "--stream", "c9s", "--broker", "amqps://fedora:@host/%2Fpublic"),
