@@ -35,9 +35,13 @@ class PluginGroup:
     def check_name(self, name: str) -> str:
         """The name. Raises ValueError, which names all that there are, where there is none of that name."""
         if name not in self.ours and name not in _installed(self.group):
-            there = ", ".join(sorted({*self.ours, *_installed(self.group)}))
-            raise ValueError(f"unknown {self.what} {name!r}: use one of {there}")
+            raise ValueError(f"unknown {self.what} {name!r}: use one of {', '.join(self.names)}")
         return name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all that there are."""
+        return tuple(sorted({*self.ours, *_installed(self.group)}))
 
     def load(self, name: str) -> Any:
         """The plugin of that name. Raises RequestError for one that cannot be loaded."""

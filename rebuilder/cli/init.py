@@ -18,25 +18,24 @@ from rebuilder import config, config_file
 from rebuilder.cli.context import Context
 from rebuilder.cli.init_template import SYSTEM_DATABASE, Answers, KojiAnswers, rendered
 from rebuilder.cli.terminal import one_line
+from rebuilder.config import BUILDERS, SOURCES
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import factory
+from rebuilder.inventory.source import InventorySource
 
-USUAL_BUILDER = {"containerfiles": "buildah", "koji": "koji", "file": "simulated", "registry": "simulated"}
-USUAL_PATH = {"containerfiles": "/srv/containers", "file": "/etc/rebuilder/images.yaml"}
-SOURCES, BUILDERS = tuple(USUAL_BUILDER), ("buildah", "koji", "osbs", "simulated")
 IN_KOJI = {"koji", "osbs"}  # builders whose builds are Koji's
 NO_BROKER = "none"
 
 
 class Asker:
-    """Gets each answer from an option, else from the user; with `yes`, what is usual is the answer."""
+    """Gets each answer from an option, else from the user. With `yes`, what is usual is the answer."""
 
     def __init__(self, given: dict[str, Any], yes: bool) -> None:
         self._given, self._yes = given, yes
         self._interactive = sys.stdin.isatty() and not yes
 
     def ask(self, name: str, question: str, usual: str, choices: tuple[str, ...] = ()) -> str:
-        """Raises RequestError where nobody can be asked."""
+        """Raises RequestError where there is no terminal to ask in."""
         if self.has(name):
             return str(self._given[name])
         if self._yes:
@@ -64,14 +63,14 @@ class Asker:
 
 
 @click.command()
-@click.option("--source", type=click.Choice(SOURCES), help="Where the images come from.")
+@click.option("--source", type=click.Choice(SOURCES.names), help="Where the images come from.")
 @click.option("--path", help="The folder of Containerfiles, or the document.")
 @click.option("--repository", multiple=True, help="A repository of images, or a pattern: HOST/PATH/*. Repeatable.")
 @click.option("--tags", multiple=True, help="A tag that they have there, or a pattern: 42-*. Repeatable.")
 @click.option("--stream", help="What the images are of, as f42.")
 @click.option("--dist", help="The dist tag of its RPMs, as .fc42.")
 @click.option("--bodhi", help="Its release in Bodhi, as F42.")
-@click.option("--builder", type=click.Choice(BUILDERS), help="What builds images.")
+@click.option("--builder", type=click.Choice(BUILDERS.names), help="What builds images.")
 @click.option("--database", help="A URL: sqlite:///FILE, or postgresql+psycopg:// with USER@HOST/NAME.")
 @click.option("--broker", help="The AMQP URL of the message bus, or none.")
 @click.option("--web", help="HOST:PORT of the status pages.")
@@ -112,15 +111,16 @@ def init(context: Context, /, first_builds: bool | None, yes: bool, force: bool,
 
 
 def _answers(asker: Asker) -> Answers:
-    source = asker.ask("source", "Where do the images come from?", "containerfiles", SOURCES)
-    path = asker.ask("path", "Which folder, or document?", USUAL_PATH[source]) if source in USUAL_PATH else ""
-    repositories = _repositories(asker) if source == "registry" else ()
+    name = asker.ask("source", "Where do the images come from?", "containerfiles", SOURCES.names)
+    source: InventorySource = SOURCES.load(name)
+    path = asker.ask("path", "Which folder, or document?", source.usual_path) if "path" in source.asks else ""
+    repositories = _repositories(asker) if "repositories" in source.asks else ()
     stream = asker.ask("stream", "Which stream are they of?", "f42")
-    tags = asker.ask_words("tags", "Which tags do they have (as 42 42-*)?", stream) if repositories else ()
+    tags = asker.ask_words("tags", "Which tags do they have (as 42 42-*)?", stream) if "tags" in source.asks else ()
     dist = asker.ask("dist", "Which dist tag do its RPMs have?", _dist(stream))
     bodhi = asker.ask("bodhi", "Which release is that in Bodhi (empty: none)?", _bodhi(stream))
-    builder = asker.ask("builder", "What builds images?", USUAL_BUILDER[source], BUILDERS)
-    koji = _koji(asker, {source, builder}, stream)
+    builder = asker.ask("builder", "What builds images?", source.usual_builder, BUILDERS.names)
+    koji = _koji(asker, builder, stream, tagged="koji_tags" in source.asks or builder == "koji")
     root = os.geteuid() == 0
     database = asker.ask("database", "Which database?", SYSTEM_DATABASE if root else _user_database())
     broker = asker.ask("broker", "Which message bus (amqp://…, or none)?", NO_BROKER)
@@ -131,7 +131,7 @@ def _answers(asker: Asker) -> Answers:
     bus = "" if broker == NO_BROKER else broker
     place = str(Path(path).absolute()) if path else ""
     return Answers(
-        source, place, repositories, stream, tags, dist, bodhi, builder, isolation, database, bus, web, koji
+        name, source, place, repositories, stream, tags, dist, bodhi, builder, isolation, database, bus, web, koji
     )
 
 
@@ -142,15 +142,12 @@ def _repositories(asker: Asker) -> tuple[str, ...]:
     return found
 
 
-def _koji(asker: Asker, parts: set[str], stream: str) -> KojiAnswers:
-    """What is known of Koji, which is the source or the builder, or has the builds of OSBS.
-
-    Builds in Koji are those that a CI usually tests.
-    """
-    concerned = bool(parts & IN_KOJI)
+def _koji(asker: Asker, builder: str, stream: str, *, tagged: bool) -> KojiAnswers:
+    """What is known of Koji, which has the images in a tag, or the builds: those that a CI usually tests."""
+    concerned = tagged or builder in IN_KOJI
     hub = asker.ask("hub", "Koji's hub?", "https://koji.fedoraproject.org/kojihub") if concerned else ""
-    tag = asker.ask("tag", "Which tag are the images in?", f"{stream}-container") if "koji" in parts else ""
-    osbs = asker.ask("osbs_conf", "osbs-client's configuration?", "/etc/osbs.conf") if "osbs" in parts else ""
+    tag = asker.ask("tag", "Which tag are the images in?", f"{stream}-container") if tagged else ""
+    osbs = asker.ask("osbs_conf", "osbs-client's configuration?", "/etc/osbs.conf") if builder == "osbs" else ""
     asked = concerned or asker.has("gate_test")
     test = asker.ask("gate_test", "Which test of a CI do new builds wait for (empty: none)?", "") if asked else ""
     return KojiAnswers(hub, tag, osbs, test)

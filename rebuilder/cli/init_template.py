@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from rebuilder.inventory.source import InventorySource
+
 # Folders of systemd/rebuilder.tmpfiles: services and root look there, whoever's state directory is theirs.
 SYSTEM_DATABASE = "sqlite:////var/lib/rebuilder/rebuilder.db"
 SYSTEM_BUILDS = "/var/lib/rebuilder-buildah/builds"
@@ -28,9 +30,10 @@ class KojiAnswers:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the few questions were answered with; empty is "none", as for a broker."""
+    """What the few questions were answered with; empty is "none", as for a broker. `name` is that of the source."""
 
-    source: str
+    name: str
+    source: InventorySource
     path: str
     repositories: tuple[str, ...]
     stream: str
@@ -118,7 +121,7 @@ routing_keys = [
 
 def _is_only_watched(answers: Answers) -> bool:
     """Images that are out in the world, and that nothing here can build."""
-    return answers.source == "registry" and answers.builder == "simulated"
+    return bool(answers.repositories) and answers.builder == "simulated"
 
 
 _SIMULATED = "               # builds nothing, and says that it did: to try things out"
@@ -149,14 +152,9 @@ port = {port}
 def _inventory(answers: Answers) -> str:
     path = f"path = {_text(answers.path)}\n" if answers.path else ""
     places = f"repositories = {_texts(answers.repositories)}\n" if answers.repositories else ""
-    told = {
-        "containerfiles": "# Each folder below with a Containerfile is an image, tagged localhost/FOLDER:STREAM.\n",
-        "koji": "# Every image in the koji_tags of the streams.\n",
-        "registry": "# The images of these repositories, as their tags have them: docs/registry.md.\n",
-        "file": "# A document that describes the images: docs/inventory.md.\n",
-    }[answers.source]
-    stream = f"stream = {_text(answers.stream)}\n" if answers.source == "containerfiles" else ""
-    return f"{told}[consumer_config.inventory]\nsource = {_text(answers.source)}\n{path}{places}{stream}"
+    told = f"# {answers.source.told}\n" if answers.source.told else ""
+    stream = f"stream = {_text(answers.stream)}\n" if "stream" in answers.source.asks else ""
+    return f"{told}[consumer_config.inventory]\nsource = {_text(answers.name)}\n{path}{places}{stream}"
 
 
 def _stream(answers: Answers) -> str:

@@ -51,12 +51,23 @@ class InventorySource:
     * `follows_koji_tags`: its images are what the `koji_tags` of the streams hold, so that messages about these tell of
       images, and a build may be taken back there.
     * `commands`: the programs that it needs.
+
+    For `rebuilder init`:
+
+    * `asks`: the keys that it asks for: of `path`, `stream` and `repositories` in `[consumer_config.inventory]`, `tags`
+      and `koji_tags` of the stream.
+    * `usual_path`, `usual_builder`: what is taken where no other answer is given.
+    * `told`: the comment above the section.
     """
 
     written: ClassVar[bool] = False
     remembered: ClassVar[bool] = False
     follows_koji_tags: ClassVar[bool] = False
     commands: ClassVar[Collection[str]] = ()
+    asks: ClassVar[Collection[str]] = ()
+    usual_path: ClassVar[str] = ""
+    usual_builder: ClassVar[str] = "simulated"
+    told: ClassVar[str] = ""
 
     def read(self, settings: Settings, known: KnownInventory, progress: Progress | None) -> Inventory:
         """All images; a build that is known already may come without its manifest.

@@ -16,6 +16,10 @@ class Plugin(InventorySource):
 
     remembered = True
     commands = ("buildah",)
+    asks = "path", "stream"
+    usual_path = "/srv/containers"
+    usual_builder = "buildah"
+    told = "Each folder below with a Containerfile is an image, tagged localhost/FOLDER:STREAM."
 
     def read(self, settings: Settings, known: KnownInventory, progress: Progress | None) -> Inventory:
         of_folders: dict[str, list[str]] = {}

@@ -16,6 +16,9 @@ class Plugin(InventorySource):
     """`source = "file"`."""
 
     written = True
+    asks = ("path",)
+    usual_path = "/etc/rebuilder/images.yaml"
+    told = "A document that describes the images: docs/inventory.md."
 
     def read(self, settings: Settings, known: KnownInventory, progress: Progress | None) -> Inventory:
         if settings.inventory.path is None:

@@ -14,6 +14,9 @@ class Plugin(InventorySource):
     """`source = "koji"`."""
 
     follows_koji_tags = True
+    asks = ("koji_tags",)
+    usual_builder = "koji"
+    told = "Every image in the koji_tags of the streams."
 
     def read(self, settings: Settings, known: KnownInventory, progress: Progress | None) -> Inventory:
         unread = known.unread()

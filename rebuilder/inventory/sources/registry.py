@@ -13,6 +13,8 @@ class Plugin(InventorySource):
 
     written = True
     remembered = True
+    asks = "repositories", "tags"
+    told = "The images of these repositories, as their tags have them: docs/registry.md."
 
     def read(self, settings: Settings, known: KnownInventory, progress: Progress | None) -> Inventory:
         last = known.last_digests(images.REMEMBERED)
