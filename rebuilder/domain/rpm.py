@@ -152,7 +152,7 @@ class Rpm(Struct, frozen=True, cache_hash=True, gc=False):
         return self.nevra
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)  # it keeps what it was asked about: some 10 MB; each new update is another `offered`
 def is_stale(rpm: Rpm, offered: EVR) -> bool:
     """Whether `rpm` is older than the source build `offered` of its own source package.
 
