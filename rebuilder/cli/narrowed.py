@@ -1,4 +1,4 @@
-"""`status NAME…`: what some images are, and how far some updates or CVEs have come."""
+"""`status NAME…`: what some images are, and how far some updates, CVEs or new bases have come."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rebuilder.cli.client import Source
 from rebuilder.cli.output import as_json, print_line, styled
 from rebuilder.domain.change import CVE
 from rebuilder.domain.errors import RequestError
+from rebuilder.domain.external import short
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.domain.times import format_time
 from rebuilder.domain.wording import few
@@ -43,19 +44,26 @@ def _print(images: Iterable[ImageInFull], updates: Iterable[Coverage]) -> None:
 
 
 def _find(asked: Source, name: str) -> ImageInFull | Coverage:
-    """The image of that name, else the update, source build or CVE."""
+    """The image of that name, else the update, source build, CVE or external parent."""
     if CVE.fullmatch(name):
         return asked.coverage(name)
     try:
         return asked.image(name)
     except RequestError:
-        try:
-            SourceBuild.parse(name)
-        except RequestError:
-            pass
-        else:
+        if _may_be_update(name):
             return asked.coverage(name)
         raise
+
+
+def _may_be_update(name: str) -> bool:
+    """Whether it looks like a source build, or the pull spec of an external parent."""
+    if "/" in name or "@" in name:
+        return True
+    try:
+        SourceBuild.parse(name)
+    except RequestError:
+        return False
+    return True
 
 
 def _image(found: ImageInFull) -> None:
@@ -63,6 +71,7 @@ def _image(found: ImageInFull) -> None:
     since = f" since {format_time(found.since)}" if found.since else ""
     why = f" ({found.why})" if found.why else ""
     print_line(found.image, ": ", styled(found.state, found.state), why, f"; lacks {lacks}{since}" if lacks else "",
+               f"; its base {found.base.spec} is {short(found.base.digest)} now" if found.base else "",
                f"; last rebuild {found.last_rebuild}" if found.last_rebuild else "")  # fmt: skip
 
 
@@ -74,8 +83,9 @@ def _update(found: Coverage) -> None:
 
 
 def _fix(fix: Fix) -> None:
-    told = ", ".join((fix.severity, *fix.cves))
-    print_line(f"  {fix.source}-{fix.evr} in {fix.stream} ({told}): {fix.current} of {fix.of} images have it")
+    told = "" if fix.is_base else f" ({', '.join((fix.severity, *fix.cves))})"
+    having = "stand on it" if fix.is_base else "have it"
+    print_line(f"  {fix.title} in {fix.stream}{told}: {fix.current} of {fix.of} images {having}")
     for line in _without(fix.images):
         print_line(f"    {line}")
 

@@ -36,7 +36,7 @@ KINDS = {
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[IMAGE|UPDATE|NVR|CVE]...")
+@click.argument("names", nargs=-1, metavar="[IMAGE|UPDATE|NVR|CVE|SPEC]...")
 @click.option("--all", "all_", is_flag=True, help="Every rebuild that is not done, in a row of its own.")
 @click.option("--watch", "-w", is_flag=True, help="Refresh it every two seconds, until Ctrl-C.")
 @server_option
@@ -46,7 +46,8 @@ def status(
     context: Context, names: tuple[str, ...], all_: bool, watch: bool, server: str | None, json_: bool
 ) -> int:
     """What needs somebody, which updates are under way and how far, and whether the engine runs; or just what these
-    images, updates or CVEs are. Exit status 1 where an image's last rebuild failed, or what is named is not current.
+    images, updates, CVEs or external parents are. Exit status 1 where an image's last rebuild failed, or what is named
+    is not current.
     """
     if watch and (json_ or names):
         raise RequestError("--watch cannot be combined with --json or names")

@@ -14,12 +14,13 @@ from rebuilder.cli.formatting import format_reason, format_reasons, left_out, na
 from rebuilder.cli.output import as_json, bold, joined, line, print_line, styled
 from rebuilder.cli.plans import update_options
 from rebuilder.domain.change import Severity
+from rebuilder.domain.external import short
 from rebuilder.domain.impact import Skip
 from rebuilder.domain.reasons import reason_of
 from rebuilder.domain.times import format_time
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import plan as planned
-from rebuilder.queries.why import ToldRebuild, VerdictOnChange, Why
+from rebuilder.queries.why import OldBase, ToldRebuild, VerdictOnChange, Why
 
 
 @click.command()
@@ -52,14 +53,7 @@ def _about(verdict: VerdictOnChange) -> str:
 
 def _told(answer: Why) -> Iterator[Text]:
     yield line(bold(answer.image), f": build {answer.build[:40] if answer.build else 'none'}")
-    for at in answer.externals.values():
-        yield line(f"    built on {at}")
-    for taken in filter(None, (answer.rolled_back, answer.taken_back)):
-        yield line(styled(taken, "stale"))
-    if answer.held:
-        held = answer.held
-        by = f"{held.who}: {held.reason}" if held.reason else held.who
-        yield line(styled("held", "held"), f" since {format_time(held.since)} by ", bold(by))
+    yield from _now(answer)
     for told in answer.rebuilds:
         yield from _rebuild(told)
     absent = 0
@@ -72,12 +66,37 @@ def _told(answer: Why) -> Iterator[Text]:
         yield line(f"not for {absent} of the last changes: it does not carry them")
 
 
+def _now(answer: Why) -> Iterator[Text]:
+    """What it stands on, who holds it, and what it lacks of its base."""
+    for at in answer.externals.values():
+        yield line(f"    built on {at}")
+    for taken in filter(None, (answer.rolled_back, answer.taken_back)):
+        yield line(styled(taken, "stale"))
+    if answer.held:
+        held = answer.held
+        by = f"{held.who}: {held.reason}" if held.reason else held.who
+        yield line(styled("held", "held"), f" since {format_time(held.since)} by ", bold(by))
+    if answer.base:
+        yield _on_old_base(answer.base)
+
+
+def _on_old_base(base: OldBase) -> Text:
+    since = f", since {format_time(base.since)}" if base.since else ""
+    at = f"its build stands on {short(base.stands_on)}" if base.stands_on else "its build is older"
+    rule = f"; rule {base.rule} keeps it from being rebuilt for that" if base.rule else ""
+    return line(styled("on an old base", "stale"), f": {base.spec} is {short(base.digest)}{since}; {at}{rule}")
+
+
 def _rebuild(told: ToldRebuild) -> Iterator[Text]:
     why = f": {told.why}" if told.why else ""
     yield line(told.state, f" in wave {told.wave}, planned {format_time(told.planned)}{why}")
     for written in told.reasons:
         reason = planned.told_by(written)
         yield line("    ", format_reason(reason), f"; {told_of(reason.change)}")
+    for base in told.bases:
+        yield line(f"    {base.spec} became {short(base.digest)}")
+    if told.note and not told.bases:
+        yield line(f"    {told.note}")
     for message in told.messages:
         yield line(f"    told by message {message}")
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from rebuilder.domain.change import Change, Severity, most_severe
+from rebuilder.domain.external import BaseMoved
 from rebuilder.domain.lifecycle import OPEN, State
 from rebuilder.domain.rpm import MODULE, Rpm
 
@@ -76,6 +77,7 @@ class ImageState:
     """What one image is now, and what it lacks.
 
     `why` says who holds it or what it waits for; `last_rebuild` is the state of its newest rebuild, empty for none.
+    `base` is the digest of its external base that it should stand on and does not, where any new one counts.
     """
 
     image: str
@@ -84,6 +86,7 @@ class ImageState:
     lack: Lack = NOTHING
     why: str = ""
     last_rebuild: str = ""
+    base: BaseMoved | None = None
 
     @property
     def missing(self) -> tuple[Offered, ...]:
@@ -92,8 +95,11 @@ class ImageState:
 
     @property
     def since(self) -> float | None:
-        """Since when it lacks something: the moment at which the first of the missing changes was noticed."""
-        return self.lack.offered[0].since if self.lack.offered else None
+        """Since when it lacks something: the moment at which the first of what it lacks was noticed."""
+        moments = [one.since for one in self.lack.offered[:1]]
+        if self.base is not None and self.base.since is not None:
+            moments.append(self.base.since)
+        return min(moments, default=None)
 
     @property
     def severity(self) -> Severity | None:
@@ -148,12 +154,16 @@ class Offers:
         return found
 
 
-def currency_of(*, known: bool, missing: Collection[Offered], held: bool, waits: bool) -> Currency:
+def currency_of(
+    *, known: bool, missing: Collection[Offered], held: bool, waits: bool, on_old_base: bool = False
+) -> Currency:
     """What an image is of which this is known. A hold comes first: whoever set it knows better."""
     if held:
         return Currency.HELD
     if not known:
         return Currency.UNKNOWN
+    if on_old_base:
+        return Currency.STALE
     if not missing:
         return Currency.CURRENT
     return Currency.WAITING if waits else Currency.STALE

@@ -17,6 +17,7 @@ from rebuilder.domain.policy import Rule
 from rebuilder.domain.rpm import Rpm
 
 LATEST = "latest"  # the tag that a pull spec without one means
+SHA = "sha256:"  # begins a digest
 SHORT = 12  # characters of a digest that people read
 
 
@@ -81,6 +82,33 @@ def pinned(spec: str) -> str:
 def at_digest(spec: str, digest: str) -> str:
     """The same repository's image of that digest."""
     return f"{repository(spec)}@{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalDigest:
+    """An external parent at one digest."""
+
+    spec: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.spec}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseMoved:
+    """The image does not stand on the digest that its external `base` has, `since` then (seconds since the epoch).
+
+    `at` is the one that it stands on, "" where that is not known.
+    """
+
+    image: str
+    base: ExternalDigest
+    since: float | None = None
+    at: str = ""
+
+    def __str__(self) -> str:
+        return f"its base {self.base.spec} is {short(self.base.digest)} now"
 
 
 @dataclass(frozen=True, slots=True)

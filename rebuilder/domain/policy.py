@@ -94,3 +94,13 @@ def about(rules: Sequence[Rule], change: Change) -> tuple[Rule, ...]:
 def decide(rules: Sequence[Rule], image: Image) -> Rule | None:
     """Of the rules about a change the first that fits the image decides; with none, the change is taken up."""
     return next((rule for rule in rules if rule.fits_image(image)), None)
+
+
+def keeping_from_bases(rules: Sequence[Rule], image: Image) -> Rule | None:
+    """The rule that keeps the image from being rebuilt by itself for a new base's sake; None where none does.
+
+    Those that ask for a package, a severity, a type or a CVE say nothing of it: a digest has none of these.
+    """
+    plain = (r for r in rules if not (r.package or r.severity or r.type or r.cve) and _any(r.stream, image.stream))
+    rule = decide(tuple(plain), image)
+    return rule if rule is not None and rule.action is not Action.ALLOW else None

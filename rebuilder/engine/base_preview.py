@@ -6,17 +6,16 @@ from sqlalchemy import Engine
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError, UnknownError
-from rebuilder.domain.external import ExternalImage, at_digest
-from rebuilder.domain.plan import Draft, plan_by_hand
-from rebuilder.domain.schedule import durations
-from rebuilder.engine import planning
+from rebuilder.domain.external import BaseMoved, ExternalDigest, ExternalImage, at_digest
+from rebuilder.domain.plan import Draft
+from rebuilder.engine import moved_bases, planning
 from rebuilder.engine.external_parents import newer_than_images
 from rebuilder.engine.planning import Assumptions
 from rebuilder.inventory import external
 from rebuilder.registry.document import DIGEST
 from rebuilder.registry.errors import ContentsError
 from rebuilder.registry.reader import RegistryReader
-from rebuilder.store import externals, inventory
+from rebuilder.store import bases, externals, inventory
 from rebuilder.store.database import reading
 
 
@@ -54,10 +53,9 @@ def _split(base: str, used: dict[str, set[str]]) -> tuple[str, str]:
 def _draft(engine: Engine, base: ExternalImage, settings: Settings, now: float) -> Draft:
     with reading(engine) as connection:
         if settings.external_changes == "digest":
-            graph = inventory.load(connection)
-            images = externals.images_on(connection)[base.spec]
-            seconds = durations(graph.images, inventory.measured(connection))
-            plan = plan_by_hand(graph, images, True, slots=settings.slots, seconds=seconds)
-            return Draft(plan, seconds)
+            on = {one.image: one.at for one in bases.standing(connection) if one.spec == base.spec}
+            new = ExternalDigest(base.spec, base.digest)
+            moved = {image: BaseMoved(image, new, at=at) for image, at in on.items() if at != base.digest}
+            return moved_bases.draft(connection, inventory.load(connection), moved, settings, on.keys() - moved.keys())
         wanted = newer_than_images(connection, base.spec, base.rpms, settings)
         return planning.draft(connection, wanted, settings, now, Assumptions(parent=base))

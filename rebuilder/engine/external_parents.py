@@ -12,10 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change
-from rebuilder.domain.external import short
-from rebuilder.domain.plan import Draft, plan_by_hand
 from rebuilder.domain.rpm import Rpm
-from rebuilder.domain.schedule import durations
 from rebuilder.engine import ingest
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
@@ -23,7 +20,7 @@ from rebuilder.engine.context import Context
 from rebuilder.engine.reconcile import Reconciliation, newer_builds
 from rebuilder.inventory import external
 from rebuilder.inventory.external import Wanted
-from rebuilder.store import actions, changes, externals, inventory, rebuilds, waves
+from rebuilder.store import actions, changes, externals
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.externals import Observed
@@ -109,29 +106,6 @@ def newer_than_images(
         for stream, carried in below.items() if stream in takes
         for change in newer_builds(rpms, carried, stream) if takes[stream].takes(change.build.evr.release)
     ]  # fmt: skip
-
-
-def plan_moved(connection: Connection, settings: Settings, now: float) -> int | None:
-    """Plan what was built before its external parent had its present digest, and all below it; the id of the wave.
-
-    Only where any new digest counts. What failed waits for an operator, as always.
-    """
-    if settings.external_changes != "digest":
-        return None
-    found = externals.built_before(connection)
-    unsettled = rebuilds.unsettled(connection) if found else {}
-    wanted = [image for image in found if image not in unsettled]
-    if not wanted:
-        return None
-    graph = inventory.load(connection)
-    seconds = durations(graph.images, inventory.measured(connection))
-    plan = plan_by_hand(graph, wanted, True, slots=settings.slots, seconds=seconds)
-    known = externals.stored(connection)
-    parents = sorted({f"{spec} is {short(known[spec].digest)} now" for spec in map(found.__getitem__, wanted)})
-    note = f"new base: {', '.join(parents[:3])}{' and others' if len(parents) > 3 else ''}"
-    wave_id, _ = waves.by_hand(connection, Draft(plan, seconds), note, "", now)
-    log.info("%s: %d images are rebuilt on it", note, len(plan.rebuilds))
-    return wave_id
 
 
 class ExternalParents:

@@ -23,10 +23,10 @@ from rebuilder.engine.calls import Answer, Calls, Kind
 from rebuilder.engine.clock import Clock, SystemClock
 from rebuilder.engine.concerns import Concerns
 from rebuilder.engine.context import Concern, Context
-from rebuilder.engine.external_parents import plan_moved
 from rebuilder.engine.journal import Journal
 from rebuilder.engine.jumps import Jumps
 from rebuilder.engine.metrics import Metrics
+from rebuilder.engine.moved_bases import plan_moved
 from rebuilder.engine.naming import Names
 from rebuilder.engine.promotion import promote_ready, ready_to_promote
 from rebuilder.engine.withdrawal import drop_causes

@@ -9,8 +9,10 @@ from functools import cached_property
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.change import Change
+from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
+from rebuilder.domain.external import SHA, ExternalDigest
+from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.impact import InstalledPackages, merge
 from rebuilder.domain.lifecycle import OPEN, RebuildRecord
 from rebuilder.domain.rpm import MODULE, Rpm, SourceBuild, is_stale, that_count
@@ -20,7 +22,8 @@ from rebuilder.queries import forecast
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.packages import StoredPackages
-from rebuilder.store import coverage, holds, rebuild_progress
+from rebuilder.registry.document import DIGEST
+from rebuilder.store import bases, coverage, holds, rebuild_progress
 from rebuilder.store.read_cache import cached
 
 CURRENT, STALE, UNKNOWN, HELD = "current", "stale", "unknown", "held"
@@ -43,7 +46,10 @@ class ImageCoverage(Answer):
 
 
 class Fix(Answer):
-    """A source build that is, or should be, in the images of a stream. `of` are the images that carry the package."""
+    """A source build that is, or should be, in the images of a stream. `of` are the images that carry the package.
+
+    Of an external parent, `source` is the pull spec and `evr` its digest, and `of` are the images that stand on it.
+    """
 
     source: str
     evr: str
@@ -55,6 +61,16 @@ class Fix(Answer):
     current: int
     of: int
     images: tuple[ImageCoverage, ...]
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is a digest of an external parent rather than a source build."""
+        return self.evr.startswith(SHA)
+
+    @property
+    def title(self) -> str:
+        """What it is, as people write it."""
+        return f"{self.source}{'@' if self.is_base else '-'}{self.evr}"
 
 
 class Coverage(Answer):
@@ -72,11 +88,27 @@ class Coverage(Answer):
 
 
 def read(connection: Connection, name: str, settings: Settings, now: float, part: slice = ALL) -> Coverage:
-    """The coverage of an update, by its alias, or of a source build, by its NVR; of the images of each fix, this part.
+    """The coverage of an update, by its alias, of a source build, by its NVR, or of an external parent, by SPEC or
+    SPEC@DIGEST; of the images of each fix, this part.
 
-    Raises RequestError for a name that is neither a known update nor a build of a stream's.
+    Raises RequestError for a name that is no known update, no build of a stream's and no digest of a known parent.
     """
-    return _read(connection, name, _changes(connection, name, settings), _Fixes(connection, settings, now, part))
+    reading = _Fixes(connection, settings, now, part)
+    if (base := bases.named(connection, name)) is not None:
+        return _of_base(name, base, reading)
+    return _read(connection, name, _changes(connection, name, settings), reading)
+
+
+def _of_base(name: str, base: ExternalDigest, reading: _Fixes) -> Coverage:
+    """How many of the images on the external parent stand on that digest. Raises RequestError for what is no digest."""
+    if base.digest and not DIGEST.fullmatch(base.digest):
+        raise RequestError(f"not a digest: {base.digest!r}; write {base.spec}@sha256: and 64 hexadecimal digits")
+    if not base.digest:
+        return Coverage(name=name, percent=None, everywhere=False, hint=f"which digest {base.spec} has is not known: "
+                        "its registry gave no answer yet", fixes=())  # fmt: skip
+    fixes = tuple(reading.of_base(base))
+    hint = "" if fixes else f"no image is built on {base.spec}"
+    return _told(name, fixes, hint)
 
 
 def read_change(
@@ -90,10 +122,15 @@ def _read(connection: Connection, name: str, changes: Sequence[Change], reading:
     read = [reading.fix(change) for change in merge(changes, InstalledPackages({}))]
     fixes = tuple(fix for fix, _ in read)
     carried = any(known for _, known in read)
+    return _told(name, fixes, "" if carried else _hint(connection, changes))
+
+
+def _told(name: str, fixes: tuple[Fix, ...], hint: str) -> Coverage:
+    """The share of all; with a `hint`, nothing is known to be counted."""
     having, carrying = sum(fix.current for fix in fixes), sum(fix.of for fix in fixes)
     return Coverage(
-        name=name, percent=_rounded(100.0 * having / carrying) if carried else None,
-        everywhere=carried and having == carrying, hint="" if carried else _hint(connection, changes), fixes=fixes,
+        name=name, percent=None if hint else _rounded(100.0 * having / carrying),
+        everywhere=not hint and having == carrying, hint=hint, fixes=fixes,
     )
 
 
@@ -115,19 +152,24 @@ def _changes(connection: Connection, name: str, settings: Settings) -> list[Chan
     try:
         build = SourceBuild.parse(name)
     except RequestError:
-        raise RequestError(f"unknown update {name}: give an alias, an NVR (name-version-release) or a CVE") from None
+        raise RequestError(
+            f"unknown update {name}: give an alias, an NVR (name-version-release), a CVE, or SPEC[@DIGEST] of an "
+            "external parent"
+        ) from None
     return changes_from([build], ingest.known_streams(connection, settings), AskedUpdates([name]))
 
 
 @dataclass(frozen=True, slots=True)
 class _Having:
-    """What some images have of a fix: all that they carry is new enough, or not; empty where it is unknown."""
+    """What some images have of a fix: all that they carry is new enough, or not; or why that is `unknown`."""
 
     current: bool
     installed: tuple[str, ...]
+    unknown: str = ""
 
 
-NOBODY_KNOWS = _Having(False, ())
+NOBODY_KNOWS = _Having(False, (), "its contents are unknown")
+NOT_RECORDED = _Having(False, (), "the record of its build does not say on which digest it stands")
 
 
 @dataclass(frozen=True)
@@ -155,16 +197,40 @@ class _Fixes:
         """How far the change has come, those that lack it first; and whether any image is known to carry it."""
         key = "coverage", change, self.settings.installonly
         having, known = cached(self.connection, key, lambda: self._in_order(change))
-        images = list(having)
-        shown = images[self.part]
-        lacking = {image for image in shown if not having[image].current and having[image] is not NOBODY_KNOWS}
-        rebuilds = rebuild_progress.unsettled(self.connection, lacking) if lacking else {}
         return Fix(
             source=change.build.name, evr=str(change.build.evr), stream=change.stream, severity=change.severity,
             update=change.update, url=change.url, cves=change.cves,
-            current=sum(found.current for found in having.values()), of=len(images),
-            images=tuple(self._image(image, having[image], rebuilds.get(image)) for image in shown),
+            current=sum(found.current for found in having.values()), of=len(having), images=self._shown(having),
         ), known
+
+    def _shown(self, having: Mapping[str, _Having]) -> tuple[ImageCoverage, ...]:
+        """The part of the images that is asked for, with what is done about those that lack it."""
+        shown = list(having)[self.part]
+        lacking = {image for image in shown if not having[image].current and not having[image].unknown}
+        rebuilds = rebuild_progress.unsettled(self.connection, lacking) if lacking else {}
+        return tuple(self._image(image, having[image], rebuilds.get(image)) for image in shown)
+
+    def of_base(self, base: ExternalDigest) -> Iterator[Fix]:
+        """How far a digest of an external parent has come, in each stream with images on that.
+
+        An image on a digest that is known to be later has it, too.
+        """
+        good = {base.digest, bases.later(self.connection, base)}
+        moved = bases.moved(self.connection)
+        streams: dict[str, dict[str, _Having]] = {}
+        for one in bases.standing(self.connection):
+            if one.spec == base.spec:
+                older = one.image in moved and moved[one.image].base == base
+                unsaid = _Having(False, ()) if older else NOT_RECORDED
+                found = _Having(one.at in good, (one.at,)) if one.at else unsaid
+                streams.setdefault(stream_of(one.image), {})[one.image] = found
+        for stream, having in sorted(streams.items()):
+            images = dict(sorted(having.items(), key=lambda item: (item[1].current, item[0])))
+            yield Fix(
+                source=base.spec, evr=base.digest, stream=stream, severity=Severity.UNSPECIFIED, update="", url="",
+                cves=(), current=sum(found.current for found in images.values()), of=len(images),
+                images=self._shown(images),
+            )
 
     def _in_order(self, change: Change) -> tuple[Mapping[str, _Having], bool]:
         """What each image has of it, those that lack it first; and whether any image is known to carry it."""
@@ -194,8 +260,8 @@ class _Fixes:
         )
 
     def _state(self, image: str, having: _Having, entry: RebuildRecord | None) -> tuple[str, str]:
-        if having is NOBODY_KNOWS:
-            return UNKNOWN, "its contents are unknown"
+        if having.unknown:
+            return UNKNOWN, having.unknown
         if having.current:
             return CURRENT, ""
         if entry is not None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.currency import Currency, ImageState, Offered
-from rebuilder.domain.external import Wait
+from rebuilder.domain.external import BaseMoved, Wait
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.store import image_states
@@ -28,12 +28,22 @@ class MissingChange(Answer):
     since: Moment
 
 
+class MissingBase(Answer):
+    """The digest that the image's external base has `since` then; its build stands on another, null where unknown."""
+
+    spec: str
+    digest: str
+    stands_on: str | None
+    since: Moment | None
+
+
 class StateOfImage(Answer):
     """What an image is: `state` is current, stale, unknown, held or waiting, whatever became of its last rebuild.
 
     It lacks something `since` then, at worst of that `severity`; both are null where it lacks nothing. `missing` has
     the first of the `missing_count` changes that it lacks, the oldest first. `why` says who holds it, or what it waits
-    for. `last_rebuild` is how its newest rebuild stands, null where it never had one.
+    for. `last_rebuild` is how its newest rebuild stands, null where it never had one. `base` is the digest of its
+    external base that it does not stand on, where any new one counts; null for none.
     """
 
     state: str
@@ -43,6 +53,7 @@ class StateOfImage(Answer):
     missing_count: int
     why: str | None
     last_rebuild: str | None
+    base: MissingBase | None = None
 
 
 def read(
@@ -50,7 +61,10 @@ def read(
 ) -> Mapping[str, ImageState]:
     """The state of every image of the inventory, or of these, by name."""
     wait = Wait(settings.external)
-    return image_states.read(connection, now, installonly=settings.installonly, keys=keys, wait=wait)
+    any_digest = settings.external_changes == "digest"
+    return image_states.read(
+        connection, now, installonly=settings.installonly, keys=keys, wait=wait, any_digest=any_digest
+    )
 
 
 def fields(found: ImageState) -> dict[str, object]:
@@ -60,13 +74,20 @@ def fields(found: ImageState) -> dict[str, object]:
         "severity": str(found.severity) if found.severity else None,
         "missing": tuple(missing(offered) for offered in found.missing[:TOLD]),
         "missing_count": len(found.missing), "why": found.why or None,
-        "last_rebuild": found.last_rebuild or None,
+        "last_rebuild": found.last_rebuild or None, "base": missing_base(found.base) if found.base else None,
     }  # fmt: skip
 
 
 def written(found: ImageState) -> dict[str, object]:
     """What an image is, as JSON has it."""
     return StateOfImage.model_validate(fields(found)).model_dump(mode="json")
+
+
+def missing_base(moved: BaseMoved) -> MissingBase:
+    """A base that is missing as an answer."""
+    return MissingBase(
+        spec=moved.base.spec, digest=moved.base.digest, stands_on=moved.at or None, since=moment(moved.since)
+    )
 
 
 def missing(offered: Offered) -> MissingChange:
@@ -85,4 +106,5 @@ def sentence(found: ImageState) -> str:
     by = " by " if found.state is Currency.HELD else " for "
     told = f"{found.state}{by}{found.why}" if found.why else str(found.state)
     severity = f" ({found.severity})" if found.severity and found.severity != "unspecified" else ""
-    return f"{told}; lacks {lacks}{more}{severity}" if lacks else told
+    parts = [told, *([f"lacks {lacks}{more}{severity}"] if lacks else []), *([str(found.base)] if found.base else [])]
+    return "; ".join(parts)

@@ -20,6 +20,8 @@ BY_HAND = "by hand"
 class UpdateUnderWay(Answer):
     """An update, or a change that came with none, that running waves take up; "by hand" is what no change asked for.
 
+    A new digest of an external parent is one, too, as SPEC@DIGEST.
+
     `done` of `total` images are built with it; `failed` names those whose rebuilds failed, `blocked` counts what waits
     for them. `eta` is null where it is unknown.
     """

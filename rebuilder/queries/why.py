@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
+from rebuilder.domain.external import ExternalDigest
+from rebuilder.domain.policy import keeping_from_bases
 from rebuilder.domain.reasons import WrittenReason, written_reason
 from rebuilder.engine import why as explaining
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.engine.why import Told, Verdict
-from rebuilder.queries import packages, pending
+from rebuilder.queries import image_state, packages, pending
 from rebuilder.queries.answer import Answer
+from rebuilder.queries.image_state import MissingBase
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.pending import Pending
 from rebuilder.queries.plan import (
@@ -25,7 +28,7 @@ from rebuilder.queries.plan import (
 )
 from rebuilder.queries.plan_preview import streams
 from rebuilder.queries.rebuild import Rebuild, columns
-from rebuilder.store import search
+from rebuilder.store import bases, inventory, search
 
 
 class Hold(Answer):
@@ -36,8 +39,21 @@ class Hold(Answer):
     since: Moment
 
 
+class NewBase(Answer):
+    """An external parent, and the digest of it that a rebuild is there for."""
+
+    spec: str
+    digest: str
+
+
+class OldBase(MissingBase):
+    """The base's new digest that the image does not stand on. A `rule` may keep it from being rebuilt by itself."""
+
+    rule: str | None
+
+
 class ToldRebuild(Rebuild):
-    """A rebuild of the image, what it was for, and the messages that told of that.
+    """A rebuild of the image, what it was for, and the messages that told of that; `bases` are new digests of parents.
 
     `why` is its `reason`, and `planned` is when it was `created`: scripts know them under these names, too.
     """
@@ -45,6 +61,7 @@ class ToldRebuild(Rebuild):
     why: str
     planned: Moment
     reasons: tuple[ToldReason, ...]
+    bases: tuple[NewBase, ...] = ()
     messages: tuple[str, ...]
 
 
@@ -81,7 +98,8 @@ class Why(Answer):
 
     `externals` has the external parents that its build stands on, by what its file calls them: pull specs by digest.
     `rolled_back` says which build of its parent it stands on, where that was taken back, and `taken_back` which build
-    of its own was, since when an earlier one is current.
+    of its own was, since when an earlier one is current. `base` is the digest of its external base that it does not
+    stand on, where any new one counts.
     """
 
     image: str
@@ -92,6 +110,7 @@ class Why(Answer):
     held: Hold | None
     rebuilds: tuple[ToldRebuild, ...]
     not_rebuilt: tuple[VerdictOnChange, ...]
+    base: OldBase | None = None
 
 
 class WhatIf(Answer):
@@ -115,9 +134,24 @@ def read(connection: Connection, image: str, settings: Settings, now: float) -> 
         rolled_back=str(found.rolled_back) if found.rolled_back else None,
         taken_back=str(found.taken_back) if found.taken_back else None,
         held=Hold(who=held.who, reason=held.reason, since=moment(held.since)) if held else None,
-        rebuilds=tuple(_told(told) for told in found.rebuilds),
+        rebuilds=_rebuilds(connection, found.rebuilds),
         not_rebuilt=tuple(_waiting(verdict(other), waits) for other in found.others),
+        base=_base(connection, image, settings, now),
     )
+
+
+def _base(connection: Connection, image: str, settings: Settings, now: float) -> OldBase | None:
+    state = image_state.read(connection, settings, now, [image]).get(image)
+    if state is None or state.base is None:
+        return None
+    rule = keeping_from_bases(settings.terms({}).rules, inventory.find(connection, [image])[image])
+    told = image_state.missing_base(state.base).model_dump()
+    return OldBase(**told, rule=rule.name if rule else None)
+
+
+def _rebuilds(connection: Connection, rebuilds: Sequence[Told]) -> tuple[ToldRebuild, ...]:
+    new = bases.causes_of(connection, [told.entry.id for told in rebuilds])
+    return tuple(_told(told, new.get(told.entry.id, ())) for told in rebuilds)
 
 
 def what_if(
@@ -137,11 +171,12 @@ def _waiting(found: VerdictOnChange, waits: Mapping[tuple[str, str], Pending]) -
     return found.model_copy(update={"waits": item.waits, "until": item.until}) if item else found
 
 
-def _told(told: Told) -> ToldRebuild:
+def _told(told: Told, new: Sequence[ExternalDigest]) -> ToldRebuild:
     entry = told.entry
     return ToldRebuild.model_validate({
         **columns(entry), "why": entry.reason, "planned": moment(entry.created_at),
         "reasons": tuple(told_reason(reason) for reason in told.reasons), "messages": told.messages,
+        "bases": tuple(NewBase(spec=base.spec, digest=base.digest) for base in new),
     })
 
 

@@ -24,7 +24,7 @@ from rebuilder.store.sqlite_owner import Unwritable, unwritable
 if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
     from alembic.config import Config
 
-HEAD = "0029"
+HEAD = "0030"
 MIGRATIONS = Path(__file__).parent / "alembic"
 UPGRADING = 0x7265_6278
 _VERSION = select(text("version_num")).select_from(table("alembic_version"))

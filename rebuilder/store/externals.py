@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-from sqlalchemy import Connection, Text, and_, cast, delete, insert, select, true, update
+from sqlalchemy import Connection, Text, cast, delete, insert, select, true, update
 
 from rebuilder.domain.external import ExternalImage as ExternalValue
 from rebuilder.domain.external import at_digest
@@ -203,24 +203,3 @@ def rpms_on(connection: Connection, spec: str, names: Collection[str]) -> list[t
     for part in chunks(sorted(set(names)), 500):
         found += [(row[0], Package(*row[1:])) for row in connection.execute(query.where(Rpm.name.in_(part)))]
     return found
-
-
-def built_before(connection: Connection) -> dict[str, str]:
-    """The images whose current build stands on another digest than their external base has now, with its pull spec.
-
-    Where the build's record does not say on which it stands, it is one from before the base got the digest.
-    """
-    query = (
-        select(
-            Image.key, ExternalImage.spec, ExternalImage.digest, ImageBuild.externals,
-            and_(ExternalImage.previous != "", ExternalImage.since > ImageBuild.recorded_at),
-        )
-        .join(ImageParent, ImageParent.image_id == Image.id)
-        .join(ExternalImage, ExternalImage.spec == ImageParent.external)
-        .join(ImageBuild, ImageBuild.id == Image.current_build_id)
-        .where(Image.present, ImageParent.kind == "base", ExternalImage.digest != "")
-    )  # fmt: skip
-    return {
-        image: spec for image, spec, digest, stands_on, older in connection.execute(query)
-        if (not stands_on[spec].endswith(f"@{digest}") if spec in stands_on else older)
-    }  # fmt: skip

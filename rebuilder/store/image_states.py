@@ -15,11 +15,11 @@ from sqlalchemy import Connection, Row, and_, exists, func, select
 
 from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.currency import NOTHING, Currency, ImageState, Lack, Lacking, Offered, Offers, currency_of
-from rebuilder.domain.external import Wait
+from rebuilder.domain.external import BaseMoved, Wait
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.rpm import INSTALLONLY, is_installonly, that_count
 from rebuilder.domain.rpm import Rpm as Package
-from rebuilder.store import changes, coverage, external_waits, inventory, manifests
+from rebuilder.store import bases, changes, coverage, external_waits, inventory, manifests
 from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, ManifestRpm, Rebuild, Rpm
 from rebuilder.store.read_cache import cached
 from rebuilder.store.upsert import chunks
@@ -30,30 +30,36 @@ NOT_UPDATED = "not-updated"
 
 def read(
     connection: Connection, now: float, *, installonly: tuple[str, ...] = INSTALLONLY,
-    keys: Collection[str] | None = None, wait: Wait = Wait.AUTO,
+    keys: Collection[str] | None = None, wait: Wait = Wait.AUTO, any_digest: bool = False,
 ) -> Mapping[str, ImageState]:
     """The state of every image of the inventory, or of these, by name, in a handful of queries.
 
-    `wait` says what is done with images whose external parent lacks what they lack.
+    `wait` says what is done with images whose external parent lacks what they lack. With `any_digest`, one that does
+    not stand on the present digest of its external base is stale.
     """
+    moved = bases.moved(connection) if any_digest else {}
     if keys is not None:
-        return _read(connection, now, installonly, keys, wait)
+        return _read(connection, now, installonly, keys, wait, moved)
     in_force = frozenset(connection.scalars(select(Hold.image_id).where(Hold.in_force(now))))
     return cached(
-        connection, ("image states", installonly, wait, in_force),
-        lambda: MappingProxyType(_read(connection, now, installonly, None, wait)),
+        connection, ("image states", installonly, wait, in_force, any_digest),
+        lambda: MappingProxyType(_read(connection, now, installonly, None, wait, moved)),
     )
 
 
 def _read(
-    connection: Connection, now: float, installonly: tuple[str, ...], keys: Collection[str] | None, wait: Wait
+    connection: Connection, now: float, installonly: tuple[str, ...], keys: Collection[str] | None, wait: Wait,
+    moved: Mapping[str, BaseMoved],
 ) -> dict[str, ImageState]:
     """The same, from the database: beside that, only the holds in force depend on the moment."""
     rows = _images(connection, now, keys)
     missing = _Missing(connection, rows, installonly).found if rows else {}
     lacking = {ident: lack.changes for ident, lack in missing.items()}
     waits = {**external_waits.read(connection, lacking, wait), **_waits(connection, rows, missing)}
-    return {row.image: _state(row, missing.get(row.id, NOTHING), waits.get(row.id, "")) for row in rows}
+    return {
+        row.image: _state(row, missing.get(row.id, NOTHING), waits.get(row.id, ""), moved.get(row.image))
+        for row in rows
+    }
 
 
 def counts(states: Iterable[ImageState]) -> dict[Currency, int]:
@@ -64,12 +70,15 @@ def counts(states: Iterable[ImageState]) -> dict[Currency, int]:
     return found
 
 
-def _state(row: Sequence[Any], lack: Lack, waits: str) -> ImageState:
+def _state(row: Sequence[Any], lack: Lack, waits: str, base: BaseMoved | None) -> ImageState:
     ident, image, _, manifest_id, who, held_for, _, last, _ = row
-    state = currency_of(known=manifest_id is not None, missing=lack.offered, held=who is not None, waits=bool(waits))
+    state = currency_of(
+        known=manifest_id is not None, missing=lack.offered, held=who is not None, waits=bool(waits),
+        on_old_base=base is not None,
+    )  # fmt: skip
     held = f"{who}: {held_for}" if held_for else who or ""
     why = held if state is Currency.HELD else waits if state is Currency.WAITING else ""
-    return ImageState(image, ident, state, lack, why, last or "")
+    return ImageState(image, ident, state, lack, why, last or "", base)
 
 
 def _images(connection: Connection, now: float, keys: Collection[str] | None) -> list[Row[Any]]:

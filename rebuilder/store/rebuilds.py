@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, RebuildRecord, State, key_of_attempt
+from rebuilder.store import bases
 from rebuilder.store.holds import paused
 from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge
 from rebuilder.store.upsert import chunks, insert_new
@@ -251,6 +252,8 @@ def transfer_causes(connection: Connection, entry: RebuildRecord, heir: RebuildR
     columns = Cause.change_id, Cause.installed, Cause.inherited_from, Cause.external
     causes = connection.execute(select(*columns).where(Cause.rebuild_id == entry.id)).mappings()
     insert_new(connection, Cause, [{**cause, "rebuild_id": heir.id} for cause in causes])
+    new = bases.causes_of(connection, [entry.id]).get(entry.id, ())
+    bases.keep_causes(connection, ((heir.id, base) for base in new))
     children = connection.scalars(select(RebuildEdge.rebuild_id).where(RebuildEdge.parent_id == entry.id)).all()
     insert_new(connection, RebuildEdge, [{"rebuild_id": child, "parent_id": heir.id} for child in children])
     connection.execute(delete(RebuildEdge).where(RebuildEdge.parent_id == entry.id))

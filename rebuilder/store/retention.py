@@ -24,6 +24,7 @@ from rebuilder.store import manifests
 from rebuilder.store.database import open_database, reading
 from rebuilder.store.models import (
     Base,
+    BaseCause,
     Cancellation,
     Cause,
     Change,
@@ -282,8 +283,8 @@ def _manifests(_limits: Limits, _dialect: str) -> Conditions:
 
 
 KINDS = (
-    _Kind("rebuilds", Rebuild, _rebuilds, (Transition.rebuild_id, Cause.rebuild_id, RebuildEdge.rebuild_id,
-                                         Verdict.rebuild_id)),
+    _Kind("rebuilds", Rebuild, _rebuilds, (Transition.rebuild_id, Cause.rebuild_id, BaseCause.rebuild_id,
+                                         RebuildEdge.rebuild_id, Verdict.rebuild_id)),
     _Kind("waves", Wave, _waves, (WaveChange.wave_id, WavePin.wave_id)),
     _Kind("changes", Change, _changes),
     _Kind("messages", Message, _messages),

@@ -1,4 +1,4 @@
-"""How far the changes of the running waves are."""
+"""How far the changes and the new bases of the running waves are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from rebuilder.domain.change import Change as ChangeValue
-from rebuilder.store import changes
+from rebuilder.store import bases, changes
 from rebuilder.store.models import Cause, Image, Rebuild, Wave
 
 
@@ -26,9 +26,10 @@ class Progress:
 
 
 def read(connection: Connection) -> dict[str, Progress]:
-    """The progress of each update by its alias, or by the source build of a change that came with none.
+    """The progress of each update by its alias, or by the source build of a change that came with none; and of each
+    new base by its pull spec by digest.
 
-    What no change asked for has no name. The most severe is first.
+    What neither asked for has no name. The most severe is first.
     """
     query = (
         select(Rebuild.id, Rebuild.wave_id, Image.key, Rebuild.state, Cause.change_id)
@@ -43,10 +44,16 @@ def read(connection: Connection) -> dict[str, Progress]:
     ordered = sorted(told.values(), key=lambda one: (-one.change.severity.weight, one.id))
     found: dict[str, Progress] = {}
     for one in ordered:
-        found.setdefault(one.change.update or one.change.build.nvr, Progress()).changes.append(one.change)
+        found.setdefault(_name(one.change), Progress()).changes.append(one.change)
+    new = bases.causes_of(connection, sorted({row.id for row in rows}))
     for ident, wave, image, state, change_id in rows:
-        change = told[change_id].change if change_id is not None else None
-        progress = found.setdefault(change.update or change.build.nvr if change else "", Progress())
-        progress.waves.add(wave)
-        progress.rebuilds[ident] = image, state
+        named = [_name(told[change_id].change)] if change_id is not None else []
+        for name in [*named, *map(str, new.get(ident, ()))] or [""]:
+            progress = found.setdefault(name, Progress())
+            progress.waves.add(wave)
+            progress.rebuilds[ident] = image, state
     return found
+
+
+def _name(change: ChangeValue) -> str:
+    return change.update or change.build.nvr

@@ -147,9 +147,11 @@ def read_holds(connection: Reader, _form: Form = None) -> tuple[records.Held, ..
     return records.held(connection, time.time())
 
 
-@router.get("/coverage/{name}")
+@router.get("/coverage/{name:path}")
 def read_coverage(connection: Reader, settings: Configured, name: Text, _form: Form = None) -> coverage.Coverage:
     """Is the fix everywhere? For an update's alias, a CVE or a build's NVR: each image that carries the package.
+
+    For SPEC or SPEC@DIGEST of an external parent: each image on it, and whether it stands on that digest.
 
     CSV has a row for each fix and image.
     """

@@ -19,6 +19,7 @@ from rebuilder.store.models.images import (
 )
 from rebuilder.store.models.operators import Action, Heartbeat, Hold, Lease, Pause, Tally, Token
 from rebuilder.store.models.rebuilds import (
+    BaseCause,
     Cancellation,
     Cause,
     Delivery,
@@ -34,7 +35,7 @@ from rebuilder.store.models.rebuilds import (
 from rebuilder.store.models.rollbacks import Rollback, RollbackRequest
 
 __all__ = [
-    "Action", "Base", "Cancellation", "Cause", "Change", "DeadLetter", "Delivery", "ExternalImage",
+    "Action", "Base", "BaseCause", "Cancellation", "Cause", "Change", "DeadLetter", "Delivery", "ExternalImage",
     "ExternalManifest", "GateAnswer", "Heartbeat", "Hold", "Image", "ImageBuild", "ImageParent", "Lease", "Manifest",
     "ManifestRpm", "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge", "Rollback",
     "RollbackRequest", "Rpm", "Stream", "Tally", "Token", "Transition", "Verdict", "Wave", "WaveChange", "WavePin",

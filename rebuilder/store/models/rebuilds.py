@@ -231,6 +231,16 @@ class Cause(Base):
     upgrades: Mapped[str] = mapped_column(server_default="")
 
 
+class BaseCause(Base):
+    """Why a rebuild is there: the external parent `spec` that its image's bases begin with got this digest."""
+
+    __tablename__ = "base_cause"
+
+    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
+    spec: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+
+
 class Cancellation(Base):
     """A build that no rebuild waits for any more, and that the builder must stop. Its image is not built meanwhile.
 
