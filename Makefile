@@ -25,6 +25,8 @@ BIN := .venv/bin
 # A file's tests run in one worker, so that what they share is made once; the long ones, which come first, begin first.
 WORKERS = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 export PYTHON
+# The tests start processes by the hundred, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: release empty-debian test test-quick test-osbs demo bench chaos soak coverage fuzz docs shape site screenshot lint clean bootstrap
 .DEFAULT_GOAL := test
