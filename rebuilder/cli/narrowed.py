@@ -84,7 +84,7 @@ def _update(found: Coverage) -> None:
 
 def _fix(fix: Fix) -> None:
     told = "" if fix.is_base else f" ({', '.join((fix.severity, *fix.cves))})"
-    having = "stand on it" if fix.is_base else "have it"
+    having = "stand on it, or on a later one" if fix.is_base else "have it"
     print_line(f"  {fix.title} in {fix.stream}{told}: {fix.current} of {fix.of} images {having}")
     for line in _without(fix.images):
         print_line(f"    {line}")

@@ -20,7 +20,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
-from rebuilder.domain.plan import Draft, Plan
+from rebuilder.domain.plan import Draft, Plan, PlannedRebuild
 from rebuilder.domain.times import format_duration
 from rebuilder.engine.plan_preview import AskedUpdates, builds_named, changes_from, of_document
 from rebuilder.inventory import loader
@@ -90,7 +90,7 @@ def plan(
         return
     with source(context, server) as answering:
         found = answering.plan_on(base, descendants) if base else answering.plan(asked, descendants)
-        _show(found, explain, json_)
+        _show(found, explain, json_, f"new base {base}" if base else "")
 
 
 def _check(asked: AskedUpdates, base: str | None, document: Path | None, server: str | None) -> None:
@@ -103,11 +103,11 @@ def _check(asked: AskedUpdates, base: str | None, document: Path | None, server:
         raise click.UsageError("--server cannot be combined with --inventory")
 
 
-def _show(found: Plan, explain: bool, json_: bool) -> None:
+def _show(found: Plan, explain: bool, json_: bool, occasion: str = "") -> None:
     if json_:
         as_json(planned.written(found))
     else:
-        show(found, explain)
+        show(found, explain, occasion)
 
 
 def draft_for(context: Context, asked: AskedUpdates, document: Path | None, settings: Settings) -> Draft:
@@ -141,14 +141,17 @@ def draft_of(document: Document, asked: AskedUpdates, settings: Settings) -> Dra
     return of_document(document, changes_from(builds, known, asked), settings)
 
 
-def show(plan: Plan, explain: bool) -> None:
-    """The plan as people read it."""
+def _why(rebuild: PlannedRebuild, explain: bool, occasion: str) -> object:
+    return joined("; ", format_reasons(rebuild.reasons, explain)) if rebuild.reasons else occasion
+
+
+def show(plan: Plan, explain: bool, occasion: str = "") -> None:
+    """The plan as people read it; `occasion` is why what no change asks for is rebuilt."""
     if not plan.rebuilds:
         click.echo("nothing to rebuild")
     else:
         shown = plan.rebuilds if explain else plan.rebuilds[:SHOWN]
-        rows = [(r.level, bold(r.image), names(r.depends_on), joined("; ", format_reasons(r.reasons, explain)))
-                for r in shown]
+        rows = [(r.level, bold(r.image), names(r.depends_on), _why(r, explain, occasion)) for r in shown]
         table(("level", "image", "after", "why"), rows)
         if len(shown) < len(plan.rebuilds):
             click.echo(f"and {len(plan.rebuilds) - len(shown)} more; --explain and --json show all")

@@ -114,3 +114,27 @@ def test_ours_wait_for_the_base_and_stand_on_the_new_one_in_order_when_it_is_pus
     assert sub.parents == (app.ident,)
     states = {rebuild["image"]: rebuild["state"] for rebuild in site.asked("wave", "3")["rebuilds"]}
     assert states == {"app:f42": "succeeded", "sub:f42": "succeeded"}
+
+
+def test_where_any_digest_counts_the_command_line_tells_a_new_base_truly_before_and_after(site: Site) -> None:
+    file = site.folder / "config.toml"
+    text = file.read_text()
+    file.write_text(text.replace("settle_seconds = 0\n", 'settle_seconds = 0\nexternal_changes = "digest"\n'))
+    old = site.push()
+    site.types("inventory", "sync")
+    for name in ("app", "sub"):
+        site.types("rebuild", name)
+        assert site.works() == 0
+    site.theirs.offer("3.2.2")
+    new = site.push()
+    planned = site.types("plan", "--base", site.spec).stdout
+    assert planned.count(f"new base {site.spec}") == 2
+    assert "2 left out" in site.types("plan", "--base", f"{site.spec}@{old}").stdout
+    assert site.types("status", f"{site.spec}@{new}").returncode == 1
+    site.types("inventory", "sync")
+    assert "on an old base" in site.types("why", "sub").stdout
+    assert site.works() == 0
+    assert site.rpms("app") == site.rpms("sub") == {NEW}
+    told = site.types("status", f"{site.spec}@{new[:19]}")
+    assert (told.returncode, "2 of 2 images stand on it" in told.stdout) == (0, True)
+    assert f"became {new[:19]}" in site.types("why", "sub").stdout
