@@ -104,6 +104,14 @@ def postgres_template(postgres_server: servers.PostgreSQL) -> Iterator[str]:
 
 
 @pytest.fixture
+def postgres(postgres_url: str) -> Iterator[Engine]:
+    """A database in PostgreSQL, with its tables."""
+    engine = database.open_database(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def store(database_url: str) -> Iterator[Engine]:
     """A database of each kind, with its tables."""
     path = database_url.removeprefix("sqlite:///")

@@ -80,13 +80,6 @@ def settled(store: Engine, query: str) -> None:
 
 
 @pytest.fixture
-def postgres(postgres_url: str) -> Iterator[Engine]:
-    engine = database.open_database(postgres_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Patient, "answer_seconds", 1.0)
 
