@@ -379,8 +379,8 @@ def engine_of(user: User) -> Iterator[subprocess.Popen[bytes]]:
     quiet = subprocess.DEVNULL
     running = subprocess.Popen(user.command("engine"), cwd=ROOT, env=user.environment, stdout=quiet, stderr=quiet)
     try:
-        while not user.reads("inventory", "list"):
-            assert running.poll() is None
+        until(lambda: user.reads("inventory", "list") or running.poll() is not None)
+        assert running.poll() is None
         yield running
     finally:
         running.terminate()

@@ -112,9 +112,12 @@ def ended(builder: BuildahBuilder, ref: str) -> Status:
 
 
 def until(ready):  # type: ignore[no-untyped-def]
-    """Wait for a true answer, and give it."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    """Wait for a true answer, and give it. What takes long to ask is asked less often: it slows what it waits for."""
+    asked = time.monotonic()
+    deadline = asked + WAIT_SECONDS
     while not (answer := ready()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+        answered = time.monotonic()
+        assert answered < deadline, "it did not happen in time"
+        time.sleep(max(0.02, answered - asked))
+        asked = time.monotonic()
     return answer
