@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, func, or_, select
-from sqlalchemy.orm import aliased
 
 from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.change import Change as ChangeValue
@@ -14,7 +13,7 @@ from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.store import changes, inventory, manifests
-from rebuilder.store.models import Change, Image, ImageBuild, ImageParent, ManifestRpm, Rpm
+from rebuilder.store.models import Change, Image, ImageBuild, ImageParent, ManifestRpm, Rpm, aliased
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Exists, bindparam, distinct, exists, func, insert, select, update
-from sqlalchemy.orm import aliased
 
 from rebuilder.domain.external import pinned
 from rebuilder.store import rebuilds
-from rebuilder.store.models import Delivery, Hold, Image, ImageBuild, Rebuild
+from rebuilder.store.models import Delivery, Hold, Image, ImageBuild, Rebuild, aliased
 from rebuilder.store.upsert import chunks
 
 # Made once: they are asked in every pass.

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, cast, exists, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute
 
 from rebuilder.domain.image_name import ImageName
 from rebuilder.store import changes as told
@@ -48,7 +47,7 @@ class PageRequest:
     after: Any = None
 
 
-def glob(column: ColumnElement[str] | InstrumentedAttribute[str], pattern: str, dialect: str) -> ColumnElement[bool]:
+def glob(column: ColumnElement[str], pattern: str, dialect: str) -> ColumnElement[bool]:
     """Whether the column fits the pattern, upper and lower case being different."""
     if not any(mark in pattern for mark in "*?"):
         return column == pattern

@@ -20,7 +20,6 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.orm import aliased
 
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Care, Parent, ParentKind, PinnedParent, Source
@@ -33,7 +32,7 @@ from rebuilder.domain.rollback import RolledBack, rolled_back
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import externals as external_parents
 from rebuilder.store import manifests, rollbacks
-from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rebuild, Rpm, Stream
+from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rebuild, Rpm, Stream, aliased
 from rebuilder.store.upsert import chunks
 
 MANY = 500  # images: reading all there are is then as quick as naming them
@@ -344,4 +343,5 @@ def since(connection: Connection, key: str, source: str) -> float | None:
         .join(ManifestRpm, ManifestRpm.manifest_id == ImageBuild.manifest_id)
         .where(Image.named(key), ManifestRpm.rpm_id.in_(_installed(key, source)))
     )
-    return connection.scalar(query)
+    found: float | None = connection.scalar(query)
+    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, update
-from sqlalchemy.orm import InstrumentedAttribute
 
 from rebuilder.domain.lifecycle import UNDER_WAY, State
 from rebuilder.store.models import Change, Rebuild
@@ -26,5 +25,5 @@ def follow(connection: Connection, jump: float, now: float, longest: float) -> N
     connection.execute(update(Rebuild).where(*live).values(started_at=started))
 
 
-def _moved(column: InstrumentedAttribute[Any], jump: float, latest: float) -> ColumnElement[float]:
+def _moved(column: ColumnElement[Any], jump: float, latest: float) -> ColumnElement[float]:
     return case((column + jump > latest, latest), else_=column + jump)

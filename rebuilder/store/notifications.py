@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.orm import aliased
 
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.topics import LISTED
-from rebuilder.store.models import Image, ImageBuild, Rebuild, RebuildEdge
+from rebuilder.store.models import Image, ImageBuild, Rebuild, RebuildEdge, aliased
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, func, select
-from sqlalchemy.orm import aliased
 
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.lifecycle import OPEN, STOPPED, RebuildRecord, State
 from rebuilder.domain.schedule import durations
 from rebuilder.store import inventory, rebuild_progress, rebuilds
-from rebuilder.store.models import Change, Image, Rebuild, RebuildEdge, WaveChange
+from rebuilder.store.models import Change, Image, Rebuild, RebuildEdge, WaveChange, aliased
 from rebuilder.store.upsert import chunks
 
 HISTORY, SHOWN_BY_WAVE = 200, 300

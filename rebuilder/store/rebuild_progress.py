@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, select
-from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import OPEN, RebuildRecord, Retried, State
 from rebuilder.domain.schedule import JobGraph
-from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition
+from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition, aliased
 from rebuilder.store.rebuilds import UNSETTLED, entries, last_in, selected
 from rebuilder.store.upsert import chunks
 
@@ -32,7 +31,9 @@ def count_in(connection: Connection, state: State) -> int:
 def oldest_in(connection: Connection, state: State) -> float | None:
     """When the oldest of the rebuilds in the state was planned."""
     # Of the bare column PostgreSQL would look for the smallest in all of history.
-    return connection.scalar(select(func.min(Rebuild.created_at + 0.0)).where(Rebuild.state == state))
+    query = select(func.min(Rebuild.created_at + 0.0)).where(Rebuild.state == state)
+    found: float | None = connection.scalar(query)
+    return found
 
 
 def not_before(connection: Connection, ids: Sequence[int]) -> dict[int, float]:

@@ -23,12 +23,11 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, RebuildRecord, State, key_of_attempt
 from rebuilder.store import bases
 from rebuilder.store.holds import paused
-from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge
+from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge, aliased
 from rebuilder.store.upsert import chunks, insert_new
 
 HISTORY = 5

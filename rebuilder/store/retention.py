@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from rebuilder.domain.lifecycle import ENDED
 from rebuilder.domain.rpm import MODULE
@@ -49,6 +48,7 @@ from rebuilder.store.models import (
     Wave,
     WaveChange,
     WavePin,
+    aliased,
 )
 
 BATCH = 200  # rows in one transaction: some milliseconds
@@ -75,7 +75,7 @@ class _Kind:
     name: str
     model: type[Base]
     conditions: Callable[[Limits, str], Conditions]
-    along: tuple[InstrumentedAttribute[int], ...] = ()
+    along: tuple[ColumnElement[int], ...] = ()
     interned: bool = False
 
     @property

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select
-from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.rollback import PastBuild
 from rebuilder.store.actions import ROLLBACK
-from rebuilder.store.models import Action, Delivery, Image, ImageBuild, Rebuild, Rollback, RollbackRequest
+from rebuilder.store.models import Action, Delivery, Image, ImageBuild, Rebuild, Rollback, RollbackRequest, aliased
 
 _REQUESTED = (
     select(Action.id, Action.target, Action.who, Action.reason, RollbackRequest.build, RollbackRequest.with_descendants)
@@ -87,7 +86,7 @@ def earlier(connection: Connection, images: Collection[str]) -> dict[str, list[P
     return found
 
 
-def _builds(*conditions: ColumnElement[bool] | InstrumentedAttribute[bool]) -> Any:
+def _builds(*conditions: ColumnElement[bool]) -> Any:
     made = select(func.max(Rebuild.key)).where(Rebuild.build_id == ImageBuild.id).correlate(ImageBuild)
     return (
         select(

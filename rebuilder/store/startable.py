@@ -7,10 +7,9 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Double, Select, bindparam, exists, select
-from sqlalchemy.orm import aliased
 
 from rebuilder.domain.lifecycle import UNDER_WAY, RebuildRecord, State
-from rebuilder.store.models import Cancellation, ExternalImage, Hold, Image, ImageParent, Rebuild, WavePin
+from rebuilder.store.models import Cancellation, ExternalImage, Hold, Image, ImageParent, Rebuild, WavePin, aliased
 from rebuilder.store.rebuilds import NOW, entries, selected
 
 FRESH_SECONDS = 60.0  # for so long the answer of a registry counts, where something is about to be built

@@ -7,8 +7,9 @@ from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import Connection, FromClause
+
+from rebuilder.store.models import Base
 
 T = TypeVar("T")
 Row = tuple[int, ...]
@@ -20,21 +21,21 @@ def insert_of(dialect: str) -> Any:
     return import_module(f"sqlalchemy.dialects.{dialect}").insert  # each takes a while to load
 
 
-def insert_new(connection: Connection, model: type[DeclarativeBase], rows: Sequence[dict[str, Any]]) -> None:
+def insert_new(connection: Connection, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
     """Insert the rows that no unique key of the model has yet."""
     if rows:
-        connection.execute(_insert(model, connection.dialect.name), rows)
+        connection.execute(_insert(model.__table__, connection.dialect.name), rows)
 
 
-def insert_one(connection: Connection, model: type[DeclarativeBase], row: dict[str, Any]) -> bool:
+def insert_one(connection: Connection, model: type[Base], row: dict[str, Any]) -> bool:
     """Insert the row unless a unique key of the model has it; whether it is new.
 
     Asked by what comes back: the drivers do not agree on what they count.
     """
-    return connection.execute(_insert_one(model, connection.dialect.name), row).first() is not None
+    return connection.execute(_insert_one(model.__table__, connection.dialect.name), row).first() is not None
 
 
-def load(connection: Connection, model: type[DeclarativeBase], columns: Sequence[str], rows: Sequence[Row]) -> None:
+def load(connection: Connection, model: type[Base], columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Insert very many rows, none of which is there: as fast as each database can, which is ten times."""
     table, names = model.__tablename__, ", ".join(columns)
     if connection.dialect.name == "postgresql":
@@ -54,14 +55,14 @@ def refresh_statistics(connection: Connection) -> None:
 
 
 @cache
-def _insert(model: type[DeclarativeBase], dialect: str) -> Any:
+def _insert(table: FromClause, dialect: str) -> Any:
     """Made once: the consumer asks for it with every message."""
-    return insert_of(dialect)(model).on_conflict_do_nothing()
+    return insert_of(dialect)(table).on_conflict_do_nothing()
 
 
 @cache
-def _insert_one(model: type[DeclarativeBase], dialect: str) -> Any:
-    return _insert(model, dialect).returning(*model.__table__.primary_key)
+def _insert_one(table: FromClause, dialect: str) -> Any:
+    return _insert(table, dialect).returning(*table.primary_key)
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:

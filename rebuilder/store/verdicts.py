@@ -8,12 +8,11 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, or_, select, update
-from sqlalchemy.orm import aliased
 
 from rebuilder.domain.checks import CheckKind, Checks, ImageTest
 from rebuilder.domain.lifecycle import RebuildRecord, State
 from rebuilder.store import rebuilds
-from rebuilder.store.models import GateAnswer, Image, ImageBuild, Rebuild, Verdict
+from rebuilder.store.models import GateAnswer, Image, ImageBuild, Rebuild, Verdict, aliased
 
 CI = "CI"  # who answers by message
 _NAMES = select(ImageBuild.ident, ImageBuild.digest).where(ImageBuild.id.in_(bindparam("builds", expanding=True)))

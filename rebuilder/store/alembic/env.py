@@ -2,13 +2,13 @@
 
 from alembic import context
 
-from rebuilder.store.models import Base
+from rebuilder.store.models import tables_of
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
+    context.configure(dialect_name="postgresql", target_metadata=tables_of("postgresql"), literal_binds=True)
 else:
-    context.configure(
-        connection=context.config.attributes["connection"], target_metadata=Base.metadata, render_as_batch=True
-    )
+    connection = context.config.attributes["connection"]
+    tables = tables_of(connection.dialect.name)
+    context.configure(connection=connection, target_metadata=tables, render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()

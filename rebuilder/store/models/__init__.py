@@ -3,7 +3,7 @@
 The constraints carry promises: a message counts once, one live build per image, one build waiting behind it.
 """
 
-from rebuilder.store.models.base import Base
+from rebuilder.store.models.base import Base, aliased, tables_of
 from rebuilder.store.models.bus import Change, DeadLetter, Message, Outbox
 from rebuilder.store.models.images import (
     ExternalImage,
@@ -39,4 +39,5 @@ __all__ = [
     "ExternalManifest", "GateAnswer", "Heartbeat", "Hold", "Image", "ImageBuild", "ImageParent", "Lease", "Manifest",
     "ManifestRpm", "Message", "Outbox", "Pause", "ReadManifest", "Rebuild", "RebuildEdge", "Rollback",
     "RollbackRequest", "Rpm", "Stream", "Tally", "Token", "Transition", "Verdict", "Wave", "WaveChange", "WavePin",
+    "aliased", "tables_of",
 ]  # fmt: skip

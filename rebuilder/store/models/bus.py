@@ -6,19 +6,22 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
+    ColumnElement,
+    Double,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     String,
     UniqueConstraint,
     false,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 
 from rebuilder.domain.change import Severity
 from rebuilder.domain.topics import Notice
-from rebuilder.store.models.base import BIG, Base, one_of
+from rebuilder.store.models.base import BIG, Base, column, nullable, one_of, partial_index
 
 PENDING_CHANGE = ("settling", "planned")
 MESSAGE_STATES = ("new", "accepted", "ignored", "rejected")
@@ -31,18 +34,18 @@ class Message(Base):
     __table_args__ = (
         UniqueConstraint("id"),
         one_of("state", MESSAGE_STATES, "state"),
-        Index("ix_message_new", "seq", sqlite_where=text("state = 'new'"), postgresql_where=text("state = 'new'")),
+        partial_index("ix_message_new", "seq", where=text("state = 'new'")),
         Index("ix_message_state", "state", "seq"),
     )
 
-    seq: Mapped[int] = mapped_column(primary_key=True)
-    id: Mapped[str] = mapped_column(String(255))
-    topic: Mapped[str]
-    headers: Mapped[dict[str, Any]] = mapped_column(JSON)
-    body: Mapped[Any] = mapped_column(JSON)
-    received_at: Mapped[float]
-    state: Mapped[str] = mapped_column(String(16), server_default="new")
-    reason: Mapped[str] = mapped_column(server_default="")
+    seq = column(Integer, primary_key=True)
+    id = column(String(255))
+    topic = column(String)
+    headers: ColumnElement[dict[str, Any]] = column(JSON)
+    body: ColumnElement[Any] = column(JSON)
+    received_at = column(Double)
+    state = column(String(16), server_default="new")
+    reason = column(String, server_default="")
 
 
 class DeadLetter(Base):
@@ -51,15 +54,15 @@ class DeadLetter(Base):
     __tablename__ = "dead_letter"
     __table_args__ = (UniqueConstraint("digest"),)
 
-    seq: Mapped[int] = mapped_column(primary_key=True)
-    digest: Mapped[str] = mapped_column(String(64))
-    message_id: Mapped[str] = mapped_column(String(255))
-    topic: Mapped[str] = mapped_column(String(255))
-    headers: Mapped[dict[str, Any]] = mapped_column(JSON)
-    encoding: Mapped[str] = mapped_column(String(255))
-    body: Mapped[bytes] = mapped_column(LargeBinary)
-    reason: Mapped[str]
-    received_at: Mapped[float]
+    seq = column(Integer, primary_key=True)
+    digest = column(String(64))
+    message_id = column(String(255))
+    topic = column(String(255))
+    headers: ColumnElement[dict[str, Any]] = column(JSON)
+    encoding = column(String(255))
+    body = column(LargeBinary)
+    reason = column(String)
+    received_at = column(Double)
 
 
 class Change(Base):
@@ -75,30 +78,29 @@ class Change(Base):
         UniqueConstraint("source", "version_release", "stream"),
         one_of("state", PENDING_CHANGE, "state"),
         one_of("severity", Severity, "severity"),
-        Index("ix_change_settling", "id", sqlite_where=text("state = 'settling'"),
-              postgresql_where=text("state = 'settling'")),
-        Index("ix_change_in_doubt", "id", sqlite_where=text("in_doubt"), postgresql_where=text("in_doubt")),
+        partial_index("ix_change_settling", "id", where=text("state = 'settling'")),
+        partial_index("ix_change_in_doubt", "id", where=text("in_doubt")),
         Index("ix_change_update", "update"),
         Index("ix_change_message", "message_id"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    source: Mapped[str]
-    epoch: Mapped[int | None] = mapped_column(BIG)  # RPM's are unsigned, of 32 bits
-    version_release: Mapped[str]
-    stream: Mapped[str]
-    severity: Mapped[str] = mapped_column(String(16))
-    update: Mapped[str]
-    url: Mapped[str]
-    type: Mapped[str]
-    cves: Mapped[str] = mapped_column(server_default="")
-    waits_for_repo: Mapped[str] = mapped_column(server_default="")
-    message_id: Mapped[str | None] = mapped_column(ForeignKey("message.id"))
-    rpms: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    noticed_at: Mapped[float]
-    state: Mapped[str] = mapped_column(String(16), server_default="settling")
-    in_doubt: Mapped[bool] = mapped_column(server_default=false())
-    withdrawn_at: Mapped[float | None]
+    id = column(Integer, primary_key=True)
+    source = column(String)
+    epoch = nullable(BIG)  # RPM's are unsigned, of 32 bits
+    version_release = column(String)
+    stream = column(String)
+    severity = column(String(16))
+    update = column(String)
+    url = column(String)
+    type = column(String)
+    cves = column(String, server_default="")
+    waits_for_repo = column(String, server_default="")
+    message_id = nullable(String(255), ForeignKey("message.id"))
+    rpms: ColumnElement[list[str] | None] = nullable(JSON(none_as_null=True))
+    noticed_at = column(Double)
+    state = column(String(16), server_default="settling")
+    in_doubt = column(Boolean, server_default=false())
+    withdrawn_at = nullable(Double)
 
 
 class Outbox(Base):
@@ -111,17 +113,16 @@ class Outbox(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         one_of("notice", Notice, "notice"),
-        Index("ix_outbox_refused_at", "refused_at", sqlite_where=text("refused_at IS NOT NULL"),
-              postgresql_where=text("refused_at IS NOT NULL")),
+        partial_index("ix_outbox_refused_at", "refused_at", where=text("refused_at IS NOT NULL")),
     )
 
-    seq: Mapped[int] = mapped_column(primary_key=True)
-    id: Mapped[str] = mapped_column(String(36))
-    notice: Mapped[str] = mapped_column(String(24))
-    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"))
-    rebuild_id: Mapped[int | None] = mapped_column(ForeignKey("rebuild.id"))
-    at: Mapped[float]
-    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
-    body: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    refused_at: Mapped[float | None]
-    refused: Mapped[str] = mapped_column(server_default="")
+    seq = column(Integer, primary_key=True)
+    id = column(String(36))
+    notice = column(String(24))
+    wave_id = column(Integer, ForeignKey("wave.id"))
+    rebuild_id = nullable(Integer, ForeignKey("rebuild.id"))
+    at = column(Double)
+    facts: ColumnElement[dict[str, Any]] = column(JSON)
+    body: ColumnElement[dict[str, Any] | None] = nullable(JSON(none_as_null=True))
+    refused_at = nullable(Double)
+    refused = column(String, server_default="")

@@ -6,20 +6,21 @@ from collections.abc import Iterable
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     CheckConstraint,
     ColumnElement,
+    Double,
     ForeignKey,
     Index,
+    Integer,
     String,
     UniqueConstraint,
     and_,
 )
-from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column
 
 from rebuilder.domain.image import ParentKind
 from rebuilder.domain.image_name import ImageName, name_of
-from rebuilder.store.models.base import BIG, Base, one_of
+from rebuilder.store.models.base import BIG, Base, column, expression, nullable, one_of
 
 
 class Stream(Base):
@@ -27,8 +28,8 @@ class Stream(Base):
 
     __tablename__ = "stream"
 
-    name: Mapped[str] = mapped_column(primary_key=True)
-    dist: Mapped[str]
+    name = column(String, primary_key=True)
+    dist = column(String)
 
 
 class Image(Base):
@@ -40,22 +41,22 @@ class Image(Base):
     __tablename__ = "image"
     __table_args__ = (UniqueConstraint("name", "stream"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
-    stream: Mapped[str] = mapped_column(index=True)
-    source: Mapped[dict[str, str]] = mapped_column(JSON)
-    pull_spec: Mapped[str]
-    estimate: Mapped[float]
-    measured: Mapped[float | None]
-    present: Mapped[bool]
-    current_build_id: Mapped[int | None] = mapped_column(
-        ForeignKey("image_build.id", use_alter=True, name="fk_image_current_build"), index=True
+    id = column(Integer, primary_key=True)
+    name = column(String)
+    stream = column(String, index=True)
+    source: ColumnElement[dict[str, str]] = column(JSON)
+    pull_spec = column(String)
+    estimate = column(Double)
+    measured = nullable(Double)
+    present = column(Boolean)
+    current_build_id = nullable(
+        Integer, ForeignKey("image_build.id", use_alter=True, name="fk_image_current_build"), index=True
     )
 
-    @hybrid_property
-    def key(self) -> str:
+    @expression
+    def key(cls: type[Image]) -> ColumnElement[str]:
         """Its `name:stream`, in a query as in a value."""
-        return self.name + ":" + self.stream
+        return cls.name + ":" + cls.stream
 
     @classmethod
     def named(cls, key: str) -> ColumnElement[bool]:
@@ -74,9 +75,9 @@ class ReadManifest(Base):
 
     __tablename__ = "read_manifest"
 
-    ident: Mapped[str] = mapped_column(primary_key=True)
-    manifest_id: Mapped[int] = mapped_column(ForeignKey("manifest.id"))
-    read_at: Mapped[float]
+    ident = column(String, primary_key=True)
+    manifest_id = column(Integer, ForeignKey("manifest.id"))
+    read_at = column(Double)
 
 
 class ImageParent(Base):
@@ -88,11 +89,11 @@ class ImageParent(Base):
         one_of("kind", ParentKind, "kind"),
     )
 
-    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
-    position: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(String(8))
-    parent_id: Mapped[int | None] = mapped_column(ForeignKey("image.id"), index=True)
-    external: Mapped[str]
+    image_id = column(Integer, ForeignKey("image.id"), primary_key=True)
+    position = column(Integer, primary_key=True)
+    kind = column(String(8))
+    parent_id = nullable(Integer, ForeignKey("image.id"), index=True)
+    external = column(String)
 
 
 class ExternalImage(Base):
@@ -106,15 +107,15 @@ class ExternalImage(Base):
     __tablename__ = "external_image"
     __table_args__ = (UniqueConstraint("spec"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    spec: Mapped[str]
-    name: Mapped[str]
-    digest: Mapped[str]
-    previous: Mapped[str]
-    offered: Mapped[str]
-    trouble: Mapped[str]
-    since: Mapped[float | None]
-    asked_at: Mapped[float]
+    id = column(Integer, primary_key=True)
+    spec = column(String)
+    name = column(String)
+    digest = column(String)
+    previous = column(String)
+    offered = column(String)
+    trouble = column(String)
+    since = nullable(Double)
+    asked_at = column(Double)
 
 
 class ExternalManifest(Base):
@@ -122,11 +123,11 @@ class ExternalManifest(Base):
 
     __tablename__ = "external_manifest"
 
-    external_id: Mapped[int] = mapped_column(ForeignKey("external_image.id"), primary_key=True)
-    digest: Mapped[str] = mapped_column(primary_key=True)
-    platform: Mapped[str] = mapped_column(primary_key=True)
-    manifest_id: Mapped[int | None] = mapped_column(ForeignKey("manifest.id"), index=True)
-    origin: Mapped[str]
+    external_id = column(Integer, ForeignKey("external_image.id"), primary_key=True)
+    digest = column(String, primary_key=True)
+    platform = column(String, primary_key=True)
+    manifest_id = nullable(Integer, ForeignKey("manifest.id"), index=True)
+    origin = column(String)
 
 
 class Rpm(Base):
@@ -137,14 +138,14 @@ class Rpm(Base):
         UniqueConstraint("name", "epoch", "version", "release", "arch", "source", "source_evr", name="uq_rpm_nevra"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
-    epoch: Mapped[int] = mapped_column(BIG)
-    version: Mapped[str]
-    release: Mapped[str]
-    arch: Mapped[str]
-    source: Mapped[str] = mapped_column(index=True)
-    source_evr: Mapped[str]
+    id = column(Integer, primary_key=True)
+    name = column(String)
+    epoch = column(BIG)
+    version = column(String)
+    release = column(String)
+    arch = column(String)
+    source = column(String, index=True)
+    source_evr = column(String)
 
 
 class Manifest(Base):
@@ -153,21 +154,21 @@ class Manifest(Base):
     __tablename__ = "manifest"
     __table_args__ = (UniqueConstraint("digest"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    digest: Mapped[str] = mapped_column(String(64))
+    id = column(Integer, primary_key=True)
+    digest = column(String(64))
 
 
-class ManifestRpm(Base):
+class ManifestRpm(Base, sqlite_with_rowid=False):
     """Which RPMs a manifest has; found by RPM, and by manifest.
 
     There are millions, written with what they lead to and never changed: no foreign key looks at each of them.
     """
 
     __tablename__ = "manifest_rpm"
-    __table_args__ = (Index("ix_manifest_rpm_manifest", "manifest_id"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index("ix_manifest_rpm_manifest", "manifest_id"),)
 
-    rpm_id: Mapped[int] = mapped_column(primary_key=True)
-    manifest_id: Mapped[int] = mapped_column(primary_key=True)
+    rpm_id = column(Integer, primary_key=True)
+    manifest_id = column(Integer, primary_key=True)
 
 
 class ImageBuild(Base):
@@ -184,13 +185,13 @@ class ImageBuild(Base):
         Index("ix_image_build_image", "image_id", "id"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
-    ident: Mapped[str]
-    digest: Mapped[str]
-    parents: Mapped[list[str]] = mapped_column(JSON)
-    tags: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
-    externals: Mapped[dict[str, str]] = mapped_column(JSON, server_default="{}")
-    endorsements: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
-    manifest_id: Mapped[int | None] = mapped_column(ForeignKey("manifest.id"))
-    recorded_at: Mapped[float]
+    id = column(Integer, primary_key=True)
+    image_id = column(Integer, ForeignKey("image.id"))
+    ident = column(String)
+    digest = column(String)
+    parents: ColumnElement[list[str]] = column(JSON)
+    tags: ColumnElement[list[str]] = column(JSON, server_default="[]")
+    externals: ColumnElement[dict[str, str]] = column(JSON, server_default="{}")
+    endorsements: ColumnElement[list[str]] = column(JSON, server_default="[]")
+    manifest_id = nullable(Integer, ForeignKey("manifest.id"))
+    recorded_at = column(Double)

@@ -9,16 +9,16 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     ColumnElement,
+    Double,
     ForeignKey,
-    Index,
+    Integer,
     String,
     UniqueConstraint,
     or_,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 
-from rebuilder.store.models.base import Base
+from rebuilder.store.models.base import Base, column, nullable, partial_index
 
 
 class Hold(Base):
@@ -26,11 +26,11 @@ class Hold(Base):
 
     __tablename__ = "hold"
 
-    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
-    who: Mapped[str]
-    reason: Mapped[str]
-    since: Mapped[float]
-    until: Mapped[float | None]
+    image_id = column(Integer, ForeignKey("image.id"), primary_key=True)
+    who = column(String)
+    reason = column(String)
+    since = column(Double)
+    until = nullable(Double)
 
     @classmethod
     def in_force(cls, now: float | ColumnElement[float]) -> ColumnElement[bool]:
@@ -44,11 +44,11 @@ class Pause(Base):
     __tablename__ = "pause"
     __table_args__ = (CheckConstraint("id = 1", name="one"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    who: Mapped[str]
-    reason: Mapped[str]
-    since: Mapped[float]
-    until: Mapped[float | None]
+    id = column(Integer, primary_key=True)
+    who = column(String)
+    reason = column(String)
+    since = column(Double)
+    until = nullable(Double)
 
 
 class Action(Base):
@@ -59,17 +59,17 @@ class Action(Base):
 
     __tablename__ = "action"
     __table_args__ = (
-        Index("ix_action_open", "id", sqlite_where=text("done_at IS NULL"), postgresql_where=text("done_at IS NULL")),
+        partial_index("ix_action_open", "id", where=text("done_at IS NULL")),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[float]
-    who: Mapped[str]
-    verb: Mapped[str] = mapped_column(String(16))
-    target: Mapped[str]
-    reason: Mapped[str]
-    done_at: Mapped[float | None]
-    answer: Mapped[str] = mapped_column(server_default="")
+    id = column(Integer, primary_key=True)
+    at = column(Double)
+    who = column(String)
+    verb = column(String(16))
+    target = column(String)
+    reason = column(String)
+    done_at = nullable(Double)
+    answer = column(String, server_default="")
 
 
 class Token(Base):
@@ -78,11 +78,11 @@ class Token(Base):
     __tablename__ = "token"
     __table_args__ = (UniqueConstraint("name"), UniqueConstraint("digest"))
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(64))
-    digest: Mapped[str] = mapped_column(String(64))
-    scopes: Mapped[list[str]] = mapped_column(JSON)
-    created_at: Mapped[float]
+    id = column(Integer, primary_key=True)
+    name = column(String(64))
+    digest = column(String(64))
+    scopes: ColumnElement[list[str]] = column(JSON)
+    created_at = column(Double)
 
 
 class Tally(Base):
@@ -93,10 +93,10 @@ class Tally(Base):
 
     __tablename__ = "tally"
 
-    name: Mapped[str] = mapped_column(String(32), primary_key=True)
-    label: Mapped[str] = mapped_column(String(64), primary_key=True)
-    count: Mapped[int] = mapped_column(BigInteger)
-    seconds: Mapped[float] = mapped_column(server_default="0")
+    name = column(String(32), primary_key=True)
+    label = column(String(64), primary_key=True)
+    count = column(BigInteger)
+    seconds = column(Double, server_default="0")
 
 
 class Heartbeat(Base):
@@ -107,11 +107,11 @@ class Heartbeat(Base):
 
     __tablename__ = "heartbeat"
 
-    loop: Mapped[str] = mapped_column(String(32), primary_key=True)
-    at: Mapped[float]
-    every: Mapped[float]
-    trouble: Mapped[str] = mapped_column(server_default="")
-    detail: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    loop = column(String(32), primary_key=True)
+    at = column(Double)
+    every = column(Double)
+    trouble = column(String, server_default="")
+    detail: ColumnElement[dict[str, Any] | None] = nullable(JSON(none_as_null=True))
 
 
 class Lease(Base):
@@ -122,8 +122,8 @@ class Lease(Base):
 
     __tablename__ = "lease"
 
-    role: Mapped[str] = mapped_column(String(32), primary_key=True)
-    owner: Mapped[str] = mapped_column(String(128))
-    epoch: Mapped[int] = mapped_column(BigInteger)
-    renewals: Mapped[int] = mapped_column(BigInteger)
-    expires_at: Mapped[float]
+    role = column(String(32), primary_key=True)
+    owner = column(String(128))
+    epoch = column(BigInteger)
+    renewals = column(BigInteger)
+    expires_at = column(Double)

@@ -6,19 +6,23 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
+    ColumnElement,
+    Double,
     ForeignKey,
     Index,
+    Integer,
     String,
     UniqueConstraint,
     false,
+    literal_column,
     text,
     true,
 )
-from sqlalchemy.orm import Mapped, mapped_column
 
 from rebuilder.domain.change import Severity
 from rebuilder.domain.lifecycle import LIVE, State
-from rebuilder.store.models.base import Base, one_of
+from rebuilder.store.models.base import Base, column, nullable, one_of, partial_index
 
 DELIVERY_STATES = ("waiting", "pending", "done", "superseded", "refused")
 VERDICT_STATES = ("pending", "passed", "failed", "void")
@@ -32,13 +36,13 @@ class Wave(Base):
     __tablename__ = "wave"
     __table_args__ = (one_of("state", WAVE_STATES, "state"), Index("ix_wave_state", "state"))
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    created_at: Mapped[float]
-    finished_at: Mapped[float | None]
-    state: Mapped[str] = mapped_column(String(16))
-    rule: Mapped[str] = mapped_column(server_default="")
-    approved_at: Mapped[float | None]
-    approved_by: Mapped[str] = mapped_column(server_default="")
+    id = column(Integer, primary_key=True)
+    created_at = column(Double)
+    finished_at = nullable(Double)
+    state = column(String(16))
+    rule = column(String, server_default="")
+    approved_at = nullable(Double)
+    approved_by = column(String, server_default="")
 
 
 class WaveChange(Base):
@@ -47,8 +51,8 @@ class WaveChange(Base):
     __tablename__ = "wave_change"
     __table_args__ = (Index("ix_wave_change_change", "change_id"),)
 
-    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"), primary_key=True)
-    change_id: Mapped[int] = mapped_column(ForeignKey("change.id"), primary_key=True)
+    wave_id = column(Integer, ForeignKey("wave.id"), primary_key=True)
+    change_id = column(Integer, ForeignKey("change.id"), primary_key=True)
 
 
 class WavePin(Base):
@@ -56,9 +60,9 @@ class WavePin(Base):
 
     __tablename__ = "wave_pin"
 
-    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"), primary_key=True)
-    spec: Mapped[str] = mapped_column(primary_key=True)
-    at: Mapped[str]
+    wave_id = column(Integer, ForeignKey("wave.id"), primary_key=True)
+    spec = column(String, primary_key=True)
+    at = column(String)
 
 
 class Rebuild(Base):
@@ -77,15 +81,13 @@ class Rebuild(Base):
         UniqueConstraint("key"),
         one_of("state", State, "state"),
         one_of("severity", Severity, "severity"),
-        Index(
+        partial_index(
             "uq_rebuild_live", "image_id", unique=True,
-            sqlite_where=text(f"state IN ({', '.join(repr(str(s)) for s in sorted(LIVE))})"),
-            postgresql_where=text(f"state IN ({', '.join(repr(str(s)) for s in sorted(LIVE))})"),
+            where=text(f"state IN ({', '.join(repr(str(s)) for s in sorted(LIVE))})"),
         ),
-        Index(
+        partial_index(
             "uq_rebuild_pending", "image_id", unique=True,
-            sqlite_where=text("state IN ('queued', 'waiting')"),
-            postgresql_where=text("state IN ('queued', 'waiting')"),
+            where=text("state IN ('queued', 'waiting')"),
         ),
         Index("ix_rebuild_state", "state", "rank"),
         Index("ix_rebuild_newest_in_state", "state", "id"),
@@ -94,38 +96,36 @@ class Rebuild(Base):
         Index("ix_rebuild_created", "created_at"),
         Index("ix_rebuild_build", "build_id"),
         Index("ix_rebuild_before", "before_build_id"),
-        Index("ix_rebuild_current", "state", sqlite_where=text("superseded = 0"),
-              postgresql_where=text("NOT superseded")),
-        Index("ix_rebuild_newest", "image_id", sqlite_where=text("superseded = 0"),
-              postgresql_where=text("NOT superseded")),
+        partial_index("ix_rebuild_current", "state", where=~literal_column("superseded", Boolean)),
+        partial_index("ix_rebuild_newest", "image_id", where=~literal_column("superseded", Boolean)),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    wave_id: Mapped[int] = mapped_column(ForeignKey("wave.id"))
-    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
-    state: Mapped[str] = mapped_column(String(16))
-    superseded: Mapped[bool] = mapped_column(server_default=false())
-    severity: Mapped[str] = mapped_column(String(16))
-    level: Mapped[int]
-    rank: Mapped[float]
-    attempt: Mapped[int] = mapped_column(server_default="0")
-    spared: Mapped[int] = mapped_column(server_default="0")
-    key: Mapped[str] = mapped_column(String(63))
-    ref: Mapped[str] = mapped_column(server_default="")
-    log: Mapped[str] = mapped_column(server_default="")
-    reason: Mapped[str] = mapped_column(server_default="")
-    note: Mapped[str] = mapped_column(server_default="")
-    asked_by: Mapped[str] = mapped_column(server_default="")
-    source: Mapped[str] = mapped_column(String(64), server_default="")
-    not_before: Mapped[float] = mapped_column(server_default="0")
-    created_at: Mapped[float]
-    expected: Mapped[float | None]
-    started_at: Mapped[float | None]
-    begun_at: Mapped[float | None]
-    built_at: Mapped[float | None]
-    ended_at: Mapped[float | None]
-    before_build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
-    build_id: Mapped[int | None] = mapped_column(ForeignKey("image_build.id"))
+    id = column(Integer, primary_key=True)
+    wave_id = column(Integer, ForeignKey("wave.id"))
+    image_id = column(Integer, ForeignKey("image.id"))
+    state = column(String(16))
+    superseded = column(Boolean, server_default=false())
+    severity = column(String(16))
+    level = column(Integer)
+    rank = column(Double)
+    attempt = column(Integer, server_default="0")
+    spared = column(Integer, server_default="0")
+    key = column(String(63))
+    ref = column(String, server_default="")
+    log = column(String, server_default="")
+    reason = column(String, server_default="")
+    note = column(String, server_default="")
+    asked_by = column(String, server_default="")
+    source = column(String(64), server_default="")
+    not_before = column(Double, server_default="0")
+    created_at = column(Double)
+    expected = nullable(Double)
+    started_at = nullable(Double)
+    begun_at = nullable(Double)
+    built_at = nullable(Double)
+    ended_at = nullable(Double)
+    before_build_id = nullable(Integer, ForeignKey("image_build.id"))
+    build_id = nullable(Integer, ForeignKey("image_build.id"))
 
 
 class Delivery(Base):
@@ -140,26 +140,24 @@ class Delivery(Base):
     __tablename__ = "delivery"
     __table_args__ = (
         one_of("state", DELIVERY_STATES, "state"),
-        Index("uq_delivery_pending", "spec", unique=True, sqlite_where=text("state = 'pending'"),
-              postgresql_where=text("state = 'pending'")),
-        Index("ix_delivery_waiting", "image_id", sqlite_where=text("state = 'waiting'"),
-              postgresql_where=text("state = 'waiting'")),
+        partial_index("uq_delivery_pending", "spec", unique=True, where=text("state = 'pending'")),
+        partial_index("ix_delivery_waiting", "image_id", where=text("state = 'waiting'")),
         Index("ix_delivery_build", "build_id"),
         Index("ix_delivery_image", "image_id", "id"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
-    build_id: Mapped[int] = mapped_column(ForeignKey("image_build.id"))
-    key: Mapped[str] = mapped_column(String(63))
-    spec: Mapped[str]
-    remote: Mapped[bool] = mapped_column(server_default=false())
-    moves: Mapped[bool] = mapped_column(server_default=true())
-    at: Mapped[str] = mapped_column(server_default="")
-    state: Mapped[str] = mapped_column(String(16), server_default="pending")
-    reason: Mapped[str] = mapped_column(server_default="")
-    requested_at: Mapped[float]
-    done_at: Mapped[float | None]
+    id = column(Integer, primary_key=True)
+    image_id = column(Integer, ForeignKey("image.id"))
+    build_id = column(Integer, ForeignKey("image_build.id"))
+    key = column(String(63))
+    spec = column(String)
+    remote = column(Boolean, server_default=false())
+    moves = column(Boolean, server_default=true())
+    at = column(String, server_default="")
+    state = column(String(16), server_default="pending")
+    reason = column(String, server_default="")
+    requested_at = column(Double)
+    done_at = nullable(Double)
 
 
 class Verdict(Base):
@@ -173,21 +171,20 @@ class Verdict(Base):
     __table_args__ = (
         one_of("state", VERDICT_STATES, "state"),
         one_of("kind", VERDICT_KINDS, "kind"),
-        Index("ix_verdict_pending", "rebuild_id", sqlite_where=text("state = 'pending'"),
-              postgresql_where=text("state = 'pending'")),
+        partial_index("ix_verdict_pending", "rebuild_id", where=text("state = 'pending'")),
         Index("ix_verdict_rebuild", "rebuild_id", "id"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"))
-    build_id: Mapped[int] = mapped_column(ForeignKey("image_build.id"))
-    kind: Mapped[str] = mapped_column(String(8))
-    state: Mapped[str] = mapped_column(String(16), server_default="pending")
-    reason: Mapped[str] = mapped_column(server_default="")
-    who: Mapped[str] = mapped_column(server_default="")
-    test: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
-    requested_at: Mapped[float]
-    done_at: Mapped[float | None]
+    id = column(Integer, primary_key=True)
+    rebuild_id = column(Integer, ForeignKey("rebuild.id"))
+    build_id = column(Integer, ForeignKey("image_build.id"))
+    kind = column(String(8))
+    state = column(String(16), server_default="pending")
+    reason = column(String, server_default="")
+    who = column(String, server_default="")
+    test: ColumnElement[dict[str, Any]] = column(JSON, server_default="{}")
+    requested_at = column(Double)
+    done_at = nullable(Double)
 
 
 class GateAnswer(Base):
@@ -195,11 +192,11 @@ class GateAnswer(Base):
 
     __tablename__ = "gate_answer"
 
-    build: Mapped[str] = mapped_column(primary_key=True)
-    passed: Mapped[bool]
-    reason: Mapped[str]
-    who: Mapped[str]
-    at: Mapped[float]
+    build = column(String, primary_key=True)
+    passed = column(Boolean)
+    reason = column(String)
+    who = column(String)
+    at = column(Double)
 
 
 class RebuildEdge(Base):
@@ -208,8 +205,8 @@ class RebuildEdge(Base):
     __tablename__ = "rebuild_edge"
     __table_args__ = (Index("ix_rebuild_edge_parent", "parent_id"),)
 
-    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
-    parent_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
+    rebuild_id = column(Integer, ForeignKey("rebuild.id"), primary_key=True)
+    parent_id = column(Integer, ForeignKey("rebuild.id"), primary_key=True)
 
 
 class Cause(Base):
@@ -222,13 +219,13 @@ class Cause(Base):
     __tablename__ = "cause"
     __table_args__ = (Index("ix_cause_change", "change_id", "rebuild_id"),)
 
-    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
-    change_id: Mapped[int] = mapped_column(ForeignKey("change.id"), primary_key=True)
-    installed: Mapped[str] = mapped_column(primary_key=True)
-    inherited_from: Mapped[str]
-    external: Mapped[str] = mapped_column(server_default="")
-    compared: Mapped[str] = mapped_column(server_default="")
-    upgrades: Mapped[str] = mapped_column(server_default="")
+    rebuild_id = column(Integer, ForeignKey("rebuild.id"), primary_key=True)
+    change_id = column(Integer, ForeignKey("change.id"), primary_key=True)
+    installed = column(String, primary_key=True)
+    inherited_from = column(String)
+    external = column(String, server_default="")
+    compared = column(String, server_default="")
+    upgrades = column(String, server_default="")
 
 
 class BaseCause(Base):
@@ -250,12 +247,12 @@ class Cancellation(Base):
     __tablename__ = "cancellation"
     __table_args__ = (UniqueConstraint("key"), Index("ix_cancellation_image", "image_id"))
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"))
-    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
-    key: Mapped[str] = mapped_column(String(63))
-    ref: Mapped[str] = mapped_column(server_default="")
-    requested_at: Mapped[float]
+    id = column(Integer, primary_key=True)
+    rebuild_id = column(Integer, ForeignKey("rebuild.id"))
+    image_id = column(Integer, ForeignKey("image.id"))
+    key = column(String(63))
+    ref = column(String, server_default="")
+    requested_at = column(Double)
 
 
 class Transition(Base):
@@ -267,11 +264,11 @@ class Transition(Base):
     __tablename__ = "transition"
     __table_args__ = (Index("ix_transition_rebuild", "rebuild_id", "id"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"))
-    at: Mapped[float]
-    event: Mapped[str] = mapped_column(String(24))
-    state: Mapped[str] = mapped_column(String(16))
-    reason: Mapped[str]
-    ref: Mapped[str] = mapped_column(server_default="")
-    log: Mapped[str] = mapped_column(server_default="")
+    id = column(Integer, primary_key=True)
+    rebuild_id = column(Integer, ForeignKey("rebuild.id"))
+    at = column(Double)
+    event = column(String(24))
+    state = column(String(16))
+    reason = column(String)
+    ref = column(String, server_default="")
+    log = column(String, server_default="")

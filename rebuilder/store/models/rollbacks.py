@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Boolean, Double, ForeignKey, Index, Integer, String
 
-from rebuilder.store.models.base import Base
+from rebuilder.store.models.base import Base, column
 
 
 class RollbackRequest(Base):
@@ -13,9 +12,9 @@ class RollbackRequest(Base):
 
     __tablename__ = "rollback_request"
 
-    action_id: Mapped[int] = mapped_column(ForeignKey("action.id"), primary_key=True)
-    build: Mapped[str]
-    with_descendants: Mapped[bool]
+    action_id = column(Integer, ForeignKey("action.id"), primary_key=True)
+    build = column(String)
+    with_descendants = column(Boolean)
 
 
 class Rollback(Base):
@@ -33,10 +32,10 @@ class Rollback(Base):
         Index("ix_rollback_good", "good_build_id"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
-    bad_build_id: Mapped[int] = mapped_column(ForeignKey("image_build.id"))
-    good_build_id: Mapped[int] = mapped_column(ForeignKey("image_build.id"))
-    who: Mapped[str]
-    reason: Mapped[str]
-    at: Mapped[float]
+    id = column(Integer, primary_key=True)
+    image_id = column(Integer, ForeignKey("image.id"))
+    bad_build_id = column(Integer, ForeignKey("image_build.id"))
+    good_build_id = column(Integer, ForeignKey("image_build.id"))
+    who = column(String)
+    reason = column(String)
+    at = column(Double)
