@@ -16,9 +16,9 @@ from rebuilder.builders.local_images import LocalImages
 from rebuilder.builders.pins import Pinning
 from rebuilder.builders.process import Process
 from rebuilder.config import BuildahSettings, RegistrySettings, state_directory
-from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status, Submission
+from rebuilder.domain.build import BuildRejected, BuildRequest, Phase, Status, Submission
 from rebuilder.domain.checks import TestRequest
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory import containerfiles
 from rebuilder.inventory.buildah_cli import Gone, Storage, StorageError

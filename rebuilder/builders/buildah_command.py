@@ -14,7 +14,8 @@ from rebuilder.builders.local_images import own_name
 from rebuilder.builders.pins import Pin, Pinning
 from rebuilder.config import BuildahSettings, RegistrySettings, own_folder
 from rebuilder.domain.annotations import BaseName, annotations_of, external_base
-from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError
+from rebuilder.domain.build import BuildRejected, BuildRequest
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import Image
 from rebuilder.inventory import checkout, containerfiles, tree_walk
 from rebuilder.inventory.buildah_cli import Storage

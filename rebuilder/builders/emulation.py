@@ -10,8 +10,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from rebuilder.domain.build import InfrastructureError
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.domain.image import Image
 from rebuilder.inventory import containerfile, tree_walk
 from rebuilder.inventory.containerfile import HERE, Options

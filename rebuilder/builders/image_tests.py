@@ -15,8 +15,9 @@ from pathlib import Path
 from rebuilder.builders import build_status, buildah_log
 from rebuilder.builders.emulation import NEEDS, can_run
 from rebuilder.builders.process import Process
-from rebuilder.domain.build import InfrastructureError, Phase, Status
+from rebuilder.domain.build import Phase, Status
 from rebuilder.domain.checks import ImageTest, TestRequest
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.inventory.buildah_cli import Gone, Storage, StorageError
 
 FOLDER = "test"

@@ -14,17 +14,9 @@ from rebuilder.builders.koji_logs import TaskLogs
 from rebuilder.builders.koji_tasks import LIVE, METHOD, OURS, OwnTasks, TaskState, ours
 from rebuilder.builders.parent_digests import parent_digests
 from rebuilder.config import KojiSettings, Settings
-from rebuilder.domain.build import (
-    BuildRejected,
-    BuildRequest,
-    InfrastructureError,
-    PartialResult,
-    Phase,
-    SiteError,
-    Status,
-    Submission,
-)
+from rebuilder.domain.build import BuildRejected, BuildRequest, PartialResult, Phase, SiteError, Status, Submission
 from rebuilder.domain.change import Severity
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.image_name import ImageName
 from rebuilder.inventory.koji import images

@@ -10,7 +10,8 @@ from typing import Any
 
 from rebuilder.builders import reactor_log
 from rebuilder.builders.koji_logs import TaskLogs
-from rebuilder.domain.build import InfrastructureError, Phase, Status
+from rebuilder.domain.build import Phase, Status
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.inventory.koji.faults import conclusion, story
 from rebuilder.inventory.koji.session import Denied
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 
 PIECE = 1 << 18  # bytes that are read with one call

@@ -16,7 +16,7 @@ from typing import Protocol
 from rebuilder.builders.pipeline_run import PipelineRun
 from rebuilder.builders.run_log import RunLog, lines_of
 from rebuilder.builders.task_run import LogSource, TaskRun, log_sources
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 
 log = logging.getLogger(__name__)
 STREAMS, AT_ONCE = 200, 8  # containers that are followed, and logs of ended runs that are read, at a time

@@ -22,15 +22,8 @@ from rebuilder.builders.parent_digests import parent_digests
 from rebuilder.builders.pipeline_run import PipelineRun, name_of
 from rebuilder.builders.task_run import TaskRun
 from rebuilder.config import Settings, StreamSettings, state_directory
-from rebuilder.domain.build import (
-    BuildRejected,
-    BuildRequest,
-    InfrastructureError,
-    PartialResult,
-    Phase,
-    Status,
-    Submission,
-)
+from rebuilder.domain.build import BuildRejected, BuildRequest, PartialResult, Phase, Status, Submission
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory.koji.build import koji_parent_nvr
 from rebuilder.inventory.koji.build_reader import Reader

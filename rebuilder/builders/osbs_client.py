@@ -20,8 +20,8 @@ from rebuilder.builders.osbs_library import CHECKING, NAMING, WRITING, Library
 from rebuilder.builders.pipeline_run import LABELS, PipelineRun, one_line
 from rebuilder.builders.task_run import RUN_LABEL, LogSource, TaskRun
 from rebuilder.config import OsbsSettings, StreamSettings
-from rebuilder.domain.build import BuildRejected, InfrastructureError, SiteError
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.build import BuildRejected, SiteError
+from rebuilder.domain.errors import InfrastructureError, RequestError
 
 T = TypeVar("T")
 KEPT_LABEL = "rebuilder/kept"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rebuilder.domain.build import BuildRequest, InfrastructureError
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.build import BuildRequest
+from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.domain.image import Image, PinnedParent
 from rebuilder.inventory import containerfile, containerfiles, tree_walk
 from rebuilder.inventory.buildah_cli import Storage

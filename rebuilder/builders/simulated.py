@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from rebuilder.config import SimulatedSettings
-from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase, Status, Submission
+from rebuilder.domain.build import BuildRequest, Phase, Status, Submission
 from rebuilder.domain.checks import TestRequest
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import ImageBuild, Manifest
 from rebuilder.domain.rpm import Rpm, is_stale
 

@@ -11,8 +11,7 @@ import click
 
 from rebuilder.cli.context import Context
 from rebuilder.cli.terminal import one_line
-from rebuilder.domain.build import InfrastructureError
-from rebuilder.domain.errors import RequestError, UnreachableError
+from rebuilder.domain.errors import InfrastructureError, RequestError, UnreachableError
 
 DONE, NOT_WELL, WRONG, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 COMPLETE = "_REBUILDER_COMPLETE"  # a shell has it set while it asks

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import Image, ImageBuild, ParentKind, PinnedParent
 
 
@@ -68,18 +69,6 @@ class Status:
     phase: Phase
     reason: str = ""
     begun: float | None = None
-
-
-class InfrastructureError(Exception):
-    """The call failed for a reason outside the image, and is worth making again.
-
-    With `arrived` the request may have been carried out although no answer came: only `find` can tell. Without, it
-    certainly was not: the connection was refused, or the call was not made at all.
-    """
-
-    def __init__(self, reason: str = "", *, arrived: bool = True) -> None:
-        super().__init__(reason)
-        self.arrived = arrived
 
 
 class SiteError(InfrastructureError):

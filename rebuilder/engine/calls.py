@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from rebuilder.config import CallSettings
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.engine.clock import Clock
 
 log = logging.getLogger(__name__)

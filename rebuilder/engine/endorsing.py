@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Engine
 
 from rebuilder.config import Settings
-from rebuilder.domain.build import InfrastructureError
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.registry import signing
 from rebuilder.registry.pull_spec import pinned
 from rebuilder.registry.referrers import Attachment, attach

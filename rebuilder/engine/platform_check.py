@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from rebuilder.builders.buildah_command import build_file
 from rebuilder.builders.emulation import NEEDS, can_run, first_run
 from rebuilder.config import Settings
-from rebuilder.domain.build import InfrastructureError
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.domain.image import Image
 from rebuilder.domain.wording import few
 from rebuilder.inventory import containerfiles, loader

@@ -15,7 +15,8 @@ from threading import Semaphore
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder, Uploading
-from rebuilder.domain.build import BuildRejected, InfrastructureError
+from rebuilder.domain.build import BuildRejected
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.engine.context import Context

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rebuilder.builders.plugin import configured
 from rebuilder.config import Settings
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.inventory.koji.session import Denied, KojiSession
 from rebuilder.plugins import Finding
 

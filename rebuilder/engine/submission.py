@@ -16,7 +16,8 @@ from functools import partial
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder
-from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, SiteError, Submission
+from rebuilder.domain.build import BuildRejected, BuildRequest, SiteError, Submission
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.lifecycle import PENDING, UNDER_WAY, Accepted, Event, Failed, NotSubmitted, RebuildRecord, State
 from rebuilder.engine.backoff import LONGEST_PAUSE, Backoff, Failure
 from rebuilder.engine.batching import Batches

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from rebuilder.config import child_environment
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.wording import last_line
 
 REFERENCE = "{ref}"

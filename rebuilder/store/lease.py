@@ -20,7 +20,7 @@ from typing import IO
 
 from sqlalchemy import ColumnElement, Connection, Engine, Update, event, select, update
 
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.store.database import reading
 from rebuilder.store.models import Lease
 from rebuilder.store.sqlite_file import only_ours

@@ -14,8 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from rebuilder.domain.build import InfrastructureError
-from rebuilder.domain.errors import RequestError, UnknownError, UnreachableError
+from rebuilder.domain.errors import InfrastructureError, RequestError, UnknownError, UnreachableError
 
 log = logging.getLogger(__name__)
 TYPE = "tag:rebuilder,2026:problem:"  # tag URIs (RFC 4151): they name a kind of problem, and lead nowhere

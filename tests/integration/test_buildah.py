@@ -20,8 +20,9 @@ from support.buildah_world import Machine, ended, machine, package, until
 from rebuilder.builders.buildah import BuildahBuilder
 from rebuilder.config import InventorySettings, RegistrySettings, Settings
 from rebuilder.demo import rootfs, rpms
-from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase
+from rebuilder.domain.build import BuildRejected, BuildRequest, Phase
 from rebuilder.domain.change import Change
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import Image, ImageBuild, Manifest, Source
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.inventory import buildah

@@ -12,7 +12,8 @@ from support.buildah_world import until
 from support.harnesses import HARNESSES, Harness, Power
 
 from rebuilder.builders.protocol import Builder
-from rebuilder.domain.build import BuildRequest, InfrastructureError, Phase, Status
+from rebuilder.domain.build import BuildRequest, Phase, Status
+from rebuilder.domain.errors import InfrastructureError
 
 Test = Callable[..., None]
 UNDER_WAY = (Phase.WAITING, Phase.RUNNING)

@@ -7,8 +7,8 @@ from typing import Any
 from integration.workbench import BASH, SSL, Workbench, image
 from sqlalchemy import Engine, func, select
 
-from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.change import Change
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import planning

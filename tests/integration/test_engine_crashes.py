@@ -11,7 +11,8 @@ import pytest
 from integration.workbench import SSL, Workbench, image
 from sqlalchemy import Connection, Engine, event
 
-from rebuilder.domain.build import InfrastructureError, Phase
+from rebuilder.domain.build import Phase
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.engine import factory
 from rebuilder.store import inbox
 from rebuilder.store.database import reading

@@ -16,7 +16,8 @@ from rebuilder import config_file
 from rebuilder.config_file import Bus
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import free_port
-from rebuilder.domain.build import InfrastructureError, Submission
+from rebuilder.domain.build import Submission
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.engine.calls import Answer, Kind
 from rebuilder.store import database, heartbeats
 from rebuilder.web import broker as asked

@@ -14,8 +14,9 @@ from support import servers
 from support.buildah_world import Machine, machine, until
 
 from rebuilder.builders.buildah import BuildahBuilder
-from rebuilder.domain.build import InfrastructureError, Phase, Status
+from rebuilder.domain.build import Phase, Status
 from rebuilder.domain.checks import ImageTest, TestRequest
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import ImageBuild
 
 NETWORKS = "test $(grep -c : /proc/net/dev) -gt 1"  # more than the loopback

@@ -17,16 +17,9 @@ from support.koji_tasks import ASSIGNED, CANCELED, FREE, Koji, Task
 from rebuilder.builders import koji_failure, koji_logs
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.config import Settings
-from rebuilder.domain.build import (
-    BuildRejected,
-    BuildRequest,
-    InfrastructureError,
-    PartialResult,
-    Phase,
-    SiteError,
-    Status,
-)
+from rebuilder.domain.build import BuildRejected, BuildRequest, PartialResult, Phase, SiteError, Status
 from rebuilder.domain.change import Change, Severity
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, PinnedParent, Source
 from rebuilder.domain.rpm import SourceBuild
 

@@ -12,8 +12,7 @@ from support import koji_hub
 from support.koji_tasks import Koji
 
 from rebuilder.config import Settings
-from rebuilder.domain.build import InfrastructureError
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Source
 from rebuilder.engine import inventory_sync
 from rebuilder.inventory.koji import images, tag_builds

@@ -16,8 +16,8 @@ from support.authority import Authority
 from support.koji_tasks import Koji
 
 from rebuilder.config import KojiSettings
-from rebuilder.domain.build import InfrastructureError, SiteError
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.build import SiteError
+from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 
 

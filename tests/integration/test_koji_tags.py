@@ -9,7 +9,7 @@ from support import koji_hub
 from support.koji_tasks import Koji
 
 from rebuilder.config import KojiSettings, StreamSettings
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.inventory.koji.repositories import KEPT_SECONDS, Repositories, still_tagged
 from rebuilder.inventory.koji.session import KojiSession
 

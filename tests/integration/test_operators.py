@@ -10,7 +10,7 @@ from integration.workbench import BASH, SSL, Workbench, image
 from sqlalchemy import Engine
 
 from rebuilder.config import SimulatedSettings
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.lifecycle import key_of_attempt
 from rebuilder.engine import reconcile
 from rebuilder.store import actions, changes, counters, holds, inventory, rebuilds, waves

@@ -23,15 +23,9 @@ from support.tekton import Fault
 
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.config import KojiSettings, OsbsStreamSettings
-from rebuilder.domain.build import (
-    BuildRejected,
-    InfrastructureError,
-    PartialResult,
-    Phase,
-    SiteError,
-    Status,
-)
+from rebuilder.domain.build import BuildRejected, PartialResult, Phase, SiteError, Status
 from rebuilder.domain.change import Change
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
 from rebuilder.domain.rpm import SourceBuild
 

@@ -30,12 +30,8 @@ from support.harnesses.osbs import (
 from rebuilder.builders import osbs_library
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.config import OsbsOverrides, OsbsStreamSettings
-from rebuilder.domain.build import (
-    BuildRejected,
-    InfrastructureError,
-    SiteError,
-)
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.build import BuildRejected, SiteError
+from rebuilder.domain.errors import InfrastructureError, RequestError
 
 
 def test_a_site_is_looked_at_with_a_verdict_for_each_thing(osbs: OsbsHarness) -> None:

@@ -23,8 +23,9 @@ from rebuilder.builders import emulation
 from rebuilder.builders.local_images import LocalImages
 from rebuilder.config import Settings
 from rebuilder.demo import rootfs
-from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Phase, Status
+from rebuilder.domain.build import BuildRejected, BuildRequest, Phase, Status
 from rebuilder.domain.checks import ImageTest, TestRequest
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory import buildah
 from rebuilder.inventory.buildah_cli import StorageError

@@ -16,8 +16,8 @@ from support import databases, truth
 from support.examples import examples
 
 from rebuilder.config import SimulatedSettings
-from rebuilder.domain.build import InfrastructureError
 from rebuilder.domain.currency import Currency
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.lifecycle import LIVE, OPEN
 from rebuilder.engine import planning
 from rebuilder.queries import coverage

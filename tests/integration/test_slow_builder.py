@@ -9,7 +9,8 @@ import pytest
 from integration.workbench import BASH, Holding, Workbench, image
 from sqlalchemy import Engine
 
-from rebuilder.domain.build import BuildRejected, InfrastructureError, Phase, SiteError, Status
+from rebuilder.domain.build import BuildRejected, Phase, SiteError, Status
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.engine.submission import ARRIVING_SECONDS
 from rebuilder.store import cancellations, holds
 from rebuilder.store.database import reading

@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine, event, select
 from support.api_client import Client
 
 from rebuilder.config import Settings
-from rebuilder.domain.build import InfrastructureError, Phase, Status
+from rebuilder.domain.build import Phase, Status
 from rebuilder.domain.checks import TestRequest
 from rebuilder.domain.command import Command
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.engine import commands, factory
 from rebuilder.queries import attention
 from rebuilder.queries.attention import Need

@@ -13,8 +13,8 @@ from sqlalchemy import Engine, select
 from consumers.topics import parse
 from rebuilder.builders.simulated import ManifestOf, SimulatedBuilder
 from rebuilder.config import Settings, SimulatedSettings
-from rebuilder.domain.build import BuildRejected, BuildRequest, InfrastructureError, Status, Submission
-from rebuilder.domain.errors import RequestError, UnreachableError
+from rebuilder.domain.build import BuildRejected, BuildRequest, Status, Submission
+from rebuilder.domain.errors import InfrastructureError, RequestError, UnreachableError
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import Rpm

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rebuilder.config import CallSettings
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.engine.calls import Answer, Calls, Kind, Outstanding
 
 POLL, SUBMIT = Kind.POLL, Kind.SUBMIT

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from rebuilder.config.registry import RegistrySettings
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.registry.signing import sign
 
 AT = f"registry.example.com/team/app@sha256:{'a' * 64}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.inventory.koji.build import ContainerBuild
 from rebuilder.inventory.koji.images import image_build

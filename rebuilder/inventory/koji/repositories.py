@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from rebuilder.config import StreamSettings
-from rebuilder.domain.build import InfrastructureError
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 
 KEPT_SECONDS = 3600.0  # tags are seldom given other parents

@@ -21,8 +21,8 @@ from xml.parsers.expat import ExpatError
 
 from rebuilder.config import KojiSettings
 from rebuilder.distribution import install
-from rebuilder.domain.build import InfrastructureError, SiteError
-from rebuilder.domain.errors import RequestError
+from rebuilder.domain.build import SiteError
+from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.inventory.koji.faults import one_line
 
 CONNECT_SECONDS = 5.0

@@ -11,8 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Engine
 
-from rebuilder.domain.build import InfrastructureError
-from rebuilder.domain.errors import RequestError, UnknownError
+from rebuilder.domain.errors import InfrastructureError, RequestError, UnknownError
 from rebuilder.domain.log_text import PLAIN, Span, coloured, plain
 from rebuilder.queries import logs
 from rebuilder.queries.logs import Build
