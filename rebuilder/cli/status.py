@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 
 from rebuilder.cli.client import Source, server_option, source
 from rebuilder.cli.context import Context
@@ -92,6 +91,8 @@ def _again(asked: Source, before: Status) -> tuple[Status, list[RenderableType]]
 def _display(screen: Console) -> Iterator[Callable[[RenderableType], None]]:
     """Something that shows one thing in the place of the one before, or after it where there is no terminal."""
     if screen.is_terminal:
+        from rich.live import Live  # takes a while to load
+
         with Live(console=screen, auto_refresh=False, screen=True) as live:
             yield lambda shown: live.update(shown, refresh=True)
         return
