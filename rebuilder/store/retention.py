@@ -195,7 +195,7 @@ def _delete(connection: Connection, kind: _Kind, limits: Limits, ids: Sequence[i
     wanted = select(kind.key).where(kind.key.in_(ids), *kind.conditions(limits, connection.dialect.name))
     still = list(connection.scalars(wanted))
     for pointing in kind.along:
-        connection.execute(delete(pointing.class_).where(pointing.in_(still)))
+        connection.execute(delete(pointing.table).where(pointing.in_(still)))
     if still:
         connection.execute(delete(kind.model).where(kind.key.in_(still)))
     return len(still)
