@@ -149,6 +149,14 @@ def test_the_help_names_all_verbs_and_loads_none_of_them() -> None:
     assert len(loaded.split()) < 5
 
 
+def test_the_status_loads_neither_an_object_mapper_nor_the_other_database_s_dialect(reader: User) -> None:
+    script = ("import sys, rebuilder.cli as cli; cli.status_of(sys.argv[1:])\n"
+              "print('sqlalchemy' in sys.modules, [n for n in ('sqlalchemy.orm', 'sqlalchemy.dialects.postgresql') "
+              "if n in sys.modules])")
+    command = [sys.executable, "-c", script, *reader.command("status")[3:]]
+    assert subprocess.check_output(command, cwd=ROOT, text=True, timeout=60).splitlines()[-1] == "True []"
+
+
 @pytest.mark.parametrize("name", VERBS)
 def test_every_verb_is_found_under_its_name(name: str) -> None:
     verb = rebuilder.get_command(click.Context(rebuilder), name)
