@@ -199,7 +199,8 @@ from pathlib import Path
 from support.buildah_world import ended
 from rebuilder.builders.buildah import BuildahBuilder
 from rebuilder.config import BuildahSettings
-from rebuilder.domain.build import BuildRequest, InfrastructureError
+from rebuilder.domain.build import BuildRequest
+from rebuilder.domain.errors import InfrastructureError
 from rebuilder.inventory import containerfiles
 
 settings = BuildahSettings.model_validate_json(sys.argv[1])

@@ -233,9 +233,9 @@ class BaseCause(Base):
 
     __tablename__ = "base_cause"
 
-    rebuild_id: Mapped[int] = mapped_column(ForeignKey("rebuild.id"), primary_key=True)
-    spec: Mapped[str] = mapped_column(primary_key=True)
-    digest: Mapped[str]
+    rebuild_id = column(Integer, ForeignKey("rebuild.id"), primary_key=True)
+    spec = column(String, primary_key=True)
+    digest = column(String)
 
 
 class Cancellation(Base):
