@@ -74,7 +74,7 @@ class Asker:
 @click.option("--database", help="A URL: sqlite:///FILE, or postgresql+psycopg:// with USER@HOST/NAME.")
 @click.option("--broker", help="The AMQP URL of the message bus, or none.")
 @click.option("--web", help="HOST:PORT of the status pages.")
-@click.option("--osbs-conf", help="The file with osbs-client's own configuration.")
+@click.option("--osbs-conf", help="The configuration of OSBS' client, as /etc/osbs.conf.")
 @click.option("--hub", help="The URL of Koji's XML-RPC.")
 @click.option("--tag", help="The tag in Koji that the images are in.")
 @click.option("--gate-test", help="The test of a CI whose result new builds wait for, as ResultsDB names it.")
