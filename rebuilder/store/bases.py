@@ -122,8 +122,8 @@ class _Bases:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         columns: tuple[Any, ...] = (
-            Image.id, Image.key, ImageParent.parent_id, ImageParent.external, ImageBuild.ident, ImageBuild.parents,
-            ImageBuild.externals, ImageBuild.recorded_at,
+            Image.id, Image.key.label("key"), ImageParent.parent_id, ImageParent.external, ImageBuild.ident,
+            ImageBuild.parents, ImageBuild.externals, ImageBuild.recorded_at,
         )  # fmt: skip
         query = (
             select(*columns)
