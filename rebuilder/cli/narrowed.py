@@ -20,7 +20,9 @@ SHOWN = 20
 
 
 def show(asked: Source, names: Sequence[str], json_: bool) -> int:
-    """Show what each of these is; 1 where an image is not current, or a fix not everywhere. Raises RequestError."""
+    """Show what each of these is; 1 where an image is not current, or a fix not everywhere, 2 where no image carries
+    what should have one. Raises RequestError.
+    """
     images, updates = list[ImageInFull](), list[Coverage]()
     for name in names:
         found = _find(asked, name)
@@ -32,6 +34,8 @@ def show(asked: Source, names: Sequence[str], json_: bool) -> int:
         as_json({"images": images, "updates": updates})
     else:
         _print(images, updates)
+    if any(update.percent is None for update in updates):
+        return 2
     well = all(image.state == "current" for image in images) and all(update.everywhere for update in updates)
     return 0 if well else 1
 

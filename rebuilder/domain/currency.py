@@ -54,6 +54,11 @@ class Lack:
     offered: tuple[Offered, ...] = ()
 
     @cached_property
+    def ids(self) -> frozenset[int]:
+        """The ids of the changes."""
+        return frozenset(one.id for one in self.offered)
+
+    @cached_property
     def changes(self) -> list[Change]:
         """The changes themselves."""
         return [one.change for one in self.offered]

@@ -103,28 +103,29 @@ class RolledBack:
 
 
 def rolled_back(
-    images: Iterable[Image], builds: Mapping[str, ImageBuild], taken_back: Mapping[str, Collection[str]]
+    images: Iterable[Image], builds: Mapping[str, ImageBuild], taken_back: Mapping[str, Collection[str]], by_nvr: bool
 ) -> list[RolledBack]:
     """The images whose current build stands on a build of a parent that was taken back.
 
-    `builds` has the current builds by image, `taken_back` the builds of each image that operators took back. Where a
-    builder names them by name, version and release, as Koji does, a newer one than the parent's current one is such a
-    build, too.
+    `builds` has the current builds by image, `taken_back` the builds of each image that operators took back. `by_nvr`:
+    the builds are named by name, version and release, as Koji does, so that a newer one than the parent's current one
+    is such a build, too. Other names, as those with hashes, tell nothing of which is newer.
     """
     found = []
     for image in images:
         mine = builds.get(image.key)
         for parent in image.parents if mine is not None else ():
             theirs = builds.get(parent.image) if parent.image else None
-            stands_on = _bad_parent(mine, theirs, taken_back.get(parent.image, ())) if mine and theirs else ""
+            gone = taken_back.get(parent.image, ())
+            stands_on = _bad_parent(mine, theirs, gone, by_nvr) if mine and theirs else ""
             if theirs and stands_on:
                 found.append(RolledBack(image.key, theirs.image, stands_on, theirs.ident))
     return found
 
 
-def _bad_parent(mine: ImageBuild, theirs: ImageBuild, gone: Collection[str]) -> str:
+def _bad_parent(mine: ImageBuild, theirs: ImageBuild, gone: Collection[str], by_nvr: bool) -> str:
     """The build of the parent that mine is made of, where it was taken back; `theirs` is current, "" is none."""
-    return next((one for one in mine.parents if one in gone or is_newer(one, theirs.ident)), "")
+    return next((one for one in mine.parents if one in gone or (by_nvr and is_newer(one, theirs.ident))), "")
 
 
 def is_newer(nvr: str, than: str) -> bool:

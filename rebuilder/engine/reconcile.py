@@ -206,7 +206,7 @@ def handle_rolled_back(connection: Connection, settings: Settings, now: float) -
     It is only told where others' builds are not to be planned for. What failed waits for an operator, as always.
     """
     graph, builds = inventory.load(connection), inventory.current_builds(connection)
-    found = {item.image: item for item in rolled_back(graph.images, builds, rollbacks.taken_back(connection))}
+    found = {item.image: item for item in rolled_back(graph.images, builds, rollbacks.taken_back(connection), True)}
     unsettled = rebuilds.unsettled(connection) if found else {}
     wanted = [image for image in found if image not in unsettled]
     if not wanted:

@@ -16,10 +16,12 @@ from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.domain.plan import Plan, make_plan
 from rebuilder.domain.rollback import RolledBack
 from rebuilder.domain.schedule import durations
+from rebuilder.inventory.source import source_of
 from rebuilder.store import causes, changes, holds, inventory, rebuilds, rollbacks, waves
 from rebuilder.store.changes import StoredChange
 from rebuilder.store.holds import Held
 from rebuilder.store.rollbacks import StandingRollback
+from rebuilder.store.waves import WaveEntry
 
 RECENT_CHANGES = 50
 RECENT_REBUILDS = 10
@@ -157,8 +159,9 @@ def why(connection: Connection, image: str, settings: Settings, now: float) -> A
     taken = {reason.change.build for told in found for reason in told.reasons}
     recent = [item for item in changes.recent(connection, RECENT_CHANGES) if item.change.build not in taken]
     family = _Family(connection, image, {item.change.build.name for item in recent}, settings, now)
-    others = tuple(_other(connection, family, item, settings) for item in recent)
-    rolled_back = inventory.stands_on_rolled_back(connection, image)
+    waiting = waves.waiting_by_change(connection)
+    others = tuple(_other(family, item, settings, waiting.get(item.id)) for item in recent)
+    rolled_back = inventory.stands_on_rolled_back(connection, image, source_of(settings).follows_koji_tags)
     taken_back = rollbacks.standing(connection, [image]).get(image)
     return Answer(image, inventory.manifest_of(connection, image), held, found, others, rolled_back, taken_back)
 
@@ -170,8 +173,10 @@ def _told(connection: Connection, image_id: int) -> tuple[Told, ...]:
     return tuple(Told(entry, reasons.get(entry.id, ()), messages.get(entry.id, ())) for entry in entries)
 
 
-def _other(connection: Connection, family: _Family, item: StoredChange, settings: Settings) -> Verdict:
-    """Only a change of a package that is in the image, or may be, is worth a plan."""
+def _other(family: _Family, item: StoredChange, settings: Settings, wave: WaveEntry | None) -> Verdict:
+    """What a change means; `wave` waits for an operator with it. Only one of a package that is in the image, or may be,
+    is worth a plan.
+    """
     if family.known and not family.carries(item.change.build.name) and settings.descendants != "all":
         return Verdict(item.change, "not-installed")
     if item.withdrawn:
@@ -179,7 +184,6 @@ def _other(connection: Connection, family: _Family, item: StoredChange, settings
     if item.change.stream not in family.streams:
         return Verdict(item.change, str(Skip.OTHER_STREAM))
     found = family.verdict(item.change)
-    wave = waves.waiting_for(connection, item.id)
     if wave is None:
         return found
     return Verdict(found.change, found.word, found.by, found.reasons, found.depends_on, rule=wave.rule, wave=wave.id)

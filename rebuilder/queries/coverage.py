@@ -21,7 +21,7 @@ from rebuilder.engine.plan_preview import AskedUpdates, changes_from, meant
 from rebuilder.queries import forecast
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
-from rebuilder.queries.packages import StoredPackages
+from rebuilder.queries.packages import StoredPackages, refuse_untold
 from rebuilder.registry.document import DIGEST
 from rebuilder.store import bases, coverage, holds, rebuild_progress
 from rebuilder.store.read_cache import cached
@@ -91,7 +91,8 @@ def read(connection: Connection, name: str, settings: Settings, now: float, part
     """The coverage of an update, by its alias, of a source build, by its NVR, or of an external parent, by SPEC or
     SPEC@DIGEST; of the images of each fix, this part.
 
-    Raises RequestError for a name that is no known update, no build of a stream's and no digest of a known parent.
+    Raises RequestError for a name that is no known update, no build of a stream's and no digest of a known parent:
+    UnknownError for an alias or a CVE of which nothing is known.
     """
     reading = _Fixes(connection, settings, now, part)
     if (base := bases.named(connection, name)) is not None:
@@ -149,6 +150,7 @@ def _changes(connection: Connection, name: str, settings: Settings) -> list[Chan
     found = coverage.changes_named(connection, name)
     if found:
         return found
+    refuse_untold(connection, name)
     try:
         build = SourceBuild.parse(name)
     except RequestError:

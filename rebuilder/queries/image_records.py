@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from rebuilder.queries import image_state
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.image_state import StateOfImage
 from rebuilder.queries.moment import Moment, moment
-from rebuilder.store import image_states, inventory, lists, search
+from rebuilder.store import changes, image_states, inventory, lists, search
 from rebuilder.store.filters import Filter, PageRequest
 from rebuilder.store.lists import ImageEntry
 
@@ -78,7 +78,8 @@ def images_by_need(
     states = image_state.read(connection, settings, now)
     narrowed = replace(wanted, currencies=()) != Filter()
     names = lists.image_names(connection, wanted) if narrowed else states.keys()
-    fitting = [found for found in states.values() if found.image in names and _lacks(found, wanted)]
+    about = changes.ids_meant(connection, wanted.update)
+    fitting = [found for found in states.values() if found.image in names and _lacks(found, wanted, about)]
     chosen = [found for found in fitting if _is_chosen(found, wanted)]
     chosen.sort(key=lambda found: (need_of(found), found.image))
     shown = _page(chosen, page)
@@ -98,12 +99,11 @@ def _page(chosen: Sequence[ImageState], page: PageRequest) -> Sequence[ImageStat
     return chosen[first : first + page.limit]
 
 
-def _lacks(found: ImageState, wanted: Filter) -> bool:
-    """Whether the image lacks the update or the fix of the CVE, or something so severe, where that is asked for."""
+def _lacks(found: ImageState, wanted: Filter, about: Collection[int]) -> bool:
+    """Whether the image lacks one of these changes (of the update) and something so severe, where that is asked for."""
     if wanted.severities and found.severity not in wanted.severities:
         return False
-    about = (offered.change for offered in found.missing)
-    return not wanted.update or any(wanted.update in (change.update, *change.cves) for change in about)
+    return not wanted.update or not found.lack.ids.isdisjoint(about)
 
 
 def images(
@@ -112,10 +112,11 @@ def images(
     """The images of the inventory that are wanted, by name and stream."""
     if wanted.currencies or wanted.update or wanted.severities:
         states = image_state.read(connection, settings, now)
+        about = changes.ids_meant(connection, wanted.update)
         among = {
             found.id
             for found in states.values()
-            if _is_chosen(found, wanted) and _lacks(found, wanted)
+            if _is_chosen(found, wanted) and _lacks(found, wanted, about)
         }
         entries = lists.images(connection, wanted, page, among)
     else:

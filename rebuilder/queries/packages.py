@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.change import CVE, Change, Severity
+from rebuilder.domain.change import ALIAS, CVE, Change, Severity
 from rebuilder.domain.errors import RequestError, UnknownError
+from rebuilder.domain.naming import did_you_mean
 from rebuilder.engine import ingest
 from rebuilder.engine.plan_preview import AskedUpdates, build_named, builds_named, changes_from, meant
-from rebuilder.store import changes, coverage, inventory
+from rebuilder.store import changes, coverage, inventory, search
+
+SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,10 @@ def changes_named(connection: Connection, asked: AskedUpdates, settings: Setting
 
 
 def _told(connection: Connection, name: str) -> list[Change]:
-    """The changes of an update or of a CVE. Raises UnknownError for a CVE that no update fixes."""
+    """The changes of an update or of a CVE. Raises UnknownError where it is sure to be one, and nothing told of it."""
     ids = changes.ids_named(connection, name)
-    if not ids and CVE.fullmatch(name):
-        raise UnknownError(f"no known update fixes {name.upper()}")
+    if not ids:
+        refuse_untold(connection, name)
     told = changes.of_ids(connection, ids)
     return [told[ident].change for ident in ids if not told[ident].withdrawn]
 
@@ -70,6 +74,43 @@ def _carried(connection: Connection, name: str, told: Sequence[Change], asked: A
     if asked.severity is Severity.UNSPECIFIED:
         return wanted
     return [replace(change, severity=asked.severity) for change in wanted]
+
+
+def refuse_untold(connection: Connection, name: str) -> None:
+    """Raises UnknownError for a CVE that no update fixes, and for an alias of an update that no message told of."""
+    if CVE.fullmatch(name):
+        raise UnknownError(f"no known update fixes {name.upper()}")
+    if ALIAS.fullmatch(name) and not changes.ids_named(connection, name):
+        raise UnknownError(f"unknown update {name}{did_you_mean(name, changes.updates(connection))}")
+
+
+def check_update(connection: Connection, name: str) -> None:
+    """Raises RequestError for an alias, a CVE or an NVR of which no change is, with what may be meant."""
+    if not name or changes.ids_meant(connection, name):
+        return
+    try:
+        refuse_untold(connection, name)
+        build = build_named(name)
+    except UnknownError as error:
+        raise RequestError(f"update: {error}") from None
+    except RequestError:
+        raise RequestError(f"update: unknown update {name}: give an alias, an NVR or a CVE") from None
+    if build.name in inventory.sources_of(connection, build.name):
+        raise RequestError(f"update: no message told of {name}")
+    raise RequestError(f"update: {meant(build, StoredPackages(connection))}")
+
+
+def alike(connection: Connection, words: str) -> list[str]:
+    """What may be meant by words that nothing is called by: packages, images, updates."""
+    if CVE.fullmatch(words):
+        return []
+    with suppress(RequestError):
+        build = build_named(words)
+        if not ALIAS.fullmatch(words):
+            name, version = build.name, f"-{build.evr.version_release}"
+            return [f"{near}{version}" for near in get_close_matches(name, coverage.sources(connection), SHOWN)]
+    known = {*coverage.sources(connection), *search.names(connection), *changes.updates(connection)}
+    return get_close_matches(words, known, SHOWN)
 
 
 def check(connection: Connection, package: str) -> None:

@@ -164,6 +164,25 @@ def is_known(connection: Connection, package: str) -> bool:
     return connection.scalar(select(Change.id).where(Change.source == package).limit(1)) is not None
 
 
+def ids_meant(connection: Connection, name: str) -> list[int]:
+    """The ids of the changes that somebody means who gives an alias, a CVE or an NVR, oldest first."""
+    return list(connection.scalars(select(Change.id).where(meant(name)).order_by(Change.id))) if name else []
+
+
+def updates(connection: Connection) -> set[str]:
+    """The aliases of all updates that brought changes."""
+    return set(connection.scalars(select(Change.update).where(Change.update != "").distinct()))
+
+
+def meant(name: str) -> ColumnElement[bool]:
+    """Whether a change is of the update of this alias, fixes this CVE, or is of the source build of this NVR."""
+    try:
+        build = SourceBuild.parse(name)
+    except ValueError:
+        return named(name)
+    return named(name) if CVE.fullmatch(name) else or_(named(name), and_(*_of(build)))
+
+
 def named(name: str) -> ColumnElement[bool]:
     """Whether a change is of the update of this alias, or fixes this CVE and was not withdrawn."""
     if CVE.fullmatch(name):

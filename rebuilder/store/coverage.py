@@ -11,9 +11,8 @@ from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.rpm import Rpm as Package
-from rebuilder.domain.rpm import SourceBuild
 from rebuilder.store import changes, inventory, manifests
-from rebuilder.store.models import Change, Image, ImageBuild, ImageParent, ManifestRpm, Rpm, aliased
+from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, aliased
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +25,9 @@ class Carriers:
 
 def changes_named(connection: Connection, name: str) -> list[ChangeValue]:
     """The changes of an update (its alias), of a CVE, or of a source build (its NVR), in every stream; oldest first."""
-    rows = changes.ids_named(connection, name)
-    if not rows and (build := _source_build(name)) is not None:
-        same = Change.source == build.name, Change.version_release == build.evr.version_release
-        rows = list(connection.scalars(select(Change.id).where(*same).order_by(Change.id)))
-    told = changes.of_ids(connection, rows)
-    return [told[ident].change for ident in rows]
-
-
-def _source_build(name: str) -> SourceBuild | None:
-    try:
-        return SourceBuild.parse(name)
-    except ValueError:
-        return None
+    ids = changes.ids_meant(connection, name)
+    told = changes.of_ids(connection, ids)
+    return [told[ident].change for ident in ids]
 
 
 def crossed_streams(connection: Connection) -> set[tuple[str, str]]:

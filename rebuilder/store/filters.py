@@ -19,7 +19,8 @@ class Filter:
     """Every part that is given must fit. `image` is a glob (`*` and `?`) of a name or, with a colon, of name:stream.
     `states` are those of a rebuild, a wave, a change or a message; `currencies` what an image is. `text` is a part of
     what a row says of itself (upper and lower case being the same; `*` and `?` as in file names), `owner` whoever looks
-    after the image. `package` is a source package, `rpm` a binary one; `update` is an alias, or the id of a CVE.
+    after the image. `package` is a source package, `rpm` a binary one; `update` is an alias, the id of a CVE, or an
+    NVR.
 
     `since` and `until` are seconds since the epoch: at `since` or later, and before `until`.
     """
@@ -111,7 +112,7 @@ def packages(wanted: Filter) -> list[ColumnElement[bool]]:
 def changes(wanted: Filter) -> list[ColumnElement[bool]]:
     """What the filter says of the changes that something is about."""
     package = [Change.source == wanted.package] if wanted.package else []
-    return package + ([told.named(wanted.update)] if wanted.update else [])
+    return package + ([told.meant(wanted.update)] if wanted.update else [])
 
 
 def rebuilds(connection: Connection, query: Select[Any], wanted: Filter) -> Select[Any]:

@@ -302,11 +302,11 @@ def unapproved(connection: Connection) -> list[WaveEntry]:
     return [entry_of(row) for row in connection.execute(query)]
 
 
-def waiting_for(connection: Connection, change_id: int) -> WaveEntry | None:
-    """The wave with this change that waits for an operator."""
-    query = select(Wave.__table__).join(WaveChange, WaveChange.wave_id == Wave.id)
-    row = connection.execute(query.where(WaveChange.change_id == change_id, Wave.state == "planned")).first()
-    return entry_of(row) if row else None
+def waiting_by_change(connection: Connection) -> dict[int, WaveEntry]:
+    """The waves that wait for an operator, by the ids of their changes."""
+    query = select(WaveChange.change_id, Wave.__table__).join(Wave, Wave.id == WaveChange.wave_id)
+    rows = connection.execute(query.where(Wave.state == "planned").order_by(Wave.id.desc()))
+    return {row.change_id: entry_of(row) for row in rows}
 
 
 def taking_up(connection: Connection, change_id: int) -> list[WaveEntry]:

@@ -76,7 +76,7 @@ def list_images(
 ) -> Page[image_records.Image]:
     """The images of the inventory; `package` (a source) or `rpm` asks for those that carry it.
 
-    `update` (an alias or a CVE) asks for those that lack it, `severity` for what they lack at worst.
+    `update` (an alias, a CVE or an NVR) asks for those that lack it, `severity` for what they lack at worst.
     """
     wanted = build_filter(images, lacking, rpm=rpm, currencies=state, states=last_rebuild, text=q)
     if order == "need":

@@ -165,10 +165,13 @@ def about(
 
 
 def changed(
-    update: Annotated[Text, Query(description="The alias of an update, or the id of a CVE.")] = "",
+    connection: Reader,
+    update: Annotated[Text, Query(description="The alias of an update, the id of a CVE, or the NVR of a source build.",
+                                  examples=["CVE-2026-31337"])] = "",
     severity: Annotated[tuple[SeverityWord, ...], Given, Query(description="The severity.")] = (),
 ) -> dict[str, Any]:
-    """The changes that a list is narrowed to."""
+    """The changes that a list is narrowed to. Raises RequestError for an update that nothing told of."""
+    packages.check_update(connection, update)
     return {"update": update, "severities": severity}
 
 

@@ -248,3 +248,9 @@ def test_a_feed_tells_of_waves_and_failures_and_may_be_of_some_images_alone(addr
     narrowed = ElementTree.fromstring(httpx.get(f"{address}/feed.atom?image=ruby").text)
     failed = [title for title in narrowed.itertext() if title.endswith(" failed")]
     assert failed == ["ruby:f42 failed"]
+
+
+def test_an_image_is_not_said_to_stand_on_a_rollback_where_nothing_was_rolled_back(address: str) -> None:
+    told = httpx.get(f"{address}/api/v1/images/ruby:f42/why").json()
+    assert told["rolled_back"] is None and told["taken_back"] is None
+    assert "rolled back" not in httpx.get(f"{address}/images/ruby:f42").text

@@ -93,7 +93,7 @@ def test_lists_come_in_pages_that_join_without_a_gap(client: Client) -> None:
         ("builds", {"image": "base"}, 2),
         ("builds", {"package": "openssl", "image": "alone:f42"}, 2),
         ("changes", {"package": "openssl", "severity": ["high", "low"], "stream": "f42", "state": "planned"}, 1),
-        ("changes", {"update": "FEDORA-2"}, 0),
+        ("changes", {"update": "openssl-3.2.2-1.fc42", "severity": "low"}, 0),
         ("messages", {"topic": "*.stable", "state": "accepted"}, 1),
         ("messages", {"state": "rejected"}, 0),
     ],

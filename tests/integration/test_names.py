@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,6 +63,55 @@ def test_a_name_that_no_image_knows_is_refused_with_what_may_be_meant(client: Cl
     answer = client.http.post("/api/v1/plan", json={"updates": [name]})
     assert answer.status_code in (400, 404) and told in answer.json()["detail"]
     assert told in client.http.get("/api/v1/images/httpd:f42/why", params={"update": name}).json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("CVE-2020-99999", "no known update fixes CVE-2020-99999"),
+     (f"{ALIAS[:-1]}3", f"unknown update {ALIAS[:-1]}3; did you mean {ALIAS}"),
+     ("nonsense", "unknown update nonsense: give an alias")],
+)
+def test_what_nothing_is_known_of_is_said_so_wherever_it_is_asked_for(client: Client, name: str, told: str) -> None:
+    for path in (f"coverage/{name}", "images", "rebuilds", "waves", "changes"):
+        given = {} if "/" in path else {"update": name}
+        answer = client.http.get(f"/api/v1/{path}", params=given)
+        assert answer.status_code in (400, 404) and told in answer.json()["detail"], path
+    page = client.http.get(f"/updates/{name}")
+    assert page.status_code == 404 and told in html.unescape(page.text)
+    assert told in html.unescape(client.http.get("/images", params={"update": name}).text)
+    if name != "nonsense":
+        answer = client.http.post("/api/v1/plan", json={"updates": [name]})
+        assert answer.status_code == 404 and told in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("name", "told"), [(BINARY, f"did you mean {NVR}?"), (TYPO, f"did you mean {NVR}?")])
+def test_a_list_is_not_empty_of_what_no_update_is_but_refused(client: Client, name: str, told: str) -> None:
+    for path in ("images", "rebuilds", "waves", "changes"):
+        assert told in client.problem(path, 400, update=name)
+
+
+@pytest.mark.parametrize("name", [NVR, ALIAS, CVE, CVE.lower()])
+def test_lists_of_an_update_are_the_same_by_all_its_names(client: Client, name: str) -> None:
+    for path in ("images", "rebuilds", "waves", "changes"):
+        assert client.items(path, update=name) == client.items(path, update=ALIAS) != []
+    by_need = client.items("images", update=name, order="need", limit=500)
+    by_name = client.items("images", update=ALIAS, limit=500)
+    assert {one["image"] for one in by_need} == {one["image"] for one in by_name}
+
+
+def test_a_build_that_images_carry_and_nothing_told_of_is_no_update(client: Client) -> None:
+    assert "update: no message told of openssl-9-9.fc42" in client.problem("images", 400, update="openssl-9-9.fc42")
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [("opensl", "openssl"), (TYPO, NVR), ("httpdd:f42", "httpd:f42"), (f"{ALIAS[:-1]}3", ALIAS),
+     ("CVE-2020-99999", "")],
+)
+def test_a_search_that_finds_nothing_says_what_may_be_meant(client: Client, words: str, near: str) -> None:
+    page = client.http.get("/search", params={"q": words}).text
+    told = re.search(r"Did you mean (.*?)\?</p>", page)
+    assert f"<bdi>{near}</bdi>" in told[1] if told else not near
 
 
 def test_an_update_of_a_package_that_the_images_carry_is_planned_with_all_that_it_brings(client: Client) -> None:
