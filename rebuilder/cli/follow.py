@@ -12,11 +12,12 @@ from sqlalchemy import Connection
 from rebuilder.cli.context import Context
 from rebuilder.cli.output import progress
 from rebuilder.domain.lifecycle import ENDED, STOPPED, State
-from rebuilder.store import lease, open_rebuilds, waves
+from rebuilder.store import lease, open_rebuilds, rebuilds, waves
 from rebuilder.store.database import reading
 from rebuilder.store.waves import WaveEntry
 
 LOOK_SECONDS = 0.5
+SHOWN = 20  # failures that are named
 
 wait_option = click.option("--wait", is_flag=True, help="Follow it to the end; exit status 1 where a rebuild failed.")
 Find = Callable[[Connection], Collection[int] | None]
@@ -39,6 +40,7 @@ def follow(context: Context, find: Find) -> int:
             if look.finished:
                 break
             time.sleep(LOOK_SECONDS)
+    _tell_what_failed(context, look.counts)
     return _outcome(look.counts)
 
 
@@ -76,6 +78,15 @@ def _tell_what_waits(found: Iterable[WaveEntry], told: set[int]) -> None:
         if wave.state == "planned" and wave.approved_at is None and wave.id not in told:
             told.add(wave.id)
             click.echo(f"wave {wave.id} waits for `rebuilder approve {wave.id}`", err=True)
+
+
+def _tell_what_failed(context: Context, counts: Mapping[int, Mapping[State, int]]) -> None:
+    """Name what failed, why, and where its log is."""
+    with reading(context.stored) as connection:
+        failed = rebuilds.failed_in(connection, list(counts), SHOWN)
+    for entry in failed:
+        reason = entry.reason or "it told of no reason"
+        click.echo(f"{entry.image} failed: {reason} (`rebuilder log --rebuild {entry.id}`)")
 
 
 def _outcome(counts: Mapping[int, Mapping[State, int]]) -> int:

@@ -54,6 +54,8 @@ def _print(read: Callable[[int], LogChunk], what: str, follow: bool) -> None:
         if part.text:
             continue  # there may be more of it already
         if last:
+            if not offset:
+                click.echo(f"note: {what}: the log is empty, or its builder keeps none that can be read", err=True)
             return
         last = part.built and not part.live  # its last lines may be on their way
         time.sleep(LOOK_SECONDS)

@@ -48,7 +48,7 @@ def moment(text: str, now: float) -> float:
         raise RequestError(f"{text!r} is not a valid time: {hint}") from None
     seconds = (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
     if seconds <= now:
-        raise RequestError(f"{text} is over")
+        raise RequestError(f"{text} is in the past: give a time in the future")
     return seconds
 
 

@@ -91,6 +91,12 @@ def of_wave(connection: Connection, wave_id: int) -> list[RebuildRecord]:
     return entries(connection, selected().where(Rebuild.wave_id == wave_id).order_by(Rebuild.level, Rebuild.id))
 
 
+def failed_in(connection: Connection, wave_ids: Collection[int], limit: int) -> list[RebuildRecord]:
+    """The first failed rebuilds of these waves, parents first."""
+    query = selected().where(Rebuild.wave_id.in_(wave_ids), Rebuild.state == State.FAILED)
+    return entries(connection, query.order_by(Rebuild.wave_id, Rebuild.level, Rebuild.id).limit(limit))
+
+
 def of_image(connection: Connection, image_id: int, limit: int) -> list[RebuildRecord]:
     """The last rebuilds of an image, newest first."""
     return entries(connection, selected().where(Rebuild.image_id == image_id).order_by(Rebuild.id.desc()).limit(limit))

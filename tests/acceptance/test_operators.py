@@ -91,6 +91,7 @@ def test_a_wrong_name_among_several_does_nothing_and_a_pattern_that_fits_nothing
 
 
 def test_a_pause_may_end_by_itself(user: User) -> None:
+    assert "2020-01-01 is in the past" in user.is_refused("pause", "--until", "2020-01-01")
     assert user.types("pause", "--until", "2h", "--who", "ann").stdout.startswith("paused until 20")
     paused = user.reads("status")["paused"]
     assert paused["who"] == "ann" and paused["until"] > paused["since"]

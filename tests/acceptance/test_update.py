@@ -66,12 +66,22 @@ def test_what_waits_follows_to_the_end_and_fails_where_a_rebuild_did(user: User)
     with an_engine(user):
         done = user.types("update", NVR, "--wait")
         assert done.returncode == 1
-        assert done.stdout.splitlines()[-1] == "wave 1: 1 failed, 1 blocked"
+        failure, told = done.stdout.splitlines()[-2:]
+        assert failure == "base:f42 failed: simulated failure (`rebuilder log --rebuild 1`)"
+        assert told == "wave 1: 1 failed, 1 blocked"
     user.configure()
     with an_engine(user):
         done = user.types("retry", "base", "--wait")
         assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "wave 1: 2 succeeded")
         assert user.types("rebuild", "httpd", "--wait").stdout.splitlines()[-1] == "wave 2: 1 succeeded"
+
+
+def test_a_log_that_is_empty_is_not_passed_over_in_silence(user: User) -> None:
+    user.types("update", NVR)
+    user.types("run", "--until-idle")
+    done = user.types("log", "base")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "base: the log is empty, or its builder keeps none that can be read" in done.stderr
 
 
 APPROVAL = 'policy = [{name = "ask first", action = "approve", package = "openssl"}]'
