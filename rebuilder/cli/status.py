@@ -143,9 +143,19 @@ def _updates(found: Status) -> Iterator[RenderableType]:
         yield make_table(("update", "severity", "fixes", "done", "failed", "eta"), [
             (f"{u.name} ({', '.join(u.builds[:3])})" if u.builds and u.builds != (u.name,) else u.name, u.severity,
              ", ".join(u.cves[:3]), f"{u.done} of {u.total}", _failed(u),
-             format_time(u.eta) if u.eta else "unknown" if u.done < u.total else "")
+             _eta(u) if u.eta else "unknown" if u.done < u.total else "")
             for u in found.updates
         ])  # fmt: skip
+
+
+def _eta(update: UpdateUnderWay) -> str:
+    """When it should be done, and the range that holds that four times in five."""
+    if update.eta is None or update.eta_earliest is None or update.eta_latest is None:
+        return ""
+    ends = update.eta_earliest, update.eta_latest
+    hours = all(end.date() == update.eta.date() for end in ends)
+    low, high = (f"{end:%H:%MZ}" if hours else format_time(end) for end in ends)
+    return f"{format_time(update.eta)} ({low} to {high})"
 
 
 def _failed(update: UpdateUnderWay) -> str:

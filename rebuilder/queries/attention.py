@@ -51,7 +51,8 @@ def engine(connection: Connection, now: float) -> EngineState:
     """Whether an engine gets on."""
     beat = heartbeats.read(connection).get("engine")
     return EngineState(
-        alive=beat is not None and not beat.late(now), seen=moment(beat.at) if beat else None,
+        alive=beat is not None and not beat.late(now),
+        seen=moment(beat.at if beat else lease.let_go(connection)),
         process=lease.read(connection).owner or None,
     )
 
@@ -62,16 +63,17 @@ def read(
     """All that needs somebody, the most pressing first. `states` has what every image is."""
     by_hand = settings.promote == "manual"
     beats = heartbeats.read(connection)
-    found = [*_engine(beats, now), *_problems(beats), *_failures(connection), *_approvals(connection)]
-    found += [*_gates(connection, settings, now), *(_promotions(connection) if by_hand else ())]
+    found = [*_engine(beats, lease.let_go(connection), now), *_problems(beats), *_failures(connection)]
+    found += [*_approvals(connection), *_gates(connection, settings, now), *(_promotions(connection) if by_hand else ())]
     return (*found, *_rollbacks(connection), *_holds(states), *_unknown(states))
 
 
-def _engine(beats: Mapping[str, HeartbeatEntry], now: float) -> Iterator[Need]:
+def _engine(beats: Mapping[str, HeartbeatEntry], ended: float | None, now: float) -> Iterator[Need]:
+    """Whether one gets on; `ended` is when the last one did as it was told to."""
     beat = beats.get("engine")
     if beat is None:
         yield Need(kind="engine", what="no engine is running: nothing is planned or built",
-                   do="start `rebuilder run`", link="/#health")  # fmt: skip
+                   do="start `rebuilder run`", since=moment(ended), link="/#health")  # fmt: skip
     elif beat.late(now):
         yield Need(kind="engine", what="the engine has stopped: nothing is planned or built",
                    do="see its log, and start it again", since=moment(beat.at), link="/#health")  # fmt: skip

@@ -12,7 +12,7 @@ from rebuilder.domain import forecast
 from rebuilder.domain.experience import Experience, Observed, factors_of, pace_of
 from rebuilder.domain.forecast import Forecast, Open
 from rebuilder.domain.lifecycle import LIVE, UNDER_WAY
-from rebuilder.store import holds, open_rebuilds
+from rebuilder.store import heartbeats, holds, open_rebuilds
 from rebuilder.store.holds import Held, Paused
 from rebuilder.store.open_rebuilds import OpenRebuild
 from rebuilder.store.read_cache import cached
@@ -21,6 +21,8 @@ from rebuilder.store.read_cache import cached
 @dataclass(frozen=True, slots=True)
 class Expected:
     """All open rebuilds in the order of the queue, when they will be done, and what stands in their way.
+
+    Where the engine has `stopped`, all stands still: no build begins, and of none is it noticed that it ended.
 
     `paced` has the seconds that each build is expected to take at the pace of its wave; `overdue` those that take
     longer than nearly all do.
@@ -33,6 +35,7 @@ class Expected:
     paused: Paused | None
     paced: Mapping[int, float]
     overdue: frozenset[int]
+    stopped: bool = False
 
     @property
     def live(self) -> list[OpenRebuild]:
@@ -49,12 +52,13 @@ def read(connection: Connection, settings: Settings, now: float) -> Expected:
     found = cached(connection, "open rebuilds", lambda: tuple(open_rebuilds.open_ones(connection)))
     if not found:
         return Expected((), NOTHING.forecast, (), held, paused, {}, frozenset())
-    values = tuple(_value(item, held, paused is not None, now) for item in found)
+    stopped = heartbeats.engine_stopped(connection, now) is not None
+    values = tuple(_value(item, held, paused is not None, stopped, now) for item in found)
     known = _experience(connection, values)
     return Expected(
         found, forecast.forecast(values, settings.slots, known), values, held, paused,
         {value.id: value.seconds * known.pace(value.wave).factor for value in values},
-        frozenset(value.id for value in values if value.overdue(known)),
+        frozenset(value.id for value in values if value.overdue(known)), stopped,
     )
 
 
@@ -88,12 +92,12 @@ def expected(connection: Connection, settings: Settings, now: float) -> dict[int
     return {ident: now + seconds for ident, seconds in found.forecast.done_in.items()}
 
 
-def _value(found: OpenRebuild, held: Mapping[str, Held], paused: bool, now: float) -> Open:
+def _value(found: OpenRebuild, held: Mapping[str, Held], paused: bool, stopped: bool, now: float) -> Open:
     entry = found.entry
     live = entry.state in UNDER_WAY
     begun = entry.begun_at or entry.started_at
     return Open(
         entry.id, found.after, entry.state, found.seconds, found.rank,
         running=max(0.0, now - begun) if entry.state in LIVE and begun is not None else 0.0,
-        stands=not live and (paused or entry.image in held), wave=entry.wave_id,
+        stands=stopped or (not live and (paused or entry.image in held)), wave=entry.wave_id,
     )

@@ -160,7 +160,7 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
     return Status(
         needs=attention.read(connection, states, settings, now),
         images={str(state): count for state, count in image_states.counts(states.values()).items()},
-        updates=updates.read(connection, forecast.expected(connection, settings, now)),
+        updates=updates.read(connection, forecast.read(connection, settings, now).forecast, now),
         engine=attention.engine(connection, now),
         messages=dict(inbox.counts(connection)),
         dead_letters=dead_letters.count(connection),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sqlalchemy import Connection
 
 from rebuilder.domain.change import most_severe
+from rebuilder.domain.forecast import Forecast
 from rebuilder.domain.lifecycle import OPEN, State
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
@@ -23,7 +22,8 @@ class UpdateUnderWay(Answer):
     A new digest of an external parent is one, too, as SPEC@DIGEST.
 
     `done` of `total` images are built with it; `failed` names those whose rebuilds failed, `blocked` counts what waits
-    for them. `eta` is null where it is unknown.
+    for them. Four times in five it is done between `eta_earliest` and `eta_latest`; all three are null where that is
+    unknown: where a build runs longer than any before, is held, or no engine runs.
     """
 
     name: str
@@ -36,15 +36,16 @@ class UpdateUnderWay(Answer):
     failed: tuple[str, ...]
     blocked: int
     eta: Moment | None
+    eta_earliest: Moment | None = None
+    eta_latest: Moment | None = None
 
 
-def read(connection: Connection, expected: Mapping[int, float]) -> tuple[UpdateUnderWay, ...]:
-    """The updates under way, the most severe first. `expected` is when each open rebuild should end, by its id."""
-    found = [_update(name, progress, expected) for name, progress in update_progress.read(connection).items()]
-    return tuple(found)
+def read(connection: Connection, open_: Forecast, now: float) -> tuple[UpdateUnderWay, ...]:
+    """The updates under way, the most severe first; `open_` is the forecast for all that is open."""
+    return tuple(_update(name, found, open_, now) for name, found in update_progress.read(connection).items())
 
 
-def _update(name: str, progress: Progress, expected: Mapping[int, float]) -> UpdateUnderWay:
+def _update(name: str, progress: Progress, open_: Forecast, now: float) -> UpdateUnderWay:
     changes = progress.changes
     return UpdateUnderWay(
         name=name or BY_HAND,
@@ -55,12 +56,15 @@ def _update(name: str, progress: Progress, expected: Mapping[int, float]) -> Upd
         done=len(progress.images_in(DONE)), total=len(progress.rebuilds),
         failed=tuple(sorted(progress.images_in({State.FAILED}))),
         blocked=len(progress.images_in({State.BLOCKED})),
-        eta=_eta(progress, expected),
+        **_eta(progress, open_, now),
     )
 
 
-def _eta(progress: Progress, expected: Mapping[int, float]) -> Moment | None:
+def _eta(progress: Progress, open_: Forecast, now: float) -> dict[str, Moment | None]:
     """When the last of its open rebuilds should end, where that is known of all of them."""
-    ends = [expected.get(ident) for ident, (_, state) in progress.rebuilds.items() if state in OPEN]
-    known = [end for end in ends if end is not None]
-    return moment(max(known)) if known and len(known) == len(ends) else None
+    ids = [ident for ident, (_, state) in progress.rebuilds.items() if state in OPEN]
+    found = open_.of(ids) if open_.standing.isdisjoint(ids) else None
+    if found is None:
+        return {"eta": None}
+    ends = {"eta": found.likely, "eta_earliest": found.low, "eta_latest": found.high}
+    return {name: moment(now + seconds) for name, seconds in ends.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, select
 
+from rebuilder.store import lease
 from rebuilder.store.models import Heartbeat
 from rebuilder.store.upsert import insert_of
 
@@ -116,6 +117,14 @@ def _standby(process: str) -> str:
 def standbys(beats: Mapping[str, HeartbeatEntry], now: float) -> list[str]:
     """The processes that wait until they may act."""
     return [b.activity.process for name, b in beats.items() if name.startswith(STANDBY) and not b.late(now)]
+
+
+def engine_stopped(connection: Connection, now: float) -> float | None:
+    """Since when an engine that once ran does no more; None where one runs, or none ever did."""
+    beat = read(connection).get("engine")
+    if beat is None:
+        return lease.let_go(connection)
+    return beat.at if beat.late(now) else None
 
 
 def stopped(connection: Connection, loops: Sequence[str]) -> None:

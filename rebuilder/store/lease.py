@@ -65,6 +65,12 @@ def read(connection: Connection, role: Role = Role.ENGINE) -> Held:
     return Held(*row)
 
 
+def let_go(connection: Connection, role: Role = Role.ENGINE) -> float | None:
+    """When the last owner gave the lease up, in seconds since the epoch; None where one has it, or none ever had."""
+    free = Lease.role == role, Lease.owner == "", Lease.epoch > 0
+    return connection.scalar(select(Lease.expires_at).where(*free))
+
+
 def _lease_of(role: Role) -> Update:
     return update(Lease).where(Lease.role == role)
 

@@ -13,6 +13,7 @@ from support.api_client import Client
 from support.registry600 import ALIAS, CVE, NVR, night
 
 from rebuilder.store import heartbeats
+from rebuilder.store.lease import Candidate
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,8 @@ def test_the_status_says_how_far_each_update_under_way_is(client: Client) -> Non
     (update,) = client.reads("status")["updates"]
     assert (update["name"], update["builds"], update["cves"]) == (ALIAS, [NVR], [CVE])
     assert (update["severity"], update["done"], update["total"]) == ("urgent", 45, 244)
-    assert "ruby:f42" in update["failed"] and update["eta"] is not None
+    assert "ruby:f42" in update["failed"]
+    assert update["eta_earliest"] < update["eta"] < update["eta_latest"]
 
 
 def test_the_overview_begins_with_what_needs_you(client: Client) -> None:
@@ -59,3 +61,29 @@ def test_an_engine_that_gets_on_needs_nobody_and_one_that_stopped_does(store: En
         heartbeats.record_heartbeat(connection, "engine", 1.0, time.time())
     found = client.reads("status")
     assert (found["engine"]["alive"], found["needs"]) == (True, [])
+
+
+def test_an_engine_that_ended_as_told_is_missed_since_then_and_nothing_is_forecast_without_one(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    bench.clock.now = time.time()
+    bench.tell("openssl-3.2.2-1.fc42")
+    bench.passes()
+    client = Client(store, bench.settings)
+    with store.begin() as connection:
+        heartbeats.record_heartbeat(connection, "engine", 1.0, time.time())
+    assert client.reads("waves/1")["eta"] is not None
+    candidate = Candidate(store, "host:1")
+    term = candidate.look()
+    assert term is not None
+    term.release()
+    candidate.close()
+    with store.begin() as connection:
+        heartbeats.stopped(connection, ["engine"])
+    status = client.reads("status")
+    assert status["engine"]["alive"] is False and status["engine"]["seen"] == status["needs"][0]["since"] is not None
+    assert [(one["name"], one["eta"]) for one in status["updates"]] == [("FEDORA-1", None)]
+    wave = client.reads("waves/1")
+    assert wave["eta"] is None and {one["eta"] for one in wave["rebuilds"]} == {None}
+    page = client.http.get("/waves/1").text
+    assert "no engine is running" in page and "Expected to be done" not in page
+    assert {one["eta"] for one in client.reads("coverage/FEDORA-1")["fixes"][0]["images"]} == {None}
