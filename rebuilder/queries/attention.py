@@ -64,7 +64,8 @@ def read(
     by_hand = settings.promote == "manual"
     beats = heartbeats.read(connection)
     found = [*_engine(beats, lease.let_go(connection), now), *_problems(beats), *_failures(connection)]
-    found += [*_approvals(connection), *_gates(connection, settings, now), *(_promotions(connection) if by_hand else ())]
+    found += [*_approvals(connection), *_gates(connection, settings, now)]
+    found += _promotions(connection) if by_hand else ()
     return (*found, *_rollbacks(connection), *_holds(states), *_unknown(states))
 
 
