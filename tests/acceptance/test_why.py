@@ -101,7 +101,7 @@ def test_a_wave_waits_for_approval_and_every_verb_says_so(user: User) -> None:
         (("why", "base:f42", "--update", NVR, "--stream", "f99"), "unknown stream f99"),
         (("hold", "nothing:f42"), "unknown image"),
         (("hold", "base:f42", "--until", "soon"), "is not a valid time"),
-        (("hold", "base:f42", "--until", "2001-01-01"), "is over"),
+        (("hold", "base:f42", "--until", "2001-01-01"), "is in the past: give a time in the future"),
         (("release", "nothing:f42"), "unknown image"),
         (("approve", "99"), "there is no wave 99"),
         (("approve", "x"), "'x' is not a valid integer"),
