@@ -52,6 +52,12 @@ def test_what_cyclonedx_says_is_valid_and_names_every_rpm(found: frozenset[Rpm])
     assert sorted(root.get("dependsOn", ())) == sorted(map(purl_of, found))
 
 
+def test_a_moment_that_is_none_is_seen_in_what_cyclonedx_says() -> None:
+    told = json.loads(document(contents(), Format.CYCLONEDX))
+    told["metadata"]["timestamp"] = "yesterday"
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(told)) is not None
+
+
 @few
 @several
 def test_what_spdx_says_is_valid_and_names_every_rpm(found: frozenset[Rpm]) -> None:
