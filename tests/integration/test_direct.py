@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import crypt
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -94,16 +92,11 @@ def test_a_login_that_only_skopeo_understands_is_left_to_skopeo(
 def test_the_login_for_a_repository_goes_before_that_for_its_registry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hashed = crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))
-    (tmp_path / "htpasswd").write_text(f"team:{hashed}\n")
-    auth = {"auth": {"htpasswd": {"realm": "tests", "path": str(tmp_path / "htpasswd")}}}
-    wrong, right = (base64.b64encode(pair).decode() for pair in (b"team:old", b"team:secret"))
     login = tmp_path / "auth.json"
-    with registries.registry(tmp_path / "private", more=auth, user=("team", "secret")) as private:
+    with registries.private(tmp_path / "private", "team") as private:
         monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, private.host)))
         private.push(SPEC, [registries.layer({"a": b"1"})])
-        login.write_text(json.dumps({"auths": {private.host: {"auth": wrong},
-                                               f"{private.host}/team": {"auth": right}}}))  # fmt: skip
+        login.write_text(registries.logins({private.host: "team:old", f"{private.host}/team": "team:secret"}))
         with closing(Direct(20, login)) as direct:
             assert direct.is_there(place(private)) is True
             assert direct.is_there(place(private, "other/app:1")) is None

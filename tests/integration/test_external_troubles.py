@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import crypt
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -78,16 +76,12 @@ def reach(folder: Path, monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
 def test_a_registry_that_wants_a_login_is_told_with_what_to_do_and_answers_once_somebody_has_logged_in(
     store: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hashed = crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))
-    (tmp_path / "htpasswd").write_text(f"builder:{hashed}\n")
-    auth = {"auth": {"htpasswd": {"realm": "tests", "path": str(tmp_path / "htpasswd")}}}
-    with registries.registry(tmp_path / "private", more=auth, user=("builder", "secret")) as private:
+    with registries.private(tmp_path / "private") as private:
         reach(tmp_path, monkeypatch, private.host)
         private.push("base:42", [with_rpms(NEW)])
         bench = workbench(store, f"{private.host}/base:42")
         assert f"skopeo login {private.host}" in trouble(bench)
-        login = {"auths": {private.host: {"auth": "YnVpbGRlcjpzZWNyZXQ="}}}
-        (tmp_path / "auth.json").write_text(json.dumps(login))
+        (tmp_path / "auth.json").write_text(registries.logins({private.host: "builder:secret"}))
         assert goes_well(bench)
         bench.tell(NEW)
         bench.finish()

@@ -47,6 +47,14 @@ def settled(store: Engine, spec: str, **settings: Any) -> Workbench:
     return bench
 
 
+def settled_to_fail(store: Engine, spec: str) -> Workbench:
+    """The same; from then on no build of app succeeds."""
+    bench = settled(store, spec)
+    bench.builder = Builder(SimulatedSettings(failures=("app:f42",)), bench.manifest_of, bench.clock)
+    bench.restart()
+    return bench
+
+
 def moved_to(bench: Workbench, registry: Registry, spec: str, motd: str) -> str:
     digest = push(registry, spec, motd)
     bench.passes(INTERVAL, step=200)
@@ -96,9 +104,7 @@ def test_a_digest_is_covered_when_every_image_on_the_base_stands_on_it(
 def test_an_image_that_does_not_stand_on_the_digest_is_stale_whatever_became_of_its_rebuild(
     store: Engine, registry: Registry, spec: str
 ) -> None:
-    bench = settled(store, spec)
-    bench.builder = Builder(SimulatedSettings(failures=("app:f42",)), bench.manifest_of, bench.clock)
-    bench.restart()
+    bench = settled_to_fail(store, spec)
     digest = moved_to(bench, registry, spec, "one")
     assert dict(bench.states()) == {"app": "failed", "sub": "blocked", "other": "succeeded"}
     assert states(bench) == {"app": "stale", "sub": "stale", "other": "current"}
@@ -121,9 +127,7 @@ def test_why_tells_the_digest_that_a_rebuild_was_for(store: Engine, registry: Re
 def test_what_failed_on_one_digest_is_tried_again_on_the_next_and_on_no_other_occasion(
     store: Engine, registry: Registry, spec: str
 ) -> None:
-    bench = settled(store, spec)
-    bench.builder = Builder(SimulatedSettings(failures=("app:f42",)), bench.manifest_of, bench.clock)
-    bench.restart()
+    bench = settled_to_fail(store, spec)
     moved_to(bench, registry, spec, "one")
     bench.passes(INTERVAL, step=200)
     assert [state for image, state in bench.states() if image == "app"] == ["failed"]

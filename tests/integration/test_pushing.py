@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import crypt
-import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,18 +94,15 @@ def test_a_registry_that_wants_a_login_gets_that_of_auth_file(
     store: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers.need("buildah", "buildah")
-    hashed = crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))
-    (tmp_path / "htpasswd").write_text(f"builder:{hashed}\n")
-    auth = {"auth": {"htpasswd": {"realm": "tests", "path": str(tmp_path / "htpasswd")}}}
     login = tmp_path / "auth.json"
     login.write_text("{}")
-    with registries.registry(tmp_path / "private", more=auth, user=("builder", "secret")) as private:
+    with registries.private(tmp_path / "private") as private:
         trust(tmp_path, monkeypatch, private.host)
         settings = {"push": f"{private.host}/team/{{name}}", "auth_file": login}
         bench = PushingBench(store, tmp_path, settings)
         built(bench)
         assert f"skopeo login {private.host}" in why(bench)
-        login.write_text(json.dumps({"auths": {private.host: {"auth": "YnVpbGRlcjpzZWNyZXQ="}}}))
+        login.write_text(registries.logins({private.host: "builder:secret"}))
         bench.finish()
         with private.client() as client:
             tags = client.get("team/base/tags/list").raise_for_status().json()["tags"]

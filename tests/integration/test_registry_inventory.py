@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import crypt
-import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -139,17 +137,13 @@ def test_a_pattern_is_looked_up_in_the_catalog_and_names_that_are_alike_are_told
 def test_the_catalog_of_a_registry_that_wants_a_login_is_read_with_that_of_auth_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hashed = crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))
-    (tmp_path / "htpasswd").write_text(f"builder:{hashed}\n")
-    auth = {"auth": {"htpasswd": {"realm": "tests", "path": str(tmp_path / "htpasswd")}}}
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
-    with registries.registry(tmp_path / "private", more=auth, user=("builder", "secret")) as private:
+    with registries.private(tmp_path / "private") as private:
         monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(insecure(tmp_path, private.host)))
         private.push("team/base:42", [BASE(OLD)])
         with pytest.raises(RegistryError, match=f"skopeo login {private.host}"):
             read(private, "team/*")
-        login = {"auths": {private.host: {"auth": "YnVpbGRlcjpzZWNyZXQ="}}}
-        (tmp_path / "auth.json").write_text(json.dumps(login))
+        (tmp_path / "auth.json").write_text(registries.logins({private.host: "builder:secret"}))
         assert set(read(private, "team/*")) == {"base:f42"}
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import crypt
 import gzip
-import json
 import os
 import subprocess
 import sys
@@ -245,17 +243,13 @@ def test_a_registry_that_is_down_and_a_tag_that_vanished_are_told_apart(
 def test_a_registry_that_wants_a_login_is_asked_with_that_of_auth_json(
     tmp_path: Path, reader: RegistryReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hashed = crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))
-    (tmp_path / "htpasswd").write_text(f"builder:{hashed}\n")
-    auth = {"auth": {"htpasswd": {"realm": "tests", "path": str(tmp_path / "htpasswd")}}}
-    with registries.registry(tmp_path / "private", more=auth, user=("builder", "secret")) as private:
+    with registries.private(tmp_path / "private") as private:
         monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, private.host)))
         private.push("base:42", [with_rpms(OLD)])
         error = refused(reader, f"{private.host}/base:42")
         assert error.cause is Cause.LOGIN
         assert f"skopeo login {private.host}" in str(error)
-        login = {"auths": {private.host: {"auth": "YnVpbGRlcjpzZWNyZXQ="}}}
-        (tmp_path / "auth.json").write_text(json.dumps(login))
+        (tmp_path / "auth.json").write_text(registries.logins({private.host: "builder:secret"}))
         assert rpms_of(reader, private, "base:42") == {f"{OLD}.noarch"}
 
 

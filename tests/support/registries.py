@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import crypt
 import gzip
 import hashlib
 import io
@@ -154,6 +156,24 @@ def registry(folder: Path, **more: object) -> Iterator[Registry]:
         yield made
     finally:
         made.stop()
+
+
+@contextmanager
+def private(folder: Path, user: str = "builder") -> Iterator[Registry]:
+    """A registry that only this user may ask, with the password `secret`."""
+    folder.mkdir()
+    hashed = crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))
+    passwords = folder / "htpasswd"
+    passwords.write_text(f"{user}:{hashed}\n")
+    more = {"auth": {"htpasswd": {"realm": "tests", "path": str(passwords)}}}
+    with registry(folder, more=more, user=(user, "secret")) as made:
+        yield made
+
+
+def logins(places: Mapping[str, str]) -> str:
+    """An auth.json with the `user:password` for each of these places: registries, or repositories of them."""
+    auths = {place: {"auth": base64.b64encode(pair.encode()).decode()} for place, pair in places.items()}
+    return json.dumps({"auths": auths})
 
 
 def insecure(folder: Path, *hosts: str) -> Path:
