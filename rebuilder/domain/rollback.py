@@ -103,7 +103,8 @@ class RolledBack:
 
 
 def rolled_back(
-    images: Iterable[Image], builds: Mapping[str, ImageBuild], taken_back: Mapping[str, Collection[str]], by_nvr: bool
+    images: Iterable[Image], builds: Mapping[str, ImageBuild], taken_back: Mapping[str, Collection[str]], *,
+    by_nvr: bool,
 ) -> list[RolledBack]:
     """The images whose current build stands on a build of a parent that was taken back.
 

@@ -13,6 +13,12 @@ def few(names: Iterable[str], most: int = 3) -> str:
     return f"{', '.join(found[: most - 1])} and {len(found) - most + 1} more"
 
 
+def some(names: Iterable[str], most: int = 3) -> str:
+    """At most so many of what is named, each once and in order, and whether there are others."""
+    found = sorted(set(names))
+    return f"{', '.join(found[:most])}{' and others' if len(found) > most else ''}"
+
+
 def last_line(text: str) -> str:
     """The last line that says something: why a program gave up; "" where it has no output."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

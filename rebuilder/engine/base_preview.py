@@ -5,17 +5,17 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from rebuilder.config import Settings
-from rebuilder.domain.errors import RequestError, UnknownError
-from rebuilder.domain.external import BaseMoved, ExternalDigest, ExternalImage, at_digest
+from rebuilder.domain.errors import UnknownError
+from rebuilder.domain.external import ExternalImage, at_digest
 from rebuilder.domain.plan import Draft
 from rebuilder.engine import moved_bases, planning
 from rebuilder.engine.external_parents import newer_than_images
 from rebuilder.engine.planning import Assumptions
 from rebuilder.inventory import external
-from rebuilder.registry.document import DIGEST
 from rebuilder.registry.errors import ContentsError
+from rebuilder.registry.pull_spec import check_digest
 from rebuilder.registry.reader import RegistryReader
-from rebuilder.store import bases, externals, inventory
+from rebuilder.store import bases, externals
 from rebuilder.store.database import reading
 
 
@@ -45,8 +45,8 @@ def _split(base: str, used: dict[str, set[str]]) -> tuple[str, str]:
     spec, at, digest = base.partition("@")
     if spec not in used:
         raise UnknownError(f"no image is built on {spec}; see `rebuilder inventory list --external`")
-    if at and not DIGEST.fullmatch(digest):
-        raise RequestError(f"not a digest: {digest!r}; write {spec}@sha256: and 64 hexadecimal digits")
+    if at:
+        check_digest(spec, digest)
     return spec, digest
 
 
@@ -54,8 +54,7 @@ def _draft(engine: Engine, base: ExternalImage, settings: Settings, now: float) 
     with reading(engine) as connection:
         if settings.external_changes == "digest":
             on = {one.image: one.at for one in bases.standing(connection) if one.spec == base.spec}
-            new = ExternalDigest(base.spec, base.digest)
-            moved = {image: BaseMoved(image, new, at=at) for image, at in on.items() if at != base.digest}
-            return moved_bases.draft(connection, inventory.load(connection), moved, settings, on.keys() - moved.keys())
+            current = {image for image, at in on.items() if at == base.digest}
+            return moved_bases.draft(connection, sorted(on.keys() - current), settings, current)
         wanted = newer_than_images(connection, base.spec, base.rpms, settings)
         return planning.draft(connection, wanted, settings, now, Assumptions(parent=base))

@@ -15,8 +15,6 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, Canceled, RebuildRecord, Retried, State
-from rebuilder.domain.plan import Draft, plan_by_hand
-from rebuilder.domain.schedule import durations
 from rebuilder.domain.wording import few
 from rebuilder.engine import planning, retry_mended
 from rebuilder.store import actions, holds, inventory, pins, rebuilds, waves
@@ -109,11 +107,9 @@ def _retry(transitions: Transitions, request: Request) -> str:
 def _rebuild(connection: Connection, alike: Sequence[Request], settings: Settings, now: float) -> str:
     request, graph = alike[0], inventory.load(connection)
     images = [found.target for found in alike if len(alike) == 1 or found.target in graph]
-    seconds = durations(graph.images, inventory.measured(connection))
-    below = request.verb is Verb.REBUILD_ALL
-    unbuilt = inventory.unbuilt(connection)
-    plan = plan_by_hand(graph, images, below, slots=settings.slots, seconds=seconds, unbuilt=unbuilt)
-    wave_id, waiting = waves.by_hand(connection, Draft(plan, seconds), f"by hand: {request}", request.who, now)
-    said = [f"wave {wave_id} rebuilds {few([r.image for r in plan.rebuilds if r.image not in waiting])}"]
+    below, unbuilt = request.verb is Verb.REBUILD_ALL, inventory.unbuilt(connection)
+    drafted = planning.draft_by_hand(connection, graph, images, settings, below=below, unbuilt=unbuilt)
+    wave_id, waiting = waves.by_hand(connection, drafted, f"by hand: {request}", request.who, now)
+    said = [f"wave {wave_id} rebuilds {few([r.image for r in drafted.plan.rebuilds if r.image not in waiting])}"]
     joined = [f"{few(waiting)} waits to be rebuilt already"] if waiting else []
     return "; ".join([*(said if wave_id else []), *joined])

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.external import BaseMoved, short
-from rebuilder.domain.graph import Graph
 from rebuilder.domain.impact import Skip, Skipped
 from rebuilder.domain.lifecycle import OPEN, PENDING
-from rebuilder.domain.plan import Draft, plan_by_hand
+from rebuilder.domain.plan import Draft
 from rebuilder.domain.policy import keeping_from_bases
-from rebuilder.domain.schedule import durations
+from rebuilder.domain.wording import some
+from rebuilder.engine import planning
 from rebuilder.store import bases, inventory, rebuilds, waves
 
 log = logging.getLogger(__name__)
-TOLD = 3  # parents in a note
 
 
 def plan_moved(connection: Connection, settings: Settings, now: float) -> int | None:
@@ -31,12 +30,11 @@ def plan_moved(connection: Connection, settings: Settings, now: float) -> int | 
     wanted = _wanted(connection) if settings.external_changes == "digest" else {}
     if not wanted:
         return None
-    drafted = draft(connection, inventory.load(connection), wanted, settings)
+    drafted = draft(connection, wanted, settings)
     new = [wanted[rebuild.image].base for rebuild in drafted.plan.rebuilds]
     if not new:
         return None
-    parents = sorted({f"{base.spec} is {short(base.digest)} now" for base in new})
-    note = f"new base: {', '.join(parents[:TOLD])}{' and others' if len(parents) > TOLD else ''}"
+    note = f"new base: {some(f'{base.spec} is {short(base.digest)} now' for base in new)}"
     wave_id, _ = waves.by_hand(connection, drafted, note, "", now)
     entries = [entry for entry in rebuilds.in_states(connection, PENDING) if entry.image in wanted]
     bases.keep_causes(connection, ((entry.id, wanted[entry.image].base) for entry in entries))
@@ -49,7 +47,7 @@ def _wanted(connection: Connection) -> dict[str, BaseMoved]:
     moved = bases.moved(connection)
     if not moved:
         return {}
-    before = bases.planned(connection)
+    before = bases.planned(connection, {one.base.digest for one in moved.values()})
     under_way = {image for image, state in rebuilds.unsettled(connection).items() if state in OPEN}
     return {
         image: one for image, one in moved.items()
@@ -58,14 +56,15 @@ def _wanted(connection: Connection) -> dict[str, BaseMoved]:
 
 
 def draft(
-    connection: Connection, graph: Graph, wanted: Mapping[str, BaseMoved], settings: Settings,
-    current: Collection[str] = (),
+    connection: Connection, wanted: Iterable[str], settings: Settings, current: Iterable[str] = ()
 ) -> Draft:
     """The plan for these images, without those that rules keep; `current` stand on the digest already."""
-    ruled = {image: keeping_from_bases(settings.terms({}).rules, graph.image(image)) for image in wanted}
-    seconds = durations(graph.images, inventory.measured(connection))
+    graph, rules = inventory.load(connection), settings.terms({}).rules
+    ruled = {image: keeping_from_bases(rules, graph.image(image)) for image in wanted}
     images = [image for image, rule in ruled.items() if rule is None]
-    plan = plan_by_hand(graph, images, False, slots=settings.slots, seconds=seconds)
+    drafted = planning.draft_by_hand(connection, graph, images, settings, below=False)
+    plan = drafted.plan
     skipped = [Skipped(image, Skip.POLICY, rule.name) for image, rule in sorted(ruled.items()) if rule is not None]
     skipped += [Skipped(image, Skip.ALREADY_CURRENT) for image in sorted(current)]
-    return Draft(replace(plan, skipped=tuple(skipped), untouched=plan.untouched - len(skipped)), seconds)
+    left = replace(plan, skipped=tuple(skipped), untouched=plan.untouched - len(skipped))
+    return replace(drafted, plan=left)

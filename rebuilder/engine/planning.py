@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
@@ -13,7 +13,7 @@ from rebuilder.domain.external import ExternalImage
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Stream
 from rebuilder.domain.impact import InstalledPackages, PlanOptions
-from rebuilder.domain.plan import Draft, Plan, make_plan
+from rebuilder.domain.plan import Draft, Plan, make_plan, plan_by_hand
 from rebuilder.domain.policy import Action
 from rebuilder.domain.rpm import Rpm
 from rebuilder.domain.schedule import durations, lower_bound
@@ -75,6 +75,19 @@ def _seconds(connection: Connection, graph: Graph) -> dict[str, float]:
     if any(not image.estimate and image.key not in measured for image in graph.images):
         measured = inventory.measured(connection)  # what is usual in their streams counts
     return durations(graph.images, measured)
+
+
+def draft_by_hand(
+    connection: Connection, graph: Graph, images: Sequence[str], settings: Settings, *, below: bool,
+    unbuilt: Collection[str] = (),
+) -> Draft:
+    """The plan to rebuild these images for no change's sake, and with `below` all that is built on them.
+
+    `graph` is the whole inventory, and `unbuilt` as in plan_by_hand. Raises RequestError for an unknown image.
+    """
+    seconds = durations(graph.images, inventory.measured(connection))
+    plan = plan_by_hand(graph, images, below, slots=settings.slots, seconds=seconds, unbuilt=unbuilt)
+    return Draft(plan, seconds)
 
 
 def settle(connection: Connection, settings: Settings, now: float) -> bool:

@@ -13,10 +13,9 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Manifest
-from rebuilder.domain.plan import Draft, plan_by_hand
 from rebuilder.domain.rollback import rolled_back
 from rebuilder.domain.rpm import EVR, Rpm, SourceBuild, is_stale
-from rebuilder.domain.schedule import durations
+from rebuilder.domain.wording import some
 from rebuilder.engine import inventory_sync, planning, retry_mended
 from rebuilder.engine.backoff import Backoff, Failure
 from rebuilder.engine.calls import Answer, Kind
@@ -206,7 +205,8 @@ def handle_rolled_back(connection: Connection, settings: Settings, now: float) -
     It is only told where others' builds are not to be planned for. What failed waits for an operator, as always.
     """
     graph, builds = inventory.load(connection), inventory.current_builds(connection)
-    found = {item.image: item for item in rolled_back(graph.images, builds, rollbacks.taken_back(connection), True)}
+    gone = rollbacks.taken_back(connection)
+    found = {item.image: item for item in rolled_back(graph.images, builds, gone, by_nvr=True)}
     unsettled = rebuilds.unsettled(connection) if found else {}
     wanted = [image for image in found if image not in unsettled]
     if not wanted:
@@ -215,11 +215,9 @@ def handle_rolled_back(connection: Connection, settings: Settings, now: float) -
         log.warning("%d images stand on builds that were rolled back (%s): run `rebuilder rebuild IMAGE "
                     "--with-descendants` for each", len(wanted), ", ".join(sorted(wanted)[:5]))
         return None
-    seconds = durations(graph.images, inventory.measured(connection))
-    plan = plan_by_hand(graph, wanted, True, slots=settings.slots, seconds=seconds)
-    parents = sorted({f"{found[image].parent} is {found[image].current} again" for image in wanted})
-    note = f"rolled back: {', '.join(parents[:3])}{' and others' if len(parents) > 3 else ''}"
-    wave_id, _ = waves.by_hand(connection, Draft(plan, seconds), note, "", now)
+    drafted = planning.draft_by_hand(connection, graph, wanted, settings, below=True)
+    note = f"rolled back: {some(f'{found[image].parent} is {found[image].current} again' for image in wanted)}"
+    wave_id, _ = waves.by_hand(connection, drafted, note, "", now)
     log.warning("%s: %d images stand on builds that were taken back", note, len(wanted))
     return wave_id
 

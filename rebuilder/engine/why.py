@@ -161,7 +161,8 @@ def why(connection: Connection, image: str, settings: Settings, now: float) -> A
     family = _Family(connection, image, {item.change.build.name for item in recent}, settings, now)
     waiting = waves.waiting_by_change(connection)
     others = tuple(_other(family, item, settings, waiting.get(item.id)) for item in recent)
-    rolled_back = inventory.stands_on_rolled_back(connection, image, source_of(settings).follows_koji_tags)
+    by_nvr = source_of(settings).follows_koji_tags
+    rolled_back = inventory.stands_on_rolled_back(connection, image, by_nvr=by_nvr)
     taken_back = rollbacks.standing(connection, [image]).get(image)
     return Answer(image, inventory.manifest_of(connection, image), held, found, others, rolled_back, taken_back)
 

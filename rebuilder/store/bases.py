@@ -109,11 +109,15 @@ def causes_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, t
     return found
 
 
-def planned(connection: Connection) -> set[tuple[str, str, str]]:
-    """The images that some rebuild was planned for, each with the base and its digest that it was for."""
+def planned(connection: Connection, digests: Iterable[str]) -> set[tuple[str, str, str]]:
+    """The images that some rebuild was planned for, each with the base and which of these digests it was for."""
     query = select(Image.key, BaseCause.spec, BaseCause.digest)
     query = query.join(Rebuild, Rebuild.id == BaseCause.rebuild_id).join(Image, Image.id == Rebuild.image_id)
-    return {(image, spec, digest) for image, spec, digest in connection.execute(query)}
+    found: set[tuple[str, str, str]] = set()
+    for part in chunks(sorted(digests), 500):
+        found.update((image, spec, digest) for image, spec, digest in connection.execute(
+            query.where(BaseCause.digest.in_(part))))  # fmt: skip
+    return found
 
 
 class _Bases:

@@ -284,12 +284,12 @@ def sources_of(connection: Connection, name: str) -> set[str]:
     return {name} if is_source else set(connection.scalars(select(Rpm.source).where(Rpm.name == name, current)))
 
 
-def stands_on_rolled_back(connection: Connection, key: str, by_nvr: bool) -> RolledBack | None:
+def stands_on_rolled_back(connection: Connection, key: str, *, by_nvr: bool) -> RolledBack | None:
     """The parent's build that this image stands on, where that was taken back; `by_nvr` as in rolled_back."""
     image = subgraph(connection, family_above(connection, key)).image(key)
     parents = [parent.image for parent in image.parents if parent.image]
     builds, gone = current_builds(connection, [key, *parents]), rollbacks.taken_back(connection)
-    return next(iter(rolled_back([image], builds, gone, by_nvr)), None)
+    return next(iter(rolled_back([image], builds, gone, by_nvr=by_nvr)), None)
 
 
 def current_build_id(connection: Connection, image_id: int) -> int | None:

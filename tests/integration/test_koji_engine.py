@@ -528,7 +528,7 @@ def test_what_stands_on_a_build_that_was_rolled_back_is_rebuilt_on_what_the_tag_
     made.passes(100_000)
     assert made.states() == ["succeeded"], "once is enough"
     with reading(store) as connection:
-        assert inventory.stands_on_rolled_back(connection, "httpd:f42", True) is None
+        assert inventory.stands_on_rolled_back(connection, "httpd:f42", by_nvr=True) is None
 
 
 def test_a_rollback_is_shown_where_others_builds_are_not_to_be_planned_for(

@@ -14,7 +14,7 @@ APP = Image("app", "f42", (Parent(ParentKind.BASE, BASE.key),))
 
 def found(base: str, stands_on: str, by_nvr: bool = True) -> list[RolledBack]:
     builds = {BASE.key: ImageBuild(BASE.key, base), APP.key: ImageBuild(APP.key, "app-1-1", None, (stands_on,))}
-    return rolled_back([BASE, APP], builds, {}, by_nvr)
+    return rolled_back([BASE, APP], builds, {}, by_nvr=by_nvr)
 
 
 def test_a_child_of_a_newer_build_than_the_current_one_stands_on_a_rollback() -> None:
@@ -36,13 +36,14 @@ def test_names_that_are_no_nvrs_tell_nothing_even_where_they_look_like_some() ->
 
 
 def test_without_a_build_nothing_is_known() -> None:
-    assert rolled_back([BASE, APP], {}, {}, True) == []
-    assert rolled_back([BASE, APP], {APP.key: ImageBuild(APP.key, "app-1-1", None, ("base-42-1",))}, {}, True) == []
+    assert rolled_back([BASE, APP], {}, {}, by_nvr=True) == []
+    alone = {APP.key: ImageBuild(APP.key, "app-1-1", None, ("base-42-1",))}
+    assert rolled_back([BASE, APP], alone, {}, by_nvr=True) == []
 
 
 def test_a_child_of_a_build_that_an_operator_took_back_stands_on_it_whatever_it_is_called() -> None:
     builds = {BASE.key: ImageBuild(BASE.key, "sha256:1"), APP.key: ImageBuild(APP.key, "app", None, ("sha256:2",))}
-    (told,) = rolled_back([BASE, APP], builds, {BASE.key: {"sha256:2"}}, False)
+    (told,) = rolled_back([BASE, APP], builds, {BASE.key: {"sha256:2"}}, by_nvr=False)
     assert (told.built_on, told.current) == ("sha256:2", "sha256:1")
 
 
