@@ -16,14 +16,13 @@ import click
 
 from rebuilder import config, config_file
 from rebuilder.cli.context import Context
-from rebuilder.cli.init_template import SYSTEM_DATABASE, Answers, KojiAnswers, rendered
+from rebuilder.cli.init_template import IN_KOJI, SYSTEM_DATABASE, Answers, KojiAnswers, rendered
 from rebuilder.cli.terminal import one_line
 from rebuilder.config import BUILDERS, SOURCES
 from rebuilder.domain.errors import RequestError
 from rebuilder.engine import factory
 from rebuilder.inventory.source import InventorySource
 
-IN_KOJI = {"koji", "osbs"}  # builders whose builds are Koji's
 NO_BROKER = "none"
 
 

@@ -10,8 +10,8 @@ from rebuilder.inventory.source import InventorySource
 # Folders of systemd/rebuilder.tmpfiles: services and root look there, whoever's state directory is theirs.
 SYSTEM_DATABASE = "sqlite:////var/lib/rebuilder/rebuilder.db"
 SYSTEM_BUILDS = "/var/lib/rebuilder-buildah/builds"
-
-
+IN_KOJI = {"koji", "osbs"}  # builders whose builds are Koji's
+SIMULATED = "               # builds nothing, and says that it did: to try things out"
 # Results of a CI for RPMs' builds in Koji, and for images, as Fedora's CI messages have them.
 CI_KEYS = tuple(
     f'    "#.{kind}.test.complete",\n' for kind in ("koji-build", "redhat-container-image", "container-image")
@@ -124,16 +124,13 @@ def _is_only_watched(answers: Answers) -> bool:
     return bool(answers.repositories) and answers.builder == "simulated"
 
 
-_SIMULATED = "               # builds nothing, and says that it did: to try things out"
-
-
 def _ours(answers: Answers) -> str:
     host, _, port = answers.web.rpartition(":")
     dry_run = f"{'dry_run = true' if _is_only_watched(answers) else '# dry_run = true':<36}"
     return f"""\
 [consumer_config]
 database_url = {_text(answers.database)}
-builder = {_text(answers.builder)}{_SIMULATED if answers.builder == "simulated" else ""}
+builder = {_text(answers.builder)}{SIMULATED if answers.builder == "simulated" else ""}
 # max_builds = 2                    # at the same time
 # settle_seconds = 60               # changes that arrive within this are planned together
 {dry_run}# plan and go through all the motions, but build and announce nothing
@@ -165,7 +162,7 @@ def _stream(answers: Answers) -> str:
         lines.append(f"tags = {_texts(answers.tags)}                    # the best first")
     if answers.koji.tag:
         lines.append(f"koji_tags = [{_text(answers.koji.tag)}]")
-    if answers.builder in ("koji", "osbs"):
+    if answers.builder in IN_KOJI:
         lines.append(f"koji_target = {_text(answers.stream)}                   # what images are built for: change it")
     if answers.koji.gate_test:
         lines.append("# Each new build waits for this result, or `rebuilder gate IMAGE pass|fail`: docs/delivery.md")

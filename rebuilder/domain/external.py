@@ -17,7 +17,6 @@ from rebuilder.domain.policy import Rule
 from rebuilder.domain.rpm import Rpm
 
 LATEST = "latest"  # the tag that a pull spec without one means
-SHA = "sha256:"  # begins a digest
 SHORT = 12  # characters of a digest that people read
 
 

@@ -63,18 +63,18 @@ def read(
     """All that needs somebody, the most pressing first. `states` has what every image is."""
     by_hand = settings.promote == "manual"
     beats = heartbeats.read(connection)
-    found = [*_engine(beats, lease.let_go(connection), now), *_problems(beats), *_failures(connection)]
+    found = [*_engine(connection, beats, now), *_problems(beats), *_failures(connection)]
     found += [*_approvals(connection), *_gates(connection, settings, now)]
     found += _promotions(connection) if by_hand else ()
     return (*found, *_rollbacks(connection), *_holds(states), *_unknown(states))
 
 
-def _engine(beats: Mapping[str, HeartbeatEntry], ended: float | None, now: float) -> Iterator[Need]:
-    """Whether one gets on; `ended` is when the last one did as it was told to."""
+def _engine(connection: Connection, beats: Mapping[str, HeartbeatEntry], now: float) -> Iterator[Need]:
+    """Whether one gets on. One that ended as it was told to leaves no beat, but its lease."""
     beat = beats.get("engine")
     if beat is None:
         yield Need(kind="engine", what="no engine is running: nothing is planned or built",
-                   do="start `rebuilder run`", since=moment(ended), link="/#health")  # fmt: skip
+                   do="start `rebuilder run`", since=moment(lease.let_go(connection)), link="/#health")  # fmt: skip
     elif beat.late(now):
         yield Need(kind="engine", what="the engine has stopped: nothing is planned or built",
                    do="see its log, and start it again", since=moment(beat.at), link="/#health")  # fmt: skip

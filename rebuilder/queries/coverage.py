@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.external import SHA, ExternalDigest
+from rebuilder.domain.external import ExternalDigest
 from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.impact import InstalledPackages, merge
 from rebuilder.domain.lifecycle import OPEN, RebuildRecord
@@ -23,6 +23,7 @@ from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.packages import StoredPackages, refuse_untold
 from rebuilder.registry.document import DIGEST
+from rebuilder.registry.pull_spec import check_digest
 from rebuilder.store import bases, coverage, holds, rebuild_progress
 from rebuilder.store.read_cache import cached
 
@@ -65,7 +66,7 @@ class Fix(Answer):
     @property
     def is_base(self) -> bool:
         """Whether it is a digest of an external parent rather than a source build."""
-        return self.evr.startswith(SHA)
+        return DIGEST.fullmatch(self.evr) is not None
 
     @property
     def title(self) -> str:
@@ -102,11 +103,9 @@ def read(connection: Connection, name: str, settings: Settings, now: float, part
 
 def _of_base(name: str, base: ExternalDigest, reading: _Fixes) -> Coverage:
     """How many of the images on the external parent stand on that digest. Raises RequestError for what is no digest."""
-    if base.digest and not DIGEST.fullmatch(base.digest):
-        raise RequestError(f"not a digest: {base.digest!r}; write {base.spec}@sha256: and 64 hexadecimal digits")
     if not base.digest:
-        return Coverage(name=name, percent=None, everywhere=False, hint=f"which digest {base.spec} has is not known: "
-                        "its registry gave no answer yet", fixes=())  # fmt: skip
+        return _told(name, (), f"which digest {base.spec} has is not known: its registry gave no answer yet")
+    check_digest(base.spec, base.digest)
     fixes = tuple(reading.of_base(base))
     hint = "" if fixes else f"no image is built on {base.spec}"
     return _told(name, fixes, hint)

@@ -77,10 +77,10 @@ def _carried(connection: Connection, name: str, told: Sequence[Change], asked: A
 
 
 def refuse_untold(connection: Connection, name: str) -> None:
-    """Raises UnknownError for a CVE that no update fixes, and for an alias of an update that no message told of."""
+    """Raises UnknownError for what no change is of, where it is a CVE, or looks like the alias of an update."""
     if CVE.fullmatch(name):
         raise UnknownError(f"no known update fixes {name.upper()}")
-    if ALIAS.fullmatch(name) and not changes.ids_named(connection, name):
+    if ALIAS.fullmatch(name):
         raise UnknownError(f"unknown update {name}{did_you_mean(name, changes.updates(connection))}")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from rebuilder.domain.errors import RequestError
 from rebuilder.domain.external import at_digest, pinned, repository, tag
+from rebuilder.registry.document import DIGEST
 from rebuilder.registry.short_names import full_names
 
-__all__ = ["at_digest", "candidates", "is_remote", "pinned", "repository", "tag", "without_digest"]
+__all__ = ["at_digest", "candidates", "check_digest", "is_remote", "pinned", "repository", "tag", "without_digest"]
 TRANSPORT = "docker://"
 STORAGE = "containers-storage:"
 
@@ -27,6 +29,12 @@ def candidates(spec: str) -> tuple[str, ...]:
         return (f"docker.io/{name}",)
     place, at, digest = name.partition("@")
     return tuple(f"{full}{at}{digest}" for full in full_names(place))
+
+
+def check_digest(spec: str, digest: str) -> None:
+    """Raises RequestError where what is asked for of that pull spec is no digest."""
+    if not DIGEST.fullmatch(digest):
+        raise RequestError(f"not a digest: {digest!r}; write {spec}@sha256: and 64 hexadecimal digits")
 
 
 def without_digest(spec: str) -> str:

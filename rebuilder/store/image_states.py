@@ -37,22 +37,22 @@ def read(
     `wait` says what is done with images whose external parent lacks what they lack. With `any_digest`, one that does
     not stand on the present digest of its external base is stale.
     """
-    moved = bases.moved(connection) if any_digest else {}
     if keys is not None:
-        return _read(connection, now, installonly, keys, wait, moved)
+        return _read(connection, now, installonly, keys, wait, any_digest)
     in_force = frozenset(connection.scalars(select(Hold.image_id).where(Hold.in_force(now))))
     return cached(
         connection, ("image states", installonly, wait, in_force, any_digest),
-        lambda: MappingProxyType(_read(connection, now, installonly, None, wait, moved)),
+        lambda: MappingProxyType(_read(connection, now, installonly, None, wait, any_digest)),
     )
 
 
 def _read(
     connection: Connection, now: float, installonly: tuple[str, ...], keys: Collection[str] | None, wait: Wait,
-    moved: Mapping[str, BaseMoved],
+    any_digest: bool,
 ) -> dict[str, ImageState]:
     """The same, from the database: beside that, only the holds in force depend on the moment."""
     rows = _images(connection, now, keys)
+    moved = bases.moved(connection) if any_digest else {}
     missing = _Missing(connection, rows, installonly).found if rows else {}
     lacking = {ident: lack.changes for ident, lack in missing.items()}
     waits = {**external_waits.read(connection, lacking, wait), **_waits(connection, rows, missing)}
