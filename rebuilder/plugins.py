@@ -17,10 +17,11 @@ from rebuilder.domain.errors import RequestError
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, and what is wrong with it; empty where nothing is."""
+    """What was looked at, and what is wrong with it; empty where nothing is. `unchecked` says why nobody looked."""
 
     about: str
     fault: str = ""
+    unchecked: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from rebuilder import config as settings_of
 from rebuilder import config_file
@@ -13,8 +12,8 @@ from rebuilder.cli.context import Context
 from rebuilder.cli.output import as_json, print_line
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus
-from rebuilder.domain.errors import RequestError, UnreachableError
-from rebuilder.engine import config_check, site_check
+from rebuilder.domain.errors import RequestError
+from rebuilder.engine import config_check, place_check, site_check
 from rebuilder.plugins import Finding
 from rebuilder.store import database
 
@@ -40,8 +39,7 @@ def check(context: Context, json_: bool, online: bool) -> int:
         findings += config_check.of_file(origin.path)
     settings = None if _faulty(findings) else settings_of.load(origin.path)
     bus = config_file.bus(origin.path)
-    if settings is not None:
-        findings += config_check.of_settings(settings, bus)
+    findings += [config_check.UNCHECKED] if settings is None else config_check.of_settings(settings, bus)
     asked = list(_online(settings, bus)) if settings is not None and online and not _faulty(findings) else []
     _print_findings(findings + asked, settings, json_)
     if faulty := _faulty(findings):
@@ -53,12 +51,24 @@ def check(context: Context, json_: bool, online: bool) -> int:
 def _print_findings(findings: list[Finding], settings: Settings | None, json_: bool) -> None:
     if json_:
         told = settings.model_dump(mode="json") if settings is not None else {}
-        as_json({**told, "checks": [{"about": f.about, "ok": not f.fault, "fault": f.fault} for f in findings]})
+        as_json({**told, "checks": [_check(finding) for finding in findings]})
         return
     for finding in findings:
-        print_line(f"wrong: {finding.about}: {finding.fault}" if finding.fault else f"ok: {finding.about}")
+        print_line(_verdict(finding))
     if settings is not None and not _faulty(findings):
         print_line(f"good: builder {settings.builder}, database {database.shown(settings.database)}")
+
+
+def _check(finding: Finding) -> dict[str, str | bool | None]:
+    """`ok` is null for what nobody looked at; `fault` then says why."""
+    ok = None if finding.unchecked else not finding.fault
+    return {"about": finding.about, "ok": ok, "fault": finding.fault or finding.unchecked}
+
+
+def _verdict(finding: Finding) -> str:
+    if finding.unchecked:
+        return f"not checked: {finding.about}: {finding.unchecked}"
+    return f"wrong: {finding.about}: {finding.fault}" if finding.fault else f"ok: {finding.about}"
 
 
 def _faulty(findings: list[Finding]) -> list[Finding]:
@@ -66,7 +76,8 @@ def _faulty(findings: list[Finding]) -> list[Finding]:
 
 
 def _online(settings: Settings, bus: Bus) -> Iterator[Finding]:
-    yield _database(settings)
+    if not database.is_file(settings.database):
+        yield place_check.database_of(settings)
     if bus.configured:
         from rebuilder.web.broker import Broker
 
@@ -75,12 +86,3 @@ def _online(settings: Settings, bus: Bus) -> Iterator[Finding]:
             yield Finding(f"queue {name}: {queue.messages} messages, {queue.consumers} consumers")
         yield Finding("broker", state.trouble)
     yield from site_check.online(settings)
-
-
-def _database(settings: Settings) -> Finding:
-    """Whether it can be opened, and is of this version. Nothing is made: a new one is, when it is needed."""
-    about = f"database {database.shown(settings.database)}"
-    try:
-        return Finding(f"{about}: {database.condition(settings.database)}")
-    except (RequestError, UnreachableError, DBAPIError) as error:
-        return Finding(about, str(error))

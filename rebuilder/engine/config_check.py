@@ -23,6 +23,8 @@ EXCHANGE_KEYS = {"type", "durable", "auto_delete", "arguments"}
 BINDING_KEYS = {"queue", "exchange", "routing_keys", "arguments"}
 WHOLE = {"tls": {"ca_cert", "certfile", "keyfile"}, "qos": {"prefetch_size", "prefetch_count"}}
 
+UNCHECKED = Finding("builder, database, files, folders, names of hosts", unchecked="mend the keys first")
+
 
 def of_file(path: Path) -> Iterator[Finding]:
     """What is wrong with the keys and values of a configuration file, fedora-messaging's and ours.
@@ -92,6 +94,8 @@ def of_settings(settings: Settings, bus: Bus) -> Iterator[Finding]:
         return
     yield _builder(settings)
     yield from _announcing(settings, bus)
+    if database.is_file(settings.database):
+        yield place_check.database_of(settings)
     yield from place_check.files(settings, bus)
     yield from place_check.folders(settings)
     yield from platform_check.platforms(settings)

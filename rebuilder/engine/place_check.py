@@ -11,10 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sqlalchemy.exc import DBAPIError
+
 from rebuilder.builders.plugin import configured
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.distribution import install
+from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.inventory.source import source_of
 from rebuilder.plugins import Finding
 from rebuilder.sbom.documents import EXTRA
@@ -23,11 +26,23 @@ from rebuilder.store import database
 RESOLVE_SECONDS = 5.0
 
 
+def database_of(settings: Settings) -> Finding:
+    """Whether it can be opened, and is of this version. Nothing is made: a new one is, when it is needed."""
+    about = f"database {database.shown(settings.database)}"
+    try:
+        return Finding(f"{about}: {database.condition(settings.database)}")
+    except (RequestError, UnreachableError, DBAPIError) as error:
+        return Finding(about, str(error).removeprefix(f"{about}: "))
+
+
 def files(settings: Settings, bus: Bus) -> Iterator[Finding]:
     """The files that must be readable."""
     named: dict[str, Path | None] = {f"tls.{key}": Path(file) for key, file in bus.tls.items()}
     if settings.koji.hub:
         named["consumer_config.koji.server_ca"] = settings.koji.server_ca
+    named["consumer_config.registry.auth_file"] = settings.registry.auth_file
+    for name, stream in settings.streams.items():
+        named[f"consumer_config.streams.{name}.test_script"] = stream.test_script
     named |= source_of(settings).files(settings)
     for key, path in named.items():
         if path is not None:
@@ -44,7 +59,14 @@ def _unreadable(path: Path) -> str:
 
 def folders(settings: Settings) -> Iterator[Finding]:
     """The folder of the images, and those that are written to; what is missing of these is made when it is needed."""
-    for key, path in source_of(settings).folders(settings).items():
+    inventory = settings.inventory
+    if "source" in inventory.model_fields_set and not inventory.named:
+        told = f"is not set: where the images of source {inventory.source} are"
+        yield Finding("consumer_config.inventory.path", told)
+    read = dict(source_of(settings).folders(settings))
+    for name, source in inventory.sources.items():
+        read[f"consumer_config.inventory.sources.{name}.path"] = source.path
+    for key, path in read.items():
         if path is not None:
             yield Finding(f"{key} {path}", _unlisted(path))
     written: dict[str, Path] = {}

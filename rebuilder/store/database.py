@@ -33,6 +33,8 @@ _VERSION = select(text("version_num")).select_from(table("alembic_version"))
 def open_database(url: str, *, single: bool = False) -> Engine:
     """An engine for the URL; connects on first use. SQLite's folder is made where it is missing.
 
+    Raises RequestError for a file with another program's tables, which stays as it is.
+
     `single` is for who writes single statements, one after the other: each is a transaction by itself, and PostgreSQL
     is not asked before whether it is there: three questions less for each.
     """
@@ -44,6 +46,8 @@ def open_database(url: str, *, single: bool = False) -> Engine:
             own_folder(Path(address.database).parent)
         except OSError as error:
             raise UnreachableError(f"database {address.database}: {error.strerror or error}") from None
+        if sqlite_file.is_of_others(Path(address.database)):
+            raise RequestError(f"database {shown(url)}: its tables are another program's: name a file of its own")
     return sqlite_file.opened(address, single=single)
 
 
@@ -237,9 +241,7 @@ def as_it_is(url: str) -> Engine:
 
 def forbidden(url: str) -> Unwritable | None:
     """Why an SQLite file that is there cannot be written by who must; it is not opened."""
-    address = address_of(url)
-    sqlite = address.get_backend_name() == "sqlite" and address.database and address.database != ":memory:"
-    return unwritable(Path(str(address.database))) if sqlite else None
+    return unwritable(Path(str(address_of(url).database))) if is_file(url) else None
 
 
 def condition(url: str) -> str:
@@ -263,13 +265,18 @@ def condition(url: str) -> str:
         engine.dispose()
 
 
+def is_file(url: str) -> bool:
+    """Whether the database is a file, SQLite's."""
+    address = address_of(url)
+    return address.get_backend_name() == "sqlite" and address.database not in (None, "", ":memory:")
+
+
 def _missing(url: str) -> bool:
     """Whether there is no SQLite file there that has anything in it. Another kind of database is asked itself."""
-    address = address_of(url)
-    if address.get_backend_name() != "sqlite" or not address.database or address.database == ":memory:":
+    if not is_file(url):
         return False
     try:
-        found = Path(address.database).stat()
+        found = Path(str(address_of(url).database)).stat()
         return S_ISREG(found.st_mode) and not found.st_size
     except (FileNotFoundError, NotADirectoryError):
         return True

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,16 @@ def _give_to_the_folder_s_owner(file: int | Path, path: Path) -> None:
     """What root makes in the folder of the services must be theirs, or none of them starts again."""
     if os.geteuid() == 0 and (status := path.parent.stat()).st_uid:
         os.chown(file, status.st_uid, status.st_gid)
+
+
+def is_of_others(path: Path) -> bool:
+    """Whether the file is a database with tables, and without ours. What cannot be read is told when it is opened."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:
+        return False
+    return bool(tables) and "alembic_version" not in tables
 
 
 class Replaced(UnreachableError):

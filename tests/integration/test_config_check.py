@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from rebuilder import config_file
 from rebuilder.builders import emulation
 from rebuilder.cli import status_of
 from rebuilder.demo.broker import Broker
+from rebuilder.store.database import HEAD
 
 SITE = """
 amqp_url = "amqp://127.0.0.1"
@@ -116,6 +119,70 @@ def test_all_that_is_wrong_is_listed_and_not_the_first_alone(operator: Operator)
 def test_files_folders_and_hosts_are_looked_at(operator: Operator, before: str, after: str, told: str) -> None:
     operator.change(before.format(folder=operator.folder), after)
     assert any(told in line for line in operator.wrong()), operator.wrong()
+
+
+@pytest.mark.parametrize(("table", "told"), [
+    ("streams.f42]\ntest_script = '/none/test.sh'", "streams.f42.test_script /none/test.sh: No such file or directory"),
+    ("registry]\nauth_file = '/none/auth.json'", "registry.auth_file /none/auth.json: No such file or directory"),
+    ("inventory.sources.base]\npath = '/none/base'", "inventory.sources.base.path /none/base: No such file or directory"),
+    ("buildah]\nroot = '/dev/null/storage'", "buildah.root /dev/null/storage: /dev/null is not a folder"),
+])  # fmt: skip
+def test_each_file_and_folder_that_is_named_is_looked_at(operator: Operator, table: str, told: str) -> None:
+    operator.change("[consumer_config]\n", "[consumer_config]\nbuilder = 'buildah'\n")
+    operator.path.write_text(f"{operator.path.read_text()}\n[consumer_config.{table}\n")
+    assert operator.wrong() == [f"wrong: consumer_config.{told}"]
+
+
+@pytest.mark.parametrize("source", ["containerfiles", "file"])
+def test_a_source_that_is_named_without_its_path_is_wrong(operator: Operator, source: str) -> None:
+    operator.path.write_text(f"[consumer_config.inventory]\nsource = '{source}'\n")
+    (told,) = operator.wrong()
+    assert told == f"wrong: consumer_config.inventory.path: is not set: where the images of source {source} are"
+
+
+def test_what_is_not_checked_for_the_sake_of_a_wrong_key_is_told(operator: Operator) -> None:
+    operator.change("path =", "paht =")
+    status, lines, _ = operator.types("config", "check")
+    assert (status, lines[-1]) == (2, "not checked: builder, database, files, folders, names of hosts: "
+                                      "mend the keys first")  # fmt: skip
+    checks = json.loads("\n".join(operator.types("config", "check", "--json")[1]))["checks"]
+    assert [check["ok"] for check in checks] == [True, True, False, None]
+
+
+def test_a_file_that_is_no_database_is_wrong(operator: Operator) -> None:
+    file = operator.folder / "data/rebuilder.db"
+    file.parent.mkdir()
+    file.write_bytes(b"not a database, whatever its name says" * 100)
+    before = file.read_bytes()
+    (told,) = operator.wrong()
+    assert told == f"wrong: database sqlite:///{file}: file is not a database"
+    assert file.read_bytes() == before
+    file.unlink()
+    file.mkdir()
+    assert "unable to open database file" in operator.wrong()[0]
+
+
+def test_the_database_of_another_program_is_wrong_and_left_as_it_is(operator: Operator) -> None:
+    file = operator.folder / "data/rebuilder.db"
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as others:
+        others.execute("CREATE TABLE moz_places (id INTEGER)")
+    before = file.read_bytes()
+    told = f"database sqlite:///{file}: its tables are another program's"
+    assert operator.wrong()[0].startswith(f"wrong: {told}")
+    for words in (("inventory", "sync"), ("db", "upgrade"), ("status",)):
+        status, lines, errors = operator.types(*words)
+        assert (status, lines) == (2, [])
+        assert errors[-1].startswith(f"rebuilder: {told}")
+    assert file.read_bytes() == before
+
+
+def test_a_database_of_ours_is_told_with_its_version(operator: Operator) -> None:
+    assert operator.types("inventory", "sync")[0] == 0
+    status, lines, _ = operator.types("config", "check")
+    assert status == 0
+    assert [line for line in lines if line.startswith("ok: database ")] == [
+        f"ok: database sqlite:///{operator.folder}/data/rebuilder.db: version {HEAD}"]  # fmt: skip
 
 
 def test_notifications_without_a_bus_are_wrong(operator: Operator) -> None:

@@ -23,7 +23,9 @@ class Plugin(BuilderPlugin):
         return BuildahBuilder(settings.buildah, settings.inventory.registry, settings.registry)
 
     def folders(self, settings: Settings) -> Mapping[str, Path]:
-        return {"folder of builds": settings.buildah.folder}
+        storage = {"root": settings.buildah.root, "runroot": settings.buildah.runroot}
+        named = {f"consumer_config.buildah.{key}": path for key, path in storage.items() if path is not None}
+        return {"folder of builds": settings.buildah.folder, **named}
 
     def clear(self, settings: Settings, before: float, in_use: InUse, *, rehearsing: bool) -> dict[str, int]:
         return {"build folders": leftovers.folders(settings.buildah, before, in_use, rehearsing),
