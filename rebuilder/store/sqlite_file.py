@@ -140,11 +140,14 @@ class _Watched:
 
     def _open(self) -> None:
         with _LOCK:
+            if self.known is not None:  # two connected at once for the first time
+                return
             status = self.path.stat()
-            self.known = status.st_dev, status.st_ino
-            if self.known not in _OPEN:
-                _OPEN[self.known] = _Open(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
-            _OPEN[self.known].users += 1
+            known = status.st_dev, status.st_ino
+            if known not in _OPEN:
+                _OPEN[known] = _Open(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
+            _OPEN[known].users += 1
+            self.known = known  # last, as `same` takes no lock
 
     def same(self) -> None:
         """Nothing, where the file is the one that it was. Raises Replaced."""

@@ -21,7 +21,7 @@ from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.demo.process import free_port
 from rebuilder.store import tokens
-from rebuilder.web import bounds, wrong_tokens
+from rebuilder.web import bounds, sse, wrong_tokens
 from rebuilder.web.server import BACKLOG, serving
 
 HALF = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Slow: "
@@ -266,10 +266,23 @@ def test_head_is_answered_as_get_without_a_body(port: int, path: str) -> None:
     assert types[0] == types[1]
 
 
-def test_head_of_a_live_page_ends(port: int) -> None:
-    with connected(port) as client:
-        client.sendall(b"HEAD /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert status(said(client)) == 405
+@pytest.mark.parametrize("path", ["/live", "/live?image=1", "/api/v1/events"])
+def test_head_of_an_answer_without_end_ends_and_takes_no_place(port: int, path: str) -> None:
+    for _ in range(2 * sse.MOST_LISTENERS // 50):
+        with connected(port) as client:
+            client.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 50)
+            client.sendall(b"HEAD /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            told = said(client)
+            assert told.count(b"HTTP/1.1 200 OK\r\n") == 51
+            assert told.count(b"content-type: text/event-stream") == 50
+            assert told.endswith(b"\r\n\r\n")
+
+
+def test_head_refuses_what_get_does(port: int) -> None:
+    for path in ("/live?waves=1", "/api/v1/events?wvae=1"):
+        with connected(port) as client:
+            client.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            assert status(said(client)) == 422
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "DELETE", "CONNECT", "BREW", "get"])

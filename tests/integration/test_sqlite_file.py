@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from integration.test_frozen_database import Process
@@ -17,7 +19,7 @@ from support import bus, databases
 
 from rebuilder.demo.broker import Broker
 from rebuilder.domain.message import IncomingMessage
-from rebuilder.store import database, inbox
+from rebuilder.store import database, inbox, sqlite_file
 from rebuilder.store.lease import read
 from rebuilder.store.sqlite_file import WAL_BYTES, Replaced, relieve
 
@@ -160,3 +162,21 @@ def test_the_journal_shrinks_although_somebody_always_reads(store: Engine) -> No
         reader.close()
     assert relieve(store) == 0
     assert journal.stat().st_size <= WAL_BYTES
+
+
+def test_who_looks_while_another_thread_opens_the_file_for_the_first_time_sees_the_same(
+    store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_of(store).parent / "copy.db"
+    shutil.copyfile(file_of(store), path)
+    watched = sqlite_file._Watched(path)
+    opening = os.open
+
+    def open_slowly(*words: Any) -> int:
+        watched.same()
+        return opening(*words)
+
+    monkeypatch.setattr(os, "open", open_slowly)
+    watched.learn(0)
+    watched.same()
+    watched.close()
