@@ -17,7 +17,7 @@ from rebuilder.domain.errors import RequestError
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, and what is wrong with it; empty where nothing is. `unchecked` says why nobody looked."""
+    """What was looked at, and what is wrong with it; empty where nothing is. `unchecked` says why that was left out."""
 
     about: str
     fault: str = ""

@@ -60,7 +60,7 @@ def _print_findings(findings: list[Finding], settings: Settings | None, json_: b
 
 
 def _check(finding: Finding) -> dict[str, str | bool | None]:
-    """`ok` is null for what nobody looked at; `fault` then says why."""
+    """`ok` is null for what was not looked at; `fault` then says why."""
     ok = None if finding.unchecked else not finding.fault
     return {"about": finding.about, "ok": ok, "fault": finding.fault or finding.unchecked}
 
