@@ -12,7 +12,7 @@ from fedora_messaging import config
 from fedora_messaging.exceptions import ConfigurationException, HaltConsumer, Nack
 from fedora_messaging.message import Message
 from fedora_messaging.twisted.factory import FedoraMessagingFactoryV2
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.internet import reactor
 
@@ -47,6 +47,7 @@ class Inbox:
         FedoraMessagingFactoryV2.maxDelay = LONGEST_RECONNECT_WAIT
         deliveries.guard()
         self._engine = opened_store()
+        self._of_thread = threading.local()  # a queue's messages come one after the other, and queues side by side
         self._beaten = 0.0
         self._ending = threading.Event()
         reactor.addSystemEventTrigger("before", "shutdown", self._end)  # type: ignore[arg-type]
@@ -92,19 +93,27 @@ class Inbox:
         """A connection that has ended since the last message is no reason to wait: the next one is made at once."""
         delivery, received = deliveries.delivery_of(message), partial(deliveries.received, message)
         try:
-            return inbox.take(self._engine, received, delivery)
+            return inbox.take(self._connection, received, delivery)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-        return inbox.take(self._engine, received, delivery)
+        return inbox.take(self._connection, received, delivery)
+
+    @property
+    def _connection(self) -> Connection:
+        """The thread's own, which stays open; one that has ended is made anew by whatever is asked of it next."""
+        found: Connection | None = getattr(self._of_thread, "connection", None)
+        if found is None:
+            found = self._of_thread.connection = self._engine.connect()
+        return found
 
     def _beat(self) -> None:
         """Say that messages get in, now and then: messages that wait without that show a consumer that hangs."""
         now = time.time()
         if not 0 <= now - self._beaten < BEAT_SECONDS:
             try:
-                with self._engine.begin() as connection:
-                    heartbeats.record_heartbeat(connection, "consumer", BEAT_SECONDS, now)
+                with self._connection.begin():
+                    heartbeats.record_heartbeat(self._connection, "consumer", BEAT_SECONDS, now)
                 self._beaten = now
             except SQLAlchemyError as error:  # the message is kept, which is what counts
                 _log.warning("no heartbeat could be written: %s", one_line(error))

@@ -77,7 +77,8 @@ def _take(context: Context, where: str, line: bytes) -> tuple[str, str]:
             reason = str(error)
             raise
 
-    fate = inbox.take(context.engine, received, deliveries.delivery_of(message))
+    with context.engine.connect() as connection:
+        fate = inbox.take(connection, received, deliveries.delivery_of(message))
     if fate != "new":
         return ("duplicate", "") if fate == "duplicate" else (DEAD, reason)
     with reading(context.engine) as connection:  # it is told at once, and acted on when the engine gets to it

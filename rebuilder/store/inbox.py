@@ -35,12 +35,19 @@ class InboxEntry:
 
 def receive(engine: Engine, messages: Sequence[IncomingMessage], now: float | None = None) -> list[bool]:
     """Keep these messages, durably, in one transaction. For each: True if it is new, False for a duplicate."""
-    at = time.time() if now is None else now
     with engine.begin() as connection:
-        new = [insert_one(connection, Message, _row(message, at)) for message in messages]
-        if twice := new.count(False):
-            counters.add(connection, {"message": {"duplicate": StoredCounter(twice)}})
+        return _keep(connection, messages, _moment(now))
+
+
+def _keep(connection: Connection, messages: Sequence[IncomingMessage], at: float) -> list[bool]:
+    new = [insert_one(connection, Message, _row(message, at)) for message in messages]
+    if twice := new.count(False):
+        counters.add(connection, {"message": {"duplicate": StoredCounter(twice)}})
     return new
+
+
+def _moment(now: float | None) -> float:
+    return time.time() if now is None else now
 
 
 def fate(connection: Connection, ident: str) -> tuple[str, str]:
@@ -49,18 +56,26 @@ def fate(connection: Connection, ident: str) -> tuple[str, str]:
     return row.state, row.reason
 
 
-def take(engine: Engine, make: Callable[[], IncomingMessage], delivery: Delivery, now: float | None = None) -> Fate:
-    """Keep what `make` reads in a delivery; set aside what can never be kept. Raises what is the database's fault."""
+def take(
+    connection: Connection, make: Callable[[], IncomingMessage], delivery: Delivery, now: float | None = None
+) -> Fate:
+    """Keep what `make` reads in a delivery; set aside what can never be kept. Raises what is the database's fault.
+
+    The connection is in no transaction. The consumer takes message after message on one: to open another each time
+    costs as much as to write the message.
+    """
     try:
-        (new,) = receive(engine, [make()], now)
+        message = make()
+        with connection.begin():
+            (new,) = _keep(connection, [message], _moment(now))
     except Exception as error:
         if not is_of_the_values(error):
             raise
         reason = one_line(error)
     else:
         return "new" if new else "duplicate"
-    with engine.begin() as connection:
-        dead_letters.keep(connection, delivery, reason, time.time() if now is None else now)
+    with connection.begin():
+        dead_letters.keep(connection, delivery, reason, _moment(now))
     return "dead"
 
 

@@ -142,8 +142,9 @@ def poisoned(stage: Stage, kind: str) -> Verdict:
             Delivery("a\0b", TOPIC, {}, b"{}"), Delivery("deep", TOPIC, {}, b"[" * 20000),
             Delivery("encoding", TOPIC, {}, b"{}", "klingon"), Delivery("topic", "a\0", {}, b"{}"),
         ]  # fmt: skip
-        for letter in letters:
-            inbox.take(world.store, letter.read, letter)
+        with world.store.connect() as connection:
+            for letter in letters:
+                inbox.take(connection, letter.read, letter)
         verdict = world.finish("poison", len(POISON) + len(letters))
         with reading(world.store) as connection:
             missing = len(letters) - dead_letters.count(connection)

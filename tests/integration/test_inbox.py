@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import secrets
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pika
 import pytest
-from sqlalchemy import Engine
+from fedora_messaging import config
+from sqlalchemy import Engine, text
 from support import bus
 
+from consumers import Inbox
 from rebuilder.demo.broker import Broker
 from rebuilder.store import dead_letters, inbox
 from rebuilder.store.database import reading
@@ -54,6 +57,31 @@ def test_a_consumer_killed_in_the_middle_loses_nothing(
             child.stop(politely=signal.SIGKILL)
         with bus.consumer(configuration):
             bus.until(lambda: len(ids(store)) == len(sent))
+    assert sorted(ids(store)) == sorted(message.id for message in sent)
+
+
+def test_a_connection_that_the_server_ended_between_two_messages_delays_neither(
+    postgres: Engine, postgres_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(config.conf, "consumer_config", {"database_url": postgres_url})
+    callback, sent = Inbox(), [bus.update() for _ in range(2)]
+    callback(sent[0])
+    with postgres.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()"
+        ended = connection.scalars(text(f"SELECT pg_terminate_backend(pid) FROM ({others}) AS others")).all()
+    callback(sent[1])
+    assert ended == [True]
+    assert sorted(ids(postgres)) == sorted(message.id for message in sent)
+    assert "waits" not in caplog.text
+
+
+def test_messages_of_several_queues_are_taken_side_by_side(
+    store: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(config.conf, "consumer_config", {"database_url": database_url})
+    callback, sent = Inbox(), [bus.update() for _ in range(80)]
+    with ThreadPoolExecutor(4) as queues:
+        list(queues.map(callback, sent))
     assert sorted(ids(store)) == sorted(message.id for message in sent)
 
 

@@ -99,7 +99,8 @@ def test_no_message_that_is_kept_stops_the_engine(store: Engine) -> None:
 
 
 def take(store: Engine, delivery: Delivery) -> str:
-    return inbox.take(store, delivery.read, delivery)
+    with store.connect() as connection:
+        return inbox.take(connection, delivery.read, delivery)
 
 
 def test_what_can_never_be_kept_is_set_aside_once_byte_for_byte(store: Engine) -> None:

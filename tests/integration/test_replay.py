@@ -123,7 +123,8 @@ def test_the_consumer_says_the_same_of_the_same_message(store: Engine, replay: R
         message_id=value["id"], headers=value.get("headers", {}), content_encoding="utf-8"
     )
     message = deliveries.guarded(get_message)(value["topic"], properties, json.dumps(value.get("body")).encode())
-    fate = inbox.take(store, lambda: deliveries.received(message), deliveries.delivery_of(message))
+    with store.connect() as connection:
+        fate = inbox.take(connection, lambda: deliveries.received(message), deliveries.delivery_of(message))
     again = json.loads(replay(LINES[name][0]).stdout)
     assert again["duplicate" if fate == "new" else "dead-lettered"] == 1
     with reading(store) as connection:
