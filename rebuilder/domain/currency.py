@@ -152,11 +152,11 @@ class Offers:
 
     def lacking(self, rpm: Rpm) -> Lacking:
         """The changes that the RPM is older than, by the stream in which they are offered."""
-        found: dict[str, tuple[Offered, ...]] = {}
+        found: dict[str, list[Offered]] = {}
         for one in self._subjects.get((rpm.source, MODULE in rpm.release), ()):
             if one.change.makes_stale(rpm):
-                found[one.change.stream] = (*found.get(one.change.stream, ()), one)
-        return found
+                found.setdefault(one.change.stream, []).append(one)
+        return {stream: tuple(lacking) for stream, lacking in found.items()}
 
 
 def currency_of(

@@ -47,16 +47,26 @@ NOTHING = Expected((), Forecast((), frozenset()), (), {}, None, {}, frozenset())
 
 
 def read(connection: Connection, settings: Settings, now: float) -> Expected:
-    """What is open now, and when it will be done."""
-    held, paused = holds.held(connection, now), holds.paused(connection, now)
-    found = cached(connection, "open rebuilds", lambda: tuple(open_rebuilds.open_ones(connection)))
+    """What is open now, and when it will be done: as of the last whole second, so that all who ask in it share it."""
+    at = float(int(now))
+    held, paused = holds.held(connection, at), holds.paused(connection, at)
+    stopped = heartbeats.engine_stopped(connection, at) is not None
+    return cached(
+        connection, ("forecast", settings.slots), lambda: _read(connection, settings.slots, held, paused, stopped, at),
+        of=at,
+    )
+
+
+def _read(
+    connection: Connection, slots: int, held: Mapping[str, Held], paused: Paused | None, stopped: bool, now: float
+) -> Expected:
+    found = open_rebuilds.open_ones(connection)
     if not found:
         return Expected((), NOTHING.forecast, (), held, paused, {}, frozenset())
-    stopped = heartbeats.engine_stopped(connection, now) is not None
     values = tuple(_value(item, held, paused is not None, stopped, now) for item in found)
     known = _experience(connection, values)
     return Expected(
-        found, forecast.forecast(values, settings.slots, known), values, held, paused,
+        found, forecast.forecast(values, slots, known), values, held, paused,
         {value.id: value.seconds * known.pace(value.wave).factor for value in values},
         frozenset(value.id for value in values if value.overdue(known)), stopped,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 from sqlalchemy import Connection
 
@@ -14,6 +15,7 @@ from rebuilder.queries.moment import Moment, moment
 from rebuilder.store import image_states
 
 TOLD = 20  # missing changes of an image in an answer
+KEPT = 1000  # missing changes as answers
 
 
 class MissingChange(Answer):
@@ -60,11 +62,15 @@ def read(
     connection: Connection, settings: Settings, now: float, keys: Collection[str] | None = None
 ) -> Mapping[str, ImageState]:
     """The state of every image of the inventory, or of these, by name."""
-    wait = Wait(settings.external)
-    any_digest = settings.external_changes == "digest"
     return image_states.read(
-        connection, now, installonly=settings.installonly, keys=keys, wait=wait, any_digest=any_digest
+        connection, now, installonly=settings.installonly, keys=keys, wait=Wait(settings.external),
+        any_digest=counts_any_digest(settings),
     )
+
+
+def counts_any_digest(settings: Settings) -> bool:
+    """Whether an image is stale that does not stand on the present digest of its external base."""
+    return settings.external_changes == "digest"
 
 
 def fields(found: ImageState) -> dict[str, object]:
@@ -90,8 +96,9 @@ def missing_base(moved: BaseMoved) -> MissingBase:
     )
 
 
+@lru_cache(KEPT)
 def missing(offered: Offered) -> MissingChange:
-    """A change that is missing as an answer."""
+    """A change that is missing as an answer: one for all images that lack it."""
     change = offered.change
     return MissingChange(
         id=offered.id, nvr=change.build.nvr, update=change.update or None, severity=str(change.severity),

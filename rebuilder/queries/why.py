@@ -141,6 +141,8 @@ def read(connection: Connection, image: str, settings: Settings, now: float) -> 
 
 
 def _base(connection: Connection, image: str, settings: Settings, now: float) -> OldBase | None:
+    if not image_state.counts_any_digest(settings):
+        return None
     state = image_state.read(connection, settings, now, [image]).get(image)
     if state is None or state.base is None:
         return None

@@ -13,6 +13,7 @@ from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import changes, inventory, manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, aliased
+from rebuilder.store.read_cache import cached
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ def changes_named(connection: Connection, name: str) -> list[ChangeValue]:
 
 def crossed_streams(connection: Connection) -> set[tuple[str, str]]:
     """The streams of images and of their parents, where they differ."""
+    return cached(connection, "crossed streams", lambda: _crossed_streams(connection))
+
+
+def _crossed_streams(connection: Connection) -> set[tuple[str, str]]:
     above = aliased(Image)
     query = (
         select(Image.stream, above.stream)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, select
 
 from rebuilder.store import lease
 from rebuilder.store.models import Heartbeat
+from rebuilder.store.read_cache import cached
 from rebuilder.store.upsert import insert_of
 
 LATE_SECONDS = 60.0  # a loop that is silent for so long, and for several heartbeats, has stopped
@@ -152,8 +153,12 @@ def problems(beats: Mapping[str, HeartbeatEntry]) -> tuple[Problem, ...]:
     return tuple(p for name in ("engine", INVENTORY) if name in beats for p in beats[name].activity.problems)
 
 
-def read(connection: Connection) -> dict[str, HeartbeatEntry]:
+def read(connection: Connection) -> Mapping[str, HeartbeatEntry]:
     """The last heartbeat of each loop that has not been told to end."""
+    return cached(connection, "heartbeats", lambda: _read(connection))
+
+
+def _read(connection: Connection) -> dict[str, HeartbeatEntry]:
     columns = Heartbeat.loop, Heartbeat.at, Heartbeat.every, Heartbeat.trouble, Heartbeat.detail
     return {
         loop: HeartbeatEntry(loop, at, every, trouble, msgspec.convert(detail or {}, Activity))

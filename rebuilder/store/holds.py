@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Double, bindparam, delete, insert, or_, select
+from sqlalchemy import Connection, delete, insert, select
 
 from rebuilder.domain.errors import UnknownError
 from rebuilder.store.actions import Verb, request
 from rebuilder.store.models import Hold, Image, Pause
+from rebuilder.store.read_cache import cached
 from rebuilder.store.upsert import insert_one
 
 
@@ -28,13 +30,15 @@ class Held:
 
 def held(connection: Connection, now: float) -> dict[str, Held]:
     """The holds that are in force, by image."""
-    query = (
-        select(Image.key, Hold.who, Hold.reason, Hold.since, Hold.until)
-        .join(Image, Image.id == Hold.image_id)
-        .where(Hold.in_force(now))
-        .order_by(Image.name, Image.stream)
-    )
-    return {row[0]: Held(*row) for row in connection.execute(query)}
+    found = cached(connection, "holds", lambda: tuple(_holds(connection)))
+    return {one.image: one for one in found if one.until is None or one.until > now}
+
+
+def _holds(connection: Connection) -> Iterator[Held]:
+    """All holds, those that have ended by themselves too."""
+    columns = Image.key, Hold.who, Hold.reason, Hold.since, Hold.until
+    query = select(*columns).join(Image, Image.id == Hold.image_id).order_by(Image.name, Image.stream)
+    return (Held(*row) for row in connection.execute(query))
 
 
 def hold(connection: Connection, image: str, who: str, reason: str, until: float | None, now: float) -> None:
@@ -77,13 +81,12 @@ class Paused:
 
 
 _PAUSED = select(Pause.who, Pause.reason, Pause.since, Pause.until)  # made once: it is asked in every pass
-_PAUSED = _PAUSED.where(or_(Pause.until.is_(None), Pause.until > bindparam("now", type_=Double)))
 
 
 def paused(connection: Connection, now: float) -> Paused | None:
     """Whether the engine must start no builds."""
-    row = connection.execute(_PAUSED, {"now": now}).first()
-    return Paused(*row) if row else None
+    found = cached(connection, "pause", lambda: [Paused(*row) for row in connection.execute(_PAUSED)])
+    return next((one for one in found if one.until is None or one.until > now), None)
 
 
 def pause(connection: Connection, who: str, reason: str, now: float, until: float | None = None) -> bool:

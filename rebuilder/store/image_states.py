@@ -19,9 +19,9 @@ from rebuilder.domain.external import BaseMoved, Wait
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.rpm import INSTALLONLY, is_installonly, that_count
 from rebuilder.domain.rpm import Rpm as Package
-from rebuilder.store import bases, changes, coverage, external_waits, inventory, manifests
+from rebuilder.store import bases, changes, coverage, external_waits, holds, inventory, manifests
 from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, ManifestRpm, Rebuild, Rpm
-from rebuilder.store.read_cache import cached
+from rebuilder.store.read_cache import cached, kept
 from rebuilder.store.upsert import chunks
 
 FEW = 20  # images: what is in them is read rather than all that is in use
@@ -37,13 +37,16 @@ def read(
     `wait` says what is done with images whose external parent lacks what they lack. With `any_digest`, one that does
     not stand on the present digest of its external base is stale.
     """
-    if keys is not None:
+    of_all = "image states", installonly, wait, frozenset(holds.held(connection, now)), any_digest
+    if keys is None:
+        return cached(
+            connection, of_all, lambda: MappingProxyType(_read(connection, now, installonly, None, wait, any_digest))
+        )
+    known = kept(connection, of_all)
+    if known is None:
         return _read(connection, now, installonly, keys, wait, any_digest)
-    in_force = frozenset(connection.scalars(select(Hold.image_id).where(Hold.in_force(now))))
-    return cached(
-        connection, ("image states", installonly, wait, in_force, any_digest),
-        lambda: MappingProxyType(_read(connection, now, installonly, None, wait, any_digest)),
-    )
+    wanted = frozenset(keys)
+    return {key: state for key, state in known.items() if key in wanted}
 
 
 def _read(
@@ -203,7 +206,7 @@ def _offered(connection: Connection, manifest_ids: Collection[int] | None) -> li
             .join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
             .where(ManifestRpm.manifest_id.in_(manifest_ids))
         ))  # fmt: skip
-    rows = connection.execute(query.order_by(Change.id))
+    rows = connection.execute(query.order_by(Change.id)).all()
     return [Offered(row.id, changes.value_of(row), row.noticed_at) for row in rows]
 
 

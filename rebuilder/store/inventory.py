@@ -286,9 +286,12 @@ def sources_of(connection: Connection, name: str) -> set[str]:
 
 def stands_on_rolled_back(connection: Connection, key: str, *, by_nvr: bool) -> RolledBack | None:
     """The parent's build that this image stands on, where that was taken back; `by_nvr` as in rolled_back."""
+    gone = rollbacks.taken_back(connection)
+    if not (gone or by_nvr):
+        return None
     image = subgraph(connection, family_above(connection, key)).image(key)
     parents = [parent.image for parent in image.parents if parent.image]
-    builds, gone = current_builds(connection, [key, *parents]), rollbacks.taken_back(connection)
+    builds = current_builds(connection, [key, *parents])
     return next(iter(rolled_back([image], builds, gone, by_nvr=by_nvr)), None)
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Update, event, select,
 from rebuilder.domain.errors import InfrastructureError
 from rebuilder.store.database import reading
 from rebuilder.store.models import Lease
+from rebuilder.store.read_cache import cached
 from rebuilder.store.sqlite_file import only_ours
 
 OPTION = "term"
@@ -60,15 +61,21 @@ class Held:
 
 def read(connection: Connection, role: Role = Role.ENGINE) -> Held:
     """The lease as it stands."""
-    columns = Lease.owner, Lease.epoch, Lease.renewals
-    row = connection.execute(select(*columns).where(Lease.role == role)).one()
-    return Held(*row)
+    return _read(connection, role)[0]
 
 
 def let_go(connection: Connection, role: Role = Role.ENGINE) -> float | None:
     """When the last owner gave the lease up, in seconds since the epoch; None where one has it, or none ever had."""
-    free = Lease.role == role, Lease.owner == "", Lease.epoch > 0
-    return connection.scalar(select(Lease.expires_at).where(*free))
+    held, until = _read(connection, role)
+    return until if not held.owner and held.epoch else None
+
+
+def _read(connection: Connection, role: Role) -> tuple[Held, float]:
+    """The lease, and until when it holds."""
+    columns = Lease.owner, Lease.epoch, Lease.renewals, Lease.expires_at
+    query = select(*columns).where(Lease.role == role)
+    *held, until = cached(connection, ("lease", role), lambda: connection.execute(query).one())
+    return Held(*held), until
 
 
 def _lease_of(role: Role) -> Update:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, func, select
@@ -12,6 +12,7 @@ from rebuilder.domain.lifecycle import OPEN, STOPPED, RebuildRecord, State
 from rebuilder.domain.schedule import durations
 from rebuilder.store import inventory, rebuild_progress, rebuilds
 from rebuilder.store.models import Change, Image, Rebuild, RebuildEdge, WaveChange, aliased
+from rebuilder.store.read_cache import cached
 from rebuilder.store.upsert import chunks
 
 HISTORY, SHOWN_BY_WAVE = 200, 300
@@ -27,8 +28,12 @@ class OpenRebuild:
     seconds: float
 
 
-def open_ones(connection: Connection) -> list[OpenRebuild]:
+def open_ones(connection: Connection) -> tuple[OpenRebuild, ...]:
     """All that is open, in the order of the queue."""
+    return cached(connection, "open rebuilds", lambda: tuple(_open_ones(connection)))
+
+
+def _open_ones(connection: Connection) -> Iterator[OpenRebuild]:
     query = rebuilds.selected().add_columns(Rebuild.rank, Image.name, Image.stream, Image.estimate, Image.measured)
     rows = connection.execute(query.where(Rebuild.state.in_(OPEN)).order_by(Rebuild.rank, Rebuild.id)).all()
     after = rebuild_progress.open_parents(connection)
@@ -37,11 +42,9 @@ def open_ones(connection: Connection) -> list[OpenRebuild]:
     if any(not image.estimate and image.key not in measured for image in images):
         measured = inventory.measured(connection)  # what is usual in their streams counts
     seconds = durations(images, measured)
-    found = []
     for row in rows:
         entry = rebuilds.entry_of(row[:-5])
-        found.append(OpenRebuild(entry, tuple(after.get(entry.id, ())), row[-5], seconds[entry.image]))
-    return found
+        yield OpenRebuild(entry, tuple(after.get(entry.id, ())), row[-5], seconds[entry.image])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -117,7 +117,7 @@ async def _checks(engine: Engine, broker: Broker | None, *, ready: bool) -> list
     return [*found, _bus(state or State(False, f"no answer within {ANSWER_SECONDS:g} s"), beats, now)]
 
 
-def _look(engine: Engine) -> tuple[dict[str, HeartbeatEntry], float | None] | str:
+def _look(engine: Engine) -> tuple[Mapping[str, HeartbeatEntry], float | None] | str:
     """The heartbeats, and since when the oldest unread message waits; or what is wrong with the database."""
     try:
         with reading(engine) as connection:
@@ -135,7 +135,7 @@ def seen(connection: Connection, broker: Broker | None, now: float) -> list[Chec
     return [*found, _bus(broker.state, beats, now) if broker else NO_BUS]
 
 
-def _of_database(beats: dict[str, HeartbeatEntry], oldest: float | None, now: float, *, ready: bool) -> list[Check]:
+def _of_database(beats: Mapping[str, HeartbeatEntry], oldest: float | None, now: float, *, ready: bool) -> list[Check]:
     engine = _loop("engine", beats, now) or Check(name="engine", ok=not ready, detail="does not run")
     publisher = _loop("publisher", beats, now)
     found = [Check(name="database", ok=True, detail="answers"), engine, *([publisher] if publisher else [])]
@@ -146,7 +146,7 @@ def _of_database(beats: dict[str, HeartbeatEntry], oldest: float | None, now: fl
     return [*found, *([_announced(beats)] if publisher else [])]
 
 
-def _loop(name: str, beats: dict[str, HeartbeatEntry], now: float) -> Check | None:
+def _loop(name: str, beats: Mapping[str, HeartbeatEntry], now: float) -> Check | None:
     """Whether a loop gets on; None for one that does not run, and is not meant to."""
     beat = beats.get(name)
     if beat is None:
@@ -155,32 +155,32 @@ def _loop(name: str, beats: dict[str, HeartbeatEntry], now: float) -> Check | No
     return Check(name=name, ok=not beat.late(now), detail=f"last heartbeat {ago}")
 
 
-def _standbys(beats: dict[str, HeartbeatEntry], now: float) -> list[Check]:
+def _standbys(beats: Mapping[str, HeartbeatEntry], now: float) -> list[Check]:
     """The engines that wait, where there are any: it is no fault to have none."""
     names = heartbeats.standbys(beats, now)
     acts = beats["engine"].activity.process if "engine" in beats else ""
     return [Check(name="standby", ok=True, detail=f"{', '.join(names)}; {acts or 'none'} acts")] if names else []
 
 
-def _announced(beats: dict[str, HeartbeatEntry]) -> Check:
+def _announced(beats: Mapping[str, HeartbeatEntry]) -> Check:
     trouble = beats["publisher"].trouble
     return Check(name="notifications", ok=not trouble, detail=trouble or "no infrastructure errors")
 
 
-def _builder(beats: dict[str, HeartbeatEntry]) -> Check:
+def _builder(beats: Mapping[str, HeartbeatEntry]) -> Check:
     beat = beats.get("builder")
     trouble = beat.trouble if beat else ""
     return Check(name="builder", ok=not trouble, detail=trouble or "no infrastructure errors")
 
 
-def _calls(beats: dict[str, HeartbeatEntry]) -> list[Check]:
+def _calls(beats: Mapping[str, HeartbeatEntry]) -> list[Check]:
     """Calls that hang: they stop no others, and are no fault of the engine's."""
     calls = beats["engine"].activity.calls if "engine" in beats else ()
     late = [f"{c.overdue} {c.kind}, the oldest for {c.oldest:.0f} s" for c in calls if c.overdue]
     return [Check(name="calls", ok=False, detail=f"past their time limit: {'; '.join(late)}")] if late else []
 
 
-def _problems(beats: dict[str, HeartbeatEntry]) -> list[Check]:
+def _problems(beats: Mapping[str, HeartbeatEntry]) -> list[Check]:
     """What else the engine waits for; the builder has a check of its own."""
     return [Check(name=p.what, ok=False, detail=p.reason) for p in heartbeats.problems(beats) if p.what != "builder"]
 
@@ -192,7 +192,7 @@ def _inbox(oldest: float | None, now: float) -> Check:
     return Check(name="inbox", ok=now - oldest <= UNREAD_SECONDS, detail=detail)
 
 
-def _bus(state: State, beats: dict[str, HeartbeatEntry], now: float) -> Check:
+def _bus(state: State, beats: Mapping[str, HeartbeatEntry], now: float) -> Check:
     """Messages that wait in a queue while none is being consumed are the sign of a consumer that hangs."""
     if not state.reachable or state.trouble:
         return Check(name="bus", ok=False, detail=state.trouble)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
+from support.servers import PostgreSQL
 
 from rebuilder.store import database
 from rebuilder.store.read_cache import MOST, cached
@@ -97,3 +98,23 @@ def test_answers_are_few(engine: Engine) -> None:
         reader.read(f"{at}")
     with engine.connect() as connection:
         assert len(connection.info["rebuilder.read_cache"][1]) <= MOST
+
+
+def test_of_the_answers_for_moments_the_last_is_kept(engine: Engine) -> None:
+    looked = []
+    for moment in (1, 1, 2, 2, 1):
+        with database.reading(engine) as connection:
+            assert cached(connection, "then", lambda moment=moment: looked.append(moment) or moment, of=moment) == moment  # type: ignore[misc]
+    assert looked == [1, 2, 1]
+
+
+def test_what_the_transaction_sees_is_asked_once(postgres_server: PostgreSQL) -> None:
+    asked: list[str] = []
+    with postgres_server.database() as url:
+        engine = database.open_database(url)
+        event.listen(engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+        for _ in range(2):
+            with database.reading(engine) as connection:
+                assert [cached(connection, at, lambda at=at: at) for at in range(5)] == list(range(5))  # type: ignore[misc]
+        engine.dispose()
+    assert len([statement for statement in asked if "pg_current_snapshot" in statement]) == 2
