@@ -18,7 +18,7 @@ from rebuilder.store import deliveries, heartbeats, lease, open_rebuilds, rollba
 from rebuilder.store.heartbeats import HeartbeatEntry
 from rebuilder.store.verdicts import PendingVerdict
 
-NAMED, LISTED = 5, 200
+NAMED, LISTED = 5, open_rebuilds.STOPPED_SHOWN
 
 
 class Need(Answer):

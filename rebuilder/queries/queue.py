@@ -10,7 +10,7 @@ from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.status import OpenRebuild, open_rebuild
 from rebuilder.queries.waiting import Waiting
-from rebuilder.store import rebuild_progress, rebuilds
+from rebuilder.store import open_rebuilds
 
 
 class Queued(OpenRebuild):
@@ -31,14 +31,15 @@ class Queue(Answer):
 
 def read(connection: Connection, settings: Settings, now: float, limit: int = 100) -> Queue:
     """The queue as it is now, its first `limit` rebuilds."""
-    live = rebuilds.in_states(connection, LIVE)
-    entries = rebuilds.in_states(connection, [State.QUEUED], limit)
+    live = open_rebuilds.in_states(connection, LIVE)
+    entries = open_rebuilds.in_states(connection, [State.QUEUED], limit)
+    waiting = open_rebuilds.queued(connection)
     waits = Waiting(connection, settings, now).of([*live, *entries])
     return Queue(
         slots=settings.slots,
         running=tuple(open_rebuild(entry, waits[entry.id]) for entry in live),
-        length=rebuild_progress.count_in(connection, State.QUEUED),
-        oldest=moment(rebuild_progress.oldest_in(connection, State.QUEUED)),
+        length=waiting.length,
+        oldest=moment(waiting.oldest),
         queued=tuple(
             Queued(**open_rebuild(entry, waits[entry.id]).model_dump(), since=moment(entry.created_at))
             for entry in entries

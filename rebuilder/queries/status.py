@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
@@ -27,7 +28,6 @@ from rebuilder.store import (
     lease,
     open_rebuilds,
     outbox,
-    rebuild_progress,
     rebuilds,
     rollbacks,
     waves,
@@ -151,6 +151,8 @@ def _paused(connection: Connection, now: float) -> Paused | None:
 
 def read(connection: Connection, settings: Settings, now: float) -> Status:
     """How things stand now."""
+    open_ = forecast.read(connection, settings, now)
+    counted = Counter(found.entry.state for found in open_.open)
     first = _first(connection)
     states = image_state.read(connection, settings, now)
     waits = Waiting(connection, settings, now).of(first)
@@ -160,12 +162,12 @@ def read(connection: Connection, settings: Settings, now: float) -> Status:
     return Status(
         needs=attention.read(connection, states, settings, now),
         images={str(state): count for state, count in image_states.counts(states.values()).items()},
-        updates=updates.read(connection, forecast.read(connection, settings, now).forecast, now),
+        updates=updates.read(connection, open_.forecast, now),
         engine=attention.engine(connection, now),
         messages=dict(inbox.counts(connection)),
         dead_letters=dead_letters.count(connection),
         settling=changes.settling(connection),
-        open={str(state): count for state in OPEN if (count := rebuild_progress.count_in(connection, state))},
+        open={str(state): counted[state] for state in OPEN if counted[state]},
         rebuilds=tuple(open_rebuild(entry, waits[entry.id]) for entry in first),
         waves=tuple(briefs(connection, waves.latest(connection, RECENT)).values()),
         paused=_paused(connection, now),
@@ -213,7 +215,7 @@ def _first(connection: Connection) -> list[RebuildRecord]:
     found: list[RebuildRecord] = []
     for states in (UNDER_WAY, [State.QUEUED], [State.WAITING]):
         if len(found) < SHOWN:
-            found += rebuilds.in_states(connection, states, SHOWN - len(found))
+            found += open_rebuilds.in_states(connection, states, SHOWN - len(found))
     return found
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.lifecycle import LIVE, UNDER_WAY, RebuildRecord, State
-from rebuilder.store import cancellations, heartbeats, holds, rebuild_progress, rebuilds, verdicts
+from rebuilder.store import cancellations, heartbeats, holds, open_rebuilds, rebuild_progress, verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Waiting:
         paused = holds.paused(connection, now)
         self._paused = f"paused by {paused}" if paused else ""
         self._held = holds.held(connection, now)
-        live = rebuilds.in_states(connection, UNDER_WAY)
+        live = open_rebuilds.in_states(connection, UNDER_WAY)
         self._building = {entry.image for entry in live if entry.state in LIVE}
         self._testing = {entry.image for entry in live} - self._building
         self._answers = verdicts.pending(connection)

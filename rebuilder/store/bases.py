@@ -14,7 +14,7 @@ from rebuilder.store import externals
 from rebuilder.store.externals import StoredExternal
 from rebuilder.store.models import BaseCause, Image, ImageBuild, ImageParent, Rebuild
 from rebuilder.store.read_cache import cached
-from rebuilder.store.upsert import chunks, insert_new
+from rebuilder.store.upsert import chunks, insert_new, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,9 @@ def keep_causes(connection: Connection, causes: Iterable[tuple[int, ExternalDige
 def causes_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[ExternalDigest, ...]]:
     """The new digests that these rebuilds are there for."""
     found: dict[int, tuple[ExternalDigest, ...]] = {}
-    for part in chunks(list(rebuild_ids), 500):
-        query = select(BaseCause.__table__).where(BaseCause.rebuild_id.in_(part)).order_by(BaseCause.spec)
-        for row in connection.execute(query):
+    query = select(BaseCause.__table__).where(BaseCause.rebuild_id.in_(numbers("rebuilds"))).order_by(BaseCause.spec)
+    for part in chunks(rebuild_ids):
+        for row in connection.execute(query, {"rebuilds": part}):
             found[row.rebuild_id] = (*found.get(row.rebuild_id, ()), ExternalDigest(row.spec, row.digest))
     return found
 

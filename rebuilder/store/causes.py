@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.impact import Reason
 from rebuilder.store import changes
 from rebuilder.store.models import Cause, Change
+from rebuilder.store.upsert import numbers
 
 _CAUSES = (
     select(Cause.__table__)
-    .where(Cause.rebuild_id.in_(bindparam("rebuilds", expanding=True)))
+    .where(Cause.rebuild_id.in_(numbers("rebuilds")))
     .order_by(Cause.change_id, Cause.installed)
 )
 

@@ -28,11 +28,11 @@ from rebuilder.domain.change import CVE, Severity
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.store.models import Cause, Change, Rpm, WaveChange
-from rebuilder.store.upsert import chunks, insert_one
+from rebuilder.store.upsert import chunks, insert_one, numbers
 
 LONGEST = 10  # times settle_seconds
 KEPT = 5000  # values of rows
-_OF_IDS = select(Change.__table__).where(Change.id.in_(bindparam("ids", expanding=True)))
+_OF_IDS = select(Change.__table__).where(Change.id.in_(numbers("ids")))
 # Made once: they are asked in every pass.
 _SETTLING = select(func.count()).select_from(Change).where(Change.state == "settling")
 _WAITING = (

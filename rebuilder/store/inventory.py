@@ -33,7 +33,7 @@ from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.store import externals as external_parents
 from rebuilder.store import manifests, rollbacks
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rebuild, Rpm, Stream, aliased
-from rebuilder.store.upsert import chunks
+from rebuilder.store.upsert import chunks, numbers
 
 MANY = 500  # images: reading all there are is then as quick as naming them
 _SOURCE = msgspec.json.Decoder(Source)  # far quicker than the column's own way: JSON into a dict, that into a source
@@ -108,10 +108,11 @@ def _parents(connection: Connection, image_ids: list[int] | None) -> dict[int, l
         .outerjoin(above, above.id == ImageParent.parent_id)
         .order_by(ImageParent.image_id, ImageParent.position)
     )
+    given = {}
     if image_ids is not None:
-        query = query.where(ImageParent.image_id.in_(image_ids))
+        query, given = query.where(ImageParent.image_id.in_(numbers("these"))), {"these": image_ids}
     parents: dict[int, list[Parent]] = {}
-    for image_id, kind, external, key in connection.execute(query).all():
+    for image_id, kind, external, key in connection.execute(query, given).all():
         parent = Parent(ParentKind(kind), key or "", external)
         parents.setdefault(image_id, []).append(parent)
     return parents

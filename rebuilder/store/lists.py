@@ -18,6 +18,7 @@ from rebuilder.store.changes import StoredChange
 from rebuilder.store.filters import Filter, PageRequest
 from rebuilder.store.inbox import InboxEntry
 from rebuilder.store.models import Action, Change, Image, ImageBuild, Manifest, ManifestRpm, Message, Rebuild, Rpm, Wave
+from rebuilder.store.upsert import numbers
 from rebuilder.store.waves import WaveEntry, entry_of
 
 
@@ -123,9 +124,9 @@ def image_names(connection: Connection, wanted: Filter) -> set[str]:
     return set(connection.scalars(query))
 
 
-def images_of(connection: Connection, ids: Collection[int]) -> dict[int, ImageEntry]:
+def images_of(connection: Connection, image_ids: Collection[int]) -> dict[int, ImageEntry]:
     """These images, by id."""
-    rows = connection.execute(_images().where(Image.id.in_(ids)))
+    rows = connection.execute(_images().where(Image.id.in_(numbers("these"))), {"these": image_ids})
     return {row.id: _image(row) for row in rows}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from sqlalchemy import Connection, Select, func, select
 
@@ -12,10 +13,12 @@ from rebuilder.domain.lifecycle import OPEN, STOPPED, RebuildRecord, State
 from rebuilder.domain.schedule import durations
 from rebuilder.store import inventory, rebuild_progress, rebuilds
 from rebuilder.store.models import Change, Image, Rebuild, RebuildEdge, WaveChange, aliased
-from rebuilder.store.read_cache import cached
+from rebuilder.store.read_cache import cached, kept
 from rebuilder.store.upsert import chunks
 
 HISTORY, SHOWN_BY_WAVE = 200, 300
+STOPPED_SHOWN = 200
+_OPEN_ONES = "open rebuilds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class OpenRebuild:
 
 def open_ones(connection: Connection) -> tuple[OpenRebuild, ...]:
     """All that is open, in the order of the queue."""
-    return cached(connection, "open rebuilds", lambda: tuple(_open_ones(connection)))
+    return cached(connection, _OPEN_ONES, lambda: tuple(_open_ones(connection)))
 
 
 def _open_ones(connection: Connection) -> Iterator[OpenRebuild]:
@@ -45,6 +48,35 @@ def _open_ones(connection: Connection) -> Iterator[OpenRebuild]:
     for row in rows:
         entry = rebuilds.entry_of(row[:-5])
         yield OpenRebuild(entry, tuple(after.get(entry.id, ())), row[-5], seconds[entry.image])
+
+
+def in_states(connection: Connection, states: Container[State], limit: int | None = None) -> list[RebuildRecord]:
+    """The rebuilds in these states, which are open ones, or the first of them, in the order of the queue.
+
+    Whoever read all that is open has them already.
+    """
+    known = kept(connection, _OPEN_ONES)
+    if known is None:
+        return rebuilds.in_states(connection, (state for state in OPEN if state in states), limit)
+    return list(islice((one.entry for one in known if one.entry.state in states), limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """How many rebuilds are queued, and when the oldest of them was planned; None where there is none."""
+
+    length: int
+    oldest: float | None
+
+
+def queued(connection: Connection) -> Queued:
+    """How long the queue is."""
+    known = kept(connection, _OPEN_ONES)
+    if known is None:
+        length = rebuild_progress.count_in(connection, State.QUEUED)
+        return Queued(length, rebuild_progress.oldest_in(connection, State.QUEUED))
+    planned = [one.entry.created_at for one in known if one.entry.state is State.QUEUED]
+    return Queued(len(planned), min(planned, default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +154,11 @@ def changes_of(connection: Connection, wave_ids: Sequence[int]) -> dict[int, lis
 
 def stopped(connection: Connection, limit: int) -> list[RebuildRecord]:
     """What is not well: of each image the last rebuild, where that failed or was canceled, newest first."""
+    most = max(limit, STOPPED_SHOWN)
+    return cached(connection, ("stopped", most), lambda: _stopped(connection, most))[:limit]
+
+
+def _stopped(connection: Connection, limit: int) -> list[RebuildRecord]:
     query = rebuilds.selected().where(rebuilds.last_in(STOPPED - {State.BLOCKED}))
     order = (Rebuild.id + 0).desc()  # in the order of ids SQLite would go through all rebuilds, where few are not well
     return rebuilds.entries(connection, query.order_by(order).limit(limit))

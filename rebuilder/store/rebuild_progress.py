@@ -12,7 +12,7 @@ from rebuilder.domain.lifecycle import OPEN, RebuildRecord, Retried, State
 from rebuilder.domain.schedule import JobGraph
 from rebuilder.store.models import Image, Rebuild, RebuildEdge, Transition, aliased
 from rebuilder.store.rebuilds import UNSETTLED, entries, last_in, selected
-from rebuilder.store.upsert import chunks
+from rebuilder.store.upsert import chunks, numbers
 
 FEW = 500  # images: above, all are read
 
@@ -36,13 +36,14 @@ def oldest_in(connection: Connection, state: State) -> float | None:
     return found
 
 
-def not_before(connection: Connection, ids: Sequence[int]) -> dict[int, float]:
+def not_before(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, float]:
     """The moment before which each of these rebuilds does not start; 0 where any will do."""
-    rows = connection.execute(select(Rebuild.id, Rebuild.not_before).where(Rebuild.id.in_(ids)))
+    query = select(Rebuild.id, Rebuild.not_before).where(Rebuild.id.in_(numbers("these")))
+    rows = connection.execute(query, {"these": rebuild_ids})
     return {row[0]: row[1] for row in rows}
 
 
-def parents_in_wave(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+def parents_in_wave(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
     """The images whose rebuilds each of these rebuilds waits, or waited, for."""
     query = (
         select(RebuildEdge.rebuild_id, Image.key)
@@ -50,8 +51,9 @@ def parents_in_wave(connection: Connection, ids: Sequence[int]) -> dict[int, tup
         .join(Image, Image.id == Rebuild.image_id)
     )
     found: dict[int, tuple[str, ...]] = {}
-    for part in chunks(ids):
-        for ident, image in connection.execute(query.where(RebuildEdge.rebuild_id.in_(part)).order_by(Rebuild.id)):
+    query = query.where(RebuildEdge.rebuild_id.in_(numbers("children"))).order_by(Rebuild.id)
+    for part in chunks(rebuild_ids):
+        for ident, image in connection.execute(query, {"children": part}):
             found[ident] = (*found.get(ident, ()), image)
     return found
 

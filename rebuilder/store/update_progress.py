@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.store import bases, changes
 from rebuilder.store.models import Cause, Image, Rebuild, Wave
+from rebuilder.store.read_cache import cached
 
 
 @dataclass(slots=True)
@@ -31,6 +32,10 @@ def read(connection: Connection) -> dict[str, Progress]:
 
     What neither asked for has no name. The most severe is first.
     """
+    return cached(connection, "updates under way", lambda: _read(connection))
+
+
+def _read(connection: Connection) -> dict[str, Progress]:
     query = (
         select(Rebuild.id, Rebuild.wave_id, Image.key, Rebuild.state, Cause.change_id)
         .join(Image, Image.id == Rebuild.image_id)

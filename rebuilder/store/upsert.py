@@ -7,7 +7,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, FromClause
+from sqlalchemy import BindParameter, Connection, FromClause, Integer, bindparam
 
 from rebuilder.store.models import Base
 
@@ -63,6 +63,15 @@ def _insert(table: FromClause, dialect: str) -> Any:
 @cache
 def _insert_one(table: FromClause, dialect: str) -> Any:
     return _insert(table, dialect).returning(*table.primary_key)
+
+
+def numbers(name: str) -> BindParameter[Any]:
+    """What a column of numbers is IN, given under this name when the statement is executed.
+
+    Written into the statement: PostgreSQL's driver takes a long list of parameters apart each time anew, which takes
+    longer than all that the database does with it.
+    """
+    return bindparam(name, type_=Integer, expanding=True, literal_execute=True)
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:

@@ -6,10 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, get_args, get_origin
 
 from fastapi import Request, Response
+from pydantic import BaseModel
 
 from rebuilder.queries.coverage import Coverage, ImageCoverage
 from rebuilder.queries.queue import Queue
@@ -22,25 +25,47 @@ DESCRIBED: dict[int | str, dict[str, Any]] = {
 }
 
 
+_WRITES = "writes_csv"
+_ASKED: ContextVar[tuple[Request, Table] | None] = ContextVar("asked", default=None)
+
+
 class Listed(Strict):
     """A list that is answered as CSV to those who want that; the next part is then in the header `Link`."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint if hasattr(endpoint, _WRITES) else _or_csv(endpoint), **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def handle_and_write(request: Request) -> Response:
-            response = await handle(request)
-            if not wants_csv(request) or response.status_code != 200:
-                return response
-            answer = json.loads(bytes(response.body))
-            headers = {"Vary": "Accept", "Content-Disposition": f'inline; filename="{_file_name(request)}"'}
-            if isinstance(answer, dict) and answer.get("next") is not None:
-                following = request.url.include_query_params(cursor=answer["next"])
-                headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
-            table = table_of(self.response_model)
-            return Response(written(table.columns, table.rows(answer)), 200, headers, MEDIA_TYPE)
+        async def handle_as_asked(request: Request) -> Response:
+            token = _ASKED.set((request, table_of(self.response_model)) if wants_csv(request) else None)
+            try:
+                return await handle(request)
+            finally:
+                _ASKED.reset(token)
 
-        return handle_and_write
+        return handle_as_asked
+
+
+def _or_csv(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, which writes its answer as CSV where that is asked for: row by row, with no JSON of it all."""
+
+    @wraps(endpoint)
+    def answered(*given: Any, **named: Any) -> Any:
+        answer, asked = endpoint(*given, **named), _ASKED.get()
+        return answer if asked is None else _response(answer, *asked)
+
+    setattr(answered, _WRITES, True)
+    return answered
+
+
+def _response(answer: Any, request: Request, table: Table) -> Response:
+    headers = {"Vary": "Accept", "Content-Disposition": f'inline; filename="{_file_name(request)}"'}
+    if (cursor := getattr(answer, "next", None)) is not None:
+        following = request.url.include_query_params(cursor=cursor)
+        headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+    return Response(written(table.columns, table.rows(answer)), 200, headers, MEDIA_TYPE)
 
 
 def wants_csv(request: Request) -> bool:
@@ -73,18 +98,24 @@ Rows = Iterable[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How an answer is a table: its columns, and the rows of what JSON has of it, which may have more."""
+    """How an answer is a table: its columns, and its rows, each as in JSON, which may have more."""
 
     columns: tuple[str, ...]
     rows: Callable[[Any], Rows]
 
 
-def _rows_of_coverage(answer: Any) -> Rows:
-    return ({**fix, **image} for fix in answer["fixes"] for image in fix["images"])
+def _rows(items: Iterable[BaseModel]) -> Rows:
+    return (item.model_dump(mode="json") for item in items)
 
 
-def _rows_of_queue(answer: Any) -> Rows:
-    return ({"since": None, **rebuild} for rebuild in [*answer["running"], *answer["queued"]])
+def _rows_of_coverage(answer: Coverage) -> Rows:
+    for fix in answer.fixes:
+        told = fix.model_dump(mode="json", include=set(_OF_A_FIX))
+        yield from ({**told, **image} for image in _rows(fix.images))
+
+
+def _rows_of_queue(answer: Queue) -> Rows:
+    return ({"since": None, **rebuild} for rebuild in _rows((*answer.running, *answer.queued)))
 
 
 _OF_A_FIX = ("source", "evr", "stream", "severity", "update")
@@ -100,9 +131,9 @@ def table_of(model: Any) -> Table:
     if model in _TABLES:
         return _TABLES[model]
     if get_origin(model) is tuple:
-        return Table(tuple(get_args(model)[0].model_fields), lambda answer: answer)
+        return Table(tuple(get_args(model)[0].model_fields), _rows)
     (item,) = get_args(model.model_fields["items"].annotation)
-    return Table(tuple(item.model_fields), lambda answer: answer["items"])
+    return Table(tuple(item.model_fields), lambda answer: _rows(answer.items))
 
 
 def _file_name(request: Request) -> str:
