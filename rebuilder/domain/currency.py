@@ -38,6 +38,9 @@ class Offered:
     change: Change
     since: float
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # very many images lack the same: all that is in a change takes long
+
     @property
     def is_security(self) -> bool:
         """Whether it closes a hole, or is as pressing as if it did."""

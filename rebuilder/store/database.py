@@ -18,7 +18,7 @@ from rebuilder.distribution import needs
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import sqlite_file
 from rebuilder.store.patience import OPTIONS, limits, unlimited
-from rebuilder.store.sqlite_file import READING, only_ours
+from rebuilder.store.sqlite_file import LAST_USED_FIRST, READING, only_ours
 from rebuilder.store.sqlite_owner import Unwritable, unwritable
 
 if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
@@ -57,7 +57,8 @@ def _postgresql(address: URL, single: bool) -> Engine:
     plain = address.difference_update_query([OPTIONS])
     with needs("postgresql", "PostgreSQL"):
         from rebuilder.store.patient import Patient
-    engine = create_engine(plain, pool_pre_ping=not single, connect_args=limits(address), **level)
+    given = {"connect_args": limits(address), **LAST_USED_FIRST, **level}
+    engine = create_engine(plain, pool_pre_ping=not single, **given)
     event.listen(engine, "do_connect", lambda _dialect, _record, _args, named: Patient.connect(**named))
     return engine
 

@@ -124,7 +124,7 @@ def parents_in(connection: Connection, wave_id: int) -> dict[int, tuple[int, ...
         .order_by(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
     )
     found: dict[int, tuple[int, ...]] = {}
-    for rebuild_id, parent_id in connection.execute(query):
+    for rebuild_id, parent_id in connection.execute(query).all():
         found[rebuild_id] = (*found.get(rebuild_id, ()), parent_id)
     return found
 

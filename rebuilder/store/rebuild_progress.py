@@ -53,7 +53,7 @@ def parents_in_wave(connection: Connection, rebuild_ids: Sequence[int]) -> dict[
     found: dict[int, tuple[str, ...]] = {}
     query = query.where(RebuildEdge.rebuild_id.in_(numbers("children"))).order_by(Rebuild.id)
     for part in chunks(rebuild_ids):
-        for ident, image in connection.execute(query, {"children": part}):
+        for ident, image in connection.execute(query, {"children": part}).all():
             found[ident] = (*found.get(ident, ()), image)
     return found
 

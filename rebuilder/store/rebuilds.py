@@ -35,6 +35,7 @@ DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
 UNSETTLED = OPEN | STOPPED
 ATTEMPTS = 20  # of a rebuild that are looked for at a builder
 NOW: ColumnElement[float] = bindparam("now", type_=Double)
+_STATES = {str(state): state for state in State}
 _IDS = Rebuild.id.in_(bindparam("ids", expanding=True))
 _BEGUN = update(Rebuild).where(Rebuild.id == bindparam("of")).values(begun_at=bindparam("at"))
 _LIVE_BY_STREAM = (
@@ -57,13 +58,13 @@ def selected() -> Select[Any]:
 
 def entries(connection: Connection, query: Select[Any], values: Mapping[str, Any] | None = None) -> list[RebuildRecord]:
     """What the query selects, with these values for what it leaves open."""
-    return [entry_of(row) for row in connection.execute(query, values)]
+    return [entry_of(row) for row in connection.execute(query, values).all()]
 
 
 def entry_of(row: Sequence[Any]) -> RebuildRecord:
     """A row of `selected` as a value."""
     ident, wave_id, image_id, image, state, *rest = row
-    return RebuildRecord(ident, wave_id, image_id, image, State(state), *rest)
+    return RebuildRecord(ident, wave_id, image_id, image, _STATES[state], *rest)
 
 
 _OF_KEYS = selected().where(Rebuild.key.in_(bindparam("keys", expanding=True)))

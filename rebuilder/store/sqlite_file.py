@@ -18,6 +18,7 @@ from rebuilder.store.sqlite_owner import unwritable
 
 OURS = 0o600
 READING = {"reading": True}
+LAST_USED_FIRST = {"pool_use_lifo": True}  # of the connections: it has the answers that were kept
 BUSY_SECONDS, RELIEF_SECONDS = 30, 1
 WAL_BYTES = 64 * 1024 * 1024  # what the journal shrinks to once everything of it is in the database
 FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
@@ -67,9 +68,10 @@ def opened(address: URL, *, migrating: bool = False, single: bool = False) -> En
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
-    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+    on_disk = bool(address.database) and address.database != ":memory:"
+    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS}, **LAST_USED_FIRST if on_disk else {})
     event.listen(engine, "connect", prepare)
-    if address.database and address.database != ":memory:":
+    if on_disk and address.database:
         _watch(engine, Path(address.database))
     if not single:
         event.listen(engine, "begin", _begin)

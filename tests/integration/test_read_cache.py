@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 from sqlalchemy import Engine, event, text
@@ -100,11 +102,25 @@ def test_answers_are_few(engine: Engine) -> None:
         assert len(connection.info["rebuilder.read_cache"][1]) <= MOST
 
 
+def test_who_reads_alone_after_many_read_at_once_has_one_connection_s_answers(engine: Engine) -> None:
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(database.reading(engine))
+    reader = Reader(engine)
+    assert [reader.read() for _ in range(5)] == [1] * 5
+    assert reader.looks == 1
+
+
 def test_of_the_answers_for_moments_the_last_is_kept(engine: Engine) -> None:
-    looked = []
+    looked: list[int] = []
+
+    def look(moment: int) -> int:
+        looked.append(moment)
+        return moment
+
     for moment in (1, 1, 2, 2, 1):
         with database.reading(engine) as connection:
-            assert cached(connection, "then", lambda moment=moment: looked.append(moment) or moment, of=moment) == moment  # type: ignore[misc]
+            assert cached(connection, "then", partial(look, moment), of=moment) == moment
     assert looked == [1, 2, 1]
 
 
@@ -115,6 +131,6 @@ def test_what_the_transaction_sees_is_asked_once(postgres_server: PostgreSQL) ->
         event.listen(engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
         for _ in range(2):
             with database.reading(engine) as connection:
-                assert [cached(connection, at, lambda at=at: at) for at in range(5)] == list(range(5))  # type: ignore[misc]
+                assert [cached(connection, at, partial(int, at)) for at in range(5)] == list(range(5))
         engine.dispose()
     assert len([statement for statement in asked if "pg_current_snapshot" in statement]) == 2
