@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import cache
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
+from starlette.routing import BaseRoute
 
 from rebuilder import distribution
 from rebuilder.config import Settings
@@ -31,6 +33,20 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """What answers which path, for all applications of this process: what differs between them is in their states.
+
+    FastAPI builds the models of a router's routes at its first request, which takes longer than the request itself.
+    """
+    root = APIRouter(generate_unique_id_function=operation_id)
+    for router in (api.router, health.router, metrics.router, sse.router, pages.router):
+        root.include_router(router)
+    root.mount("/static", StaticFiles(directory=STATIC), name="static")
+    root.include_router(pages.nowhere)
+    return tuple(root.routes)
+
+
 def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> FastAPI:
     """The web application on this database. The description of its API is at /api/v1/openapi.json.
 
@@ -43,7 +59,6 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
         summary="Ordered rebuilds of layered container images when an RPM in a lower layer is updated",
         version=distribution.version(),
         openapi_url="/api/v1/openapi.json",
-        generate_unique_id_function=operation_id,
         docs_url=None,
         redoc_url=None,
     )
@@ -58,13 +73,7 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
     app.state.wrong_tokens = WrongTokens(time.monotonic)
     app.state.registry = metrics.registry_of(engine, settings, app.state.broker)
     problems.install(app)
-    app.include_router(api.router)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
-    app.include_router(sse.router)
-    app.include_router(pages.router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.include_router(pages.nowhere)
+    app.router.routes.extend(_routes())
     app.add_middleware(Head)
     app.add_middleware(Bounds)
     app.add_middleware(SecurityHeaders)
