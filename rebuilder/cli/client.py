@@ -105,10 +105,11 @@ class Database:
             return image_records.image_in_full(connection, name, self._settings, time.time())
 
     def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]:
-        from rebuilder.queries import pull_specs
+        from rebuilder.queries import names, pull_specs
         from rebuilder.store.filters import Filter
 
         with self._reading() as connection:
+            names.check_stream(connection, stream, self._settings)
             return pull_specs.read(connection, Filter(stream=stream), self._settings)
 
     def coverage(self, name: str) -> coverage.Coverage:

@@ -1,4 +1,4 @@
-"""Which image somebody means."""
+"""Which image, stream or owner somebody means."""
 
 from __future__ import annotations
 
@@ -33,3 +33,19 @@ def did_you_mean(text: str, keys: Collection[str]) -> str:
         names = {name_of(key): key for key in keys}
         close = [names[name] for name in get_close_matches(text, names, SHOWN)]
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def unknown_stream(stream: str, known: Collection[str]) -> str:
+    """That there is no such stream, and which there are."""
+    return f"unknown stream {stream}{alike(stream, known) or _all(known)}"
+
+
+def alike(word: str, known: Collection[str]) -> str:
+    """Those that are called nearly like that, or begin so, as a question; "" where there is none."""
+    begin = sorted(one for one in known if one.startswith(word))[:SHOWN]
+    close = get_close_matches(word, sorted(known), SHOWN) or begin
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _all(known: Collection[str]) -> str:
+    return f"; there are: {', '.join(sorted(known)) or 'none'}"

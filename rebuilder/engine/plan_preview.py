@@ -11,6 +11,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Change, Severity, streams_for
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
+from rebuilder.domain.naming import unknown_stream
 from rebuilder.domain.plan import Draft, make_plan
 from rebuilder.domain.rpm import ARCHES, SourceBuild
 from rebuilder.domain.schedule import durations
@@ -55,7 +56,7 @@ def changes_from(
     """
     stream = asked.stream
     if stream is not None and stream not in {known.name for known in streams}:
-        raise RequestError(f"unknown stream {stream}; there are: {', '.join(s.name for s in streams) or 'none'}")
+        raise RequestError(unknown_stream(stream, [known.name for known in streams]))
     found = []
     for build in builds:
         names = (stream,) if stream else streams_for(build, streams)

@@ -173,6 +173,11 @@ def is_known(connection: Connection, package: str) -> bool:
     return connection.scalar(select(Change.id).where(Change.source == package).limit(1)) is not None
 
 
+def is_of_stream(connection: Connection, stream: str) -> bool:
+    """Whether any change is of that stream."""
+    return connection.scalar(select(Change.id).where(Change.stream == stream).limit(1)) is not None
+
+
 def ids_meant(connection: Connection, name: str) -> list[int]:
     """The ids of the changes that somebody means who gives an alias, a CVE or an NVR, oldest first."""
     return list(connection.scalars(select(Change.id).where(meant(name)).order_by(Change.id))) if name else []

@@ -120,6 +120,11 @@ def sources(connection: Connection) -> list[str]:
     return list(connection.scalars(select(Rpm.source).distinct()))
 
 
+def rpm_names(connection: Connection) -> list[str]:
+    """The names of all RPMs that some image has, or had."""
+    return list(connection.scalars(select(Rpm.name).distinct()))
+
+
 def unreadable(connection: Connection, stream: str) -> list[str]:
     """The images of the stream whose contents are unknown."""
     query = select(Image.key).outerjoin(ImageBuild, ImageBuild.id == Image.current_build_id)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, String, and_, cast, or_, select
 
 from rebuilder.domain.naming import meant
-from rebuilder.store.filters import contains
+from rebuilder.store import filters
+from rebuilder.store.filters import Filter, contains
 from rebuilder.store.models import Change, Image, Rebuild
 
 _NAMES = select(Image.key).where(Image.present)
@@ -52,6 +53,28 @@ def image_named(connection: Connection, text: str) -> str:
     alike = or_(Image.named(text), Image.name == text)
     found = set(connection.scalars(_NAMES.where(alike)))
     return meant(text, found if text in found or len(found) == 1 else names(connection))
+
+
+def is_fitted(connection: Connection, *, image: str = "", stream: str = "", owner: str = "") -> bool:
+    """Whether any image fits these, as those of a Filter, also one that has left the inventory."""
+    fits = filters.images(Filter(image=image, stream=stream, owner=owner), connection.dialect.name)
+    return connection.scalar(select(Image.id).where(*fits).limit(1)) is not None
+
+
+def all_names(connection: Connection) -> set[str]:
+    """All images that ever were in the inventory, as name:stream."""
+    return set(connection.scalars(select(Image.key)))
+
+
+def streams(connection: Connection) -> set[str]:
+    """The streams of the images that are in the inventory."""
+    return set(connection.scalars(select(Image.stream).where(Image.present).distinct()))
+
+
+def owners(connection: Connection) -> set[str]:
+    """The owners of all images that ever were in the inventory."""
+    cares = [source.get("care", {}) for source in connection.scalars(select(Image.source))]
+    return {owner for care in cares for owner in care.get("owners", ())}
 
 
 def names(connection: Connection) -> set[str]:

@@ -24,6 +24,7 @@ from rebuilder.web.parameters import (
     Form,
     Images,
     ImageStates,
+    InStream,
     MessageStates,
     Order,
     Page,
@@ -98,8 +99,7 @@ def list_builds(
 
 @router.get("/changes")
 def list_changes(
-    connection: Reader, part: Part, changes: Changes, times: Times,
-    stream: Annotated[Text, Query(description="The change's stream.", examples=["f42"])] = "",
+    connection: Reader, part: Part, changes: Changes, times: Times, stream: InStream,
     package: Annotated[Text, Query(description="The source package.", examples=["openssl"])] = "",
     state: ChangeState = (), q: Search = "", order: Order = "newest",
 ) -> Page[records.Change]:

@@ -17,11 +17,11 @@ from rebuilder.domain.change import Severity
 from rebuilder.domain.currency import Currency
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import State
-from rebuilder.queries import packages
+from rebuilder.queries import names, packages
 from rebuilder.store.filters import Filter, PageRequest
 from rebuilder.store.waves import LARGEST
 from rebuilder.web.csv_lists import wants_csv
-from rebuilder.web.dependencies import Reader
+from rebuilder.web.dependencies import Configured, Reader
 
 LIMIT, MOST = 50, 500
 MOST_CSV = 10_000
@@ -151,15 +151,30 @@ def since_until(
     return {"since": since.timestamp() if since else None, "until": until.timestamp() if until else None}
 
 
+def in_stream(
+    connection: Reader, settings: Configured,
+    stream: Annotated[Text, Query(description="The stream.", examples=["f42"])] = "",
+) -> str:
+    """The stream that a list is narrowed to. Raises RequestError for one that nothing was ever in."""
+    names.check_stream(connection, stream, settings)
+    return stream
+
+
+InStream = Annotated[str, Depends(in_stream)]
+
+
 def about(
     connection: Reader,
+    stream: InStream,
     image: Annotated[Text, Query(
         description="A glob of the image's name or, with a colon, of name:stream.", examples=["httpd*"])] = "",
-    stream: Annotated[Text, Query(description="The image's stream.", examples=["f42"])] = "",
     package: Annotated[Text, Query(description="A source package.", examples=["openssl"])] = "",
     owner: Annotated[Text, Query(description="Whoever looks after the image.", examples=["web-sig"])] = "",
 ) -> dict[str, Any]:
-    """The images that a list is narrowed to. Raises RequestError for a package that neither images nor changes know."""
+    """The images that a list is narrowed to. Raises RequestError for a name that is that of none, with what may be meant.
+    """
+    names.check_image(connection, image)
+    names.check_owner(connection, owner)
     packages.check(connection, package)
     return {"image": image, "stream": stream, "package": package, "owner": owner}
 

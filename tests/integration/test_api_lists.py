@@ -14,6 +14,7 @@ from integration.workbench import CHAIN, Workbench, image
 from sqlalchemy import Engine, update
 from support.api_client import Client, problem
 
+from rebuilder.config import StreamSettings
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.store import holds, models
 from rebuilder.web.csv_lists import written
@@ -101,13 +102,33 @@ def test_a_cursor_of_another_order_is_refused(untouched: Client, path: str) -> N
         assert "invalid cursor" in untouched.problem(path, 400, order=order, cursor=wrong)
 
 
+def test_what_left_the_inventory_is_known_by_its_name_stream_and_owner(bench: Workbench) -> None:
+    gone = models.Image.name == "mid"
+    with bench.store.begin() as connection:
+        connection.execute(update(models.Image).where(gone).values(
+            present=False, stream="f40", source={"care": {"owners": ["web-sig"]}}))
+    client = Client(bench.store)
+    for given in ({"image": "mid"}, {"image": "mid:f40"}, {"stream": "f40"}, {"owner": "web-sig"}):
+        assert [row["image"] for row in client.items("rebuilds", **given)] == ["mid:f40"]
+        assert client.items("images", **given) == []
+
+
+def test_a_stream_that_only_the_configuration_or_a_change_names_is_known(bench: Workbench) -> None:
+    with bench.store.begin() as connection:
+        connection.execute(update(models.Change).values(stream="f43"))
+    settings = bench.settings.model_copy(update={"streams": {"f44": StreamSettings()}})
+    client = Client(bench.store, settings)
+    assert client.items("images", stream="f43") == client.items("images", stream="f44") == []
+    assert "unknown stream f45" in client.problem("images", 400, stream="f45")
+
+
 def test_lists_are_narrowed_by_text_and_owner(bench: Workbench) -> None:
     with bench.store.begin() as connection:
         connection.execute(update(models.Image).where(models.Image.name == "mid").values(
             source={"care": {"owners": ["web-sig", "infra"]}}))
     client = Client(bench.store)
     assert [row["image"] for row in client.items("images", owner="web-sig")] == ["mid:f42"]
-    assert client.items("images", owner="web") == []
+    assert "no image has the owner web; did you mean web-sig?" in client.problem("images", 400, owner="web")
     assert [row["image"] for row in client.items("rebuilds", owner="infra")] == ["mid:f42"]
     assert [row["image"] for row in client.items("rebuilds", q="simulated FAILURE")] == ["mid:f42"]
     assert [row["image"] for row in client.items("images", q="AL")] == ["alone:f42"]

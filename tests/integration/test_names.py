@@ -131,3 +131,47 @@ def test_the_search_tells_what_carries_a_package(client: Client) -> None:
     for words, told in (("openssl-libs", "RPM of the source package openssl"), ("openssl", "source package")):
         assert told in client.http.get("/search", params={"q": words}).text
 
+
+
+@pytest.mark.parametrize("path", ["images", "rebuilds", "waves", "builds", "pull-specs"])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({"image": "httpdd"}, "image: no image fits httpdd; did you mean httpd:f4"),
+     ({"image": "httpd:f44"}, "image: no image fits httpd:f44; did you mean httpd:f4"),
+     ({"image": "htpd-*"}, "image: no image fits htpd-*"),
+     ({"stream": "f24"}, "stream: unknown stream f24; did you mean f4"),
+     ({"stream": "rawhide"}, "stream: unknown stream rawhide; there are: f42, f43"),
+     ({"owner": "web-sgi"}, "owner: no image has the owner web-sgi; did you mean web-sig"),
+     ({"owner": "inf"}, "owner: no image has the owner inf; did you mean infra?")],
+    ids=str,
+)
+def test_a_list_is_not_empty_of_what_has_a_wrong_name_but_refused(
+    client: Client, path: str, given: dict[str, str], told: str
+) -> None:
+    assert told in client.problem(path, 400, **given)
+    if path in ("images", "rebuilds", "waves"):
+        assert client.get(path, **given, format="csv").status_code == 400
+        page = client.http.get(f"/{path}", params=given)
+        assert page.status_code == 404 and told in html.unescape(page.text)
+
+
+def test_changes_and_feeds_are_of_streams_and_packages_that_there_are(client: Client) -> None:
+    assert "unknown stream f24; did you mean f4" in client.problem("changes", 400, stream="f24")
+    for given, told in (({"stream": "f24"}, "did you mean f4"), ({"package": "opensl"}, "did you mean openssl?")):
+        page = client.http.get("/changes", params=given)
+        assert page.status_code == 404 and told in html.unescape(page.text)
+    assert client.http.get("/feed.atom", params={"image": "httpdd"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "given", [{"image": "httpd*"}, {"image": "*:f4?"}, {"stream": "f43"}, {"owner": "kde-sig"}], ids=str
+)
+def test_a_right_name_is_taken_by_every_list(client: Client, given: dict[str, str]) -> None:
+    for path in ("images", "rebuilds", "waves", "builds", "pull-specs"):
+        assert client.get(path, **given).status_code == 200
+    for path in ("/images", "/rebuilds", "/waves", "/feed.atom"):
+        assert client.http.get(path, params=given).status_code == 200
+
+
+def test_an_rpm_that_is_misspelt_is_told_with_what_may_be_meant(client: Client) -> None:
+    assert "did you mean openssl-libs" in client.problem("images", 400, rpm="openssl-lib")

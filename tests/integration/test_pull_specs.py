@@ -94,5 +94,5 @@ def test_the_api_narrows_by_image_stream_and_package(store: Engine) -> None:
     assert [one["image"] for one in client.reads("pull-specs", package="openssl", image="*a*")] == [
         "alone:f42", "app:f42", "base:f42",
     ]  # fmt: skip
-    assert client.reads("pull-specs", stream="f43") == []
+    assert "unknown stream f43" in client.problem("pull-specs", 400, stream="f43")
 

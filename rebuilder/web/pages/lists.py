@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from rebuilder.domain.change import Severity
 from rebuilder.domain.currency import Currency
 from rebuilder.domain.lifecycle import State
-from rebuilder.queries import forecast, image_records
+from rebuilder.queries import forecast, image_records, packages
 from rebuilder.store import inventory, lists, need
 from rebuilder.store.filters import PageRequest
 from rebuilder.store.models.rebuilds import WAVE_STATES
@@ -27,6 +27,7 @@ from rebuilder.web.parameters import (
     Cursor,
     Images,
     ImageStates,
+    InStream,
     RebuildStates,
     Text,
     Times,
@@ -106,10 +107,11 @@ def all_images(
 
 @router.get("/changes")
 def all_changes(
-    request: Request, connection: Reader, changes: Changes, times: Times, stream: Text = "", package: Text = "",
+    request: Request, connection: Reader, changes: Changes, times: Times, stream: InStream, package: Text = "",
     state: ChangeState = (), q: WORDS = "", cursor: Cursor = None,
 ) -> Response:
     """The changes."""
+    packages.check(connection, package)
     words = normalize_query(q)
     wanted = build_filter(changes, times, stream=stream, package=package, states=state, text=words)
     part, fetch = _part(cursor), partial(lists.changes, connection, wanted)

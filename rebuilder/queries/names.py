@@ -1,0 +1,35 @@
+"""Whether there are images, streams and owners of the names that a list is narrowed to, and what may be meant.
+
+A list of a misspelt name would be empty, as if all were well. What left the inventory is still known: its history is.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from rebuilder.config import Settings
+from rebuilder.domain import naming
+from rebuilder.domain.errors import RequestError
+from rebuilder.store import changes, search
+
+
+def check_image(connection: Connection, pattern: str) -> None:
+    """Raises RequestError for a glob of a name, or of name:stream, that no image ever fitted."""
+    if pattern and not search.is_fitted(connection, image=pattern):
+        known = search.all_names(connection)
+        raise RequestError(f"image: no image fits {pattern}{naming.did_you_mean(pattern, known)}")
+
+
+def check_stream(connection: Connection, stream: str, settings: Settings) -> None:
+    """Raises RequestError for a stream that is not configured, and that no image was in and no change is of."""
+    if not stream or stream in settings.streams or search.is_fitted(connection, stream=stream):
+        return
+    if changes.is_of_stream(connection, stream):
+        return
+    raise RequestError(f"stream: {naming.unknown_stream(stream, {*settings.streams, *search.streams(connection)})}")
+
+
+def check_owner(connection: Connection, owner: str) -> None:
+    """Raises RequestError for an owner whom the inventory never named."""
+    if owner and not search.is_fitted(connection, owner=owner):
+        raise RequestError(f"owner: no image has the owner {owner}{naming.alike(owner, search.owners(connection))}")
