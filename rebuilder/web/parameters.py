@@ -171,8 +171,7 @@ def about(
     package: Annotated[Text, Query(description="A source package.", examples=["openssl"])] = "",
     owner: Annotated[Text, Query(description="Whoever looks after the image.", examples=["web-sig"])] = "",
 ) -> dict[str, Any]:
-    """The images that a list is narrowed to. Raises RequestError for a name that is that of none, with what may be meant.
-    """
+    """The images that a list is narrowed to. Raises RequestError for a name that nothing has, with what is meant."""
     names.check_image(connection, image)
     names.check_owner(connection, owner)
     packages.check(connection, package)
