@@ -18,6 +18,7 @@ from rebuilder.store.database import reading
 from rebuilder.store.sync import SyncResult, save_inventory
 from rebuilder.store.upsert import chunks
 
+SKEW_SECONDS = 300.0  # by which the clock of who writes a document may be before ours
 INTERNED = 100  # manifests in one transaction: a writer of SQLite keeps others waiting no longer
 
 
@@ -124,13 +125,15 @@ class ReadInventory:
 def fetch(engine: Engine, settings: Settings, progress: Progress | None = None) -> ReadInventory:
     """Read the source, and intern what its builds hold: what is left to be saved is little.
 
-    Raises what `read` raises. Made beside the loop: builds may end meanwhile, and the inventory may change.
+    Raises what `read` raises, and RequestError for a build of the future: it would be later than each that is proven.
+    Made beside the loop: builds may end meanwhile, and the inventory may change.
     """
     with reading(engine) as connection:
         named_soon = deliveries.pending_images(connection)
         builds = inventory.current_builds(connection)
     before = {key: build.ident for key, build in builds.items() if key not in named_soon}
     found = read(engine, settings, progress)
+    _refuse_future(found.builds, time.time())
     contents = [build.manifest for build in found.builds if build.manifest is not None]
     for part in chunks(contents, INTERNED):
         with engine.begin() as connection:
@@ -138,6 +141,12 @@ def fetch(engine: Engine, settings: Settings, progress: Progress | None = None) 
         if progress is not None:
             progress(len(contents), len(contents))
     return ReadInventory(found, before, source_of(settings).written)
+
+
+def _refuse_future(builds: Iterable[ImageBuild], now: float) -> None:
+    for build in builds:
+        if build.built is not None and build.built > now + SKEW_SECONDS:
+            raise RequestError(f"{build.image}: built: is in the future: must be when these RPMs were in the image")
 
 
 def save(connection: Connection, fetched: ReadInventory, now: float, reset: Collection[str] = ()) -> SyncResult:
