@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, String, and_, cast, or_, select
 
@@ -73,8 +75,8 @@ def streams(connection: Connection) -> set[str]:
 
 def owners(connection: Connection) -> set[str]:
     """The owners of all images that ever were in the inventory."""
-    cares = [source.get("care", {}) for source in connection.scalars(select(Image.source))]
-    return {owner for care in cares for owner in care.get("owners", ())}
+    sources: Iterable[dict[str, Any]] = connection.scalars(select(Image.source))
+    return {owner for source in sources for owner in source.get("care", {}).get("owners", ())}
 
 
 def names(connection: Connection) -> set[str]:
