@@ -10,7 +10,11 @@ LINES, LONGEST = 8, 2000
 STEP = re.compile(r"^(\[\d+/\d+\] )?STEP \d+(/\d+)?: ")
 # What buildah says of a step that failed: which one, in full, and then why.
 AT_STEP = re.compile(r'^error:?\s*(?:error )?building at STEP ".*?": (?P<why>.*)$', re.DOTALL | re.IGNORECASE)
-RAN = re.compile(r'": (?:error )?while running runtime: (?P<status>exit status \d+|signal: .*)$', re.DOTALL)
+# With the isolation `chroot` it says no more than how the command ended.
+RAN = re.compile(
+    r'building at STEP "RUN\b.*": (?:(?:error )?while running runtime: )?(?P<status>exit status \d+|signal: .*)$',
+    re.DOTALL | re.IGNORECASE,
+)
 NOISE = re.compile(
     r"^(time=\"\S+\" level=\w+ msg=|(WARN|ERRO|INFO|DEBU)\[\d+\] |(subprocess exited with|exit) status \d+$|"
     r"Getting image source signatures|Copying (blob|config) |Writing manifest to |Storing signatures|Trying to pull |"

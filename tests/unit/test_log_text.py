@@ -68,6 +68,8 @@ exit status 1"""
     'error building at STEP "RUN dnf -y install x && dnf clean all": error while running runtime: exit status 1',
     'Error: building at STEP "RUN echo \'{"a": 1}\' && false": while running runtime: exit status 1',
     'Error: building at STEP "RUN <<EOF\nset -e\nfalse\nEOF": while running runtime: exit status 1',
+    'Error: building at STEP "RUN dnf -y install x": exit status 1',  # isolation chroot, buildah 1.28
+    'Error: building at STEP "RUN echo \'{"a": "exit status 2"}\' && false": exit status 1',
 ])  # fmt: skip
 def test_the_failure_is_what_the_command_said_last_and_not_the_command(error: str) -> None:
     assert buildah_log.failure(DNF.format(error=error)) == SAID
