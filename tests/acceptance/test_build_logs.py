@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from acceptance.test_engine import asked, command, configure, feed, states, types
 from playwright.sync_api import Browser, Page, expect
 from support import browser, databases, servers
 from support.browser import Watched
 from support.buildah_world import Machine, machine, until
 
-from acceptance.test_engine import asked, command, configure, feed, states, types
 from rebuilder.demo.process import Child
 
 NOISE = "i=0; while [ $i -lt 3000 ]; do echo noise $i; i=$((i+1)); done"
