@@ -59,7 +59,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The image's last rebuilds, newest first, and what the recent changes that did not rebuild it mean for it."""
+    """The image's last rebuilds, newest first, and what the recent changes that did not rebuild it mean for it.
+
+    `build` is its current one, without its manifest.
+    """
 
     image: str
     build: ImageBuild | None
@@ -164,7 +167,8 @@ def why(connection: Connection, image: str, settings: Settings, now: float) -> A
     by_nvr = source_of(settings).follows_koji_tags
     rolled_back = inventory.stands_on_rolled_back(connection, image, by_nvr=by_nvr)
     taken_back = rollbacks.standing(connection, [image]).get(image)
-    return Answer(image, inventory.manifest_of(connection, image), held, found, others, rolled_back, taken_back)
+    build = inventory.current_builds(connection, [image]).get(image)
+    return Answer(image, build, held, found, others, rolled_back, taken_back)
 
 
 def _told(connection: Connection, image_id: int) -> tuple[Told, ...]:

@@ -137,6 +137,8 @@ def _in_wave(
     done_in = open_.forecast.done_in
     ids = [entry.id for entry in entries]
     reasons = causes.reasons_of(connection, ids)
+    told = {id(reason): reason for found in reasons.values() for reason in found}  # many have the same
+    causing = {same: told_reason(reason) for same, reason in told.items()}
     after = rebuild_progress.parents_in_wave(connection, ids)
     return [
         InWave.model_validate({
@@ -144,7 +146,7 @@ def _in_wave(
             "eta": moment(now + done_in[entry.id]) if entry.id in done_in else None,
             "overdue": entry.id in open_.overdue,
             "after": after.get(entry.id, ()),
-            "causes": [told_reason(reason) for reason in reasons.get(entry.id, ())],
+            "causes": [causing[id(reason)] for reason in reasons.get(entry.id, ())],
         })
         for entry in entries
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -13,7 +14,10 @@ from rebuilder.store.models import Cause, Change
 from rebuilder.store.upsert import numbers
 
 _CAUSES = (
-    select(Cause.__table__)
+    select(
+        Cause.rebuild_id, Cause.change_id, Cause.installed, Cause.inherited_from, Cause.external, Cause.compared,
+        Cause.upgrades,
+    )
     .where(Cause.rebuild_id.in_(numbers("rebuilds")))
     .order_by(Cause.change_id, Cause.installed)
 )
@@ -23,17 +27,18 @@ def reasons_of(
     connection: Connection, rebuild_ids: Sequence[int], *, standing: bool = False
 ) -> dict[int, tuple[Reason, ...]]:
     """The reasons of each of these rebuilds, as their plans gave them; with `standing`, without withdrawn changes'."""
-    rows = connection.execute(_CAUSES, {"rebuilds": rebuild_ids}).all()
-    told = changes.of_ids(connection, {row.change_id for row in rows})
+    rows: Sequence[Sequence[Any]] = connection.execute(_CAUSES, {"rebuilds": rebuild_ids}).all()
+    told = changes.of_ids(connection, {change_id for _, change_id, *_ in rows})
     found: dict[int, list[Reason]] = {}
+    alike: dict[tuple[Any, ...], Reason] = {}  # most rebuilds of a wave have the very same
     for row in rows:
-        noticed = told[row.change_id]
+        rebuild_id, change_id, installed, *rest = row
+        noticed = told[change_id]
         if standing and noticed.withdrawn:
             continue
-        kind = "rpm" if row.installed else "parent"
-        reason = Reason(kind, noticed.change, row.installed, row.inherited_from, row.external, row.compared,
-                        row.upgrades)
-        found.setdefault(row.rebuild_id, []).append(reason)
+        if (same := tuple(row[1:])) not in alike:
+            alike[same] = Reason("rpm" if installed else "parent", noticed.change, installed, *rest)
+        found.setdefault(rebuild_id, []).append(alike[same])
     return {ident: tuple(reasons) for ident, reasons in found.items()}
 
 
