@@ -37,14 +37,14 @@ def read(
     `wait` says what is done with images whose external parent lacks what they lack. With `any_digest`, one that does
     not stand on the present digest of its external base is stale.
     """
-    of_all = "image states", installonly, wait, frozenset(holds.held(connection, now)), any_digest
-    if keys is None:
-        return cached(
-            connection, of_all, lambda: MappingProxyType(_read(connection, now, installonly, None, wait, any_digest))
-        )
-    known = kept(connection, of_all)
-    if known is None:
+    question = "image states", installonly, wait, frozenset(holds.held(connection, now)), any_digest
+    if keys is not None and len(keys) <= inventory.MANY and kept(connection, question) is None:
         return _read(connection, now, installonly, keys, wait, any_digest)
+    known = cached(
+        connection, question, lambda: MappingProxyType(_read(connection, now, installonly, None, wait, any_digest))
+    )
+    if keys is None:
+        return known
     wanted = frozenset(keys)
     return {key: state for key, state in known.items() if key in wanted}
 
@@ -100,7 +100,7 @@ def _images(connection: Connection, now: float, keys: Collection[str] | None) ->
         .where(Image.present)
         .order_by(Image.name, Image.stream)
     )
-    if keys is not None and len(keys) <= inventory.MANY:
+    if keys is not None:
         query = query.where(Image.maybe_named(keys))
     rows = connection.execute(query).all()
     return [row for row in rows if row.image in keys] if keys is not None else list(rows)

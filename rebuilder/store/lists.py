@@ -197,8 +197,9 @@ def _builds() -> Select[Any]:
 def _read_builds(connection: Connection, query: Select[Any]) -> list[BuildEntry]:
     rows = connection.execute(query).all()
     made = connection.execute(
-        select(Rebuild.build_id, Rebuild.id, Rebuild.wave_id).where(Rebuild.build_id.in_([row[0] for row in rows]))
-    )
+        select(Rebuild.build_id, Rebuild.id, Rebuild.wave_id).where(Rebuild.build_id.in_(numbers("these"))),
+        {"these": [row[0] for row in rows]},
+    ).all()
     by = {build_id: (rebuild_id, wave_id) for build_id, rebuild_id, wave_id in made}
     return [
         BuildEntry(ident, key, called, digest, tuple(parents), manifest or "", at,

@@ -67,6 +67,21 @@ def test_what_pages_take(site: tuple[str, Website, int]) -> None:
             print(f"  {name:28} {times} {size / 1024:7.1f} kB")
 
 
+def test_what_a_csv_of_all_takes(site: tuple[str, Website, int]) -> None:
+    kind, website, wave = site
+    with website.served() as address, httpx.Client(base_url=address, timeout=60) as client:
+        client.get("/api/v1/images")
+        print(f"\n{kind}, {REBUILDS:,} finished rebuilds: a CSV of as many rows as there are, or as one has at most: "
+              "rows, seconds, size, the most memory that the server has had by then")
+        for path in (f"coverage/FEDORA-{wave}", "rebuilds", "builds", "images"):
+            began = time.perf_counter()
+            response = client.get(f"/api/v1/{path}?format=csv")
+            took = time.perf_counter() - began
+            assert response.status_code == 200, response.text
+            rows, size = response.text.count("\r\n") - 1, len(response.content) / 1024
+            print(f"  {path:28} {rows:7,} {took:7.2f} s {size:9.1f} kB {most_memory(website.pid):6.0f} MB")
+
+
 def test_fifty_live_pages_cost_less_than_a_fifth_of_a_core_while_nothing_changes(
     site: tuple[str, Website, int]
 ) -> None:
@@ -91,3 +106,9 @@ def spent(pid: int) -> float:
     """The seconds of processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def most_memory(pid: int) -> float:
+    """The most memory that a process has had so far, in MB."""
+    (peak,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(peak.split()[1]) / 1024
