@@ -27,6 +27,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[Engine]
 def _with_table(url: str) -> Iterator[Engine]:
     engine = database.open_database(url)
     with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))  # without it, it is not ours
         connection.execute(text("CREATE TABLE number (value INTEGER)"))
         connection.execute(text("INSERT INTO number VALUES (1)"))
     yield engine
