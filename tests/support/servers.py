@@ -47,6 +47,8 @@ PACKAGES = {
 POSTGRES_PROGRAMS = ("/usr/lib/postgresql/*/bin", "/usr/bin")
 POSTGRES_USER = "postgres"
 PATIENCE = 60.0
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30  # bytes: the log before a checkpoint (1 GiB), and the databases of a test, several times over
 
 
 def need(name: str, *commands: str) -> None:
@@ -113,8 +115,12 @@ class PostgreSQL:
     """
 
     def __init__(self) -> None:
-        """Nothing is started yet. The folder is near the root: a socket's path must be short."""
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        """Nothing is started yet. The folder is near the root: a socket's path must be short.
+
+        It is in memory where there is room: each test has a copy of 300 files made and deleted.
+        """
+        roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=MEMORY if roomy else "/tmp"))
         self.log = self.folder / "server.log"
         self.port = 0
         self._user = POSTGRES_USER if os.geteuid() == 0 else None
