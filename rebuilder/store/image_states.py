@@ -6,12 +6,12 @@ for as long as nothing in the database changes. RPMs are compared once each, how
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, exists, func, select
+from sqlalchemy import Connection, and_, exists, func, select
 
 from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.currency import NOTHING, Currency, ImageState, Lack, Lacking, Offered, Offers, currency_of
@@ -73,18 +73,31 @@ def counts(states: Iterable[ImageState]) -> dict[Currency, int]:
     return found
 
 
-def _state(row: Sequence[Any], lack: Lack, waits: str, base: BaseMoved | None) -> ImageState:
-    ident, image, _, manifest_id, who, held_for, _, last, _ = row
+def _state(row: _Known, lack: Lack, waits: str, base: BaseMoved | None) -> ImageState:
     state = currency_of(
-        known=manifest_id is not None, missing=lack.offered, held=who is not None, waits=bool(waits),
+        known=row.manifest_id is not None, missing=lack.offered, held=row.who is not None, waits=bool(waits),
         on_old_base=base is not None,
     )  # fmt: skip
-    held = f"{who}: {held_for}" if held_for else who or ""
+    held = f"{row.who}: {row.held_for}" if row.held_for else row.who or ""
     why = held if state is Currency.HELD else waits if state is Currency.WAITING else ""
-    return ImageState(image, ident, state, lack, why, last or "", base)
+    return ImageState(row.image, row.id, state, lack, why, row.last or "", base)
 
 
-def _images(connection: Connection, now: float, keys: Collection[str] | None) -> list[Row[Any]]:
+class _Known(NamedTuple):
+    """An image with what is known of it: its current manifest, its hold and its newest rebuild."""
+
+    id: int
+    image: str
+    stream: str
+    manifest_id: int | None
+    who: str | None
+    held_for: str | None
+    rebuild_id: int | None
+    last: str | None
+    reason: str | None
+
+
+def _images(connection: Connection, now: float, keys: Collection[str] | None) -> list[_Known]:
     """The images with what is known of each: its current manifest, its hold and its newest rebuild."""
     in_force = and_(Hold.image_id == Image.id, Hold.in_force(now))
     columns: tuple[Any, ...] = (
@@ -102,8 +115,8 @@ def _images(connection: Connection, now: float, keys: Collection[str] | None) ->
     )
     if keys is not None:
         query = query.where(Image.maybe_named(keys))
-    rows = connection.execute(query).all()
-    return [row for row in rows if row.image in keys] if keys is not None else list(rows)
+    rows = [_Known._make(row) for row in connection.execute(query).all()]
+    return [row for row in rows if row.image in keys] if keys is not None else rows
 
 
 @dataclass(slots=True)
@@ -111,7 +124,7 @@ class _Missing:
     """What each image lacks, by the image's id; images that lack nothing are not there."""
 
     connection: Connection
-    rows: list[Row[Any]]
+    rows: list[_Known]
     installonly: tuple[str, ...]
     found: dict[int, Lack] = field(default_factory=dict)
 
@@ -125,20 +138,21 @@ class _Missing:
             close = self._to_look_at_closely(carried, rpms)
             self._compare([row for row in self.rows if row.id not in close], carried, lacking)
             rows = [row for row in self.rows if row.id in close]
-            sources = {rpms[ident].source for row in rows for ident in carried[row.manifest_id]}
+            sources = {rpms[ident].source for row in rows if row.manifest_id for ident in carried[row.manifest_id]}
             self._look_closely(rows, sources, offers)
 
     def _few(self) -> set[int] | None:
         """The manifests that are looked into, where they are few; None where all that is in use is."""
-        return {row.manifest_id for row in self.rows} - {None} if len(self.rows) <= FEW else None
+        few = len(self.rows) <= FEW
+        return {row.manifest_id for row in self.rows if row.manifest_id is not None} if few else None
 
     def _compare(
-        self, rows: Iterable[Row[Any]], carried: Mapping[int, tuple[int, ...]], lacking: Mapping[int, Lacking]
+        self, rows: Iterable[_Known], carried: Mapping[int, tuple[int, ...]], lacking: Mapping[int, Lacking]
     ) -> None:
         """An image lacks all that its RPMs lack in its stream. Most images have what others have."""
         alike: dict[tuple[str, tuple[int, ...]], Lack] = {}
         for row in rows:
-            rpm_ids = carried.get(row.manifest_id)
+            rpm_ids = carried.get(row.manifest_id) if row.manifest_id is not None else None
             if rpm_ids is None:
                 continue
             same = row.stream, rpm_ids
@@ -168,7 +182,7 @@ class _Missing:
             if row.manifest_id in having or (row.stream in crossing and row.manifest_id in carried)
         }
 
-    def _look_closely(self, rows: Collection[Row[Any]], sources: Collection[str], offers: Offers) -> None:
+    def _look_closely(self, rows: Collection[_Known], sources: Collection[str], offers: Offers) -> None:
         if not rows:
             return
         carried = inventory.carried(self.connection, sources).rpms
@@ -223,13 +237,14 @@ def _rpms(
 
 
 def _waits(
-    connection: Connection, rows: Iterable[Row[Any]], missing: Mapping[int, Lack]
+    connection: Connection, rows: Iterable[_Known], missing: Mapping[int, Lack]
 ) -> dict[int, str]:
     """The images that were built for all that they lack, and lack it still, as a parent of somebody else's has it."""
     tried = {
         row.rebuild_id: row.id
         for row in rows
-        if row.id in missing and row.last == State.FAILED and row.reason.startswith(NOT_UPDATED)
+        if row.rebuild_id and row.id in missing and row.last == State.FAILED
+        and row.reason and row.reason.startswith(NOT_UPDATED)
     }
     found = {}
     for rebuild_id, parents in _external_causes(connection, list(tried)).items():
