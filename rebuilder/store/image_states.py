@@ -138,8 +138,7 @@ class _Missing:
             close = self._to_look_at_closely(carried, rpms)
             self._compare([row for row in self.rows if row.id not in close], carried, lacking)
             rows = [row for row in self.rows if row.id in close]
-            sources = {rpms[ident].source for row in rows if row.manifest_id for ident in carried[row.manifest_id]}
-            self._look_closely(rows, sources, offers)
+            self._look_closely(rows, _sources_in(rows, carried, rpms), offers)
 
     def _few(self) -> set[int] | None:
         """The manifests that are looked into, where they are few; None where all that is in use is."""
@@ -196,6 +195,14 @@ class _Missing:
                     known[rpm] = offers.lacking(rpm)
                 missing.append(known[rpm].get(of.get(rpm, row.stream), ()))
             self._keep(row.id, _lack(missing))
+
+
+def _sources_in(
+    rows: Iterable[_Known], carried: Mapping[int, tuple[int, ...]], rpms: Mapping[int, Package]
+) -> set[str]:
+    """The source packages of what these images carry."""
+    known = {row.manifest_id for row in rows if row.manifest_id is not None}
+    return {rpms[ident].source for manifest_id in known for ident in carried[manifest_id]}
 
 
 def _with_any(carried: Mapping[int, tuple[int, ...]], rpm_ids: Collection[int]) -> set[int]:
