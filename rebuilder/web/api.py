@@ -21,7 +21,6 @@ from rebuilder.queries import (
     logs,
     plan,
     plan_preview,
-    pull_specs,
     rebuilds,
     records,
     status,
@@ -30,7 +29,7 @@ from rebuilder.queries import (
 from rebuilder.web import api_actions, api_events, api_lists, problems
 from rebuilder.web.dependencies import Configured, Database, Logs, Reader
 from rebuilder.web.etags import Tagged
-from rebuilder.web.parameters import Ident, ImageName, Images, SeverityWord, Text, build_filter
+from rebuilder.web.parameters import Ident, ImageName, SeverityWord, Text
 
 MOST_UPDATES = 20
 NVR = Annotated[Text, Field(min_length=1, description="A source build: name-[epoch:]version-release")]
@@ -110,18 +109,6 @@ def read_image(connection: Reader, settings: Configured, image: ImageName) -> im
 def read_external(connection: Reader, spec: Text) -> externals.ExternalInFull:
     """An image of others that images are built on, by its pull spec: its digest, and what is in it."""
     return externals.in_full(connection, spec)
-
-
-@router.get("/externals")
-def list_externals(connection: Reader) -> tuple[externals.External, ...]:
-    """The images of others that images are built on."""
-    return externals.read(connection)
-
-
-@router.get("/pull-specs")
-def list_pull_specs(connection: Reader, settings: Configured, images: Images) -> tuple[pull_specs.PullSpecs, ...]:
-    """What to pull: each image of the inventory by digest, as its floating tags point to it."""
-    return pull_specs.read(connection, build_filter(images), settings)
 
 
 @router.get("/builds/{build_id}")

@@ -11,7 +11,17 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from rebuilder.queries import build_records, coverage, image_records, packages, queue, records, status
+from rebuilder.queries import (
+    build_records,
+    coverage,
+    externals,
+    image_records,
+    packages,
+    pull_specs,
+    queue,
+    records,
+    status,
+)
 from rebuilder.queries.rebuild import Rebuild, rebuild
 from rebuilder.store import lists, need
 from rebuilder.web.csv_lists import DESCRIBED
@@ -145,6 +155,20 @@ def read_queue(
 def read_holds(connection: Reader, _form: Form = None) -> tuple[records.Held, ...]:
     """The images that must not be built."""
     return records.held(connection, time.time())
+
+
+@router.get("/externals")
+def list_externals(connection: Reader, _form: Form = None) -> tuple[externals.External, ...]:
+    """The images of others that images are built on."""
+    return externals.read(connection)
+
+
+@router.get("/pull-specs")
+def list_pull_specs(
+    connection: Reader, settings: Configured, images: Images, _form: Form = None
+) -> tuple[pull_specs.PullSpecs, ...]:
+    """What to pull: each image of the inventory by digest, as its floating tags point to it."""
+    return pull_specs.read(connection, build_filter(images), settings)
 
 
 @router.get("/coverage/{name:path}")

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from sqlalchemy import Engine, update
 from support.api_client import Client, problem
 
 from rebuilder.config import StreamSettings
+from rebuilder.domain.image import Parent, ParentKind
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.store import holds, models
 from rebuilder.web.csv_lists import written
@@ -178,6 +180,20 @@ def test_how_far_a_fix_has_come_is_csv_too_with_a_row_for_each_image(bench: Work
     assert {"mid:f42": "failed", "blind:f42": "unknown"}.items() <= {row["image"]: row["state"] for row in rows}.items()
     assert "/api/v1/coverage/openssl-3.2.2-1.fc42?format=csv" in client.http.get("/updates/openssl-3.2.2-1.fc42").text
     assert "/api/v1/coverage/openssl-3.2.2-1.fc42?format=csv" in client.http.get("/changes/1").text
+
+
+def test_external_parents_and_pull_specs_are_csv_too(store: Engine) -> None:
+    spec = "registry.example.com/fedora:42"
+    base, build = image("base")
+    outside = replace(base, parents=(Parent(ParentKind.BASE, external=spec),))
+    Workbench(store, ((outside, build), image("app", "base")))
+    client = Client(store)
+    assert [row["spec"] for row in rows_of(client, "externals")] == [spec]
+    rows = rows_of(client, "pull-specs")
+    assert [row["image"] for row in rows] == ["app:f42", "base:f42"]
+    assert list(rows[0]) == list(client.reads("pull-specs")[0])
+    only = client.get("pull-specs", image="app", format="csv").text
+    assert [row["image"] for row in csv.DictReader(io.StringIO(only))] == ["app:f42"]
 
 
 def test_holds_and_the_queue_are_csv_too(bench: Workbench) -> None:
