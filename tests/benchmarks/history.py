@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Row, select, text
 
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
 from rebuilder.domain.rpm import Rpm
 from rebuilder.store import counters, models
 from rebuilder.store.counters import StoredCounter
 from rebuilder.store.models import Base
+from rebuilder.store.patience import unlimited
 from rebuilder.store.sync import save_inventory
 from rebuilder.store.upsert import chunks, load, refresh_statistics
 
@@ -23,6 +25,13 @@ STREAM = Stream("f42", (".fc42",))
 STEPS = ("planned", "parents-done", "dispatched", "accepted", "built")
 STATES = ("waiting", "queued", "submitting", "building", "succeeded")
 SECONDS, FAILED = 60.0, 31  # of a build; every so many rebuilds failed
+FILLED = ["image_build", "rebuild", "cause", "rebuild_edge", "transition"]
+CONSTRAINTS = """
+    SELECT conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE strpos(:kinds, contype::text) > 0
+    AND (conrelid = ANY(CAST(:tables AS regclass[])) OR confrelid = ANY(CAST(:tables AS regclass[])))
+"""
+INDEXES = "SELECT quote_ident(indexname), indexdef FROM pg_indexes WHERE tablename = ANY(:tables)"
 
 
 def make(engine: Engine, rebuilds: int = 1_000_000) -> int:
@@ -36,8 +45,9 @@ def make(engine: Engine, rebuilds: int = 1_000_000) -> int:
         began = time.time() - (count + 1) * WAVE
         _waves(connection, count, began)
         first = (connection.scalar(select(models.ImageBuild.id).order_by(models.ImageBuild.id.desc())) or 0) + 1
-        for part in chunks(range(count * WAVE), 50_000):
-            _rebuilds(connection, part, images, History(first, manifest, began, count * WAVE))
+        with _indexed_afterwards(connection):
+            for part in chunks(range(count * WAVE), 50_000):
+                _rebuilds(connection, part, images, History(first, manifest, began, count * WAVE))
         _running(connection, count, images, began)
         counters.add(connection, {"step": {event: StoredCounter(count * WAVE) for event in STEPS}})
     if engine.dialect.name == "postgresql":
@@ -49,6 +59,33 @@ def make(engine: Engine, rebuilds: int = 1_000_000) -> int:
         with engine.begin() as connection:
             refresh_statistics(connection)
     return count + 1
+
+
+@contextmanager
+def _indexed_afterwards(connection: Connection) -> Iterator[None]:
+    """PostgreSQL takes several times as long to fill tables that have their indexes and constraints already."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    with unlimited(connection):
+        references = _dropped(connection, "f")
+        keys = _dropped(connection, "pu")
+        indexes = connection.execute(text(INDEXES), {"tables": FILLED}).all()
+        for name, _ in indexes:
+            connection.exec_driver_sql(f"DROP INDEX {name}")
+        yield
+        for _, definition in indexes:
+            connection.exec_driver_sql(definition)
+        for table, name, definition in [*keys, *references]:
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+
+
+def _dropped(connection: Connection, kinds: str) -> Sequence[Row[Any]]:
+    """The constraints of these kinds on the tables, or that lead to them, which are there no more."""
+    found = connection.execute(text(CONSTRAINTS), {"kinds": kinds, "tables": FILLED}).all()
+    for table, name, _ in found:
+        connection.exec_driver_sql(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+    return found
 
 
 def _inventory() -> Inventory:

@@ -52,7 +52,7 @@ def test_what_pages_take(site: tuple[str, Website, int]) -> None:
     }  # fmt: skip
     with website.served() as address, httpx.Client(base_url=address) as client:
         print(f"\n{kind}, {REBUILDS:,} finished rebuilds: median of {ROUNDS}, slowest, the server's work, size "
-              "(wanted: a median of less than 100 ms for the first four)")
+              "(wanted: a median of less than 100 ms)")
         for name, path in pages.items():
             client.get(path)
             took, size, before = [], 0, spent(website.pid)
