@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,9 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def story() -> list[Message]:
-    """All messages of a wave in which everything happens."""
+@cache
+def story() -> tuple[Message, ...]:
+    """All messages of a wave in which everything happens; the same each time."""
     with tempfile.TemporaryDirectory() as folder:
         store = database.ready(f"sqlite:///{folder}/story.db")
         bench = Workbench(
@@ -86,7 +88,7 @@ def story() -> list[Message]:
             found = outbox.unsent(connection, 1000)
             bodies = notifications.write(connection, found, "https://rebuilder.example.org")
         store.dispose()
-    return [notifications.message(letter.written(bodies[letter.seq])) for letter in found]
+    return tuple(notifications.message(letter.written(bodies[letter.seq])) for letter in found)
 
 
 def _with_logs(bench: Workbench) -> None:
