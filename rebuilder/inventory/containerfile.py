@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from platform import machine
-
-import dockerfile
+from typing import TYPE_CHECKING
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import ParentKind
 from rebuilder.inventory.shell_words import expand
 
-INSTRUCTIONS = frozenset(word.upper() for word in dockerfile.all_cmds())
+# Go's runtime comes with it, with threads of its own: it is for those who read a Containerfile, who import it below.
+if TYPE_CHECKING:
+    import dockerfile
+
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
 ARCH = ARCHITECTURES.get(machine(), machine())
 HERE = f"linux/{ARCH}"
@@ -249,7 +252,7 @@ class _Reader:
             self._from(command)
         elif word == "ARG":
             self._arg(command)
-        elif word not in INSTRUCTIONS:
+        elif word not in _instructions():
             raise RequestError(f"{line}: unknown instruction {command.cmd}")
         elif self.stages:
             self._in_stage(self.stages[-1], word, command)
@@ -326,7 +329,16 @@ def _escape(text: str) -> str:
     return "\\"
 
 
+@cache
+def _instructions() -> frozenset[str]:
+    import dockerfile
+
+    return frozenset(word.upper() for word in dockerfile.all_cmds())
+
+
 def _commands(text: str) -> tuple[dockerfile.Command, ...]:
+    import dockerfile
+
     try:
         commands: tuple[dockerfile.Command, ...] = dockerfile.parse_string(text)
     except dockerfile.GoParseError as error:
