@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
-from support import databases, examples, servers, statements
+from support import databases, examples, forks, servers, statements
 from support.harnesses.osbs import HERE, OsbsHarness
 
 from rebuilder.demo.broker import PROGRAMS, SCRIPT, Broker
 from rebuilder.store import database
 
 examples.register()
+forks.install()
 statements.share()
 # A shell has its background jobs ignore it, and what a test starts would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
