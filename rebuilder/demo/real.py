@@ -38,8 +38,10 @@ WAITING = tuple(f"{name}:{images.STREAM}" for name in images.CONTAINERFILES if n
 def run(folder: Path, screen: Screen) -> list[Line]:
     """The whole of it, in `folder`; what each image proves. Everything started is ended. Raises Missing or Failed."""
     site, registry = Site(folder), Registry(folder / "registry")
+    (folder / "tmp").mkdir()  # a buildah that is killed leaves what it was unpacking
+    own = {"XDG_STATE_HOME": str(folder / "state"), "TMPDIR": str(folder / "tmp")}
     with ExitStack() as stack:
-        stack.enter_context(surroundings({**registry.environment, "XDG_STATE_HOME": str(folder / "state")}))
+        stack.enter_context(surroundings({**registry.environment, **own}))
         broker = start_servers(site, registry, screen, stack)
         consumer = started("consumer", consumer_command(), site, screen, stack)
         owners = Owners(site.of_owners(site.settings.buildah.storage_driver), site.theirs / "base", spec(registry))

@@ -89,3 +89,11 @@ def test_another_python_path_is_executed() -> None:
     done = subprocess.run([sys.executable, "-m", "rebuilder", "--version"], env=environment, capture_output=True,
                           text=True, check=False)  # fmt: skip
     assert "import 'site'" in done.stderr
+
+
+def test_the_consumer_of_fedora_messaging_is_one_of_them(tmp_path: Path) -> None:
+    command = [forks.CONSUMER, "--conf", str(tmp_path / "none.toml"), "consume"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: fedora-messaging ")
+    assert str(tmp_path / "none.toml") in done.stderr

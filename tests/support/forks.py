@@ -27,7 +27,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+ROOT = Path(__file__).parents[2]
 MODULES = frozenset({"rebuilder", "rebuilder.cli.consume"})
+CONSUMER = str(Path(sys.executable).with_name("fedora-messaging"))  # a script
 STARTING = frozenset({"engine", "run"})  # verbs that start processes of the command themselves
 AS_DEMO = frozenset({"demo"})  # it shows how the command starts
 # What they use. Not Twisted's reactor and nothing with threads: neither outlives a fork.
@@ -58,7 +60,7 @@ class Order(NamedTuple):
     """What to start, and for whom."""
 
     parent: int
-    module: str
+    program: str
     words: list[str]
     environment: dict[str, str]
     folder: str
@@ -134,9 +136,10 @@ def _order(words: Sequence[Any], others: tuple[Any, ...]) -> Order | None:
     environment = _environment(others[4])
     folder = os.fsdecode(others[3] or Path.cwd())
     special = len(others[2]) > 1 or others[15:21] != (-1, None, None, None, -1, None)
-    if special or not _ours(command) or not _same(environment, folder):
+    program, *arguments = _program(command)
+    if special or not program or not AS_DEMO.isdisjoint(arguments) or not _same(environment, folder):
         return None
-    return Order(os.getpid(), command[2], command[3:], environment, folder, others[14], dies_with_parent)
+    return Order(os.getpid(), program, arguments, environment, folder, others[14], dies_with_parent)
 
 
 def _environment(entries: Sequence[bytes] | None) -> dict[str, str]:
@@ -145,13 +148,22 @@ def _environment(entries: Sequence[bytes] | None) -> dict[str, str]:
     return dict(os.fsdecode(entry).split("=", 1) for entry in entries)
 
 
-def _ours(command: list[str]) -> bool:
-    named = command[:2] == [sys.executable, "-m"] and len(command) > 2 and command[2] in MODULES
-    return named and AS_DEMO.isdisjoint(command)
+def _program(command: list[str]) -> list[str]:
+    """The module or the script, and its arguments; an empty name for all that is not loaded."""
+    if command[0] == CONSUMER:
+        return command
+    named = command[:2] == [sys.executable, "-m"] and not MODULES.isdisjoint(command[2:3])
+    return command[2:] if named else [""]
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(READ_AT_START)}
+    found = {name: value for name, value in environment.items() if name.startswith(READ_AT_START)}
+    others = [path for path in _paths(environment) if Path(path).resolve() not in (ROOT, ROOT / "tests")]
+    return found | {"PYTHONPATH": os.pathsep.join(others)}  # these sources are loaded anyway
+
+
+def _paths(environment: Mapping[str, str]) -> list[str]:
+    return [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 def _same(environment: Mapping[str, str], folder: str) -> bool:
@@ -165,7 +177,6 @@ def _finds_the_same(folder: Path) -> bool:
     return folder.is_dir() and (not there.exists() or there.samefile(ROOT / "rebuilder"))
 
 
-ROOT = Path(__file__).parents[2]
 AT_FIRST = _read_at_start(os.environ)
 
 
@@ -200,7 +211,12 @@ def main(paths: list[str]) -> None:
     if not STARTING.isdisjoint(order.words):
         order = _beside(order)
     sys.argv[1:] = order.words
-    runpy.run_module(order.module, run_name="__main__", alter_sys=True)
+    if order.program == CONSUMER:
+        sys.path[0] = str(Path(CONSUMER).parent)
+        runpy.run_path(CONSUMER, run_name="__main__")
+    else:
+        sys.path[0] = order.folder
+        runpy.run_module(order.program, run_name="__main__", alter_sys=True)
 
 
 def _beside(order: Order) -> Order:
@@ -263,7 +279,7 @@ def _become(order: Order, streams: list[int]) -> None:
     os.chdir(order.folder)
     os.environ.clear()
     os.environ.update(order.environment)
-    sys.path[0] = order.folder
+    sys.path[1:1] = [path for path in _paths(order.environment) if path not in sys.path]
     sys.stdin, sys.stdout, sys.stderr = (_stream(number, like) for number, like in enumerate(
         (sys.stdin, sys.stdout, sys.stderr)))  # fmt: skip
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
