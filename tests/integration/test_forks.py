@@ -54,6 +54,13 @@ def test_it_is_a_child_that_a_signal_ends(web: subprocess.Popen[str]) -> None:
     assert web.wait(10) == -signal.SIGKILL
 
 
+def test_its_arguments_and_environment_are_seen(web: subprocess.Popen[str], tmp_path: Path) -> None:
+    arguments = Path(f"/proc/{web.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    assert list(map(os.fsdecode, arguments)) == shell.argv("--config", str(tmp_path / "web.toml"), "web")
+    environment = Path(f"/proc/{web.pid}/environ").read_bytes().split(b"\0")
+    assert os.fsencode(f"XDG_STATE_HOME={tmp_path}/state") in environment
+
+
 def test_ctrl_c_ends_it(web: subprocess.Popen[str]) -> None:
     web.send_signal(signal.SIGINT)
     assert web.wait(10) == 0

@@ -289,7 +289,8 @@ def test_what_a_full_queue_does_not_take_is_sent_later_and_holds_up_nothing_else
         with line.publisher():
             bus.until(lambda: "is not taken" in line.log.read_text() and left(store) == 2 * 3)
             early = line.received()
-            assert topics(early)[-1] == "wave.finished"
+            once = {message.id: message for message in early}  # what the other queue refused comes again
+            assert topics([*once.values()])[-1] == "wave.finished"
             while left(store):
                 opened.queue_purge(f"full.{line.queue}")
         opened.queue_delete(f"full.{line.queue}")

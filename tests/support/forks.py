@@ -48,6 +48,7 @@ LOADER = "import sys; paths = sys.path[:]; sys.path[:] = {paths!r}; from support
 REACTOR = "twisted.internet.reactor"
 READ_AT_START = ("COVERAGE_", "LANG", "LC_", "LD_", "MALLOC_", "OPENSSL_", "PYTHON", "TZ")
 LARGEST = 1 << 17  # bytes of an order
+ROOM = 1 << 15  # bytes, for the arguments and the environment that /proc shows
 PATIENCE = 20.0
 DIES_WITH_PARENT = ["--pdeathsig", "KILL", "--"]  # of setpriv, as rebuilder.demo.process has it
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -60,6 +61,7 @@ class Order(NamedTuple):
     """What to start, and for whom."""
 
     parent: int
+    command: list[str]
     program: str
     words: list[str]
     environment: dict[str, str]
@@ -139,7 +141,7 @@ def _order(words: Sequence[Any], others: tuple[Any, ...]) -> Order | None:
     program, *arguments = _program(command)
     if special or not program or not AS_DEMO.isdisjoint(arguments) or not _same(environment, folder):
         return None
-    return Order(os.getpid(), program, arguments, environment, folder, others[14], dies_with_parent)
+    return Order(os.getpid(), command, program, arguments, environment, folder, others[14], dies_with_parent)
 
 
 def _environment(entries: Sequence[bytes] | None) -> dict[str, str]:
@@ -185,8 +187,8 @@ def _loading() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         loader = subprocess.Popen(
-            [sys.executable, "-c", LOADER.format(paths=sys.path), str(theirs.fileno())], stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
+            [sys.executable, "-c", LOADER.format(paths=sys.path), str(theirs.fileno()), " " * ROOM],
+            stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=os.environ | {"ROOM": " " * ROOM},
         )  # fmt: skip
 
     def end() -> None:
@@ -234,6 +236,8 @@ def _beside(order: Order) -> Order:
     for stream in range(3):
         os.dup2(nowhere, stream)
     os.close(nowhere)
+    os.chdir("/")
+    _show([b"forks"], [])
     return _served(theirs)
 
 
@@ -278,11 +282,21 @@ def _become(order: Order, streams: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(order.folder)
     os.environ.clear()
+    _show([os.fsencode(word) for word in order.command],
+          [os.fsencode(f"{name}={value}") for name, value in order.environment.items()])  # fmt: skip
     os.environ.update(order.environment)
     sys.path[1:1] = [path for path in _paths(order.environment) if path not in sys.path]
     sys.stdin, sys.stdout, sys.stderr = (_stream(number, like) for number, like in enumerate(
         (sys.stdin, sys.stdout, sys.stderr)))  # fmt: skip
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+
+
+def _show(*lists: list[bytes]) -> None:
+    """Write the arguments and the environment where /proc reads them; Python has copied what was there."""
+    first, last, *environment = map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:49])
+    for entries, (start, end) in zip(lists, ((first, last), tuple(environment)), strict=True):
+        text = b"".join(entry + b"\0" for entry in entries)[: end - start - 1]
+        ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
 
 
 def _stream(number: int, like: TextIO) -> io.TextIOWrapper:
