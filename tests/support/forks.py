@@ -30,7 +30,8 @@ from typing import Any, NamedTuple, TextIO
 ROOT = Path(__file__).parents[2]
 MODULES = frozenset({"rebuilder", "rebuilder.cli.consume"})
 CONSUMER = str(Path(sys.executable).with_name("fedora-messaging"))  # a script
-STARTING = frozenset({"engine", "run"})  # verbs that start processes of the command themselves
+STARTING = frozenset({"engine", "run"})  # verbs that start processes of the command themselves, but
+ALONE = "--without-publisher"
 AS_DEMO = frozenset({"demo"})  # it shows how the command starts
 # What they use. Not Twisted's reactor and nothing with threads: neither outlives a fork.
 LOADED = (
@@ -171,7 +172,7 @@ def _paths(environment: Mapping[str, str]) -> list[str]:
 def _same(environment: Mapping[str, str], folder: str) -> bool:
     """Whether Python would start as it did here, and find the same command."""
     measured = any(name.startswith("COVERAGE_") for name in environment)
-    return not measured and _read_at_start(environment) == AT_FIRST and _finds_the_same(Path(folder))
+    return not measured and _read_at_start(environment) == _read_at_start(AT_FIRST) and _finds_the_same(Path(folder))
 
 
 def _finds_the_same(folder: Path) -> bool:
@@ -179,16 +180,17 @@ def _finds_the_same(folder: Path) -> bool:
     return folder.is_dir() and (not there.exists() or there.samefile(ROOT / "rebuilder"))
 
 
-AT_FIRST = _read_at_start(os.environ)
+AT_FIRST = dict(os.environ)  # of no test
 
 
 def _loading() -> socket.socket:
     """Start the process that loads the command; it ends with us."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    paths = [str(Path(path).absolute()) for path in sys.path]
     with theirs:
         loader = subprocess.Popen(
-            [sys.executable, "-c", LOADER.format(paths=sys.path), str(theirs.fileno()), " " * ROOM],
-            stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=os.environ | {"ROOM": " " * ROOM},
+            [sys.executable, "-c", LOADER.format(paths=paths), str(theirs.fileno()), " " * ROOM], cwd="/",
+            stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=AT_FIRST | {"ROOM": " " * ROOM},
         )  # fmt: skip
 
     def end() -> None:
@@ -210,7 +212,7 @@ def main(paths: list[str]) -> None:
     gc.collect()
     gc.freeze()
     order = _served(socket.socket(fileno=int(sys.argv[1])))
-    if not STARTING.isdisjoint(order.words):
+    if not STARTING.isdisjoint(order.words) and ALONE not in order.words:
         order = _beside(order)
     sys.argv[1:] = order.words
     if order.program == CONSUMER:
