@@ -75,9 +75,9 @@ class Starter:
     """Stands where `subprocess` forks and executes."""
 
     def __init__(self, orders: socket.socket | None = None) -> None:
-        """With nothing loaded yet; or at the other end of `orders`."""
+        """With nothing loaded yet; or at the other end of `orders`, of which there is no second."""
         self.executing = False
-        self._orders = orders
+        self._orders, self._last = orders, orders is not None
         self._lock = threading.Lock()
 
     def __call__(self, words: Sequence[Any], *others: Any) -> int:
@@ -88,7 +88,7 @@ class Starter:
                 with self._lock:
                     return self._fork(order, others)
             except OSError:
-                self._orders = None  # it has ended, by a signal to the whole group
+                self._orders, self.executing = None, self._last  # it has ended, by a signal to the whole group
         pid: int = _executes(words, *others)
         return pid
 
@@ -110,9 +110,9 @@ class Starter:
 STARTER = Starter()
 
 
-def install() -> None:
+def install(starter: Starter = STARTER) -> None:
     """From now on, `subprocess` starts the command by a fork."""
-    subprocess._fork_exec = STARTER  # type: ignore[attr-defined]
+    subprocess._fork_exec = starter  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -228,8 +228,7 @@ def _beside(order: Order) -> Order:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork():
         theirs.close()
-        STARTER._orders = ours
-        install()
+        install(Starter(ours))
         return order
     ours.close()
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
