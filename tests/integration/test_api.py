@@ -67,11 +67,7 @@ def test_lists_come_in_pages_that_join_without_a_gap(client: Client) -> None:
         ("rebuilds", {"state": "failed"}, 1),
         ("rebuilds", {"state": ["failed", "blocked"]}, 2),
         ("rebuilds", {"image": "a*"}, 2),
-        ("rebuilds", {"image": "A*"}, 0),
         ("rebuilds", {"image": "?ase:f4?"}, 1),
-        ("rebuilds", {"image": "a[lp]*"}, 0),
-        ("rebuilds", {"image": "a_p%"}, 0),
-        ("rebuilds", {"stream": "f41"}, 0),
         ("rebuilds", {"package": "openssl"}, 4),
         ("rebuilds", {"package": "bash"}, 0),
         ("rebuilds", {"update": "FEDORA-1", "state": "succeeded"}, 2),
@@ -100,6 +96,15 @@ def test_lists_come_in_pages_that_join_without_a_gap(client: Client) -> None:
 )
 def test_lists_are_narrowed(client: Client, path: str, asked: dict[str, str], count: int) -> None:
     assert len(client.items(path, **asked)) == count
+
+
+@pytest.mark.parametrize(
+    "asked", [{"image": "A*"}, {"image": "a[lp]*"}, {"image": "a_p%"}, {"stream": "f41"}], ids=lambda asked: str(asked)
+)
+def test_a_name_or_glob_that_no_image_ever_fitted_is_refused(client: Client, asked: dict[str, str]) -> None:
+    """So that nobody takes an empty list for good news."""
+    refused = client.get("rebuilds", **asked)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid-request")
 
 
 def test_a_wave_and_its_rebuilds_say_why_they_are_there(client: Client) -> None:
