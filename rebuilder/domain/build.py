@@ -60,7 +60,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A build's phase, with the reason where it did not succeed, in one line.
+    """A build's phase, with the reason where it did not succeed: one line, or the last few of what failed.
 
     `begun` is when the builder began with it, in seconds since the epoch by the builder's clock; None where the builder
     does not say: then it began when it was first seen running.

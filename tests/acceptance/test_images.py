@@ -132,4 +132,4 @@ def test_a_name_that_no_image_has_is_refused(user: User) -> None:
 def test_a_stream_without_images_is_refused_and_no_empty_deployment_written(user: User, format_: str) -> None:
     done = user.types("images", "--stream", "f24", "--format", format_)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "rebuilder: no image is in the stream f24\n"
+    assert done.stderr == "rebuilder: stream: unknown stream f24; did you mean f42 or f41?\n"

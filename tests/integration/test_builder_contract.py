@@ -17,6 +17,7 @@ from rebuilder.domain.errors import InfrastructureError
 
 Test = Callable[..., None]
 UNDER_WAY = (Phase.WAITING, Phase.RUNNING)
+MOST_LINES = 9  # of a failure: the last eight of a step, and how it ended
 
 
 def needs(*powers: Power) -> Callable[[Test], Test]:
@@ -145,12 +146,14 @@ def test_the_result_says_what_is_in_the_image(harness: Harness, order: BuildRequ
     assert "openssl-libs" in {rpm.name for rpm in manifest.rpms}
 
 
-def test_a_bad_build_has_failed_and_says_why_in_one_line(harness: Harness, order: BuildRequest) -> None:
+def test_a_bad_build_has_failed_and_says_why_in_few_lines(harness: Harness, order: BuildRequest) -> None:
     ref = harness.builder.submit(order).ref
     harness.fail(ref)
     found = ended(harness, ref)
     assert found.phase is Phase.FAILED
-    one_line(found.reason)
+    lines = found.reason.splitlines()
+    assert 0 < len(lines) <= MOST_LINES
+    assert all(line.strip() for line in lines)
 
 
 def one_line(text: str) -> None:
