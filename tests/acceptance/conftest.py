@@ -1,4 +1,4 @@
-"""What takes long to make, once: the sdist and the wheel of these sources, and a world with its first images."""
+"""What takes long to make, once: the sdist and the wheel of these sources, a world with its first images, a browser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import servers
+from playwright.sync_api import Browser, Page
+from support import browser, servers
+from support.browser import Watched
 from support.buildah_world import Machine, machine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,3 +52,16 @@ def first_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         made.build("child", "first-child", (made.build("base", "first-base"),))
         made.offer("3.2.2")
         yield made
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    servers.need("chromium", browser.CHROMIUM)
+    with browser.chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def tab(chromium: Browser) -> Iterator[tuple[Page, Watched]]:
+    with browser.tab(chromium) as opened:
+        yield opened

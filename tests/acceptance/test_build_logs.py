@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from acceptance.test_engine import asked, command, configure, feed, states, types
-from playwright.sync_api import Browser, Page, expect
-from support import browser, databases, servers
+from playwright.sync_api import Page, expect
+from support import databases
 from support.browser import Watched
 from support.buildah_world import Machine, machine, until
 
@@ -21,19 +21,6 @@ NOISE = "i=0; while [ $i -lt 3000 ]; do echo noise $i; i=$((i+1)); done"
 FAILS = f"FROM base\nRUN {NOISE}; printf '\\033[1;31merror:\\033[0m no space <left> on device\\n' >&2; exit 3\n"
 AGAIN = "FROM base\nRUN echo \"second try\"; exit 4\n"
 WAITS = "FROM base\nRUN echo begun; while [ ! -e /repo/go ]; do sleep 0.1; done; echo released\n"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    servers.need("chromium", browser.CHROMIUM)
-    with browser.chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def tab(chromium: Browser) -> Iterator[tuple[Page, Watched]]:
-    with browser.tab(chromium) as opened:
-        yield opened
 
 
 @contextmanager

@@ -21,19 +21,6 @@ APPROVAL = '[[consumer_config.policy]]\nname = "people decide"\naction = "approv
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    servers.need("chromium", browser.CHROMIUM)
-    with browser.chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def tab(chromium: Browser) -> Iterator[tuple[Page, Watched]]:
-    with browser.tab(chromium) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A site with a wave that is over: one image failed, and one is blocked by it."""
     servers.need("chromium", browser.CHROMIUM)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
-from support import browser, registry600, servers
+from support import browser, registry600
 from support.browser import Watched
 
 LARGEST, MOST = 1_000_000, 3000
@@ -26,22 +26,9 @@ PATHS = (
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    servers.need("chromium", browser.CHROMIUM)
-    with browser.chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with registry600.website(tmp_path_factory.mktemp("site600")).served() as found:
         yield found
-
-
-@pytest.fixture
-def tab(chromium: Browser) -> Iterator[tuple[Page, Watched]]:
-    with browser.tab(chromium) as opened:
-        yield opened
 
 
 @pytest.fixture
