@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import weakref
+from collections import deque
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,19 @@ class _Open:
 
 
 _OPEN: dict[tuple[int, int], _Open] = {}  # by device and inode
-_LOCK = threading.Lock()
+_LOCK = threading.Lock()  # of what stands above
+# Those of engines that are gone. Python collects garbage wherever it allocates memory: the thread that ends an engine
+# may be the one that holds the lock, and would wait for itself.
+_ENDED: deque[tuple[int, int]] = deque()
+
+
+def _let_go() -> None:
+    """Close what nobody uses any more, as whoever holds the lock."""
+    while _ENDED:
+        known = _ENDED.popleft()
+        _OPEN[known].users -= 1
+        if not _OPEN[known].users:
+            os.close(_OPEN.pop(known).descriptor)
 
 
 @dataclass(slots=True)
@@ -150,6 +163,7 @@ class _Watched:
                 _OPEN[known] = _Open(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
             _OPEN[known].users += 1
             self.known = known  # last, as `same` takes no lock
+            _let_go()
 
     def same(self) -> None:
         """Nothing, where the file is the one that it was. Raises Replaced."""
@@ -168,14 +182,15 @@ class _Watched:
         return Replaced(f"database {self.path} was {what} while it was in use: nothing more is written; start again")
 
     def close(self) -> None:
-        with _LOCK:
-            if self.known is None:
-                return
-            found = _OPEN[self.known]
-            found.users -= 1
-            if not found.users:
-                os.close(found.descriptor)
-                del _OPEN[self.known]
+        """Its engine has ended. Where the lock is taken, whoever takes it next lets go of the file."""
+        if self.known is None:
+            return
+        _ENDED.append(self.known)
+        if _LOCK.acquire(blocking=False):
+            try:
+                _let_go()
+            finally:
+                _LOCK.release()
 
 
 def relieve(engine: Engine) -> int:

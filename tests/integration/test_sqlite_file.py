@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,4 +181,32 @@ def test_who_looks_while_another_thread_opens_the_file_for_the_first_time_sees_t
     monkeypatch.setattr(os, "open", open_slowly)
     watched.learn(0)
     watched.same()
+    watched.close()
+
+
+def test_an_engine_that_is_collected_while_another_one_opens_its_file_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python collects garbage wherever it allocates memory, in the middle of that, too."""
+    for name in "ab":
+        databases.sqlite(tmp_path / f"{name}.db").dispose()
+    garbage = [database.open_database(f"sqlite:///{tmp_path}/a.db")]
+    garbage[0].connect().close()
+    opening = os.open
+    opened: list[int] = []
+
+    def open_collecting(*words: Any) -> int:
+        garbage.clear()
+        gc.collect()
+        opened.append(opening(*words))
+        return opened[-1]
+
+    monkeypatch.setattr(os, "open", open_collecting)
+    watched = sqlite_file._Watched(tmp_path / "b.db")
+    thread = threading.Thread(target=watched.learn, args=(0,), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive() and opened
+    still_open = {os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")}
+    assert str(tmp_path / "b.db") in still_open and str(tmp_path / "a.db") not in still_open
     watched.close()
