@@ -24,6 +24,9 @@ ROOT ?= /var/tmp/rebuilder-debian
 BIN := .venv/bin
 # A file's tests run in one worker, so that what they share is made once; the long ones, which come first, begin first.
 WORKERS = -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# Seconds, several times what the longest test takes. One that hangs fails with the stacks of its threads, and the rest
+# go on.
+LONGEST = 600
 export PYTHON
 # The tests start processes by the hundred, and each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -41,7 +44,7 @@ lint: bootstrap
 	$(BIN)/pytest -q -n 0 tests/unit/test_density.py tests/unit/test_phrases.py
 
 test: lint
-	$(BIN)/pytest $(WORKERS) --ignore=tests/benchmarks $(ARGS)
+	$(BIN)/pytest $(WORKERS) --timeout=$(LONGEST) --ignore=tests/benchmarks $(ARGS)
 
 test-quick: bootstrap
 	$(BIN)/pytest $(WORKERS) --hypothesis-profile=dev tests/unit $(ARGS)
