@@ -31,19 +31,21 @@ export PYTHON
 # The tests start processes by the hundred, and each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: release empty-debian test test-quick test-osbs demo bench chaos soak coverage fuzz docs shape site screenshot lint clean bootstrap
+.PHONY: release empty-debian test test-quick test-osbs demo bench chaos soak mutations coverage fuzz docs shape site screenshot style lint clean bootstrap
 .DEFAULT_GOAL := test
 
 bootstrap:
 	@.ci/bootstrap test
 
-lint: bootstrap
+style: bootstrap
 	$(BIN)/ruff check rebuilder consumers tests docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config setup.cfg
+
+lint: style
 	$(BIN)/pytest -q -n 0 tests/unit/test_density.py tests/unit/test_phrases.py
 
-test: lint
+test: style
 	$(BIN)/pytest $(WORKERS) --timeout=$(LONGEST) --ignore=tests/benchmarks $(ARGS)
 
 test-quick: bootstrap

@@ -207,6 +207,6 @@ def test_an_engine_that_is_collected_while_another_one_opens_its_file_holds_noth
     thread.start()
     thread.join(20)
     assert not thread.is_alive() and opened
-    still_open = {os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")}
-    assert str(tmp_path / "b.db") in still_open and str(tmp_path / "a.db") not in still_open
+    still_open = {path.resolve() for path in Path("/proc/self/fd").iterdir()}
+    assert tmp_path / "b.db" in still_open and tmp_path / "a.db" not in still_open
     watched.close()

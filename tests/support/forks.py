@@ -51,6 +51,7 @@ READ_AT_START = ("COVERAGE_", "LANG", "LC_", "LD_", "MALLOC_", "OPENSSL_", "PYTH
 LARGEST = 1 << 17  # bytes of an order
 ROOM = 1 << 15  # bytes, for the arguments and the environment that /proc shows
 PATIENCE = 20.0
+LOADING = 120.0  # seconds until the first answer at the most; whoever has none executes the command
 DIES_WITH_PARENT = ["--pdeathsig", "KILL", "--"]  # of setpriv, as rebuilder.demo.process has it
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -186,6 +187,7 @@ AT_FIRST = dict(os.environ)  # of no test
 def _loading() -> socket.socket:
     """Start the process that loads the command; it ends with us."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(LOADING)
     paths = [str(Path(path).absolute()) for path in sys.path]
     with theirs:
         loader = subprocess.Popen(
@@ -226,6 +228,7 @@ def main(paths: list[str]) -> None:
 def _beside(order: Order) -> Order:
     """Keep one for what this one will start, when it has threads. It returns there, too, with an order."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(LOADING)
     if os.fork():
         theirs.close()
         install(Starter(ours))
