@@ -125,7 +125,7 @@ _ENDED: deque[tuple[int, int]] = deque()
 
 
 def _let_go() -> None:
-    """Close what nobody uses any more, as whoever holds the lock."""
+    """Close the files that no engine uses any more. The caller holds the lock."""
     while _ENDED:
         known = _ENDED.popleft()
         _OPEN[known].users -= 1
