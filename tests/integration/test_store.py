@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, delete, event, func, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError
+from support.servers import PostgreSQL
 
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
@@ -38,6 +39,7 @@ from rebuilder.store import (
 )
 from rebuilder.store.counters import StoredCounter
 from rebuilder.store.sync import SyncResult, record_builds, save_inventory
+from rebuilder.store.upsert import refresh_statistics
 
 BASH, LIBS = "bash-5.2.37-1.fc42.x86_64", "openssl-libs-1:3.2.1-1.fc42.x86_64"
 
@@ -417,3 +419,19 @@ def test_who_reads_sees_one_state_of_the_database_from_the_first_question_to_the
     with store.connect() as connection:
         assert connection.get_isolation_level() == connection.default_isolation_level
         assert inbox.counts(connection) == {"new": 1}
+
+
+def test_statistics_are_made_of_our_tables_alone_so_that_no_other_database_waits(
+    postgres_server: PostgreSQL, postgres_template: str
+) -> None:
+    """ANALYZE without a name takes those that all databases of a server share, too, and keeps them until the commit."""
+    with postgres_server.database(postgres_template) as ours, postgres_server.database(postgres_template) as other:
+        engines = [database.open_database(url) for url in (ours, other)]
+        with engines[0].begin() as connection, engines[1].begin() as beside:
+            refresh_statistics(connection)
+            beside.exec_driver_sql("SET LOCAL lock_timeout = 200")
+            refresh_statistics(beside)
+            seen = connection.scalars(text("SELECT relname FROM pg_stat_user_tables WHERE last_analyze IS NOT NULL"))
+            assert {"image", "rebuild"} <= set(seen)
+        for engine in engines:
+            engine.dispose()
