@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Connection
 
+from rebuilder.domain import naming
 from rebuilder.domain.command import OF_IMAGES, wave_of
 from rebuilder.domain.errors import UnknownError
 from rebuilder.domain.lifecycle import OPEN, State
@@ -42,9 +43,10 @@ def is_pattern(text: str) -> bool:
 
 def _fitting(connection: Connection, verb: str, text: str, now: float) -> list[str]:
     pattern = Pattern.parse(text)
-    fitting = _that_fit(pattern, search.names(connection))
+    names = search.names(connection)
+    fitting = _that_fit(pattern, names)
     if not fitting:
-        raise UnknownError(f"no image fits {text}")
+        raise UnknownError(f"no image fits {text}{naming.did_you_mean(text, names)}")
     if verb not in CONCERNED:
         return fitting
     concerned = _that_fit(pattern, _concerned(connection, verb, now))
