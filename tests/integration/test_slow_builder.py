@@ -158,6 +158,39 @@ def test_what_is_canceled_before_a_death_is_stopped_by_the_next_engine(store: En
         assert not cancellations.any_pending(connection)
 
 
+def test_what_is_found_after_it_was_said_to_be_nowhere_is_stopped_as_no_rebuild_waits_for_it(store: Engine) -> None:
+    """The submission of an engine that died was long on its way, and so was a question of the next one."""
+    scene = Scene(store)
+    (late,) = scene.calls.named("submit")
+    scene.revive()
+    scene.step()
+    (slow,) = scene.calls.named("find")
+    scene.bench.ask("cancel", "app:f42")
+    scene.step()
+    (quick,) = [call for call in scene.calls.named("find") if call is not slow]
+    scene.calls.held.remove(quick)
+    quick.answer()
+    scene.step()
+    with reading(store) as connection:
+        assert not cancellations.any_pending(connection), "the builder did not have it"
+    late.arrive()
+    scene.step(0, "find")
+    scene.step(5, "cancel")
+    assert [build.canceled for build in scene.bench.builder.builds.values()] == [True]
+    assert scene.state == "canceled"
+
+
+def test_a_build_keeps_its_slot_until_the_builder_has_stopped_it(store: Engine) -> None:
+    scene = Scene(store, "app", "other", max_builds=1)
+    scene.step(0, "submit")
+    (first,) = [name for name, state in scene.bench.states() if state == "building"]
+    scene.bench.ask("cancel", f"{first}:f42")
+    scene.step(5)
+    assert (scene.out("cancel"), scene.out("submit")) == (1, 0), "it may still run"
+    scene.step(0, "cancel")
+    assert scene.out("submit") == 1
+
+
 def test_a_build_over_its_time_limit_is_not_repeated_before_the_builder_has_stopped_it(store: Engine) -> None:
     scene = Scene(store, time_limit=50)
     scene.step(0, "submit")

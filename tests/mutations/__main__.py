@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from mutations.catalog import MUTATIONS, Mutation
@@ -32,7 +33,9 @@ def copy_of_the_tree() -> Iterator[Path]:
 
 
 def is_caught(mutation: Mutation, tree: Path) -> bool:
-    """Whether one of its tests fails, or hangs. Raises ValueError where its place is gone, or its tests are."""
+    """Whether one of its tests fails, or hangs. Raises ValueError where its place is gone, or its tests fail anyway."""
+    if not passes(tree, mutation.tests):
+        raise ValueError(f"pytest {' '.join(mutation.tests)} fails without it")
     path = tree / mutation.file
     whole = path.read_text(encoding="utf-8")
     if whole.count(mutation.before) != 1:
@@ -45,6 +48,12 @@ def is_caught(mutation: Mutation, tree: Path) -> bool:
     if status not in (0, FAILED):
         raise ValueError(f"pytest {' '.join(mutation.tests)} ended with {status}")
     return status == FAILED
+
+
+@cache
+def passes(tree: Path, tests: Sequence[str]) -> bool:
+    """Whether these tests pass without a fault: those that fail anyway would see every one."""
+    return run(tree, tests) == 0
 
 
 def run(tree: Path, tests: Sequence[str]) -> int:
