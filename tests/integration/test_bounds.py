@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Engine
 from support import databases
 from support.bus import until
+from support.slowness import within
 
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus
@@ -98,7 +99,7 @@ def test_half_a_request_is_waited_for_no_longer_than_it_may_take(port: int, monk
                 if client.recv(1) == b"":
                     break
             except TimeoutError:
-                assert time.monotonic() < began + 10
+                assert time.monotonic() - began < within(10)
             except ConnectionError:
                 break
         assert time.monotonic() > began + 0.9
@@ -175,7 +176,7 @@ def test_wrong_tokens_are_answered_later_and_later_and_right_ones_at_once(
     head = f"Authorization: Bearer {right}\r\nContent-Type: application/json\r\nContent-Length: {len(ORDER)}\r\n"
     began = time.monotonic()
     assert [wrong(port) for _ in range(wrong_tokens.FREE)] == [401] * wrong_tokens.FREE
-    assert time.monotonic() < began + 1, "anybody makes mistakes"
+    assert time.monotonic() - began < within(1), "anybody makes mistakes"
     took = []
     for _ in range(3):
         began = time.monotonic()
@@ -188,7 +189,7 @@ def test_wrong_tokens_are_answered_later_and_later_and_right_ones_at_once(
         time.sleep(0.3)
         began = time.monotonic()
         assert status(request(port, head, ORDER)) in (201, 202)
-        assert time.monotonic() < began + 1, "although seven wrong ones of the same address wait"
+        assert time.monotonic() - began < within(1), "although seven wrong ones of the same address wait"
         assert not all(guess.done() for guess in guesses)
     lines = [record.getMessage() for record in caplog.records if "wrong token" in record.getMessage()]
     assert lines == [f"web: wrong tokens from 127.0.0.1: {count}" for count in (1, 2, 4, 8)]
@@ -204,7 +205,7 @@ def test_a_flood_of_wrong_tokens_takes_no_places_from_others(port: int, store: E
             began = time.monotonic()
             assert healthy(port)
             assert status(request(port, head, ORDER)) in (201, 202)
-            assert time.monotonic() < began + 3
+            assert time.monotonic() - began < within(3)
         answers = Counter(guess.result() for guess in guesses)
     assert set(answers) == {401, 429}
     assert answers[401] >= wrong_tokens.FREE + wrong_tokens.WAITING_OF_ONE
@@ -250,7 +251,7 @@ def test_a_long_query_is_answered_soon(port: int, query: str) -> None:
         began = time.monotonic()
         answer = request(port, "", path=f"{path}?{query}")
         assert status(answer) in (200, 303, 307, 400, 404, 414, 422)
-        assert time.monotonic() < began + 3
+        assert time.monotonic() - began < within(3)
 
 
 @pytest.mark.parametrize("path", ["/", "/health/live", "/metrics", "/api/v1/status", "/static/style.css", "/nowhere"])

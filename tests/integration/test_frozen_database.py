@@ -20,6 +20,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from support import bus, servers
 from support.freezing import frozen
+from support.slowness import within
 
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import free_port
@@ -65,7 +66,7 @@ def ended_in_time(child: subprocess.Popen[bytes]) -> None:
     began = time.monotonic()
     child.send_signal(signal.SIGTERM)
     child.wait(10)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < within(5)
 
 
 def settled(store: Engine, query: str) -> None:
@@ -95,7 +96,7 @@ def test_a_server_that_says_nothing_is_given_up(
         began = time.monotonic()
         with pytest.raises(OperationalError, match="has not answered for 1 s"):
             connection.execute(text("SELECT 1"))
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < within(3)
         connection.invalidate()
     with database.reading(postgres) as connection:
         assert connection.scalar(text("SELECT 1")) == 1
@@ -147,7 +148,7 @@ def test_each_process_ends_within_five_seconds_while_the_database_stands_still(
         with frozen(*pids(postgres_server)):
             time.sleep(1.5)
             ended_in_time(child)
-        bus.until(lambda: not servers.processes_of(tmp_path), patience=5)
+        bus.until(lambda: not servers.processes_of(tmp_path), patience=within(5))
 
 
 def test_an_engine_that_stands_by_ends_within_five_seconds_too(
@@ -178,7 +179,7 @@ def test_a_consumer_that_waits_for_the_database_ends_within_five_seconds_and_los
                 began = time.monotonic()
                 os.kill(child.pid, signal.SIGTERM)
                 bus.until(lambda: not child.running)
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < within(5)
         bus.until(lambda: bus.waiting(opened, fresh_queue) == 1)
 
 
@@ -204,9 +205,9 @@ def test_health_says_in_two_seconds_that_the_database_stands_still(
             for which in ("live", "ready", "live"):
                 began = time.monotonic()
                 response = client.get(f"{page}health/{which}", timeout=10)
-                assert time.monotonic() - began < 2
+                assert time.monotonic() - began < within(2)
                 assert response.status_code == 503
-                assert "no answer within" in response.text
+                assert any(told in response.text for told in ("no answer within", "cannot be reached")), response.text
         for visitor in visitors:
             visitor.join()
         bus.until(lambda: (found := answered(process.port)) and found.status_code == 200)
@@ -230,7 +231,7 @@ def test_the_engine_is_not_silent_while_it_waits_and_goes_on_afterwards(
         with frozen(*pids(postgres_server)):
             time.sleep(8)
             seen = list(alive)
-        assert max(b - a for a, b in zip(seen, [*seen[1:], time.monotonic()], strict=True)) < 7
+        assert max(b - a for a, b in zip(seen, [*seen[1:], time.monotonic()], strict=True)) < within(7)
         bench.tell("openssl-3.2.2-1.fc42")
         bus.until(lambda: bench.submitted())
     finally:
@@ -261,6 +262,6 @@ def test_a_lock_that_a_stopped_process_holds_is_let_go(postgres: Engine) -> None
         began, term = time.monotonic(), None
         while term is None:
             term = second.look()
-            assert time.monotonic() - began < 16
+            assert time.monotonic() - began < within(16)
             time.sleep(0.3)
         held.execute(text("SELECT 1"))

@@ -29,6 +29,7 @@ from integration.workbench import Workbench
 from sqlalchemy import Engine
 from support.api_client import Client
 from support.examples import examples
+from support.slowness import within
 
 from rebuilder.cli import server as module
 from rebuilder.cli import status_of
@@ -198,7 +199,7 @@ def test_an_attack_is_one_line_and_status_3(
     began = time.monotonic()
     with hostile(serve) as url:
         assert expected in is_refused(*verb, "--server", url)
-    assert time.monotonic() < began + 15
+    assert time.monotonic() - began < within(15)
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
@@ -254,7 +255,7 @@ def test_a_text_without_end_does_not_keep_the_terminal_busy(answers: dict[str, A
     began = time.monotonic()
     with hostile(saying(json.dumps(changed).encode())) as url:
         assert len(typed("wave", "1", "--server", url).output) < 1_000_000
-    assert time.monotonic() < began + 10
+    assert time.monotonic() - began < within(10)
 
 
 def test_a_cookie_is_not_kept() -> None:

@@ -14,6 +14,7 @@ import pytest
 from support import kerberos, koji_hub, servers
 from support.authority import Authority
 from support.koji_tasks import Koji
+from support.slowness import within
 
 from rebuilder.config import KojiSettings
 from rebuilder.domain.build import SiteError
@@ -128,7 +129,7 @@ def test_a_call_that_takes_long_holds_up_no_other(running: koji_hub.Hub, tmp_pat
         while not running.calls["login"]:
             time.sleep(0.01)
         assert [session.call("getLoggedInUser")["name"] for _ in range(5)] == ["rebuilder"] * 5
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < within(1)
         with pytest.raises(Denied):
             slow.result()
     assert len(running.logins) == 2, "one session for the slow call, one for the five others"
@@ -204,7 +205,7 @@ def test_batches_on_their_way_at_once_are_answered_in_order(running: koji_hub.Hu
     asked = [ask("getBuild", f"package{number}-1-1") for number in range(40)]
     answers = [build["nvr"] for build in session.many(asked, 4, 5)]
     assert answers == [f"package{number}-1-1" for number in range(40)]
-    assert time.monotonic() - began < 0.6, "ten batches one after the other take a second"
+    assert time.monotonic() - began < within(0.6), "ten batches one after the other take a second"
     with running.away(), pytest.raises(InfrastructureError):
         list(session.many(asked, 4, 5))
 
