@@ -73,7 +73,7 @@ mutations: bootstrap
 
 coverage: bootstrap
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 0 $(or $(ARGS),--ignore=tests/benchmarks)
+	$(BIN)/coverage run -m pytest $(WORKERS) --timeout=$$((3 * $(LONGEST))) $(or $(ARGS),--ignore=tests/benchmarks)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report --skip-covered --skip-empty
