@@ -13,7 +13,7 @@ from rebuilder.cli.output import as_json, print_line
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.deployment import Deployable, as_compose, as_kustomize
 from rebuilder.domain.errors import UnknownError
-from rebuilder.domain.naming import did_you_mean
+from rebuilder.domain.naming import no_image_fits
 from rebuilder.domain.policy import Pattern
 from rebuilder.domain.wording import few
 from rebuilder.queries.pull_specs import PullSpecs
@@ -63,7 +63,7 @@ def _chosen(known: Sequence[PullSpecs], named: Sequence[str]) -> Sequence[PullSp
     for text in named:
         fitting = {one.image for one in known if Pattern.parse(text).fits_image(one.image)}
         if not fitting:
-            raise UnknownError(f"no image fits {text}{did_you_mean(text, [one.image for one in known])}")
+            raise UnknownError(no_image_fits(text, [one.image for one in known]))
         chosen |= fitting
     return [one for one in known if one.image in chosen]
 

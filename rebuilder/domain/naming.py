@@ -35,6 +35,11 @@ def did_you_mean(text: str, keys: Collection[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
+def no_image_fits(pattern: str, keys: Collection[str]) -> str:
+    """That a glob or an expression fits none of these images, and which may be meant."""
+    return f"no image fits {pattern}{did_you_mean(pattern, keys)}"
+
+
 def unknown_stream(stream: str, known: Collection[str]) -> str:
     """That there is no such stream, and which there are."""
     return f"unknown stream {stream}{alike(stream, known) or _all(known)}"

@@ -46,7 +46,7 @@ def _fitting(connection: Connection, verb: str, text: str, now: float) -> list[s
     names = search.names(connection)
     fitting = _that_fit(pattern, names)
     if not fitting:
-        raise UnknownError(f"no image fits {text}{naming.did_you_mean(text, names)}")
+        raise UnknownError(naming.no_image_fits(text, names))
     if verb not in CONCERNED:
         return fitting
     concerned = _that_fit(pattern, _concerned(connection, verb, now))

@@ -16,8 +16,7 @@ from rebuilder.store import changes, search
 def check_image(connection: Connection, pattern: str) -> None:
     """Raises RequestError for a glob of a name, or of name:stream, that no image ever fitted."""
     if pattern and not search.is_fitted(connection, image=pattern):
-        known = search.all_names(connection)
-        raise RequestError(f"image: no image fits {pattern}{naming.did_you_mean(pattern, known)}")
+        raise RequestError(f"image: {naming.no_image_fits(pattern, search.all_names(connection))}")
 
 
 def check_stream(connection: Connection, stream: str, settings: Settings) -> None:
