@@ -14,7 +14,6 @@ import pytest
 from support import kerberos, koji_hub, servers
 from support.authority import Authority
 from support.koji_tasks import Koji
-from support.slowness import within
 
 from rebuilder.config import KojiSettings
 from rebuilder.domain.build import SiteError
@@ -122,14 +121,13 @@ def test_the_first_write_after_an_expiry_is_carried_out(running: koji_hub.Hub, t
 
 def test_a_call_that_takes_long_holds_up_no_other(running: koji_hub.Hub, tmp_path: Path) -> None:
     session = KojiSession(settings(running, tmp_path, timeout_seconds=5), building=True)
-    running.slow = {"listTagged": 1.0}
-    began = time.monotonic()
+    running.slow = {"listTagged": 3.0}
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(session.call, "listTagged", "f42-images")
         while not running.calls["login"]:
             time.sleep(0.01)
         assert [session.call("getLoggedInUser")["name"] for _ in range(5)] == ["rebuilder"] * 5
-        assert time.monotonic() - began < within(1)
+        assert not slow.done()
         with pytest.raises(Denied):
             slow.result()
     assert len(running.logins) == 2, "one session for the slow call, one for the five others"
@@ -200,12 +198,12 @@ def test_batches_on_their_way_at_once_are_answered_in_order(running: koji_hub.Hu
     for number in range(40):
         running.koji.source_build(f"package{number}-1-1")
     session = KojiSession(KojiSettings(hub=running.url))
-    running.slow = {"multiCall": 0.1}
+    running.slow = {"multiCall": 0.5}
     began = time.monotonic()
     asked = [ask("getBuild", f"package{number}-1-1") for number in range(40)]
     answers = [build["nvr"] for build in session.many(asked, 4, 5)]
     assert answers == [f"package{number}-1-1" for number in range(40)]
-    assert time.monotonic() - began < within(0.6), "ten batches one after the other take a second"
+    assert time.monotonic() - began < 3, "ten batches one after the other take five seconds"
     with running.away(), pytest.raises(InfrastructureError):
         list(session.many(asked, 4, 5))
 

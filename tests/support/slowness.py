@@ -1,4 +1,4 @@
-"""Limits in seconds, as they are on a machine that is slow, or has other work.
+"""Limits in seconds, as they are where others have the processor, too.
 
 A promise in seconds is about what a process waits for, not about the processor that it shares with other tests. What
 such a limit tells apart, a wait that ends from one that does not, is many times longer.
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 
-ADDITIONS = 1_000_000
-NOMINAL = 0.07  # seconds that they take a processor of the usual speed that has nothing else to do
+WORK = 0.1  # seconds of the processor
 
 
 def within(seconds: float) -> float:
-    """So many seconds of an idle machine of the usual speed. Ask after what was timed: it takes a moment."""
-    began, total = time.monotonic(), 0
-    for number in range(ADDITIONS):
-        total += number
-    return seconds * max(1.0, (time.monotonic() - began) / NOMINAL)
+    """So many seconds of a processor of one's own: on an idle machine, these. It takes a moment to find out."""
+    began, used = time.monotonic(), time.thread_time()
+    while time.thread_time() - used < WORK:
+        pass
+    return seconds * max(1.0, (time.monotonic() - began) / WORK)
