@@ -29,6 +29,7 @@ from rebuilder.store.database import reading
 from rebuilder.store.models import Rebuild
 
 IMAGES, PATIENCE = 12, 90.0
+NO_DATABASE = 3  # the exit status of a verb that cannot reach what it needs
 TOPIC = "org.fedoraproject.prod.bodhi.update.complete.stable"
 CONFIGURATION = """[consumer_config]
 database_url = "{database}"
@@ -89,6 +90,7 @@ class World:
             database.upgrade(self.store)
         self.engines: list[BaseProcess] = []
         self.told = 1
+        self._notes: list[str] = []
         self._began = time.monotonic()
 
     def tell(self) -> None:
@@ -133,24 +135,42 @@ class World:
 
     def finish(self, fault: str, times: int, *, short_lease: bool = True) -> Verdict:
         """Let the engines come to rest, and judge."""
-        if not any(engine.is_alive() for engine in self.engines):
+        if not self.engines:
             self.start(short_lease=short_lease)
         attempt(self.tell)
         until = time.monotonic() + PATIENCE
         while (left := _or(self._open, -1)) and time.monotonic() < until:
+            self._restart_ended(short_lease)
             time.sleep(0.3)
+        self._remove_ended()
         for engine in list(self.engines):
             os.kill(engine.pid or 0, signal.SIGCONT)
             self.kill(engine)
         counts = Counter(entry["key"] for entry in actor.entries(self.ledger))
         twice = sum(count - 1 for count in counts.values())
         lost = self._behind()
-        note = "" if "Traceback" not in self.log.read_text(errors="replace") else "a traceback in the log"
+        if "Traceback" in self.log.read_text(errors="replace"):
+            self._notes.append("a traceback in the log")
         kind = self.store.dialect.name
         self.store.dispose()
         return Verdict(
-            fault, kind, times, lost, twice, max(left, 0) or (1 if left else 0), time.monotonic() - self._began, note
+            fault, kind, times, lost, twice, max(left, 0) or (1 if left else 0), time.monotonic() - self._began,
+            "; ".join(self._notes),
         )  # fmt: skip
+
+    def _restart_ended(self, short_lease: bool) -> None:
+        """Do what the unit's Restart=always does."""
+        for _ in range(self._remove_ended()):
+            self.start(short_lease=short_lease)
+
+    def _remove_ended(self) -> int:
+        """How many engines have ended; only a start that finds no database may."""
+        ended = [engine for engine in self.engines if not engine.is_alive()]
+        for engine in ended:
+            if engine.exitcode != NO_DATABASE:
+                self._notes.append(f"an engine ended with {engine.exitcode}")
+            self.engines.remove(engine)
+        return len(ended)
 
     def _open(self) -> int:
         """How many rebuilds, messages and changes are not dealt with."""
