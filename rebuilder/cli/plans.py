@@ -20,6 +20,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
+from rebuilder.domain.impact import Reason
 from rebuilder.domain.plan import Draft, Plan, PlannedRebuild
 from rebuilder.domain.times import format_duration
 from rebuilder.engine.plan_preview import AskedUpdates, builds_named, changes_from, of_document
@@ -141,7 +142,7 @@ def draft_of(document: Document, asked: AskedUpdates, settings: Settings) -> Dra
     return of_document(document, changes_from(builds, known, asked), settings)
 
 
-def _why(rebuild: PlannedRebuild, explain: bool, occasion: str) -> object:
+def _why(rebuild: PlannedRebuild[Reason], explain: bool, occasion: str) -> object:
     return joined("; ", format_reasons(rebuild.reasons, explain)) if rebuild.reasons else occasion
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Generic, TypeVar, overload
 
 from rebuilder.domain.assessment import assess
 from rebuilder.domain.change import Change, Severity, most_severe
@@ -17,29 +17,34 @@ from rebuilder.domain.impact import InstalledPackages, PlanOptions, Reason, Skip
 from rebuilder.domain.policy import Action
 from rebuilder.domain.schedule import Estimate, JobGraph, durations, estimate
 
+Why = TypeVar("Why")
+
 
 @dataclass(frozen=True, slots=True)
-class PlannedRebuild:
-    """An image to rebuild after its `depends_on`, `level` steps below a root of the plan."""
+class PlannedRebuild(Generic[Why]):
+    """An image to rebuild after its `depends_on`, `level` steps below a root of the plan.
+
+    Its reasons are those of the core, or in another form, as scripts read them.
+    """
 
     image: str
     depends_on: tuple[str, ...]
     level: int
-    reasons: tuple[Reason, ...]
+    reasons: tuple[Why, ...]
 
     @property
-    def severity(self) -> Severity:
+    def severity(self: PlannedRebuild[Reason]) -> Severity:
         """That of the most severe of its changes."""
         return most_severe(tuple(reason.change.severity for reason in self.reasons))
 
     @property
-    def externals(self) -> set[str]:
+    def externals(self: PlannedRebuild[Reason]) -> set[str]:
         """The external parents that what it is to bring in comes from."""
         return {reason.external for reason in self.reasons if reason.external}
 
 
 @dataclass(frozen=True, slots=True)
-class Rebuilds(Sequence[PlannedRebuild]):
+class Rebuilds(Sequence[PlannedRebuild[Reason]]):
     """Images to rebuild, numbered parents first: the numbers of those that each one waits for, its level and reasons.
 
     Kept in columns, as plans are large and mostly gone through once: each rebuild is made when it is looked at.
@@ -53,19 +58,19 @@ class Rebuilds(Sequence[PlannedRebuild]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __iter__(self) -> Iterator[PlannedRebuild]:
+    def __iter__(self) -> Iterator[PlannedRebuild[Reason]]:
         return map(self._made, self.names, self.after, self.levels, self.reasons)
 
     @overload
-    def __getitem__(self, at: int) -> PlannedRebuild: ...
+    def __getitem__(self, at: int) -> PlannedRebuild[Reason]: ...
     @overload
-    def __getitem__(self, at: slice) -> Sequence[PlannedRebuild]: ...
-    def __getitem__(self, at: int | slice) -> PlannedRebuild | Sequence[PlannedRebuild]:
+    def __getitem__(self, at: slice) -> Sequence[PlannedRebuild[Reason]]: ...
+    def __getitem__(self, at: int | slice) -> PlannedRebuild[Reason] | Sequence[PlannedRebuild[Reason]]:
         if isinstance(at, slice):
             return [self[number] for number in range(len(self))[at]]
         return self._made(self.names[at], self.after[at], self.levels[at], self.reasons[at])
 
-    def _made(self, name: str, above: Sequence[int], level: int, why: tuple[Reason, ...]) -> PlannedRebuild:
+    def _made(self, name: str, above: Sequence[int], level: int, why: tuple[Reason, ...]) -> PlannedRebuild[Reason]:
         return PlannedRebuild(name, tuple([self.names[parent] for parent in above]), level, why)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NotRequired, cast
 
@@ -13,7 +14,7 @@ from rebuilder.domain.errors import UnreachableError
 from rebuilder.domain.external import ExternalImage
 from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.impact import Reason, Skip, Skipped
-from rebuilder.domain.plan import Plan, Rebuilds, RuleOutcome
+from rebuilder.domain.plan import Plan, PlannedRebuild, Rebuilds, RuleOutcome
 from rebuilder.domain.policy import Action
 from rebuilder.domain.reasons import WrittenReason, reason_of, written_reason
 from rebuilder.domain.rpm import EVR, SourceBuild
@@ -47,13 +48,11 @@ class ToldReason(WrittenReason):
     url: str | None
 
 
-class WrittenRebuild(TypedDict):
+@dataclass(frozen=True, slots=True)
+class WrittenRebuild(PlannedRebuild[PlannedReason]):
     """An image to rebuild, after its `depends_on`."""
 
-    image: str
-    depends_on: list[str]
-    level: int
-    reasons: list[PlannedReason]
+    reasons: tuple[PlannedReason, ...]
 
 
 class WrittenParent(TypedDict):
@@ -112,8 +111,10 @@ def written(plan: Plan) -> WrittenPlan:
     answer: WrittenPlan = {
         "changes": [written_change(change) for change in plan.changes],
         "rebuilds": [
-            {"image": rebuild.image, "depends_on": list(rebuild.depends_on), "level": rebuild.level,
-             "reasons": [_planned_reason(reason, rebuild.image, offers) for reason in rebuild.reasons]}
+            WrittenRebuild(
+                rebuild.image, rebuild.depends_on, rebuild.level,
+                tuple(_planned_reason(reason, rebuild.image, offers) for reason in rebuild.reasons),
+            )
             for rebuild in plan.rebuilds
         ],
         "skipped": [_written_skip(skipped) for skipped in plan.skipped],
@@ -224,19 +225,18 @@ def _parent_of(document: WrittenParent) -> ExternalImage:
     return ExternalImage(document["spec"], document["digest"], began, pinned=bool(pin), offered=pin)
 
 
-def _rebuilds(documents: Sequence[WrittenRebuild], offers: Offers) -> Rebuilds:
-    number = {document["image"]: at for at, document in enumerate(documents)}
+def _rebuilds(told: Sequence[WrittenRebuild], offers: Offers) -> Rebuilds:
+    number = {rebuild.image: at for at, rebuild in enumerate(told)}
     return Rebuilds(
         list(number),
-        [[number[parent] for parent in document["depends_on"]] for document in documents],
-        [document["level"] for document in documents],
-        [_reasons(document, offers) for document in documents],
+        [[number[parent] for parent in rebuild.depends_on] for rebuild in told],
+        [rebuild.level for rebuild in told],
+        [_reasons(rebuild, offers) for rebuild in told],
     )
 
 
-def _reasons(document: WrittenRebuild, offers: Offers) -> tuple[Reason, ...]:
-    image = document["image"]
-    return tuple(reason_of(reason, _change_of(reason, image, offers)) for reason in document["reasons"])
+def _reasons(told: WrittenRebuild, offers: Offers) -> tuple[Reason, ...]:
+    return tuple(reason_of(reason, _change_of(reason, told.image, offers)) for reason in told.reasons)
 
 
 def change_of(document: WrittenChange) -> Change:

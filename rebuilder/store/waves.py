@@ -137,7 +137,7 @@ def _begin(connection: Connection, now: float, state: str, rule: str = "") -> in
 def _create(
     connection: Connection,
     wave_id: int,
-    fresh: Sequence[PlannedRebuild],
+    fresh: Sequence[PlannedRebuild[Reason]],
     ranks: Mapping[str, tuple[Severity, float]],
     seconds: Mapping[str, float],
     now: float,
@@ -255,7 +255,7 @@ def _outdated(connection: Connection, causes: Sequence[Mapping[str, Any]]) -> se
 
 
 def _join(
-    connection: Connection, joined: Sequence[tuple[RebuildRecord, PlannedRebuild, Severity, float]], now: float
+    connection: Connection, joined: Sequence[tuple[RebuildRecord, PlannedRebuild[Reason], Severity, float]], now: float
 ) -> None:
     """A queued rebuild that got a parent waits again; the better place in the queue counts."""
     if not joined:

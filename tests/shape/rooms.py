@@ -18,7 +18,6 @@ EXAMPLES: Mapping[str, str] = {  # a name that stands nowhere but for that thing
     "a notification (image.unneeded)": r"IMAGE_UNNEEDED|ImageUnneeded\w+|image\.unneeded",
 }
 REBUILD = re.compile(r"(?<!^To)Rebuild(Record|InFull|Facts|State)?$|^InWave$|^Job$")
-PLANNED = {"PlannedRebuild", "WrittenRebuild"}  # a line of a plan, and its JSON: no wave, state, build or history yet
 
 
 def rooms_of(pattern: str) -> set[str]:
