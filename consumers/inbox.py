@@ -43,7 +43,7 @@ class Inbox:
 
     def __init__(self) -> None:
         logs.set_levels()
-        # By default the waits grow to an hour: a broker that was away for a night would be left alone for one more.
+        # By default the waits grow to an hour: a broker that was away for a night would not be tried for one more.
         FedoraMessagingFactoryV2.maxDelay = LONGEST_RECONNECT_WAIT
         deliveries.guard()
         self._engine = opened_store()

@@ -1,6 +1,6 @@
 """Makes docs/wave.png: a wave in progress, as a browser shows it, from a real run with simulated builds.
 
-docs/overview.png and docs/images.png: 600 images on the night of an openssl CVE, what needs somebody first.
+docs/overview.png and docs/images.png: 600 images on the night of an openssl CVE, what needs attention first.
 And docs/plan.svg: what an update would rebuild, as a terminal shows it.
 
 Usage: make screenshot. Engine, web server and browser are processes of their own; an update's message is fed in, as

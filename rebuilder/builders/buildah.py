@@ -126,7 +126,7 @@ class BuildahBuilder:
         try:
             self._images.promote(image, key, ident)
         except Gone:
-            raise BuildRejected(f"{self.public_name(image)} stays as it is: the build {ident[:12]} is gone") from None
+            raise BuildRejected(f"{self.public_name(image)} is not moved: the build {ident[:12]} is gone") from None
         except (OSError, StorageError) as error:
             raise InfrastructureError(f"{self.public_name(image)} cannot be moved: {error}") from None
 

@@ -18,17 +18,17 @@ COMPLETE = "_REBUILDER_COMPLETE"  # a shell has it set while it asks
 YOUNG = 500_000  # objects between collections: a command loads very many, which stay until it ends
 # Each verb, where it is, and what it does: what the help says, which need not load them all for that.
 VERBS = {
-    "approve": ("operators:approve", "Let a wave begin that a rule of the policy keeps waiting."),
+    "approve": ("operators:approve", "Approve a wave that a rule of the policy holds back."),
     "cancel": ("operators:cancel", "Stop the rebuilds of an image or of a wave, also at the builder."),
-    "completion": ("help:completion", "What bash, zsh or fish needs to complete verbs, images, waves and updates."),
-    "config": ("configuration:config", "The configuration."),
+    "completion": ("help:completion", "Print the script by which bash, zsh or fish completes what is typed."),
+    "config": ("configuration:config", "Check the configuration."),
     "consume": ("consumer:consume", "Store messages from the bus."),
-    "db": ("databases:db", "The database."),
-    "debug": ("debug:debug", "What a report of a fault needs: `debug dump`."),
+    "db": ("databases:db", "Upgrade the database, or prune it."),
+    "debug": ("debug:debug", "Collect what a bug report needs: `debug dump`."),
     "demo": ("demo:demo", "Show the main job on this machine: an openssl update arrives on a bus."),
     "doctor": ("doctor:doctor", "What is wrong with an installation, and how to mend it."),
     "engine": ("daemons:engine", "Plan and drive the rebuilds."),
-    "gate": ("delivery:gate", "Say that a new build, which waits for that, is good or bad."),
+    "gate": ("delivery:gate", "Answer the gate that a new build waits for: pass or fail."),
     "graph": ("graphs:graph", "The images and what they are built on: a tree, a drawing, or JSON."),
     "help": ("help:help_", "What a verb does: the same as its --help."),
     "hold": ("operators:hold", "Do not build an image until it is released."),
@@ -43,17 +43,17 @@ VERBS = {
     "plan": ("plans:plan", "What an update would rebuild, in which order, and why."),
     "promote": ("delivery:promote", "Move names to new builds that wait to be promoted."),
     "rebuild": ("operators:rebuild", "Rebuild an image, whether an update asks for it or not."),
-    "release": ("operators:release", "Let an image that is on hold be built again."),
-    "replay": ("replay:replay", "Take in messages from a file: one JSON object a line."),
+    "release": ("operators:release", "Release an image from hold, so that it is built again."),
+    "replay": ("replay:replay", "Read messages from a file: one JSON object a line."),
     "resume": ("operators:resume", "Start builds again."),
     "retry": ("operators:retry", "Build again what failed or was canceled, and then what it blocked."),
-    "rollback": ("rollback:rollback", "Let an image go back to an earlier build, and hold it."),
+    "rollback": ("rollback:rollback", "Roll an image back to an earlier build, and hold it."),
     "run": ("daemons:run", "Consumer, engine and web together."),
-    "simulate": ("simulation:simulate", "How long an update's rebuilds would take, beside the least that is possible."),
+    "simulate": ("simulation:simulate", "How long an update's rebuilds would take, and the shortest possible time."),
     "status": ("status:status", "What is being rebuilt, what comes next, what failed."),
-    "token": ("tokens:token", "Tokens: who may change things over HTTP."),
-    "update": ("update:update", "Say that an update is out, as a message from Bodhi would."),
-    "version": ("help:version", "Which version this is."),
+    "token": ("tokens:token", "Make, list and revoke tokens: who may change things over HTTP."),
+    "update": ("update:update", "Announce an update, as a message from Bodhi would."),
+    "version": ("help:version", "Show the version."),
     "wave": ("waves:wave", "One wave: its rebuilds, parents first, and why they are there."),
     "web": ("daemons:web", "Serve the status pages, the API and the metrics."),
     "why": ("why:why", "Why an image was rebuilt, or was not; with --update, whether that would rebuild it."),
@@ -88,8 +88,8 @@ class LazyGroup(click.Group):
 @click.option("--config", "config", type=click.Path(dir_okay=False), envvar="REBUILDER_CONFIG",
               help="fedora-messaging's configuration file; ours is in its [consumer_config].")
 @click.option("-v", "--verbose", count=True,
-              help="Log what is done to standard error, and which configuration is used; twice: libraries, too.")
-@click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors alone.")
+              help="Log each step to standard error, and which configuration is used; -vv: libraries, too.")
+@click.option("-q", "--quiet", is_flag=True, help="Log only warnings and errors.")
 @click.pass_context
 def rebuilder(context: click.Context, config: str | None, verbose: int, quiet: bool) -> None:
     """Ordered rebuilds of layered container images when an RPM in a lower layer is updated."""

@@ -20,7 +20,7 @@ from rebuilder.store import database
 
 @click.group()
 def config() -> None:
-    """The configuration."""
+    """Check the configuration."""
 
 
 @config.command()

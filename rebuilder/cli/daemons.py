@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.option("--until-idle", is_flag=True, help="Exit when nothing is left to be done; 1 where a rebuild failed.")
-@click.option("--without-publisher", is_flag=True, help="Publish nothing: `rebuilder notify` does.")
+@click.option("--until-idle", is_flag=True, help="Exit when nothing is left to do; with 1 where a rebuild failed.")
+@click.option("--without-publisher", is_flag=True, help="Publish nothing: `rebuilder notify` does it.")
 @click.pass_obj
 def engine(context: Context, until_idle: bool, without_publisher: bool) -> int:
-    """Plan and drive the rebuilds. Killed at any point, it goes on where it was."""
+    """Plan and drive the rebuilds. It may be killed at any point: the next one continues from there."""
     return work(context, setup.begin(context), until_idle, publish=not without_publisher)
 
 
@@ -98,7 +98,7 @@ def _alive() -> None:
 
 
 @click.command()
-@click.option("--until-idle", is_flag=True, help="Without a bus: work off the inbox, then exit.")
+@click.option("--until-idle", is_flag=True, help="Without a bus: process the inbox, then exit.")
 @click.pass_obj
 def run(context: Context, until_idle: bool) -> int:
     """Consumer, engine and web together, each a process of its own."""
@@ -118,7 +118,7 @@ def run(context: Context, until_idle: bool) -> int:
 
 
 @click.command()
-@click.option("--beside", "ends_with_parent", is_flag=True, hidden=True, help="End with what started it.")
+@click.option("--beside", "ends_with_parent", is_flag=True, hidden=True, help="End when its parent process ends.")
 @click.pass_obj
 def web(context: Context, ends_with_parent: bool) -> None:
     """Serve the status pages, the API and the metrics."""

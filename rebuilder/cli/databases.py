@@ -7,19 +7,19 @@ import time
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json
+from rebuilder.cli.output import as_json, json_option
 from rebuilder.engine import pruning
 from rebuilder.store import database
 
 
 @click.group()
 def db() -> None:
-    """The database."""
+    """Upgrade the database, or prune it."""
 
 
 @db.command()
-@click.option("--to", default="head", metavar="VERSION", help="An earlier version than the newest, as 0008.")
-@click.option("--sql", is_flag=True, help="Print what PostgreSQL would be told, and change nothing.")
+@click.option("--to", default="head", metavar="VERSION", help="Of the tables, as 0008; default: the newest.")
+@click.option("--sql", is_flag=True, help="Print the SQL for PostgreSQL, and change nothing.")
 @click.pass_obj
 def upgrade(context: Context, to: str, sql: bool) -> None:
     """Bring the database's tables to this version. Of several at once one works, and the others wait."""
@@ -32,8 +32,8 @@ def upgrade(context: Context, to: str, sql: bool) -> None:
 
 
 @db.command()
-@click.option("--dry-run", is_flag=True, help="Say what would go, and delete nothing.")
-@click.option("--json", "json_", is_flag=True)
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
+@json_option
 @click.pass_obj
 def prune(context: Context, dry_run: bool, json_: bool) -> None:
     """Delete what is older than [consumer_config.retention] says; safe while everything runs.

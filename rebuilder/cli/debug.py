@@ -26,12 +26,12 @@ CREDENTIALS = re.compile(r"(\w://[^\s:/@]*):[^\s@]*@")
 
 @click.group()
 def debug() -> None:
-    """What a report of a fault needs."""
+    """Collect what a bug report needs."""
 
 
 @debug.command("dump")
 @click.option("--output", "-o", type=click.File("w"), default="-", metavar="FILE",
-              help="Where to; else standard output.")  # fmt: skip
+              help="The file to write; default: standard output.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True,
               help="Rows of each kind: the newest messages, changes, rebuilds, transitions and orders.")  # fmt: skip
 @click.pass_obj

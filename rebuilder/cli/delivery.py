@@ -20,7 +20,7 @@ from rebuilder.domain.command import Command
 def promote(context: Context, named: Sequence[str], yes: bool, who: str, reason: str) -> int:
     """Move the names that people pull to new builds that are proven and tested, and wait for that.
 
-    A wave's number stands for all of its images, a pattern for the images that it fits and that wait.
+    A wave's number means all of its images, a pattern those that it matches and that wait.
     """
     return give(context, [Command("promote", target, who, reason) for target in named], yes)
 
@@ -28,11 +28,11 @@ def promote(context: Context, named: Sequence[str], yes: bool, who: str, reason:
 @click.command()
 @click.argument("image", metavar="IMAGE")
 @click.argument("answer", metavar="pass|fail", type=click.Choice(["pass", "fail"]))
-@click.option("--build", default="", metavar="BUILD", help="The NVR or image id of what was tested: no other is meant.")
+@click.option("--build", default="", metavar="BUILD", help="The NVR or image id of the build that was tested.")
 @yes_option
 @who_option
 @reason_option
 @click.pass_obj
 def gate(context: Context, image: str, answer: str, build: str, yes: bool, who: str, reason: str) -> int:
-    """Say that an image's new build, which waits for that, is good or bad."""
+    """Answer the gate that an image's new build waits for: pass or fail."""
     return give(context, [Command("gate", image, who, reason, passed=answer == "pass", build=build)], yes)

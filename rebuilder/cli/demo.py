@@ -16,7 +16,7 @@ from rebuilder.domain.errors import RequestError, UnreachableError
 
 @click.command()
 @click.option("--simulated", is_flag=True, help="Simulated builds and no bus: needs no system package.")
-@click.option("--keep", is_flag=True, help="Leave the folder, and say where everything is.")
+@click.option("--keep", is_flag=True, help="Keep the folder, and print where everything is.")
 def demo(simulated: bool, keep: bool) -> int:
     """The main job on this machine: an openssl update arrives on a bus, and the images that carry it are rebuilt."""
     with needs("demo", "the demonstration"):

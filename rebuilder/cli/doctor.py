@@ -44,7 +44,7 @@ class Diagnosis:
 
 
 @click.command()
-@click.option("--json", "json_", is_flag=True, help="The same as JSON.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def doctor(context: Context, json_: bool) -> int:
     """Look at configuration, database, broker, processes, builder and images; say what is wrong and how to mend it.
@@ -105,7 +105,7 @@ def _builder(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(command, path or "is not installed", "" if path else install)
     for key, place in source.folders(settings).items():
         if place is not None and not place.is_dir():
-            yield Diagnosis("inventory", f"{place} is no folder", f"make it, or mend {key}")
+            yield Diagnosis("inventory", f"{place} is not a folder", f"make it, or mend {key}")
 
 
 def _room(settings: Settings) -> Diagnosis:
@@ -169,7 +169,7 @@ def _images(connection: Connection, settings: Settings) -> Iterator[Diagnosis]:
         source = "" if settings.inventory.named else ", after [consumer_config.inventory] names a source"
         yield Diagnosis("images", "there are none", f"rebuilder inventory sync{source}")
         return
-    told = f"{len(images)}, " + (f"of {len(unknown)} it is not known what is in them" if unknown else "all known")
+    told = f"{len(images)}, " + (f"the contents of {len(unknown)} are unknown" if unknown else "all known")
     yield Diagnosis("images", told, "rebuilder rebuild --unknown" if unknown else "")
     if failed := sorted(rebuilds.images_in(connection, [State.FAILED])):
         mend = f"rebuilder log {failed[0]} says why; then rebuilder retry {failed[0]}"

@@ -85,7 +85,7 @@ def _tell_what_failed(context: Context, counts: Mapping[int, Mapping[State, int]
     with reading(context.stored) as connection:
         failed = rebuilds.failed_in(connection, list(counts), SHOWN)
     for entry in failed:
-        reason = entry.reason or "it told of no reason"
+        reason = entry.reason or "no reason was given"
         click.echo(f"{entry.image} failed: {reason} (`rebuilder log --rebuild {entry.id}`)")
 
 

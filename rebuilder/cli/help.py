@@ -10,7 +10,7 @@ import click
 from rebuilder import distribution
 from rebuilder.cli import completion as completions
 from rebuilder.cli import manual as pages
-from rebuilder.cli.output import as_json
+from rebuilder.cli.output import as_json, json_option
 
 
 @click.command("help")
@@ -30,7 +30,7 @@ def help_(context: click.Context, verbs: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.option("--json", "json_", is_flag=True)
+@json_option
 def version(json_: bool) -> None:
     """Show which version this is, and of what."""
     from rebuilder.store.database import HEAD
@@ -46,7 +46,7 @@ def version(json_: bool) -> None:
 @click.argument("shell", type=click.Choice(completions.SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what a shell needs to complete verbs, options, images, waves and updates.
+    """Print the script with which a shell completes verbs, options, images, waves and updates.
 
     bash: `rebuilder completion bash >/etc/bash_completion.d/rebuilder`; zsh: as `_rebuilder` in a folder of its fpath;
     fish: as `rebuilder.fish` in ~/.config/fish/completions.

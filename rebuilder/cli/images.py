@@ -12,7 +12,7 @@ import click
 
 from rebuilder.cli import externals, sbom
 from rebuilder.cli.context import Context, whoami
-from rebuilder.cli.output import as_json, print_line, progress, styled, table
+from rebuilder.cli.output import as_json, json_option, print_line, progress, styled, table
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.errors import RequestError
@@ -45,11 +45,11 @@ inventory.add_command(sbom.sbom)
 @inventory.command()
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--reset", multiple=True, metavar="IMAGE",
-              help="Believe the document of this image although a rebuild has proved otherwise.")
-@click.option("--json", "json_", is_flag=True)
+              help="Take what the document says of this image, although a rebuild recorded something else.")
+@json_option
 @click.pass_obj
 def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -> int:
-    """Read the images from their source. One that cannot be read stays as it was, is named, and the status is 1.
+    """Read the images from their source. One that cannot be read keeps its last known state; exit status 1.
 
     What a document says of an image that was rebuilt since is old: it counts only with a `built` time that is later.
     """
@@ -96,7 +96,7 @@ def _print_notes(result: SyncResult) -> None:
 
 @inventory.command("list")
 @click.option("--external", is_flag=True, help="The images of others that these are built on.")
-@click.option("--json", "json_", is_flag=True)
+@json_option
 @click.pass_obj
 def list_(context: Context, external: bool, json_: bool) -> None:
     """All images, and what each of them is: current, stale, unknown, held or waiting."""
@@ -123,7 +123,7 @@ def list_(context: Context, external: bool, json_: bool) -> None:
 
 @inventory.command()
 @click.argument("image")
-@click.option("--json", "json_", is_flag=True)
+@json_option
 @click.pass_obj
 def show(context: Context, image: str, json_: bool) -> None:
     """One image: parents, children, current build and its RPMs; or an external parent, by its pull spec."""

@@ -16,7 +16,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from rebuilder import config_file
 from rebuilder.cli.context import Context
 from rebuilder.cli.operators import who_option
-from rebuilder.cli.output import as_json, print_line, table
+from rebuilder.cli.output import as_json, json_option, print_line, table
 from rebuilder.config_file import configuration_file
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.message import Delivery
@@ -30,13 +30,17 @@ from rebuilder.web.broker import parameters_of
 QUEUE = "rebuilder.dead"
 SHOWN_BYTES = 4000
 RETURNED = "the broker gave it up: it was returned to the queue too often, or expired"
-limit_option = click.option("--limit", type=click.IntRange(1, 10000), default=50, show_default=True)
-json_option = click.option("--json", "json_", is_flag=True)
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, 10000), default=50, show_default=True, help="How many rows at most."
+)
+state_option = click.option(
+    "--state", type=click.Choice(["new", "accepted", "ignored", "rejected"]), help="Only messages in this state."
+)
 queue_option = click.option("--queue", default=QUEUE, show_default=True, help="The queue, and its exchange.")
 
 
 @click.group("inbox", invoke_without_command=True)
-@click.option("--state", type=click.Choice(["new", "accepted", "ignored", "rejected"]))
+@state_option
 @limit_option
 @json_option
 @click.pass_context
@@ -47,7 +51,7 @@ def inbox_(context: click.Context, state: str | None, limit: int, json_: bool) -
 
 
 @inbox_.command("list")
-@click.option("--state", type=click.Choice(["new", "accepted", "ignored", "rejected"]))
+@state_option
 @limit_option
 @json_option
 @click.pass_obj
@@ -102,7 +106,7 @@ def retry(context: Context, ident: str) -> None:
 @who_option
 @click.pass_obj
 def drop(context: Context, ident: str, who: str) -> None:
-    """Have nothing made of a message that is unread or was rejected."""
+    """Ignore a message that is unread or was rejected."""
     with context.stored.begin() as connection:
         inbox.drop(connection, ident, who)
     print_line(f"{ident} is dropped")
@@ -113,7 +117,7 @@ def drop(context: Context, ident: str, who: str) -> None:
 @json_option
 @click.pass_context
 def dead(context: click.Context, limit: int, json_: bool) -> None:
-    """Deliveries that can never be kept as messages: set aside, as they came."""
+    """Deliveries that cannot be kept as messages: set aside, as they came."""
     if context.invoked_subcommand is not None:
         return
     with reading(context.obj.stored) as connection:

@@ -27,7 +27,7 @@ NO_BROKER = "none"
 
 
 class Asker:
-    """Gets each answer from an option, else from the user. With `yes`, what is usual is the answer."""
+    """Gets each answer from an option, else from the user. With `yes`, the default is the answer."""
 
     def __init__(self, given: dict[str, Any], yes: bool) -> None:
         self._given, self._yes = given, yes
@@ -42,7 +42,7 @@ class Asker:
         if not self._interactive:
             option = f"--{name.replace('_', '-')}"
             told = f"{option} is not given, and there is no terminal to ask in"
-            raise RequestError(f"{told}: give it, or --yes for what is usual")
+            raise RequestError(f"{told}: give it, or --yes for the default")
         kind = click.Choice(choices) if choices else str
         return str(click.prompt(question, default=usual, type=kind, show_choices=bool(choices)))
 
@@ -64,8 +64,8 @@ class Asker:
 @click.command()
 @click.option("--source", type=click.Choice(SOURCES.names), help="Where the images come from.")
 @click.option("--path", help="The folder of Containerfiles, or the document.")
-@click.option("--repository", multiple=True, help="A repository of images, or a pattern: HOST/PATH/*. Repeatable.")
-@click.option("--tags", multiple=True, help="A tag that they have there, or a pattern: 42-*. Repeatable.")
+@click.option("--repository", multiple=True, help="A repository of images, or a pattern: HOST/PATH/*. Can be repeated.")
+@click.option("--tags", multiple=True, help="A tag that they have there, or a pattern: 42-*. Can be repeated.")
 @click.option("--stream", help="What the images are of, as f42.")
 @click.option("--dist", help="The dist tag of its RPMs, as .fc42.")
 @click.option("--bodhi", help="Its release in Bodhi, as F42.")
@@ -78,13 +78,13 @@ class Asker:
 @click.option("--tag", help="The tag in Koji that the images are in.")
 @click.option("--gate-test", help="The test of a CI whose result new builds wait for, as ResultsDB names it.")
 @click.option("--first-builds/--no-first-builds", default=None, help="Read the images, and build what was never built.")
-@click.option("--yes", "-y", is_flag=True, help="Ask nothing: what no option says is as usual.")
+@click.option("--yes", "-y", is_flag=True, help="Ask nothing: options that are not given have their defaults.")
 @click.option("--force", is_flag=True, help="Replace a configuration that is there.")
 @click.pass_obj
 def init(context: Context, /, first_builds: bool | None, yes: bool, force: bool, **given: Any) -> int:
     """Write a configuration with comments, check it, and make the first builds.
 
-    Asks for the few things that matter, in a terminal; scripts give options, and --yes for what is usual.
+    Asks a few questions in a terminal; scripts give options, and --yes for the defaults.
     """
     path = context.path or (config_file.OURS if os.geteuid() == 0 else config_file.user_file())
     if path.exists() and not force:
@@ -203,14 +203,14 @@ def _first_builds(path: Path) -> bool:
 def _say_next(path: Path, settings: config.Settings, *, built: bool) -> None:
     """What to type next; with `built` the images are read and built."""
     usual = path in (config_file.OURS, config_file.user_file())
-    lines = [] if usual else [(f"export REBUILDER_CONFIG={path}", "this is not the usual place")]
+    lines = [] if usual else [(f"export REBUILDER_CONFIG={path}", "this is not the default path")]
     if not built:
         lines.append(("rebuilder inventory sync", "read the images"))
     if not built and not settings.dry_run:
         lines.append(("rebuilder rebuild --unknown", "build those that were never built"))
     lines.append(("rebuilder run", "consumer, engine and status pages; as services: docs/admin.md"))
     if not config_file.bus(path).configured:
-        lines.append(("rebuilder update NVR", "say that an update is out: no message bus does"))
+        lines.append(("rebuilder update NVR", "announce an update: no message bus is configured"))
     lines += [
         ("rebuilder status", "what is being rebuilt, what comes next, what failed"),
         ("rebuilder doctor", "what is wrong, and how to mend it"),

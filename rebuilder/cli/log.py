@@ -24,7 +24,7 @@ LOOK_SECONDS = 0.5
 @click.option("--attempt", type=click.IntRange(1, 2**31 - 1), metavar="N",
               help="With --rebuild: its first attempt is 1; default: its last.")
 @click.option("--test", is_flag=True, help="What the test of the new image printed, instead of its build.")
-@click.option("--follow", "-f", is_flag=True, help="Go on until the build ends.")
+@click.option("--follow", "-f", is_flag=True, help="Follow the log until the build ends.")
 @server_option
 @click.pass_obj
 def log(

@@ -32,7 +32,7 @@ UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 who_option = click.option("--who", default=whoami, help="Who decides this; default: the user.")
 reason_option = click.option("--reason", default="", help="Why; people will read it.")
 until_option = click.option("--until", metavar="TIME", help="When that ends by itself: 2h, 3d, a date; else never.")
-yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask where it is about several images or waves.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask to confirm, also for several images or waves.")
 images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 targets_argument = click.argument("named", metavar="IMAGE|WAVE...", nargs=-1, required=True)
 
@@ -97,7 +97,7 @@ def _list_holds(context: Context, json_: bool) -> None:
 @reason_option
 @click.pass_obj
 def release(context: Context, images: Sequence[str], yes: bool, who: str, reason: str) -> None:
-    """Let images that are on hold be built again. A pattern stands for those that it fits and that are held."""
+    """Release images from hold, so that they are built again. A pattern means the held images that it matches."""
     give(context, [Command("release", image, who, reason) for image in images], yes)
 
 
@@ -109,7 +109,7 @@ def release(context: Context, images: Sequence[str], yes: bool, who: str, reason
 @reason_option
 @click.pass_obj
 def approve(context: Context, waves: Sequence[int], wait: bool, yes: bool, who: str, reason: str) -> int:
-    """Let waves begin that a rule of the policy keeps waiting."""
+    """Approve waves that a rule of the policy holds back."""
     return give(context, [Command("approve", str(wave), who, reason) for wave in waves], yes, wait)
 
 
@@ -142,7 +142,7 @@ def resume(context: Context, who: str, reason: str) -> None:
 def retry(context: Context, named: Sequence[str], wait: bool, yes: bool, who: str, reason: str) -> int:
     """Build again what failed or was canceled, and then what it blocked: images' last rebuilds, or all of waves.
 
-    A pattern stands for the images that it fits and whose last rebuilds failed, were canceled or are blocked.
+    A pattern means the images that it matches and whose last rebuilds failed, were canceled or are blocked.
     """
     return give(context, [Command("retry", target, who, reason) for target in named], yes, wait)
 
@@ -160,8 +160,9 @@ def cancel(context: Context, named: Sequence[str], yes: bool, who: str, reason: 
 
 @click.command()
 @click.argument("images", metavar="IMAGE...", nargs=-1)
-@click.option("--with-descendants", is_flag=True, help="And then every image that is built on them.")
-@click.option("--unknown", is_flag=True, help="Instead of named ones: all that were never built, or cannot be read.")
+@click.option("--with-descendants", is_flag=True, help="Also rebuild every image that is built on them.")
+@click.option("--unknown", is_flag=True,
+              help="Instead of named images: all that were never built, or whose contents are unknown.")
 @wait_option
 @yes_option
 @who_option
@@ -173,9 +174,9 @@ def rebuild(
 ) -> int:
     """Rebuild images, whether an update asks for it or not; all in one wave. With --unknown, make all first builds."""
     if unknown == bool(images):
-        raise RequestError("name images, or give --unknown for all of which it is not known what is in them")
+        raise RequestError("name images, or give --unknown for all whose contents are unknown")
     if unknown and not (images := _unknown(context)):
-        click.echo("nothing to rebuild: it is known of every image what is in it")
+        click.echo("nothing to rebuild: the contents of every image are known")
         return 0
     given = [Command("rebuild", image, who, reason, with_descendants=with_descendants) for image in images]
     return give(context, given, yes, wait)

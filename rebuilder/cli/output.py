@@ -16,6 +16,8 @@ from rebuilder.cli.terminal import CONTROL, printable, shortened
 from rebuilder.domain.labels import label_of
 from rebuilder.queries.answer import Answer
 
+json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
+
 
 def as_json(value: Any) -> None:
     """Print a value, with the answers in it, as JSON, without control characters that a terminal would act on."""

@@ -15,7 +15,7 @@ import click
 from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.formatting import format_reasons, left_out, names
-from rebuilder.cli.output import as_json, bold, joined, print_line, styled, table
+from rebuilder.cli.output import as_json, bold, joined, json_option, print_line, styled, table
 from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
@@ -28,9 +28,13 @@ from rebuilder.inventory import loader
 from rebuilder.inventory.schema import Document
 from rebuilder.queries import plan as planned
 
-SEVERITIES = [str(severity) for severity in Severity]
 SHOWN = 100
 F = TypeVar("F", bound=Callable[..., Any])
+severity_option = click.option(
+    "--severity", type=click.Choice([str(severity) for severity in Severity]), default="unspecified", show_default=True,
+    help="How severe the update is.",
+)
+stream_option = click.option("--stream", help="The stream the update is for; default: those that its dist tag matches.")
 
 
 def update_options(required: bool) -> Callable[[F], F]:
@@ -38,8 +42,8 @@ def update_options(required: bool) -> Callable[[F], F]:
     options = (
         click.option("--update", "updates", multiple=True, required=required, metavar="NVR",
                      help="A source build with its epoch or without, as openssl-1:3.2.2-1.fc42. Can be repeated."),
-        click.option("--stream", help="The stream the update is for; else those that its dist tag fits."),
-        click.option("--severity", type=click.Choice(SEVERITIES), default="unspecified", show_default=True),
+        stream_option,
+        severity_option,
     )
 
     def decorate(function: F) -> F:
@@ -56,7 +60,7 @@ document_option = click.option(
 )
 
 descendants_option = click.option(
-    "--descendants", type=click.Choice(["affected", "all"]), help="What of the images below is rebuilt."
+    "--descendants", type=click.Choice(["affected", "all"]), help="Which descendants are rebuilt."
 )
 
 
@@ -66,9 +70,9 @@ descendants_option = click.option(
               help="A build of somebody else's image that images are built on: by default what its registry has now.")
 @document_option
 @descendants_option
-@click.option("--explain", is_flag=True, help="Every reason, and every image left out.")
+@click.option("--explain", is_flag=True, help="Show every reason, and every image left out.")
 @server_option
-@click.option("--json", "json_", is_flag=True)
+@json_option
 @click.pass_obj
 def plan(
     context: Context,

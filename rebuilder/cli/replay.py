@@ -14,7 +14,7 @@ from fedora_messaging.message import get_message
 
 from consumers import deliveries, topics
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json
+from rebuilder.cli.output import as_json, json_option
 from rebuilder.cli.terminal import one_line
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.message import LONGEST_NAME, IncomingMessage, Unstorable
@@ -30,11 +30,11 @@ MAKE = deliveries.guarded(get_message)
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
-@click.option("--json", "json_", is_flag=True)
+@json_option
 @click.pass_obj
 def replay(context: Context, file: BinaryIO, json_: bool) -> int:
-    """Take in messages from FILE, or from - for standard input: one JSON object a line, as
-    `fedora-messaging record` writes them. What is wrong is told with its line, and stops nothing; exit status 1."""
+    """Read messages from FILE, or from - for standard input: one JSON object a line, as
+    `fedora-messaging record` writes them. A wrong line is reported and stops nothing; exit status 1."""
     logging.getLogger("fedora_messaging").setLevel(logging.CRITICAL)  # what it says of a message we say with its line
     results: Counter[str] = Counter()
     for number, line in _lines(file):

@@ -20,14 +20,14 @@ PATIENCE = 60.0  # seconds in which registries have mostly answered
 @click.argument("image", metavar="IMAGE")
 @click.option("--to", "build", default="", metavar="BUILD",
               help="The build to go back to: NVR, image id, digest or tag; default: the last one that can be pulled.")
-@click.option("--with-descendants", is_flag=True, help="And so all that is built on the bad build.")
+@click.option("--with-descendants", is_flag=True, help="Also roll back all that is built on the bad build.")
 @who_option
 @reason_option
 @click.pass_obj
 def rollback(context: Context, image: str, build: str, with_descendants: bool, who: str, reason: str) -> None:
-    """Let an image's floating tags go back to an earlier build, which is its current one again, and hold the image.
+    """Move an image's floating tags back to an earlier build, which is current again, and hold the image.
 
-    The registry is asked first whether the build is still there. What is built on the bad build is named.
+    The registry is asked first whether the build is still there. Images that are built on the bad build are listed.
     """
     command = Command("rollback", image, who, reason, with_descendants=with_descendants, build=build)
     with context.stored.begin() as connection:

@@ -178,7 +178,7 @@ class Server:
             if code != 200:
                 return None
             deep = isinstance(error, RecursionError)
-            self._unexpected(f"{'nested too deeply' if deep else 'no JSON'}: {_beginning(body)}")
+            self._unexpected(f"{'nested too deeply' if deep else 'not JSON'}: {_beginning(body)}")
 
     async def _send(self, first: httpx.Request) -> tuple[int, bytes]:
         """Status and body. Raises TimeoutError, httpx's errors, UnreachableError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, table
+from rebuilder.cli.output import as_json, json_option, table
 from rebuilder.cli.plans import descendants_option, document_option, draft_for, update_options
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.change import Severity
@@ -27,14 +27,14 @@ CALLS = ("submit", "call", "result")
 @descendants_option
 @click.option("--slots", type=click.IntRange(1), help="Builds at the same time; default: max_builds.")
 @click.option("--policy", type=click.Choice([str(policy) for policy in Policy]),
-              help="What starts next. Default: all three in the table, critical-path in JSON.")
+              help="The order in which builds start. Default: all three in the table, critical-path in JSON.")
 @click.option("--noise", type=click.FloatRange(0, 5), default=0.0, show_default=True, metavar="SIGMA",
-              help="How far builds are from what was expected: the sigma of a lognormal factor.")
-@click.option("--seed", type=int, default=0, show_default=True)
+              help="How far build times vary around their estimates: the sigma of a lognormal factor.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers of --noise.")
 @click.option("--latency", callback=lambda _context, _option, text: _latency(text), metavar="WORDS",
               help="What calls to the builder take, as submit=2,call=0.3,result=4 in seconds. Default: "
-                   "those of consumer_config.simulated. They count as work, in the least that is possible too.")
-@click.option("--json", "json_", is_flag=True)
+                   "those of consumer_config.simulated. They count as work, also in the shortest possible time.")
+@json_option
 @click.pass_obj
 def simulate(
     context: Context,
@@ -50,7 +50,7 @@ def simulate(
     latency: dict[str, float],
     json_: bool,
 ) -> None:
-    """How long an update's rebuilds would take, beside the least that is possible. Changes nothing."""
+    """How long an update's rebuilds would take, and the shortest possible time. Changes nothing."""
     settings = context.settings.with_descendants(descendants)
     found = draft_for(context, AskedUpdates(updates, stream, Severity(severity)), document, settings)
     each = _calls_of_a_build(settings.simulated, latency)

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 
 from rebuilder.cli.client import Source, server_option, source
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, console, line, make_table, styled
+from rebuilder.cli.output import as_json, console, json_option, line, make_table, styled
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.times import format_time
@@ -36,15 +36,15 @@ KINDS = {
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[IMAGE|UPDATE|NVR|CVE|SPEC]...")
-@click.option("--all", "all_", is_flag=True, help="Every rebuild that is not done, in a row of its own.")
-@click.option("--watch", "-w", is_flag=True, help="Refresh it every two seconds, until Ctrl-C.")
+@click.option("--all", "all_", is_flag=True, help="Show every open rebuild in a row of its own.")
+@click.option("--watch", "-w", is_flag=True, help="Refresh every two seconds, until Ctrl-C.")
 @server_option
-@click.option("--json", "json_", is_flag=True)
+@json_option
 @click.pass_obj
 def status(
     context: Context, names: tuple[str, ...], all_: bool, watch: bool, server: str | None, json_: bool
 ) -> int:
-    """What needs somebody, which updates are under way and how far, and whether the engine runs; or just what these
+    """What needs attention, which updates are under way and how far, and whether the engine runs; or just what these
     images, updates, CVEs or external parents are. Exit status 1 where an image's last rebuild failed, or what is named
     is not current.
     """
@@ -204,10 +204,10 @@ def _orders(found: Status) -> Iterator[RenderableType]:
 
 def _engine_and_inbox(found: Status) -> Iterator[RenderableType]:
     seen = f" since {format_time(found.engine.seen)}" if found.engine.seen else ""
-    acts = f"alive, {found.active or 'none acts'}" if found.engine.alive else f"not running{seen}"
+    acts = f"alive, {found.active or 'no engine holds the lease'}" if found.engine.alive else f"not running{seen}"
     yield line(f"engine: {acts}{_standing_by(found.standbys)}")
     unread, rejected = found.messages.get("new", 0), found.messages.get("rejected", 0)
-    yield line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes settle")
+    yield line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes are pending")
     if found.dead_letters:
         yield line(f"{found.dead_letters} deliveries are set aside unread: `rebuilder inbox dead` lists them")
 
@@ -230,7 +230,7 @@ def _ends(moment: Moment | None) -> str:
 
 def _problem(found: Problem) -> str:
     again = f"; next try at {format_time(found.until)}" if found.until else ""
-    return f"{found.what}: does not work since {format_time(found.since)}: {found.reason}{again}"
+    return f"{found.what}: has not worked since {format_time(found.since)}: {found.reason}{again}"
 
 
 def _notifications(found: Notifications) -> list[RenderableType]:

@@ -7,7 +7,7 @@ import time
 import click
 
 from rebuilder.cli.context import Context
-from rebuilder.cli.output import as_json, print_line, table
+from rebuilder.cli.output import as_json, json_option, print_line, table
 from rebuilder.domain.command import COMMANDS, OF_IMAGES
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.scope import ALL, Scope
@@ -32,14 +32,14 @@ def _checked(_context: click.Context, _option: click.Parameter, scopes: tuple[st
 
 @click.group()
 def token() -> None:
-    """Tokens: who may change things over HTTP."""
+    """Make, list and revoke tokens: who may change things over HTTP."""
 
 
 @token.command()
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, required=True, callback=_checked, metavar="ORDER[:IMAGES]",
               help="What may be ordered with it, and about which images: retry, retry:httpd*:f42, all, all:*:f42. "
-                   "May be given several times.")
+                   "Can be repeated.")
 @click.pass_obj
 def add(context: Context, name: str, scopes: tuple[str, ...]) -> None:
     """Make a token and print it, this once: only its SHA-256 is kept. What is done with it is done in NAME."""
@@ -49,7 +49,7 @@ def add(context: Context, name: str, scopes: tuple[str, ...]) -> None:
 
 
 @token.command("list")
-@click.option("--json", "json_", is_flag=True)
+@json_option
 @click.pass_obj
 def list_(context: Context, json_: bool) -> None:
     """All tokens, without their secrets."""
@@ -65,7 +65,7 @@ def list_(context: Context, json_: bool) -> None:
 @click.argument("name")
 @click.pass_obj
 def revoke(context: Context, name: str) -> None:
-    """Make a token useless, at once."""
+    """Revoke a token, at once."""
     with context.stored.begin() as connection:
         tokens.revoke(connection, name)
     print_line(f"{name} is revoked")

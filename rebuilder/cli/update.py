@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from rebuilder.cli.context import Context, whoami
 from rebuilder.cli.follow import follow, wait_option
-from rebuilder.cli.output import as_json
-from rebuilder.cli.plans import SEVERITIES
+from rebuilder.cli.output import as_json, json_option
+from rebuilder.cli.plans import severity_option, stream_option
 from rebuilder.cli.terminal import printable
 from rebuilder.domain.change import CVE, Change, Severity
 from rebuilder.domain.errors import RequestError
@@ -25,20 +25,20 @@ TOPIC = "rebuilder.update.available"
 
 @click.command()
 @click.argument("nvrs", metavar="NVR...", nargs=-1, required=True)
-@click.option("--severity", type=click.Choice(SEVERITIES), default="unspecified", show_default=True)
-@click.option("--stream", help="The stream the update is for; else those that its dist tag fits.")
+@severity_option
+@stream_option
 @click.option("--alias", default="", help="The update's name, as FEDORA-2026-0123456789.")
-@click.option("--cve", "cves", multiple=True, metavar="CVE", help="What it fixes. May be given several times.")
+@click.option("--cve", "cves", multiple=True, metavar="CVE", help="A CVE that it fixes. Can be repeated.")
 @wait_option
-@click.option("--json", "json_", is_flag=True)
+@json_option
 @click.pass_obj
 def update(
     context: Context, nvrs: tuple[str, ...], severity: str, stream: str | None, alias: str, cves: tuple[str, ...],
     wait: bool, json_: bool,
 ) -> int:
-    """Say that an update is out, as a message from Bodhi would: it is pending for a while, planned, and rebuilt.
+    """Announce an update, as a message from Bodhi would: it is pending for a while, planned, and rebuilt.
 
-    Each NVR is a source build: name-[epoch:]version-release. Said twice, it counts once.
+    Each NVR is a source build: name-[epoch:]version-release. Announced twice, it counts once.
     """
     _check_cves(cves)
     with reading(context.stored) as connection:

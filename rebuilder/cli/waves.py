@@ -11,7 +11,7 @@ from rebuilder.cli import plans
 from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.formatting import format_reasons
-from rebuilder.cli.output import as_json, joined, print_line, table
+from rebuilder.cli.output import as_json, joined, json_option, print_line, table
 from rebuilder.cli.status import asked_of
 from rebuilder.domain.lifecycle import STOPPED
 from rebuilder.domain.times import format_duration, format_time
@@ -23,7 +23,7 @@ from rebuilder.queries import rebuilds
 @click.argument("wave_id", metavar="ID", type=int)
 @click.option("--story", is_flag=True, help="Every step of its rebuilds, in the order in which it happened.")
 @server_option
-@click.option("--json", "json_", is_flag=True)
+@json_option
 @click.pass_obj
 def wave(context: Context, wave_id: int, story: bool, server: str | None, json_: bool) -> int:
     """One wave: its rebuilds, parents first, and why they are there. Exit status 1 where one failed."""

@@ -11,7 +11,7 @@ from rich.text import Text
 from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
 from rebuilder.cli.formatting import format_reason, format_reasons, left_out, names, told_of
-from rebuilder.cli.output import as_json, bold, joined, line, print_line, styled
+from rebuilder.cli.output import as_json, bold, joined, json_option, line, print_line, styled
 from rebuilder.cli.plans import update_options
 from rebuilder.domain.change import Severity
 from rebuilder.domain.external import short
@@ -27,7 +27,7 @@ from rebuilder.queries.why import OldBase, ToldRebuild, VerdictOnChange, Why
 @click.argument("image")
 @update_options(required=False)
 @server_option
-@click.option("--json", "json_", is_flag=True)
+@json_option
 @click.pass_obj
 def why(
     context: Context, image: str, updates: tuple[str, ...], stream: str | None, severity: str, server: str | None,

@@ -25,8 +25,8 @@ class StreamSettings(StrictModel):
     `test` is the command that is run in each new build before any name moves to it, or `test_script` the path of a
     script; it may take `test_timeout` seconds, and uses the network with `test_network` alone. With `gate` each new
     build waits for somebody to say that it is good; `gate_test` is the test of a CI, as ResultsDB names it, whose
-    result says so by message. After `gate_timeout` seconds without an answer it needs somebody; it opens by no time,
-    and 0 means that it needs somebody at once. What an image says itself goes before `test` and `test_script`.
+    result says so by message. After `gate_timeout` seconds without an answer it needs attention; it opens by no time,
+    and 0 means that it needs attention at once. What an image says itself goes before `test` and `test_script`.
     """
 
     dist: OneOrMore[str] = ()
@@ -97,7 +97,7 @@ class InventorySettings(StrictModel):
         for text in found:
             host, slash, path = text.partition("/")
             if not slash or not path or not ("." in host or ":" in host or host == "localhost"):
-                raise ValueError(f"{text!r} names no repository: write registry.example.com/team/app")
+                raise ValueError(f"{text!r} is not a repository: use registry.example.com/team/app")
             if ":" in path or "@" in path:
                 raise ValueError(f"{text!r} has a tag: which tags count, streams.NAME.tags says")
         return found

@@ -44,7 +44,7 @@ class RegistrySettings(StrictModel):
         for text in found:
             host, slash, path = _filled(text, name="app", stream="f42").partition("/")
             if not slash or not path or ":" in path or "@" in path or not ("." in host or ":" in host):
-                raise ValueError(f"{text!r} names no repository: write registry.example.com/team/{{name}}")
+                raise ValueError(f"{text!r} is not a repository: use registry.example.com/team/{{name}}")
         return found
 
     @field_validator("tags")

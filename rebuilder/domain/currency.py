@@ -21,7 +21,7 @@ SEVERE = frozenset({Severity.URGENT, Severity.HIGH})
 
 
 class Currency(StrEnum):
-    """What an image is; what needs somebody most comes first."""
+    """What an image is; what needs attention most comes first."""
 
     UNKNOWN = "unknown"  # its contents could not be read
     STALE = "stale"  # it lacks something
@@ -125,7 +125,7 @@ _CURRENCIES = {currency: place for place, currency in enumerate(Currency)}
 
 
 def need_of(found: ImageState) -> tuple[int, int]:
-    """How much an image needs somebody, least first: what has no owner, how severe what it lacks is.
+    """How much an image needs attention, least first: what has no owner, how severe what it lacks is.
 
     What is stale and being rebuilt needs no operator; what was not rebuilt well, or is kept from a security fix, does.
     """

@@ -24,14 +24,14 @@ DIST = re.compile(r"\.(?:fc\d|eln|el\d|amzn|azl|cm\d|lp\d|mga|oe\d|module[_+])")
 def image_name(text: str) -> str:
     """The text, which is a name that an image can have in any storage and registry. Raises ValueError."""
     if not NAME.fullmatch(text):
-        raise ValueError(f"{text!r} can be no image name: lower case letters and digits, with . _ - between them")
+        raise ValueError(f"{text!r} is not a valid image name: use lower case letters, digits, and . _ - between them")
     return text
 
 
 def stream_name(text: str) -> str:
     """The text, which is a tag that an image can have. Raises ValueError."""
     if not TAG.fullmatch(text):
-        raise ValueError(f"{text!r} can be no stream of an image: letters and digits, with . _ - between them")
+        raise ValueError(f"{text!r} is not a valid stream of an image: use letters, digits, and . _ - between them")
     return text
 
 
@@ -197,11 +197,11 @@ def _mark(pattern: str) -> str:
 
 
 def dist_tags(texts: Iterable[str]) -> tuple[str, ...]:
-    """The dist tags, without those that are empty. Raises ValueError for what can be no part of a release."""
+    """The dist tags, without those that are empty. Raises ValueError for what is not a valid dist tag."""
     found = tuple(text for text in texts if text)
     for text in found:
         if re.search(r"[\s/:-]", GLOB.sub("", text)):
-            raise ValueError(f"{text!r} can be in no release: write .fc42, .eln or .el9*")
+            raise ValueError(f"{text!r} is not a valid dist tag: use .fc42, .eln or .el9*")
     return found
 
 

@@ -22,7 +22,7 @@ def meant(text: str, keys: Collection[str]) -> str:
     if len(named) == 1:
         return named[0]
     if named:
-        raise RequestError(f"{text} is in {len(named)} streams: say {' or '.join(named[:SHOWN])}")
+        raise RequestError(f"{text} is in {len(named)} streams: use {' or '.join(named[:SHOWN])}")
     raise UnknownError(f"unknown image {text}{did_you_mean(text, keys)}")
 
 
@@ -37,7 +37,7 @@ def did_you_mean(text: str, keys: Collection[str]) -> str:
 
 def no_image_fits(pattern: str, keys: Collection[str]) -> str:
     """That a glob or an expression fits none of these images, and which may be meant."""
-    return f"no image fits {pattern}{did_you_mean(pattern, keys)}"
+    return f"no image matches {pattern}{did_you_mean(pattern, keys)}"
 
 
 def unknown_stream(stream: str, known: Collection[str]) -> str:

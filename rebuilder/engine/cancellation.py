@@ -75,7 +75,7 @@ class Cancellations:
             if key in answer.value:
                 cancellations.found(connection, key, answer.value[key].ref)
             elif self._context.calls.is_out(Kind.SUBMIT, key):
-                self._failures.failed(key, "its submission is still out", self._context.clock.monotonic())
+                self._failures.failed(key, "its submission has no answer yet", self._context.clock.monotonic())
             else:
                 absent.append(key)
         return absent

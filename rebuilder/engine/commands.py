@@ -1,4 +1,4 @@
-"""What operators command, whether at a terminal or over HTTP. It goes through the database, and may be said twice.
+"""What operators command, whether at a terminal or over HTTP. It goes through the database, and may be given twice.
 
 What changes rebuilds is only asked for: the engine carries it out in its next pass.
 """

@@ -73,7 +73,7 @@ def _graph(connection: Connection, carried: InstalledPackages, terms: PlanOption
 def _seconds(connection: Connection, graph: Graph) -> dict[str, float]:
     measured = inventory.measured(connection, graph.keys)
     if any(not image.estimate and image.key not in measured for image in graph.images):
-        measured = inventory.measured(connection)  # what is usual in their streams counts
+        measured = inventory.measured(connection)  # builds of their streams have a typical time
     return durations(graph.images, measured)
 
 
@@ -180,7 +180,7 @@ def _accept(
 
 
 def record_makespan(connection: Connection, wave_id: int, settings: Settings, now: float) -> None:
-    """Keep how long a finished wave took, beside the least that its builds could have taken.
+    """Keep how long a finished wave took, beside the shortest time that its builds could have taken.
 
     One in which something was tried again says how long it took somebody to look at it: it is left out.
     """

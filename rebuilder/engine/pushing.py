@@ -34,7 +34,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 AWAY = frozenset({Cause.UNREACHABLE, Cause.SLOW, Cause.BUSY, Cause.CERTIFICATE})
 LONGEST_QUEUE = 30.0  # seconds that a push waits in line for a place before it is chosen anew
 UNNAMED = "{place}: the build has no tag of its own in any repository, so it can be neither signed nor described"
-RENAMED = "{spec} is there already, and is not of this build: it stays as it is"
+RENAMED = "{spec} exists already and is not this build: it is left unchanged"
 
 
 @dataclass(frozen=True, slots=True)

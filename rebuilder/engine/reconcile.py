@@ -151,7 +151,7 @@ class Reconciliation:
     def _tell(self, faults: tuple[Fault, ...]) -> None:
         """Tell the log once of each that could not be read."""
         for fault in set(faults) - set(self._faults):
-            log.error("an image cannot be read, and stays as it was: %s", fault.told)
+            log.error("an image cannot be read and keeps its last known state: %s", fault.told)
         self._faults = faults
 
     def look(self, connection: Connection) -> int:

@@ -109,7 +109,7 @@ class _Waiting:
         """It waits no more. Without the database the heartbeat grows old all the same."""
         if not self._told:
             return
-        log.info("this %s (%s) waits no more", self._role, self._owner)
+        log.info("this %s (%s) stops waiting", self._role, self._owner)
         if self._role is Role.ENGINE:
             with suppress(DBAPIError), self._engine.begin() as connection:
                 heartbeats.stands_by_no_more(connection, self._owner)

@@ -51,7 +51,7 @@ def _fitting(connection: Connection, verb: str, text: str, now: float) -> list[s
         return fitting
     concerned = _that_fit(pattern, _concerned(connection, verb, now))
     if not concerned:
-        raise UnknownError(f"of the {len(fitting)} images that fit {text}, none is {CONCERNED[verb]}")
+        raise UnknownError(f"of the {len(fitting)} images that match {text}, none is {CONCERNED[verb]}")
     return concerned
 
 

@@ -23,7 +23,7 @@ def read(
     """The tree's images with their builds; one that was never built here has none.
 
     Raises RequestError where there is no tree, or the storage is wrong. A file that is wrong stops nothing, and neither
-    does an image whose RPM database cannot be read: what is in it is unknown. `progress` hears of each image read.
+    does an image whose RPM database cannot be read: its contents are unknown. `progress` hears of each image read.
     `known` has the images that folders made before, by their paths: they keep their names.
     """
     path = settings.inventory.path

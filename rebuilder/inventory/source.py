@@ -36,7 +36,7 @@ class KnownInventory(Protocol):
         """The idents of the current builds, by image."""
 
     def unread(self) -> Collection[str]:
-        """The images of which it is not known what is in them."""
+        """The images whose contents are unknown."""
 
     def last_digests(self, each: int) -> Mapping[str, Sequence[str]]:
         """The digests of the last builds of each image, newest first."""

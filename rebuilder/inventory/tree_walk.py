@@ -144,8 +144,8 @@ def _unreadable(error: OSError) -> None:
 def text_of(file: Path, tree: Path) -> str:
     """The text of a file of the tree; bytes that are no UTF-8 become U+FFFD. Raises RequestError.
 
-    What is no plain file (a FIFO would be waited for, a device has no end), and what a link leads to out of the tree,
-    is not read, and nothing of it is told: whoever may write into the tree may not read everything that we may.
+    What is not a plain file (a FIFO would be waited for, a device has no end), and what a link leads to out of the
+    tree, is not read, and nothing of it is told: whoever may write into the tree may not read everything that we may.
     """
     try:
         real = file.resolve(strict=True)

@@ -1,4 +1,4 @@
-"""What needs somebody: what goes on by itself is not in it."""
+"""What needs attention: what goes on by itself is not in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMED, LISTED = 5, open_rebuilds.STOPPED_SHOWN
 
 
 class Need(Answer):
-    """Something that needs somebody: `kind` is engine, problem, failure, approval, gate,
+    """Something that needs attention: `kind` is engine, problem, failure, approval, gate,
     promotion, rollback, hold, or unknown.
 
     `what` says it in one line, and `do` what to do. `images` names some of the `count` images it is about; `since` is
@@ -60,7 +60,7 @@ def engine(connection: Connection, now: float) -> EngineState:
 def read(
     connection: Connection, states: Mapping[str, ImageState], settings: Settings, now: float
 ) -> tuple[Need, ...]:
-    """All that needs somebody, the most pressing first. `states` has what every image is."""
+    """All that needs attention, the most pressing first. `states` has what every image is."""
     by_hand = settings.promote == "manual"
     beats = heartbeats.read(connection)
     found = [*_engine(connection, beats, now), *_problems(beats), *_failures(connection)]

@@ -61,7 +61,7 @@ class ImageInFull(Image):
 
 @dataclass(frozen=True, slots=True)
 class ImagesByNeed:
-    """A part of the images that are wanted, what needs somebody first.
+    """A part of the images that are wanted, what needs attention first.
 
     `counts` are of all that fit but for what they should be; `total` of all that fit.
     """
@@ -74,7 +74,7 @@ class ImagesByNeed:
 def images_by_need(
     connection: Connection, wanted: Filter, page: PageRequest, settings: Settings, now: float
 ) -> ImagesByNeed:
-    """The images of the inventory that are wanted, what needs somebody first; `page.after` is an image's name."""
+    """The images of the inventory that are wanted, what needs attention first; `page.after` is an image's name."""
     states = image_state.read(connection, settings, now)
     narrowed = replace(wanted, currencies=()) != Filter()
     names = lists.image_names(connection, wanted) if narrowed else states.keys()

@@ -111,7 +111,7 @@ class Notifications(Answer):
 
 
 class Status(Answer):
-    """`needs` is what needs somebody, the most pressing first; `images` counts them by what they are; `updates` are
+    """`needs` is what needs attention, the most pressing first; `images` counts them by what they are; `updates` are
     those under way, and `engine` says whether one gets on. `rebuilds` are those under way, then what comes next; `open`
     says how many there are of each state.
 

@@ -54,7 +54,7 @@ class Waiting:
             case State.BUILDING if entry.ref in self._activity.at_builder:
                 limit = self._settings.queue_limit
                 until = entry.started_at + limit if limit and entry.started_at is not None else None
-                return Wait("the builder has it, and has not begun", until)
+                return Wait("the builder has accepted it and not started it", until)
             case State.TESTING:
                 return Wait(self._unanswered(entry))
         return Wait()

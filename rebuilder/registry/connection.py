@@ -41,7 +41,7 @@ class Connection:
         """The registry's answer, whatever its status. Raises httpx.HTTPError where there is none.
 
         One that is busy is asked again when it wants that, within the seconds that an answer may take; RegistryError
-        is raised where it wants to be left alone for longer.
+        is raised where it asks for a longer pause.
         """
         answer = self._patiently(method, path, **more)
         if answer.status_code == httpx.codes.UNAUTHORIZED:

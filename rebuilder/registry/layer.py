@@ -79,7 +79,7 @@ def read_layer(open_layer: Opener, folders: Sequence[str], of: str, size: int = 
             raise ContentsError(f"a layer of {of} cannot be read: {error}") from None
         found.unknown.update(posixpath.dirname(path) for paths in found.links.values() for path in paths)
         databases = {folder: _database(found, folder, of) for folder in found.files if _counts(found.files[folder])}
-        databases |= dict.fromkeys(found.unknown, f"the RPM database of {of} is no plain file")
+        databases |= dict.fromkeys(found.unknown, f"the RPM database of {of} is not a plain file")
     return Layer(databases, frozenset(found.hidden), frozenset(found.opaque))
 
 

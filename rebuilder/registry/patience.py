@@ -1,4 +1,4 @@
-"""Registries that answer 429 are left alone for as long as they ask, by all threads of this process."""
+"""Registries that answer 429 are not asked again for as long as they say, by all threads of this process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def wait(spec: str, seconds: float) -> float:
             _until.pop(host, None)
             return 0.0
     if left > seconds:
-        raise registry_error(spec, f"it wants to be left alone for {left:.0f} s more", Cause.BUSY)
+        raise registry_error(spec, f"it asks for a pause, next try in {left:.0f} s", Cause.BUSY)
     time.sleep(left)
     return left
 

@@ -24,7 +24,7 @@ from rebuilder.registry.layer_cache import LayerCache
 from rebuilder.registry.pull_spec import at_digest, candidates, is_remote, pinned
 from rebuilder.registry.rpm_database import DATABASES
 
-RPMDB, REMOVED = "rpmdb", "removed"  # how it is known what is in an image, or why it is not
+RPMDB, REMOVED = "rpmdb", "removed"  # where an image's contents are from, or why they are unknown
 
 
 class Contents(Struct, frozen=True):

@@ -106,7 +106,7 @@ class _Place:
         nothing: dict[str, Any] = {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
         found: dict[str, Any] = answer.json() if answer.is_success else nothing
         if found.get("mediaType") != INDEX:
-            raise ContentsError(f"{repository(self._at)}:{tag} is no list of referrers: it stays as it is")
+            raise ContentsError(f"{repository(self._at)}:{tag} is not a list of referrers: it is left unchanged")
         if all(one.get("digest") != described["digest"] for one in found["manifests"]):
             self._put(tag, _written({**found, "manifests": [*found["manifests"], described]}), INDEX)
 

@@ -114,7 +114,7 @@ def notice(
 
 
 def _revived(connection: Connection, row: dict[str, Any]) -> bool:
-    """Let the change settle anew where it was withdrawn; whether it was."""
+    """Let the change be pending again where it was withdrawn; whether it was."""
     same = [Change.__table__.c[name] == row[name] for name in ("source", "version_release", "stream")]
     anew = {**row, "state": "settling", "in_doubt": False, "withdrawn_at": None}
     return connection.execute(update(Change).where(*same, Change.withdrawn_at.is_not(None)).values(anew)).rowcount == 1

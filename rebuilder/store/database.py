@@ -68,9 +68,9 @@ def address_of(url: str) -> URL:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):
-        raise RequestError("database_url: it has no such form as postgresql+psycopg://user@host:5432/name") from None
+        raise RequestError("database_url: must have the form postgresql+psycopg://user@host:5432/name") from None
     if address.port is not None and not 0 < address.port < 65536:
-        raise RequestError(f"database_url: there is no port {address.port}")
+        raise RequestError(f"database_url: invalid port {address.port}")
     return address
 
 
@@ -198,7 +198,7 @@ def upgrade_sql(engine: Engine, to: str = "head") -> str:
     from alembic import command
 
     if engine.dialect.name == "sqlite":
-        raise RequestError(f"database {where(engine)}: the SQL is known beforehand for PostgreSQL alone")
+        raise RequestError(f"database {where(engine)}: only PostgreSQL's SQL can be printed beforehand")
     before = revision(engine)
     written = io.StringIO()
     with _foreseen(engine, before, to):

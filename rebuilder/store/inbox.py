@@ -97,7 +97,7 @@ def retry(connection: Connection, ident: str) -> None:
 
 
 def drop(connection: Connection, ident: str, who: str) -> None:
-    """Have nothing made of a message that is unread or was rejected. Raises RequestError where it is neither.
+    """Ignore a message that is unread or was rejected. Raises RequestError where it is neither.
 
     It stays known, so that it counts as a duplicate where it comes again.
     """

@@ -1,6 +1,6 @@
-"""What needs somebody, for the order of lists: that comes first, whatever is newer.
+"""What needs attention, for the order of lists: that comes first, whatever is newer.
 
-Within what needs somebody, and within the rest, the newest is first: a list of a million rows is two short look-ups.
+Within what needs attention, and within the rest, the newest is first: a list of a million rows is two short look-ups.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rebuilder.store.rebuilds import last_in
 
 BY_HAND = (State.FAILED, State.CANCELED)
 LONGEST = 10  # digits
-MARK = "!"  # of a cursor within what needs somebody
+MARK = "!"  # of a cursor within what needs attention
 
 Row = TypeVar("Row")
 Fetch = Callable[[PageRequest, ColumnElement[bool]], list[Row]]
@@ -47,7 +47,7 @@ def ordered(
 def first(fetch: Fetch[Row], need: ColumnElement[bool], page: PageRequest, key: Callable[[Row], int]) -> list[
     tuple[Row, int | str]
 ]:
-    """A part of a list with what needs somebody first; with each row what the part after it begins behind.
+    """A part of a list with what needs attention first; with each row what the part after it begins behind.
 
     `fetch` gives the rows of a page, the newest first, that meet a condition.
     """

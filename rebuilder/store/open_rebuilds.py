@@ -43,7 +43,7 @@ def _open_ones(connection: Connection) -> Iterator[OpenRebuild]:
     images = [ImageValue(name, stream, (), estimate=estimate) for *_, name, stream, estimate, _ in rows]
     measured = {image.key: row[-1] for image, row in zip(images, rows, strict=True) if row[-1]}
     if any(not image.estimate and image.key not in measured for image in images):
-        measured = inventory.measured(connection)  # what is usual in their streams counts
+        measured = inventory.measured(connection)  # builds of their streams have a typical time
     seconds = durations(images, measured)
     for row in rows:
         entry = rebuilds.entry_of(row[:-5])

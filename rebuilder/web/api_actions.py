@@ -104,7 +104,7 @@ class ToHold(Ask):
 
 
 class ToRelease(Ask):
-    """Let an image that is on hold be built again."""
+    """Release an image from hold, so that it is built again."""
 
     verb: Literal["release"]
     target: Annotated[Text, Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""The API's lists, as JSON or CSV: the newest first, images by name, or what needs somebody first; narrowed, in parts.
+"""The API's lists, as JSON or CSV: the newest first, images by name, or what needs attention first; narrowed, in parts.
 
 What else is a table at heart is here too: the queue, holds, and how far a fix has come.
 """
@@ -83,7 +83,7 @@ def list_images(
     last_rebuild: Annotated[RebuildStates, Query(description="How its newest rebuild stands.")] = (),
     q: Search = "",
     order: Annotated[Literal["name", "need"], Query(
-        description="`name`: by name and stream. `need`: what needs somebody first.")] = "name",
+        description="`name`: by name and stream. `need`: what needs attention first.")] = "name",
 ) -> Page[image_records.Image]:
     """The images of the inventory; `package` (a source) or `rpm` asks for those that carry it.
 

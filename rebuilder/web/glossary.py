@@ -101,7 +101,7 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "name": ("What it is called.", "openssl"),
     "nevra": ("Name, epoch, version, release and architecture of an RPM.", RPM),
     "newest": ("What became of the newest notification.", None),
-    "needs": ("What needs somebody, the most pressing first.", []),
+    "needs": ("What needs attention, the most pressing first.", []),
     "next": ("Where the part after this one begins; null at the end.", "NDI="),
     "not_rebuilt": ("What the last changes that did not rebuild it mean for it.", []),
     "note": ("Who wanted it and why, where no change did.", "by hand: rebuild by ann"),

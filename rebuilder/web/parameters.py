@@ -200,7 +200,7 @@ def binary(
 
 BinaryPackage = Annotated[str, Depends(binary)]
 Order = Annotated[Literal["newest", "need"], Query(
-    description="`newest`: the newest first. `need`: what needs somebody first, then the newest.")]
+    description="`newest`: the newest first. `need`: what needs attention first, then the newest.")]
 Search = Annotated[Text, Query(
     description="A part of what a row says of itself, in any case; or a pattern with `*` and `?`.", examples=["php"])]
 Part = Annotated[PageRequest, Depends(page)]

@@ -141,8 +141,9 @@ def test_every_parameter_that_names_images_or_waves_is_completed() -> None:
     assert about <= completion.NAMES.keys()
 
 
-def commands(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
-    yield words
+def commands(command: click.Command, *words: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """The command and all below it, each with the words that are typed for it."""
+    yield words, command
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
@@ -153,10 +154,20 @@ def commands(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
 
 def test_at_sixty_columns_no_word_of_any_help_is_cut() -> None:
     """The list of verbs is left out: of what each does it has as much as there is room for."""
-    for words in commands(rebuilder):
+    for words, _ in commands(rebuilder):
         narrow, wide = (
             CliRunner().invoke(rebuilder, [*words, "--help"], terminal_width=width, max_content_width=width).output
             for width in (60, 400)
         )
         assert [line for line in narrow.splitlines() if len(line) > 60] == []
         assert set(wide.partition("\nCommands:")[0].split()) - set(narrow.split()) == set(), words
+
+
+def test_every_option_says_what_it_does() -> None:
+    silent = {
+        (*words, option.opts[0])
+        for words, command in commands(rebuilder)
+        for option in command.params
+        if isinstance(option, click.Option) and not option.hidden and not option.help
+    }
+    assert not silent

@@ -125,7 +125,7 @@ def test_a_server_answers_the_same(user: User) -> None:
 
 
 def test_a_name_that_no_image_has_is_refused(user: User) -> None:
-    assert "no image fits htpd; did you mean httpd:f42?" in user.is_refused("images", "htpd")
+    assert "no image matches htpd; did you mean httpd:f42?" in user.is_refused("images", "htpd")
 
 
 @pytest.mark.parametrize("format_", ["text", "json", "compose", "kustomize"])

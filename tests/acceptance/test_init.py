@@ -168,7 +168,7 @@ def test_without_a_terminal_nothing_is_guessed_that_nobody_agreed_to(user: NewUs
     done = user.init()
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "rebuilder: --stream is not given, and there is no terminal to ask in: give it, or --yes for what is usual\n"
+        "rebuilder: --stream is not given, and there is no terminal to ask in: give it, or --yes for the default\n"
     )
     assert not user.file.exists()
 

@@ -42,7 +42,7 @@ def test_a_name_alone_is_enough_where_it_is_in_one_stream(user: User, verb: tupl
 
 @pytest.mark.parametrize("verb", ASKING, ids=" ".join)
 @pytest.mark.parametrize(("name", "told"), [
-    ("base", "base is in 2 streams: say base:f41 or base:f42"),
+    ("base", "base is in 2 streams: use base:f41 or base:f42"),
     ("htpd", "unknown image htpd; did you mean httpd:f42?"),
     ("httpd:f43", "unknown image httpd:f43; did you mean httpd:f42?"),
     ("zebra", "unknown image zebra"),

@@ -85,9 +85,9 @@ def test_a_wrong_name_among_several_does_nothing_and_a_pattern_that_fits_nothing
     done = user.types("hold", "httpd:f42", "htpd:f42", "--yes")
     assert (done.returncode, user.reads("hold", "--list")) == (2, [])
     assert "did you mean httpd:f42" in done.stderr
-    assert user.is_refused("rebuild", "web-*") == "rebuilder: no image fits web-*"
-    assert "no image fits htpd*; did you mean httpd:f42?" in user.is_refused("hold", "htpd*")
-    assert "of the 1 images that fit httpd*, none is held" in user.types("release", "httpd*").stderr
+    assert user.is_refused("rebuild", "web-*") == "rebuilder: no image matches web-*"
+    assert "no image matches htpd*; did you mean httpd:f42?" in user.is_refused("hold", "htpd*")
+    assert "of the 1 images that match httpd*, none is held" in user.types("release", "httpd*").stderr
     assert "name images to hold" in user.types("hold").stderr
 
 
@@ -142,7 +142,7 @@ def test_the_first_builds_are_made_of_all_images_of_unknown_contents_at_once(use
 
 def test_where_every_image_is_known_no_first_build_is_made(user: User) -> None:
     done = user.types("rebuild", "--unknown")
-    assert (done.returncode, done.stdout) == (0, "nothing to rebuild: it is known of every image what is in it\n")
+    assert (done.returncode, done.stdout) == (0, "nothing to rebuild: the contents of every image are known\n")
 
 
 def test_a_rollback_that_cannot_be_is_one_line_and_changes_nothing(user: User) -> None:

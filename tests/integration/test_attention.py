@@ -1,4 +1,4 @@
-"""What needs somebody stands first, and which updates are how far; at the night of an openssl CVE."""
+"""What needs attention stands first, and which updates are how far; at the night of an openssl CVE."""
 
 from __future__ import annotations
 

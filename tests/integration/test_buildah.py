@@ -379,6 +379,6 @@ def test_a_build_has_no_name_that_others_use_until_it_is_promoted(world: Machine
 def test_a_build_that_is_gone_takes_no_name(world: Machine, base: ImageBuild) -> None:
     world.write("lostname", "FROM base\nRUN true\n")
     first = world.build("lostname", "lostname-1", (base,))
-    with pytest.raises(BuildRejected, match="localhost/lostname:f42 stays as it is: the build 000000000000 is gone"):
+    with pytest.raises(BuildRejected, match="localhost/lostname:f42 is not moved: the build 000000000000 is gone"):
         world.builder().promote("lostname:f42", "lostname-2", "0" * 64)
     assert world.storage.ids()["localhost/lostname:f42"] == first.ident

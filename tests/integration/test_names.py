@@ -136,9 +136,9 @@ def test_the_search_tells_what_carries_a_package(client: Client) -> None:
 @pytest.mark.parametrize("path", ["images", "rebuilds", "waves", "builds", "pull-specs"])
 @pytest.mark.parametrize(
     ("given", "told"),
-    [({"image": "httpdd"}, "image: no image fits httpdd; did you mean httpd:f4"),
-     ({"image": "httpd:f44"}, "image: no image fits httpd:f44; did you mean httpd:f4"),
-     ({"image": "htpd-*"}, "image: no image fits htpd-*"),
+    [({"image": "httpdd"}, "image: no image matches httpdd; did you mean httpd:f4"),
+     ({"image": "httpd:f44"}, "image: no image matches httpd:f44; did you mean httpd:f4"),
+     ({"image": "htpd-*"}, "image: no image matches htpd-*"),
      ({"stream": "f24"}, "stream: unknown stream f24; did you mean f4"),
      ({"stream": "rawhide"}, "stream: unknown stream rawhide; there are: f42, f43"),
      ({"owner": "web-sgi"}, "owner: no image has the owner web-sgi; did you mean web-sig"),

@@ -130,7 +130,7 @@ def test_a_pattern_is_looked_up_in_the_catalog_and_names_that_are_alike_are_told
     for name in ("team/base", "team/app", "others/app", "third/tool"):
         registry.push(f"{name}:42", [layer({"name": name.encode()})])
     assert set(read(registry, "team/*", "others/app")) == {"base:f42", "team-app:f42", "others-app:f42"}
-    with pytest.raises(RequestError, match=r"no repository fits \S+/nobody/"):
+    with pytest.raises(RequestError, match=r"no repository matches \S+/nobody/"):
         read(registry, "nobody/*")
 
 
@@ -289,7 +289,7 @@ def test_the_child_that_buildah_built_and_pushed_is_found_by_its_layers(registry
 
 
 @pytest.mark.parametrize(("written", "told"), [
-    ("team/app", "names no repository"), ("registry.example.com", "names no repository"),
+    ("team/app", "is not a repository"), ("registry.example.com", "is not a repository"),
     ("registry.example.com/app:42", "has a tag: which tags count, streams.NAME.tags says"),
 ])  # fmt: skip
 def test_what_is_no_repository_is_told_with_the_key(written: str, told: str) -> None:

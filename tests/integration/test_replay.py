@@ -55,7 +55,7 @@ LINES: dict[str, tuple[bytes, str, str]] = {
     "another topic": (line("i", {}, "org.weather"), "ignored", ""),
     "a wrong field": (line("r", update("no nvr")), "rejected", "update.builds[0].nvr: not a name-version-release"),
     "no UTF-8": (b'{"id": "u", "topic": "a\xff"}\n', "rejected", "not UTF-8 text: byte 24"),
-    "no JSON": (b"{\n", "rejected", "not JSON: Expecting property name"),
+    "not JSON": (b"{\n", "rejected", "not JSON: Expecting property name"),
     "no object": (b"[1]\n", "rejected", "not a message: it needs a topic"),
     "no topic": (b"{}\n", "rejected", "not a message: it needs a topic"),
     "a number as topic": (line("t", {}, 7), "rejected", "not a message: it needs a topic"),

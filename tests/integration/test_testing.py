@@ -347,7 +347,7 @@ def test_a_result_that_comes_before_the_engine_knows_the_build_is_not_lost(site:
 
 
 def needs(site: Site) -> dict[str, tuple[str, str]]:
-    """What needs somebody, and what to do, by kind."""
+    """What needs attention, and what to do, by kind."""
     found = Client(site.store, site.settings).reads("status")["needs"]
     return {need["kind"]: (need["what"], need["do"]) for need in found}
 
@@ -389,7 +389,7 @@ def test_a_gate_with_a_time_limit_needs_somebody_after_that_and_opens_by_no_time
 
 
 def open_needs(site: Site) -> list[Need]:
-    """What needs somebody for the site's clock, but for an engine that runs."""
+    """What needs attention for the site's clock, but for an engine that runs."""
     with reading(site.store) as connection:
         found = attention.read(connection, {}, site.settings, site.clock.now)
     return [need for need in found if need.kind != "engine"]

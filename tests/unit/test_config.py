@@ -224,9 +224,9 @@ def test_the_keys_of_fedora_messaging_are_those_that_are_known(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("wrong", "told"), [
-    ({"push": "team/{name}"}, "names no repository"), ({"push": "registry.example.com/{nam}"}, "use {name}, {stream}"),
-    ({"push": "registry.example.com/{name}:latest"}, "names no repository"),
-    ({"tags": ["{stream}-{release}"]}, "use {stream}, {date}, {n}"), ({"tags": ["a b"]}, "can be no stream"),
+    ({"push": "team/{name}"}, "is not a repository"), ({"push": "registry.example.com/{nam}"}, "use {name}, {stream}"),
+    ({"push": "registry.example.com/{name}:latest"}, "is not a repository"),
+    ({"tags": ["{stream}-{release}"]}, "use {stream}, {date}, {n}"), ({"tags": ["a b"]}, "is not a valid stream"),
 ])  # fmt: skip
 def test_a_name_that_nothing_can_be_pushed_under_is_told_with_its_key(wrong: dict[str, object], told: str) -> None:
     with pytest.raises(RequestError) as error:

@@ -218,7 +218,7 @@ def test_a_folder_whose_name_no_image_can_have_is_refused_by_its_name_and_no_oth
     found = containerfiles.scan(tmp_path, Naming("f42"))
     assert [image.name for image in found.images] == ["good"]
     ((told,),) = [[fault.told for fault in found.faults]]
-    assert told.startswith(f"{tmp_path}/at/{name}: {name!r} can be no image name") and "rebuilder.toml" in told
+    assert told.startswith(f"{tmp_path}/at/{name}: {name!r} is not a valid image name") and "rebuilder.toml" in told
 
 
 def test_a_parent_that_was_of_the_tree_does_not_become_external_in_silence(tmp_path: Path) -> None:

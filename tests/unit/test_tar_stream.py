@@ -158,7 +158,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("how", UNKNOWN)
 def test_a_database_that_cannot_be_read_from_the_layer_is_unknown_and_not_that_of_a_lower_one(how: str) -> None:
     (found,) = read(lambda: iter([UNKNOWN[how], END])).databases.items()
-    assert found[0] == PLACE and "is no plain file" in found[1]
+    assert found[0] == PLACE and "is not a plain file" in found[1]
 
 
 def test_links_between_the_folders_of_databases_and_whiteouts_are_no_database() -> None:

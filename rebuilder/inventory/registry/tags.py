@@ -55,7 +55,7 @@ def repositories(settings: Settings) -> list[str]:
             catalogs[host] = catalog.repositories(host, settings.registry.call_seconds)
         fitting = [f"{host}/{name}" for name in catalogs[host] if fnmatchcase(name, pattern)]
         if not fitting:
-            raise RequestError(f"consumer_config.inventory.repositories: no repository fits {written}")
+            raise RequestError(f"consumer_config.inventory.repositories: no repository matches {written}")
         found.update(dict.fromkeys(fitting))
     return list(found)
 
@@ -63,7 +63,7 @@ def repositories(settings: Settings) -> list[str]:
 def names(repositories: Iterable[str]) -> dict[str, str]:
     """What the images of each repository are called: by the last part of its path, or by all of it where two are alike.
 
-    Raises RequestError for a path that can be no name.
+    Raises RequestError for a path that is not a valid name.
     """
     paths = {written: written.partition("/")[2] for written in repositories}
     often = Counter(path.rpartition("/")[2] for path in paths.values())

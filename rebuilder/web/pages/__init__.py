@@ -21,4 +21,4 @@ def nothing(request: Request, path: str) -> Response:
     """Where nothing else is: a page that says so, to those who look for a page."""
     if path.startswith(NO_PAGES):
         raise HTTPException(404)
-    return error_page(request, 404, f"there is nothing at /{path}")
+    return error_page(request, 404, f"no such page: /{path}")

@@ -1,4 +1,4 @@
-"""Long lists, a part at a time, narrowed, with what needs somebody first: waves, images, rebuilds, changes."""
+"""Long lists, a part at a time, narrowed, with what needs attention first: waves, images, rebuilds, changes."""
 
 from __future__ import annotations
 
