@@ -27,7 +27,7 @@ CALLS = ("submit", "call", "result")
 @descendants_option
 @click.option("--slots", type=click.IntRange(1), help="Builds at the same time; default: max_builds.")
 @click.option("--policy", type=click.Choice([str(policy) for policy in Policy]),
-              help="The order in which builds start. Default: all three in the table, critical-path in JSON.")
+              help="Which build starts next. Default: critical-path in JSON, all three in the table.")
 @click.option("--noise", type=click.FloatRange(0, 5), default=0.0, show_default=True, metavar="SIGMA",
               help="How far build times vary around their estimates: the sigma of a lognormal factor.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers of --noise.")

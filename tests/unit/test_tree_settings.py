@@ -155,7 +155,7 @@ def test_folders_that_are_ignored_are_not_read(tmp_path: Path) -> None:
     ("build_args = {A = 1}\n", 1, "build_args.A: "),
     ("# c\n\nplatforms = [\n 'amd64',\n]\n", 3, "platforms: .*use linux/arm64"),
     ("name = 'A b'", 1, "name: .*is not a valid image name"),
-    ("streams = ['a/b']", 1, "streams: .*no stream"),
+    ("streams = ['a/b']", 1, "streams: .*not a valid stream"),
     ("containerfile = '../x'", 1, "containerfile: .*not a file in the folder"),
     ("containerfile = 'x.{name}'", 1, "containerfile: .*only {stream} is filled in"),
     ("target = {'A' = 'x'}", 1, "target: .*is not a valid image name"),
