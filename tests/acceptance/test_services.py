@@ -12,7 +12,7 @@ import pytest
 from acceptance.conftest import ROOT
 from support import bus, servers
 from support.booted import Booted, booted
-from support.slowness import within
+from support.slowness import stretched
 
 from rebuilder.demo import rootfs, rpms
 from rebuilder.demo.broker import Broker
@@ -125,4 +125,4 @@ def test_a_part_that_dies_is_started_again_and_all_end_at_once_when_they_are_tol
     site.system.run("systemctl kill --signal=KILL rebuilder-web.service")
     bus.until(lambda: site.system.run("systemctl show --value --property=NRestarts rebuilder-web") == "1\n", pause=0.5)
     site.system.run("systemctl stop rebuilder.target")
-    bus.until(lambda: site.states() == dict.fromkeys(UNITS, "inactive"), pause=0.2, patience=within(STOP_SECONDS))
+    bus.until(lambda: site.states() == dict.fromkeys(UNITS, "inactive"), pause=0.2, patience=stretched(STOP_SECONDS))

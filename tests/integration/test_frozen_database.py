@@ -20,7 +20,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from support import bus, servers
 from support.freezing import frozen
-from support.slowness import within
+from support.slowness import stretched, within
 
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import free_port
@@ -148,7 +148,7 @@ def test_each_process_ends_within_five_seconds_while_the_database_stands_still(
         with frozen(*pids(postgres_server)):
             time.sleep(1.5)
             ended_in_time(child)
-        bus.until(lambda: not servers.processes_of(tmp_path), patience=within(5))
+        bus.until(lambda: not servers.processes_of(tmp_path), patience=stretched(5))
 
 
 def test_an_engine_that_stands_by_ends_within_five_seconds_too(

@@ -7,12 +7,23 @@ such a limit tells apart, a wait that ends from one that does not, is many times
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 WORK = 0.1  # seconds of the processor
 
 
-def within(seconds: float) -> float:
-    """So many seconds of a processor of one's own: on an idle machine, these. It takes a moment to find out."""
+@dataclass(frozen=True, slots=True)
+class within:  # noqa: N801  # `assert took < within(5)` reads as what it is
+    """So many seconds of a processor of one's own. Only what takes longer makes it find out what others have of it."""
+
+    seconds: float
+
+    def __gt__(self, took: float) -> bool:
+        return took < self.seconds or took < stretched(self.seconds)
+
+
+def stretched(seconds: float) -> float:
+    """The same as seconds of the clock: on an idle machine, these. It takes a moment to find out."""
     began, used = time.monotonic(), time.thread_time()
     while time.thread_time() - used < WORK:
         pass
