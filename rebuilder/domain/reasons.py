@@ -34,7 +34,7 @@ class WrittenReason(TypedDict):
 # What the description of the API says of them, with an example each, where no other answer has a key of that name.
 MEANINGS: dict[str, tuple[str, Any]] = {
     "available": ("The version and release that is available.", "3.2.6-2.fc42"),
-    "compared": ("The source build that was compared, where the RPM has a version of its own.", None),
+    "compared": ("The source build that was compared, where the RPM has a version of its own.", "openssl-3.2.4-3.fc42"),
     "inherited_from": ("The image that brought the RPM in (name:stream); null for the image itself.", "fedora:f42"),
     "upgrades": ("What the RPM would become.", "3.2.6-2.fc42"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, overload
 
-from pydantic import PlainSerializer
+from pydantic import PlainSerializer, WithJsonSchema
 
 from rebuilder.domain.times import written, written_seconds
 
@@ -15,7 +15,10 @@ def written_moment(seconds: float | None) -> str | None:
     return None if seconds is None else written_seconds(seconds)
 
 
-Moment = Annotated[datetime, PlainSerializer(written, return_type=str, when_used="json")]
+Moment = Annotated[
+    datetime, PlainSerializer(written, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 
 
 @overload

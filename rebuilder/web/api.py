@@ -150,7 +150,7 @@ def read_graph(
     return graph_view.read(connection, asked, settings, time.time()).document
 
 
-class WhatIf(BaseModel):
+class AskedPlan(BaseModel):
     """Updates, and the terms on which to plan them."""
 
     model_config = ConfigDict(extra="forbid")
@@ -162,7 +162,7 @@ class WhatIf(BaseModel):
 
 
 @router.post("/plan")
-def make_plan(connection: Reader, settings: Configured, asked: WhatIf) -> plan.WrittenPlan:
+def make_plan(connection: Reader, settings: Configured, asked: AskedPlan) -> plan.WrittenPlan:
     """What updates would rebuild, in which order, and why. Changes nothing."""
     terms = settings.with_descendants(asked.descendants)
     updates = _asked(asked.updates, asked.stream, asked.severity)

@@ -14,6 +14,7 @@ from rebuilder.queries import events
 from rebuilder.store.database import reading
 from rebuilder.web.dependencies import Database
 from rebuilder.web.parameters import WaveNumber
+from rebuilder.web.problems import MODELS
 from rebuilder.web.sse import RETRY_MILLISECONDS, Broadcaster, Interest, open_broadcaster
 from rebuilder.web.strict import Strict
 
@@ -25,6 +26,10 @@ data: {"id": 4711, "at": "2026-11-28T03:00:00.000Z", "rebuild": 42, "wave": 7, "
 "event": "failed", "state": "failed", "reason": "build failed: exit status 1"}
 
 """
+ITEM = {"properties": {
+    "event": {"const": "rebuild"},
+    "data": {"contentMediaType": "application/json", "contentSchema": {"$ref": f"{MODELS}RebuildEvent"}},
+}}  # fmt: skip
 MOST = 2**62
 
 router = APIRouter(route_class=Strict)
@@ -34,7 +39,7 @@ router = APIRouter(route_class=Strict)
     "/events",
     response_class=EventSourceResponse,
     responses={200: {"description": "Events until the client leaves", "content": {
-        "text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}}}},
+        "text/event-stream": {"schema": {"type": "string"}, "itemSchema": ITEM, "example": EXAMPLE}}}},
 )
 async def stream_events(
     hub: Annotated[Broadcaster, Depends(open_broadcaster)], engine: Database, wave: WaveNumber = None,
@@ -44,7 +49,7 @@ async def stream_events(
 ) -> AsyncIterator[ServerSentEvent]:
     """Each step of each rebuild, or of one wave's, as Server-Sent Events of type `rebuild`.
 
-    The `data` of an event is JSON, as in the example: what happened to the rebuild (`event`), and the state that it is
+    The `data` of an event is JSON, a `RebuildEvent`: what happened to the rebuild (`event`), and the state that it is
     in since. Ids grow: a client that was cut off says the last in `Last-Event-ID` and misses nothing, as far
     back as history is kept. Without it the stream begins with what happens next. A comment every 15 s keeps it open.
     """

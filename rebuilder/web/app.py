@@ -17,7 +17,7 @@ from rebuilder import distribution
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.queries.logs import Logs
-from rebuilder.web import api, glossary, health, metrics, pages, problems, sse
+from rebuilder.web import api, description, health, metrics, pages, problems, sse
 from rebuilder.web.bounds import Bounds
 from rebuilder.web.broker import Broker
 from rebuilder.web.dependencies import READING
@@ -63,7 +63,7 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
         redoc_url=None,
     )
     made = app.openapi
-    app.openapi = lambda: glossary.describe(made())  # type: ignore[method-assign]
+    app.openapi = lambda: description.describe(made())  # type: ignore[method-assign]
     app.state.engine = engine
     app.state.turns = asyncio.Semaphore(READING)
     app.state.settings = settings

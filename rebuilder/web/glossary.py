@@ -1,4 +1,7 @@
-"""What each property of the API means, with its unit and an example: one word means the same wherever it stands."""
+"""What the properties of the API mean, with their units and an example: a word for itself, wherever it stands.
+
+Where a model means something else by a word, `rebuilder/web/nuances.py` says so.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "edges": ("Which image is built on which.", [{"parent": "fedora:f42", "child": IMAGE, "kind": "base"}]),
     "engine": ("Whether an engine acts, which, and since when it was not heard of.", None),
     "ended": ("When it ended, in UTC; null while it is open.", T),
-    "errors": ("The parts of the request that were wrong: where, and what.", [{"where": "query.limit", "what": "1"}]),
+    "errors": ("The parts of the request that were wrong: where, and what.", []),
     "estimate": ("How long it would take.", None),
     "eta": ("When it is expected to end, in UTC; null where that is not known.", T),
     "eta_earliest": ("In UTC: four times in five it is done between this and `eta_latest`.", T),
@@ -144,7 +147,7 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "ref": ("What the builder calls the build; empty until it has it.", "123456789"),
     "removed": ("RPMs that only the earlier build has, as NEVRAs.", [RPM]),
     "requests": ("What operators asked for, and the engine has not done yet.", []),
-    "rolled_back": ("Which build of its parent it stands on, where that was taken back.", None),
+    "rolled_back": ("Which build of its parent it stands on, where that was taken back.", "fedora-42-20261127.1"),
     "rpms": ("All RPMs, inherited ones included.", [{"nevra": RPM, "source": "openssl", "source_rpm": None}]),
     "rule": ("The name of the policy's rule; empty for none.", "kernels are looked at"),
     "running": ("How many builds take up a slot.", 4),
@@ -159,7 +162,7 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "source": ("A source package, or where an image is built from.", "openssl"),
     "source_rpm": ("The source RPM that it was built from; null where that is not known.", f"{NVR}.src.rpm"),
     "spec": ("A pull spec.", "registry.example.com/fedora:42"),
-    "standbys": ("Engines that would take over.", []),
+    "standbys": ("Engines that would take over.", ["builder2:4711"]),
     "stands_on": ("The digest of the external parent under its current build; null where that is not known.", DIGEST),
     "started": ("When its build was submitted, in UTC; null until then.", T),
     "state": ("The state that it is in.", "failed"),
@@ -167,7 +170,8 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "story": ("Every step, in the order in which it happened.", []),
     "stream": ("A stream of images and RPMs.", "f42"),
     "tags": ("Pull specs that point to the build.", ["registry.example.org/httpd:f42"]),
-    "taken_back": ("Which build of it was taken back, by whom and why; null where none was.", None),
+    "taken_back": ("Which build of it was taken back, by whom and why; null where none was.",
+                   "httpd-2.4.63-6, by ann: it does not start"),
     "target": ("An image (name:stream), or the number of a wave.", IMAGE),
     "test": ("The command that tests a build.", ["/usr/bin/true"]),
     "test_timeout": ("Seconds that a test may take; null where nothing is said.", 600.0),
@@ -176,7 +180,7 @@ MEANINGS: dict[str, tuple[str, Any]] = {
     "total": ("How many there are in all.", 30),
     "topic": ("The message's topic.", "org.fedoraproject.prod.bodhi.update.complete.stable"),
     "trouble": ("Why it cannot be read; empty where it can.", ""),
-    "type": ("Of what type it is, by Bodhi's word; of a problem: its URI.", "security"),
+    "type": ("Of what type it is, by Bodhi's word.", "security"),
     "until": ("Until when, in UTC; null where no end is known.", T),
     "unknown": ("How many rebuilds have no estimate of their end.", 0),
     "untouched": ("How many images the plan is not about.", 812),
@@ -201,36 +205,22 @@ MEANINGS: dict[str, tuple[str, Any]] = {
 }  # fmt: skip
 PARAMETERS: dict[str, tuple[str, Any]] = {
     **{f"{noun}_id": (f"The number of the {noun}.", 7) for noun in ("action", "build", "change", "rebuild", "wave")},
+    "base": ("An external parent as SPEC@DIGEST.", f"registry.example.com/fedora:42@{DIGEST}"),
+    "cursor": ("`next` of the part before.", "NDI="),
     "digest": ("The digest of a manifest.", DIGEST),
+    "image": ("An image, as name:stream.", IMAGE),
     "limit": ("How many rows at most.", 100),
     "message_id": ("The id of a message.", "c1f6a3b2-5c1d-4a53-9a3e-0a4c4f1f7d11"),
     "name": ("An update's alias, a source build's NVR, a CVE's id, or SPEC[@DIGEST].", "FEDORA-2026-1a2b3c4d5e"),
     "offset": ("The character to begin with.", 0),
     "attempt": ("Which of the rebuild's builds; the last one without it.", 1),
+    "rebuild": ("The number of a rebuild.", 42),
+    "since": ("At this moment or later; UTC unless it says otherwise.", T),
     "severity": ("The severity that the updates would have.", "urgent"),
     "spec": ("The pull spec of a parent outside the inventory.", "registry.example.com/fedora:42"),
     "stream": ("The stream that the updates would be for; default: those that take them.", "f42"),
     "test": ("Whether the log of the build's test is meant, and not that of the build.", False),
+    "until": ("Before this moment; UTC unless it says otherwise.", T),
+    "wave": ("The number of a wave.", 7),
     "update": ("A source build's NVR, to ask what it would do.", NVR),
 }
-
-
-def describe(schema: dict[str, Any]) -> dict[str, Any]:
-    """The description of the API, with what its own models do not say of their properties and parameters."""
-    for model in schema["components"]["schemas"].values():
-        for name, found in model.get("properties", {}).items():
-            _complete(found, MEANINGS.get(name))
-    for operations in schema["paths"].values():
-        for operation in operations.values():
-            for found in operation.get("parameters", ()):
-                _complete(found, PARAMETERS.get(found["name"]))
-    return schema
-
-
-def _complete(found: dict[str, Any], meaning: tuple[str, Any] | None) -> None:
-    if meaning is None:
-        return
-    found.setdefault("description", meaning[0])
-    if "examples" not in found and "example" not in found:
-        is_parameter = "in" in found
-        found |= {"example": meaning[1]} if is_parameter else {"examples": [meaning[1]]}

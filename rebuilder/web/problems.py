@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from typing_extensions import TypedDict
 
 from rebuilder.domain.errors import InfrastructureError, RequestError, UnknownError, UnreachableError
 
@@ -23,26 +24,35 @@ CODES = {
     413: "body-too-large", 422: "invalid-parameter", 429: "too-many-requests", 500: "internal-error",
     503: "unavailable",
 }  # fmt: skip
+ALL_CODES = {*CODES.values(), "unknown-parameter", "database-unavailable"}
 MEDIA_TYPE = "application/problem+json"
+MODELS = "#/components/schemas/"  # rebuilder/web/description.py adds those of no route
 
 
-class Problem(BaseModel):
+class Wrong(TypedDict):
+    """A part of the request that was wrong."""
+
+    where: str
+    what: str
+
+
+class ProblemDetails(BaseModel):
     """What was wrong with the request, or with us. `errors` names the parts of the request that were wrong.
 
-    `type` is a URI that ends with `code`, which stays the same whatever `title` and `detail` say: one of CODES.
+    `type` is a URI that ends with `code`, which stays the same whatever `title` and `detail` say.
     """
 
     type: str
-    code: str
+    code: Annotated[str, Field(description=f"A stable word for the kind of problem: {', '.join(sorted(ALL_CODES))}.")]
     title: str
     status: int
     detail: str
-    errors: list[dict[str, str]] = []
+    errors: list[Wrong] = []
 
 
 def told(status: int, what: str) -> dict[int | str, dict[str, Any]]:
     """An answer of this kind, for the description of the API."""
-    return {status: {"description": what, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}}
+    return {status: {"description": what, "content": {MEDIA_TYPE: {"schema": {"$ref": f"{MODELS}ProblemDetails"}}}}}
 
 
 ANY: dict[int | str, dict[str, Any]] = {
@@ -65,14 +75,15 @@ def install(app: FastAPI) -> None:
 
 
 def answer(
-    status: int, detail: str, headers: Mapping[str, str] | None = None, errors: list[dict[str, str]] | None = None,
+    status: int, detail: str, headers: Mapping[str, str] | None = None, errors: list[Wrong] | None = None,
     code: str = "",
 ) -> JSONResponse:
     """A problem as a response."""
     title = HTTPStatus(status).phrase
     code = code or CODES.get(status, "internal-error" if status >= 500 else "invalid-request")
-    problem = Problem(type=TYPE + code, code=code, title=title, status=status, detail=detail, errors=errors or [])
-    return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
+    told = ProblemDetails(
+        type=TYPE + code, code=code, title=title, status=status, detail=detail, errors=errors or [])
+    return JSONResponse(told.model_dump(), status, headers, MEDIA_TYPE)
 
 
 def _of_http(_request: Request, error: Exception) -> JSONResponse:
@@ -83,11 +94,12 @@ def _of_http(_request: Request, error: Exception) -> JSONResponse:
 def _of_form(_request: Request, error: Exception) -> JSONResponse:
     """What was sent is not repeated: it may be a secret, or what cannot be written."""
     assert isinstance(error, RequestValidationError)
-    errors = [{"where": ".".join(map(str, e["loc"])), "what": str(e["msg"])} for e in error.errors()]
+    errors = [Wrong(where=_printable(".".join(map(str, found["loc"]))), what=_printable(str(found["msg"])))
+              for found in error.errors()]
     first = f"{errors[0]['where']}: {errors[0]['what']}" if errors else "not of the form that it must have"
     unknown = any(e["type"] == "unknown_parameter" for e in error.errors())
     code = "unknown-parameter" if unknown else ""
-    return answer(422, _printable(first), code=code, errors=[{k: _printable(v) for k, v in e.items()} for e in errors])
+    return answer(422, first, code=code, errors=errors)
 
 
 def _of_request(_request: Request, error: Exception) -> JSONResponse:

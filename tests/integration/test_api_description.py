@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis.errors import Unsatisfiable
 from integration.workbench import BASH, CHAIN, Workbench, image
+from jsonschema import Draft202012Validator
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import APIOperation
@@ -101,6 +102,35 @@ def test_a_client_can_be_generated_that_reads_well(store: Engine) -> None:
     parameters = {f"{operation['operationId']}.{found['name']}": found
                   for operation in operations for found in operation.get("parameters", ())}
     assert [name for name, found in parameters.items() if not found.get("description")] == []
+    assert [name for name, found in parameters.items() if "examples" not in found["schema"]] == []
+
+
+def test_each_example_is_what_the_schema_allows(store: Engine) -> None:
+    schema = Client(store).reads("openapi.json")
+    models = schema["components"]["schemas"]
+    described = {f"{model}.{name}": found for model, content in models.items()
+                 for name, found in content.get("properties", {}).items()}
+    described |= {f"{operation['operationId']}.{found['name']}": found["schema"] for verbs in schema["paths"].values()
+                  for operation in verbs.values() for found in operation.get("parameters", ())}
+    for name, found in described.items():
+        validator = Draft202012Validator({**found, "components": schema["components"]})
+        for example in found.get("examples", ()):
+            assert [error.message for error in validator.iter_errors(example)] == [], name
+
+
+def test_an_event_and_a_problem_are_models_of_their_own_and_no_name_is_taken_twice(store: Engine) -> None:
+    """A generator makes one class of each; models that are written out in each answer have no name."""
+    schema = Client(store).reads("openapi.json")
+    models, events = schema["components"]["schemas"], schema["paths"]["/api/v1/events"]["get"]["responses"]["200"]
+    item = events["content"]["text/event-stream"]["itemSchema"]["properties"]
+    assert item["data"]["contentSchema"] == {"$ref": "#/components/schemas/RebuildEvent"}
+    assert models["RebuildEvent"]["properties"]["at"]["format"] == "date-time"
+    problems = [answer["content"]["application/problem+json"]["schema"] for verbs in schema["paths"].values()
+                for operation in verbs.values() for answer in operation["responses"].values()
+                if "application/problem+json" in answer.get("content", {})]
+    assert len(problems) > 100
+    assert {tuple(problem.items()) for problem in problems} == {(("$ref", "#/components/schemas/ProblemDetails"),)}
+    assert [name for name in models if name.endswith(("-Input", "-Output"))] == []
 
 
 @pytest.mark.parametrize(("path", "code"), [
