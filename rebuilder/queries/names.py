@@ -1,4 +1,4 @@
-"""Whether there are images, streams and owners of the names that a list is narrowed to, and what may be meant.
+"""Whether there are images, streams, owners and waves of the names that a list is narrowed to, and what may be meant.
 
 A list of a misspelt name would be empty, as if all were well. What left the inventory is still known: its history is.
 """
@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain import naming
-from rebuilder.domain.errors import RequestError
-from rebuilder.store import changes, search
+from rebuilder.domain.errors import RequestError, UnknownError
+from rebuilder.store import changes, search, waves
 
 
 def check_image(connection: Connection, pattern: str) -> None:
@@ -32,3 +32,12 @@ def check_owner(connection: Connection, owner: str) -> None:
     """Raises RequestError for an owner whom the inventory never named."""
     if owner and not search.is_fitted(connection, owner=owner):
         raise RequestError(f"owner: no image has the owner {owner}{naming.alike(owner, search.owners(connection))}")
+
+
+def check_wave(connection: Connection, wave: int | None) -> None:
+    """Raises RequestError for a wave that is not there."""
+    try:
+        if wave is not None:
+            waves.find(connection, wave)
+    except UnknownError as error:
+        raise RequestError(f"wave: {error}") from error

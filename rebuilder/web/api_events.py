@@ -10,7 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
-from rebuilder.queries import events
+from rebuilder.queries import events, names
 from rebuilder.store.database import reading
 from rebuilder.web.dependencies import Database
 from rebuilder.web.parameters import WaveNumber
@@ -35,6 +35,13 @@ MOST = 2**62
 router = APIRouter(route_class=Strict)
 
 
+def in_wave(engine: Database, wave: WaveNumber = None) -> int | None:
+    """The wave whose events are asked for; no connection is kept. Raises RequestError for one that is not there."""
+    with reading(engine) as connection:
+        names.check_wave(connection, wave)
+    return wave
+
+
 @router.get(
     "/events",
     response_class=EventSourceResponse,
@@ -42,7 +49,8 @@ router = APIRouter(route_class=Strict)
         "text/event-stream": {"schema": {"type": "string"}, "itemSchema": ITEM, "example": EXAMPLE}}}},
 )
 async def stream_events(
-    hub: Annotated[Broadcaster, Depends(open_broadcaster)], engine: Database, wave: WaveNumber = None,
+    hub: Annotated[Broadcaster, Depends(open_broadcaster)], engine: Database,
+    wave: Annotated[int | None, Depends(in_wave)],
     last_event_id: Annotated[int | None, Header(
         ge=0, lt=MOST, description="The id of the last event that the client has: it gets those after it first.",
         examples=[4711])] = None,

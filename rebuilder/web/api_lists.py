@@ -35,6 +35,7 @@ from rebuilder.web.parameters import (
     Images,
     ImageStates,
     InStream,
+    InWave,
     MessageStates,
     Order,
     Page,
@@ -43,7 +44,6 @@ from rebuilder.web.parameters import (
     Search,
     Text,
     Times,
-    WaveNumber,
     WaveStates,
     build_filter,
     cursor_of,
@@ -68,7 +68,7 @@ def list_waves(
 @router.get("/rebuilds")
 def list_rebuilds(
     connection: Reader, part: Part, images: Images, changes: Changes, times: Times,
-    state: RebuildStates = (), wave: WaveNumber = None, q: Search = "", order: Order = "newest",
+    wave: InWave, state: RebuildStates = (), q: Search = "", order: Order = "newest",
 ) -> Page[Rebuild]:
     """Rebuilds."""
     fetch = partial(lists.rebuilds, connection, build_filter(images, changes, times, states=state, wave=wave, text=q))

@@ -147,7 +147,9 @@ def since_until(
     since: Annotated[When | None, Query(description="At this moment or later; UTC unless it says otherwise.")] = None,
     until: Annotated[When | None, Query(description="Before this moment.")] = None,
 ) -> dict[str, float | None]:
-    """The time that a list is narrowed to."""
+    """The time that a list is narrowed to. Raises RequestError where there is none between."""
+    if since and until and until <= since:
+        raise RequestError("until: is not after since")
     return {"since": since.timestamp() if since else None, "until": until.timestamp() if until else None}
 
 
@@ -161,6 +163,15 @@ def in_stream(
 
 
 InStream = Annotated[str, Depends(in_stream)]
+
+
+def in_wave(connection: Reader, wave: WaveNumber = None) -> int | None:
+    """The wave that a list is narrowed to. Raises RequestError for one that is not there."""
+    names.check_wave(connection, wave)
+    return wave
+
+
+InWave = Annotated[int | None, Depends(in_wave)]
 
 
 def about(

@@ -69,6 +69,34 @@ def test_a_page_refuses_what_it_does_not_know(untouched: Client, path: str) -> N
     assert "unknown parameter" in answer.text
 
 
+@pytest.mark.parametrize("path", [
+    "/images?stream=f42&stream=f43", "/rebuilds?image=app&image=mid", "/api/v1/images?stream=f42&stream=f43",
+    "/api/v1/rebuilds?owner=a&owner=b&state=failed", "/api/v1/rebuilds?wave=1&wave=2", "/live?wave=1&wave=2",
+])
+def test_what_takes_one_word_refuses_two_as_the_first_would_be_passed_over(untouched: Client, path: str) -> None:
+    """Else the images of f42 would be left out unsaid, and those of f43 might all be current."""
+    answer = untouched.http.get(path)
+    assert answer.status_code == 422
+    assert "given 2 times; it takes one" in answer.text
+
+
+def test_states_and_severities_may_be_several(untouched: Client) -> None:
+    current, stale = untouched.items("images?state=current"), untouched.items("images?state=stale")
+    both = untouched.items("images?state=current&state=stale")
+    assert stale
+    assert len(both) == len(current) + len(stale)
+    assert untouched.http.get("/images?state=current&state=stale&severity=low&severity=high").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["rebuilds?wave=99", "events?wave=99"])
+def test_a_wave_that_is_not_there_is_refused_and_not_waited_for(untouched: Client, path: str) -> None:
+    assert untouched.problem(path, 400) == "wave: there is no wave 99"
+
+
+def test_a_time_that_ends_before_it_begins_is_refused(untouched: Client) -> None:
+    assert untouched.problem("rebuilds?since=2026-11-30&until=2026-11-01", 400) == "until: is not after since"
+
+
 EVENTS = "/api/v1/events"  # an answer without end
 
 

@@ -28,10 +28,10 @@ from rebuilder.web.parameters import (
     Images,
     ImageStates,
     InStream,
+    InWave,
     RebuildStates,
     Text,
     Times,
-    WaveNumber,
     WaveStates,
     build_filter,
     cursor_of,
@@ -79,7 +79,7 @@ def all_waves(
 @router.get("/rebuilds")
 def all_rebuilds(
     request: Request, connection: Reader, images: Images, changes: Changes, times: Times,
-    state: RebuildStates = (), wave: WaveNumber = None, q: WORDS = "", cursor: Cursor = None,
+    wave: InWave, state: RebuildStates = (), q: WORDS = "", cursor: Cursor = None,
 ) -> Response:
     """The rebuilds."""
     wanted = build_filter(images, changes, times, states=state, wave=wave, text=normalize_query(q))
