@@ -9,11 +9,11 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from rebuilder.domain.errors import RequestError
+from rebuilder.domain.naming import did_you_mean
 
 OURS = Path("/etc/rebuilder/config.toml")
 THEIRS = Path("/etc/fedora-messaging/config.toml")
@@ -139,13 +139,7 @@ def unknown_keys(read: Mapping[str, Any]) -> list[str]:
     from fedora_messaging.config import DEFAULTS
 
     known = KEYS | set(DEFAULTS)
-    return [f"{key}: unknown key{did_you_mean(key, known)}" for key in unknown if key not in known]
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest known word, as the end of a sentence; empty where none is near."""
-    near = get_close_matches(word.lower(), sorted(known), 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return [f"{key}: unknown key{did_you_mean(key.lower(), known, 1)}" for key in unknown if key not in known]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from rebuilder import config_file
 from rebuilder.config.settings import Settings
 from rebuilder.domain.errors import RequestError
+from rebuilder.domain.naming import did_you_mean
 
 WORDS = {"extra_forbidden": "unknown key", "tuple_type": "must be a list", "dict_type": "must be a table",
          "model_type": "must be a table"}  # fmt: skip
@@ -39,7 +40,7 @@ def _faults(error: ValidationError) -> list[str]:
     for fault in error.errors():
         place, what = fault["loc"], WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
         if fault["type"] == "extra_forbidden":
-            what += config_file.did_you_mean(str(place[-1]), _table_at(place[:-1]).model_fields)
+            what += did_you_mean(str(place[-1]).lower(), _table_at(place[:-1]).model_fields, 1)
         key = ".".join(map(str, ("consumer_config", *place)))
         found.append(f"{key}: {what}")
     return found

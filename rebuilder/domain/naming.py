@@ -1,8 +1,8 @@
-"""Which image, stream or owner somebody means."""
+"""Which image, stream, owner or key is meant by a name."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
 from rebuilder.domain.errors import RequestError, UnknownError
@@ -23,34 +23,38 @@ def meant(text: str, keys: Collection[str]) -> str:
         return named[0]
     if named:
         raise RequestError(f"{text} is in {len(named)} streams: use {' or '.join(named[:SHOWN])}")
-    raise UnknownError(f"unknown image {text}{did_you_mean(text, keys)}")
-
-
-def did_you_mean(text: str, keys: Collection[str]) -> str:
-    """The images that are called nearly like that, as a question; "" where there is none."""
-    close = get_close_matches(text, keys, SHOWN)
-    if not close and ":" not in text:
-        names = {name_of(key): key for key in keys}
-        close = [names[name] for name in get_close_matches(text, names, SHOWN)]
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    raise UnknownError(f"unknown image {text}{_nearest_images(text, keys)}")
 
 
 def no_image_fits(pattern: str, keys: Collection[str]) -> str:
     """That a glob or an expression fits none of these images, and which may be meant."""
-    return f"no image matches {pattern}{did_you_mean(pattern, keys)}"
+    return f"no image matches {pattern}{_nearest_images(pattern, keys)}"
 
 
 def unknown_stream(stream: str, known: Collection[str]) -> str:
     """That there is no such stream, and which there are."""
-    return f"unknown stream {stream}{alike(stream, known) or _all(known)}"
+    return f"unknown stream {stream}{did_you_mean(stream, known) or there_are(known)}"
 
 
-def alike(word: str, known: Collection[str]) -> str:
+def did_you_mean(word: str, known: Collection[str], most: int = SHOWN) -> str:
     """Those that are called nearly like that, or begin so, as a question; "" where there is none."""
-    begin = sorted(one for one in known if one.startswith(word))[:SHOWN]
-    close = get_close_matches(word, sorted(known), SHOWN) or begin
+    begin = sorted(one for one in known if word and one.startswith(word))[:most]
+    return _question(get_close_matches(word, sorted(known), most) or begin)
+
+
+def there_are(known: Collection[str]) -> str:
+    """All that there are, as the end of a sentence."""
+    return f"; there are: {', '.join(sorted(known))}" if known else "; there are none"
+
+
+def _nearest_images(text: str, keys: Collection[str]) -> str:
+    """The images that are called nearly like that, whatever their streams, as a question; "" where there is none."""
+    close = get_close_matches(text, keys, SHOWN)
+    if not close and ":" not in text:
+        names = {name_of(key): key for key in keys}
+        close = [names[name] for name in get_close_matches(text, names, SHOWN)]
+    return _question(close)
+
+
+def _question(close: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-def _all(known: Collection[str]) -> str:
-    return f"; there are: {', '.join(sorted(known)) or 'none'}"

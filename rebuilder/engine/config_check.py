@@ -12,8 +12,9 @@ from typing import Any
 
 from rebuilder import config, config_file
 from rebuilder.config import Settings
-from rebuilder.config_file import Bus, did_you_mean
+from rebuilder.config_file import Bus
 from rebuilder.domain.errors import RequestError
+from rebuilder.domain.naming import did_you_mean
 from rebuilder.engine import factory, place_check, platform_check
 from rebuilder.plugins import Finding
 from rebuilder.store import database
@@ -80,7 +81,8 @@ def _tables(section: object) -> Iterable[tuple[object, object]]:
 def _section(name: str, table: object, known: set[str], needed: set[str] | None = None) -> list[str]:
     if not isinstance(table, dict):
         return [f"{name}: must be a table"]
-    found = [f"{name}.{key}: unknown key{did_you_mean(key, known)}" for key in table if key not in known]
+    unknown = [str(key) for key in table if key not in known]
+    found = [f"{name}.{key}: unknown key{did_you_mean(key.lower(), known, 1)}" for key in unknown]
     missing = sorted((needed or set()) - table.keys())
     return found + [f"{name}.{key}: is missing: where [{name}] is set, it needs all of its keys" for key in missing]
 

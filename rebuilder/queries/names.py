@@ -31,7 +31,8 @@ def check_stream(connection: Connection, stream: str, settings: Settings) -> Non
 def check_owner(connection: Connection, owner: str) -> None:
     """Raises RequestError for an owner whom the inventory never named."""
     if owner and not search.is_fitted(connection, owner=owner):
-        raise RequestError(f"owner: no image has the owner {owner}{naming.alike(owner, search.owners(connection))}")
+        near = naming.did_you_mean(owner, search.owners(connection))
+        raise RequestError(f"owner: no image has the owner {owner}{near}")
 
 
 def check_wave(connection: Connection, wave: int | None) -> None:

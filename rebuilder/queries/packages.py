@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain.change import ALIAS, CVE, Change, Severity
 from rebuilder.domain.errors import RequestError, UnknownError
-from rebuilder.domain.naming import alike as alike_name
 from rebuilder.domain.naming import did_you_mean
 from rebuilder.engine import ingest
 from rebuilder.engine.plan_preview import AskedUpdates, build_named, builds_named, changes_from, meant
@@ -127,7 +126,7 @@ def check_rpm(connection: Connection, rpm: str) -> None:
         return
     if rpm in inventory.sources_of(connection, rpm):
         raise RequestError(f"rpm: {rpm} is a source package: use package={rpm}")
-    raise RequestError(f"rpm: no image carries an RPM {rpm}{alike_name(rpm, coverage.rpm_names(connection))}")
+    raise RequestError(f"rpm: no image carries an RPM {rpm}{did_you_mean(rpm, coverage.rpm_names(connection))}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,7 +269,7 @@ def condition(url: str) -> str:
 def is_file(url: str) -> bool:
     """Whether the database is a file, SQLite's."""
     address = address_of(url)
-    return address.get_backend_name() == "sqlite" and address.database not in (None, "", ":memory:")
+    return address.get_backend_name() == "sqlite" and sqlite_file.is_on_disk(address)
 
 
 def _missing(url: str) -> bool:

@@ -53,6 +53,11 @@ class Replaced(UnreachableError):
     """The file under us is another one, or gone: what was written into it would be lost."""
 
 
+def is_on_disk(address: URL) -> bool:
+    """Whether SQLite keeps the database in a file, rather than in the process's memory."""
+    return address.database not in (None, "", ":memory:")
+
+
 def opened(address: URL, *, migrating: bool = False, single: bool = False) -> Engine:
     """WAL lets people read while the engine writes; FULL makes a commit survive a power cut.
 
@@ -69,10 +74,10 @@ def opened(address: URL, *, migrating: bool = False, single: bool = False) -> En
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
-    on_disk = bool(address.database) and address.database != ":memory:"
-    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS}, **LAST_USED_FIRST if on_disk else {})
+    pool = LAST_USED_FIRST if is_on_disk(address) else {}
+    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS}, **pool)
     event.listen(engine, "connect", prepare)
-    if on_disk and address.database:
+    if address.database and is_on_disk(address):
         _watch(engine, Path(address.database))
     if not single:
         event.listen(engine, "begin", _begin)

@@ -7,8 +7,7 @@ leave out the images of the first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from difflib import get_close_matches
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from functools import cached_property
 from typing import Any, get_args, get_origin
 
@@ -16,6 +15,8 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+
+from rebuilder.domain.naming import did_you_mean, there_are
 
 SHOWN, LONGEST = 3, 60
 
@@ -61,12 +62,8 @@ def _repeated(name: str, times: int) -> dict[str, Any]:
     return {"type": "repeated_parameter", "loc": ("query", name), "msg": told, "input": None}
 
 
-def _unknown(name: str, known: Iterable[str]) -> dict[str, Any]:
+def _unknown(name: str, known: Collection[str]) -> dict[str, Any]:
     """What is wrong with a parameter of that name, as FastAPI tells of others."""
     short = name[:LONGEST]
-    close = get_close_matches(short, known, 1)
-    if close:
-        hint = f"; did you mean {close[0]}?"
-    else:
-        hint = f"; there are: {', '.join(sorted(known))}" if known else "; there are none here"
+    hint = did_you_mean(short, known, 1) or there_are(known)
     return {"type": "unknown_parameter", "loc": ("query", short), "msg": f"unknown parameter{hint}", "input": None}

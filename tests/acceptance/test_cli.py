@@ -246,7 +246,7 @@ def test_a_sync_of_a_wrong_document_changes_nothing(user: User) -> None:
 
 def test_a_wrong_configuration_is_one_line(user: User) -> None:
     user.configure(more="max_build = 3")
-    fault = "consumer_config.max_build: unknown key (did you mean max_builds?)"
+    fault = "consumer_config.max_build: unknown key; did you mean max_builds?"
     assert fault in user.is_refused("engine")
     checked = user.types("config", "check")
     assert (checked.returncode, f"wrong: {fault}" in checked.stdout, len(checked.stderr.splitlines())) == (2, True, 1)

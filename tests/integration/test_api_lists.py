@@ -47,7 +47,7 @@ def untouched(shared_store: Engine) -> Iterator[Client]:
 @pytest.mark.parametrize(("path", "hint"), [
     ("rebuilds?sate=failed", "query.sate: unknown parameter; did you mean state?"),
     ("images?pakage=openssl", "did you mean package?"),
-    ("waves/1?every=1", "there are none here"),
+    ("waves/1?every=1", "unknown parameter; there are none"),
     ("status?x=1&y=2", "query.x"),
     ("holds?" + "x" * 500 + "=1", "unknown parameter"),
 ])

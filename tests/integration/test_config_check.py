@@ -87,14 +87,14 @@ def test_each_check_is_listed_with_its_verdict(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize(("before", "after", "told"), [
-    ("amqp_url", "ampq_url", "ampq_url: unknown key (did you mean amqp_url?)"),
-    ("prefetch_count", "prefetch_cuont", "qos.prefetch_cuont: unknown key (did you mean prefetch_count?)"),
-    ("durable", "durabel", "queues.ours.durabel: unknown key (did you mean durable?)"),
-    ("exchange =", "exchnage =", "bindings.0.exchnage: unknown key (did you mean exchange?)"),
+    ("amqp_url", "ampq_url", "ampq_url: unknown key; did you mean amqp_url?"),
+    ("prefetch_count", "prefetch_cuont", "qos.prefetch_cuont: unknown key; did you mean prefetch_count?"),
+    ("durable", "durabel", "queues.ours.durabel: unknown key; did you mean durable?"),
+    ("exchange =", "exchnage =", "bindings.0.exchnage: unknown key; did you mean exchange?"),
     ("consumers:Inbox", "consumer:Inbox", "callback: there is no consumer:Inbox; rebuilder's is consumers:Inbox"),
     ("[qos]", "[tls]\nca_cert = '/none/ca.pem'\n[qos]", "tls.certfile: is missing"),
-    ("database_url", "databse_url", "consumer_config.databse_url: unknown key (did you mean database_url?)"),
-    ("path =", "paht =", "consumer_config.inventory.paht: unknown key (did you mean path?)"),
+    ("database_url", "databse_url", "consumer_config.databse_url: unknown key; did you mean database_url?"),
+    ("path =", "paht =", "consumer_config.inventory.paht: unknown key; did you mean path?"),
 ])  # fmt: skip
 def test_a_misspelt_key_is_named_wherever_it_is(operator: Operator, before: str, after: str, told: str) -> None:
     operator.change(before, after)

@@ -6,7 +6,7 @@ import ast
 import configparser
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
@@ -21,6 +21,10 @@ EXTRAS = {
     "sbom": ("rebuilder/sbom/",),
     "web": ("rebuilder/web/",),
 }
+
+CODE, BESIDE = ("rebuilder", "consumers"), ("tests", "docs")
+# What PyPI does not have: ours, and osbs-client, which the distribution's package manager brings.
+APART = (*CODE, "osbs")
 
 
 def declared() -> dict[str, set[str]]:
@@ -37,20 +41,32 @@ def normal(name: str) -> str:
 
 
 @cache
-def imported() -> frozenset[tuple[str, str]]:
-    """Each distribution that is imported, and the file that does it."""
-    return frozenset(_imports())
+def imported(*folders: str) -> frozenset[tuple[str, str]]:
+    """Each distribution that is imported in these folders, and the file that does it."""
+    return frozenset(_imports(folders))
 
 
-def _imports() -> Iterator[tuple[str, str]]:
-    known = packages_distributions()
-    for folder in ("rebuilder", "consumers"):
+def _imports(folders: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for folder in folders:
         for file in (ROOT / folder).rglob("*.py"):
             for module in modules(ast.parse(file.read_text())):
-                top = module.partition(".")[0]
-                if top not in sys.stdlib_module_names and top not in ("rebuilder", "consumers", "osbs"):
-                    (name,) = {found for found in known[top] if len(set(known[top])) == 1 or has(found, module)}
-                    yield normal(name), str(file.relative_to(ROOT))
+                if name := distribution_of(module, beside=folder in BESIDE):
+                    yield name, str(file.relative_to(ROOT))
+
+
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """The distributions of each package at the top."""
+    return packages_distributions()
+
+
+def distribution_of(module: str, *, beside: bool) -> str:
+    """What has to be installed for a module; "" for nothing. `beside` the code, tests import each other."""
+    known, top = installed(), module.partition(".")[0]
+    if top in sys.stdlib_module_names or top in APART or (beside and top not in known):
+        return ""
+    (name,) = {found for found in known[top] if len(set(known[top])) == 1 or has(found, module)}
+    return normal(name)
 
 
 def has(name: str, module: str) -> bool:
@@ -72,13 +88,19 @@ def extra_of(file: str) -> str:
 
 
 def test_all_that_is_imported_is_declared() -> None:
-    asked = declared()
-    missing = {(name, file) for name, file in imported() if name not in asked[""] | asked.get(extra_of(file), set())}
+    asked, used = declared(), imported(*CODE)
+    missing = {(name, file) for name, file in used if name not in asked[""] | asked.get(extra_of(file), set())}
+    assert not missing
+
+
+def test_all_that_the_tests_and_the_documents_import_is_declared() -> None:
+    asked = set().union(*declared().values())
+    missing = {(name, file) for name, file in imported(*BESIDE) if name not in asked}
     assert not missing
 
 
 def test_all_that_is_declared_is_imported() -> None:
-    asked, used = declared(), {name for name, _ in imported()}
+    asked, used = declared(), {name for name, _ in imported(*CODE)}
     for extra in ("", *EXTRAS):
         assert asked[extra] - used == set(), extra
 
