@@ -35,12 +35,18 @@ class BuilderPlugin:
 
     Its settings are `[consumer_config.plugins.NAME]`, which `model` checks where there is one: in `settings.plugins` is
     the table as it was written. `commands` are the programs that it needs.
+
+    For `rebuilder init`: `asks` are the questions that it has, each with its default answer, by the names of options;
+    `sample` has its table of the configuration.
     """
 
     model: ClassVar[type[BaseModel] | None] = None
     commands: ClassVar[Collection[str]] = ()
     runs_tests: ClassVar[bool] = False  # whether its builder can run commands in the images that it builds
     builds_in_koji: ClassVar[bool] = False  # whether its builds are tasks of the hub that consumer_config.koji names
+    needs_target: ClassVar[bool] = False  # whether the streams' koji_target says what it builds images for
+    builds_nothing: ClassVar[bool] = False  # whether it only says that it did
+    asks: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     def make(self, settings: Settings, history: BuildHistory) -> Builder:
         """The builder. Raises RequestError where it cannot work here."""
@@ -64,6 +70,13 @@ class BuilderPlugin:
     def warnings(self, settings: Settings) -> Iterator[Finding]:
         """What works and is seldom meant."""
         yield from ()
+
+    def sample(self, answers: Mapping[str, str], *, system: bool) -> str:
+        """Its table as TOML with comments; "" for none. `answers` are those to `asks`.
+
+        `system` is whether it is for the services of this machine, whose folders are in systemd/rebuilder.tmpfiles.
+        """
+        return ""
 
     def folders(self, settings: Settings) -> Mapping[str, Path]:
         """The folders that it writes to, by what each is."""

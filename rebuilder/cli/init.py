@@ -15,8 +15,9 @@ from typing import Any
 import click
 
 from rebuilder import config, config_file
+from rebuilder.builders.plugin import BuilderPlugin
 from rebuilder.cli.context import Context
-from rebuilder.cli.init_template import IN_KOJI, SYSTEM_DATABASE, Answers, KojiAnswers, rendered
+from rebuilder.cli.init_template import SYSTEM_DATABASE, Answers, KojiAnswers, rendered
 from rebuilder.cli.terminal import one_line
 from rebuilder.config import BUILDERS, SOURCES
 from rebuilder.domain.errors import RequestError
@@ -119,18 +120,20 @@ def _answers(asker: Asker) -> Answers:
     dist = asker.ask("dist", "Which dist tag do its RPMs have?", _dist(stream))
     bodhi = asker.ask("bodhi", "Which release is that in Bodhi (empty: none)?", _bodhi(stream))
     builder = asker.ask("builder", "What builds images?", source.usual_builder, BUILDERS.names)
-    koji = _koji(asker, builder, stream, tagged="koji_tags" in source.asks or builder == "koji")
-    root = os.geteuid() == 0
-    database = asker.ask("database", "Which database?", SYSTEM_DATABASE if root else _user_database())
+    plugin: BuilderPlugin = BUILDERS.load(builder)
+    koji = _koji(asker, plugin, stream, tagged="koji_tags" in source.asks or plugin.builds_in_koji)
+    more = {option: asker.ask(option, *question) for option, question in plugin.asks.items()}
+    usual = SYSTEM_DATABASE if os.geteuid() == 0 else _user_database()
+    database = asker.ask("database", "Which database?", usual)
     broker = asker.ask("broker", "Which message bus (amqp://…, or none)?", NO_BROKER)
     web = asker.ask("web", "Where do the status pages listen?", "127.0.0.1:8080")
     if not re.fullmatch(r".+:\d{1,5}", web):
         raise RequestError(f"--web: {web!r} is not HOST:PORT, as 127.0.0.1:8080")
-    isolation = "chroot" if root else "rootless"
     bus = "" if broker == NO_BROKER else broker
     place = str(Path(path).absolute()) if path else ""
     return Answers(
-        name, source, place, repositories, stream, tags, dist, bodhi, builder, isolation, database, bus, web, koji
+        name, source, place, repositories, stream, tags, dist, bodhi, builder, plugin, more, database, bus, web,
+        koji,
     )
 
 
@@ -141,15 +144,14 @@ def _repositories(asker: Asker) -> tuple[str, ...]:
     return found
 
 
-def _koji(asker: Asker, builder: str, stream: str, *, tagged: bool) -> KojiAnswers:
+def _koji(asker: Asker, builder: BuilderPlugin, stream: str, *, tagged: bool) -> KojiAnswers:
     """What is known of Koji, which has the images in a tag, or the builds: those that a CI usually tests."""
-    concerned = tagged or builder in IN_KOJI
+    concerned = tagged or builder.needs_target
     hub = asker.ask("hub", "Koji's hub?", "https://koji.fedoraproject.org/kojihub") if concerned else ""
     tag = asker.ask("tag", "Which tag are the images in?", f"{stream}-container") if tagged else ""
-    osbs = asker.ask("osbs_conf", "osbs-client's configuration?", "/etc/osbs.conf") if builder == "osbs" else ""
     asked = concerned or asker.has("gate_test")
     test = asker.ask("gate_test", "Which test of a CI do new builds wait for (empty: none)?", "") if asked else ""
-    return KojiAnswers(hub, tag, osbs, test)
+    return KojiAnswers(hub, tag, test)
 
 
 def _dist(stream: str) -> str:

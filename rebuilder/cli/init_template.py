@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rebuilder.builders.plugin import BuilderPlugin
 from rebuilder.inventory.source import InventorySource
 
-# Folders of systemd/rebuilder.tmpfiles: services and root look there, whoever's state directory is theirs.
+# In a folder of systemd/rebuilder.tmpfiles: services and root look there, whoever's state directory is theirs.
 SYSTEM_DATABASE = "sqlite:////var/lib/rebuilder/rebuilder.db"
-SYSTEM_BUILDS = "/var/lib/rebuilder-buildah/builds"
-IN_KOJI = {"koji", "osbs"}  # builders whose builds are Koji's
 SIMULATED = "               # builds nothing, and says that it did: to try things out"
 # Results of a CI for RPMs' builds in Koji, and for images, as Fedora's CI messages have them.
 CI_KEYS = tuple(
@@ -20,17 +20,19 @@ CI_KEYS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class KojiAnswers:
-    """Koji's hub, the tag of the images, the file of osbs-client's configuration, and the test that builds wait for."""
+    """Koji's hub, the tag of the images, and the test that builds wait for."""
 
     hub: str
     tag: str
-    osbs: str
     gate_test: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the few questions were answered with; empty is "none", as for a broker. `name` is that of the source."""
+    """What the few questions were answered with; empty is "none", as for a broker.
+
+    `name` is that of the source; `more` has what the builder asks for itself.
+    """
 
     name: str
     source: InventorySource
@@ -41,7 +43,8 @@ class Answers:
     dist: str
     bodhi: str
     builder: str
-    isolation: str
+    plugin: BuilderPlugin
+    more: Mapping[str, str]
     database: str
     broker: str
     web: str
@@ -53,11 +56,8 @@ def rendered(answers: Answers) -> str:
     parts = [_bus(answers), _ours(answers), _inventory(answers), _stream(answers)]
     if answers.koji.hub:
         parts.append(_koji(answers))
-    if answers.builder == "osbs":
-        parts.append(_osbs(answers.koji))
-    if answers.builder == "buildah":
-        parts.append(_buildah(answers))
-    return "\n".join(parts)
+    parts.append(answers.plugin.sample(answers.more, system=answers.database == SYSTEM_DATABASE))
+    return "\n".join(filter(None, parts))
 
 
 def _text(value: str) -> str:
@@ -121,7 +121,7 @@ routing_keys = [
 
 def _is_only_watched(answers: Answers) -> bool:
     """Images that are out in the world, and that nothing here can build."""
-    return bool(answers.repositories) and answers.builder == "simulated"
+    return bool(answers.repositories) and answers.plugin.builds_nothing
 
 
 def _ours(answers: Answers) -> str:
@@ -130,7 +130,7 @@ def _ours(answers: Answers) -> str:
     return f"""\
 [consumer_config]
 database_url = {_text(answers.database)}
-builder = {_text(answers.builder)}{SIMULATED if answers.builder == "simulated" else ""}
+builder = {_text(answers.builder)}{SIMULATED if answers.plugin.builds_nothing else ""}
 # max_builds = 2                    # at the same time
 # settle_seconds = 60               # changes that arrive within this are planned together
 {dry_run}# plan and go through all the motions, but build and announce nothing
@@ -162,7 +162,7 @@ def _stream(answers: Answers) -> str:
         lines.append(f"tags = {_texts(answers.tags)}                    # the best first")
     if answers.koji.tag:
         lines.append(f"koji_tags = [{_text(answers.koji.tag)}]")
-    if answers.builder in IN_KOJI:
+    if answers.plugin.needs_target:
         lines.append(f"koji_target = {_text(answers.stream)}                   # what images are built for: change it")
     if answers.koji.gate_test:
         lines.append("# Each new build waits for this result, or `rebuilder gate IMAGE pass|fail`: docs/delivery.md")
@@ -177,23 +177,4 @@ login = "gssapi"                    # or "certificate", "password": docs/koji.md
 principal = "rebuilder@EXAMPLE.ORG"
 keytab = "${CREDENTIALS}/keytab"    # /etc/rebuilder/credentials/keytab, which systemd loads for the service
 """
-    return f"[consumer_config.koji]\nhub = {_text(answers.koji.hub)}\n{login if answers.builder == 'koji' else ''}"
-
-
-def _osbs(koji: KojiAnswers) -> str:
-    return f"""\
-[consumer_config.osbs]
-file = {_text(koji.osbs)}             # osbs-client's own configuration, and the section of it that is ours
-section = "default_binary"
-# platforms = ["x86_64", "aarch64"]
-"""
-
-
-def _buildah(answers: Answers) -> str:
-    state = f'state = {_text(SYSTEM_BUILDS)}\n' if answers.database == SYSTEM_DATABASE else ""
-    return f"""\
-[consumer_config.buildah]
-{state}isolation = {_text(answers.isolation)}    # "chroot" is what the systemd units allow; "oci" separates builds more
-# volumes = ["/srv/mirror:/srv/mirror:ro"]
-# build_args = {{FEDORA = "42"}}
-"""
+    return f"[consumer_config.koji]\nhub = {_text(answers.koji.hub)}\n{login if answers.plugin.builds_in_koji else ''}"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from textwrap import dedent
 
@@ -30,6 +31,10 @@ class Table(BaseModel):
 
 class Farm(BuilderPlugin):
     model = Table
+    asks = {"farm": ("Which farm?", "here")}
+
+    def sample(self, answers, *, system):
+        return f'[consumer_config.plugins.farm]\\nfarm = "{answers["farm"]}"  # where it builds\\n'
 
     def make(self, settings, history):
         assert settings.plugins["farm"].model_extra == {"farm": "here"}
@@ -108,6 +113,15 @@ def test_an_image_of_anothers_source_is_rebuilt_by_anothers_builder_for_anothers
     why = json.loads(rebuilder(installed, "why", "base", "--json").stdout)
     assert [one["state"] for one in why["rebuilds"]] == ["succeeded"]
     assert why["rebuilds"][0]["reasons"][0]["change"]["source"] == "bash"
+
+
+def test_init_writes_the_table_of_anothers_builder_with_the_answers_to_its_questions(installed: Path) -> None:
+    written = installed.parent / "written.toml"
+    asked = ("--source", "shelf", "--builder", "farm", "--yes", "--no-first-builds")
+    done = rebuilder(installed, "--config", str(written), "init", *asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tomllib.loads(written.read_text())["consumer_config"]["plugins"] == {"farm": {"farm": "here"}}
+    assert "# where it builds" in written.read_text()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from rebuilder.builders.plugin import BuilderPlugin, BuildHistory
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
 
+SYSTEM_BUILDS = "/var/lib/rebuilder-buildah/builds"  # of systemd/rebuilder.tmpfiles
+
 
 class Plugin(BuilderPlugin):
     """`builder = "buildah"`."""
@@ -21,6 +24,16 @@ class Plugin(BuilderPlugin):
 
     def make(self, settings: Settings, history: BuildHistory) -> Builder:
         return BuildahBuilder(settings.buildah, settings.inventory.registry, settings.registry)
+
+    def sample(self, answers: Mapping[str, str], *, system: bool) -> str:
+        state = f'state = "{SYSTEM_BUILDS}"\n' if system else ""
+        isolation = "chroot" if os.geteuid() == 0 else "rootless"
+        return f"""\
+[consumer_config.buildah]
+{state}isolation = "{isolation}"    # "chroot" is what the systemd units allow; "oci" separates builds more
+# volumes = ["/srv/mirror:/srv/mirror:ro"]
+# build_args = {{FEDORA = "42"}}
+"""
 
     def folders(self, settings: Settings) -> Mapping[str, Path]:
         storage = {"root": settings.buildah.root, "runroot": settings.buildah.runroot}

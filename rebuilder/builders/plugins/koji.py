@@ -13,6 +13,7 @@ class Plugin(BuilderPlugin):
     """`builder = "koji"`."""
 
     builds_in_koji = True
+    needs_target = True
 
     def make(self, settings: Settings, history: BuildHistory) -> Builder:
         return KojiBuilder(settings)

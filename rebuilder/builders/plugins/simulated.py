@@ -12,6 +12,7 @@ class Plugin(BuilderPlugin):
     """`builder = "simulated"`, and every dry run."""
 
     runs_tests = True
+    builds_nothing = True
 
     def make(self, settings: Settings, history: BuildHistory) -> Builder:
         return SimulatedBuilder(settings.simulated, history.manifest_of, recall=history.recall)
