@@ -6,7 +6,8 @@ What only the database is asked with loads when it is asked: a plan of a documen
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
-from rebuilder.domain.impact import Reason
+from rebuilder.domain.impact import Reason, Skipped
 from rebuilder.domain.plan import Draft, Plan, PlannedRebuild
 from rebuilder.domain.times import format_duration
 from rebuilder.engine.plan_preview import AskedUpdates, builds_named, changes_from, of_document
@@ -150,6 +151,12 @@ def _why(rebuild: PlannedRebuild[Reason], explain: bool, occasion: str) -> objec
     return joined("; ", format_reasons(rebuild.reasons, explain)) if rebuild.reasons else occasion
 
 
+def _by_reason(skipped: Sequence[Skipped]) -> str:
+    """How many are left out for which reason: nothing to rebuild is not the same as nothing that lacks it."""
+    counts = Counter(str(one.reason) for one in skipped).most_common()
+    return f" ({', '.join(f'{count} {reason}' for reason, count in counts)})" if counts else ""
+
+
 def show(plan: Plan, explain: bool, occasion: str = "") -> None:
     """The plan as people read it; `occasion` is why what no change asks for is rebuilt."""
     if not plan.rebuilds:
@@ -175,4 +182,4 @@ def show(plan: Plan, explain: bool, occasion: str = "") -> None:
         else:
             did = f"{applied.change} waits for `rebuilder approve`"
         print_line("rule ", bold(applied.rule), f": {did}")
-    click.echo(f"{len(plan.skipped)} left out, {plan.untouched} do not carry it")
+    click.echo(f"{len(plan.skipped)} left out{_by_reason(plan.skipped)}, {plan.untouched} do not carry it")

@@ -12,7 +12,7 @@ from rebuilder.cli.follow import follow, wait_option
 from rebuilder.cli.output import as_json, json_option
 from rebuilder.cli.plans import severity_option, stream_option
 from rebuilder.cli.terminal import printable
-from rebuilder.domain.change import CVE, Change, Severity
+from rebuilder.domain.change import CVE, NO_CVE, Change, Severity
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.message import storable
 from rebuilder.engine.plan_preview import AskedUpdates
@@ -60,7 +60,7 @@ def update(
 def _check_cves(cves: Iterable[str]) -> None:
     for cve in cves:
         if not CVE.fullmatch(cve):
-            raise RequestError(f"{cve!r} is no CVE id: use CVE-2026-12345")
+            raise RequestError(NO_CVE.format(repr(cve)))
 
 
 def _waves(connection: Connection, message_id: str, wanted: Sequence[Change]) -> Collection[int] | None:

@@ -11,6 +11,7 @@ from rebuilder.domain.image import Stream
 from rebuilder.domain.rpm import Rpm, SourceBuild, is_stale
 
 CVE = re.compile(r"CVE-\d{4}-\d{4,19}", re.ASCII | re.IGNORECASE)
+NO_CVE = "{} is no CVE id: use CVE-2026-12345"
 ALIAS = re.compile(r"[A-Z]+(-[A-Z0-9]+)*-20\d\d-[0-9a-z]{8,}", re.ASCII)  # what Bodhi calls an update
 
 

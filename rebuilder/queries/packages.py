@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
-from rebuilder.domain.change import ALIAS, CVE, Change, Severity
+from rebuilder.domain.change import ALIAS, CVE, NO_CVE, Change, Severity
 from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.naming import did_you_mean
 from rebuilder.engine import ingest
@@ -80,6 +80,8 @@ def refuse_untold(connection: Connection, name: str) -> None:
     """Raises UnknownError for what no change is of, where it is a CVE, or looks like the alias of an update."""
     if CVE.fullmatch(name):
         raise UnknownError(f"no known update fixes {name.upper()}")
+    if name.upper().startswith("CVE-"):
+        raise UnknownError(NO_CVE.format(name))
     if ALIAS.fullmatch(name):
         raise UnknownError(f"unknown update {name}{did_you_mean(name, changes.updates(connection))}")
 

@@ -49,6 +49,14 @@ def test_why_says_why_an_update_would_not_rebuild_an_image(user: User) -> None:
     assert verdict(user, "base:f42")["verdict"] == "rebuild"
 
 
+def test_a_plan_says_how_many_images_lack_the_update_and_are_left_out_all_the_same(user: User) -> None:
+    """Nothing to rebuild is not the same as all being well."""
+    user.types("hold", "base:f42", "--who", "ann")
+    told = user.types(*PLAN).stdout
+    assert "nothing to rebuild" in told
+    assert "4 left out (1 held, 1 parent-left-out, 1 other-stream, 1 already-current)" in told
+
+
 def test_a_rule_is_named_by_plan_and_why(user: User) -> None:
     user.configure(more='policy = [{name = "not httpd", action = "deny", image = "httpd"}]')
     assert (verdict(user, "httpd:f42")["verdict"], verdict(user, "httpd:f42")["by"]) == ("policy", "not httpd")

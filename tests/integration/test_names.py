@@ -57,7 +57,7 @@ def test_an_image_says_which_cves_it_lacks_the_fix_of(client: Client) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [(BINARY, f"its source is openssl: did you mean {NVR}?"), (TYPO, f"did you mean {NVR}?"),
-     ("CVE-2020-99999", "no known update fixes CVE-2020-99999")],
+     ("CVE-2020-99999", "no known update fixes CVE-2020-99999"), ("CVE-2020-9", "CVE-2020-9 is no CVE id")],
 )
 def test_a_name_that_no_image_knows_is_refused_with_what_may_be_meant(client: Client, name: str, told: str) -> None:
     answer = client.http.post("/api/v1/plan", json={"updates": [name]})
@@ -67,7 +67,7 @@ def test_a_name_that_no_image_knows_is_refused_with_what_may_be_meant(client: Cl
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("CVE-2020-99999", "no known update fixes CVE-2020-99999"),
+    [("CVE-2020-99999", "no known update fixes CVE-2020-99999"), ("cve-20-99999", "cve-20-99999 is no CVE id"),
      (f"{ALIAS[:-1]}3", f"unknown update {ALIAS[:-1]}3; did you mean {ALIAS}"),
      ("nonsense", "unknown update nonsense: give an alias")],
 )
