@@ -46,7 +46,7 @@ def status(
 ) -> int:
     """What needs attention, which updates are under way and how far, and whether the engine runs; or just what these
     images, updates, CVEs or external parents are. Exit status 1 where an image's last rebuild failed, or what is named
-    is not current; an engine that does not run is told first, and changes nothing of it: `rebuilder doctor` ends with 1.
+    is not current; not where no engine runs, which is told first: `rebuilder doctor` ends with 1 then.
     """
     if watch and (json_ or names):
         raise RequestError("--watch cannot be combined with --json or names")
