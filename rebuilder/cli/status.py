@@ -111,7 +111,7 @@ def _display(screen: Console) -> Iterator[Callable[[RenderableType], None]]:
 
 def _shown(found: Status, all_: bool) -> RenderableType:
     parts: list[RenderableType] = [*_needs(found), *_updates(found)]
-    parts += [*(_rebuilds(found) if all_ else _queue(found)), *_waves(found)]
+    parts += [*(_rebuilds(found) if all_ else _queue(found)), _images(found), *_waves(found)]
     parts += [line(_problem(problem)) for problem in found.problems]
     parts += [
         line(f"{c.count} calls ({c.kind}) are out, {c.overdue} past their limit, the oldest since {c.oldest_s:.0f} s")
@@ -164,10 +164,14 @@ def _failed(update: UpdateUnderWay) -> str:
 
 
 def _queue(found: Status) -> Iterator[RenderableType]:
-    """The queue in one line, and all images in another."""
+    """The queue in one line."""
     counts = ", ".join(f"{count} {state}" for state, count in found.open.items())
     yield line(f"queue: {counts} (--all shows them)" if counts else "nothing is being rebuilt")
-    yield line("images: ", ", ".join(f"{count} {state}" for state, count in found.images.items() if count) or "none")
+
+
+def _images(found: Status) -> RenderableType:
+    """How many images there are of each state."""
+    return line("images: ", ", ".join(f"{count} {state}" for state, count in found.images.items() if count) or "none")
 
 
 def _rebuilds(found: Status) -> Iterator[RenderableType]:
@@ -207,7 +211,8 @@ def _engine_and_inbox(found: Status) -> Iterator[RenderableType]:
     acts = f"alive, {found.active or 'no engine holds the lease'}" if found.engine.alive else f"not running{seen}"
     yield line(f"engine: {acts}{_standing_by(found.standbys)}")
     unread, rejected = found.messages.get("new", 0), found.messages.get("rejected", 0)
-    yield line(f"{unread} messages unread, {rejected} rejected; {found.settling} changes are pending")
+    changes = "1 change is" if found.settling == 1 else f"{found.settling} changes are"
+    yield line(f"{unread} message{'' if unread == 1 else 's'} unread, {rejected} rejected; {changes} pending")
     if found.dead_letters:
         yield line(f"{found.dead_letters} deliveries are set aside unread: `rebuilder inbox dead` lists them")
 

@@ -167,8 +167,7 @@ def _holds(states: Mapping[str, ImageState]) -> Iterator[Need]:
 def _unknown(states: Mapping[str, ImageState]) -> Iterator[Need]:
     unknown = [found.image for found in states.values() if found.state is Currency.UNKNOWN]
     if unknown:
-        verb = "is" if len(unknown) == 1 else "are"
-        yield Need(kind="unknown", what=f"the contents of {len(unknown)} image{_s(unknown)} {verb} unknown",
+        yield Need(kind="unknown", what=f"the contents of {len(unknown)} image{_s(unknown)} are unknown",
                    do="make their builds: `rebuilder rebuild --unknown`", count=len(unknown), images=_some(unknown),
                    link="/images?state=unknown")  # fmt: skip
 

@@ -160,3 +160,12 @@ def test_a_rollback_that_cannot_be_is_one_line_and_changes_nothing(user: User) -
     user.types("run", "--until-idle")
     actions = user.types("hold", "--list").stdout
     assert actions == "no image is on hold\n"  # simulated builds are in no registry
+
+
+def test_status_with_every_rebuild_still_says_what_the_images_are(user: User) -> None:
+    """--all shows more, and leaves nothing out: least of all how many images are stale."""
+    assert "images: 5 current" in user.types("status").stdout
+    told = user.types("status", "--all").stdout
+    assert "images: 5 current" in told
+    user.types("update", "openssl-3.2.2-1.fc42")
+    assert "1 message unread, 0 rejected; 0 changes are pending" in user.types("status").stdout
