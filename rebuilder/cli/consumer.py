@@ -31,7 +31,7 @@ def consuming(context: Context) -> Iterator[None]:
     """
     bus = config_file.bus(configuration_file(context.path))
     if not bus.configured:
-        log.info("no bus is configured (amqp_url): messages come by `rebuilder replay` alone")
+        log.info("no bus is configured (amqp_url): messages come by `rebuilder update` and `replay` alone")
         yield
         return
     _look_for_broker(bus)

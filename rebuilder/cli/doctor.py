@@ -120,7 +120,7 @@ def _room(settings: Settings) -> Diagnosis:
 
 def _broker(bus: config_file.Bus) -> Diagnosis:
     if not bus.configured:
-        return Diagnosis("broker", "none is configured: messages come by `rebuilder replay` alone")
+        return Diagnosis("broker", "none is configured: messages come by `rebuilder update` and `replay` alone")
     where = urlsplit(bus.url).hostname or bus.url
     state = Broker(bus).state
     if not state.reachable:
