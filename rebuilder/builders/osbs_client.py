@@ -113,7 +113,7 @@ class Client:
         exceptions = self._library.exceptions
         try:
             return call()
-        except Refused as refusal:
+        except RefusedByOsbs as refusal:
             raise BuildRejected(f"OSBS refuses it: {_told(refusal.error)}") from None
         except exceptions.OsbsAuthException as error:
             raise Unauthorized(_told(error)) from None
@@ -181,7 +181,7 @@ class Client:
                     raise
                 if _is_trouble(error):
                     raise InfrastructureError(f"OSBS: {_told(error)}", arrived=False) from None
-                raise Refused(error) from None
+                raise RefusedByOsbs(error) from None
 
         try:
             self._call(use)
@@ -315,7 +315,7 @@ def _as_site_error(path: str, *, limited: bool) -> Iterator[None]:
         raise BuildRejected(f"its parameters do not fit into {path}: {one_line(str(error))}") from None
 
 
-class Refused(Exception):
+class RefusedByOsbs(Exception):
     """The client does not take what is to be built."""
 
     def __init__(self, error: Exception) -> None:

@@ -185,7 +185,7 @@ class Loop:
         begun = planning.begin_approved(connection, settings, clock.now())
         due = self.concerns.reconciliation.due_to_look
         moved = plan_moved(connection, settings, clock.now()) if due else None
-        return settled + begun + self.concerns.reconciliation.look(connection) + (moved is not None)
+        return settled + begun + self.concerns.reconciliation.catch_up(connection) + (moved is not None)
 
     def beat(self) -> None:
         """Say that the loop gets on, and what it waits for, where it is time to. Raises UnreachableError.

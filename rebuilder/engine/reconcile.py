@@ -154,7 +154,7 @@ class Reconciliation:
             log.error("an image cannot be read and keeps its last known state: %s", fault.told)
         self._faults = faults
 
-    def look(self, connection: Connection) -> int:
+    def catch_up(self, connection: Connection) -> int:
         """Retry what was mended, plan what is stale and in no plan, where it is time to; how much came of it."""
         if self._look_at is None:
             return 0

@@ -64,7 +64,7 @@ class StateChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedNotice:
     """A letter that cannot be sent. `image` is empty for one about a wave."""
 
     notice: Notice
@@ -178,7 +178,7 @@ def oldest(connection: Connection) -> float | None:
     return connection.scalar(select(Outbox.at).where(Outbox.refused_at.is_(None)).order_by(Outbox.seq).limit(1))
 
 
-def set_aside(connection: Connection, limit: int) -> tuple[int, list[Refused]]:
+def set_aside(connection: Connection, limit: int) -> tuple[int, list[RefusedNotice]]:
     """How many letters could not be sent, and the newest of them."""
     query = (
         select(Outbox.notice, Image.key.label("image"), Outbox.wave_id, Outbox.at, Outbox.refused)
@@ -189,6 +189,6 @@ def set_aside(connection: Connection, limit: int) -> tuple[int, list[Refused]]:
     count = connection.scalar(select(func.count()).select_from(Outbox).where(Outbox.refused_at.is_not(None))) or 0
     rows = connection.execute(query.order_by(Outbox.seq.desc()).limit(limit)) if count else ()
     return count, [
-        Refused(Notice(row.notice), row.image or "", row.wave_id, row.at, row.refused)
+        RefusedNotice(Notice(row.notice), row.image or "", row.wave_id, row.at, row.refused)
         for row in rows
     ]

@@ -33,7 +33,7 @@ from rebuilder.store import outbox
 from rebuilder.store.database import reading
 from rebuilder.store.lease import Candidate, LeaseLost, Role, read
 from rebuilder.store.models import Transition
-from rebuilder.store.outbox import Refused
+from rebuilder.store.outbox import RefusedNotice
 
 FIX = "openssl-3.2.2-1.fc42"
 ON = {"notify": {"enabled": True}}
@@ -117,7 +117,7 @@ def owner(store: Engine) -> str:
         return read(connection, Role.PUBLISHER).owner
 
 
-def set_aside(store: Engine) -> list[Refused]:
+def set_aside(store: Engine) -> list[RefusedNotice]:
     with reading(store) as connection:
         return outbox.set_aside(connection, 100)[1]
 
