@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
 from rebuilder.queries import events, names
+from rebuilder.store import change_cursor
 from rebuilder.store.database import reading
 from rebuilder.web.dependencies import Database
 from rebuilder.web.parameters import WaveNumber
@@ -61,9 +62,10 @@ async def stream_events(
     in since. Ids grow: a client that was cut off says the last in `Last-Event-ID` and misses nothing, as far
     back as history is kept. Without it the stream begins with what happens next. A comment every 15 s keeps it open.
     """
-    last = last_event_id
+    last: int | None = None
     async for mark in hub.listen(Interest()):
-        last = mark.step if last is None else last
+        if last is None:
+            last = mark.step if last_event_id is None else await run_in_threadpool(_reached, engine, last_event_id)
         more = True
         while more:
             found, more = await run_in_threadpool(_after, engine, last, wave)
@@ -71,6 +73,12 @@ async def stream_events(
                 last = event.id
                 data = event.model_dump_json()
                 yield ServerSentEvent(event="rebuild", id=str(event.id), raw_data=data, retry=RETRY_MILLISECONDS)
+
+
+def _reached(engine: Engine, last: int) -> int:
+    """The id that a client has, or the newest where this database has none as large: a backup was restored."""
+    with reading(engine) as connection:
+        return min(last, change_cursor.read(connection).step)
 
 
 def _after(engine: Engine, last: int, wave: int | None) -> tuple[list[events.RebuildEvent], bool]:

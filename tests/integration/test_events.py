@@ -59,6 +59,21 @@ def test_more_than_a_batch_is_caught_up_without_waiting_for_something_to_happen(
     assert events(bench, 0, 12) == whole
 
 
+def test_a_client_that_has_ids_of_before_a_restored_backup_hears_what_happens_next(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest, reached = int(events(bench, 0, 12)[-1][1]), api_events._reached
+
+    def then_go_on(store: Engine, last: int) -> int:
+        found = reached(store, last)
+        bench.tell("openssl-3.2.3-1.fc42")
+        bench.passes()
+        return found
+
+    monkeypatch.setattr(api_events, "_reached", then_go_on)
+    assert [event["event"] for _, _, event in events(bench, newest + 1000, 1)] == ["planned"]
+
+
 def test_one_wave_is_followed_alone(bench: Workbench) -> None:
     bench.ask("rebuild", "alone:f42")
     bench.finish()
