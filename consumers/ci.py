@@ -21,9 +21,9 @@ def complete(body: Any) -> tuple[Event, ...]:
     """A test ended. Raises InvalidMessage where nothing says which build it was about, or how it ended."""
     fields = Fields(body)
     artifact, test = fields.inner("artifact"), fields.optional_inner("test") or fields
-    builds = [artifact.optional_text("nvr"), artifact.optional_text("id"), artifact.optional_text("digest")]
-    known = tuple(dict.fromkeys(filter(None, builds)))
-    if not known:
+    names = [artifact.optional_text("nvr"), artifact.optional_text("id"), artifact.optional_text("digest")]
+    builds = tuple(dict.fromkeys(filter(None, names)))
+    if not builds:
         raise InvalidMessage("artifact: has neither nvr nor a digest")
     result = (test.optional_text("result") or fields.optional_text("status")).lower()
     if result not in PASSED | FAILED:
@@ -31,7 +31,7 @@ def complete(body: Any) -> tuple[Event, ...]:
     name = ".".join(part for key in ("namespace", "type", "category") if (part := _part(test, fields, key)))
     run = fields.optional_inner("run")
     url = run.optional_text("url", longest=2000) if run else ""
-    return (TestFinished(known, name, result in PASSED, result, url),)
+    return (TestFinished(builds, name, result in PASSED, result, url),)
 
 
 def _part(test: Fields, fields: Fields, key: str) -> str:

@@ -28,9 +28,9 @@ def guard() -> None:
     """Have fedora-messaging's consumer call back with whatever comes."""
     from fedora_messaging.twisted import consumer  # with an event loop, which only the consumer needs
 
-    known: Any = consumer  # the name is imported there, not exported
-    if not hasattr(known.get_message, "guarded"):
-        known.get_message = guarded(known.get_message)
+    module: Any = consumer  # the name is imported there, not exported
+    if not hasattr(module.get_message, "guarded"):
+        module.get_message = guarded(module.get_message)
 
 
 def guarded(make: MakeMessage) -> MakeMessage:

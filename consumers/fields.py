@@ -56,8 +56,8 @@ class Fields:
     def optional_inners(self, key: str) -> tuple[Fields, ...]:
         """Those objects that a list has; none where there is no list."""
         values = self._value.get(key)
-        found = values[:MOST_INNERS] if isinstance(values, list) else ()
-        return tuple(Fields(value, f"{self.name_of(key)}[{at}]") for at, value in enumerate(found) if is_object(value))
+        items = values[:MOST_INNERS] if isinstance(values, list) else ()
+        return tuple(Fields(value, f"{self.name_of(key)}[{at}]") for at, value in enumerate(items) if is_object(value))
 
     def number(self, key: str) -> int:
         """A required whole number, perhaps written as a string. Raises InvalidMessage."""

@@ -102,10 +102,10 @@ class Inbox:
     @property
     def _connection(self) -> Connection:
         """The thread's own, which stays open; one that has ended is made anew by whatever is asked of it next."""
-        found: Connection | None = getattr(self._of_thread, "connection", None)
-        if found is None:
-            found = self._of_thread.connection = self._engine.connect()
-        return found
+        connection: Connection | None = getattr(self._of_thread, "connection", None)
+        if connection is None:
+            connection = self._of_thread.connection = self._engine.connect()
+        return connection
 
     def _beat(self) -> None:
         """Say that messages get in, now and then: messages that wait without that show a consumer that hangs."""

@@ -16,9 +16,9 @@ from rebuilder.messages.schemas import FINISHED, IMAGE, PLANNED, PUSHED, ROLLED_
 from rebuilder.messages.schemas import LISTED as LISTED  # those who read our messages ask for it here
 
 
-def _build_of(found: dict[str, Any]) -> str:
+def _build_of(change: dict[str, Any]) -> str:
     """A change of a body in words."""
-    return f"{found['source']}-{found['evr']}"
+    return f"{change['source']}-{change['evr']}"
 
 
 class RebuilderMessage(message.Message):
@@ -35,14 +35,14 @@ class RebuilderMessage(message.Message):
     @property
     def url(self) -> str | None:
         """The status page of the image or the wave, where the sender has one."""
-        found: str | None = self.body["url"]
-        return found
+        url: str | None = self.body["url"]
+        return url
 
     @property
     def agent_name(self) -> str | None:
         """Who did it, where somebody did."""
-        found: str | None = self.body["agent"]
-        return found
+        agent: str | None = self.body["agent"]
+        return agent
 
     @property
     def usernames(self) -> list[str]:
@@ -56,7 +56,7 @@ class RebuilderMessage(message.Message):
     @property
     def packages(self) -> list[str]:
         """The source packages that caused it."""
-        return sorted({found["source"] for found in self.changes})
+        return sorted({change["source"] for change in self.changes})
 
     @property
     def images(self) -> list[str]:
@@ -71,9 +71,9 @@ class RebuilderMessage(message.Message):
     def _told(self) -> list[str]:
         """The changes, one a line, each with its update."""
         lines = []
-        for found in self.changes:
-            update = " ".join(filter(None, (found["update"], found["url"])))
-            lines.append(f"  {_build_of(found)} ({found['severity']}) {update}".rstrip())
+        for change in self.changes:
+            update = " ".join(filter(None, (change["update"], change["url"])))
+            lines.append(f"  {_build_of(change)} ({change['severity']}) {update}".rstrip())
         return lines
 
     def _lines(self) -> list[str]:
@@ -99,9 +99,9 @@ class ImageMessage(RebuilderMessage):
 
     @property
     def summary(self) -> str:
-        told = f" for {few(map(_build_of, self.changes))}" if self.changes else ""
+        cause = f" for {few(map(_build_of, self.changes))}" if self.changes else ""
         why = f": {self.body['reason']}" if self.body["reason"] else ""
-        return f"{self.body['image']} {self.words}{told} (wave {self.body['wave']}){why}"
+        return f"{self.body['image']} {self.words}{cause} (wave {self.body['wave']}){why}"
 
     def _lines(self) -> list[str]:
         body = self.body
@@ -245,8 +245,8 @@ class WaveMessage(RebuilderMessage):
 
     @property
     def summary(self) -> str:
-        told = f" for {few(map(_build_of, self.changes))}" if self.changes else ""
-        return f"wave {self.body['wave']}{told} {self._words()}"
+        cause = f" for {few(map(_build_of, self.changes))}" if self.changes else ""
+        return f"wave {self.body['wave']}{cause} {self._words()}"
 
     def _words(self) -> str:
         raise NotImplementedError
@@ -281,13 +281,13 @@ class WaveFinishedV1(WaveMessage):
         return f"is finished: {counts or 'nothing was to be done'}"
 
     def _lines(self) -> list[str]:
-        stopped = [f"  {found['image']} {found['state']}: {found['reason']}" for found in self.body["stopped"]]
+        stopped = [f"  {rebuild['image']} {rebuild['state']}: {rebuild['reason']}" for rebuild in self.body["stopped"]]
         return [*super()._lines(), *(["Not rebuilt:", *stopped] if stopped else [])]
 
 
 CLASSES: dict[str, type[RebuilderMessage]] = {
-    found.topic: found
-    for found in (
+    message.topic: message
+    for message in (
         WavePlannedV1, WaveFinishedV1, ImageQueuedV1, ImageBuildingV1, ImageTestingV1,
         ImageSucceededV1, ImageFailedV1, ImageBlockedV1, ImageCanceledV1, ImageUnneededV1, ImagePushedV1,
         ImageRolledBackV1,

@@ -49,8 +49,8 @@ class Contents:
 
     def serial(self, kind: str) -> uuid.UUID:
         """The document's own number: the same for the same contents in a format."""
-        told = f"{kind} {self.image} {self.version} {self.manifest.digest} {int(self.recorded)}"
-        return uuid.uuid5(uuid.NAMESPACE_URL, told)
+        name = f"{kind} {self.image} {self.version} {self.manifest.digest} {int(self.recorded)}"
+        return uuid.uuid5(uuid.NAMESPACE_URL, name)
 
     @cached_property
     def purl(self) -> str:

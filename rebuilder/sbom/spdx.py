@@ -51,5 +51,5 @@ def _rpm(number: int, rpm: Rpm) -> Package:
 
 
 def _package(ident: str, name: str, version: str, purl: str) -> Package:
-    known = [ExternalPackageRef(ExternalPackageRefCategory.PACKAGE_MANAGER, "purl", purl)] if purl else []
-    return Package(ident, name, SpdxNoAssertion(), version, files_analyzed=False, external_references=known)
+    references = [ExternalPackageRef(ExternalPackageRefCategory.PACKAGE_MANAGER, "purl", purl)] if purl else []
+    return Package(ident, name, SpdxNoAssertion(), version, files_analyzed=False, external_references=references)
