@@ -66,9 +66,9 @@ def record(connection: Connection, decision: Decision, answer: str, now: float) 
 def request(connection: Connection, verb: Verb, target: str, who: str, reason: str, now: float) -> int:
     """Ask the engine; the number of the request. One that is asked for already is not asked for twice."""
     same = select(Action.id).where(Action.done_at.is_(None), Action.verb == verb, Action.target == target)
-    found = connection.scalar(same)
-    if found is not None:
-        return found
+    action_id = connection.scalar(same)
+    if action_id is not None:
+        return action_id
     row = {"at": now, "who": who, "verb": str(verb), "target": target, "reason": reason}
     return connection.execute(insert(Action).values(row).returning(Action.id)).scalar_one()
 

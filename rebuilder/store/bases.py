@@ -43,33 +43,33 @@ def moved(connection: Connection) -> dict[str, BaseMoved]:
     Where nothing says on which one stands, it is an image on another that does not, or one from before the base got
     the digest.
     """
-    known = {spec: base for spec, base in externals.stored(connection).items() if base.digest}
-    rest = {one.image: one for one in standing(connection) if one.spec in known}
-    found = _with_those_below(rest, {image for image, one in rest.items() if _has_moved(one, known[one.spec])})
-    return {image: _moved(rest[image], known[rest[image].spec]) for image in sorted(found)}
+    bases = {spec: base for spec, base in externals.stored(connection).items() if base.digest}
+    rest = {one.image: one for one in standing(connection) if one.spec in bases}
+    images = _with_those_below(rest, {image for image, one in rest.items() if _has_moved(one, bases[one.spec])})
+    return {image: _moved(rest[image], bases[rest[image].spec]) for image in sorted(images)}
 
 
 def _with_those_below(images: Mapping[str, Standing], moved: set[str]) -> set[str]:
     """These images, and those on them of which nothing says on which digest they stand."""
-    found, unsaid = set(moved), {image for image, one in images.items() if not one.at} - moved
-    while below := {image for image in unsaid if images[image].parent in found}:
-        found |= below
+    outdated, unsaid = set(moved), {image for image, one in images.items() if not one.at} - moved
+    while below := {image for image in unsaid if images[image].parent in outdated}:
+        outdated |= below
         unsaid -= below
-    return found
+    return outdated
 
 
-def _has_moved(one: Standing, known: StoredExternal) -> bool:
-    return one.at != known.digest if one.at else _is_older(one, known)
+def _has_moved(one: Standing, base: StoredExternal) -> bool:
+    return one.at != base.digest if one.at else _is_older(one, base)
 
 
-def _is_older(one: Standing, known: StoredExternal) -> bool:
-    if one.recorded_at is None or known.since is None:
+def _is_older(one: Standing, base: StoredExternal) -> bool:
+    if one.recorded_at is None or base.since is None:
         return False
-    return bool(known.previous) and known.since > one.recorded_at
+    return bool(base.previous) and base.since > one.recorded_at
 
 
-def _moved(one: Standing, known: StoredExternal) -> BaseMoved:
-    return BaseMoved(one.image, ExternalDigest(one.spec, known.digest), known.since, one.at)
+def _moved(one: Standing, base: StoredExternal) -> BaseMoved:
+    return BaseMoved(one.image, ExternalDigest(one.spec, base.digest), base.since, one.at)
 
 
 def named(connection: Connection, name: str) -> ExternalDigest | None:
@@ -78,19 +78,19 @@ def named(connection: Connection, name: str) -> ExternalDigest | None:
     None where no registry was asked for one of that name. With no digest but one that is known, that is what it is.
     """
     spec, _, digest = name.partition("@")
-    known = externals.stored(connection)
-    if name in known:
-        return ExternalDigest(name, known[name].digest)
-    if spec not in known or not digest:
+    bases = externals.stored(connection)
+    if name in bases:
+        return ExternalDigest(name, bases[name].digest)
+    if spec not in bases or not digest:
         return None
-    have = known[spec].digest, known[spec].previous, *(one.at for one in standing(connection) if one.spec == spec)
+    have = bases[spec].digest, bases[spec].previous, *(one.at for one in standing(connection) if one.spec == spec)
     return ExternalDigest(spec, next((one for one in have if one.startswith(digest)), digest))
 
 
 def later(connection: Connection, base: ExternalDigest) -> str:
     """The digest that is known to have come after this one, "" for none."""
-    known = externals.stored(connection)[base.spec]
-    return known.digest if base.digest == known.previous else ""
+    external = externals.stored(connection)[base.spec]
+    return external.digest if base.digest == external.previous else ""
 
 
 def keep_causes(connection: Connection, causes: Iterable[tuple[int, ExternalDigest]]) -> None:
@@ -101,23 +101,23 @@ def keep_causes(connection: Connection, causes: Iterable[tuple[int, ExternalDige
 
 def causes_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[ExternalDigest, ...]]:
     """The new digests that these rebuilds are there for."""
-    found: dict[int, tuple[ExternalDigest, ...]] = {}
+    causes: dict[int, tuple[ExternalDigest, ...]] = {}
     query = select(BaseCause.__table__).where(BaseCause.rebuild_id.in_(numbers("rebuilds"))).order_by(BaseCause.spec)
     for part in chunks(rebuild_ids):
         for row in connection.execute(query, {"rebuilds": part}):
-            found[row.rebuild_id] = (*found.get(row.rebuild_id, ()), ExternalDigest(row.spec, row.digest))
-    return found
+            causes[row.rebuild_id] = (*causes.get(row.rebuild_id, ()), ExternalDigest(row.spec, row.digest))
+    return causes
 
 
 def planned(connection: Connection, digests: Iterable[str]) -> set[tuple[str, str, str]]:
     """The images that some rebuild was planned for, each with the base and which of these digests it was for."""
     query = select(Image.key, BaseCause.spec, BaseCause.digest)
     query = query.join(Rebuild, Rebuild.id == BaseCause.rebuild_id).join(Image, Image.id == Rebuild.image_id)
-    found: set[tuple[str, str, str]] = set()
+    images: set[tuple[str, str, str]] = set()
     for part in chunks(sorted(digests), 500):
-        found.update((image, spec, digest) for image, spec, digest in connection.execute(
+        images.update((image, spec, digest) for image, spec, digest in connection.execute(
             query.where(BaseCause.digest.in_(part))))  # fmt: skip
-    return found
+    return images
 
 
 class _Bases:
@@ -144,11 +144,11 @@ class _Bases:
         columns: tuple[Any, ...] = (
             ImageBuild.image_id.label("id"), ImageBuild.ident, ImageBuild.parents, ImageBuild.externals
         )  # fmt: skip
-        while wanted := {above for build in builds for above in self._above(build)} - self._builds.keys():
+        while missing := {above for build in builds for above in self._above(build)} - self._builds.keys():
             builds = []
-            for part in chunks(sorted({ident for _, ident in wanted}), 500):
+            for part in chunks(sorted({ident for _, ident in missing}), 500):
                 query = select(*columns).where(ImageBuild.ident.in_(part))
-                builds += [row for row in self._connection.execute(query) if (row.id, row.ident) in wanted]
+                builds += [row for row in self._connection.execute(query) if (row.id, row.ident) in missing]
             if not builds:
                 return
             self._builds |= {(row.id, row.ident): row for row in builds}

@@ -74,11 +74,11 @@ def of_image(connection: Connection, image_id: int, limit: int) -> list[Build]:
 
 
 def _rpm_ids(connection: Connection, manifest_ids: set[int]) -> dict[int, set[int]]:
-    found: dict[int, set[int]] = {ident: set() for ident in manifest_ids}
+    rpm_ids: dict[int, set[int]] = {ident: set() for ident in manifest_ids}
     query = select(ManifestRpm.manifest_id, ManifestRpm.rpm_id).where(ManifestRpm.manifest_id.in_(manifest_ids))
     for manifest_id, rpm_id in connection.execute(query):
-        found[manifest_id].add(rpm_id)
-    return found
+        rpm_ids[manifest_id].add(rpm_id)
+    return rpm_ids
 
 
 def _packages(connection: Connection, ids: Iterable[int]) -> dict[int, Package]:
@@ -98,10 +98,10 @@ def difference(before: Iterable[Package], after: Iterable[Package]) -> Differenc
 
 
 def _by_name(rpms: Iterable[Package]) -> dict[tuple[str, str], tuple[Package, ...]]:
-    found: dict[tuple[str, str], tuple[Package, ...]] = {}
+    groups: dict[tuple[str, str], tuple[Package, ...]] = {}
     for rpm in sorted(rpms, key=str):
-        found[rpm.name, rpm.arch] = (*found.get((rpm.name, rpm.arch), ()), rpm)
-    return found
+        groups[rpm.name, rpm.arch] = (*groups.get((rpm.name, rpm.arch), ()), rpm)
+    return groups
 
 
 def content(connection: Connection, manifest_id: int) -> list[Package]:

@@ -28,18 +28,18 @@ def reasons_of(
 ) -> dict[int, tuple[Reason, ...]]:
     """The reasons of each of these rebuilds, as their plans gave them; with `standing`, without withdrawn changes'."""
     rows: Sequence[Sequence[Any]] = connection.execute(_CAUSES, {"rebuilds": rebuild_ids}).all()
-    told = changes.of_ids(connection, {change_id for _, change_id, *_ in rows})
-    found: dict[int, list[Reason]] = {}
+    by_id = changes.of_ids(connection, {change_id for _, change_id, *_ in rows})
+    by_rebuild: dict[int, list[Reason]] = {}
     alike: dict[tuple[Any, ...], Reason] = {}  # most rebuilds of a wave have the very same
     for row in rows:
         rebuild_id, change_id, installed, *rest = row
-        noticed = told[change_id]
+        noticed = by_id[change_id]
         if standing and noticed.withdrawn:
             continue
         if (same := tuple(row[1:])) not in alike:
             alike[same] = Reason("rpm" if installed else "parent", noticed.change, installed, *rest)
-        found.setdefault(rebuild_id, []).append(alike[same])
-    return {ident: tuple(reasons) for ident, reasons in found.items()}
+        by_rebuild.setdefault(rebuild_id, []).append(alike[same])
+    return {ident: tuple(reasons) for ident, reasons in by_rebuild.items()}
 
 
 def messages_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
@@ -50,13 +50,13 @@ def messages_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int,
         .where(Cause.rebuild_id.in_(rebuild_ids), Change.message_id.is_not(None))
         .order_by(Cause.rebuild_id, Change.id)
     )
-    found: dict[int, dict[str, None]] = {}
+    by_rebuild: dict[int, dict[str, None]] = {}
     for rebuild_id, message in rows:
-        found.setdefault(rebuild_id, {})[str(message)] = None
-    return {ident: tuple(messages) for ident, messages in found.items()}
+        by_rebuild.setdefault(rebuild_id, {})[str(message)] = None
+    return {ident: tuple(messages) for ident, messages in by_rebuild.items()}
 
 
 def changes_of(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, tuple[ChangeValue, ...]]:
     """The changes that each of these rebuilds takes up."""
-    found = reasons_of(connection, rebuild_ids)
-    return {ident: tuple(dict.fromkeys(reason.change for reason in reasons)) for ident, reasons in found.items()}
+    by_rebuild = reasons_of(connection, rebuild_ids)
+    return {ident: tuple(dict.fromkeys(reason.change for reason in reasons)) for ident, reasons in by_rebuild.items()}

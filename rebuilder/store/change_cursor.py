@@ -54,7 +54,7 @@ def read(connection: Connection) -> Mark:
         select(func.max(Action.id)).scalar_subquery(),
         select(func.count()).select_from(Action).where(text("action.done_at IS NULL")).scalar_subquery(),
     )
-    step, *rest = (found or 0 for found in connection.execute(select(*last)).one())
+    step, *rest = (number or 0 for number in connection.execute(select(*last)).one())
     message, unread, change, settling, action, requested = rest
     waves = frozenset(connection.scalars(select(Wave.id).where(Wave.state.in_(("planned", "running")))))
     return Mark(step, (message, unread), (change, settling), (action, requested), waves)

@@ -108,8 +108,8 @@ def notice(
             same = [Change.__table__.c[name] == row[name] for name in ("source", "version_release", "stream")]
             settling = Change.state == "settling"
             connection.execute(update(Change).where(*same, settling).values(waits_for_repo="", **_told(change)))
-            if told := _told(change):  # what Koji told of may be planned by now; its update was unknown then
-                connection.execute(update(Change).where(*same, Change.update == "").values(told))
+            if details := _told(change):  # what Koji told of may be planned by now; its update was unknown then
+                connection.execute(update(Change).where(*same, Change.update == "").values(details))
     return new
 
 
@@ -156,16 +156,16 @@ def ids_named(connection: Connection, name: str) -> list[int]:
     return list(connection.scalars(select(Change.id).where(named(name)).order_by(Change.id)))
 
 
-def planned_ids(connection: Connection, wanted: Iterable[ChangeValue]) -> list[int] | None:
+def planned_ids(connection: Connection, changes: Iterable[ChangeValue]) -> list[int] | None:
     """The ids of these changes once all of them are planned or withdrawn; None until then."""
-    found = []
-    for change in wanted:
+    ids = []
+    for change in changes:
         query = select(Change.id, Change.state).where(*_of(change.build), Change.stream == change.stream)
         for ident, state in connection.execute(query):
             if state == "settling":
                 return None
-            found.append(ident)
-    return found
+            ids.append(ident)
+    return ids
 
 
 def is_known(connection: Connection, package: str) -> bool:
@@ -249,14 +249,14 @@ def unresolved(connection: Connection) -> list[StoredChange]:
 
 def resolved(connection: Connection, names: Iterable[str]) -> dict[tuple[str, str], ChangeValue]:
     """What Koji said before of builds of these packages, by package and version: they were new in another stream."""
-    known = select(Change.__table__).where(Change.source.in_(set(names)), Change.rpms.is_not(None))
-    return {(row.source, row.version_release): value_of(row) for row in connection.execute(known.order_by(Change.id))}
+    query = select(Change.__table__).where(Change.source.in_(set(names)), Change.rpms.is_not(None))
+    return {(row.source, row.version_release): value_of(row) for row in connection.execute(query.order_by(Change.id))}
 
 
 def resolve(connection: Connection, change_id: int, epoch: int | None, rpms: Sequence[str]) -> None:
     """Keep what Koji says of a change."""
-    told = {"epoch": epoch, "rpms": list(rpms)}
-    connection.execute(update(Change).where(Change.id == change_id).values(told))
+    row = {"epoch": epoch, "rpms": list(rpms)}
+    connection.execute(update(Change).where(Change.id == change_id).values(row))
 
 
 def forget(connection: Connection, change_id: int) -> None:
@@ -266,14 +266,14 @@ def forget(connection: Connection, change_id: int) -> None:
 
 def unknown(connection: Connection, changes: Iterable[ChangeValue]) -> list[ChangeValue]:
     """Those of these changes that nothing has told of, or that are offered again after they were withdrawn."""
-    wanted = list(changes)
-    known: set[tuple[str, str, str]] = set()
-    for part in chunks(sorted({change.build.name for change in wanted}), 500):
+    changes = list(changes)
+    stored: set[tuple[str, str, str]] = set()
+    for part in chunks(sorted({change.build.name for change in changes}), 500):
         rows = select(Change.source, Change.version_release, Change.stream).where(
             Change.source.in_(part), Change.withdrawn_at.is_(None)
         )
-        known.update((source, version, stream) for source, version, stream in connection.execute(rows))
-    return [c for c in wanted if (c.build.name, c.build.evr.version_release, c.stream) not in known]
+        stored.update((source, version, stream) for source, version, stream in connection.execute(rows))
+    return [c for c in changes if (c.build.name, c.build.evr.version_release, c.stream) not in stored]
 
 
 def settled(
@@ -313,7 +313,7 @@ def waiting(
 ) -> list[Waiting]:
     """The first of the settling changes; the arguments are those of `settled`."""
     query = select(Change.__table__).where(Change.state == "settling").order_by(Change.id).limit(limit)
-    found = []
+    entries = []
     for row in connection.execute(query):
         tag = ""
         if row.in_doubt:
@@ -325,8 +325,8 @@ def waiting(
             waits, until = f"the repository of {tag}", row.noticed_at + repo_seconds
         else:
             waits, until = "further updates", row.noticed_at + LONGEST * settle_seconds
-        found.append(Waiting(value_of(row), waits, until, tag))
-    return found
+        entries.append(Waiting(value_of(row), waits, until, tag))
+    return entries
 
 
 def stored_change_of(row: Row[Any]) -> StoredChange:
@@ -361,8 +361,8 @@ def of_ids(connection: Connection, ids: Iterable[int]) -> dict[int, StoredChange
 
 def taken_up(connection: Connection) -> list[StoredChange]:
     """Every change that was planned and not withdrawn, and whose package is, or was, in some image."""
-    known = Change.state == "planned", Change.withdrawn_at.is_(None), exists().where(Rpm.source == Change.source)
-    rows = connection.execute(select(Change.__table__).where(*known).order_by(Change.id))
+    conditions = Change.state == "planned", Change.withdrawn_at.is_(None), exists().where(Rpm.source == Change.source)
+    rows = connection.execute(select(Change.__table__).where(*conditions).order_by(Change.id))
     return [stored_change_of(row) for row in rows]
 
 

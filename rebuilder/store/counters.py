@@ -41,9 +41,9 @@ def buckets_of(name: str) -> str:
 
 def timed(name: str, label: str, seconds: float) -> dict[str, dict[str, StoredCounter]]:
     """What is to be added where something took so many seconds: its sum, and its bucket."""
-    found = {name: {label: StoredCounter(1, seconds)}}
+    total = {name: {label: StoredCounter(1, seconds)}}
     bound = next((bound for bound in BUCKETS.get(name, ()) if seconds <= bound), None)
-    return found if bound is None else found | {buckets_of(name): {bucket_label(label, bound): StoredCounter(1)}}
+    return total if bound is None else total | {buckets_of(name): {bucket_label(label, bound): StoredCounter(1)}}
 
 
 def add(connection: Connection, counted: Mapping[str, Mapping[str, StoredCounter]]) -> None:

@@ -27,8 +27,8 @@ class Carriers:
 def changes_named(connection: Connection, name: str) -> list[ChangeValue]:
     """The changes of an update (its alias), of a CVE, or of a source build (its NVR), in every stream; oldest first."""
     ids = changes.ids_meant(connection, name)
-    told = changes.of_ids(connection, ids)
-    return [told[ident].change for ident in ids]
+    by_id = changes.of_ids(connection, ids)
+    return [by_id[ident].change for ident in ids]
 
 
 def crossed_streams(connection: Connection) -> set[tuple[str, str]]:
@@ -59,8 +59,8 @@ def carriers(connection: Connection, source: str, stream: str, crossed: Collecti
     for image, manifest_id in _current(connection, streams):
         if manifest_id in having:
             groups.setdefault(having[manifest_id], []).append(image)
-    found = [Carriers(tuple(map(packages.__getitem__, ids)), tuple(images)) for ids, images in groups.items()]
-    return _of_stream(connection, found, stream) if len(streams) > 1 else found
+    all_carriers = [Carriers(tuple(map(packages.__getitem__, ids)), tuple(images)) for ids, images in groups.items()]
+    return _of_stream(connection, all_carriers, stream) if len(streams) > 1 else all_carriers
 
 
 def _current(connection: Connection, streams: Collection[str]) -> Sequence[Row[str, int | None]]:
@@ -70,9 +70,9 @@ def _current(connection: Connection, streams: Collection[str]) -> Sequence[Row[s
     return connection.execute(query.where(Image.present, Image.stream.in_(streams))).all()
 
 
-def _of_stream(connection: Connection, found: Sequence[Carriers], stream: str) -> list[Carriers]:
+def _of_stream(connection: Connection, all_carriers: Sequence[Carriers], stream: str) -> list[Carriers]:
     """What of the RPMs is of that stream: images have RPMs of another where they are built on its images."""
-    carried = {image: carriers.rpms for carriers in found for image in carriers.images}
+    carried = {image: carriers.rpms for carriers in all_carriers for image in carriers.images}
     foreign = foreigners(inventory.subgraph(connection, carried), carried)
     groups: dict[tuple[Package, ...], list[str]] = {}
     for image, rpms in carried.items():

@@ -100,8 +100,8 @@ def revision(engine: Engine) -> str | None:
 def _version(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found = connection.scalar(_VERSION)
-    return str(found) if found is not None else None
+    version = connection.scalar(_VERSION)
+    return str(version) if version is not None else None
 
 
 def upgrade(engine: Engine, to: str = "head") -> tuple[str | None, str]:
@@ -119,9 +119,9 @@ def upgrade(engine: Engine, to: str = "head") -> tuple[str | None, str]:
             with changing.begin() as connection, nullcontext() if sqlite else _in_turn(connection):
                 before = _version(connection)
                 _migrate(engine, connection, before, to)
-                found = before, str(_version(connection))
+                versions = before, str(_version(connection))
             changing.dispose()  # the last to close an SQLite file leaves all in it, and nothing in its journal
-            return found
+            return versions
     except DBAPIError as error:
         raise UnreachableError(f"database {where(engine)}: {first_line(error)}") from None
 
@@ -172,12 +172,12 @@ def _foreseen(engine: Engine, before: str | None, to: str) -> Iterator[None]:
         raise RequestError(f"database {where(engine)} is at {before or 'no version'}: {error}") from None
 
 
-def _newer(engine: Engine, found: str) -> RequestError:
-    return RequestError(f"database {where(engine)} is of a newer version ({found}, not {HEAD}): upgrade rebuilder")
+def _newer(engine: Engine, version: str) -> RequestError:
+    return RequestError(f"database {where(engine)} is of a newer version ({version}, not {HEAD}): upgrade rebuilder")
 
 
-def _older(engine: Engine, found: str | None) -> RequestError:
-    older = f"is of an older version ({found}, not {HEAD})" if found else "has no tables"
+def _older(engine: Engine, version: str | None) -> RequestError:
+    older = f"is of an older version ({version}, not {HEAD})" if version else "has no tables"
     return RequestError(f"database {where(engine)} {older}: run `rebuilder db upgrade`")
 
 
@@ -212,13 +212,13 @@ def ready(url: str) -> Engine:
     Raises RequestError where an operator must run `rebuilder db upgrade` first, or the tables are of a newer version.
     """
     engine = open_database(url)
-    found = revision(engine)
-    if found == HEAD:
+    version = revision(engine)
+    if version == HEAD:
         return engine
-    if found is not None and found > HEAD:
-        raise _newer(engine, found)
+    if version is not None and version > HEAD:
+        raise _newer(engine, version)
     if engine.dialect.name != "sqlite":
-        raise _older(engine, found)
+        raise _older(engine, version)
     upgrade(engine)
     return engine
 
@@ -254,14 +254,14 @@ def condition(url: str) -> str:
         return "not made yet"
     engine = open_database(url)
     try:
-        found = revision(engine)
-        if found is not None and found > HEAD:
-            raise _newer(engine, found)
-        if found == HEAD:
-            return f"version {found}"
+        version = revision(engine)
+        if version is not None and version > HEAD:
+            raise _newer(engine, version)
+        if version == HEAD:
+            return f"version {version}"
         if engine.dialect.name != "sqlite":
-            raise _older(engine, found)
-        return f"version {found}; it is brought to {HEAD} when it is used"
+            raise _older(engine, version)
+        return f"version {version}; it is brought to {HEAD} when it is used"
     finally:
         engine.dispose()
 
@@ -277,8 +277,8 @@ def _missing(url: str) -> bool:
     if not is_file(url):
         return False
     try:
-        found = Path(str(address_of(url).database)).stat()
-        return S_ISREG(found.st_mode) and not found.st_size
+        status = Path(str(address_of(url).database)).stat()
+        return S_ISREG(status.st_mode) and not status.st_size
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
@@ -287,9 +287,9 @@ def _missing(url: str) -> bool:
 
 def check_version(connection: Connection) -> None:
     """Raises UnreachableError where the tables were changed under us: whoever is started now looks at them anew."""
-    found = connection.scalar(_VERSION)
-    if found != HEAD:
-        raise UnreachableError(f"database: its version was changed from {HEAD} to {found}: start again")
+    version = connection.scalar(_VERSION)
+    if version != HEAD:
+        raise UnreachableError(f"database: its version was changed from {HEAD} to {version}: start again")
 
 
 def where(engine: Engine) -> str:

@@ -91,19 +91,19 @@ class Pending:
     at: str
 
 
-def request(connection: Connection, wanted: Sequence[Wanted], now: float) -> None:
+def request(connection: Connection, names: Sequence[Wanted], now: float) -> None:
     """These names are to point to these builds. What one of them was to point to is void.
 
     A name that waits leaves alone what is to be done at once: that was decided, and what waits may never be.
     """
-    if not wanted:
+    if not names:
         return
-    _supersede(connection, [one.spec for one in wanted], ["waiting"], now)
-    _supersede(connection, [one.spec for one in wanted if not one.waits], ["pending"], now)
+    _supersede(connection, [one.spec for one in names], ["waiting"], now)
+    _supersede(connection, [one.spec for one in names if not one.waits], ["pending"], now)
     connection.execute(insert(Delivery), [
         {"image_id": one.image_id, "build_id": one.build_id, "key": one.key, "spec": one.spec, "moves": one.moves,
          "remote": one.remote, "state": "waiting" if one.waits else "pending", "at": one.at, "requested_at": now}
-        for one in wanted
+        for one in names
     ])  # fmt: skip
 
 
@@ -247,6 +247,6 @@ def delayed(connection: Connection, reasons: Mapping[int, str]) -> None:
 
 def _end(connection: Connection, state: str, reasons: Mapping[int, str], now: float) -> None:
     """One that was made void meanwhile stays so."""
-    told = [{"which": one, "now_is": state, "why": reason, "moment": now} for one, reason in reasons.items()]
-    if told:
-        connection.execute(_END, told)
+    rows = [{"which": one, "now_is": state, "why": reason, "moment": now} for one, reason in reasons.items()]
+    if rows:
+        connection.execute(_END, rows)

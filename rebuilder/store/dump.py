@@ -25,9 +25,9 @@ def newest(connection: Connection, limit: int) -> dict[str, list[dict[str, Any]]
         "transitions": select(*_but(Transition)).order_by(Transition.id.desc()),
         "actions": select(*_but(Action)).order_by(Action.id.desc()),
     }
-    found = {name: _rows(connection.execute(query.limit(limit)).all()) for name, query in queries.items()}
+    tables = {name: _rows(connection.execute(query.limit(limit)).all()) for name, query in queries.items()}
     alive = {"heartbeats": select(*_but(Heartbeat)), "leases": select(*_but(Lease))}
-    return found | {name: _rows(connection.execute(query).all()) for name, query in alive.items()}
+    return tables | {name: _rows(connection.execute(query).all()) for name, query in alive.items()}
 
 
 def _but(model: type[Base], *left_out: str) -> list[Any]:

@@ -23,11 +23,11 @@ def read(connection: Connection, missing: Mapping[int, Sequence[Change]], wait: 
     """The images (by id) that wait, with their parents in words. `missing` has what each of them lacks."""
     if wait is Wait.BUILD or not missing:
         return {}
-    known = externals.known(connection, _sources(missing.values()))
-    if not known:
+    external_parents = externals.known(connection, _sources(missing.values()))
+    if not external_parents:
         return {}
     lineages = _Lineages.read(connection)
-    waiting = lineages.on_lacking(known, missing)
+    waiting = lineages.on_lacking(external_parents, missing)
     if wait is Wait.AUTO:
         upgrading = _upgrading(connection, lineages.of_all(waiting))
         waiting = {image: one for image, one in waiting.items() if upgrading.isdisjoint(lineages.of(image))}
@@ -57,25 +57,25 @@ class _Lineages:
 
     def of(self, image: int) -> list[int]:
         """The image, and those that it is built on, up to the one on an external parent or on none."""
-        found = [image]
-        while found[-1] in self.parents:
-            found.append(self.parents[found[-1]])
-        return found
+        lineage = [image]
+        while lineage[-1] in self.parents:
+            lineage.append(self.parents[lineage[-1]])
+        return lineage
 
     def of_all(self, images: Iterable[int]) -> set[int]:
         """All that these images are, or are built on."""
         return {image for one in images for image in self.of(one)}
 
     def on_lacking(
-        self, known: Mapping[str, ExternalImage], missing: Mapping[int, Sequence[Change]]
+        self, external_parents: Mapping[str, ExternalImage], missing: Mapping[int, Sequence[Change]]
     ) -> dict[int, ExternalImage]:
         """The images whose external parent lacks all that they are `missing`, each with that."""
-        found = {}
+        lacking = {}
         for image, changes in missing.items():
-            parent = known.get(self.externals.get(self.of(image)[-1], ""))
+            parent = external_parents.get(self.externals.get(self.of(image)[-1], ""))
             if parent is not None and all(_lacks(parent, change) for change in changes):
-                found[image] = parent
-        return found
+                lacking[image] = parent
+        return lacking
 
 
 def _lacks(parent: ExternalImage, change: Change) -> bool:
@@ -85,8 +85,8 @@ def _lacks(parent: ExternalImage, change: Change) -> bool:
 
 def _upgrading(connection: Connection, image_ids: Collection[int]) -> set[int]:
     """Those of these images that upgrade packages of their parents."""
-    found: set[int] = set()
+    ids: set[int] = set()
     for part in chunks(sorted(image_ids), 500):
         rows = connection.execute(select(Image.id, cast(Image.source, Text)).where(Image.id.in_(part)))
-        found.update(ident for ident, source in rows if _SOURCE.decode(source).upgrades)
-    return found
+        ids.update(ident for ident, source in rows if _SOURCE.decode(source).upgrades)
+    return ids

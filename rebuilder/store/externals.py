@@ -53,10 +53,10 @@ class StoredExternal:
 def in_use(connection: Connection) -> dict[str, set[str]]:
     """The pull specs that images of the inventory are built on, each with the platforms that sources name for them."""
     query = select(ImageParent.external, cast(Image.source, Text)).join(Image, Image.id == ImageParent.image_id)
-    found: dict[str, set[str]] = {}
+    platforms: dict[str, set[str]] = {}
     for spec, source in connection.execute(query.where(Image.present, ImageParent.external != "").distinct()):
-        found.setdefault(spec, set()).update(_SOURCE.decode(source).platforms)
-    return found
+        platforms.setdefault(spec, set()).update(_SOURCE.decode(source).platforms)
+    return platforms
 
 
 def images_on(connection: Connection) -> dict[str, list[str]]:
@@ -67,10 +67,10 @@ def images_on(connection: Connection) -> dict[str, list[str]]:
         .where(Image.present, ImageParent.external != "")
         .order_by(Image.name, Image.stream)
     )
-    found: dict[str, dict[str, None]] = {}  # one may name a parent twice, as its base and for a stage
+    by_spec: dict[str, dict[str, None]] = {}  # one may name a parent twice, as its base and for a stage
     for spec, image in connection.execute(query):
-        found.setdefault(spec, {})[image] = None
-    return {spec: list(images) for spec, images in found.items()}
+        by_spec.setdefault(spec, {})[image] = None
+    return {spec: list(images) for spec, images in by_spec.items()}
 
 
 def stored(connection: Connection) -> dict[str, StoredExternal]:
@@ -107,10 +107,10 @@ def record(connection: Connection, observed: Iterable[Observed], now: float) -> 
     interned = manifests.intern(connection, contents)
     moved = set()
     for one in observed:
-        known = before.get(one.spec) or StoredExternal(one.spec, "", "", "", "", "", None, now)
-        values = _values(one, known, now)
+        last = before.get(one.spec) or StoredExternal(one.spec, "", "", "", "", "", None, now)
+        values = _values(one, last, now)
         ident = _keep_row(connection, one.spec, ids.get(one.spec), values)
-        if not one.trouble and (one.digest != known.digest or one.contents):
+        if not one.trouble and (one.digest != last.digest or one.contents):
             moved.add(one.spec)
         _keep_contents(connection, ident, one, interned)
     return moved
@@ -130,13 +130,13 @@ def _keep_row(connection: Connection, spec: str, ident: int | None, values: Mapp
     return connection.execute(new).scalar_one()
 
 
-def _values(one: Observed, known: StoredExternal, now: float) -> dict[str, object]:
+def _values(one: Observed, last: StoredExternal, now: float) -> dict[str, object]:
     if one.trouble:
-        return {"name": known.name, "digest": known.digest, "previous": known.previous, "offered": known.offered,
-                "since": known.since, "trouble": one.trouble, "asked_at": now}  # fmt: skip
-    same = one.digest == known.digest
-    return {"name": one.name, "digest": one.digest, "previous": known.previous if same else known.digest,
-            "offered": one.offered, "since": known.since if same else now, "trouble": "", "asked_at": now}  # fmt: skip
+        return {"name": last.name, "digest": last.digest, "previous": last.previous, "offered": last.offered,
+                "since": last.since, "trouble": one.trouble, "asked_at": now}  # fmt: skip
+    same = one.digest == last.digest
+    return {"name": one.name, "digest": one.digest, "previous": last.previous if same else last.digest,
+            "offered": one.offered, "since": last.since if same else now, "trouble": "", "asked_at": now}  # fmt: skip
 
 
 def _keep_contents(connection: Connection, ident: int, one: Observed, interned: Mapping[str, int]) -> None:
@@ -165,14 +165,14 @@ def known(connection: Connection, sources: Collection[str]) -> dict[str, Externa
         .order_by(ExternalImage.id, Rpm.id)
     )
     rpms: dict[str, dict[Package, None]] = {}
-    found: dict[str, ExternalValue] = {}
+    parents: dict[str, ExternalValue] = {}
     for part in chunks(sorted(set(sources)), 500):
         for spec, digest, since, offered, *fields in connection.execute(query.where(Rpm.source.in_(part))):
-            found.setdefault(spec, ExternalValue(spec, digest, since, (), "@" in spec, offered))
+            parents.setdefault(spec, ExternalValue(spec, digest, since, (), "@" in spec, offered))
             rpms.setdefault(spec, {})[Package(*fields)] = None
     return {
         spec: ExternalValue(spec, one.digest, one.since, tuple(rpms[spec]), one.pinned, one.offered)
-        for spec, one in found.items()
+        for spec, one in parents.items()
     }
 
 
@@ -199,7 +199,7 @@ def rpms_on(connection: Connection, spec: str, names: Collection[str]) -> list[t
         .where(Image.present, ImageParent.external == spec, ImageParent.kind == "base")
         .distinct()
     )
-    found = []
+    rpms = []
     for part in chunks(sorted(set(names)), 500):
-        found += [(row[0], Package(*row[1:])) for row in connection.execute(query.where(Rpm.name.in_(part)))]
-    return found
+        rpms += [(row[0], Package(*row[1:])) for row in connection.execute(query.where(Rpm.name.in_(part)))]
+    return rpms

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, cast, exists, func, or_, select
 
 from rebuilder.domain.image_name import ImageName
-from rebuilder.store import changes as told
+from rebuilder.store import changes as stored_changes
 from rebuilder.store.models import Cause, Change, Image, Rebuild, Rpm, Wave, WaveChange
 
 FEW = 20  # changes: what they caused is found from them; what very many caused is soon met among all
@@ -67,9 +67,9 @@ def contains(column: Any, words: str) -> ColumnElement[bool]:
     return func.lower(column).like(pattern if globbed else f"%{pattern}%", escape="\\")
 
 
-def says(wanted: Filter, *columns: Any) -> list[ColumnElement[bool]]:
+def says(criteria: Filter, *columns: Any) -> list[ColumnElement[bool]]:
     """Whether one of these columns has the text that is wanted."""
-    return [or_(*(contains(column, wanted.text) for column in columns))] if wanted.text else []
+    return [or_(*(contains(column, criteria.text) for column in columns))] if criteria.text else []
 
 
 def _owned(owner: str, dialect: str) -> ColumnElement[bool]:
@@ -82,51 +82,51 @@ def _owned(owner: str, dialect: str) -> ColumnElement[bool]:
     return func.jsonb_exists(cast(Image.source[("care", "owners")], JSONB), owner)
 
 
-def images(wanted: Filter, dialect: str) -> list[ColumnElement[bool]]:
+def images(criteria: Filter, dialect: str) -> list[ColumnElement[bool]]:
     """What the filter says of an image's name and stream."""
-    found: list[ColumnElement[bool]] = []
-    name, colon, stream = wanted.image.rpartition(":")
-    if wanted.image:
-        found.append(glob(Image.name, name if colon else wanted.image, dialect))
+    conditions: list[ColumnElement[bool]] = []
+    name, colon, stream = criteria.image.rpartition(":")
+    if criteria.image:
+        conditions.append(glob(Image.name, name if colon else criteria.image, dialect))
     if colon:
-        found.append(glob(Image.stream, stream, dialect))
-    if wanted.stream:
-        found.append(Image.stream == wanted.stream)
-    if wanted.owner:
-        found.append(_owned(wanted.owner, dialect))
-    return found
+        conditions.append(glob(Image.stream, stream, dialect))
+    if criteria.stream:
+        conditions.append(Image.stream == criteria.stream)
+    if criteria.owner:
+        conditions.append(_owned(criteria.owner, dialect))
+    return conditions
 
 
-def between(column: Any, wanted: Filter) -> list[ColumnElement[bool]]:
+def between(column: Any, criteria: Filter) -> list[ColumnElement[bool]]:
     """What the filter says of a moment."""
-    since = [column >= wanted.since] if wanted.since is not None else []
-    return since + ([column < wanted.until] if wanted.until is not None else [])
+    since = [column >= criteria.since] if criteria.since is not None else []
+    return since + ([column < criteria.until] if criteria.until is not None else [])
 
 
-def packages(wanted: Filter) -> list[ColumnElement[bool]]:
+def packages(criteria: Filter) -> list[ColumnElement[bool]]:
     """What the filter says of RPMs: for each of these a manifest must have one that fits."""
-    source = [Rpm.source == wanted.package] if wanted.package else []
-    return source + ([Rpm.name == wanted.rpm] if wanted.rpm else [])
+    source = [Rpm.source == criteria.package] if criteria.package else []
+    return source + ([Rpm.name == criteria.rpm] if criteria.rpm else [])
 
 
-def changes(wanted: Filter) -> list[ColumnElement[bool]]:
+def changes(criteria: Filter) -> list[ColumnElement[bool]]:
     """What the filter says of the changes that something is about."""
-    package = [Change.source == wanted.package] if wanted.package else []
-    return package + ([told.meant(wanted.update)] if wanted.update else [])
+    package = [Change.source == criteria.package] if criteria.package else []
+    return package + ([stored_changes.meant(criteria.update)] if criteria.update else [])
 
 
-def rebuilds(connection: Connection, query: Select[Any], wanted: Filter) -> Select[Any]:
+def rebuilds(connection: Connection, query: Select[Any], criteria: Filter) -> Select[Any]:
     """The query, on rebuilds and their images, narrowed."""
-    if wanted.states:
-        query = query.where(Rebuild.state.in_(wanted.states))
-    if wanted.severities:
-        query = query.where(Rebuild.severity.in_(wanted.severities))
-    if wanted.wave is not None:
-        query = query.where(Rebuild.wave_id == wanted.wave)
-    named = images(wanted, connection.dialect.name)
+    if criteria.states:
+        query = query.where(Rebuild.state.in_(criteria.states))
+    if criteria.severities:
+        query = query.where(Rebuild.severity.in_(criteria.severities))
+    if criteria.wave is not None:
+        query = query.where(Rebuild.wave_id == criteria.wave)
+    named = images(criteria, connection.dialect.name)
     if named:
         query = query.where(Rebuild.image_id.in_(select(Image.id).where(*named)))
-    about = changes(wanted)
+    about = changes(criteria)
     if about:
         ids = list(connection.scalars(select(Change.id).where(*about).limit(FEW + 1)))
         if len(ids) <= FEW:
@@ -139,29 +139,29 @@ def rebuilds(connection: Connection, query: Select[Any], wanted: Filter) -> Sele
         else:
             causes = exists().where(Cause.rebuild_id == Rebuild.id, Cause.change_id == Change.id)
             query = query.where(causes.where(*about))
-    query = query.where(*says(wanted, Image.key, Rebuild.reason, Rebuild.note))
-    return query.where(*between(Rebuild.created_at, wanted))
+    query = query.where(*says(criteria, Image.key, Rebuild.reason, Rebuild.note))
+    return query.where(*between(Rebuild.created_at, criteria))
 
 
-def waves(connection: Connection, query: Select[Any], wanted: Filter) -> Select[Any]:
+def waves(connection: Connection, query: Select[Any], criteria: Filter) -> Select[Any]:
     """The query, on waves, narrowed."""
-    if wanted.states:
-        query = query.where(Wave.state.in_(wanted.states))
-    about = changes(wanted)
-    if wanted.severities:
-        about.append(Change.severity.in_(wanted.severities))
+    if criteria.states:
+        query = query.where(Wave.state.in_(criteria.states))
+    about = changes(criteria)
+    if criteria.severities:
+        about.append(Change.severity.in_(criteria.severities))
     if about:
         taken = select(WaveChange.wave_id).join(Change, Change.id == WaveChange.change_id).where(*about)
         query = query.where(Wave.id.in_(taken))
-    if wanted.text:
-        told = says(wanted, Change.source + "-" + Change.version_release, Change.update, Change.cves)
-        about_it = select(WaveChange.wave_id).join(Change, Change.id == WaveChange.change_id).where(*told)
-        query = query.where(or_(Wave.id.in_(about_it), contains(Wave.rule, wanted.text)))
-    named = images(wanted, connection.dialect.name)
+    if criteria.text:
+        matches = says(criteria, Change.source + "-" + Change.version_release, Change.update, Change.cves)
+        about_it = select(WaveChange.wave_id).join(Change, Change.id == WaveChange.change_id).where(*matches)
+        query = query.where(or_(Wave.id.in_(about_it), contains(Wave.rule, criteria.text)))
+    named = images(criteria, connection.dialect.name)
     if named:
         ids = select(Image.id).where(*named)
         query = query.where(exists().where(Rebuild.wave_id == Wave.id, Rebuild.image_id.in_(ids)))
-    return query.where(*between(Wave.created_at, wanted))
+    return query.where(*between(Wave.created_at, criteria))
 
 
 def after(column: Any, page: PageRequest) -> list[ColumnElement[bool]]:

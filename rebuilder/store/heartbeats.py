@@ -86,8 +86,8 @@ def record_heartbeat(
     detail: Activity | None = None,
 ) -> None:
     """A heartbeat of the loop."""
-    told = None if detail is None else msgspec.to_builtins(detail)
-    row = {"loop": loop, "at": now, "every": every, "trouble": trouble, "detail": told}
+    activity = None if detail is None else msgspec.to_builtins(detail)
+    row = {"loop": loop, "at": now, "every": every, "trouble": trouble, "detail": activity}
     connection.execute(_upsert(connection.dialect.name), row)
 
 
@@ -142,8 +142,8 @@ def unread(connection: Connection, faults: Sequence[str], now: float) -> None:
         stopped(connection, [INVENTORY])
         return
     before = problems({name: beat for name, beat in read(connection).items() if name == INVENTORY})
-    told = "; ".join(faults[:TOLD]) + (" …" if len(faults) > TOLD else "")
-    reason = f"{len(faults)} cannot be read and keep their last known state: {told}"
+    examples = "; ".join(faults[:TOLD]) + (" …" if len(faults) > TOLD else "")
+    reason = f"{len(faults)} cannot be read and keep their last known state: {examples}"
     problem = Problem("images", before[0].since if before else now, reason)
     record_heartbeat(connection, INVENTORY, 0.0, now, detail=Activity(problems=(problem,), unread_images=len(faults)))
 

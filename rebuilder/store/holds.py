@@ -30,8 +30,8 @@ class Held:
 
 def held(connection: Connection, now: float) -> dict[str, Held]:
     """The holds that are in force, by image."""
-    found = cached(connection, "holds", lambda: tuple(_holds(connection)))
-    return {one.image: one for one in found if one.until is None or one.until > now}
+    holds = cached(connection, "holds", lambda: tuple(_holds(connection)))
+    return {one.image: one for one in holds if one.until is None or one.until > now}
 
 
 def _holds(connection: Connection) -> Iterator[Held]:
@@ -61,10 +61,10 @@ def release(connection: Connection, image: str, who: str, reason: str, now: floa
 
 def image_id(connection: Connection, image: str) -> int:
     """Raises UnknownError for an image that is not in the inventory."""
-    found = connection.scalar(select(Image.id).where(Image.named(image), Image.present))
-    if found is None:
+    ident = connection.scalar(select(Image.id).where(Image.named(image), Image.present))
+    if ident is None:
         raise UnknownError(f"unknown image {image}")
-    return found
+    return ident
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,8 @@ _PAUSED = select(Pause.who, Pause.reason, Pause.since, Pause.until)  # made once
 
 def paused(connection: Connection, now: float) -> Paused | None:
     """Whether the engine must start no builds."""
-    found = cached(connection, "pause", lambda: [Paused(*row) for row in connection.execute(_PAUSED)])
-    return next((one for one in found if one.until is None or one.until > now), None)
+    pauses = cached(connection, "pause", lambda: [Paused(*row) for row in connection.execute(_PAUSED)])
+    return next((one for one in pauses if one.until is None or one.until > now), None)
 
 
 def pause(connection: Connection, who: str, reason: str, now: float, until: float | None = None) -> bool:

@@ -40,13 +40,13 @@ def read(
     question = "image states", installonly, wait, frozenset(holds.held(connection, now)), any_digest
     if keys is not None and len(keys) <= inventory.MANY and kept(connection, question) is None:
         return _read(connection, now, installonly, keys, wait, any_digest)
-    known = cached(
+    states = cached(
         connection, question, lambda: MappingProxyType(_read(connection, now, installonly, None, wait, any_digest))
     )
     if keys is None:
-        return known
-    wanted = frozenset(keys)
-    return {key: state for key, state in known.items() if key in wanted}
+        return states
+    keys = frozenset(keys)
+    return {key: state for key, state in states.items() if key in keys}
 
 
 def _read(
@@ -67,10 +67,10 @@ def _read(
 
 def counts(states: Iterable[ImageState]) -> dict[Currency, int]:
     """How many images are in each state; every state is there."""
-    found = dict.fromkeys(Currency, 0)
+    totals = dict.fromkeys(Currency, 0)
     for one in states:
-        found[one.state] += 1
-    return found
+        totals[one.state] += 1
+    return totals
 
 
 def _state(row: _Known, lack: Lack, waits: str, base: BaseMoved | None) -> ImageState:
@@ -132,7 +132,7 @@ class _Missing:
         few = self._few()
         offers = Offers(_offered(self.connection, few))
         rpms = _rpms(self.connection, offers.sources, few)
-        lacking = {ident: found for ident, rpm in rpms.items() if (found := offers.lacking(rpm))}
+        lacking = {ident: offered for ident, rpm in rpms.items() if (offered := offers.lacking(rpm))}
         if lacking:
             carried = manifests.carrying(self.connection, list(lacking), few)
             close = self._to_look_at_closely(carried, rpms)
@@ -186,14 +186,14 @@ class _Missing:
             return
         carried = inventory.carried(self.connection, sources).rpms
         foreign = foreigners(inventory.subgraph(self.connection, carried), carried)
-        known: dict[Package, Lacking] = {}
+        lacking: dict[Package, Lacking] = {}
         for row in rows:
             of = foreign.get(row.image, NONE)
             missing = []
             for rpm in that_count(carried[row.image], self.installonly):
-                if rpm not in known:
-                    known[rpm] = offers.lacking(rpm)
-                missing.append(known[rpm].get(of.get(rpm, row.stream), ()))
+                if rpm not in lacking:
+                    lacking[rpm] = offers.lacking(rpm)
+                missing.append(lacking[rpm].get(of.get(rpm, row.stream), ()))
             self._keep(row.id, _lack(missing))
 
 
@@ -201,19 +201,19 @@ def _sources_in(
     rows: Iterable[_Known], carried: Mapping[int, tuple[int, ...]], rpms: Mapping[int, Package]
 ) -> set[str]:
     """The source packages of what these images carry."""
-    known = {row.manifest_id for row in rows if row.manifest_id is not None}
-    return {rpms[ident].source for manifest_id in known for ident in carried[manifest_id]}
+    manifest_ids = {row.manifest_id for row in rows if row.manifest_id is not None}
+    return {rpms[ident].source for manifest_id in manifest_ids for ident in carried[manifest_id]}
 
 
 def _with_any(carried: Mapping[int, tuple[int, ...]], rpm_ids: Collection[int]) -> set[int]:
     """The manifests that have one of these RPMs."""
-    wanted = frozenset(rpm_ids)
-    return {manifest_id for manifest_id, found in carried.items() if not wanted.isdisjoint(found)}
+    rpm_ids = frozenset(rpm_ids)
+    return {manifest_id for manifest_id, ids in carried.items() if not rpm_ids.isdisjoint(ids)}
 
 
 def _lack(missing: Iterable[tuple[Offered, ...]]) -> Lack:
-    found = {offered.id: offered for one in missing for offered in one}
-    return Lack(tuple(sorted(found.values(), key=lambda offered: (offered.since, offered.id)))) if found else NOTHING
+    offers = {offered.id: offered for one in missing for offered in one}
+    return Lack(tuple(sorted(offers.values(), key=lambda offered: (offered.since, offered.id)))) if offers else NOTHING
 
 
 def _offered(connection: Connection, manifest_ids: Collection[int] | None) -> list[Offered]:
@@ -239,8 +239,8 @@ def _rpms(
         return inventory.rpms_from(connection, sources)
     query = select(Rpm.id, *manifests.FIELDS).join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
     query = query.where(ManifestRpm.manifest_id.in_(manifest_ids)).distinct()
-    found = {row[0]: Package(*row[1:]) for row in connection.execute(query)}
-    return {ident: rpm for ident, rpm in found.items() if rpm.source in sources}
+    rpms = {row[0]: Package(*row[1:]) for row in connection.execute(query)}
+    return {ident: rpm for ident, rpm in rpms.items() if rpm.source in sources}
 
 
 def _waits(
@@ -253,22 +253,22 @@ def _waits(
         if row.rebuild_id and row.id in missing and row.last == State.FAILED
         and row.reason and row.reason.startswith(NOT_UPDATED)
     }
-    found = {}
+    waits = {}
     for rebuild_id, parents in _external_causes(connection, list(tried)).items():
         image_id = tried[rebuild_id]
         if all(offered.id in parents for offered in missing[image_id].offered):
-            found[image_id] = f"{', '.join(sorted(set(parents.values())))}, which others build"
-    return found
+            waits[image_id] = f"{', '.join(sorted(set(parents.values())))}, which others build"
+    return waits
 
 
 def _external_causes(connection: Connection, rebuild_ids: list[int]) -> dict[int, dict[int, str]]:
     """For each rebuild the changes of which every RPM comes from an external parent, each with that."""
-    found: dict[int, dict[int, str]] = {}
+    causes: dict[int, dict[int, str]] = {}
     grouped = select(Cause.rebuild_id, Cause.change_id, func.min(Cause.external)).group_by(
         Cause.rebuild_id, Cause.change_id
     )
     for part in chunks(rebuild_ids, inventory.MANY):
         for rebuild_id, change_id, external in connection.execute(grouped.where(Cause.rebuild_id.in_(part))):
             if external:
-                found.setdefault(rebuild_id, {})[change_id] = external
-    return found
+                causes.setdefault(rebuild_id, {})[change_id] = external
+    return causes

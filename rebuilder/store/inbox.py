@@ -81,10 +81,10 @@ def take(
 
 def find(connection: Connection, ident: str) -> InboxEntry:
     """The message of that id. Raises UnknownError."""
-    found = _entries(connection, Message.id == ident, Message.seq, 1)
-    if not found:
+    entries = _entries(connection, Message.id == ident, Message.seq, 1)
+    if not entries:
         raise UnknownError(f"no message {ident}: `rebuilder inbox` lists them")
-    return found[0]
+    return entries[0]
 
 
 def retry(connection: Connection, ident: str) -> None:
@@ -149,13 +149,13 @@ def counts(connection: Connection) -> Mapping[str, int]:
     Those that were read are counted for ever, whether they are still kept or not; each once, as what it became last.
     """
     unread = connection.scalar(select(func.count()).select_from(Message).where(Message.state == "new")) or 0
-    told = counters.read(connection, "message")
-    found = {"new": unread, **{state: _of(told, state) - _of(told, f"{TAKEN_BACK}{state}") for state in ENDED}}
-    return {state: count for state, count in found.items() if count}
+    stored = counters.read(connection, "message")
+    by_state = {"new": unread, **{state: _of(stored, state) - _of(stored, f"{TAKEN_BACK}{state}") for state in ENDED}}
+    return {state: count for state, count in by_state.items() if count}
 
 
-def _of(told: Mapping[str, StoredCounter], label: str) -> int:
-    return told[label].count if label in told else 0
+def _of(stored: Mapping[str, StoredCounter], label: str) -> int:
+    return stored[label].count if label in stored else 0
 
 
 def oldest_unread(connection: Connection) -> float | None:

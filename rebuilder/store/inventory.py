@@ -57,12 +57,12 @@ def subgraph(connection: Connection, keys: Collection[str]) -> Graph:
 
 
 def _within(images: Iterable[ImageValue]) -> list[ImageValue]:
-    found = {image.key: image for image in images}
+    by_key = {image.key: image for image in images}
     return [
         image
-        if all(parent.external or parent.image in found for parent in image.parents)
-        else replace(image, parents=tuple(p for p in image.parents if p.external or p.image in found))
-        for image in found.values()
+        if all(parent.external or parent.image in by_key for parent in image.parents)
+        else replace(image, parents=tuple(p for p in image.parents if p.external or p.image in by_key))
+        for image in by_key.values()
     ]
 
 
@@ -73,8 +73,8 @@ def count(connection: Connection) -> int:
 
 def find(connection: Connection, keys: Iterable[str]) -> dict[str, ImageValue]:
     """These images, by name; those that are not in the inventory any more included."""
-    wanted = set(keys)
-    return {image.key: image for image in _images(connection, Image.maybe_named(wanted)) if image.key in wanted}
+    keys = set(keys)
+    return {image.key: image for image in _images(connection, Image.maybe_named(keys)) if image.key in keys}
 
 
 def source_versions(connection: Connection, image_ids: Sequence[int]) -> dict[int, str]:
@@ -160,7 +160,7 @@ def carried(connection: Connection, sources: Iterable[str], keys: Collection[str
     Of all images, or of these few.
     """
     sources = sorted(set(sources))
-    found: dict[str, list[Package]] = {}
+    by_image: dict[str, list[Package]] = {}
     packages: dict[int, Package] = {}
     query = (
         select(Image.key, Rpm.id, *manifests.FIELDS)
@@ -182,20 +182,20 @@ def carried(connection: Connection, sources: Iterable[str], keys: Collection[str
         package = packages.get(row[1])
         if package is None:
             package = packages[row[1]] = Package(*row[2:])
-        found.setdefault(row[0], []).append(package)
+        by_image.setdefault(row[0], []).append(package)
     unknown = frozenset(connection.scalars(unread))
     return InstalledPackages(
-        found, unknown if keys is None else unknown.intersection(keys), external_parents.known(connection, sources)
+        by_image, unknown if keys is None else unknown.intersection(keys), external_parents.known(connection, sources)
     )
 
 
 def rpms_from(connection: Connection, sources: Iterable[str]) -> dict[int, Package]:
     """Every RPM from these source packages that is, or ever was, in some image, by its id."""
-    found = {}
+    rpms = {}
     for part in chunks(sorted(set(sources)), MANY):
         for row in connection.execute(select(Rpm.id, *manifests.FIELDS).where(Rpm.source.in_(part))):
-            found[row[0]] = Package(*row[1:])
-    return found
+            rpms[row[0]] = Package(*row[1:])
+    return rpms
 
 
 def in_use(connection: Connection, rpm_ids: Sequence[int]) -> set[int]:
@@ -205,10 +205,10 @@ def in_use(connection: Connection, rpm_ids: Sequence[int]) -> set[int]:
         .where(ManifestRpm.rpm_id == Rpm.id, ImageBuild.manifest_id == ManifestRpm.manifest_id)
         .where(Image.current_build_id == ImageBuild.id, Image.present)
     )
-    found: set[int] = set()
+    used: set[int] = set()
     for part in chunks(rpm_ids, MANY):
-        found.update(connection.scalars(select(Rpm.id).where(Rpm.id.in_(part), current)))
-    return found
+        used.update(connection.scalars(select(Rpm.id).where(Rpm.id.in_(part), current)))
+    return used
 
 
 def rpms_in(connection: Connection, stream: str) -> list[Package]:
@@ -237,9 +237,9 @@ def _unread() -> CompoundSelect[str]:
 
     Two questions, because there is an index for either, and none for both.
     """
-    found = select(Image.key).where(Image.present)
-    unread = found.join(ImageBuild, ImageBuild.id == Image.current_build_id).where(ImageBuild.manifest_id.is_(None))
-    return union_all(found.where(Image.current_build_id.is_(None)), unread)
+    images = select(Image.key).where(Image.present)
+    unread = images.join(ImageBuild, ImageBuild.id == Image.current_build_id).where(ImageBuild.manifest_id.is_(None))
+    return union_all(images.where(Image.current_build_id.is_(None)), unread)
 
 
 def current_builds(connection: Connection, keys: Iterable[str] | None = None) -> dict[str, BuildValue]:
@@ -252,12 +252,12 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
         .join(ImageBuild, ImageBuild.id == Image.current_build_id)
         .where(Image.present)
     )
-    wanted = None if keys is None else set(keys)
-    if wanted is not None and len(wanted) <= MANY:
-        query = query.where(Image.maybe_named(wanted))
+    keys = None if keys is None else set(keys)
+    if keys is not None and len(keys) <= MANY:
+        query = query.where(Image.maybe_named(keys))
     builds = {}
     for key, ident, parents, digest, tags, externals in connection.execute(query):
-        if wanted is None or key in wanted:
+        if keys is None or key in keys:
             pins = pinned_parents(externals)
             builds[key] = BuildValue(key, ident, None, tuple(parents), digest, tuple(tags), externals=pins)
     return builds
@@ -307,10 +307,10 @@ def last_digests(connection: Connection, each: int) -> dict[str, list[str]]:
     ranked = select(ImageBuild.image_id, ImageBuild.digest, place.label("place"))
     last = ranked.where(ImageBuild.digest != "").subquery()
     query = select(Image.key, last.c.digest).join(last, last.c.image_id == Image.id)
-    found: dict[str, list[str]] = {}
+    digests: dict[str, list[str]] = {}
     for key, digest in connection.execute(query.where(Image.present, last.c.place <= each).order_by(last.c.place)):
-        found.setdefault(key, []).append(digest)
-    return found
+        digests.setdefault(key, []).append(digest)
+    return digests
 
 
 def manifest_of(connection: Connection, key: str) -> BuildValue | None:
@@ -347,5 +347,5 @@ def since(connection: Connection, key: str, source: str) -> float | None:
         .join(ManifestRpm, ManifestRpm.manifest_id == ImageBuild.manifest_id)
         .where(Image.named(key), ManifestRpm.rpm_id.in_(_installed(key, source)))
     )
-    found: float | None = connection.scalar(query)
-    return found
+    recorded_at: float | None = connection.scalar(query)
+    return recorded_at

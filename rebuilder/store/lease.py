@@ -155,8 +155,8 @@ def renewing(engine: Engine) -> Iterator[Connection]:
 
 def term_of(engine: Engine) -> Term | None:
     """The term that what is written through this one belongs to."""
-    found = engine.get_execution_options().get(OPTION)
-    return found if isinstance(found, Term) else None
+    term = engine.get_execution_options().get(OPTION)
+    return term if isinstance(term, Term) else None
 
 
 def check(term: Term | None) -> None:

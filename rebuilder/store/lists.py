@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, exists, select
 
 from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.domain.message import IncomingMessage
-from rebuilder.store import changes as told
+from rebuilder.store import changes as stored_changes
 from rebuilder.store import filters
 from rebuilder.store import rebuilds as stored
 from rebuilder.store.changes import StoredChange
@@ -79,48 +79,48 @@ class AuditEntry:
 
 
 def waves(
-    connection: Connection, wanted: Filter, page: PageRequest, *conditions: ColumnElement[bool]
+    connection: Connection, criteria: Filter, page: PageRequest, *conditions: ColumnElement[bool]
 ) -> list[WaveEntry]:
     """Waves, the newest first."""
-    query = filters.waves(connection, select(Wave.__table__), wanted)
+    query = filters.waves(connection, select(Wave.__table__), criteria)
     query = query.where(*conditions, *filters.after(Wave.id, page))
     return [entry_of(row) for row in connection.execute(query.order_by(Wave.id.desc()).limit(page.limit))]
 
 
 def rebuilds(
-    connection: Connection, wanted: Filter, page: PageRequest, *conditions: ColumnElement[bool]
+    connection: Connection, criteria: Filter, page: PageRequest, *conditions: ColumnElement[bool]
 ) -> list[RebuildRecord]:
     """Rebuilds, the newest first."""
-    query = filters.rebuilds(connection, stored.selected(), wanted)
+    query = filters.rebuilds(connection, stored.selected(), criteria)
     query = query.where(*conditions, *filters.after(Rebuild.id, page))
     return stored.entries(connection, query.order_by(Rebuild.id.desc()).limit(page.limit))
 
 
 def images(
-    connection: Connection, wanted: Filter, page: PageRequest, among: Collection[int] | None = None
+    connection: Connection, criteria: Filter, page: PageRequest, among: Collection[int] | None = None
 ) -> list[ImageEntry]:
     """The images of the inventory, by name and stream; only those whose ids are `among` these, where that is given."""
-    query = _images_that_fit(connection, wanted).where(*filters.after_name(page)).order_by(Image.name, Image.stream)
+    query = _images_that_fit(connection, criteria).where(*filters.after_name(page)).order_by(Image.name, Image.stream)
     if among is None:
         return [_image(row) for row in connection.execute(query.limit(page.limit))]
     rows = (row for row in connection.execute(query) if row.id in among)
     return [_image(row) for row in islice(rows, page.limit)]
 
 
-def _images_that_fit(connection: Connection, wanted: Filter) -> Select[Any]:
-    named = filters.images(wanted, connection.dialect.name)
-    query = _images().where(Image.present, *named, *filters.says(wanted, Image.key))
-    if wanted.states:
-        query = query.where(Rebuild.state.in_(wanted.states))
-    if carried := filters.packages(wanted):
+def _images_that_fit(connection: Connection, criteria: Filter) -> Select[Any]:
+    named = filters.images(criteria, connection.dialect.name)
+    query = _images().where(Image.present, *named, *filters.says(criteria, Image.key))
+    if criteria.states:
+        query = query.where(Rebuild.state.in_(criteria.states))
+    if carried := filters.packages(criteria):
         held = exists().where(ManifestRpm.manifest_id == ImageBuild.manifest_id, ManifestRpm.rpm_id == Rpm.id)
         query = query.where(*(held.where(one) for one in carried))
     return query
 
 
-def image_names(connection: Connection, wanted: Filter) -> set[str]:
+def image_names(connection: Connection, criteria: Filter) -> set[str]:
     """All images of the inventory that fit, whatever they are, as name:stream."""
-    query = _images_that_fit(connection, wanted).with_only_columns(Image.key)
+    query = _images_that_fit(connection, criteria).with_only_columns(Image.key)
     return set(connection.scalars(query))
 
 
@@ -157,30 +157,30 @@ def _image(row: Row[Any]) -> ImageEntry:
     )
 
 
-def builds(connection: Connection, wanted: Filter, page: PageRequest) -> list[BuildEntry]:
+def builds(connection: Connection, criteria: Filter, page: PageRequest) -> list[BuildEntry]:
     """Image builds, the last recorded first."""
-    query = _builds().where(*filters.between(ImageBuild.recorded_at, wanted), *filters.after(ImageBuild.id, page))
-    query = query.where(*filters.says(wanted, Image.key, ImageBuild.ident))
-    named = filters.images(wanted, connection.dialect.name)
+    query = _builds().where(*filters.between(ImageBuild.recorded_at, criteria), *filters.after(ImageBuild.id, page))
+    query = query.where(*filters.says(criteria, Image.key, ImageBuild.ident))
+    named = filters.images(criteria, connection.dialect.name)
     if named:
         query = query.where(ImageBuild.image_id.in_(select(Image.id).where(*named)))
     carrying = select(ManifestRpm.manifest_id).join(Rpm, Rpm.id == ManifestRpm.rpm_id)
-    query = query.where(*(ImageBuild.manifest_id.in_(carrying.where(one)) for one in filters.packages(wanted)))
+    query = query.where(*(ImageBuild.manifest_id.in_(carrying.where(one)) for one in filters.packages(criteria)))
     return _read_builds(connection, query.order_by(ImageBuild.id.desc()).limit(page.limit))
 
 
 def build(connection: Connection, ident: int) -> BuildEntry | None:
     """The image build of that id."""
-    found = _read_builds(connection, _builds().where(ImageBuild.id == ident))
-    return found[0] if found else None
+    entries = _read_builds(connection, _builds().where(ImageBuild.id == ident))
+    return entries[0] if entries else None
 
 
 def build_before(connection: Connection, entry: BuildEntry) -> BuildEntry | None:
     """The image's build before this one."""
     same = select(ImageBuild.image_id).where(ImageBuild.id == entry.id).scalar_subquery()
     query = _builds().where(ImageBuild.image_id == same, ImageBuild.id < entry.id)
-    found = _read_builds(connection, query.order_by(ImageBuild.id.desc()).limit(1))
-    return found[0] if found else None
+    earlier = _read_builds(connection, query.order_by(ImageBuild.id.desc()).limit(1))
+    return earlier[0] if earlier else None
 
 
 def _builds() -> Select[Any]:
@@ -214,18 +214,18 @@ def manifest(connection: Connection, digest: str) -> int | None:
 
 
 def changes(
-    connection: Connection, wanted: Filter, page: PageRequest, *conditions: ColumnElement[bool]
+    connection: Connection, criteria: Filter, page: PageRequest, *conditions: ColumnElement[bool]
 ) -> list[ChangeEntry]:
     """Changes, the last noticed first."""
-    query = select(Change.__table__).where(*filters.changes(wanted), *filters.between(Change.noticed_at, wanted))
+    query = select(Change.__table__).where(*filters.changes(criteria), *filters.between(Change.noticed_at, criteria))
     named = Change.source + "-" + Change.version_release
-    query = query.where(*conditions, *filters.says(wanted, named, Change.update, Change.cves))
-    if wanted.states:
-        query = query.where(Change.state.in_(wanted.states))
-    if wanted.severities:
-        query = query.where(Change.severity.in_(wanted.severities))
-    if wanted.stream:
-        query = query.where(Change.stream == wanted.stream)
+    query = query.where(*conditions, *filters.says(criteria, named, Change.update, Change.cves))
+    if criteria.states:
+        query = query.where(Change.state.in_(criteria.states))
+    if criteria.severities:
+        query = query.where(Change.severity.in_(criteria.severities))
+    if criteria.stream:
+        query = query.where(Change.stream == criteria.stream)
     rows = connection.execute(query.where(*filters.after(Change.id, page)).order_by(Change.id.desc()).limit(page.limit))
     return [_change_entry(row) for row in rows]
 
@@ -237,17 +237,18 @@ def change(connection: Connection, ident: int) -> ChangeEntry | None:
 
 
 def _change_entry(row: Row[Any]) -> ChangeEntry:
-    return ChangeEntry(StoredChange(row.id, told.value_of(row), row.message_id or ""), row.state, row.noticed_at)
+    change = StoredChange(row.id, stored_changes.value_of(row), row.message_id or "")
+    return ChangeEntry(change, row.state, row.noticed_at)
 
 
 def messages(
-    connection: Connection, wanted: Filter, topic: str, page: PageRequest, *conditions: ColumnElement[bool]
+    connection: Connection, criteria: Filter, topic: str, page: PageRequest, *conditions: ColumnElement[bool]
 ) -> list[InboxEntry]:
     """Messages, the last received first. `topic` is a glob."""
-    query = select(Message.__table__).where(*conditions, *filters.between(Message.received_at, wanted))
-    query = query.where(*filters.says(wanted, Message.id, Message.topic, Message.reason))
-    if wanted.states:
-        query = query.where(Message.state.in_(wanted.states))
+    query = select(Message.__table__).where(*conditions, *filters.between(Message.received_at, criteria))
+    query = query.where(*filters.says(criteria, Message.id, Message.topic, Message.reason))
+    if criteria.states:
+        query = query.where(Message.state.in_(criteria.states))
     if topic:
         query = query.where(filters.glob(Message.topic, topic, connection.dialect.name))
     query = query.where(*filters.after(Message.seq, page)).order_by(Message.seq.desc()).limit(page.limit)
@@ -266,11 +267,11 @@ def _inbox_entry(row: Row[Any]) -> InboxEntry:
 
 
 def audit_entries(
-    connection: Connection, wanted: Filter, page: PageRequest, *conditions: ColumnElement[bool]
+    connection: Connection, criteria: Filter, page: PageRequest, *conditions: ColumnElement[bool]
 ) -> list[AuditEntry]:
     """What operators did and asked for, the last first."""
-    query = select(Action.__table__).where(*conditions, *filters.between(Action.at, wanted))
-    query = query.where(*filters.says(wanted, Action.who, Action.verb, Action.target, Action.reason, Action.answer))
+    query = select(Action.__table__).where(*conditions, *filters.between(Action.at, criteria))
+    query = query.where(*filters.says(criteria, Action.who, Action.verb, Action.target, Action.reason, Action.answer))
     query = query.where(*filters.after(Action.id, page)).order_by(Action.id.desc())
     return [AuditEntry(**row) for row in connection.execute(query.limit(page.limit)).mappings()]
 

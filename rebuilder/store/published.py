@@ -28,7 +28,7 @@ class Published:
     since: float | None
 
 
-def read(connection: Connection, wanted: Filter, *, floating: bool) -> list[Published]:
+def read(connection: Connection, criteria: Filter, *, floating: bool) -> list[Published]:
     """The images of the inventory that are wanted, by name and stream.
 
     `floating` says that pushes have tags that move: what has only its fixed one is not delivered yet. Images of which
@@ -49,8 +49,8 @@ def read(connection: Connection, wanted: Filter, *, floating: bool) -> list[Publ
         .outerjoin(given, given.c.image_id == Image.id)
         .outerjoin(Delivery, Delivery.id == given.c.newest)
         .outerjoin(ImageBuild, ImageBuild.id == build_id)
-        .where(Image.present, *filters.images(wanted, connection.dialect.name))
-        .where(*(carried.where(package) for package in filters.packages(wanted)))
+        .where(Image.present, *filters.images(criteria, connection.dialect.name))
+        .where(*(carried.where(package) for package in filters.packages(criteria)))
         .order_by(Image.name, Image.stream)
     )  # fmt: skip
     return [
