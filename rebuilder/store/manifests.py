@@ -38,15 +38,15 @@ def intern(connection: Connection, manifests: Iterable[Content]) -> dict[str, in
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock_shared(INTERNING)))
     by_digest = {manifest.digest: manifest for manifest in manifests}
-    known = _ids(connection, list(by_digest))
-    new = {digest: by_digest[digest] for digest in sorted(by_digest.keys() - known.keys())}
+    ids = _ids(connection, list(by_digest))
+    new = {digest: by_digest[digest] for digest in sorted(by_digest.keys() - ids.keys())}
     if not new:
-        return known
+        return ids
     for rows in chunks([{"digest": digest} for digest in new]):
         connection.execute(insert(Manifest), rows)
     made = _ids(connection, list(new))
     _fill(connection, [(made[digest], manifest) for digest, manifest in new.items()])
-    return known | made
+    return ids | made
 
 
 def _fill(connection: Connection, made: Sequence[tuple[int, Content]]) -> None:
@@ -68,10 +68,10 @@ def only_here(connection: Connection) -> bool:
 
 
 def _ids(connection: Connection, digests: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for part in chunks(digests, 500):
-        found.update((digest, ident) for digest, ident in connection.execute(_KNOWN, {"digests": part}))
-    return found
+        ids.update((digest, ident) for digest, ident in connection.execute(_KNOWN, {"digests": part}))
+    return ids
 
 
 def _intern_rpms(connection: Connection, rpms: set[Package]) -> dict[Package, int]:
@@ -89,13 +89,13 @@ def _intern_rpms(connection: Connection, rpms: set[Package]) -> dict[Package, in
     ]
     for part in chunks(rows):
         insert_new(connection, Rpm, part)
-    found: dict[Package, int] = {}
+    ids: dict[Package, int] = {}
     for names in chunks(sorted({rpm.source for rpm in rpms}), 500):
         for row in connection.execute(select(Rpm.id, *FIELDS).where(Rpm.source.in_(names))):
             package = Package(*row[1:])
             if package in rpms:
-                found[package] = row[0]
-    return found
+                ids[package] = row[0]
+    return ids
 
 
 def keep_read(connection: Connection, manifests: Mapping[str, Content], now: float) -> None:
@@ -108,13 +108,13 @@ def keep_read(connection: Connection, manifests: Mapping[str, Content], now: flo
 
 def read_before(connection: Connection, idents: Sequence[str]) -> dict[str, Content]:
     """The manifests that were kept of these builds."""
-    found: dict[str, Content] = {}
+    manifests: dict[str, Content] = {}
     for part in chunks(idents, 500):
         query = select(ReadManifest.ident, ReadManifest.manifest_id).where(ReadManifest.ident.in_(part))
         ids = {row[0]: row[1] for row in connection.execute(query)}
         contents = read(connection, set(ids.values()))
-        found |= {ident: contents[manifest_id] for ident, manifest_id in ids.items()}
-    return found
+        manifests |= {ident: contents[manifest_id] for ident, manifest_id in ids.items()}
+    return manifests
 
 
 def forget_read(connection: Connection) -> None:
@@ -124,11 +124,11 @@ def forget_read(connection: Connection) -> None:
 
 def read(connection: Connection, manifest_ids: Iterable[int]) -> Mapping[int, Content]:
     """The content of these manifests."""
-    found: dict[int, list[Package]] = {ident: [] for ident in manifest_ids}
-    for part in chunks(list(found), 500):
+    by_manifest: dict[int, list[Package]] = {ident: [] for ident in manifest_ids}
+    for part in chunks(list(by_manifest), 500):
         for row in connection.execute(_CONTENT, {"manifests": part}):
-            found[row[0]].append(Package(*row[1:]))
-    return {ident: Content.of(rpms) for ident, rpms in found.items()}
+            by_manifest[row[0]].append(Package(*row[1:]))
+    return {ident: Content.of(rpms) for ident, rpms in by_manifest.items()}
 
 
 def carrying(
@@ -144,11 +144,11 @@ def carrying(
     else:  # hidden from the planner, which else may go through all builds that ever had one of these manifests
         current = select(ImageBuild.manifest_id).join(Image, Image.current_build_id == ImageBuild.id)
         query = query.where((ManifestRpm.manifest_id + 0).in_(current.where(Image.present)))
-    found: dict[int, list[int]] = {}
+    by_manifest: dict[int, list[int]] = {}
     for part in chunks(rpm_ids, 500):
         for manifest_id, rpm_id in connection.execute(query.where(ManifestRpm.rpm_id.in_(part))).all():
-            found.setdefault(manifest_id, []).append(rpm_id)
-    return {manifest_id: tuple(rpm_ids) for manifest_id, rpm_ids in found.items()}
+            by_manifest.setdefault(manifest_id, []).append(rpm_id)
+    return {manifest_id: tuple(rpm_ids) for manifest_id, rpm_ids in by_manifest.items()}
 
 
 def current(connection: Connection, key: str) -> Content | None:

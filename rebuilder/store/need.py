@@ -51,15 +51,15 @@ def first(fetch: Fetch[Row], need: ColumnElement[bool], page: PageRequest, key: 
 
     `fetch` gives the rows of a page, the newest first, that meet a condition.
     """
-    found: list[tuple[Row, int | str]] = []
+    entries: list[tuple[Row, int | str]] = []
     within = page.after is None or isinstance(page.after, str)
     if within:
         rows = fetch(replace(page, after=_number(page.after)), need)
-        found = [(row, f"{MARK}{key(row)}") for row in rows]
-    if len(found) < page.limit:
-        rest = PageRequest(page.limit - len(found), None if within else page.after)
-        found += [(row, key(row)) for row in fetch(rest, ~need)]
-    return found
+        entries = [(row, f"{MARK}{key(row)}") for row in rows]
+    if len(entries) < page.limit:
+        rest = PageRequest(page.limit - len(entries), None if within else page.after)
+        entries += [(row, key(row)) for row in fetch(rest, ~need)]
+    return entries
 
 
 def _number(cursor: str | None) -> int | None:

@@ -55,10 +55,10 @@ def in_states(connection: Connection, states: Container[State], limit: int | Non
 
     Whoever read all that is open has them already.
     """
-    known = kept(connection, _OPEN_ONES)
-    if known is None:
+    records = kept(connection, _OPEN_ONES)
+    if records is None:
         return rebuilds.in_states(connection, (state for state in OPEN if state in states), limit)
-    return list(islice((one.entry for one in known if one.entry.state in states), limit))
+    return list(islice((one.entry for one in records if one.entry.state in states), limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ class Queued:
 
 def queued(connection: Connection) -> Queued:
     """How long the queue is."""
-    known = kept(connection, _OPEN_ONES)
-    if known is None:
+    records = kept(connection, _OPEN_ONES)
+    if records is None:
         length = rebuild_progress.count_in(connection, State.QUEUED)
         return Queued(length, rebuild_progress.oldest_in(connection, State.QUEUED))
-    planned = [one.entry.created_at for one in known if one.entry.state is State.QUEUED]
+    planned = [one.entry.created_at for one in records if one.entry.state is State.QUEUED]
     return Queued(len(planned), min(planned, default=None))
 
 
@@ -123,19 +123,19 @@ def parents_in(connection: Connection, wave_id: int) -> dict[int, tuple[int, ...
         .where(Rebuild.wave_id == wave_id, parent.wave_id == wave_id)
         .order_by(RebuildEdge.rebuild_id, RebuildEdge.parent_id)
     )
-    found: dict[int, tuple[int, ...]] = {}
+    parents: dict[int, tuple[int, ...]] = {}
     for rebuild_id, parent_id in connection.execute(query).all():
-        found[rebuild_id] = (*found.get(rebuild_id, ()), parent_id)
-    return found
+        parents[rebuild_id] = (*parents.get(rebuild_id, ()), parent_id)
+    return parents
 
 
 def counts_of(connection: Connection, wave_ids: Sequence[int]) -> dict[int, dict[State, int]]:
     """How many rebuilds each of these waves has in each state."""
     query = select(Rebuild.wave_id, Rebuild.state, func.count()).where(Rebuild.wave_id.in_(wave_ids))
-    found: dict[int, dict[State, int]] = {wave_id: {} for wave_id in wave_ids}
+    counts: dict[int, dict[State, int]] = {wave_id: {} for wave_id in wave_ids}
     for wave_id, state, count in connection.execute(query.group_by(Rebuild.wave_id, Rebuild.state)):
-        found[wave_id][State(state)] = count
-    return found
+        counts[wave_id][State(state)] = count
+    return counts
 
 
 def changes_of(connection: Connection, wave_ids: Sequence[int]) -> dict[int, list[tuple[int, str]]]:
@@ -146,10 +146,10 @@ def changes_of(connection: Connection, wave_ids: Sequence[int]) -> dict[int, lis
         .where(WaveChange.wave_id.in_(wave_ids))
         .order_by(WaveChange.wave_id, Change.id)
     )
-    found: dict[int, list[tuple[int, str]]] = {wave_id: [] for wave_id in wave_ids}
+    by_wave: dict[int, list[tuple[int, str]]] = {wave_id: [] for wave_id in wave_ids}
     for wave_id, change_id, nvr in connection.execute(query):
-        found[wave_id].append((change_id, nvr))
-    return found
+        by_wave[wave_id].append((change_id, nvr))
+    return by_wave
 
 
 def stopped(connection: Connection, limit: int) -> list[RebuildRecord]:
@@ -171,7 +171,7 @@ def blocked_below(connection: Connection, rebuild_id: int) -> int:
 
 def image_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]:
     """The ids of these images, those that left the inventory included."""
-    found: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for part in chunks(sorted(keys), 500):
-        found.update(connection.execute(select(Image.key, Image.id).where(Image.maybe_named(part))).tuples().all())
-    return {key: ident for key, ident in found.items() if key in keys}
+        ids.update(connection.execute(select(Image.key, Image.id).where(Image.maybe_named(part))).tuples().all())
+    return {key: ident for key, ident in ids.items() if key in keys}

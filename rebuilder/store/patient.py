@@ -32,13 +32,13 @@ class Patient(psycopg.Connection[Any]):
     def _limited(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         until = time.monotonic() + self.answer_seconds
         try:
-            wanted = next(gen)
+            wait = next(gen)
             while True:
-                ready = yield wanted
+                ready = yield wait
                 if ready == Ready.NONE and time.monotonic() >= until:
                     self.pgconn.finish()
                     raise psycopg.OperationalError(f"the server has not answered for {self.answer_seconds:g} s")
-                wanted = gen.send(ready)
+                wait = gen.send(ready)
         except StopIteration as end:
-            found: T = end.value
-            return found
+            result: T = end.value
+            return result

@@ -25,20 +25,20 @@ def fix(connection: Connection, entries: Sequence[RebuildRecord]) -> None:
     if not used:
         return
     there = of_waves(connection, {entry.wave_id for entry in entries})
-    wanted = {(entry.wave_id, spec) for entry in entries for spec in used.get(entry.image_id, ())}
-    missing = sorted((wave, spec) for wave, spec in wanted if spec not in there.get(wave, ()))
-    known = externals.current(connection) if missing else {}
-    rows = [{"wave_id": wave, "spec": spec, "at": known[spec].at} for wave, spec in missing if spec in known]
+    pairs = {(entry.wave_id, spec) for entry in entries for spec in used.get(entry.image_id, ())}
+    missing = sorted((wave, spec) for wave, spec in pairs if spec not in there.get(wave, ()))
+    current = externals.current(connection) if missing else {}
+    rows = [{"wave_id": wave, "spec": spec, "at": current[spec].at} for wave, spec in missing if spec in current]
     insert_new(connection, WavePin, rows)
 
 
 def of_waves(connection: Connection, waves: Collection[int]) -> dict[int, dict[str, PinnedParent]]:
     """The pins of each of these waves, by pull spec."""
-    found: dict[int, dict[str, PinnedParent]] = {}
+    pins: dict[int, dict[str, PinnedParent]] = {}
     for part in chunks(sorted(waves), 500):
         for row in connection.execute(select(WavePin.__table__).where(WavePin.wave_id.in_(part))):
-            found.setdefault(row.wave_id, {})[row.spec] = PinnedParent(row.spec, row.at)
-    return found
+            pins.setdefault(row.wave_id, {})[row.spec] = PinnedParent(row.spec, row.at)
+    return pins
 
 
 def forget(connection: Connection, entry: RebuildRecord) -> None:
@@ -60,9 +60,9 @@ def reopen(connection: Connection, joined: Iterable[tuple[RebuildRecord, Collect
 
 def _used(connection: Connection, entries: Sequence[RebuildRecord]) -> Mapping[int, set[str]]:
     """The external parents of these rebuilds' images, by the image's id."""
-    found: dict[int, set[str]] = {}
+    specs: dict[int, set[str]] = {}
     for part in chunks([entry.image_id for entry in entries], 500):
         query = select(ImageParent.image_id, ImageParent.external).where(ImageParent.external != "")
         for image_id, spec in connection.execute(query.where(ImageParent.image_id.in_(part))):
-            found.setdefault(image_id, set()).add(spec)
-    return found
+            specs.setdefault(image_id, set()).add(spec)
+    return specs

@@ -36,8 +36,8 @@ def cached(connection: Connection, key: Hashable, compute: Callable[[], Answer],
         connection.info[_KEPT] = version, kept
     if key not in kept or kept[key][0] != of:
         kept[key] = of, compute()
-    found: Answer = kept[key][1]
-    return found
+    answer: Answer = kept[key][1]
+    return answer
 
 
 def kept(connection: Connection, key: Hashable) -> Any:
@@ -68,5 +68,5 @@ def _snapshot(connection: Connection) -> str | None:
     if seen is None or seen is not transaction:
         snapshot = connection.scalar(_SNAPSHOT)
         connection.info[_SEEN] = transaction, snapshot
-    found: str | None = snapshot
-    return found
+    snapshot_text: str | None = snapshot
+    return snapshot_text

@@ -19,8 +19,8 @@ FEW = 500  # images: above, all are read
 
 def find(connection: Connection, ident: int) -> RebuildRecord | None:
     """The rebuild of that id."""
-    found = entries(connection, selected().where(Rebuild.id == ident))
-    return found[0] if found else None
+    rebuilds = entries(connection, selected().where(Rebuild.id == ident))
+    return rebuilds[0] if rebuilds else None
 
 
 def count_in(connection: Connection, state: State) -> int:
@@ -32,8 +32,8 @@ def oldest_in(connection: Connection, state: State) -> float | None:
     """When the oldest of the rebuilds in the state was planned."""
     # Of the bare column PostgreSQL would look for the smallest in all of history.
     query = select(func.min(Rebuild.created_at + 0.0)).where(Rebuild.state == state)
-    found: float | None = connection.scalar(query)
-    return found
+    created_at: float | None = connection.scalar(query)
+    return created_at
 
 
 def not_before(connection: Connection, rebuild_ids: Sequence[int]) -> dict[int, float]:
@@ -50,12 +50,12 @@ def parents_in_wave(connection: Connection, rebuild_ids: Sequence[int]) -> dict[
         .join(Rebuild, Rebuild.id == RebuildEdge.parent_id)
         .join(Image, Image.id == Rebuild.image_id)
     )
-    found: dict[int, tuple[str, ...]] = {}
+    parents: dict[int, tuple[str, ...]] = {}
     query = query.where(RebuildEdge.rebuild_id.in_(numbers("children"))).order_by(Rebuild.id)
     for part in chunks(rebuild_ids):
         for ident, image in connection.execute(query, {"children": part}).all():
-            found[ident] = (*found.get(ident, ()), image)
-    return found
+            parents[ident] = (*parents.get(ident, ()), image)
+    return parents
 
 
 def unsettled(connection: Connection, images: Collection[str]) -> dict[str, RebuildRecord]:
@@ -75,10 +75,10 @@ def open_parents(connection: Connection) -> dict[int, list[int]]:
         .join(parent, parent.id == RebuildEdge.parent_id)
         .where(child.state.in_(OPEN), parent.state.in_(OPEN))
     )
-    found: dict[int, list[int]] = {}
+    parents: dict[int, list[int]] = {}
     for rebuild_id, parent_id in connection.execute(query.order_by(RebuildEdge.parent_id)):
-        found.setdefault(rebuild_id, []).append(parent_id)
-    return found
+        parents.setdefault(rebuild_id, []).append(parent_id)
+    return parents
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,19 +167,19 @@ def attempts_of(connection: Connection, entry: RebuildRecord) -> list[Attempt]:
     """The builds that a builder accepted for a rebuild, retries included, the first one first."""
     t = Transition
     query = select(t.at, t.event, t.ref, t.log).where(t.rebuild_id == entry.id).order_by(t.id)
-    found: list[Attempt] = []
+    attempts: list[Attempt] = []
     for at, event, ref, log in connection.execute(query):
-        _follow(found, event, Attempt(len(found) + 1, at, ref, log))
-    if entry.ref and entry.ref not in {attempt.ref for attempt in found}:  # accepted before this was recorded
-        found.append(Attempt(len(found) + 1, entry.started_at or entry.created_at, entry.ref, entry.log))
-    return found
+        _follow(attempts, event, Attempt(len(attempts) + 1, at, ref, log))
+    if entry.ref and entry.ref not in {attempt.ref for attempt in attempts}:  # accepted before this was recorded
+        attempts.append(Attempt(len(attempts) + 1, entry.started_at or entry.created_at, entry.ref, entry.log))
+    return attempts
 
 
-def _follow(found: list[Attempt], event: str, attempt: Attempt) -> None:
+def _follow(attempts: list[Attempt], event: str, attempt: Attempt) -> None:
     """One more step of a rebuild: it begins the attempt, or ends the last one; a build is accepted once."""
-    last = found[-1] if found else None
+    last = attempts[-1] if attempts else None
     if event == "accepted":
         if attempt.ref and (last is None or last.ref != attempt.ref):
-            found.append(attempt)
+            attempts.append(attempt)
     elif last is not None and not last.outcome:
-        found[-1] = replace(last, outcome=event)
+        attempts[-1] = replace(last, outcome=event)

@@ -135,15 +135,15 @@ def of_keys(connection: Connection, keys: Collection[str]) -> list[RebuildRecord
 
 def of_refs(connection: Connection, refs: Collection[str]) -> list[RebuildRecord]:
     """The live rebuilds whose builds have these refs."""
-    wanted = set(refs)
-    return [entry for entry in in_states(connection, [State.BUILDING]) if entry.ref in wanted]
+    refs = set(refs)
+    return [entry for entry in in_states(connection, [State.BUILDING]) if entry.ref in refs]
 
 
 def latest_of_image(connection: Connection, image: str) -> RebuildRecord | None:
     """The last rebuild of an image that has begun, else its last one."""
     query = selected().where(Image.named(image))
-    found = entries(connection, query.order_by((Rebuild.ref != "").desc(), Rebuild.id.desc()).limit(1))
-    return found[0] if found else None
+    rebuilds = entries(connection, query.order_by((Rebuild.ref != "").desc(), Rebuild.id.desc()).limit(1))
+    return rebuilds[0] if rebuilds else None
 
 
 def _held(now: float | ColumnElement[float]) -> Exists:
@@ -197,21 +197,21 @@ def settled(connection: Connection, keys: Collection[str]) -> set[str]:
     keys_of: dict[str, set[str]] = {}  # of one rebuild several attempts may be asked for
     for key, attempt in product(keys, range(1, ATTEMPTS + 1)):
         keys_of.setdefault(key_of_attempt(key, attempt), set()).add(key)
-    known: set[str] = set()
+    stored: set[str] = set()
     open_: set[str] = set()
     for part in chunks(sorted(keys_of), 500):
         for name, state in connection.execute(select(Rebuild.key, Rebuild.state).where(Rebuild.key.in_(part))):
-            known |= keys_of[name]
+            stored |= keys_of[name]
             open_ |= keys_of[name] if state in OPEN else set()
-    return known - open_
+    return stored - open_
 
 
 def for_withdrawn(connection: Connection) -> list[RebuildRecord]:
     """The rebuilds that have not begun, that no operator asked for, and whose changes were all withdrawn."""
-    told = exists().where(Cause.rebuild_id == Rebuild.id)
-    offered = told.where(Cause.change_id == Change.id, Change.withdrawn_at.is_(None))
+    caused = exists().where(Cause.rebuild_id == Rebuild.id)
+    offered = caused.where(Cause.change_id == Change.id, Change.withdrawn_at.is_(None))
     begins = Rebuild.state.in_([State.WAITING, State.QUEUED]), Rebuild.note == ""
-    return entries(connection, selected().where(*begins, told, ~offered).order_by(Rebuild.id))
+    return entries(connection, selected().where(*begins, caused, ~offered).order_by(Rebuild.id))
 
 
 def superseded_by_other_build(connection: Connection, ids: Sequence[int]) -> list[RebuildRecord]:
@@ -222,9 +222,9 @@ def superseded_by_other_build(connection: Connection, ids: Sequence[int]) -> lis
 @cache
 def _superseded_by_other_build() -> Select[Any]:
     other = or_(Rebuild.before_build_id.is_(None), Rebuild.before_build_id != Image.current_build_id)
-    told = exists().where(Cause.rebuild_id == Rebuild.id)
+    caused = exists().where(Cause.rebuild_id == Rebuild.id)
     parent = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed == "")
-    query = selected().where(_IDS, Image.current_build_id.is_not(None), other, told, ~parent)
+    query = selected().where(_IDS, Image.current_build_id.is_not(None), other, caused, ~parent)
     return query.where(Rebuild.note == "")
 
 
@@ -249,8 +249,8 @@ def newer(connection: Connection, entry: RebuildRecord) -> RebuildRecord | None:
 def pending_successor(connection: Connection, entry: RebuildRecord) -> RebuildRecord | None:
     """The further rebuild that waits for the image's live one to end."""
     query = selected().where(Rebuild.image_id == entry.image_id, Rebuild.state.in_(PENDING), Rebuild.id != entry.id)
-    found = entries(connection, query)
-    return found[0] if found else None
+    rebuilds = entries(connection, query)
+    return rebuilds[0] if rebuilds else None
 
 
 def transfer_causes(connection: Connection, entry: RebuildRecord, heir: RebuildRecord) -> None:
@@ -264,8 +264,8 @@ def transfer_causes(connection: Connection, entry: RebuildRecord, heir: RebuildR
     insert_new(connection, RebuildEdge, [{"rebuild_id": child, "parent_id": heir.id} for child in children])
     connection.execute(delete(RebuildEdge).where(RebuildEdge.parent_id == entry.id))
     if entry.note:
-        asked = {"note": entry.note, "asked_by": entry.asked_by}
-        connection.execute(update(Rebuild).where(Rebuild.id == heir.id).values(asked))
+        request = {"note": entry.note, "asked_by": entry.asked_by}
+        connection.execute(update(Rebuild).where(Rebuild.id == heir.id).values(request))
 
 
 def submitting(connection: Connection, now: float) -> list[RebuildRecord]:
@@ -293,8 +293,8 @@ def postpone(connection: Connection, entry: RebuildRecord, until: float) -> None
 def blocked_children(connection: Connection, rebuild_id: int) -> list[RebuildRecord]:
     """The blocked rebuilds that wait for this one."""
     query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
-    found = query.where(RebuildEdge.parent_id == rebuild_id, Rebuild.state == State.BLOCKED)
-    return entries(connection, found.order_by(Rebuild.id))
+    blocked = query.where(RebuildEdge.parent_id == rebuild_id, Rebuild.state == State.BLOCKED)
+    return entries(connection, blocked.order_by(Rebuild.id))
 
 
 def blocked_by_superseded(connection: Connection, rebuild_ids: Collection[int]) -> list[RebuildRecord]:
@@ -315,8 +315,8 @@ def _blocked_by_superseded() -> Select[Any]:
 
 def stopped_parents(connection: Connection, rebuild_id: int) -> list[RebuildRecord]:
     """What keeps a rebuild blocked, once it waits for the newest rebuild of each of its parents."""
-    found = entries(connection, _parents_of(rebuild_id))
-    for parent in found:
+    parents = entries(connection, _parents_of(rebuild_id))
+    for parent in parents:
         newest = newer(connection, parent)
         if newest is not None:
             edge = RebuildEdge.rebuild_id == rebuild_id, RebuildEdge.parent_id == parent.id
@@ -351,7 +351,7 @@ def measure(connection: Connection, image_ids: Collection[int]) -> None:
         if seconds is not None:
             last.setdefault(image_id, []).append(seconds)
     if last:
-        connection.execute(_MEASURED, [{"of": image, "seconds": median(found)} for image, found in last.items()])
+        connection.execute(_MEASURED, [{"of": image, "seconds": median(times)} for image, times in last.items()])
 
 
 @cache

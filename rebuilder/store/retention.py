@@ -80,8 +80,8 @@ class _Kind:
 
     @property
     def key(self) -> ColumnElement[int]:
-        (found,) = self.model.__table__.primary_key
-        return found
+        (column,) = self.model.__table__.primary_key
+        return column
 
 
 class Access:
@@ -178,22 +178,22 @@ def _one_pass(access: Access, kind: _Kind, limits: Limits) -> int:
         with access.reading() as connection:
             query = select(kind.key).where(*kind.conditions(limits, connection.dialect.name))
             query = query if after is None else query.where(kind.key < after)
-            found = list(connection.scalars(query.order_by(kind.key.desc()).limit(BATCH)))
-        if not found:
+            ids = list(connection.scalars(query.order_by(kind.key.desc()).limit(BATCH)))
+        if not ids:
             return gone
         began = time.monotonic()
         with access.writing() as connection:
-            gone += _delete(connection, kind, limits, found)
+            gone += _delete(connection, kind, limits, ids)
         access.rest(max(LEAST_REST, time.monotonic() - began))
-        after = found[-1]
+        after = ids[-1]
 
 
 def _delete(connection: Connection, kind: _Kind, limits: Limits, ids: Sequence[int]) -> int:
     """Delete those of the rows that may still go, now that no other transaction can come in between."""
     if kind.interned and not manifests.only_here(connection):
         return 0
-    wanted = select(kind.key).where(kind.key.in_(ids), *kind.conditions(limits, connection.dialect.name))
-    still = list(connection.scalars(wanted))
+    query = select(kind.key).where(kind.key.in_(ids), *kind.conditions(limits, connection.dialect.name))
+    still = list(connection.scalars(query))
     for pointing in kind.along:
         connection.execute(delete(pointing.table).where(pointing.in_(still)))
     if still:

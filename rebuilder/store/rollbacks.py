@@ -49,15 +49,17 @@ class StandingRollback:
         return f"{self.bad} was taken back by {self.who}{why}; {self.good} is current again"
 
 
-def request(connection: Connection, wanted: RequestedRollback, now: float) -> int:
+def request(connection: Connection, rollback: RequestedRollback, now: float) -> int:
     """Ask the engine; the number of the request. The same is not asked for twice."""
     for other in requested(connection):
-        if (other.image, other.build, other.with_descendants) == (wanted.image, wanted.build, wanted.with_descendants):
+        if (other.image, other.build, other.with_descendants) == (
+            rollback.image, rollback.build, rollback.with_descendants
+        ):
             return other.id
-    row = {"at": now, "who": wanted.who, "verb": ROLLBACK, "target": wanted.image, "reason": wanted.reason}
+    row = {"at": now, "who": rollback.who, "verb": ROLLBACK, "target": rollback.image, "reason": rollback.reason}
     ident = connection.execute(insert(Action).values(row).returning(Action.id)).scalar_one()
-    asked = {"action_id": ident, "build": wanted.build, "with_descendants": wanted.with_descendants}
-    connection.execute(insert(RollbackRequest).values(asked))
+    details = {"action_id": ident, "build": rollback.build, "with_descendants": rollback.with_descendants}
+    connection.execute(insert(RollbackRequest).values(details))
     return ident
 
 
@@ -80,10 +82,10 @@ def earlier(connection: Connection, images: Collection[str]) -> dict[str, list[P
     unproven = exists().where(Rebuild.build_id == ImageBuild.id, Rebuild.state != State.SUCCEEDED)
     taken_back = exists().where(Rollback.bad_build_id == ImageBuild.id)
     query = _builds(ImageBuild.id < Image.current_build_id, Image.present, ~unproven, ~taken_back)
-    found: dict[str, list[PastBuild]] = {}
+    builds: dict[str, list[PastBuild]] = {}
     for row in connection.execute(query.where(Image.key.in_(list(images))).order_by(ImageBuild.id.desc())):
-        found.setdefault(row.image, []).append(_build(row))
-    return found
+        builds.setdefault(row.image, []).append(_build(row))
+    return builds
 
 
 def _builds(*conditions: ColumnElement[bool]) -> Any:
@@ -111,10 +113,10 @@ def moved_names(connection: Connection, build_ids: Collection[int]) -> dict[int,
         Delivery.build_id.in_(list(build_ids)), Delivery.remote, Delivery.moves,
         Delivery.state.in_(("done", "pending", "waiting")),
     )  # fmt: skip
-    found: dict[int, set[str]] = {}
+    names: dict[int, set[str]] = {}
     for image_id, spec in connection.execute(query):
-        found.setdefault(image_id, set()).add(spec)
-    return found
+        names.setdefault(image_id, set()).add(spec)
+    return names
 
 
 def record(
@@ -152,10 +154,10 @@ def taken_back(connection: Connection) -> dict[str, set[str]]:
         .join(Image, Image.id == Rollback.image_id)
         .where(Image.current_build_id != ImageBuild.id)
     )
-    found: dict[str, set[str]] = {}
+    builds: dict[str, set[str]] = {}
     for image, ident in connection.execute(query):
-        found.setdefault(image, set()).add(ident)
-    return found
+        builds.setdefault(image, set()).add(ident)
+    return builds
 
 
 def rebuild_of(connection: Connection, bad: PastBuild) -> tuple[int, int] | None:

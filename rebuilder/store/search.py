@@ -44,7 +44,7 @@ def images(connection: Connection, words: str, limit: int) -> list[FoundImage]:
     if words:
         query = query.where(contains(Image.key, words))
     rows = connection.execute(query.order_by(Image.key).limit(limit))
-    return [FoundImage(found, state or "", present) for found, state, present in rows]
+    return [FoundImage(image, state or "", present) for image, state, present in rows]
 
 
 def image_named(connection: Connection, text: str) -> str:
@@ -53,8 +53,8 @@ def image_named(connection: Connection, text: str) -> str:
     Raises RequestError where that is in several, and UnknownError where it is in none.
     """
     alike = or_(Image.named(text), Image.name == text)
-    found = set(connection.scalars(_NAMES.where(alike)))
-    return meant(text, found if text in found or len(found) == 1 else names(connection))
+    matches = set(connection.scalars(_NAMES.where(alike)))
+    return meant(text, matches if text in matches or len(matches) == 1 else names(connection))
 
 
 def is_fitted(connection: Connection, *, image: str = "", stream: str = "", owner: str = "") -> bool:
@@ -90,5 +90,5 @@ def changes(connection: Connection, words: str, limit: int) -> list[FoundChange]
     columns = (Change.id, nvr, Change.stream, Change.severity, Change.update, Change.noticed_at)
     query = select(*columns)
     if words:
-        query = query.where(or_(*(contains(told, words) for told in (nvr, cast(Change.update, String), Change.cves))))
+        query = query.where(or_(*(contains(field, words) for field in (nvr, cast(Change.update, String), Change.cves))))
     return [FoundChange(*row) for row in connection.execute(query.order_by(Change.id.desc()).limit(limit))]

@@ -104,14 +104,14 @@ def _watch(engine: Engine, path: Path) -> None:
     def connected(connection: Any, _record: Any) -> None:
         watched.learn(connection.execute("PRAGMA application_id").fetchone()[0])
 
-    def told(context: ExceptionContext) -> None:
+    def explain(context: ExceptionContext) -> None:
         """SQLite says neither which file nor why. Its codes have more in the bits above these."""
         code = getattr(context.original_exception, "sqlite_errorcode", 0)
         if code & 0xFF in FORBIDDEN and (reason := unwritable(path)):
             raise UnreachableError(str(reason))
 
     event.listen(engine, "do_connect", made_ours)
-    event.listen(engine, "handle_error", told)
+    event.listen(engine, "handle_error", explain)
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", lambda _: watched.same())
 
@@ -132,10 +132,10 @@ _ENDED: deque[tuple[int, int]] = deque()
 def _let_go() -> None:
     """Close the files that no engine uses any more. The caller holds the lock."""
     while _ENDED:
-        known = _ENDED.popleft()
-        _OPEN[known].users -= 1
-        if not _OPEN[known].users:
-            os.close(_OPEN.pop(known).descriptor)
+        key = _ENDED.popleft()
+        _OPEN[key].users -= 1
+        if not _OPEN[key].users:
+            os.close(_OPEN.pop(key).descriptor)
 
 
 @dataclass(slots=True)
@@ -163,11 +163,11 @@ class _Watched:
             if self.known is not None:  # two connected at once for the first time
                 return
             status = self.path.stat()
-            known = status.st_dev, status.st_ino
-            if known not in _OPEN:
-                _OPEN[known] = _Open(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
-            _OPEN[known].users += 1
-            self.known = known  # last, as `same` takes no lock
+            key = status.st_dev, status.st_ino
+            if key not in _OPEN:
+                _OPEN[key] = _Open(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
+            _OPEN[key].users += 1
+            self.known = key  # last, as `same` takes no lock
             _let_go()
 
     def same(self) -> None:

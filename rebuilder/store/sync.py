@@ -57,37 +57,37 @@ def save_inventory(connection: Connection, inventory: Inventory, now: float) -> 
     Graph(inventory.images)
     before = {image.key: image for image in stored.load(connection).images}
     _save_streams(connection, inventory.streams)
-    wanted = {image.key: image for image in inventory.images}
-    added, changed, removed = _compare(before, wanted)
-    known = _insert_unknown(connection, [wanted[key] for key in added])
+    images = {image.key: image for image in inventory.images}
+    added, changed, removed = _compare(before, images)
+    image_ids = _insert_unknown(connection, [images[key] for key in added])
     # Those that were just inserted are as they should be: to write them again changes nothing.
-    _change(connection, {known[key]: _columns(wanted[key]) for key in [*added, *changed]})
-    _change(connection, {known[key]: {"present": False} for key in removed})
-    _save_parents(connection, [wanted[key] for key in [*added, *changed]], known)
-    rebuilt = _save_builds(connection, inventory.builds, known, now)
-    unchanged = len(wanted) - len({*added, *changed, *rebuilt})
+    _change(connection, {image_ids[key]: _columns(images[key]) for key in [*added, *changed]})
+    _change(connection, {image_ids[key]: {"present": False} for key in removed})
+    _save_parents(connection, [images[key] for key in [*added, *changed]], image_ids)
+    rebuilt = _save_builds(connection, inventory.builds, image_ids, now)
+    unchanged = len(images) - len({*added, *changed, *rebuilt})
     of_known = tuple(key for key in rebuilt if key in before)
     return SyncResult(added, changed, removed, of_known, unchanged, inventory.faults, inventory.hints)
 
 
 def _compare(
-    before: Mapping[str, ImageValue], wanted: Mapping[str, ImageValue]
+    before: Mapping[str, ImageValue], after: Mapping[str, ImageValue]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The images that are new, those that are not as before, and those that are gone."""
-    added = tuple(key for key in wanted if key not in before)
-    changed = tuple(key for key, image in wanted.items() if key in before and before[key] != image)
-    removed = tuple(key for key in before if key not in wanted)
+    added = tuple(key for key in after if key not in before)
+    changed = tuple(key for key, image in after.items() if key in before and before[key] != image)
+    removed = tuple(key for key in before if key not in after)
     return added, changed, removed
 
 
 def _insert_unknown(connection: Connection, images: Iterable[ImageValue]) -> dict[str, int]:
     """Insert those of the images that the store never had; the ids of all that it has."""
-    known = stored.ids(connection)
-    unknown = [_columns(image) for image in images if image.key not in known]
+    image_ids = stored.ids(connection)
+    unknown = [_columns(image) for image in images if image.key not in image_ids]
     if unknown:
         connection.execute(insert(Image), unknown)
-        known = stored.ids(connection)
-    return known
+        image_ids = stored.ids(connection)
+    return image_ids
 
 
 def _change(connection: Connection, rows: Mapping[int, Mapping[str, Any]]) -> None:
@@ -115,22 +115,22 @@ def _columns(image: ImageValue) -> dict[str, object]:
     }
 
 
-def _save_streams(connection: Connection, wanted: Iterable[StreamValue]) -> None:
+def _save_streams(connection: Connection, streams: Iterable[StreamValue]) -> None:
     connection.execute(delete(Stream))
-    rows = [{"name": stream.name, "dist": " ".join(stream.dist)} for stream in wanted]
+    rows = [{"name": stream.name, "dist": " ".join(stream.dist)} for stream in streams]
     if rows:
         connection.execute(insert(Stream), rows)
 
 
-def _save_parents(connection: Connection, images: list[ImageValue], known: Mapping[str, int]) -> None:
-    for part in chunks([known[image.key] for image in images], 500):
+def _save_parents(connection: Connection, images: list[ImageValue], image_ids: Mapping[str, int]) -> None:
+    for part in chunks([image_ids[image.key] for image in images], 500):
         connection.execute(delete(ImageParent).where(ImageParent.image_id.in_(part)))
     rows = [
         {
-            "image_id": known[image.key],
+            "image_id": image_ids[image.key],
             "position": position,
             "kind": str(parent.kind),
-            "parent_id": known[parent.image] if parent.image else None,
+            "parent_id": image_ids[parent.image] if parent.image else None,
             "external": parent.external,
         }
         for image in images
@@ -141,7 +141,7 @@ def _save_parents(connection: Connection, images: list[ImageValue], known: Mappi
 
 
 def _save_builds(
-    connection: Connection, builds: Iterable[BuildValue], known: Mapping[str, int], now: float
+    connection: Connection, builds: Iterable[BuildValue], image_ids: Mapping[str, int], now: float
 ) -> list[str]:
     """Record the builds that are not current yet, or could not be read before; the names of their images."""
     current, unread = stored.current_builds(connection), stored.unread(connection)
@@ -154,7 +154,7 @@ def _save_builds(
     # All at once: the RPMs of one part are mostly those of the next.
     manifests.intern(connection, (build.manifest for build in new if build.manifest is not None))
     for part in chunks(new, stored.MANY):
-        record_builds(connection, part, known, now)
+        record_builds(connection, part, image_ids, now)
     if len(new) > stored.MANY:
         refresh_statistics(connection)
     return [build.image for build in new]
@@ -167,7 +167,7 @@ def _is_news(build: BuildValue, current: BuildValue | None, unread: bool) -> boo
 
 
 def record_builds(
-    connection: Connection, builds: Iterable[BuildValue], known: Mapping[str, int], now: float,
+    connection: Connection, builds: Iterable[BuildValue], image_ids: Mapping[str, int], now: float,
     unproven: Collection[str] = (),
 ) -> dict[str, int]:
     """Record these builds, at most one an image; the id of each by its image.
@@ -176,20 +176,20 @@ def record_builds(
     """
     builds = list(builds)
     manifest_ids = _manifest_ids(connection, builds)
-    recorded = _ids_of(connection, builds, known)
+    recorded = _ids_of(connection, builds, image_ids)
     both = sorted(recorded.keys() & manifest_ids)
     read = [{"build": recorded[image], "content": manifest_ids[image]} for image in both]
     if read:
         connection.execute(_READ, read)
     rows = {
-        build.image: _build_row(build, known[build.image], manifest_ids.get(build.image), now)
+        build.image: _build_row(build, image_ids[build.image], manifest_ids.get(build.image), now)
         for build in builds
         if build.image not in recorded
     }
     if rows:
         made = {row.image_id: row.id for row in connection.execute(_NEW, list(rows.values()))}
-        recorded |= {image: made[known[image]] for image in rows}
-    current = {known[image]: recorded[image] for image in sorted(recorded.keys() - set(unproven))}
+        recorded |= {image: made[image_ids[image]] for image in rows}
+    current = {image_ids[image]: recorded[image] for image in sorted(recorded.keys() - set(unproven))}
     make_current(connection, current)
     return recorded
 
@@ -201,9 +201,9 @@ def make_current(connection: Connection, builds: Mapping[int, int]) -> None:
 
 def _manifest_ids(connection: Connection, builds: Sequence[BuildValue]) -> dict[str, int]:
     """The ids of the builds' manifests, by their images: of those whose manifest is known."""
-    known = {build.image: build.manifest for build in builds if build.manifest is not None}
-    interned = manifests.intern(connection, known.values())
-    return {image: interned[manifest.digest] for image, manifest in known.items()}
+    contents = {build.image: build.manifest for build in builds if build.manifest is not None}
+    interned = manifests.intern(connection, contents.values())
+    return {image: interned[manifest.digest] for image, manifest in contents.items()}
 
 
 def _build_row(build: BuildValue, image_id: int, manifest_id: int | None, now: float) -> dict[str, object]:
@@ -219,12 +219,12 @@ def _build_row(build: BuildValue, image_id: int, manifest_id: int | None, now: f
     }
 
 
-def _ids_of(connection: Connection, builds: Sequence[BuildValue], known: Mapping[str, int]) -> dict[str, int]:
+def _ids_of(connection: Connection, builds: Sequence[BuildValue], image_ids: Mapping[str, int]) -> dict[str, int]:
     """The ids of those of these builds that are recorded, by their images."""
-    wanted = {known[build.image]: build for build in builds}
-    values = {"images": list(wanted), "idents": list({build.ident for build in builds})}
+    by_image = {image_ids[build.image]: build for build in builds}
+    values = {"images": list(by_image), "idents": list({build.ident for build in builds})}
     return {
-        wanted[image_id].image: build_id
+        by_image[image_id].image: build_id
         for image_id, ident, build_id in connection.execute(_RECORDED, values)
-        if wanted[image_id].ident == ident
+        if by_image[image_id].ident == ident
     }

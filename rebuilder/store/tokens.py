@@ -61,11 +61,11 @@ def listing(connection: Connection) -> list[Known]:
 def find(connection: Connection, token: str) -> Known | None:
     """The token that was presented, if it is one. All are compared, each in a time that tells nothing of the other."""
     digest = _digest(token)
-    found = None
+    match = None
     for row in connection.execute(select(Token.name, Token.scopes, Token.created_at, Token.digest)):
         if hmac.compare_digest(row.digest, digest):
-            found = Known(row.name, tuple(row.scopes), row.created_at)
-    return found
+            match = Known(row.name, tuple(row.scopes), row.created_at)
+    return match
 
 
 def _digest(token: str) -> str:

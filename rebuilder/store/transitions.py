@@ -81,8 +81,8 @@ class Transitions:
         try:
             return lifecycle.step(entry, event, self.max_attempts)
         except InvalidTransition as error:
-            told = story(self.connection, entry.id)
-            raise InvalidTransition(f"{entry.image} (rebuild {entry.id}): {error}; {told}") from None
+            history = story(self.connection, entry.id)
+            raise InvalidTransition(f"{entry.image} (rebuild {entry.id}): {error}; {history}") from None
 
     def _columns(self, entry: RebuildRecord, event: Event, after: RebuildRecord) -> dict[str, Any]:
         new: dict[str, Any] = {"state": after.state, "attempt": after.attempt, "reason": event.reason}
@@ -166,8 +166,8 @@ def _update(connection: Connection, changed: Iterable[_Changed]) -> None:
         alike.setdefault(tuple(new), []).append(row)
     for names, rows in alike.items():
         if connection.execute(_updating(names), rows).rowcount != len(rows):
-            told = "; ".join(f"rebuild {row['of']} was {row['was']}" for row in rows)
-            raise InvalidTransition(f"changed meanwhile: {told}")
+            states = "; ".join(f"rebuild {row['of']} was {row['was']}" for row in rows)
+            raise InvalidTransition(f"changed meanwhile: {states}")
 
 
 def _reopen(connection: Connection, changed: Iterable[_Changed]) -> None:

@@ -45,19 +45,19 @@ def _read(connection: Connection) -> dict[str, Progress]:
         .distinct()
     )
     rows = connection.execute(query).all()
-    told = changes.of_ids(connection, {row[4] for row in rows if row[4] is not None})
-    ordered = sorted(told.values(), key=lambda one: (-one.change.severity.weight, one.id))
-    found: dict[str, Progress] = {}
+    by_id = changes.of_ids(connection, {row[4] for row in rows if row[4] is not None})
+    ordered = sorted(by_id.values(), key=lambda one: (-one.change.severity.weight, one.id))
+    by_name: dict[str, Progress] = {}
     for one in ordered:
-        found.setdefault(_name(one.change), Progress()).changes.append(one.change)
+        by_name.setdefault(_name(one.change), Progress()).changes.append(one.change)
     new = bases.causes_of(connection, sorted({row.id for row in rows}))
     for ident, wave, image, state, change_id in rows:
-        named = [_name(told[change_id].change)] if change_id is not None else []
+        named = [_name(by_id[change_id].change)] if change_id is not None else []
         for name in [*named, *map(str, new.get(ident, ()))] or [""]:
-            progress = found.setdefault(name, Progress())
+            progress = by_name.setdefault(name, Progress())
             progress.waves.add(wave)
             progress.rebuilds[ident] = image, state
-    return found
+    return by_name
 
 
 def _name(change: ChangeValue) -> str:

@@ -37,17 +37,17 @@ class PendingVerdict:
     since: float
 
 
-def request(connection: Connection, wanted: Sequence[tuple[RebuildRecord, int, Checks]], now: float) -> None:
+def request(connection: Connection, builds: Sequence[tuple[RebuildRecord, int, Checks]], now: float) -> None:
     """These rebuilds' builds, by their ids, are to be checked."""
     rows = [
         {"rebuild_id": entry.id, "build_id": build_id, "kind": str(kind), "requested_at": now,
          "test": asdict(checks.test) if checks.test and kind is CheckKind.TEST else {}}
-        for entry, build_id, checks in wanted
+        for entry, build_id, checks in builds
         for kind in checks.kinds
     ]  # fmt: skip
     if rows:
         connection.execute(insert(Verdict), rows)
-    if gated := [build_id for _, build_id, checks in wanted if checks.gate]:
+    if gated := [build_id for _, build_id, checks in builds if checks.gate]:
         _find_early(connection, gated, now)
 
 
@@ -102,8 +102,8 @@ def _pending() -> Select[Any]:
     )
 
 
-def _test(told: Mapping[str, Any]) -> ImageTest:
-    return ImageTest(**{**told, "command": tuple(told["command"])}) if told else ImageTest()
+def _test(fields: Mapping[str, Any]) -> ImageTest:
+    return ImageTest(**{**fields, "command": tuple(fields["command"])}) if fields else ImageTest()
 
 
 def answer(connection: Connection, verdict_id: int, passed: bool, reason: str, who: str, now: float) -> bool:
@@ -163,10 +163,10 @@ class Answered:
 
 def answered(connection: Connection) -> list[Answered]:
     """The rebuilds that are tested, and of which all has answered, or something has said that the build is bad."""
-    found = rebuilds.entries(connection, _settled())
-    if not found:
+    entries = rebuilds.entries(connection, _settled())
+    if not entries:
         return []
-    of_these = Verdict.rebuild_id.in_([entry.id for entry in found])
+    of_these = Verdict.rebuild_id.in_([entry.id for entry in entries])
     query = select(Verdict.rebuild_id, Verdict.build_id, Verdict.kind, Verdict.state, Verdict.reason, Verdict.who)
     builds: dict[int, int] = {}
     faults: dict[int, list[str]] = {}
@@ -175,9 +175,9 @@ def answered(connection: Connection) -> list[Answered]:
     for rebuild_id, build_id, kind, state, reason, who in rows:
         builds[rebuild_id] = build_id
         if state == "failed":
-            told = f"the gate was closed by {who}" if kind == CheckKind.GATE else ""
-            faults.setdefault(rebuild_id, []).append(": ".join(filter(None, (told, reason))))
-    return [Answered(entry, builds[entry.id], "; ".join(faults.get(entry.id, ()))) for entry in found]
+            cause = f"the gate was closed by {who}" if kind == CheckKind.GATE else ""
+            faults.setdefault(rebuild_id, []).append(": ".join(filter(None, (cause, reason))))
+    return [Answered(entry, builds[entry.id], "; ".join(faults.get(entry.id, ()))) for entry in entries]
 
 
 @cache

@@ -107,8 +107,8 @@ def by_hand(
     waiting = {entry.image for entry in rebuilds.in_states(connection, PENDING)}
     wave_id = accept(connection, drafted, [], now, who=who)
     images = [rebuild.image for rebuild in drafted.plan.rebuilds]
-    known, _ = _images(connection)
-    for part in chunks([known[image] for image in images], 500):
+    ids, _ = _images(connection)
+    for part in chunks([ids[image] for image in images], 500):
         pending = Rebuild.image_id.in_(part), Rebuild.state.in_(PENDING)
         connection.execute(update(Rebuild).where(*pending).values(note=note, asked_by=who))
     return wave_id, [image for image in images if image in waiting]
@@ -117,10 +117,10 @@ def by_hand(
 def _ranks(plan: Plan, seconds: Mapping[str, float], now: float) -> dict[str, tuple[Severity, float]]:
     """Severity, inherited upward from what waits below, and rank of every rebuild of the plan."""
     jobs = plan.jobs(seconds)
-    told = [rebuild.severity for rebuild in plan.rebuilds]
+    severities = [rebuild.severity for rebuild in plan.rebuilds]
     return {
         rebuild.image: (worst, rank(now, worst, below))
-        for rebuild, worst, below in zip(plan.rebuilds, inherited(jobs, told), paths_below(jobs), strict=True)
+        for rebuild, worst, below in zip(plan.rebuilds, inherited(jobs, severities), paths_below(jobs), strict=True)
     }
 
 
@@ -144,11 +144,11 @@ def _create(
 ) -> None:
     if not fresh:
         return
-    known, before = _images(connection)
+    ids, before = _images(connection)
     rows = [
         {
             "wave_id": wave_id,
-            "image_id": known[rebuild.image],
+            "image_id": ids[rebuild.image],
             "state": str(State.WAITING),
             "severity": str(ranks[rebuild.image][0]),
             "level": rebuild.level,
@@ -241,17 +241,17 @@ def _outdated(connection: Connection, causes: Sequence[Mapping[str, Any]]) -> se
     for part in chunks(sorted({rebuild_id for rebuild_id, _ in pairs}), 500):
         query = select(Cause.rebuild_id, Cause.change_id).where(Cause.rebuild_id.in_(part)).distinct()
         pairs.update(connection.execute(query).tuples())
-    told = changes.of_ids(connection, {change_id for _, change_id in pairs})
+    by_id = changes.of_ids(connection, {change_id for _, change_id in pairs})
     groups: dict[tuple[int, str, str], list[int]] = {}
     for rebuild_id, change_id in sorted(pairs):
-        change = told[change_id].change
+        change = by_id[change_id].change
         groups.setdefault((rebuild_id, change.build.name, change.stream), []).append(change_id)
-    found: set[tuple[int, int]] = set()
+    outdated: set[tuple[int, int]] = set()
     for (rebuild_id, _, _), ids in groups.items():
-        evrs = {ident: told[ident].change.build.evr for ident in ids}
+        evrs = {ident: by_id[ident].change.build.evr for ident in ids}
         best = newest(evrs.values())
-        found.update((rebuild_id, ident) for ident, evr in evrs.items() if evr != best)
-    return found
+        outdated.update((rebuild_id, ident) for ident, evr in evrs.items() if evr != best)
+    return outdated
 
 
 def _join(
@@ -321,8 +321,8 @@ def changes_of(connection: Connection, wave_id: int) -> list[StoredChange]:
     ids = connection.scalars(
         select(WaveChange.change_id).where(WaveChange.wave_id == wave_id).order_by(WaveChange.change_id)
     ).all()
-    told = changes.of_ids(connection, ids)
-    return [told[ident] for ident in ids]
+    by_id = changes.of_ids(connection, ids)
+    return [by_id[ident] for ident in ids]
 
 
 def end_withdrawn(connection: Connection, now: float) -> list[int]:

@@ -51,9 +51,9 @@ class Base:
     def __init_subclass__(cls, **options: Any) -> None:
         if "__table__" in vars(cls):  # an alias
             return
-        columns = {name: found for name, found in vars(cls).items() if isinstance(found, Column)}
-        for name, found in columns.items():
-            found.name = found.key = name
+        columns = {name: member for name, member in vars(cls).items() if isinstance(member, Column)}
+        for name, member in columns.items():
+            member.name = member.key = name
         cls.__table__ = Table(cls.__tablename__, Base.metadata, *columns.values(), *cls.__table_args__, **options)
 
     @classmethod
