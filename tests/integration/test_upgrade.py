@@ -84,7 +84,7 @@ def test_the_sql_is_what_makes_the_tables(postgres_url: str, tmp_path: Path) -> 
 
 
 def test_no_sql_is_told_of_a_file(sqlite_url: str) -> None:
-    with pytest.raises(RequestError, match="PostgreSQL alone"):
+    with pytest.raises(RequestError, match="only PostgreSQL"):
         database.upgrade_sql(database.open_database(sqlite_url))
 
 
