@@ -40,13 +40,13 @@ def annotations_of(request: BuildRequest, origin: Origin, base: BaseName | None,
     (None), its annotations are left to the builder.
     """
     made = datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    found = {f"{OCI}source": origin.source, f"{OCI}revision": origin.revision, f"{OCI}created": made,
+    annotations = {f"{OCI}source": origin.source, f"{OCI}revision": origin.revision, f"{OCI}created": made,
              f"{OCI}version": request.image.stream}  # fmt: skip
     if base is not None:
-        found |= {f"{OCI}base.name": base.name, f"{OCI}base.digest": base.digest}
+        annotations |= {f"{OCI}base.name": base.name, f"{OCI}base.digest": base.digest}
     causes = json.dumps([str(change.build) for change in request.causes])
     ours = {f"{OURS}key": request.key, f"{OURS}wave": str(request.wave or ""), f"{OURS}causes": causes}
-    return {**found, **ours}
+    return {**annotations, **ours}
 
 
 def external_base(request: BuildRequest) -> BaseName | None:

@@ -48,11 +48,11 @@ class _Assessment:
         self._leave_out_unknown()
         kinds = self._followed()
         if kinds or not all(reasons):
-            known = {key: why for key, why in zip(affected.names, reasons, strict=True) if why}
+            reasons_of = {key: why for key, why in zip(affected.names, reasons, strict=True) if why}
             if kinds:
-                self._propagate(known, kinds)
-            affected = self._graph.layers(known)
-            reasons = list(affected.each(known))
+                self._propagate(reasons_of, kinds)
+            affected = self._graph.layers(reasons_of)
+            reasons = list(affected.each(reasons_of))
         return Impact(affected, reasons, self._skipped, self._denials, self._asked)
 
     def _look(self) -> list[tuple[Reason, ...]]:
@@ -60,7 +60,7 @@ class _Assessment:
 
         A list, because a mapping of so many images outgrows the processor's cache.
         """
-        images, found = self._images, []
+        images, all_reasons = self._images, []
         carried = images.each(self._carried.rpms)
         for number, (key, rpms, bases) in enumerate(zip(images.names, carried, images.bases, strict=True)):
             content = self._contents.read(key, rpms, bases)
@@ -71,8 +71,8 @@ class _Assessment:
                 self._leave_out(key, content.otherwise)
             elif self._ruled or self._still_stale or key in self._terms.held:
                 reasons = self._decide(number, key, content.stale)
-            found.append(reasons)
-        return found
+            all_reasons.append(reasons)
+        return all_reasons
 
     def _leave_out(self, key: str, reason: Skip, by: str = "") -> None:
         self._skipped[key] = Skipped(key, reason, by)

@@ -37,17 +37,17 @@ def foreign(rpms: Iterable[Rpm], stream: str, above: Sequence[ParentRef]) -> Map
     for parent in above:
         for rpm in parent.rpms:
             origins.setdefault((rpm.name, rpm.arch, dist_of(rpm.release)), parent.foreign.get(rpm, parent.stream))
-    found = {rpm: origins.get((rpm.name, rpm.arch, dist_of(rpm.release)), stream) for rpm in rpms}
-    return {rpm: of for rpm, of in found.items() if of != stream}
+    streams = {rpm: origins.get((rpm.name, rpm.arch, dist_of(rpm.release)), stream) for rpm in rpms}
+    return {rpm: of for rpm, of in streams.items() if of != stream}
 
 
 def foreigners(graph: Graph, rpms: Mapping[str, Sequence[Rpm]]) -> dict[str, Mapping[Rpm, str]]:
     """For each of these images that has any: its RPMs that are of another stream, each with that."""
     layers = graph.layers(rpms)
-    found: dict[str, Mapping[Rpm, str]] = {}
+    foreign_rpms: dict[str, Mapping[Rpm, str]] = {}
     for key, bases in zip(layers.names, layers.bases, strict=True):
         parents = [layers.names[base] for base in bases]
-        above = [ParentRef(rpms[name], stream_of(name), found.get(name, NONE)) for name in parents]
+        above = [ParentRef(rpms[name], stream_of(name), foreign_rpms.get(name, NONE)) for name in parents]
         if others := foreign(rpms[key], stream_of(key), above):
-            found[key] = others
-    return found
+            foreign_rpms[key] = others
+    return foreign_rpms

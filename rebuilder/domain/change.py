@@ -17,7 +17,7 @@ ALIAS = re.compile(r"[A-Z]+(-[A-Z0-9]+)*-20\d\d-[0-9a-z]{8,}", re.ASCII)  # what
 
 def cves_in(*texts: str) -> tuple[str, ...]:
     """The ids of CVEs that these texts name, in capitals, each once, in their order."""
-    return tuple(dict.fromkeys(found.upper() for text in texts for found in CVE.findall(text)))
+    return tuple(dict.fromkeys(cve.upper() for text in texts for cve in CVE.findall(text)))
 
 
 class Severity(StrEnum):

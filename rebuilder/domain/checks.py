@@ -35,8 +35,8 @@ class Checks:
     @property
     def kinds(self) -> tuple[CheckKind, ...]:
         """The kinds of answers that are waited for; none where a proven build is good."""
-        asked = {CheckKind.TEST: self.test is not None, CheckKind.GATE: self.gate}
-        return tuple(kind for kind, wanted in asked.items() if wanted)
+        enabled = {CheckKind.TEST: self.test is not None, CheckKind.GATE: self.gate}
+        return tuple(kind for kind, on in enabled.items() if on)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,19 +124,19 @@ _SEVERITIES = {severity: place for place, severity in enumerate(Severity)}
 _CURRENCIES = {currency: place for place, currency in enumerate(Currency)}
 
 
-def need_of(found: ImageState) -> tuple[int, int]:
+def need_of(image: ImageState) -> tuple[int, int]:
     """How much an image needs attention, least first: what has no owner, how severe what it lacks is.
 
     What is stale and being rebuilt needs no operator; what was not rebuilt well, or is kept from a security fix, does.
     """
-    severity = _SEVERITIES[found.severity] if found.severity else len(Severity)
-    lacking = found.state is not Currency.CURRENT
-    if found.state is Currency.UNKNOWN or (found.state is Currency.HELD and found.lacks_security_fix):
+    severity = _SEVERITIES[image.severity] if image.severity else len(Severity)
+    lacking = image.state is not Currency.CURRENT
+    if image.state is Currency.UNKNOWN or (image.state is Currency.HELD and image.lacks_security_fix):
         return 0, severity
-    if lacking and found.last_rebuild in NOT_DONE:
+    if lacking and image.last_rebuild in NOT_DONE:
         return 0, severity
-    being_rebuilt = found.last_rebuild in OPEN
-    return 1 + being_rebuilt + len(Currency) * _CURRENCIES[found.state], severity
+    being_rebuilt = image.last_rebuild in OPEN
+    return 1 + being_rebuilt + len(Currency) * _CURRENCIES[image.state], severity
 
 
 class Offers:
@@ -155,11 +155,11 @@ class Offers:
 
     def lacking(self, rpm: Rpm) -> Lacking:
         """The changes that the RPM is older than, by the stream in which they are offered."""
-        found: dict[str, list[Offered]] = {}
+        offers: dict[str, list[Offered]] = {}
         for one in self._subjects.get((rpm.source, MODULE in rpm.release), ()):
             if one.change.makes_stale(rpm):
-                found.setdefault(one.change.stream, []).append(one)
-        return {stream: tuple(lacking) for stream, lacking in found.items()}
+                offers.setdefault(one.change.stream, []).append(one)
+        return {stream: tuple(lacking) for stream, lacking in offers.items()}
 
 
 def currency_of(

@@ -27,12 +27,12 @@ class Deployable:
 def by_digest(tags: Sequence[str], digest: str) -> tuple[str, ...]:
     """The pull specs by digest of a build: one for each repository that `tags`, its pull specs, name.
 
-    A repository for which no digest is told has the build's own one; without any it is left out.
+    A repository for which no digest is pinned has the build's own one; without any it is left out.
     """
-    told = {repository(spec): spec for spec in reversed(tags) if "@" in spec}
+    pinned = {repository(spec): spec for spec in reversed(tags) if "@" in spec}
     places = dict.fromkeys(map(repository, tags))
     own = {place: at_digest(place, digest) for place in places} if digest else {}
-    return tuple(found for place in places if (found := told.get(place) or own.get(place)))
+    return tuple(pull_spec for place in places if (pull_spec := pinned.get(place) or own.get(place)))
 
 
 def as_compose(images: Iterable[Deployable]) -> dict[str, object]:
@@ -52,10 +52,10 @@ def as_kustomize(images: Iterable[Deployable]) -> dict[str, object]:
 
 def _unique(entries: Iterable[tuple[str, Deployable, str]]) -> dict[str, str]:
     """The values by their names, each of one image."""
-    found: dict[str, tuple[Deployable, str]] = {}
+    by_name: dict[str, tuple[Deployable, str]] = {}
     for name, image, value in entries:
-        before, _ = found.setdefault(name, (image, value))
+        before, _ = by_name.setdefault(name, (image, value))
         if before is not image:
             both = f"{before.image} and {image.image}"
             raise RequestError(f"{name} would be both {both}: choose with --stream, or name images")
-    return {name: value for name, (_, value) in found.items()}
+    return {name: value for name, (_, value) in by_name.items()}

@@ -82,9 +82,9 @@ class Experience:
 
     def mean_left(self, expected: float, running: float) -> float | None:
         """The conditional expectation of the same."""
-        found = [self.left(expected, running, (at + 0.5) / QUANTILES) for at in range(QUANTILES)]
-        known = [seconds for seconds in found if seconds is not None]
-        return sum(known) / len(known) if known else None
+        quantiles = [self.left(expected, running, (at + 0.5) / QUANTILES) for at in range(QUANTILES)]
+        values = [seconds for seconds in quantiles if seconds is not None]
+        return sum(values) / len(values) if values else None
 
     def _between(self, begin: int, chance: float) -> float:
         """The factor at that share of those from `begin` on, between its neighbours."""
@@ -100,11 +100,11 @@ def pace_of(observed: Sequence[Observed]) -> Pace:
 
     Builds that run count from where they are: else the quick ones, which end first, would speak for all.
     """
-    found = [one for one in observed if one.ratio > 0]
-    if not found:
+    builds = [one for one in observed if one.ratio > 0]
+    if not builds:
         return Pace(1.0, PRIOR_SPREAD)
-    ended = [one for one in found if one.ended]
-    shown = math.log(_median(found))
+    ended = [one for one in builds if one.ended]
+    shown = math.log(_median(builds))
     if not ended:
         shown = max(0.0, shown)  # that builds have just begun does not make them quick
     own = MEDIAN_LOSS * SPREAD / math.sqrt(max(1, len(ended)))
@@ -130,4 +130,4 @@ def factors_of(ratios: Iterable[tuple[int, float]]) -> list[float]:
     for wave, ratio in ratios:
         if ratio > 0:
             waves.setdefault(wave, []).append(ratio)
-    return [ratio / median(found) for found in waves.values() if len(found) > 2 for ratio in found]
+    return [ratio / median(of_wave) for of_wave in waves.values() if len(of_wave) > 2 for ratio in of_wave]

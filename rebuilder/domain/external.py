@@ -123,9 +123,9 @@ class Externals:
     def below(self, image: Image, change: Change, rpm: Rpm) -> ExternalImage | None:
         """The image's own external parent, where it hands the old RPM on to it."""
         for parent in image.parents:
-            found = self.known.get(parent.external) if parent.kind is ParentKind.BASE else None
-            if found is not None and found.lacks(change, rpm):
-                return found
+            external = self.known.get(parent.external) if parent.kind is ParentKind.BASE else None
+            if external is not None and external.lacks(change, rpm):
+                return external
         return None
 
     def upgrades(self, image: Image, rules: Iterable[Rule]) -> str:

@@ -89,11 +89,11 @@ class Forecast:
         """
         if not self.unknown.isdisjoint(ids):
             return None
-        known = [ident for ident in ids if self.knows(ident)]
-        if not known:
+        pending = [ident for ident in ids if self.knows(ident)]
+        if not pending:
             return None
-        found = sorted(max(map(draw.__getitem__, known)) for draw in self.draws)
-        return Eta(_quantile(found, LOW), median(found), _quantile(found, HIGH))
+        seconds = sorted(max(map(draw.__getitem__, pending)) for draw in self.draws)
+        return Eta(_quantile(seconds, LOW), median(seconds), _quantile(seconds, HIGH))
 
     @cached_property
     def done_in(self) -> Mapping[int, float]:
@@ -101,12 +101,12 @@ class Forecast:
         return {ident: median(draw[ident] for draw in self.draws) for ident in (self.draws[0] if self.draws else ())}
 
 
-def _quantile(found: Sequence[float], share: float) -> float:
+def _quantile(draws: Sequence[float], share: float) -> float:
     """Of sorted draws; those at the ends stand for what is beyond them."""
-    place = min(len(found) - 1.0, max(0.0, share * (len(found) + 1) - 1))
+    place = min(len(draws) - 1.0, max(0.0, share * (len(draws) + 1) - 1))
     below = int(place)
-    above = min(below + 1, len(found) - 1)
-    return found[below] + (place - below) * (found[above] - found[below])
+    above = min(below + 1, len(draws) - 1)
+    return draws[below] + (place - below) * (draws[above] - draws[below])
 
 
 def forecast(rebuilds: Sequence[Open], slots: int, experience: Experience | None = None) -> Forecast:
@@ -145,11 +145,11 @@ def _schedules(
 
 def _with_below(rebuilds: Sequence[Open], first: Sequence[int]) -> frozenset[int]:
     """These, and what waits for them; the rebuilds come parents first."""
-    found = set(first)
+    ids = set(first)
     for rebuild in rebuilds:
-        if not found.isdisjoint(rebuild.after):
-            found.add(rebuild.id)
-    return frozenset(found)
+        if not ids.isdisjoint(rebuild.after):
+            ids.add(rebuild.id)
+    return frozenset(ids)
 
 
 def _lengths(rebuilds: Sequence[Open], experience: Experience) -> Sequence[Sequence[float]]:
@@ -166,9 +166,9 @@ def _drawn(rebuild: Open, experience: Experience, paces: Sequence[float], chance
     if rebuild.state in UNDER_WAY:
         both = zip(paces, chances, strict=True)
         return [rebuild.left(experience, pace, chance) or 0.0 for pace, chance in both]
-    seconds, known = rebuild.seconds, experience.known
-    count = len(known)
-    return [seconds * pace * known[int(chance * count)] for pace, chance in zip(paces, chances, strict=True)]
+    seconds, factors = rebuild.seconds, experience.known
+    count = len(factors)
+    return [seconds * pace * factors[int(chance * count)] for pace, chance in zip(paces, chances, strict=True)]
 
 
 @lru_cache(KEPT_LOTS)
@@ -178,22 +178,22 @@ def _lots(seed: int, count: int) -> tuple[float, ...]:
     Not the parts' middles: of many builds, the one that takes the longest decides.
     """
     dice = Random(seed)
-    found = [(at + dice.random()) / count for at in range(count)]
-    dice.shuffle(found)
-    return tuple(found)
+    chances = [(at + dice.random()) / count for at in range(count)]
+    dice.shuffle(chances)
+    return tuple(chances)
 
 
 def _ordered(rebuilds: Sequence[Open]) -> list[Open]:
     """Parents first: of several waves, which are not in that order by themselves."""
-    known = {rebuild.id: rebuild for rebuild in rebuilds}
-    sorter = TopologicalSorter({rebuild.id: [p for p in rebuild.after if p in known] for rebuild in rebuilds})
-    return [known[ident] for ident in sorter.static_order()]
+    by_id = {rebuild.id: rebuild for rebuild in rebuilds}
+    sorter = TopologicalSorter({rebuild.id: [p for p in rebuild.after if p in by_id] for rebuild in rebuilds})
+    return [by_id[ident] for ident in sorter.static_order()]
 
 
-def critical_path(rebuilds: Sequence[Open], found: Forecast) -> tuple[int, ...]:
+def critical_path(rebuilds: Sequence[Open], forecast: Forecast) -> tuple[int, ...]:
     """The longest chain of builds that is left among these, by the likely seconds; the first among equals."""
-    among = _ordered([rebuild for rebuild in rebuilds if found.knows(rebuild.id)])
-    jobs = JobGraph(_edges(among), [found.left[rebuild.id] for rebuild in among])
+    among = _ordered([rebuild for rebuild in rebuilds if forecast.knows(rebuild.id)])
+    jobs = JobGraph(_edges(among), [forecast.left[rebuild.id] for rebuild in among])
     return tuple(among[at].id for at in schedule.critical_path(jobs, paths_below(jobs)))
 
 

@@ -42,10 +42,10 @@ class Subgraph:
     bases: Sequence[tuple[int, ...]]
     levels: Sequence[int]
 
-    def each(self, known: Mapping[str, T]) -> Iterable[T]:
+    def each(self, facts: Mapping[str, T]) -> Iterable[T]:
         """What is known of each of these images, in their order. It is looked up only where that is another one."""
-        alike = len(known) == len(self.names) and list(known) == self.names
-        return known.values() if alike else map(known.__getitem__, self.names)
+        alike = len(facts) == len(self.names) and list(facts) == self.names
+        return facts.values() if alike else map(facts.__getitem__, self.names)
 
 
 def _edges(image: Image, places: Mapping[str, int]) -> dict[int, ParentKind]:
@@ -107,12 +107,12 @@ class Graph:
 
     def __init__(self, images: Iterable[Image]) -> None:
         given = tuple(images)
-        found = {image.key: place for place, image in enumerate(given)}
-        if len(found) != len(given):
-            twice = next(image.key for place, image in enumerate(given) if found[image.key] != place)
+        places = {image.key: place for place, image in enumerate(given)}
+        if len(places) != len(given):
+            twice = next(image.key for place, image in enumerate(given) if places[image.key] != place)
             raise RequestError(f"image {twice} is defined twice")
-        keys = list(found)
-        edges = [_edges(image, found) for image in given]
+        keys = list(places)
+        edges = [_edges(image, places) for image in given]
         order = _sorted(given, edges)
         self.images: tuple[Image, ...] = tuple([given[place] for place in order])
         self._names = [keys[place] for place in order]

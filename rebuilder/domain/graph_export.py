@@ -32,16 +32,16 @@ class Line:
 
 def family(graph: Graph, key: str) -> set[str]:
     """The image, all it is built on, and all that is built on it. Raises RequestError for an unknown image."""
-    found = [meant(key, graph.keys)]
-    return {*found, *graph.ancestors(found), *graph.descendants(found)}
+    keys = [meant(key, graph.keys)]
+    return {*keys, *graph.ancestors(keys), *graph.descendants(keys)}
 
 
 def with_gone(graph: Graph, gone: Iterable[Image]) -> Graph:
     """The graph with images that have left the inventory, on those of their parents that are known."""
     images = (*graph.images, *gone)
-    known = {image.key for image in images}
+    keys = {image.key for image in images}
     return Graph(
-        replace(image, parents=tuple(parent for parent in image.parents if parent.external or parent.image in known))
+        replace(image, parents=tuple(parent for parent in image.parents if parent.external or parent.image in keys))
         for image in images
     )
 

@@ -66,7 +66,7 @@ def layout(parents: Mapping[str, Sequence[str]]) -> Layout:
         {key: place[number] for key, number in at.items()},
         {edge: tuple(place[number] for number in line) for edge, line in bends.items()},
         len(columns),
-        max((found.row + 1 for found in place), default=0.0),
+        max((one.row + 1 for one in place), default=0.0),
     )
 
 
@@ -98,9 +98,9 @@ def _arrange(points: list[_Point], columns: list[list[int]]) -> None:
     for sweep in range(SWEEPS):
         downward = sweep % 2 == 0
         for column in columns if downward else reversed(columns):
-            wanted = {number: _middle(points, number, downward) for number in column}
-            column.sort(key=lambda number: (wanted[number], points[number].row))
-            _settle(points, column, wanted)
+            middles = {number: _middle(points, number, downward) for number in column}
+            column.sort(key=lambda number: (middles[number], points[number].row))
+            _settle(points, column, middles)
 
 
 def _middle(points: list[_Point], number: int, downward: bool) -> float:
@@ -109,14 +109,14 @@ def _middle(points: list[_Point], number: int, downward: bool) -> float:
     return sum(rows) / len(rows) if rows else point.row
 
 
-def _settle(points: list[_Point], column: list[int], wanted: Mapping[int, float]) -> None:
+def _settle(points: list[_Point], column: list[int], middles: Mapping[int, float]) -> None:
     """Give the column's points rows at least one apart, in their order, with the least squares from where they want.
 
     Points that would overlap make a block, which goes to the mean of what its points want.
     """
     blocks: list[tuple[float, int]] = []  # the sum of where each point wants the block to begin, and how many they are
     for number in column:
-        total, count = wanted[number], 1
+        total, count = middles[number], 1
         while blocks and blocks[-1][0] / blocks[-1][1] + blocks[-1][1] > total / count:
             above, many = blocks.pop()
             total, count = above + total - many * count, many + count

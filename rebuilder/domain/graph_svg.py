@@ -78,18 +78,18 @@ def draw(
     box_width: float = BOX_WIDTH,
 ) -> Drawing:
     """The graph of these images, given parents first, each with its parents."""
-    found = layout(parents)
+    grid = layout(parents)
     along = set(pairwise(critical))
     boxes = tuple(
         Box(key, states.get(key, ""), _x(place, box_width), _y(place), key in critical)
-        for key, place in found.places.items()
+        for key, place in grid.places.items()
     )
     lines = sorted(
-        (Edge(*edge, _path(places, box_width), edge in along) for edge, places in found.lines.items()),
+        (Edge(*edge, _path(places, box_width), edge in along) for edge, places in grid.lines.items()),
         key=lambda edge: edge.critical,
     )
-    width = max(0.0, (found.columns - 1) * (box_width + GAP) + box_width) + 2 * MARGIN
-    height = max(0.0, (found.rows - 1) * ROW_HEIGHT + BOX_HEIGHT) + 2 * MARGIN
+    width = max(0.0, (grid.columns - 1) * (box_width + GAP) + box_width) + 2 * MARGIN
+    height = max(0.0, (grid.rows - 1) * ROW_HEIGHT + BOX_HEIGHT) + 2 * MARGIN
     return Drawing(boxes, tuple(lines), round(width, 1), round(height, 1), box_width)
 
 

@@ -170,8 +170,8 @@ def has_dist(release: str) -> bool:
 
 def dist_of(release: str) -> str:
     """The dist tag in the release, as .fc42 in 1.fc42.1; "" where it has none."""
-    found = DIST.search(release)
-    whole = DIST_TAG.match(release, found.start()) if found else None
+    match = DIST.search(release)
+    whole = DIST_TAG.match(release, match.start()) if match else None
     return whole[0] if whole else ""
 
 
@@ -198,11 +198,11 @@ def _mark(pattern: str) -> str:
 
 def dist_tags(texts: Iterable[str]) -> tuple[str, ...]:
     """The dist tags, without those that are empty. Raises ValueError for what is not a valid dist tag."""
-    found = tuple(text for text in texts if text)
-    for text in found:
+    tags = tuple(text for text in texts if text)
+    for text in tags:
         if re.search(r"[\s/:-]", GLOB.sub("", text)):
             raise ValueError(f"{text!r} is not a valid dist tag: use .fc42, .eln or .el9*")
-    return found
+    return tags
 
 
 @dataclass(frozen=True)

@@ -261,10 +261,10 @@ def step(rebuild: RebuildRecord, event: Event, max_attempts: int) -> tuple[Rebui
     """
     if isinstance(event, Aborted) and rebuild.state is State.BUILDING:
         return _aborted(rebuild, event, max_attempts)
-    found = _TABLE.get((rebuild.state, type(event)))
-    if found is None:
+    transition = _TABLE.get((rebuild.state, type(event)))
+    if transition is None:
         raise InvalidTransition(f"{event.name} cannot happen to a rebuild that is {rebuild.state}")
-    state, effects = found
+    state, effects = transition
     match event:
         case Dispatched():
             return rebuild._replace(state=state, attempt=rebuild.attempt + 1), effects

@@ -53,11 +53,11 @@ def coloured(text: str) -> Iterator[Span]:
             yield Span("\n", PLAIN)
         line = _last_written(line)
         at = 0
-        for found in SEQUENCE.finditer(line):
-            if found.start() > at:
-                yield Span(line[at : found.start()], style)
-            at = found.end()
-            if (codes := found["codes"]) is not None:
+        for match in SEQUENCE.finditer(line):
+            if match.start() > at:
+                yield Span(line[at : match.start()], style)
+            at = match.end()
+            if (codes := match["codes"]) is not None:
                 style = _styled(style, codes)
         if at < len(line):
             yield Span(line[at:], style)

@@ -31,20 +31,20 @@ def no_image_fits(pattern: str, keys: Collection[str]) -> str:
     return f"no image matches {pattern}{_nearest_images(pattern, keys)}"
 
 
-def unknown_stream(stream: str, known: Collection[str]) -> str:
+def unknown_stream(stream: str, streams: Collection[str]) -> str:
     """That there is no such stream, and which there are."""
-    return f"unknown stream {stream}{did_you_mean(stream, known) or there_are(known)}"
+    return f"unknown stream {stream}{did_you_mean(stream, streams) or there_are(streams)}"
 
 
-def did_you_mean(word: str, known: Collection[str], most: int = SHOWN) -> str:
+def did_you_mean(word: str, choices: Collection[str], most: int = SHOWN) -> str:
     """Those that are called nearly like that, or begin so, as a question; "" where there is none."""
-    begin = sorted(one for one in known if word and one.startswith(word))[:most]
-    return _question(get_close_matches(word, sorted(known), most) or begin)
+    begin = sorted(one for one in choices if word and one.startswith(word))[:most]
+    return _question(get_close_matches(word, sorted(choices), most) or begin)
 
 
-def there_are(known: Collection[str]) -> str:
+def there_are(choices: Collection[str]) -> str:
     """All that there are, as the end of a sentence."""
-    return f"; there are: {', '.join(sorted(known))}" if known else "; there are none"
+    return f"; there are: {', '.join(sorted(choices))}" if choices else "; there are none"
 
 
 def _nearest_images(text: str, keys: Collection[str]) -> str:

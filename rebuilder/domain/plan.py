@@ -126,15 +126,15 @@ def make_plan(
 
     The graph may leave out images that no change can reach: `untouched` counts only those that are in it.
     """
-    wanted = merge(changes, carried)
-    found = assess(graph, carried, wanted, terms or PlanOptions())
-    skipped = tuple(found.skipped[key] for key in graph.in_order(found.skipped))
-    applied = [RuleOutcome(rule, Action.DENY, images) for rule, images in sorted(found.denied.items())]
-    applied += [RuleOutcome(rule.name, Action.APPROVE, change=change) for change, rule in found.asked.items()]
+    merged = merge(changes, carried)
+    impact = assess(graph, carried, merged, terms or PlanOptions())
+    skipped = tuple(impact.skipped[key] for key in graph.in_order(impact.skipped))
+    applied = [RuleOutcome(rule, Action.DENY, images) for rule, images in sorted(impact.denied.items())]
+    applied += [RuleOutcome(rule.name, Action.APPROVE, change=change) for change, rule in impact.asked.items()]
     expected = seconds if seconds is not None else durations(graph.images)
-    untouched = len(graph) - len(found.reasons) - len(skipped)
-    rebuilds, course = _rebuilds(found.affected, found.reasons), _estimate(found.affected, expected, slots)
-    return Plan(wanted, rebuilds, skipped, untouched, tuple(applied), course)
+    untouched = len(graph) - len(impact.reasons) - len(skipped)
+    rebuilds, course = _rebuilds(impact.affected, impact.reasons), _estimate(impact.affected, expected, slots)
+    return Plan(merged, rebuilds, skipped, untouched, tuple(applied), course)
 
 
 def plan_by_hand(
@@ -146,8 +146,8 @@ def plan_by_hand(
     What they are built on and is `unbuilt` yet comes first. Raises RequestError for an unknown image.
     """
     roots = {graph.image(image).key for image in images}
-    wanted = roots | set(graph.descendants(images) if descendants else ())
-    layers = graph.layers(wanted | graph.ancestors(wanted).intersection(unbuilt))
+    targets = roots | set(graph.descendants(images) if descendants else ())
+    layers = graph.layers(targets | graph.ancestors(targets).intersection(unbuilt))
     untouched = len(graph) - len(layers.names)
     return Plan((), _rebuilds(layers, [()] * len(layers.names)), (), untouched, (), _estimate(layers, seconds, slots))
 

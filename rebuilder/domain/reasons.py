@@ -42,19 +42,19 @@ MEANINGS: dict[str, tuple[str, Any]] = {
 
 def written_reason(reason: Reason) -> WrittenReason:
     """A reason as scripts read it."""
-    found: WrittenReason = {
+    written: WrittenReason = {
         "kind": reason.kind,
         "installed": reason.installed or None,
         "available": reason.change.build.evr.version_release,
         "inherited_from": reason.inherited_from or None,
     }
     if reason.external:
-        found["external"] = reason.external
+        written["external"] = reason.external
     if reason.compared:
-        found["compared"] = reason.compared
+        written["compared"] = reason.compared
     if reason.upgrades:
-        found["upgrades"] = reason.upgrades
-    return found
+        written["upgrades"] = reason.upgrades
+    return written
 
 
 def reason_of(document: WrittenReason, change: Change) -> Reason:

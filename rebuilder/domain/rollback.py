@@ -59,10 +59,10 @@ def meant_build(image: str, text: str, earlier: Sequence[PastBuild]) -> Sequence
     """
     if not earlier:
         raise RequestError(f"{image} has no earlier good build to go back to")
-    found = [build for build in earlier if build.is_meant_by(text)] if text else earlier
-    if not found:
+    builds = [build for build in earlier if build.is_meant_by(text)] if text else earlier
+    if not builds:
         raise RequestError(f"{image} has no earlier good build {text}; there are: {named_builds(earlier)}")
-    return found
+    return builds
 
 
 def named_builds(builds: Sequence[PastBuild]) -> str:
@@ -72,15 +72,15 @@ def named_builds(builds: Sequence[PastBuild]) -> str:
 
 def standing_on(bad: PastBuild, current: Mapping[str, PastBuild]) -> list[PastBuild]:
     """The current builds of other images that are made of the bad one, what is built on it directly first."""
-    idents, found = {bad.ident}, dict[str, PastBuild]()
+    idents, builds = {bad.ident}, dict[str, PastBuild]()
     while True:
         new = [
             build for build in current.values()
-            if build.image != bad.image and build.image not in found and not idents.isdisjoint(build.parents)
+            if build.image != bad.image and build.image not in builds and not idents.isdisjoint(build.parents)
         ]  # fmt: skip
         if not new:
-            return list(found.values())
-        found |= {build.image: build for build in sorted(new, key=lambda build: build.image)}
+            return list(builds.values())
+        builds |= {build.image: build for build in sorted(new, key=lambda build: build.image)}
         idents |= {build.ident for build in new}
 
 
@@ -112,7 +112,7 @@ def rolled_back(
     the builds are named by name, version and release, as Koji does, so that a newer one than the parent's current one
     is such a build, too. Other names, as those with hashes, tell nothing of which is newer.
     """
-    found = []
+    affected = []
     for image in images:
         mine = builds.get(image.key)
         for parent in image.parents if mine is not None else ():
@@ -120,8 +120,8 @@ def rolled_back(
             gone = taken_back.get(parent.image, ())
             stands_on = _bad_parent(mine, theirs, gone, by_nvr) if mine and theirs else ""
             if theirs and stands_on:
-                found.append(RolledBack(image.key, theirs.image, stands_on, theirs.ident))
-    return found
+                affected.append(RolledBack(image.key, theirs.image, stands_on, theirs.ident))
+    return affected
 
 
 def _bad_parent(mine: ImageBuild, theirs: ImageBuild, gone: Collection[str], by_nvr: bool) -> str:

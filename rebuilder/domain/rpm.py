@@ -194,7 +194,7 @@ def that_count(rpms: Collection[Rpm], installonly: tuple[str, ...]) -> Collectio
     for rpm in rpms:
         if is_installonly(rpm.name, installonly):
             beside.setdefault((rpm.name, rpm.arch), []).append(rpm)
-    newest_of = {alike: newest(rpm.evr for rpm in found) for alike, found in beside.items()}
+    newest_of = {alike: newest(rpm.evr for rpm in copies) for alike, copies in beside.items()}
     return [rpm for rpm in rpms if newest_of.get((rpm.name, rpm.arch), rpm.evr) == rpm.evr]
 
 
@@ -203,12 +203,12 @@ def newest(versions: Iterable[EVR]) -> EVR:
 
     An epoch that is unknown counts as the highest that is known: a package's epoch never goes back.
     """
-    found = sorted(versions, key=lambda version: (version.epoch is None, str(version)))
-    if not found:
+    ordered = sorted(versions, key=lambda version: (version.epoch is None, str(version)))
+    if not ordered:
         raise ValueError("newest() of nothing")
-    epoch = max((version.epoch for version in found if version.epoch is not None), default=0)
-    best = found[0]
-    for version in found[1:]:
+    epoch = max((version.epoch for version in ordered if version.epoch is not None), default=0)
+    best = ordered[0]
+    for version in ordered[1:]:
         if version.within(epoch).is_newer_than(best.within(epoch)):
             best = version
     return best

@@ -50,7 +50,7 @@ def durations(images: Iterable[Image], measured: Mapping[str, float] | None = No
     histories: dict[str, list[float]] = {}
     for key, seconds in measured.items():
         histories.setdefault(stream_of(key), []).append(seconds)
-    usual = {stream: median(found) for stream, found in histories.items()}
+    usual = {stream: median(history) for stream, history in histories.items()}
     return {
         image.key: measured.get(image.key) or image.estimate or usual.get(image.stream) or DEFAULT_SECONDS
         for image in images
@@ -159,7 +159,7 @@ def ends(
     first, following, children = _edges(jobs.after, turns)
     roots = map(turns.__getitem__, compress(range(len(jobs)), map(not_, jobs.after)))
     ready = _FirstReady(roots) if ranks is None else _LowestTurn(roots, len(jobs))
-    found = array("d", [0.0]) * len(jobs)
+    times = array("d", [0.0]) * len(jobs)
     running: list[tuple[float, int]] = []  # when each is done; among equals the one of the lower turn is first
     now = 0.0
     while True:
@@ -168,7 +168,7 @@ def ends(
         if not running:
             break
         now, done = heapq.heappop(running)
-        found[done] = now
+        times[done] = now
         edge = first[done]
         while edge >= 0:
             child = children[edge]
@@ -176,7 +176,7 @@ def ends(
             if not missing[child]:
                 ready.put(child)
             edge = following[edge]
-    return array("d", map(found.__getitem__, turns))
+    return array("d", map(times.__getitem__, turns))
 
 
 def _turns(order: Sequence[int]) -> Sequence[int]:

@@ -63,10 +63,10 @@ def _makespan(
 
 def _levels(jobs: JobGraph) -> list[list[int]]:
     levels: list[int] = []
-    found: list[list[int]] = []
+    by_level: list[list[int]] = []
     for at, above in enumerate(jobs.after):
         level = max((levels[parent] + 1 for parent in above), default=0)
         levels.append(level)
-        found.extend([] for _ in range(level + 1 - len(found)))
-        found[level].append(at)
-    return found
+        by_level.extend([] for _ in range(level + 1 - len(by_level)))
+        by_level[level].append(at)
+    return by_level

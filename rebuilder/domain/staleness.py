@@ -151,15 +151,15 @@ class Contents:
         self, key: str, stale: Sequence[Stale], layers: Mapping[Rpm, str], above: Sequence[Content]
     ) -> dict[Rpm, ExternalImage]:
         """The external parents from which the image has old RPMs, and which have nothing newer, by the RPM."""
-        image, found = self._graph.image(key), dict[Rpm, ExternalImage]()
+        image, parents = self._graph.image(key), dict[Rpm, ExternalImage]()
         for item in stale:
             if layers[item.rpm]:
                 parent = next((one.waiting[item.rpm] for one in above if item.rpm in one.waiting), None)
             else:
                 parent = self._externals.below(image, self._changes[item.place], item.rpm)
             if parent is not None:
-                found[item.rpm] = parent
-        return found
+                parents[item.rpm] = parent
+        return parents
 
     def _divide(
         self, key: str, stale: Iterable[Stale], lacking: Mapping[Rpm, ExternalImage]

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 
 def few(names: Iterable[str], most: int = 3) -> str:
     """At most so many things are said: the names, or the first of them and how many there are beside these."""
-    found = list(names)
-    if len(found) <= most:
-        return ", ".join(found)
-    return f"{', '.join(found[: most - 1])} and {len(found) - most + 1} more"
+    items = list(names)
+    if len(items) <= most:
+        return ", ".join(items)
+    return f"{', '.join(items[: most - 1])} and {len(items) - most + 1} more"
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
     """At most so many of what is named, each once and in order, and whether there are others."""
-    found = sorted(set(names))
-    return f"{', '.join(found[:most])}{' and others' if len(found) > most else ''}"
+    items = sorted(set(names))
+    return f"{', '.join(items[:most])}{' and others' if len(items) > most else ''}"
 
 
 def last_line(text: str) -> str:
