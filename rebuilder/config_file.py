@@ -46,11 +46,11 @@ class Origin:
     def __str__(self) -> str:
         if self.path is None:
             return f"no configuration file (--config, REBUILDER_CONFIG or {OURS}): defaults alone"
-        told = [str(self.path)]
+        parts = [str(self.path)]
         if "consumer_config" not in document(self.path):
-            told.append("it has no [consumer_config]: defaults alone")
-        told += [f"{other} is not read" for other in self.passed_over]
-        return f"configuration {'; '.join(told)}"
+            parts.append("it has no [consumer_config]: defaults alone")
+        parts += [f"{other} is not read" for other in self.passed_over]
+        return f"configuration {'; '.join(parts)}"
 
 
 def origin(given: Path | None) -> Origin:
@@ -138,8 +138,8 @@ def unknown_keys(read: Mapping[str, Any]) -> list[str]:
         return []
     from fedora_messaging.config import DEFAULTS
 
-    known = KEYS | set(DEFAULTS)
-    return [f"{key}: unknown key{did_you_mean(key.lower(), known, 1)}" for key in unknown if key not in known]
+    keys = KEYS | set(DEFAULTS)
+    return [f"{key}: unknown key{did_you_mean(key.lower(), keys, 1)}" for key in unknown if key not in keys]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,13 +32,13 @@ def parse(directive: str) -> dict[str, int]:
 
     "" are our own loggers, `*` is the root: all others. Raises InvalidDirective.
     """
-    found: dict[str, int] = {}
+    by_logger: dict[str, int] = {}
     for part in filter(None, (word.strip() for word in directive.split(","))):
         name, _, level = part.rpartition("=")
         if level.lower() not in LEVELS:
             raise InvalidDirective(f"invalid log level {level!r}: use one of {', '.join(LEVELS)}, or LOGGER=LEVEL")
-        found[name.strip()] = logging.getLevelNamesMapping()[level.upper()]
-    return found
+        by_logger[name.strip()] = logging.getLevelNamesMapping()[level.upper()]
+    return by_logger
 
 
 def levels(directive: str) -> dict[str, int]:
@@ -57,11 +57,11 @@ def set_up(directive: str = "info", layout: str = "auto") -> None:
 
     `layout` is `text`, `json` or `auto`, which is text. Raises InvalidDirective.
     """
-    wanted = levels(directive)
+    by_logger = levels(directive)
     handler = next(filter(_is_ours, logging.root.handlers), logging.StreamHandler(sys.stderr))
     handler.setFormatter(Formatter(layout))
     logging.basicConfig(handlers=[handler])
-    _set(wanted)
+    _set(by_logger)
 
 
 def _is_ours(handler: logging.Handler) -> bool:
@@ -77,21 +77,21 @@ def set_levels() -> None:
         _set(levels(directive))
 
 
-def _set(wanted: Mapping[str, int]) -> None:
-    for name, level in wanted.items():
+def _set(by_logger: Mapping[str, int]) -> None:
+    for name, level in by_logger.items():
         logging.getLogger(name or None).setLevel(level)
 
 
 def configuration(directive: str = "info", layout: str = "auto") -> dict[str, Any]:
     """The same for `logging.config.dictConfig`, as in fedora-messaging's `[log_config]`. Raises InvalidDirective."""
-    wanted = levels(directive)
-    root = {"level": wanted.pop(""), "handlers": ["console"]}
+    by_logger = levels(directive)
+    root = {"level": by_logger.pop(""), "handlers": ["console"]}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"rebuilder": {"class": f"{__name__}.Formatter", "format": layout}},
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "rebuilder"}},
-        "loggers": {name: {"level": level} for name, level in wanted.items()},
+        "loggers": {name: {"level": level} for name, level in by_logger.items()},
         "root": root,
     }
 
@@ -128,17 +128,17 @@ class Formatter(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in f"{record.name}: {said}".split("\n"))
 
     def _as_json(self, record: logging.LogRecord) -> str:
-        found: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
             "process": record.process,
         }
-        found |= {key: value for key, value in vars(record).items() if key not in PLAIN}
+        entry |= {key: value for key, value in vars(record).items() if key not in PLAIN}
         if traceback := list(self._traceback(record)):
-            found["exception"] = "\n".join(traceback)
-        return json.dumps(found, default=str, ensure_ascii=False)
+            entry["exception"] = "\n".join(traceback)
+        return json.dumps(entry, default=str, ensure_ascii=False)
 
     def _traceback(self, record: logging.LogRecord) -> Iterator[str]:
         if record.exc_info:

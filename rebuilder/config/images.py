@@ -93,14 +93,14 @@ class InventorySettings(StrictModel):
 
     @field_validator("repositories")
     @classmethod
-    def _are_repositories(cls, found: tuple[str, ...]) -> tuple[str, ...]:
-        for text in found:
+    def _are_repositories(cls, repositories: tuple[str, ...]) -> tuple[str, ...]:
+        for text in repositories:
             host, slash, path = text.partition("/")
             if not slash or not path or not ("." in host or ":" in host or host == "localhost"):
                 raise ValueError(f"{text!r} is not a repository: use registry.example.com/team/app")
             if ":" in path or "@" in path:
                 raise ValueError(f"{text!r} has a tag: which tags count, streams.NAME.tags says")
-        return found
+        return repositories
 
     @model_validator(mode="after")
     def _has_repositories(self) -> InventorySettings:

@@ -36,26 +36,26 @@ def faults(consumer_config: object) -> list[str]:
 
 
 def _faults(error: ValidationError) -> list[str]:
-    found = []
+    problems = []
     for fault in error.errors():
         place, what = fault["loc"], WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
         if fault["type"] == "extra_forbidden":
             what += did_you_mean(str(place[-1]).lower(), _table_at(place[:-1]).model_fields, 1)
         key = ".".join(map(str, ("consumer_config", *place)))
-        found.append(f"{key}: {what}")
-    return found
+        problems.append(f"{key}: {what}")
+    return problems
 
 
 def _table_at(place: tuple[str | int, ...]) -> type[BaseModel]:
     """The table with that path: a step leads to a key of a table, or into a list or table of tables."""
-    found: Any = Settings
+    table: Any = Settings
     for step in place:
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            found = found.model_fields[str(step)].annotation
+        if isinstance(table, type) and issubclass(table, BaseModel):
+            table = table.model_fields[str(step)].annotation
         else:
-            found = next(kind for kind in get_args(found) if isinstance(kind, type) and issubclass(kind, BaseModel))
-    assert isinstance(found, type) and issubclass(found, BaseModel)
-    return found
+            table = next(kind for kind in get_args(table) if isinstance(kind, type) and issubclass(kind, BaseModel))
+    assert isinstance(table, type) and issubclass(table, BaseModel)
+    return table
 
 
 def first_fault(error: ValidationError) -> tuple[tuple[str | int, ...], str]:

@@ -12,9 +12,9 @@ from rebuilder.domain.image import stream_name
 from rebuilder.domain.image_name import ImageName
 
 
-def _as_format(told: object) -> object:
+def _as_format(value: object) -> object:
     """`true` stands for the one that most scanners read."""
-    return ("cyclonedx" if told else "") if isinstance(told, bool) else told
+    return ("cyclonedx" if value else "") if isinstance(value, bool) else value
 
 
 class RegistrySettings(StrictModel):
@@ -40,19 +40,19 @@ class RegistrySettings(StrictModel):
 
     @field_validator("push")
     @classmethod
-    def _are_repositories(cls, found: tuple[str, ...]) -> tuple[str, ...]:
-        for text in found:
+    def _are_repositories(cls, repositories: tuple[str, ...]) -> tuple[str, ...]:
+        for text in repositories:
             host, slash, path = _filled(text, name="app", stream="f42").partition("/")
             if not slash or not path or ":" in path or "@" in path or not ("." in host or ":" in host):
                 raise ValueError(f"{text!r} is not a repository: use registry.example.com/team/{{name}}")
-        return found
+        return repositories
 
     @field_validator("tags")
     @classmethod
-    def _are_tags(cls, found: tuple[str, ...]) -> tuple[str, ...]:
-        for text in found:
+    def _are_tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        for text in tags:
             stream_name(_filled(text, stream="f42", date="20261128", n=1))
-        return found
+        return tags
 
     @field_validator("sign")
     @classmethod
@@ -77,8 +77,8 @@ class RegistrySettings(StrictModel):
         name, stream = ImageName.of(image)
         places = [_filled(place, name=name, stream=stream) for place in self.push]
         tags = {_filled(tag, stream=stream, date=date, n=n): "{n}" not in tag for tag in self.tags}
-        found = [(f"{place}:{tag}", moves) for place in dict.fromkeys(places) for tag, moves in tags.items()]
-        return tuple(sorted(found, key=lambda one: one[1]))
+        specs = [(f"{place}:{tag}", moves) for place in dict.fromkeys(places) for tag, moves in tags.items()]
+        return tuple(sorted(specs, key=lambda one: one[1]))
 
     def floating_name(self, image: str) -> str:
         """The first name of the image (name:stream) in a registry that moves to each new build; "" with none."""

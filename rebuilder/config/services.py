@@ -53,8 +53,8 @@ class CallSettings(StrictModel):
 
     def seconds_for(self, kind: str) -> float:
         """The time limit of a kind of calls."""
-        found: float = getattr(self, f"{kind}_seconds")
-        return found
+        seconds: float = getattr(self, f"{kind}_seconds")
+        return seconds
 
 
 class ReconcileSettings(StrictModel):

@@ -180,10 +180,10 @@ class Broker:
 
 def _script() -> Path:
     """The newest installed server's start script. Raises Missing."""
-    found = sorted(Path("/").glob(SCRIPT.lstrip("/")))
-    if not found or not all(map(shutil.which, PROGRAMS)):
+    scripts = sorted(Path("/").glob(SCRIPT.lstrip("/")))
+    if not scripts or not all(map(shutil.which, PROGRAMS)):
         raise Missing("RabbitMQ is not installed: install the package rabbitmq-server")
-    return found[-1]
+    return scripts[-1]
 
 
 def _free_ports() -> Ports:

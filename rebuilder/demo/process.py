@@ -123,7 +123,9 @@ class Child:
 
     def _members(self) -> set[Process]:
         """Its processes. Once waited for, its pid may be another's, but as a session's id it is still its own."""
-        return family(self.pid) if self.running else {found for found in _processes() if found.session == self.pid}
+        if self.running:
+            return family(self.pid)
+        return {process for process in _processes() if process.session == self.pid}
 
     def _failed(self, what: str) -> Failed:
         return Failed(f"{self.name} {what}; the end of {self.log}:\n{tail(self.log)}")
@@ -142,9 +144,11 @@ def family(pid: int) -> set[Process]:
     """The process, what it started, directly or not, and what is in a session of one of these."""
     everything = list(_processes())
     pids = {pid}
-    while more := {found.pid for found in everything if not pids.isdisjoint((found.parent, found.session))} - pids:
+    while more := {
+        process.pid for process in everything if not pids.isdisjoint((process.parent, process.session))
+    } - pids:
         pids |= more
-    return {found for found in everything if found.pid in pids}
+    return {process for process in everything if process.pid in pids}
 
 
 def free_port() -> int:
@@ -180,10 +184,10 @@ def tail(log: Path, lines: int = 20) -> str:
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 200 * lines))
-            found = file.read().decode("utf-8", "replace").splitlines()
+            content = file.read().decode("utf-8", "replace").splitlines()
     except OSError as error:
         return f"(no log: {error.strerror})"
-    return "\n".join(found[-lines:]) or "(the log is empty)"
+    return "\n".join(content[-lines:]) or "(the log is empty)"
 
 
 def _dies_with_parent() -> list[str]:
@@ -195,8 +199,8 @@ def _dies_with_parent() -> list[str]:
 def _processes() -> Iterator[Process]:
     """The processes of this machine."""
     for path in Path("/proc").glob("[0-9]*"):
-        if found := _look(int(path.name)):
-            yield found
+        if process := _look(int(path.name)):
+            yield process
 
 
 def _look(pid: int) -> Process | None:
@@ -211,8 +215,8 @@ def _look(pid: int) -> Process | None:
 
 
 def _alive(process: Process) -> bool:
-    found = _look(process.pid)
-    return found is not None and found.started == process.started
+    current = _look(process.pid)
+    return current is not None and current.started == process.started
 
 
 def _await_end(processes: Iterable[Process], patience: float) -> None:

@@ -103,8 +103,8 @@ def all_wait(engine: Engine, settings: Settings) -> bool:
     with reading(engine) as connection:
         if not inventory.find(connection, WAITING).keys() >= set(WAITING):
             return False  # the engine has not read the inventory yet
-        found = [why.read(connection, image, settings, time.time()).not_rebuilt for image in WAITING]
-    return all(told and told[0].verdict == "waits-for-parent" for told in found)
+        answers = [why.read(connection, image, settings, time.time()).not_rebuilt for image in WAITING]
+    return all(verdicts and verdicts[0].verdict == "waits-for-parent" for verdicts in answers)
 
 
 def started(name: str, command: Sequence[str], site: Site, screen: Screen, stack: ExitStack) -> Child:

@@ -85,4 +85,4 @@ def _copy(path: Path, folder: Path) -> None:
 def _libraries(program: str) -> list[Path]:
     """The shared libraries that the program is linked with, the loader included; none for a static one."""
     done = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
-    return [Path(found) for found in re.findall(r"(/\S+) \(0x", done.stdout)]
+    return [Path(path) for path in re.findall(r"(/\S+) \(0x", done.stdout)]

@@ -68,10 +68,10 @@ def pretended() -> Inventory:
     names = {spec: name for name in CONTAINERFILES for spec in (name, f"{name}:{STREAM}", f"localhost/{name}:{STREAM}")}
     images, built = [], []
     for name, text in CONTAINERFILES.items():
-        found = tuple(
+        bases = tuple(
             Parent(base.kind, f"{names[base.spec]}:{STREAM}") for base in parents(text) if base.spec in names
         )
-        image = Image(name, STREAM, found)
+        image = Image(name, STREAM, bases)
         images.append(image)
         built.append(ImageBuild(image.key, f"first-{name}", Manifest.of(_rpms(name))))
     idents = {build.image: build.ident for build in built}
@@ -92,5 +92,5 @@ def _rpms(name: str) -> Iterator[Rpm]:
 
 def builds(connection: Connection, graph: Graph) -> dict[str, ImageBuild]:
     """The current build of every image, with its manifest."""
-    found = {image.key: inventory.manifest_of(connection, image.key) for image in graph.images}
-    return {key: build for key, build in found.items() if build is not None}
+    current = {image.key: inventory.manifest_of(connection, image.key) for image in graph.images}
+    return {key: build for key, build in current.items() if build is not None}

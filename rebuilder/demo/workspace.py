@@ -166,23 +166,23 @@ class Site:
 
     def pull(self) -> Mapping[str, ImageBuild]:
         """Pull each image by its floating tag into an empty storage; their ids, and RPMs by their databases there."""
-        storage, found = Storage(self.of_users()), {}
+        storage, builds = Storage(self.of_users()), {}
         for image in containerfiles.read(self.folder / "images", images.STREAM):
             ident = storage.pull(self.name_of(image.key), None, PUSH_SECONDS)
-            found[image.key] = ImageBuild(image.key, ident, storage.manifest(ident))
-        return found
+            builds[image.key] = ImageBuild(image.key, ident, storage.manifest(ident))
+        return builds
 
     def read(self) -> Mapping[str, ImageBuild]:
         """Each image's id, parents and RPMs, from its own labels and database in the storage."""
         storage = Storage(self.settings.buildah)
         ids = storage.ids()
-        found = {}
+        builds = {}
         for image in containerfiles.read(self.folder / "images", images.STREAM):
             ident = ids[containerfiles.tag(image.key)]
             stored = storage.inspect(ident)
             manifest = storage.manifest(ident)
-            found[image.key] = ImageBuild(image.key, ident, manifest, stored.parents, externals=stored.externals)
-        return found
+            builds[image.key] = ImageBuild(image.key, ident, manifest, stored.parents, externals=stored.externals)
+        return builds
 
     def remove(self) -> None:
         """End the builds that still run, and take the folder away."""
