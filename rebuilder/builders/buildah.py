@@ -113,9 +113,9 @@ class BuildahBuilder:
     def result(self, ref: str) -> ImageBuild:
         try:
             ident = (self._state / ref / IID).read_text().strip().removeprefix("sha256:")
-            found = self._storage.inspect(ident)
+            built = self._storage.inspect(ident)
             image = str(self._process(ref).request["image"])
-            return ImageBuild(image, ident, self._storage.known(found), found.parents, externals=found.externals)
+            return ImageBuild(image, ident, self._storage.known(built), built.parents, externals=built.externals)
         except (OSError, StorageError) as error:
             raise InfrastructureError(f"the result of {ref} cannot be read: {error}") from None
 
@@ -130,8 +130,8 @@ class BuildahBuilder:
         except (OSError, StorageError) as error:
             raise InfrastructureError(f"{self.public_name(image)} cannot be moved: {error}") from None
 
-    def test(self, wanted: TestRequest, *, again: bool = False) -> Status:
-        return self._tests.test(wanted, self.isolation, again=again)
+    def test(self, request: TestRequest, *, again: bool = False) -> Status:
+        return self._tests.test(request, self.isolation, again=again)
 
     def stop_test(self, key: str, fault: str = "") -> None:
         self._tests.stop(key, fault)

@@ -71,8 +71,9 @@ class BuildCommands:
             there = {normal(platform) for platform in self.storage.inspect(parent.ident).platforms}
             missing = [p for p in order.image.source.platforms if normal(p) not in there]
             if missing:
-                told = f"{parent.image} is not built for {', '.join(missing)}: add it to its platforms, and rebuild it"
-                raise BuildRejected(told)
+                raise BuildRejected(
+                    f"{parent.image} is not built for {', '.join(missing)}: add it to its platforms, and rebuild it"
+                )
 
     def _bud(self, order: BuildRequest, file: Path, platform: str, options: Sequence[str]) -> list[str]:
         """The build for one platform, or for this machine's where none is named."""

@@ -34,8 +34,8 @@ def failure(log: str) -> str:
     error = "\n".join(lines[error_at:])
     if (ran := RAN.search(error)) is not None:
         return "\n".join(filter(None, (_end(lines[:error_at]), ran["status"])))
-    found = AT_STEP.match(error)
-    return (found["why"] if found else error.removeprefix("Error: "))[:LONGEST]
+    match = AT_STEP.match(error)
+    return (match["why"] if match else error.removeprefix("Error: "))[:LONGEST]
 
 
 def last_error(log: str) -> str:
@@ -47,9 +47,9 @@ def last_error(log: str) -> str:
 
 def _error(lines: list[str]) -> int | None:
     """Where buildah's own error begins, which ends the log: of a long step it has several lines."""
-    found = [at for at, line in enumerate(lines) if line.lower().startswith("error")]
-    steps = [at for at in found if "building at STEP " in lines[at]]
-    return max(steps or found, default=None)
+    errors = [at for at, line in enumerate(lines) if line.lower().startswith("error")]
+    steps = [at for at in errors if "building at STEP " in lines[at]]
+    return max(steps or errors, default=None)
 
 
 def _end(lines: list[str]) -> str:

@@ -33,10 +33,10 @@ def normal(platform: str) -> str:
 
 def can_run(platform: str, handlers: Path | None = None) -> bool:
     """Whether RUN works in builds for the platform (`os/architecture[/variant]`)."""
-    wanted = normal(platform)
-    if wanted == HERE or wanted in ALSO.get(HERE, ()):
+    target = normal(platform)
+    if target == HERE or target in ALSO.get(HERE, ()):
         return True
-    system, architecture = (*wanted.split("/"), "")[:2]
+    system, architecture = (*target.split("/"), "")[:2]
     head = _head(architecture) if system == "linux" else b""
     return bool(head) and any(_takes(handler, head) for handler in _handlers(handlers or HANDLERS))
 
@@ -46,8 +46,8 @@ def check_emulation(image: Image, file: Path, arguments: Mapping[str, str]) -> N
     for platform in image.source.platforms:
         line = 0 if can_run(platform) else first_run(image, file, arguments, platform)
         if line:
-            told = f"{NEEDS.format(platform=platform)} (RUN in {file}:{line})"
-            raise InfrastructureError(told, arrived=False)
+            problem = f"{NEEDS.format(platform=platform)} (RUN in {file}:{line})"
+            raise InfrastructureError(problem, arrived=False)
 
 
 def first_run(image: Image, file: Path, arguments: Mapping[str, str], platform: str) -> int:

@@ -53,45 +53,46 @@ class ImageTests:
     def _process(self, key: str) -> Process:
         return Process(self._state / key / FOLDER)
 
-    def test(self, wanted: TestRequest, isolation: str, *, again: bool) -> Status:
+    def test(self, request: TestRequest, isolation: str, *, again: bool) -> Status:
         """How the test stands; see the protocol of builders."""
-        process = self._process(wanted.key)
+        process = self._process(request.key)
         try:
             if again and process.started and self._status(process).phase is Phase.ABORTED:
                 process.forget()
             if not process.started:
-                runs = self._runs(wanted)
-                script = "".join(self._script(wanted, isolation, ident, name) for name, ident in runs.items())
-                request = {"test": wanted.image, "containers": list(runs)}
-                process.start(["/bin/sh", "-c", f"{script}exit 0"], request)
+                runs = self._runs(request)
+                script = "".join(self._script(request, isolation, ident, name) for name, ident in runs.items())
+                record = {"test": request.image, "containers": list(runs)}
+                process.start(["/bin/sh", "-c", f"{script}exit 0"], record)
         except BlockingIOError:
             pass  # it runs already
         except (OSError, StorageError) as error:
-            raise InfrastructureError(f"the test of {wanted.image} cannot be started: {error}") from None
+            raise InfrastructureError(f"the test of {request.image} cannot be started: {error}") from None
         return self._status(process)
 
-    def _runs(self, wanted: TestRequest) -> dict[str, str]:
+    def _runs(self, request: TestRequest) -> dict[str, str]:
         """The image to be tested, by the container's name; of a list the images for all platforms.
 
         Raises InfrastructureError where this machine cannot run one of them.
         """
-        alone = {_container(wanted.key): wanted.ident}
+        alone = {_container(request.key): request.ident}
         try:
-            found = self._storage.inspect(wanted.ident)
+            image = self._storage.inspect(request.ident)
         except Gone:
             return alone  # its process says so, where the test's log is kept
-        if not found.parts:
+        if not image.parts:
             return alone
-        for platform in found.platforms:
+        for platform in image.platforms:
             if not can_run(platform):
-                told = f"{wanted.image} cannot be tested for all of its platforms: {NEEDS.format(platform=platform)}"
-                raise InfrastructureError(told, arrived=False)
-        names = [f"{_container(wanted.key)}-{platform.replace('/', '-')}" for platform in found.platforms]
-        return dict(zip(names, found.parts, strict=True))
+                needs = NEEDS.format(platform=platform)
+                problem = f"{request.image} cannot be tested for all of its platforms: {needs}"
+                raise InfrastructureError(problem, arrived=False)
+        names = [f"{_container(request.key)}-{platform.replace('/', '-')}" for platform in image.platforms]
+        return dict(zip(names, image.parts, strict=True))
 
-    def _script(self, wanted: TestRequest, isolation: str, ident: str, name: str) -> str:
+    def _script(self, request: TestRequest, isolation: str, ident: str, name: str) -> str:
         """What the process does for one image, as a shell script that ends early where the test says no."""
-        test = wanted.test
+        test = request.test
         alone = not test.network
         run = self._storage.command(
             "run", f"--isolation={isolation}",
@@ -152,9 +153,9 @@ def _bad(status: int, log: Path) -> Status:
     never = status == BUILDAH and error != f"Error: exit status {BUILDAH}"
     if never or NOT_BEGUN.search(text):
         return Status(Phase.ABORTED, f"the test could not be run: {error.removeprefix('Error: ')}")
-    found = build_status.bad(status, log)
-    if found.phase is Phase.ABORTED:
-        return found
+    outcome = build_status.bad(status, log)
+    if outcome.phase is Phase.ABORTED:
+        return outcome
     return Status(Phase.FAILED, f"{_said(text)}exit status {status}")
 
 

@@ -55,16 +55,16 @@ class KojiBuilder:
         self._tasks = OwnTasks(self._read, lambda: int(self._write("getLoggedInUser")["id"]), clock)
 
     def submit(self, order: BuildRequest) -> Submission:
-        known = self._tasks.task(order.key)
-        if known is None:
+        task = self._tasks.task(order.key)
+        if task is None:
             source, target, options = self._source(order), self._target(order), self._options(order)
             behind = MOST_SEVERE - order.severity.weight  # of builds by hand, which have 0
             try:
-                known = int(self._writer.call_within(SUBMIT_SECONDS, METHOD, source, target, options, priority=behind))
+                task = int(self._writer.call_within(SUBMIT_SECONDS, METHOD, source, target, options, priority=behind))
             except Denied as error:
                 raise _not_taken(error) from None
-            self._tasks.add(order.key, known)
-        return self._submission(known)
+            self._tasks.add(order.key, task)
+        return self._submission(task)
 
     def _submission(self, task: int) -> Submission:
         web = self._koji.web
@@ -88,9 +88,10 @@ class KojiBuilder:
 
     def _options(self, order: BuildRequest) -> dict[str, Any]:
         settings, fed = self._koji, self._settings.streams[order.image.stream]
-        told = {"key": order.key, "image": order.image.key, "causes": [str(change.build) for change in order.causes]}
+        causes = [str(change.build) for change in order.causes]
+        userdata = {"key": order.key, "image": order.image.key, "causes": causes}
         if order.image.externals:
-            told["externals"] = list(order.image.externals)
+            userdata["externals"] = list(order.image.externals)
         options = {
             "git_branch": order.image.source.ref or fed.git_branch or order.image.stream,
             "koji_parent_build": self._base(order.base),
@@ -98,7 +99,7 @@ class KojiBuilder:
             "yum_repourls": list(settings.yum_repourls),
             "compose_ids": list(settings.compose_ids),
             "signing_intent": settings.signing_intent,
-            "userdata": {OURS: told},
+            "userdata": {OURS: userdata},
         }
         return {name: value for name, value in options.items() if value}
 
@@ -129,8 +130,8 @@ class KojiBuilder:
         statuses = {
             ref: self._status(ref, info, results.get(ref), builds.get(made.get(ref, ""))) for ref, info in infos.items()
         }
-        told = {ref: status for ref, status in statuses.items() if status is not None}
-        return told | koji_failure.explained(told, self._logs, began)
+        answered = {ref: status for ref, status in statuses.items() if status is not None}
+        return answered | koji_failure.explained(answered, self._logs, began)
 
     def _together(self, method: str, refs: Sequence[str]) -> dict[str, Any]:
         calls = [ask(method, _number(ref)) for ref in refs]
@@ -162,12 +163,12 @@ class KojiBuilder:
 
     def result(self, ref: str) -> ImageBuild:
         number = _made(self._read("getTaskResult", int(ref)))
-        told = ours(self._read("getTaskRequest", int(ref)))
-        image = str(told.get("image", ""))
+        userdata = ours(self._read("getTaskRequest", int(ref)))
+        image = str(userdata.get("image", ""))
         if not image:
             raise InfrastructureError(f"task {ref} was not made by rebuilder: its userdata names no image")
         build = self._builds.build(image, int(number)) if number else ImageBuild(image, f"{SCRATCH}{ref}")
-        return self._on_parents(int(ref), build, [str(spec) for spec in told.get("externals") or ()])
+        return self._on_parents(int(ref), build, [str(spec) for spec in userdata.get("externals") or ()])
 
     def _on_parents(self, task: int, build: ImageBuild, externals: Sequence[str]) -> ImageBuild:
         """With the digests of these external parents, as far as the task's log has them.

@@ -41,15 +41,15 @@ def explained(statuses: Mapping[str, Status], logs: TaskLogs, began: float) -> d
     `began` is when the poll did, by the monotonic clock. Where a log is refused, the hub is away, or the time of a
     poll is over, the fault's words stay.
     """
-    found: dict[str, Status] = {}
+    clearer: dict[str, Status] = {}
     vague = {ref: status for ref, status in statuses.items() if _is_vague(status)}
     try:
         for ref, status in vague.items():
             if said := _error(int(ref), logs, began + EXPLAIN_SECONDS):
-                found[ref] = replace(status, reason=f"{said} [{status.reason}]")
+                clearer[ref] = replace(status, reason=f"{said} [{status.reason}]")
     except InfrastructureError as error:
         log.info("why builds failed cannot be read from their logs: %s", error)
-    return found
+    return clearer
 
 
 def _is_vague(status: Status) -> bool:
@@ -62,8 +62,8 @@ def _error(task: int, logs: TaskLogs, until: float) -> str:
     Raises InfrastructureError where the hub is away or too slow.
     """
     try:
-        found = {name: reactor_log.error(end.split("\n")) for name, end in logs.ends(task, until)}
+        errors = {name: reactor_log.error(end.split("\n")) for name, end in logs.ends(task, until)}
     except Denied as error:
         log.info("why task %s failed cannot be read from its logs: %s", task, error)
         return ""
-    return "; ".join(f"{name}: {error}" for name, error in found.items() if error)
+    return "; ".join(f"{name}: {error}" for name, error in errors.items() if error)

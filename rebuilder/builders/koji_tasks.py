@@ -54,8 +54,8 @@ class OwnTasks:
 
     def task(self, key: str) -> int | None:
         """The task that carries the key, as far as is known here."""
-        found = self._tasks.get(key)
-        return found[0] if found else None
+        entry = self._tasks.get(key)
+        return entry[0] if entry else None
 
     def add(self, key: str, task: int) -> None:
         """This task was just made for the key."""
@@ -100,21 +100,21 @@ class OwnTasks:
     def _learn(self, states: Iterable[TaskState], after: float | None = None, before: float | None = None) -> None:
         if self._owner is None:
             self._owner = self._user()
-        wanted = {
+        options = {
             "parent": None, "method": METHOD, "state": [int(state) for state in states], "owner": self._owner,
             "decode": True, "createdAfter": after, "createdBefore": before,
         }  # fmt: skip
-        found: dict[str, tuple[int, float]] = {}
+        tasks: dict[str, tuple[int, float]] = {}
         newest = 0.0
-        for task in sorted(self._ask("listTasks", wanted), key=lambda task: int(task["id"])):
+        for task in sorted(self._ask("listTasks", options), key=lambda task: int(task["id"])):
             created = float(task.get("create_ts") or 0)
             newest = max(newest, created)
             key = str(ours(task.get("request")).get("key", ""))
             if key:
-                found.setdefault(key, (int(task["id"]), created))
+                tasks.setdefault(key, (int(task["id"]), created))
         with self._lock:
             self._newest = max(self._newest, newest)
-            self._tasks = {**found, **self._tasks}
+            self._tasks = {**tasks, **self._tasks}
 
     def _forget(self) -> None:
         """Let go of what is too old to be asked for."""

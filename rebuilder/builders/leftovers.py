@@ -62,8 +62,8 @@ def images(settings: BuildahSettings, before: float, in_use: InUse, rehearsing: 
     return local.remove([old[ident] for ident in unused], named)
 
 
-def _without(names: Collection[str], known: Known) -> list[str]:
-    return [name for part in chunks(sorted(names), 500) for name in set(part).difference(known(part))]
+def _without(names: Collection[str], lookup: Known) -> list[str]:
+    return [name for part in chunks(sorted(names), 500) for name in set(part).difference(lookup(part))]
 
 
 def _changed(path: Path) -> float:

@@ -35,11 +35,11 @@ def parts_of(images: Sequence[Listed]) -> dict[str, list[Listed]]:
     Those of a build that broke off before there was a list are images like others.
     """
     lists = {_own_key(image) for image in images if not _is_part(image)}
-    found: dict[str, list[Listed]] = {}
+    parts: dict[str, list[Listed]] = {}
     for image in images:
         if _is_part(image) and _own_key(image) in lists:
-            found.setdefault(_own_key(image), []).append(image)
-    return found
+            parts.setdefault(_own_key(image), []).append(image)
+    return parts
 
 
 def wholes_of(images: Sequence[Listed]) -> list[Listed]:
@@ -101,10 +101,10 @@ class LocalImages:
 
         Those that images stand on stay all the same.
         """
-        wanted = {folder.name: _externals(Process(folder)) for folder in _folders(self._state)}
-        over = set(settled(wanted.keys()))
-        needed = {at for key, places in wanted.items() if key not in over for at in places}
-        gone = {at for key in over for at in wanted[key]} - needed
+        externals = {folder.name: _externals(Process(folder)) for folder in _folders(self._state)}
+        over = set(settled(externals.keys()))
+        needed = {at for key, places in externals.items() if key not in over for at in places}
+        gone = {at for key in over for at in externals[key]} - needed
         return [image for image in images if image.names and gone.issuperset(image.names)]
 
     def remove(self, unwanted: Sequence[Listed], images: Sequence[Listed]) -> int:
@@ -144,8 +144,8 @@ def _folders(state: Path) -> list[Path]:
 
 def _externals(process: Process) -> list[str]:
     """The external parents that the build was asked to stand on, by digest; none where its folder is not whole."""
-    found = process.request.get("externals")
-    return [str(at) for at in found] if isinstance(found, list) else []
+    externals = process.request.get("externals")
+    return [str(at) for at in externals] if isinstance(externals, list) else []
 
 
 def _lists(images: Sequence[Listed]) -> dict[str, list[Listed]]:

@@ -86,7 +86,7 @@ class LogCollector:
         """The log of a run, which may have none yet."""
         with self._lock:
             if len(self._logs) > KEPT:
-                self._logs = {known: its for known, its in self._logs.items() if self._busy_with(known)}
+                self._logs = {run: its for run, its in self._logs.items() if self._busy_with(run)}
             return self._logs.setdefault(name, RunLog(self.path(name)))
 
     def _busy_with(self, name: str) -> bool:
@@ -104,8 +104,8 @@ class LogCollector:
                 self._looking = self._looks.submit(self._look, due)
 
     def _is_due(self, run: PipelineRun, now: float) -> bool:
-        known = self._followed.setdefault(run.name, _Followed())
-        return run.name not in self._ended and (known.progress != run.progress or now >= known.again_at)
+        followed = self._followed.setdefault(run.name, _Followed())
+        return run.name not in self._ended and (followed.progress != run.progress or now >= followed.again_at)
 
     def _look(self, due: Mapping[str, object]) -> None:
         """Read the tasks of these runs, and follow the containers that have begun."""
@@ -116,13 +116,14 @@ class LogCollector:
             return
         with self._lock:
             for name, progress in due.items():
-                if (known := self._followed.get(name)) is not None and not self._closed.is_set():
-                    self._follow(name, known, progress, tasks[name])
+                if (followed := self._followed.get(name)) is not None and not self._closed.is_set():
+                    self._follow(name, followed, progress, tasks[name])
 
-    def _follow(self, name: str, known: _Followed, progress: object, tasks: Sequence[TaskRun]) -> None:
+    def _follow(self, name: str, followed: _Followed, progress: object, tasks: Sequence[TaskRun]) -> None:
         complete = all(task.begun for task in tasks)
-        known.pause = LOOK_SECONDS if progress != known.progress else min(known.pause * 2, LONGEST_LOOK_SECONDS)
-        known.progress, known.again_at = progress, math.inf if complete else time.monotonic() + known.pause
+        longer = min(followed.pause * 2, LONGEST_LOOK_SECONDS)
+        followed.pause = LOOK_SECONDS if progress != followed.progress else longer
+        followed.progress, followed.again_at = progress, math.inf if complete else time.monotonic() + followed.pause
         for source in log_sources(tasks):
             stream = self._following.get((name, source))
             if stream is None or (stream.done() and not (source.ended and stream.result())):
@@ -132,8 +133,8 @@ class LogCollector:
     def _look_again(self, name: str) -> None:
         """A stream of the run has ended, which may be before its container does."""
         with self._lock:
-            if (known := self._followed.get(name)) is not None:
-                known.again_at = min(known.again_at, time.monotonic() + known.pause)
+            if (followed := self._followed.get(name)) is not None:
+                followed.again_at = min(followed.again_at, time.monotonic() + followed.pause)
 
     def _copy(self, name: str, source: LogSource) -> bool:
         """Write what the container says until the stream ends; whether it did not break."""
@@ -206,8 +207,8 @@ class LogCollector:
                 except NoLog as error:  # the others are read all the same
                     missing.append(str(error))
         except (InfrastructureError, OSError) as error:
-            told = log.warning if tries == 0 and not self._closed.is_set() else log.debug
-            told("the log of %s is not whole yet; trying again: %s", name, error)
+            report = log.warning if tries == 0 and not self._closed.is_set() else log.debug
+            report("the log of %s is not whole yet; trying again: %s", name, error)
             return False
         if self._closed.is_set() or (missing and tries < GONE_TRIES):
             return False

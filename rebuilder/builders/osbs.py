@@ -79,7 +79,7 @@ class OsbsBuilder:
         if not (source.git and source.ref):
             needed = "its source needs a git repository and a ref (branch)"
             raise BuildRejected(f"{image.key} cannot be built by OSBS: {needed}")
-        found = {
+        parameters = {
             "git_uri": source.git,
             "git_ref": source.commit or source.ref,
             "git_branch": source.ref,
@@ -95,8 +95,8 @@ class OsbsBuilder:
             **self._client.limits,
             **own,
         }
-        assert found.keys() <= PARAMETERS
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items() if value}
+        assert parameters.keys() <= PARAMETERS
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in parameters.items() if value}
 
     def _all(self, ask: Callable[[str], T], names: Sequence[str]) -> dict[str, T]:
         """The answer for each name, a few asked at a time. Raises InfrastructureError where one cannot be had."""
@@ -107,10 +107,10 @@ class OsbsBuilder:
         """One list tells of many. What lost its label is not in it, and is found when it is submitted again."""
         names = {key: name_of(key) for key in keys}
         if len(keys) == 1:
-            found: Collection[str] = self._alone(list(names.values()))
+            runs: Collection[str] = self._alone(list(names.values()))
         else:
-            found = self._client.runs(Kept.ANY)
-        return {key: self._submission(name) for key, name in names.items() if name in found}
+            runs = self._client.runs(Kept.ANY)
+        return {key: self._submission(name) for key, name in names.items() if name in runs}
 
     def _alone(self, names: Sequence[str]) -> dict[str, PipelineRun]:
         """The runs of these names, each asked for. Raises InfrastructureError where one cannot be had."""
@@ -135,8 +135,8 @@ class OsbsBuilder:
     def _runs(self, names: Sequence[str]) -> dict[str, PipelineRun]:
         """The runs of these names; one that is in no list is asked for by its name."""
         listed = self._client.runs()
-        known = {name: listed[name] for name in names if name in listed}
-        return known | self._alone([name for name in names if name not in listed])
+        runs = {name: listed[name] for name in names if name in listed}
+        return runs | self._alone([name for name in names if name not in listed])
 
     def _collect(self, runs: Mapping[str, PipelineRun], statuses: Mapping[str, Status]) -> None:
         """See to the logs of runs that go, have ended, or are gone."""
@@ -156,16 +156,16 @@ class OsbsBuilder:
         except InfrastructureError as error:
             log.warning("why %d runs failed cannot be read yet: %s", len(failed), error)
             return others
-        found = {ref: self._failure(ref, tasks[ref], statuses[ref].reason) for ref in failed}
-        return others | {ref: status for ref, status in found.items() if status is not None}
+        failures = {ref: self._failure(ref, tasks[ref], statuses[ref].reason) for ref in failed}
+        return others | {ref: status for ref, status in failures.items() if status is not None}
 
-    def _failure(self, ref: str, tasks: Sequence[TaskRun], told: str) -> Status | None:
+    def _failure(self, ref: str, tasks: Sequence[TaskRun], message: str) -> Status | None:
         """With the error that the log has. None where the log is to tell it, and is still being read."""
         labels = task_run.vague(tasks)
-        if labels and self._logs.is_coming(ref) and task_run.failure(tasks, told).phase is Phase.FAILED:
+        if labels and self._logs.is_coming(ref) and task_run.failure(tasks, message).phase is Phase.FAILED:
             return None
         said = {name: reactor_log.error(self._logs.of(ref).end_of(its)) for name, its in labels.items()}
-        return task_run.failure(tasks, told, {name: error for name, error in said.items() if error})
+        return task_run.failure(tasks, message, {name: error for name, error in said.items() if error})
 
     def result(self, ref: str) -> ImageBuild:
         """Koji's build where there is one and Koji is configured; else what OSBS says, and the RPMs are unknown.
@@ -189,23 +189,23 @@ class OsbsBuilder:
         if not run.externals:
             return build
         whole = self._logs.is_whole(run.name)
-        known = replace(build, externals=parent_digests(self._logs.of(run.name).read(0), run.externals))
-        if len(known.externals) < len(run.externals) and not whole:
-            raise PartialResult(f"the log of {run.name} does not say yet on which parents it was built", known)
-        return known
+        pinned = replace(build, externals=parent_digests(self._logs.of(run.name).read(0), run.externals))
+        if len(pinned.externals) < len(run.externals) and not whole:
+            raise PartialResult(f"the log of {run.name} does not say yet on which parents it was built", pinned)
+        return pinned
 
     def _built(self, run: PipelineRun, tasks: Sequence[TaskRun]) -> ImageBuild:
         """Raises PartialResult where Koji cannot be read."""
         specs = tuple(pipeline_run.pull_specs(run.results.get("repositories")))
         digest = task_run.digest_of(specs, tasks)
-        told = ImageBuild(run.image, digest or next(iter(specs), run.name), None, run.parents, digest, specs)
+        result = ImageBuild(run.image, digest or next(iter(specs), run.name), None, run.parents, digest, specs)
         number = pipeline_run.one_line(str(run.results.get("koji-build-id") or ""))
         if self._koji is None or not number.isdecimal():
-            return told
+            return result
         try:
             build = self._koji.build(run.image, int(number))
         except InfrastructureError as error:
-            raise PartialResult(f"Koji's build {number} cannot be read: {error}", told) from None
+            raise PartialResult(f"Koji's build {number} cannot be read: {error}", result) from None
         return replace(build, parents=build.parents or run.parents, digest=build.digest or digest)
 
     def cancel(self, ref: str) -> None:

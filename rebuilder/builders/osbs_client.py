@@ -123,10 +123,10 @@ class Client:
             code = getattr(error, "status_code", None)
             if code == UNAUTHORIZED:
                 raise Unauthorized(_told(error)) from None
-            told = f"OSBS: {code}: {_told(error)}" if code else f"OSBS: {_told(error)}"
+            message = f"OSBS: {code}: {_told(error)}" if code else f"OSBS: {_told(error)}"
             if code == FORBIDDEN:
-                raise SiteError(told) from None
-            raise Answered(told, code if isinstance(code, int) else None) from None
+                raise SiteError(message) from None
+            raise Answered(message, code if isinstance(code, int) else None) from None
 
     def site(self) -> Iterator[osbs_site.Finding]:
         """What of the site was looked at, and what is wrong with it; empty where nothing is."""
@@ -231,12 +231,12 @@ class Client:
 
         Those that are gone already are left out.
         """
-        found: dict[str, list[TaskRun]] = {name: [] for name in names}
+        by_run: dict[str, list[TaskRun]] = {name: [] for name in names}
         for at in range(0, len(names), NAMED):
             for document in self._listed("taskruns", f"{RUN_LABEL} in ({','.join(names[at : at + NAMED])})"):
                 task = TaskRun(document)
-                found.setdefault(task.run, []).append(task)
-        return {name: sorted(tasks, key=lambda task: task.order) for name, tasks in found.items()}
+                by_run.setdefault(task.run, []).append(task)
+        return {name: sorted(tasks, key=lambda task: task.order) for name, tasks in by_run.items()}
 
     def log(self, source: LogSource, *, follow: bool) -> Iterator[bytes]:
         """What the container wrote, as bytes and a piece at a time; with `follow` until it ends.
@@ -334,16 +334,16 @@ def _is_trouble(error: Exception) -> bool:
 class Answered(InfrastructureError):
     """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one."""
 
-    def __init__(self, told: str, code: int | None) -> None:
-        super().__init__(told)
+    def __init__(self, message: str, code: int | None) -> None:
+        super().__init__(message)
         self.code = code
 
 
 class Unauthorized(InfrastructureError):
     """The token is not accepted."""
 
-    def __init__(self, told: str) -> None:
-        super().__init__(f"OSBS does not accept our credentials (renew the token or its file): {told}")
+    def __init__(self, message: str) -> None:
+        super().__init__(f"OSBS does not accept our credentials (renew the token or its file): {message}")
 
 
 def _told(error: Exception) -> str:

@@ -44,10 +44,10 @@ class Library:
             ))
         except ModuleNotFoundError as error:
             if error.name == "osbs":
-                told = "osbs-client is not installed: install python3-osbs-client from the distribution"
+                problem = "osbs-client is not installed: install python3-osbs-client from the distribution"
             else:
-                told = f"osbs-client cannot be used here: {error.name} is missing"
-            raise RequestError(f"builder osbs: {told}") from None
+                problem = f"osbs-client cannot be used here: {error.name} is missing"
+            raise RequestError(f"builder osbs: {problem}") from None
         for handler in list(logging.getLogger("osbs").handlers):  # osbs/__init__.py adds its own: each line came twice
             logging.getLogger("osbs").removeHandler(handler)
         # The engine pauses between tries by itself, and asks meanwhile what others wait for.
@@ -99,7 +99,7 @@ class _Subprocess:
         ours = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, **GIT}}
         with subprocess.Popen(command, **{**ours, **options}, start_new_session=True) as process:
             try:
-                told, _ = process.communicate(timeout=GIT_SECONDS)
+                output, _ = process.communicate(timeout=GIT_SECONDS)
             except BaseException as error:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # git's own helpers, too
@@ -107,21 +107,21 @@ class _Subprocess:
                     raise TimeoutError(f"{' '.join(command[:2])} took longer than {GIT_SECONDS:g} s") from None
                 raise
         if process.returncode:
-            said = told.decode(errors="replace") if isinstance(told, bytes) else str(told or "")
+            said = output.decode(errors="replace") if isinstance(output, bytes) else str(output or "")
             if gone := GONE.search(said):
                 raise self._not_found(gone[0])
-            raise subprocess.CalledProcessError(process.returncode, command, told)
-        return told
+            raise subprocess.CalledProcessError(process.returncode, command, output)
+        return output
 
 
 def _check_urllib3(http: ModuleType) -> None:
     """osbs-client 2.8 hands urllib3 a keyword that urllib3 2 has no more; every request would fail."""
     try:
-        outdated, found = "method_whitelist" in inspect.getsource(http), version("urllib3")
+        outdated, release = "method_whitelist" in inspect.getsource(http), version("urllib3")
     except (OSError, PackageNotFoundError):
         return
-    if outdated and int(found.partition(".")[0]) >= 2:
-        raise RequestError(f"builder osbs: this osbs-client does not work with urllib3 {found}: install urllib3 < 2")
+    if outdated and int(release.partition(".")[0]) >= 2:
+        raise RequestError(f"builder osbs: this osbs-client does not work with urllib3 {release}: install urllib3 < 2")
 
 
 def _keywords(functions: Iterable[Any]) -> set[str]:

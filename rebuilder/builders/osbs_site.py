@@ -43,10 +43,10 @@ def _file(settings: OsbsSettings, configuration: Any) -> str:
         return "" if settings.overrides.openshift_url else missing
     if fault := _unreadable(settings.file):
         return fault
-    known = configuration.scp.sections()
-    if settings.section in known:
+    sections = configuration.scp.sections()
+    if settings.section in sections:
         return ""
-    return f"it has no section {settings.section}: set consumer_config.osbs.section to one of {', '.join(known)}"
+    return f"it has no section {settings.section}: set consumer_config.osbs.section to one of {', '.join(sections)}"
 
 
 def _url(url: object, place: str) -> str:
@@ -107,13 +107,13 @@ def _map(settings: OsbsSettings, streams: Mapping[str, StreamSettings], configur
     if not path or template_fields(path).isdisjoint({osbs_template.CONFIG_MAP}):
         return ""
     own = {stream.osbs.scratch for stream in streams.values()}
-    told = {
+    maps = {
         True: ("reactor_config_map_scratch", configuration.get_reactor_config_map_scratch()),
         False: ("reactor_config_map", configuration.get_reactor_config_map()),
     }
     for scratch in {settings.scratch if value is None else value for value in own or {None}}:
-        key, found = told[scratch]
-        if not found:
+        key, name = maps[scratch]
+        if not name:
             return f"{path} names it, and {key} is not set in {place}: osbs-client would send the text None"
     return ""
 
@@ -130,8 +130,8 @@ def _quoted(*texts: str) -> str:
 
 
 def _flag(text: str) -> str:
-    known = text.strip().lower() in ("true", "false", "0", "1")
-    return "" if known else f"{text} is neither true nor false: osbs-client would take it for false"
+    valid = text.strip().lower() in ("true", "false", "0", "1")
+    return "" if valid else f"{text} is neither true nor false: osbs-client would take it for false"
 
 
 def _folder(folder: Path | None) -> str:

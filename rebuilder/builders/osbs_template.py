@@ -29,8 +29,8 @@ def fault_of(text: str, *, limited: bool) -> str:
 
     `limited` says whether the client fills in the limit of a build.
     """
-    known = SAMPLE.keys() - (() if limited else {LIMIT})
-    if unknown := sorted(fields_of(text) - known):
+    fields = SAMPLE.keys() - (() if limited else {LIMIT})
+    if unknown := sorted(fields_of(text) - fields):
         return f"osbs-client does not know its field {', '.join(f'${name}' for name in unknown)} ($$ is a dollar)"
     try:
         document = yaml.safe_load(Template(text).safe_substitute(SAMPLE))

@@ -17,13 +17,13 @@ TAKEN = re.compile(r"Replacing image '([^'\s]+)' with '([^'\s@]+@sha256:[0-9a-f]
 
 def parent_digests(log: Iterable[str], specs: Sequence[str]) -> tuple[PinnedParent, ...]:
     """What the log says of these parents, by what the image's file calls them; `log` is read as far as it takes."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for looked_up, at in _taken(log):
         if spec := next((spec for spec in specs if match(spec, [looked_up])), ""):
-            found[spec] = at
-        if len(found) == len(specs):
+            digests[spec] = at
+        if len(digests) == len(specs):
             break
-    return tuple(PinnedParent(spec, found[spec]) for spec in specs if spec in found)
+    return tuple(PinnedParent(spec, digests[spec]) for spec in specs if spec in digests)
 
 
 def _taken(log: Iterable[str]) -> Iterator[tuple[str, str]]:

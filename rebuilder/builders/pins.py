@@ -74,8 +74,8 @@ class Pinning:
         for base in recipe.parents:
             is_stage = base.spec.lower() in recipe.hidden
             if is_stage and base.spec in ours:
-                told = f"{file}:{base.line}: a stage has the name of its image, {base.spec}: rename it"
-                raise InfrastructureError(told)
+                problem = f"{file}:{base.line}: a stage has the name of its image, {base.spec}: rename it"
+                raise InfrastructureError(problem)
             place = ours.get(base.spec) or ("" if is_stage else external.get(base.spec))
             if place:
                 yield Pin(base, place)
@@ -85,10 +85,10 @@ class Pinning:
 
     def _ours(self, order: BuildRequest) -> dict[str, str]:
         """Where the builds of its parents in the inventory are, by all that its Containerfile may call them."""
-        found = {}
+        places = {}
         for parent in order.parents:
-            found.update(dict.fromkeys(self._specs(order.image, parent.image), f"{HELD}{parent.ident}"))
-        return found
+            places.update(dict.fromkeys(self._specs(order.image, parent.image), f"{HELD}{parent.ident}"))
+        return places
 
     def _specs(self, image: Image, parent: str) -> Iterator[str]:
         """All that the image's Containerfile may call the parent."""

@@ -81,15 +81,15 @@ class PipelineRun:
     def status(self) -> Status:
         """How it stands. Pending, or with no `.status` yet, it waits."""
         reason, message = str(self._condition.get("reason", "")), one_line(str(self._condition.get("message", "")))
-        told = ": ".join(filter(None, (reason, message)))
+        text = ": ".join(filter(None, (reason, message)))
         match self._condition.get("status"):
             case "True":
                 good = reason in GOOD
-                return Status(Phase.SUCCEEDED) if good else Status(Phase.ABORTED, f"ended with the unknown {told}")
+                return Status(Phase.SUCCEEDED) if good else Status(Phase.ABORTED, f"ended with the unknown {text}")
             case "False":
                 if reason in CANCELED or self.canceled:
-                    return Status(Phase.CANCELED, f"canceled at OSBS: {told}")
-                return Status(Phase.FAILED if reason == BAD_BUILD else Phase.ABORTED, told or "the run failed")
+                    return Status(Phase.CANCELED, f"canceled at OSBS: {text}")
+                return Status(Phase.FAILED if reason == BAD_BUILD else Phase.ABORTED, text or "the run failed")
             case _ if self.begun is None and reason in NOT_BEGUN:
                 return Status(Phase.WAITING)
             case _:
@@ -123,8 +123,8 @@ class PipelineRun:
     @property
     def results(self) -> dict[str, object]:
         """What it wrote down: JSON where it is some, else the text. Tekton's v1 has another word for it."""
-        told = self._status.get("pipelineResults") or self._status.get("results") or ()
-        return {str(result.get("name", "")): _value(result.get("value")) for result in told}
+        results = self._status.get("pipelineResults") or self._status.get("results") or ()
+        return {str(result.get("name", "")): _value(result.get("value")) for result in results}
 
     @property
     def canceled(self) -> bool:
@@ -132,16 +132,16 @@ class PipelineRun:
         return (self.document.get("spec") or {}).get("status") in CANCELED
 
 
-def _value(told: object) -> object:
+def _value(value: object) -> object:
     try:
-        return json.loads(told) if isinstance(told, str) else told
+        return json.loads(value) if isinstance(value, str) else value
     except ValueError:
-        return told
+        return value
 
 
-def _moment(told: object) -> float | None:
+def _moment(value: object) -> float | None:
     try:
-        return datetime.fromisoformat(str(told or "")).timestamp()
+        return datetime.fromisoformat(str(value or "")).timestamp()
     except ValueError:
         return None
 
@@ -149,8 +149,8 @@ def _moment(told: object) -> float | None:
 def condition_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The first condition of a run or a task; empty where it has not begun."""
     conditions = (document.get("status") or {}).get("conditions") or [{}]
-    found: Mapping[str, Any] = conditions[0]
-    return found
+    condition: Mapping[str, Any] = conditions[0]
+    return condition
 
 
 def pull_specs(repositories: object) -> Iterator[str]:

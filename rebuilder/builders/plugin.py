@@ -92,8 +92,8 @@ class BuilderPlugin:
 
 def configured(settings: Settings) -> BuilderPlugin:
     """The kind of builder that the configuration names. Raises RequestError for one that cannot be loaded."""
-    found: BuilderPlugin = BUILDERS.load(settings.builder)
-    return found
+    plugin: BuilderPlugin = BUILDERS.load(settings.builder)
+    return plugin
 
 
 def plugin_of(settings: Settings) -> BuilderPlugin:

@@ -89,8 +89,8 @@ class Process:
 
     @property
     def request(self) -> Mapping[str, object]:
-        found: dict[str, object] = json.loads(self._read("request.json") or "{}")
-        return found
+        request: dict[str, object] = json.loads(self._read("request.json") or "{}")
+        return request
 
     @property
     def running(self) -> bool:
@@ -122,8 +122,8 @@ class Process:
     @property
     def status(self) -> int | None:
         """Its exit status; None while it runs, and where it vanished without one."""
-        found = self._read("exit")
-        return int(found) if found else None
+        status = self._read("exit")
+        return int(status) if status else None
 
     @property
     def stopped(self) -> str:

@@ -112,7 +112,7 @@ class Restoring(Protocol):
 class Testing(Protocol):
     """A builder that runs commands in the images that it has built."""
 
-    def test(self, wanted: TestRequest, *, again: bool = False) -> Status:
+    def test(self, request: TestRequest, *, again: bool = False) -> Status:
         """How the test stands, which is started where it never was, or, with `again`, where it ended as `aborted`.
 
         It runs on when the engine ends, and is found by its key. Raises InfrastructureError.

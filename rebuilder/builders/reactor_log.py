@@ -77,8 +77,8 @@ def _told(failure: str) -> str:
         return ""  # the step printed nothing: whoever named the step says more
     chosen = _chosen(lines, output)
     others = " / ".join(lines[:chosen] + lines[chosen + 1 :])
-    told = f"{lines[chosen]} [{others}]" if others else lines[chosen]
-    return told if len(told) <= faults.LONGEST else f"{told[: faults.LONGEST]}…"
+    summary = f"{lines[chosen]} [{others}]" if others else lines[chosen]
+    return summary if len(summary) <= faults.LONGEST else f"{summary[: faults.LONGEST]}…"
 
 
 def _chosen(lines: Sequence[str], output: Sequence[str]) -> int:

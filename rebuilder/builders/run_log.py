@@ -53,19 +53,19 @@ class _Reading:
 
     def new(self, had: _Had, lines: Sequence[bytes]) -> list[bytes]:
         """Those of the lines that the file does not have."""
-        told: list[bytes] = []
+        notice: list[bytes] = []
         if lines and not self._begun:
             self._begun = True
             if had.count and lines[0] != had.first:
                 self._at = had.count + 1 if self._insist else None
-                told = [ROTATED] if self._insist else []
+                notice = [ROTATED] if self._insist else []
         if self._at is None:
             lines = self._after_the_last(had, lines)
         if self._at is None:
             return []
-        new = lines[max(0, had.count + len(told) - self._at) :]
+        new = lines[max(0, had.count + len(notice) - self._at) :]
         self._at += len(lines)
-        return [*told, *new]
+        return [*notice, *new]
 
     def _after_the_last(self, had: _Had, lines: Sequence[bytes]) -> Sequence[bytes]:
         """The lines that follow the last ones of the file, where those are among them."""

@@ -91,9 +91,9 @@ class SimulatedBuilder:
         if not (unknown := [ref for ref in refs if ref not in self.builds]):
             return
         with self._reading:
-            found = self._recall(unknown)
+            orders = self._recall(unknown)
         with self._lock:
-            for ref, (order, started) in found.items():
+            for ref, (order, started) in orders.items():
                 if ref not in self.builds:
                     failed = order.image.key in self._settings.failures
                     self._begin(order, started, Phase.FAILED if failed else Phase.SUCCEEDED)
@@ -157,10 +157,10 @@ class SimulatedBuilder:
         if build is not None and self._monotonic() < build.ends:
             build.canceled = True
 
-    def test(self, wanted: TestRequest, *, again: bool = False) -> Status:
+    def test(self, request: TestRequest, *, again: bool = False) -> Status:
         """Tests take no time."""
-        self._take_time(self._settings.call_seconds, [wanted.image])
-        if wanted.image in self._settings.test_failures:
+        self._take_time(self._settings.call_seconds, [request.image])
+        if request.image in self._settings.test_failures:
             return Status(Phase.FAILED, "simulated failure")
         return Status(Phase.SUCCEEDED)
 

@@ -99,8 +99,8 @@ class TaskRun:
     @property
     def results(self) -> dict[str, str]:
         """What it wrote down."""
-        told = self._status.get("taskResults") or ()
-        return {str(result.get("name", "")): str(result.get("value", "")) for result in told}
+        results = self._status.get("taskResults") or ()
+        return {str(result.get("name", "")): str(result.get("value", "")) for result in results}
 
     @property
     def error(self) -> str:
@@ -139,8 +139,8 @@ def _has_log(step: Mapping[str, Any]) -> bool:
 
 def _own_words(ended: Mapping[str, Any]) -> Iterator[str]:
     """What atomic-reactor's task wrote as its `task_result` (Tekton keeps results in the container's last message)."""
-    told = loaded(ended.get("message"))
-    for entry in told if isinstance(told, list) else ():
+    entries = loaded(ended.get("message"))
+    for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and entry.get("key") == "task_result":
             yield str(entry.get("value", ""))
 
@@ -167,17 +167,17 @@ def vague(tasks: Sequence[TaskRun]) -> dict[str, frozenset[str]]:
     }
 
 
-def failure(tasks: Sequence[TaskRun], told: str, errors: Mapping[str, str] = MappingProxyType({})) -> Status:
+def failure(tasks: Sequence[TaskRun], message: str, errors: Mapping[str, str] = MappingProxyType({})) -> Status:
     """What a run that failed ended by: the build's fault, an infrastructure error of its tasks, or somebody's stop.
 
-    `told` is what the run itself says, which is told where its tasks say nothing. `errors` are those that the log has,
+    `message` is what the run itself says, told where its tasks say nothing. `errors` are those that the log has,
     by the name of the task: they are told instead of its own words, and mean nothing else than those.
     """
     failed = [task for task in tasks if task.failed]
     stopped = [task.task for task in tasks if task.canceled]
     if stopped and not failed:
         return Status(Phase.CANCELED, f"canceled at OSBS: task {', '.join(stopped)}")
-    reason = _reason(tasks, failed, errors) or one_line(told) or NO_REASON
+    reason = _reason(tasks, failed, errors) or one_line(message) or NO_REASON
     return Status(Phase.ABORTED if _blameless(failed) else Phase.FAILED, reason)
 
 
@@ -215,8 +215,8 @@ def digest_of(specs: Sequence[str], tasks: Sequence[TaskRun]) -> str:
 
 
 def _digests(annotations: object) -> Sequence[object]:
-    found = loaded(annotations)
-    listed = loaded(found.get("digests")) if isinstance(found, dict) else []
+    parsed = loaded(annotations)
+    listed = loaded(parsed.get("digests")) if isinstance(parsed, dict) else []
     return listed if isinstance(listed, list) else []
 
 

@@ -63,10 +63,10 @@ def read(
     """All that needs attention, the most pressing first. `states` has what every image is."""
     by_hand = settings.promote == "manual"
     beats = heartbeats.read(connection)
-    found = [*_engine(connection, beats, now), *_problems(beats), *_failures(connection)]
-    found += [*_approvals(connection), *_gates(connection, settings, now)]
-    found += _promotions(connection) if by_hand else ()
-    return (*found, *_rollbacks(connection), *_holds(states), *_unknown(states))
+    needs = [*_engine(connection, beats, now), *_problems(beats), *_failures(connection)]
+    needs += [*_approvals(connection), *_gates(connection, settings, now)]
+    needs += _promotions(connection) if by_hand else ()
+    return (*needs, *_rollbacks(connection), *_holds(states), *_unknown(states))
 
 
 def _engine(connection: Connection, beats: Mapping[str, HeartbeatEntry], now: float) -> Iterator[Need]:
@@ -112,15 +112,15 @@ def _gates(connection: Connection, settings: Settings, now: float) -> Iterator[N
     One whose gate has a time limit is left out until that is over: its answer may still come by itself.
     """
     limits = {name: stream.gate_timeout for name, stream in settings.streams.items() if stream.gate_timeout}
-    asked, late = [], []
+    waiting, late = [], []
     for one in verdicts.gated(connection):
         limit = limits.get(stream_of(one.image))
         if limit is None:
-            asked.append(one)
+            waiting.append(one)
         elif now - one.since > limit:
             late.append(one)
     yield from _gate(late, "{} got no answer from the gate in time", "ask the CI, or `rebuilder gate IMAGE pass|fail`")
-    yield from _gate(asked, "{} wait{} for a gate", "`rebuilder gate IMAGE pass|fail`")
+    yield from _gate(waiting, "{} wait{} for a gate", "`rebuilder gate IMAGE pass|fail`")
 
 
 def _gate(waiting: Sequence[PendingVerdict], what: str, do: str) -> Iterator[Need]:
@@ -148,24 +148,24 @@ def _verb(images: Sequence[str]) -> str:
 
 def _rollbacks(connection: Connection) -> Iterator[Need]:
     """The images that have an earlier build since one was taken back."""
-    for found in rollbacks.standing(connection).values():
-        yield Need(kind="rollback", what=f"{found.image}: {found}",
-                   do=f"mend it, then `rebuilder release {found.image}`", since=moment(found.at), count=1,
-                   images=(found.image,), link=f"/images/{found.image}")  # fmt: skip
+    for rollback in rollbacks.standing(connection).values():
+        yield Need(kind="rollback", what=f"{rollback.image}: {rollback}",
+                   do=f"mend it, then `rebuilder release {rollback.image}`", since=moment(rollback.at), count=1,
+                   images=(rollback.image,), link=f"/images/{rollback.image}")  # fmt: skip
 
 
 def _holds(states: Mapping[str, ImageState]) -> Iterator[Need]:
     """The images on hold that lack a security fix."""
-    for found in states.values():
-        if found.state is Currency.HELD and found.lacks_security_fix:
-            yield Need(kind="hold", what=f"{found.image} is {sentence(found)}",
-                       do=f"`rebuilder release {found.image}`", severity=str(found.severity),
-                       since=moment(found.since), count=1, images=(found.image,),
-                       link=f"/images/{found.image}")  # fmt: skip
+    for state in states.values():
+        if state.state is Currency.HELD and state.lacks_security_fix:
+            yield Need(kind="hold", what=f"{state.image} is {sentence(state)}",
+                       do=f"`rebuilder release {state.image}`", severity=str(state.severity),
+                       since=moment(state.since), count=1, images=(state.image,),
+                       link=f"/images/{state.image}")  # fmt: skip
 
 
 def _unknown(states: Mapping[str, ImageState]) -> Iterator[Need]:
-    unknown = [found.image for found in states.values() if found.state is Currency.UNKNOWN]
+    unknown = [state.image for state in states.values() if state.state is Currency.UNKNOWN]
     if unknown:
         yield Need(kind="unknown", what=f"the contents of {len(unknown)} image{_s(unknown)} are unknown",
                    do="make their builds: `rebuilder rebuild --unknown`", count=len(unknown), images=_some(unknown),

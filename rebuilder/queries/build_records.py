@@ -101,13 +101,13 @@ def differences(connection: Connection, before: BuildEntry | None, after: BuildE
         return None
     if before.manifest == after.manifest:
         return Differences(since=before.ident, added=(), removed=(), updated=())
-    found = builds.difference(_rpms(connection, before.manifest), _rpms(connection, after.manifest))
+    difference = builds.difference(_rpms(connection, before.manifest), _rpms(connection, after.manifest))
     return Differences(
         since=before.ident,
-        added=tuple(map(str, found.added)),
-        removed=tuple(map(str, found.removed)),
+        added=tuple(map(str, difference.added)),
+        removed=tuple(map(str, difference.removed)),
         updated=tuple(
-            Updated(before=", ".join(map(str, old)), after=", ".join(map(str, new))) for old, new in found.changed
+            Updated(before=", ".join(map(str, old)), after=", ".join(map(str, new))) for old, new in difference.changed
         ),
     )
 
@@ -122,5 +122,5 @@ def _rpms(connection: Connection, digest: str) -> frozenset[Rpm]:
 def manifest(connection: Connection, digest: str) -> Manifest:
     """What a build has in it. Raises UnknownError."""
     rpms = sorted(_rpms(connection, digest), key=lambda rpm: rpm.nevra)
-    found = (Package(nevra=rpm.nevra, source=rpm.source, source_rpm=rpm.sourcerpm or None) for rpm in rpms)
-    return Manifest(digest=digest, rpms=tuple(found))
+    packages = (Package(nevra=rpm.nevra, source=rpm.source, source_rpm=rpm.sourcerpm or None) for rpm in rpms)
+    return Manifest(digest=digest, rpms=tuple(packages))

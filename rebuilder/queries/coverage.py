@@ -121,7 +121,7 @@ def read_change(
 def _read(connection: Connection, name: str, changes: Sequence[Change], reading: _Fixes) -> Coverage:
     read = [reading.fix(change) for change in merge(changes, InstalledPackages({}))]
     fixes = tuple(fix for fix, _ in read)
-    carried = any(known for _, known in read)
+    carried = any(is_carried for _, is_carried in read)
     return _told(name, fixes, "" if carried else _hint(connection, changes))
 
 
@@ -146,9 +146,9 @@ def _rounded(percent: float) -> float:
 
 
 def _changes(connection: Connection, name: str, settings: Settings) -> list[Change]:
-    found = coverage.changes_named(connection, name)
-    if found:
-        return found
+    changes = coverage.changes_named(connection, name)
+    if changes:
+        return changes
     refuse_untold(connection, name)
     try:
         build = SourceBuild.parse(name)
@@ -197,12 +197,12 @@ class _Fixes:
     def fix(self, change: Change) -> tuple[Fix, bool]:
         """How far the change has come, those that lack it first; and whether any image is known to carry it."""
         key = "coverage", change, self.settings.installonly
-        having, known = cached(self.connection, key, lambda: self._in_order(change))
+        having, carried = cached(self.connection, key, lambda: self._in_order(change))
         return Fix(
             source=change.build.name, evr=str(change.build.evr), stream=change.stream, severity=change.severity,
             update=change.update, url=change.url, cves=change.cves,
-            current=sum(found.current for found in having.values()), of=len(having), images=self._shown(having),
-        ), known
+            current=sum(progress.current for progress in having.values()), of=len(having), images=self._shown(having),
+        ), carried
 
     def _shown(self, having: Mapping[str, _Having]) -> tuple[ImageCoverage, ...]:
         """The part of the images that is asked for, with what is done about those that lack it."""
@@ -223,23 +223,23 @@ class _Fixes:
             if one.spec == base.spec:
                 older = one.image in moved and moved[one.image].base == base
                 unsaid = _Having(False, ()) if older else NOT_RECORDED
-                found = _Having(one.at in good, (one.at,)) if one.at else unsaid
-                streams.setdefault(stream_of(one.image), {})[one.image] = found
+                progress = _Having(one.at in good, (one.at,)) if one.at else unsaid
+                streams.setdefault(stream_of(one.image), {})[one.image] = progress
         for stream, having in sorted(streams.items()):
             images = dict(sorted(having.items(), key=lambda item: (item[1].current, item[0])))
             yield Fix(
                 source=base.spec, evr=base.digest, stream=stream, severity=Severity.UNSPECIFIED, update="", url="",
-                cves=(), current=sum(found.current for found in images.values()), of=len(images),
+                cves=(), current=sum(progress.current for progress in images.values()), of=len(images),
                 images=self._shown(images),
             )
 
     def _in_order(self, change: Change) -> tuple[Mapping[str, _Having], bool]:
         """What each image has of it, those that lack it first; and whether any image is known to carry it."""
         having = dict(self._having(change))
-        known = bool(having)
+        carried = bool(having)
         having.update(dict.fromkeys(coverage.unreadable(self.connection, change.stream), NOBODY_KNOWS))
         images = sorted(having, key=lambda image: (having[image].current, image))
-        return {image: having[image] for image in images}, known
+        return {image: having[image] for image in images}, carried
 
     def _having(self, change: Change) -> Iterator[tuple[str, _Having]]:
         modular = MODULE in change.build.evr.release
@@ -248,16 +248,16 @@ class _Fixes:
             if rpms:
                 counting = that_count(rpms, self.settings.installonly)
                 current = not any(is_stale(rpm, change.build.evr) for rpm in counting)
-                found = _Having(current, _named(counting))
-                yield from ((image, found) for image in carriers.images)
+                progress = _Having(current, _named(counting))
+                yield from ((image, progress) for image in carriers.images)
 
     def _image(self, image: str, having: _Having, entry: RebuildRecord | None) -> ImageCoverage:
         state, reason = self._state(image, having, entry)
-        told = entry if entry is not None and state == entry.state else None
+        rebuild = entry if entry is not None and state == entry.state else None
         return ImageCoverage(
             image=image, installed=having.installed, state=state, reason=reason,
-            wave=told.wave_id if told else None,
-            eta=moment(self._expected.get(told.id)) if told and told.state in OPEN else None,
+            wave=rebuild.wave_id if rebuild else None,
+            eta=moment(self._expected.get(rebuild.id)) if rebuild and rebuild.state in OPEN else None,
         )
 
     def _state(self, image: str, having: _Having, entry: RebuildRecord | None) -> tuple[str, str]:

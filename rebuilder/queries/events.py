@@ -27,9 +27,9 @@ class RebuildEvent(Answer):
 def after(connection: Connection, last: int, wave: int | None) -> tuple[list[RebuildEvent], bool]:
     """The first events behind the one of that id, of one wave or of all; and whether there may be more."""
     rows = rebuild_progress.steps_after(connection, last, wave, MOST)
-    found = [
+    events = [
         RebuildEvent(id=row.id, at=moment(row.at), rebuild=row.rebuild_id, wave=row.wave_id, image=row.image,
                      event=row.event, state=row.state, reason=row.reason)
         for row in rows
     ]
-    return found, len(found) == MOST
+    return events, len(events) == MOST

@@ -42,13 +42,13 @@ class ExternalInFull(External):
 
 def read(connection: Connection) -> tuple[External, ...]:
     """All that images of the inventory are built on, by pull spec; those that were not asked for yet included."""
-    used, known = externals.images_on(connection), externals.stored(connection)
-    return tuple(External(**_told(spec, images, known.get(spec))) for spec, images in sorted(used.items()))
+    used, stored = externals.images_on(connection), externals.stored(connection)
+    return tuple(External(**_told(spec, images, stored.get(spec))) for spec, images in sorted(used.items()))
 
 
 def in_full(connection: Connection, spec: str) -> ExternalInFull:
     """One external parent. Raises UnknownError for a pull spec that no image is built on."""
-    used, known = externals.images_on(connection), externals.stored(connection)
+    used, stored = externals.images_on(connection), externals.stored(connection)
     if spec not in used:
         raise UnknownError(f"no image is built on {spec}")
     contents = externals.manifests_of(connection, spec)
@@ -56,14 +56,14 @@ def in_full(connection: Connection, spec: str) -> ExternalInFull:
         platform: None if content is None else tuple(sorted(rpm.nevra for rpm in content.rpms))
         for platform, content in contents.items()
     }
-    return ExternalInFull(**_told(spec, used[spec], known.get(spec)), rpms=rpms)
+    return ExternalInFull(**_told(spec, used[spec], stored.get(spec)), rpms=rpms)
 
 
-def _told(spec: str, images: Sequence[str], known: StoredExternal | None) -> dict[str, Any]:
-    if known is None:
-        known = StoredExternal(spec, "", "", "", "", "", None, None)
+def _told(spec: str, images: Sequence[str], stored: StoredExternal | None) -> dict[str, Any]:
+    if stored is None:
+        stored = StoredExternal(spec, "", "", "", "", "", None, None)
     return {
-        "spec": spec, "name": known.name or None, "digest": known.digest or None, "previous": known.previous or None,
-        "since": moment(known.since), "asked": moment(known.asked_at), "offered": known.offered or None,
-        "trouble": known.trouble or None, "platforms": dict(known.platforms), "images": tuple(images),
+        "spec": spec, "name": stored.name or None, "digest": stored.digest or None, "previous": stored.previous or None,
+        "since": moment(stored.since), "asked": moment(stored.asked_at), "offered": stored.offered or None,
+        "trouble": stored.trouble or None, "platforms": dict(stored.platforms), "images": tuple(images),
     }  # fmt: skip

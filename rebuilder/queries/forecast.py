@@ -40,7 +40,7 @@ class Expected:
     @property
     def live(self) -> list[OpenRebuild]:
         """Those that use a slot."""
-        return [found for found in self.open if found.entry.state in LIVE]
+        return [rebuild for rebuild in self.open if rebuild.entry.state in LIVE]
 
 
 NOTHING = Expected((), Forecast((), frozenset()), (), {}, None, {}, frozenset())
@@ -60,15 +60,15 @@ def read(connection: Connection, settings: Settings, now: float) -> Expected:
 def _read(
     connection: Connection, slots: int, held: Mapping[str, Held], paused: Paused | None, stopped: bool, now: float
 ) -> Expected:
-    found = open_rebuilds.open_ones(connection)
-    if not found:
+    rebuilds = open_rebuilds.open_ones(connection)
+    if not rebuilds:
         return Expected((), NOTHING.forecast, (), held, paused, {}, frozenset())
-    values = tuple(_value(item, held, paused is not None, stopped, now) for item in found)
-    known = _experience(connection, values)
+    values = tuple(_value(item, held, paused is not None, stopped, now) for item in rebuilds)
+    experience = _experience(connection, values)
     return Expected(
-        found, forecast.forecast(values, slots, known), values, held, paused,
-        {value.id: value.seconds * known.pace(value.wave).factor for value in values},
-        frozenset(value.id for value in values if value.overdue(known)), stopped,
+        rebuilds, forecast.forecast(values, slots, experience), values, held, paused,
+        {value.id: value.seconds * experience.pace(value.wave).factor for value in values},
+        frozenset(value.id for value in values if value.overdue(experience)), stopped,
     )
 
 
@@ -78,36 +78,36 @@ def _experience(connection: Connection, values: Sequence[Open]) -> Experience:
     A wave that has shown nothing yet goes as the others do: builders are slow for all.
     """
     seen = _seen(connection, values)
-    everywhere = [one for found in seen.values() for one in found]
-    paces = {wave: pace_of(found or everywhere) for wave, found in seen.items()}
+    everywhere = [one for observed in seen.values() for one in observed]
+    paces = {wave: pace_of(observed or everywhere) for wave, observed in seen.items()}
     last = cached(connection, "builds that ended last", lambda: open_rebuilds.ended_last(connection))
     return Experience(paces, factors_of((one.wave, one.ratio) for one in last))
 
 
 def _seen(connection: Connection, values: Sequence[Open]) -> dict[int, list[Observed]]:
     """What each open wave has shown."""
-    found: dict[int, list[Observed]] = {value.wave: [] for value in values}
-    waves = tuple(found)
+    observed: dict[int, list[Observed]] = {value.wave: [] for value in values}
+    waves = tuple(observed)
     for ended in cached(connection, ("ended", waves), lambda: open_rebuilds.ended_in(connection, waves)):
-        found[ended.wave].append(Observed(ended.ratio))
+        observed[ended.wave].append(Observed(ended.ratio))
     for value in values:
         if value.running and value.seconds:
-            found[value.wave].append(Observed(value.running / value.seconds, ended=False))
-    return found
+            observed[value.wave].append(Observed(value.running / value.seconds, ended=False))
+    return observed
 
 
 def expected(connection: Connection, settings: Settings, now: float) -> dict[int, float]:
     """When each open rebuild that is known of is expected to end, by its id; all of them share the slots."""
-    found = read(connection, settings, now)
-    return {ident: now + seconds for ident, seconds in found.forecast.done_in.items()}
+    open_ = read(connection, settings, now)
+    return {ident: now + seconds for ident, seconds in open_.forecast.done_in.items()}
 
 
-def _value(found: OpenRebuild, held: Mapping[str, Held], paused: bool, stopped: bool, now: float) -> Open:
-    entry = found.entry
+def _value(rebuild: OpenRebuild, held: Mapping[str, Held], paused: bool, stopped: bool, now: float) -> Open:
+    entry = rebuild.entry
     live = entry.state in UNDER_WAY
     begun = entry.begun_at or entry.started_at
     return Open(
-        entry.id, found.after, entry.state, found.seconds, found.rank,
+        entry.id, rebuild.after, entry.state, rebuild.seconds, rebuild.rank,
         running=max(0.0, now - begun) if entry.state in LIVE and begun is not None else 0.0,
         stands=stopped or (not live and (paused or entry.image in held)), wave=entry.wave_id,
     )

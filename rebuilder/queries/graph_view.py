@@ -84,45 +84,45 @@ class GraphView:
 
     @property
     def document(self) -> Drawing:
-        found: Drawing = graph_export.as_document(self.layers, self.keys, self.states)  # type: ignore[assignment]
-        named = {outside["name"]: None for node in found["images"] for outside in node["external"]}
-        if known := [self.externals[name] for name in named if name in self.externals]:
-            found["externals"] = known
-        return found
+        drawing: Drawing = graph_export.as_document(self.layers, self.keys, self.states)  # type: ignore[assignment]
+        named = {outside["name"]: None for node in drawing["images"] for outside in node["external"]}
+        if externals := [self.externals[name] for name in named if name in self.externals]:
+            drawing["externals"] = externals
+        return drawing
 
 
-def read(connection: Connection, asked: GraphRequest, settings: Settings, now: float) -> GraphView:
+def read(connection: Connection, request: GraphRequest, settings: Settings, now: float) -> GraphView:
     """Raises RequestError where there are no images, no such wave or image, or something is asked for twice."""
-    _check(asked)
+    _check(request)
     layers = cached(connection, "inventory", lambda: inventory.load(connection))
     if not len(layers):
         raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
     states: Mapping[str, str] = {}
-    if asked.updates:
-        states = of_plan(plan_preview.draft(connection, asked.updates, settings, now).plan)
-    elif asked.wave is not None:
-        layers, states = _of_wave(connection, layers, asked.wave, settings, now)
+    if request.updates:
+        states = of_plan(plan_preview.draft(connection, request.updates, settings, now).plan)
+    elif request.wave is not None:
+        layers, states = _of_wave(connection, layers, request.wave, settings, now)
     nodes = {
         spec: ExternalNode(name=spec, digest=one.digest, since=written_moment(one.since))
         for spec, one in externals.stored(connection).items() if one.digest
     }  # fmt: skip
-    return replace(view(layers, states, asked), externals=nodes)
+    return replace(view(layers, states, request), externals=nodes)
 
 
-def _check(asked: GraphRequest) -> None:
+def _check(request: GraphRequest) -> None:
     """Raises RequestError for what cannot be combined."""
-    if asked.wave is not None and asked.updates:
+    if request.wave is not None and request.updates:
         raise RequestError("a wave and updates cannot be drawn at the same time")
-    if asked.updates.is_incomplete:
+    if request.updates.is_incomplete:
         raise RequestError("a stream and a severity go with an update")
 
 
-def view(layers: Graph, states: Mapping[str, str], asked: GraphRequest) -> GraphView:
+def view(layers: Graph, states: Mapping[str, str], request: GraphRequest) -> GraphView:
     """Of all these images those that are asked for. Raises UnknownError for an unknown image."""
-    if asked.image is not None:
-        return GraphView(layers, graph_export.family(layers, asked.image), states)
-    only = asked.updates or asked.wave is not None
-    return GraphView(layers, states if only else [known.key for known in layers.images], states)
+    if request.image is not None:
+        return GraphView(layers, graph_export.family(layers, request.image), states)
+    only = request.updates or request.wave is not None
+    return GraphView(layers, states if only else [image.key for image in layers.images], states)
 
 
 def of_plan(plan: Plan) -> Mapping[str, str]:

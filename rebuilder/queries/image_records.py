@@ -72,55 +72,55 @@ class ImagesByNeed:
 
 
 def images_by_need(
-    connection: Connection, wanted: Filter, page: PageRequest, settings: Settings, now: float
+    connection: Connection, criteria: Filter, page: PageRequest, settings: Settings, now: float
 ) -> ImagesByNeed:
     """The images of the inventory that are wanted, what needs attention first; `page.after` is an image's name."""
     states = image_state.read(connection, settings, now)
-    narrowed = replace(wanted, currencies=()) != Filter()
-    names = lists.image_names(connection, wanted) if narrowed else states.keys()
-    about = changes.ids_meant(connection, wanted.update)
-    fitting = [found for found in states.values() if found.image in names and _lacks(found, wanted, about)]
-    chosen = [found for found in fitting if _is_chosen(found, wanted)]
-    chosen.sort(key=lambda found: (need_of(found), found.image))
+    narrowed = replace(criteria, currencies=()) != Filter()
+    names = lists.image_names(connection, criteria) if narrowed else states.keys()
+    about = changes.ids_meant(connection, criteria.update)
+    fitting = [state for state in states.values() if state.image in names and _lacks(state, criteria, about)]
+    chosen = [state for state in fitting if _is_chosen(state, criteria)]
+    chosen.sort(key=lambda state: (need_of(state), state.image))
     shown = _page(chosen, page)
-    entries = lists.images_of(connection, [found.id for found in shown])
-    items = [Image.model_validate(_image(entries[found.id], found)) for found in shown]
+    entries = lists.images_of(connection, [state.id for state in shown])
+    items = [Image.model_validate(_image(entries[state.id], state)) for state in shown]
     return ImagesByNeed(items, image_states.counts(fitting), len(chosen))
 
 
-def _is_chosen(found: ImageState, wanted: Filter) -> bool:
-    return not wanted.currencies or found.state in wanted.currencies
+def _is_chosen(state: ImageState, criteria: Filter) -> bool:
+    return not criteria.currencies or state.state in criteria.currencies
 
 
 def _page(chosen: Sequence[ImageState], page: PageRequest) -> Sequence[ImageState]:
     """The part of the images that follows the one that `page.after` names."""
-    names = [found.image for found in chosen]
+    names = [state.image for state in chosen]
     first = names.index(page.after) + 1 if page.after in names else 0
     return chosen[first : first + page.limit]
 
 
-def _lacks(found: ImageState, wanted: Filter, about: Collection[int]) -> bool:
+def _lacks(state: ImageState, criteria: Filter, about: Collection[int]) -> bool:
     """Whether the image lacks one of these changes (of the update) and something so severe, where that is asked for."""
-    if wanted.severities and found.severity not in wanted.severities:
+    if criteria.severities and state.severity not in criteria.severities:
         return False
-    return not wanted.update or not found.lack.ids.isdisjoint(about)
+    return not criteria.update or not state.lack.ids.isdisjoint(about)
 
 
 def images(
-    connection: Connection, wanted: Filter, page: PageRequest, settings: Settings, now: float
+    connection: Connection, criteria: Filter, page: PageRequest, settings: Settings, now: float
 ) -> list[Image]:
     """The images of the inventory that are wanted, by name and stream."""
-    if wanted.currencies or wanted.update or wanted.severities:
+    if criteria.currencies or criteria.update or criteria.severities:
         states = image_state.read(connection, settings, now)
-        about = changes.ids_meant(connection, wanted.update)
+        about = changes.ids_meant(connection, criteria.update)
         among = {
-            found.id
-            for found in states.values()
-            if _is_chosen(found, wanted) and _lacks(found, wanted, about)
+            state.id
+            for state in states.values()
+            if _is_chosen(state, criteria) and _lacks(state, criteria, about)
         }
-        entries = lists.images(connection, wanted, page, among)
+        entries = lists.images(connection, criteria, page, among)
     else:
-        entries = lists.images(connection, wanted, page)
+        entries = lists.images(connection, criteria, page)
         states = image_state.read(connection, settings, now, {entry.image for entry in entries})
     return [Image.model_validate(_image(entry, states.get(entry.image))) for entry in entries]
 
@@ -143,11 +143,11 @@ def image_in_full(connection: Connection, key: str, settings: Settings, now: flo
         key = search.image_named(connection, key)
         entry = lists.image(connection, key)
     assert entry is not None
-    found = inventory.find(connection, [key])[key]
+    image = inventory.find(connection, [key])[key]
     state = image_state.read(connection, settings, now, [key]).get(key)
     return ImageInFull.model_validate({
         **_image(entry, state), "present": entry.present, **_source(entry.source),
-        "parents": [Parent(name=str(p), kind=str(p.kind), external=bool(p.external)) for p in found.parents],
+        "parents": [Parent(name=str(p), kind=str(p.kind), external=bool(p.external)) for p in image.parents],
         "children": inventory.children(connection, entry.id),
     })
 

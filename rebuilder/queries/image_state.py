@@ -73,20 +73,20 @@ def counts_any_digest(settings: Settings) -> bool:
     return settings.external_changes == "digest"
 
 
-def fields(found: ImageState) -> dict[str, object]:
+def fields(state: ImageState) -> dict[str, object]:
     """The fields of a StateOfImage."""
     return {
-        "state": str(found.state), "since": moment(found.since),
-        "severity": str(found.severity) if found.severity else None,
-        "missing": tuple(missing(offered) for offered in found.missing[:TOLD]),
-        "missing_count": len(found.missing), "why": found.why or None,
-        "last_rebuild": found.last_rebuild or None, "base": missing_base(found.base) if found.base else None,
+        "state": str(state.state), "since": moment(state.since),
+        "severity": str(state.severity) if state.severity else None,
+        "missing": tuple(missing(offered) for offered in state.missing[:TOLD]),
+        "missing_count": len(state.missing), "why": state.why or None,
+        "last_rebuild": state.last_rebuild or None, "base": missing_base(state.base) if state.base else None,
     }  # fmt: skip
 
 
-def written(found: ImageState) -> dict[str, object]:
+def written(state: ImageState) -> dict[str, object]:
     """What an image is, as JSON has it."""
-    return StateOfImage.model_validate(fields(found)).model_dump(mode="json")
+    return StateOfImage.model_validate(fields(state)).model_dump(mode="json")
 
 
 def missing_base(moved: BaseMoved) -> MissingBase:
@@ -106,12 +106,12 @@ def missing(offered: Offered) -> MissingChange:
     )
 
 
-def sentence(found: ImageState) -> str:
+def sentence(state: ImageState) -> str:
     """What an image is, in a few words for people."""
-    lacks = ", ".join(dict.fromkeys(offered.change.build.nvr for offered in found.missing[:3]))
-    more = f" and {len(found.missing) - 3} more" if len(found.missing) > 3 else ""
-    by = " by " if found.state is Currency.HELD else " for "
-    told = f"{found.state}{by}{found.why}" if found.why else str(found.state)
-    severity = f" ({found.severity})" if found.severity and found.severity != "unspecified" else ""
-    parts = [told, *([f"lacks {lacks}{more}{severity}"] if lacks else []), *([str(found.base)] if found.base else [])]
+    lacks = ", ".join(dict.fromkeys(offered.change.build.nvr for offered in state.missing[:3]))
+    more = f" and {len(state.missing) - 3} more" if len(state.missing) > 3 else ""
+    by = " by " if state.state is Currency.HELD else " for "
+    words = f"{state.state}{by}{state.why}" if state.why else str(state.state)
+    severity = f" ({state.severity})" if state.severity and state.severity != "unspecified" else ""
+    parts = [words, *([f"lacks {lacks}{more}{severity}"] if lacks else []), *([str(state.base)] if state.base else [])]
     return "; ".join(parts)

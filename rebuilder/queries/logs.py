@@ -60,14 +60,14 @@ def build_of(connection: Connection, rebuild_id: int, attempt: int | None, test:
     entry = rebuild_progress.find(connection, rebuild_id) if rebuild_id < waves.LARGEST else None
     if entry is None:
         raise UnknownError(f"there is no rebuild {rebuild_id}")
-    found = rebuild_progress.attempts_of(connection, entry)
-    if not found and attempt is None:
+    attempts = rebuild_progress.attempts_of(connection, entry)
+    if not attempts and attempt is None:
         return None
-    number = len(found) if attempt is None else attempt
-    if not 0 < number <= len(found):
-        there = f"it has {len(found)}" if found else "it has not been built yet"
+    number = len(attempts) if attempt is None else attempt
+    if not 0 < number <= len(attempts):
+        there = f"it has {len(attempts)}" if attempts else "it has not been built yet"
         raise UnknownError(f"rebuild {rebuild_id} has no attempt {attempt}: {there}")
-    return Build(entry, found[number - 1], number == len(found) and found[-1].ref == entry.ref, test)
+    return Build(entry, attempts[number - 1], number == len(attempts) and attempts[-1].ref == entry.ref, test)
 
 
 class Logs:
@@ -117,12 +117,12 @@ class Logs:
 
     def _part(self, build: Build, offset: int) -> LogChunk:
         entry, attempt = build.entry, build.attempt
-        found: list[str] = []
+        parts: list[str] = []
         for text in self.text(build, offset):
-            found.append(text)
-            if sum(map(len, found)) >= LONGEST:
+            parts.append(text)
+            if sum(map(len, parts)) >= LONGEST:
                 break
-        text = "".join(found)[:LONGEST]
+        text = "".join(parts)[:LONGEST]
         more = len(text) == LONGEST or build.runs or (build.last and not build.test and self._comes_late(entry))
         following = offset + len(text)
         return LogChunk(text=text, next=following, live=more, built=True, rebuild=entry.id, attempt=attempt.number)

@@ -36,7 +36,7 @@ class StoredPackages:
         return coverage.sources(self.connection)
 
 
-def changes_named(connection: Connection, asked: AskedUpdates, settings: Settings) -> list[Change]:
+def changes_named(connection: Connection, updates: AskedUpdates, settings: Settings) -> list[Change]:
     """The changes that somebody asks about: of source builds by their NVRs, of updates by their aliases, or of CVEs.
 
     Raises RequestError for what is none of these, for an unknown stream, an empty inventory, and where no image carries
@@ -45,13 +45,13 @@ def changes_named(connection: Connection, asked: AskedUpdates, settings: Setting
     streams = ingest.known_streams(connection, settings)
     if not streams:
         raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
-    found: list[Change] = []
-    for text in asked.names:
-        if told := _told(connection, text):
-            found += _carried(connection, text, told, asked)
+    changes: list[Change] = []
+    for text in updates.names:
+        if named := _told(connection, text):
+            changes += _carried(connection, text, named, updates)
         else:
-            found += changes_from(builds_named([text], StoredPackages(connection)), streams, asked)
-    return found
+            changes += changes_from(builds_named([text], StoredPackages(connection)), streams, updates)
+    return changes
 
 
 def _told(connection: Connection, name: str) -> list[Change]:
@@ -59,21 +59,23 @@ def _told(connection: Connection, name: str) -> list[Change]:
     ids = changes.ids_named(connection, name)
     if not ids:
         refuse_untold(connection, name)
-    told = changes.of_ids(connection, ids)
-    return [told[ident].change for ident in ids if not told[ident].withdrawn]
+    records = changes.of_ids(connection, ids)
+    return [records[ident].change for ident in ids if not records[ident].withdrawn]
 
 
-def _carried(connection: Connection, name: str, told: Sequence[Change], asked: AskedUpdates) -> list[Change]:
+def _carried(connection: Connection, name: str, changes: Sequence[Change], updates: AskedUpdates) -> list[Change]:
     """Those of an update's changes that are asked for. Raises RequestError where no image carries its packages."""
-    wanted = [change for change in told if asked.stream in (None, change.stream)]
-    if not wanted:
-        raise RequestError(f"{name} is not for stream {asked.stream}; it is for {', '.join({c.stream for c in told})}")
+    fitting = [change for change in changes if updates.stream in (None, change.stream)]
+    if not fitting:
+        raise RequestError(
+            f"{name} is not for stream {updates.stream}; it is for {', '.join({c.stream for c in changes})}"
+        )
     packages = StoredPackages(connection)
-    if not any(change.build.name in packages.sources_of(change.build.name) for change in wanted):
-        raise RequestError(f"{name}: {meant(wanted[0].build, packages)}")
-    if asked.severity is Severity.UNSPECIFIED:
-        return wanted
-    return [replace(change, severity=asked.severity) for change in wanted]
+    if not any(change.build.name in packages.sources_of(change.build.name) for change in fitting):
+        raise RequestError(f"{name}: {meant(fitting[0].build, packages)}")
+    if updates.severity is Severity.UNSPECIFIED:
+        return fitting
+    return [replace(change, severity=updates.severity) for change in fitting]
 
 
 def refuse_untold(connection: Connection, name: str) -> None:
@@ -111,8 +113,8 @@ def alike(connection: Connection, words: str) -> list[str]:
         if not ALIAS.fullmatch(words):
             name, version = build.name, f"-{build.evr.version_release}"
             return [f"{near}{version}" for near in get_close_matches(name, coverage.sources(connection), SHOWN)]
-    known = {*coverage.sources(connection), *search.names(connection), *changes.updates(connection)}
-    return get_close_matches(words, known, SHOWN)
+    names = {*coverage.sources(connection), *search.names(connection), *changes.updates(connection)}
+    return get_close_matches(words, names, SHOWN)
 
 
 def check(connection: Connection, package: str) -> None:
@@ -146,8 +148,10 @@ def find(connection: Connection, words: str) -> list[FoundPackage]:
         words = build_named(words).name
     count = coverage.made_into(connection, words) if words else 0
     made = coverage.made_from(connection, words) if words else {}
-    found = [FoundPackage(words, words, count)] if count else []
-    return found + [FoundPackage(words, source, images) for source, images in made.items() if source not in ("", words)]
+    sources = [FoundPackage(words, words, count)] if count else []
+    return sources + [
+        FoundPackage(words, source, images) for source, images in made.items() if source not in ("", words)
+    ]
 
 
 def _instead(connection: Connection, name: str) -> str:
@@ -155,5 +159,5 @@ def _instead(connection: Connection, name: str) -> str:
     if made := coverage.made_from(connection, name):
         source = max(made, key=lambda one: made[one])
         return f"{name} is an RPM of the source package {source}: use package={source} or rpm={name}"
-    told = meant(build_named(f"{name}-0-0"), StoredPackages(connection))
-    return told.replace("-0-0?", "?")
+    hint = meant(build_named(f"{name}-0-0"), StoredPackages(connection))
+    return hint.replace("-0-0?", "?")

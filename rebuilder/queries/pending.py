@@ -31,6 +31,6 @@ def read(connection: Connection, settings: Settings, limit: int) -> tuple[Pendin
     )
 
 
-def _waits(found: changes.Waiting, build_tags: dict[str, tuple[str, ...]]) -> str:
-    named = build_tags.get(f"{found.change.stream} {found.repository}", ()) if found.repository else ()
-    return f"the repository of {' or '.join(named)}" if named else found.waits
+def _waits(waiting: changes.Waiting, build_tags: dict[str, tuple[str, ...]]) -> str:
+    named = build_tags.get(f"{waiting.change.stream} {waiting.repository}", ()) if waiting.repository else ()
+    return f"the repository of {' or '.join(named)}" if named else waiting.waits

@@ -142,26 +142,26 @@ Offers = Mapping[tuple[str, str], Sequence[Change]]
 
 def _offers(changes: Iterable[Change]) -> Offers:
     """The changes by what names most of them: stream, and version and release."""
-    found: dict[tuple[str, str], list[Change]] = {}
+    offers: dict[tuple[str, str], list[Change]] = {}
     for change in changes:
-        found.setdefault((change.stream, change.build.evr.version_release), []).append(change)
-    return found
+        offers.setdefault((change.stream, change.build.evr.version_release), []).append(change)
+    return offers
 
 
 def _planned_reason(reason: Reason, image: str, offers: Offers) -> PlannedReason:
     change = reason.change
-    found = cast("PlannedReason", written_reason(reason))
+    planned = cast("PlannedReason", written_reason(reason))
     stream = stream_of(image)
     if list(offers.get((stream, change.build.evr.version_release), ())) != [change]:
-        found |= {"source": change.build.name, "stream": change.stream}
-    return found
+        planned |= {"source": change.build.name, "stream": change.stream}
+    return planned
 
 
 def _change_of(reason: PlannedReason, image: str, offers: Offers) -> Change:
     """The change that a reason of the plan is about. Raises UnreachableError where the plan has no such change."""
-    known = offers.get((reason.get("stream", stream_of(image)), reason["available"]), ())
+    changes = offers.get((reason.get("stream", stream_of(image)), reason["available"]), ())
     source = reason.get("source")
-    for change in known:
+    for change in changes:
         if source in (None, change.build.name):
             return change
     raise UnreachableError(f"unexpected answer: a reason of {image} is about no change of the plan")
@@ -175,20 +175,20 @@ def told_reason(reason: Reason) -> ToldReason:
 
 
 def _written_skip(skipped: Skipped) -> WrittenSkip:
-    found: WrittenSkip = {"image": skipped.image, "reason": str(skipped.reason)}
+    skip: WrittenSkip = {"image": skipped.image, "reason": str(skipped.reason)}
     if skipped.by:
-        found["by"] = skipped.by
+        skip["by"] = skipped.by
     if skipped.parent is not None:
-        found["parent"] = written_parent(skipped.parent)
-    return found
+        skip["parent"] = written_parent(skipped.parent)
+    return skip
 
 
 def written_parent(parent: ExternalImage) -> WrittenParent:
     """An external parent as scripts read it."""
-    found: WrittenParent = {"spec": parent.spec, "digest": parent.digest, "since": written_moment(parent.since)}
+    fields: WrittenParent = {"spec": parent.spec, "digest": parent.digest, "since": written_moment(parent.since)}
     if parent.offered:
-        found["pin"] = parent.offered
-    return found
+        fields["pin"] = parent.offered
+    return fields
 
 
 def _written_rule(applied: RuleOutcome) -> WrittenRule:
@@ -225,18 +225,18 @@ def _parent_of(document: WrittenParent) -> ExternalImage:
     return ExternalImage(document["spec"], document["digest"], began, pinned=bool(pin), offered=pin)
 
 
-def _rebuilds(told: Sequence[WrittenRebuild], offers: Offers) -> Rebuilds:
-    number = {rebuild.image: at for at, rebuild in enumerate(told)}
+def _rebuilds(rebuilds: Sequence[WrittenRebuild], offers: Offers) -> Rebuilds:
+    number = {rebuild.image: at for at, rebuild in enumerate(rebuilds)}
     return Rebuilds(
         list(number),
-        [[number[parent] for parent in rebuild.depends_on] for rebuild in told],
-        [rebuild.level for rebuild in told],
-        [_reasons(rebuild, offers) for rebuild in told],
+        [[number[parent] for parent in rebuild.depends_on] for rebuild in rebuilds],
+        [rebuild.level for rebuild in rebuilds],
+        [_reasons(rebuild, offers) for rebuild in rebuilds],
     )
 
 
-def _reasons(told: WrittenRebuild, offers: Offers) -> tuple[Reason, ...]:
-    return tuple(reason_of(reason, _change_of(reason, told.image, offers)) for reason in told.reasons)
+def _reasons(rebuild: WrittenRebuild, offers: Offers) -> tuple[Reason, ...]:
+    return tuple(reason_of(reason, _change_of(reason, rebuild.image, offers)) for reason in rebuild.reasons)
 
 
 def change_of(document: WrittenChange) -> Change:

@@ -15,21 +15,21 @@ from rebuilder.queries import packages
 from rebuilder.store import waves
 
 
-def draft(connection: Connection, asked: AskedUpdates, settings: Settings, now: float) -> Draft:
+def draft(connection: Connection, updates: AskedUpdates, settings: Settings, now: float) -> Draft:
     """What these source builds, updates or CVEs would rebuild. Changes nothing.
 
     Raises RequestError for what is none of these, an unknown stream, an empty inventory, a package no image carries.
     """
-    wanted = packages.changes_named(connection, asked, settings)
-    return planning.draft(connection, wanted, settings, now)
+    changes = packages.changes_named(connection, updates, settings)
+    return planning.draft(connection, changes, settings, now)
 
 
 def streams(connection: Connection, settings: Settings) -> tuple[Stream, ...]:
     """The streams there are. Raises RequestError where there are none."""
-    known = ingest.known_streams(connection, settings)
-    if not known:
+    streams = ingest.known_streams(connection, settings)
+    if not streams:
         raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
-    return known
+    return streams
 
 
 def proposed(connection: Connection, wave_id: int, settings: Settings, now: float) -> Draft:

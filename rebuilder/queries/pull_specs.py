@@ -33,15 +33,15 @@ class PullSpecs(Answer):
     pushed: Moment | None
 
 
-def read(connection: Connection, wanted: Filter, settings: Settings) -> tuple[PullSpecs, ...]:
+def read(connection: Connection, criteria: Filter, settings: Settings) -> tuple[PullSpecs, ...]:
     """The images of the inventory that are wanted, by name and stream."""
-    return tuple(map(_answer, published.read(connection, wanted, floating=settings.registry.floating)))
+    return tuple(map(_answer, published.read(connection, criteria, floating=settings.registry.floating)))
 
 
-def _answer(found: Published) -> PullSpecs:
-    name, stream = ImageName.of(found.image)
+def _answer(entry: Published) -> PullSpecs:
+    name, stream = ImageName.of(entry.image)
     return PullSpecs(
-        image=found.image, name=name, stream=stream, ident=found.build or None, build_id=found.build_id,
-        digest=found.digest or None, pull_specs=by_digest(found.tags, found.digest), is_current=found.current,
-        pushed=moment(found.since),
+        image=entry.image, name=name, stream=stream, ident=entry.build or None, build_id=entry.build_id,
+        digest=entry.digest or None, pull_specs=by_digest(entry.tags, entry.digest), is_current=entry.current,
+        pushed=moment(entry.since),
     )  # fmt: skip

@@ -84,30 +84,30 @@ def read(connection: Connection, ident: int, settings: Settings, now: float) -> 
     entry = rebuild_progress.find(connection, ident)
     if entry is None:
         raise UnknownError(f"there is no rebuild {ident}")
-    (told,) = _in_wave(connection, [entry], forecast.read(connection, settings, now), now)
-    changes = {tuple(cause["change"].values()): cause["change"] for cause in told.causes}
+    (rebuild,) = _in_wave(connection, [entry], forecast.read(connection, settings, now), now)
+    changes = {tuple(cause["change"].values()): cause["change"] for cause in rebuild.causes}
     story = steps(rebuild_progress.steps_of(connection, entry.id))
-    return RebuildInFull.model_validate({**dict(told), "changes": tuple(changes.values()), "story": story})
+    return RebuildInFull.model_validate({**dict(rebuild), "changes": tuple(changes.values()), "story": story})
 
 
-def steps(found: Sequence[rebuild_progress.Step]) -> tuple[Step, ...]:
+def steps(story: Sequence[rebuild_progress.Step]) -> tuple[Step, ...]:
     """A story as an answer."""
     return tuple(
-        Step(at=moment(s.at), image=s.image, event=s.event, state=s.state, reason=s.reason) for s in found
+        Step(at=moment(s.at), image=s.image, event=s.event, state=s.state, reason=s.reason) for s in story
     )
 
 
 def wave(connection: Connection, wave_id: int, settings: Settings, now: float) -> Wave:
     """A wave. Raises UnknownError."""
-    found = waves.find(connection, wave_id)
+    record = waves.find(connection, wave_id)
     taken = [item.change for item in waves.changes_of(connection, wave_id)]
     entries = rebuilds.of_wave(connection, wave_id)
-    open_ = forecast.read(connection, settings, now) if found.state == "running" else forecast.NOTHING
-    drafted = proposed(connection, wave_id, settings, now) if found.state == "planned" else None
+    open_ = forecast.read(connection, settings, now) if record.state == "running" else forecast.NOTHING
+    drafted = proposed(connection, wave_id, settings, now) if record.state == "planned" else None
     counted = Counter(str(entry.state) for entry in entries)
     return Wave.model_validate({
-        "id": found.id, "state": found.state, "created": moment(found.created_at),
-        "finished": moment(found.finished_at), "rule": found.rule, "approved": moment(found.approved_at),
+        "id": record.id, "state": record.state, "created": moment(record.created_at),
+        "finished": moment(record.finished_at), "rule": record.rule, "approved": moment(record.approved_at),
         "counts": counted, **_expected_end(entries, open_, now),
         "changes": tuple(map(written_change, taken)),
         "rebuilds": tuple(_in_wave(connection, entries, open_, now)),
@@ -137,8 +137,8 @@ def _in_wave(
     done_in = open_.forecast.done_in
     ids = [entry.id for entry in entries]
     reasons = causes.reasons_of(connection, ids)
-    told = {id(reason): reason for found in reasons.values() for reason in found}  # many have the same
-    causing = {same: told_reason(reason) for same, reason in told.items()}
+    distinct = {id(reason): reason for of_one in reasons.values() for reason in of_one}  # many have the same
+    causing = {same: told_reason(reason) for same, reason in distinct.items()}
     after = rebuild_progress.parents_in_wave(connection, ids)
     return [
         InWave.model_validate({

@@ -86,10 +86,10 @@ def change(noted: ChangeEntry) -> Change:
 
 def one_change(connection: Connection, ident: int) -> Change:
     """One change. Raises UnknownError."""
-    found = lists.change(connection, ident)
-    if found is None:
+    entry = lists.change(connection, ident)
+    if entry is None:
         raise UnknownError(f"there is no change {ident}")
-    return change(found)
+    return change(entry)
 
 
 def message(kept: InboxEntry) -> Message:
@@ -126,7 +126,7 @@ def action(deed: AuditEntry) -> Action:
 
 def one_action(connection: Connection, ident: int) -> Action:
     """What an operator did under that number. Raises UnknownError."""
-    found = lists.audit_entry(connection, ident)
-    if found is None:
+    entry = lists.audit_entry(connection, ident)
+    if entry is None:
         raise UnknownError(f"there is no action {ident}")
-    return action(found)
+    return action(entry)

@@ -152,7 +152,7 @@ def _paused(connection: Connection, now: float) -> Paused | None:
 def read(connection: Connection, settings: Settings, now: float) -> Status:
     """How things stand now."""
     open_ = forecast.read(connection, settings, now)
-    counted = Counter(found.entry.state for found in open_.open)
+    counted = Counter(rebuild.entry.state for rebuild in open_.open)
     first = _first(connection)
     states = image_state.read(connection, settings, now)
     waits = Waiting(connection, settings, now).of(first)
@@ -212,11 +212,11 @@ def _notifications(connection: Connection) -> Notifications:
 
 def _first(connection: Connection) -> list[RebuildRecord]:
     """What is under way, then what is next in the queue, then what waits for its parents."""
-    found: list[RebuildRecord] = []
+    records: list[RebuildRecord] = []
     for states in (UNDER_WAY, [State.QUEUED], [State.WAITING]):
-        if len(found) < SHOWN:
-            found += open_rebuilds.in_states(connection, states, SHOWN - len(found))
-    return found
+        if len(records) < SHOWN:
+            records += open_rebuilds.in_states(connection, states, SHOWN - len(records))
+    return records
 
 
 def open_rebuild(entry: RebuildRecord, wait: Wait) -> OpenRebuild:
@@ -224,14 +224,14 @@ def open_rebuild(entry: RebuildRecord, wait: Wait) -> OpenRebuild:
     return OpenRebuild.model_validate({**columns(entry), "waits": wait.reason, "until": moment(wait.until)})
 
 
-def briefs(connection: Connection, found: Sequence[waves.WaveEntry]) -> dict[int, WaveInBrief]:
+def briefs(connection: Connection, entries: Sequence[waves.WaveEntry]) -> dict[int, WaveInBrief]:
     """Waves by id, and how far each is."""
-    counted = open_rebuilds.counts_of(connection, [wave.id for wave in found])
+    counted = open_rebuilds.counts_of(connection, [wave.id for wave in entries])
     return {
         wave.id: WaveInBrief(
             id=wave.id, state=wave.state, created=moment(wave.created_at), finished=moment(wave.finished_at),
             rule=wave.rule, approved=moment(wave.approved_at),
             rebuilds={str(state): count for state, count in counted[wave.id].items()},
         )
-        for wave in found
+        for wave in entries
     }

@@ -42,7 +42,7 @@ class UpdateUnderWay(Answer):
 
 def read(connection: Connection, open_: Forecast, now: float) -> tuple[UpdateUnderWay, ...]:
     """The updates under way, the most severe first; `open_` is the forecast for all that is open."""
-    return tuple(_update(name, found, open_, now) for name, found in update_progress.read(connection).items())
+    return tuple(_update(name, progress, open_, now) for name, progress in update_progress.read(connection).items())
 
 
 def _update(name: str, progress: Progress, open_: Forecast, now: float) -> UpdateUnderWay:
@@ -63,8 +63,8 @@ def _update(name: str, progress: Progress, open_: Forecast, now: float) -> Updat
 def _eta(progress: Progress, open_: Forecast, now: float) -> dict[str, Moment | None]:
     """When the last of its open rebuilds should end, where that is known of all of them."""
     ids = [ident for ident, (_, state) in progress.rebuilds.items() if state in OPEN]
-    found = open_.of(ids) if open_.standing.isdisjoint(ids) else None
-    if found is None:
+    estimate = open_.of(ids) if open_.standing.isdisjoint(ids) else None
+    if estimate is None:
         return {"eta": None}
-    ends = {"eta": found.likely, "eta_earliest": found.low, "eta_latest": found.high}
+    ends = {"eta": estimate.likely, "eta_earliest": estimate.low, "eta_latest": estimate.high}
     return {name: moment(now + seconds) for name, seconds in ends.items()}

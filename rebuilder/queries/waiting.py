@@ -91,8 +91,8 @@ class Waiting:
 
     def _at_submission(self, entry: RebuildRecord, not_before: float) -> Wait:
         if entry.key in self._activity.in_doubt:
-            told = self._activity.in_doubt[entry.key]
-            return Wait(f"the submission was not answered ({told}); the builder is asked whether it has the build")
+            error = self._activity.in_doubt[entry.key]
+            return Wait(f"the submission was not answered ({error}); the builder is asked whether it has the build")
         if (kept := self._kept(entry)).reason:
             return kept
         for problem in self._activity.problems:

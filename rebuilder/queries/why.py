@@ -124,18 +124,18 @@ def read(connection: Connection, image: str, settings: Settings, now: float) -> 
     """All there is to say about the image. Raises UnknownError where there is no such image."""
     streams(connection, settings)
     image = search.image_named(connection, image)
-    found = explaining.why(connection, image, settings, now)
-    held = found.held
+    explanation = explaining.why(connection, image, settings, now)
+    held = explanation.held
     waits = {(item.change, item.stream): item for item in pending.read(connection, settings, explaining.RECENT_CHANGES)}
     return Why(
         image=image,
-        build=found.build.ident if found.build else None,
-        externals={parent.spec: parent.at for parent in found.build.externals} if found.build else {},
-        rolled_back=str(found.rolled_back) if found.rolled_back else None,
-        taken_back=str(found.taken_back) if found.taken_back else None,
+        build=explanation.build.ident if explanation.build else None,
+        externals={parent.spec: parent.at for parent in explanation.build.externals} if explanation.build else {},
+        rolled_back=str(explanation.rolled_back) if explanation.rolled_back else None,
+        taken_back=str(explanation.taken_back) if explanation.taken_back else None,
         held=Hold(who=held.who, reason=held.reason, since=moment(held.since)) if held else None,
-        rebuilds=_rebuilds(connection, found.rebuilds),
-        not_rebuilt=tuple(_waiting(verdict(other), waits) for other in found.others),
+        rebuilds=_rebuilds(connection, explanation.rebuilds),
+        not_rebuilt=tuple(_waiting(verdict(other), waits) for other in explanation.others),
         base=_base(connection, image, settings, now),
     )
 
@@ -147,47 +147,47 @@ def _base(connection: Connection, image: str, settings: Settings, now: float) ->
     if state is None or state.base is None:
         return None
     rule = keeping_from_bases(settings.terms({}).rules, inventory.find(connection, [image])[image])
-    told = image_state.missing_base(state.base).model_dump()
-    return OldBase(**told, rule=rule.name if rule else None)
+    base = image_state.missing_base(state.base).model_dump()
+    return OldBase(**base, rule=rule.name if rule else None)
 
 
 def _rebuilds(connection: Connection, rebuilds: Sequence[Told]) -> tuple[ToldRebuild, ...]:
-    new = bases.causes_of(connection, [told.entry.id for told in rebuilds])
-    return tuple(_told(told, new.get(told.entry.id, ())) for told in rebuilds)
+    new = bases.causes_of(connection, [rebuild.entry.id for rebuild in rebuilds])
+    return tuple(_told(rebuild, new.get(rebuild.entry.id, ())) for rebuild in rebuilds)
 
 
 def what_if(
-    connection: Connection, image: str, asked: AskedUpdates, settings: Settings, now: float
+    connection: Connection, image: str, updates: AskedUpdates, settings: Settings, now: float
 ) -> WhatIf:
     """What these updates would mean for the image. Raises RequestError."""
-    changes = packages.changes_named(connection, asked, settings)
+    changes = packages.changes_named(connection, updates, settings)
     image = search.image_named(connection, image)
     verdicts = explaining.what_if(connection, image, changes, settings, now)
     return WhatIf(image=image, verdicts=tuple(map(verdict, verdicts)))
 
 
-def _waiting(found: VerdictOnChange, waits: Mapping[tuple[str, str], Pending]) -> VerdictOnChange:
+def _waiting(answer: VerdictOnChange, waits: Mapping[tuple[str, str], Pending]) -> VerdictOnChange:
     """The verdict with what the change waits for, where it is not planned yet."""
-    change = found.change
+    change = answer.change
     item = waits.get((f"{change['source']}-{change['evr']}", change["stream"]))
-    return found.model_copy(update={"waits": item.waits, "until": item.until}) if item else found
+    return answer.model_copy(update={"waits": item.waits, "until": item.until}) if item else answer
 
 
-def _told(told: Told, new: Sequence[ExternalDigest]) -> ToldRebuild:
-    entry = told.entry
+def _told(rebuild: Told, new: Sequence[ExternalDigest]) -> ToldRebuild:
+    entry = rebuild.entry
     return ToldRebuild.model_validate({
         **columns(entry), "why": entry.reason, "planned": moment(entry.created_at),
-        "reasons": tuple(told_reason(reason) for reason in told.reasons), "messages": told.messages,
+        "reasons": tuple(told_reason(reason) for reason in rebuild.reasons), "messages": rebuild.messages,
         "bases": tuple(NewBase(spec=base.spec, digest=base.digest) for base in new),
     })
 
 
-def verdict(found: Verdict) -> VerdictOnChange:
+def verdict(decision: Verdict) -> VerdictOnChange:
     """A verdict of the engine's as an answer."""
     return VerdictOnChange(
-        change=written_change(found.change), update=found.change.update or None, verdict=found.word,
-        by=found.by or None, reasons=tuple(written_reason(reason) for reason in found.reasons),
-        depends_on=found.depends_on, installed=found.installed, since=moment(found.since),
-        approval=Approval(rule=found.rule, wave=found.wave) if found.rule else None,
-        parent=written_parent(found.parent) if found.parent else None,
+        change=written_change(decision.change), update=decision.change.update or None, verdict=decision.word,
+        by=decision.by or None, reasons=tuple(written_reason(reason) for reason in decision.reasons),
+        depends_on=decision.depends_on, installed=decision.installed, since=moment(decision.since),
+        approval=Approval(rule=decision.rule, wave=decision.wave) if decision.rule else None,
+        parent=written_parent(decision.parent) if decision.parent else None,
     )

@@ -46,10 +46,10 @@ class Naming(Builder):
         self.names[self.public_name(image)] = ident
         self.after("promote")
 
-    def test(self, wanted: TestRequest, *, again: bool = False) -> Status:
+    def test(self, request: TestRequest, *, again: bool = False) -> Status:
         self.before("test")
-        self.tests.append((wanted.image.removesuffix(":f42"), again))
-        return self.verdicts.get(wanted.image.removesuffix(":f42"), Status(Phase.RUNNING))
+        self.tests.append((request.image.removesuffix(":f42"), again))
+        return self.verdicts.get(request.image.removesuffix(":f42"), Status(Phase.RUNNING))
 
     def stop_test(self, key: str, fault: str = "") -> None:
         self.stopped.append((key, fault))
