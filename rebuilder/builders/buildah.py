@@ -113,9 +113,9 @@ class BuildahBuilder:
     def result(self, ref: str) -> ImageBuild:
         try:
             ident = (self._state / ref / IID).read_text().strip().removeprefix("sha256:")
-            built = self._storage.inspect(ident)
+            stored = self._storage.inspect(ident)
             image = str(self._process(ref).request["image"])
-            return ImageBuild(image, ident, self._storage.known(built), built.parents, externals=built.externals)
+            return ImageBuild(image, ident, self._storage.known(stored), stored.parents, externals=stored.externals)
         except (OSError, StorageError) as error:
             raise InfrastructureError(f"the result of {ref} cannot be read: {error}") from None
 

@@ -18,19 +18,19 @@ NO_IMAGES: Mapping[str, Collection[str]] = {}
 def read(
     settings: Settings,
     progress: Callable[[int, int], None] | None = None,
-    known: Mapping[str, Collection[str]] = NO_IMAGES,
+    of_folders: Mapping[str, Collection[str]] = NO_IMAGES,
 ) -> Inventory:
     """The tree's images with their builds; one that was never built here has none.
 
     Raises RequestError where there is no tree, or the storage is wrong. A file that is wrong stops nothing, and neither
     does an image whose RPM database cannot be read: its contents are unknown. `progress` hears of each image read.
-    `known` has the images that folders made before, by their paths: they keep their names.
+    `of_folders` has the images that folders made before, by their paths: they keep their names.
     """
     path = settings.inventory.path
     if path is None:
         raise RequestError("consumer_config.inventory.path: set it to the folder of the Containerfiles")
     inventory = settings.inventory
-    naming = containerfiles.Naming(inventory.stream, known, inventory.registry, tuple(settings.streams))
+    naming = containerfiles.Naming(inventory.stream, of_folders, inventory.registry, tuple(settings.streams))
     tree = containerfiles.scan(path, naming, settings.buildah.build_args)
     storage = Storage(settings.buildah)
     ids = storage.ids()
@@ -45,5 +45,5 @@ def read(
 
 
 def _build(storage: Storage, image: Image, ident: str) -> ImageBuild:
-    found = storage.inspect(ident)
-    return ImageBuild(image.key, ident, storage.known(found), found.parents, externals=found.externals)
+    stored = storage.inspect(ident)
+    return ImageBuild(image.key, ident, storage.known(stored), stored.parents, externals=stored.externals)

@@ -181,16 +181,16 @@ class Storage:
     def inspect(self, image: str) -> StoredImage:
         """One image, by its name or id; a list of platforms by its id alone."""
         try:
-            found = self._inspect(image)
+            stored = self._inspect(image)
         except StorageError as error:
             if ELSEWHERE not in str(error):
                 raise
             return self._inspect_list(image)
         # Of a list, buildah shows the image that fits this machine.
-        if ID.fullmatch(image) and found.ident != image:
+        if ID.fullmatch(image) and stored.ident != image:
             return self._inspect_list(image)
         self._lists[image] = False
-        return found
+        return stored
 
     def _is_list(self, image: str) -> bool:
         if image not in self._lists:
@@ -208,8 +208,8 @@ class Storage:
         return replace(parts[0], ident=image, platforms=platforms, parts=tuple(part.ident for part in parts))
 
     def _inspect(self, image: str) -> StoredImage:
-        told = json.loads(_run(self.command("inspect", "--type", "image", "--", image)))
-        content = told.get("OCIv1", {})
+        document = json.loads(_run(self.command("inspect", "--type", "image", "--", image)))
+        content = document.get("OCIv1", {})
         labels = content.get("config", {}).get("Labels") or {}
         try:
             parents = tuple(str(ident) for ident in json.loads(labels.get("rebuilder.parents", "[]")))
@@ -217,7 +217,7 @@ class Storage:
         except (ValueError, TypeError, AttributeError):
             parents, externals = (), ()
         layers = tuple(content.get("rootfs", {}).get("diff_ids") or ())
-        ident = told["FromImageID"].removeprefix("sha256:")
+        ident = document["FromImageID"].removeprefix("sha256:")
         platform = "/".join(str(content[name]) for name in ("os", "architecture", "variant") if content.get(name))
         return StoredImage(ident, labels.get("rebuilder.key", ""), parents, layers, externals, (platform,))
 

@@ -36,12 +36,12 @@ def platform_arguments(target: str = "") -> dict[str, str]:
     See docs.docker.com/reference/dockerfile, "Automatic platform ARGs in the global scope". A stage has them once it
     says so (ARG TARGETARCH).
     """
-    found = {}
+    arguments = {}
     for of, platform in (("TARGET", target or HERE), ("BUILD", HERE)):
         system, architecture, variant = (*platform.split("/", 2), "", "")[:3]
         parts = {"PLATFORM": platform, "OS": system, "ARCH": architecture, "VARIANT": variant}
-        found.update({f"{of}{part}": value for part, value in parts.items()})
-    return found
+        arguments.update({f"{of}{part}": value for part, value in parts.items()})
+    return arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +122,10 @@ def read(text: str, options: Options = PLAIN) -> Recipe:
     target = _target(stages, options.target)
     final = _root(stages, target)
     needed = _needed(stages, target)
-    found = _bases(stages, needed, final)
+    bases = _bases(stages, needed, final)
     upgrades = next((stages[place].upgrades for place in _line(stages, target) if stages[place].upgrades), "")
     runs = next((stages[place].run for place in needed if stages[place].run and not _is_native(stages, place)), 0)
-    return Recipe(tuple(found.values()), tuple(needed), _hidden(stages), upgrades, runs)
+    return Recipe(tuple(bases.values()), tuple(needed), _hidden(stages), upgrades, runs)
 
 
 def parents(text: str, options: Options = PLAIN) -> tuple[Base, ...]:
@@ -135,16 +135,16 @@ def parents(text: str, options: Options = PLAIN) -> tuple[Base, ...]:
 
 def _bases(stages: list[_Stage], needed: list[int], final: int) -> dict[str, Base]:
     """What the needed stages are built on, by name; `final` is the one whose FROM is the image's base."""
-    found: dict[str, Base] = {}
+    bases: dict[str, Base] = {}
     for place in needed:
         stage = stages[place]
         kind = ParentKind.BASE if place == final else ParentKind.STAGE
         if _below(stages, place) is None:
-            _add(found, Base(stage.base.spec, kind, stage.base.line, (stage.base.written,)))
+            _add(bases, Base(stage.base.spec, kind, stage.base.line, (stage.base.written,)))
         for copied in stage.copies:
             if _earlier(stages, copied.spec, place) is None:
-                _add(found, Base(copied.spec, ParentKind.STAGE, copied.line))
-    return found
+                _add(bases, Base(copied.spec, ParentKind.STAGE, copied.line))
+    return bases
 
 
 def _is_native(stages: list[_Stage], place: int) -> bool:
@@ -158,16 +158,16 @@ def _target(stages: list[_Stage], name: str) -> int:
         return len(stages) - 1
     place = _earlier(stages, name, len(stages))
     if place is None:
-        known = ", ".join(stage.alias for stage in stages if stage.alias) or "none has a name"
-        raise RequestError(f"1: there is no stage {name} to stop at; there are: {known}")
+        aliases = ", ".join(stage.alias for stage in stages if stage.alias) or "none has a name"
+        raise RequestError(f"1: there is no stage {name} to stop at; there are: {aliases}")
     return place
 
 
 def _needed(stages: list[_Stage], target: int) -> list[int]:
     """The places of the target, and of those that it is built on or copies from. Raises RequestError."""
-    wanted, needed = [target], set[int]()
-    while wanted:
-        place = wanted.pop()
+    pending, needed = [target], set[int]()
+    while pending:
+        place = pending.pop()
         if place in needed:
             continue
         needed.add(place)
@@ -175,28 +175,28 @@ def _needed(stages: list[_Stage], target: int) -> list[int]:
             if name.fault:
                 raise RequestError(f"{name.line}: {name.fault}")
         copied = (_earlier(stages, name.spec, place) for name in stages[place].copies)
-        wanted += [stage for stage in (_below(stages, place), *copied) if stage is not None]
+        pending += [stage for stage in (_below(stages, place), *copied) if stage is not None]
     return sorted(needed)
 
 
 def _hidden(stages: list[_Stage]) -> frozenset[str]:
-    found = {stage.base.spec for place, stage in enumerate(stages) if _below(stages, place) is not None}
+    names = {stage.base.spec for place, stage in enumerate(stages) if _below(stages, place) is not None}
     for place, stage in enumerate(stages):
-        found |= {name.spec for name in stage.copies if _earlier(stages, name.spec, place) is not None}
-    return frozenset(name.lower() for name in found)
+        names |= {name.spec for name in stage.copies if _earlier(stages, name.spec, place) is not None}
+    return frozenset(name.lower() for name in names)
 
 
-def _add(found: dict[str, Base], base: Base) -> None:
+def _add(bases: dict[str, Base], base: Base) -> None:
     if base.spec.startswith("-"):  # a command that it is handed to would take it for an option
         raise RequestError(f"{base.line}: an image's name cannot begin with -: {base.spec}")
     if REPLACED in base.spec:
         raise RequestError(f"{base.line}: an image's name that is not UTF-8 text: {base.spec}")
-    known = found.get(base.spec)
-    if known is not None:
-        first = base if base.kind is ParentKind.BASE else known
-        found[base.spec] = replace(first, written=(*known.written, *base.written))
+    earlier = bases.get(base.spec)
+    if earlier is not None:
+        first = base if base.kind is ParentKind.BASE else earlier
+        bases[base.spec] = replace(first, written=(*earlier.written, *base.written))
     elif base.spec != "scratch":
-        found[base.spec] = base
+        bases[base.spec] = base
 
 
 def _line(stages: list[_Stage], place: int) -> Iterator[int]:
@@ -217,8 +217,8 @@ def _root(stages: list[_Stage], place: int) -> int:
 def _below(stages: list[_Stage], place: int) -> int | None:
     """The stage that the FROM of this one names: a number is that of one without an alias, as buildah has it."""
     name = stages[place].base.spec
-    found = _earlier(stages, name, place)
-    return None if found is not None and name.isdecimal() and stages[found].alias else found
+    index = _earlier(stages, name, place)
+    return None if index is not None and name.isdecimal() and stages[index].alias else index
 
 
 def _earlier(stages: list[_Stage], name: str, before: int) -> int | None:
@@ -270,24 +270,24 @@ class _Reader:
         stage.copies += [self._copied(spec, stage.arguments, line) for spec in _froms(command.flags)]
 
     def _arg(self, command: dockerfile.Command) -> None:
-        known = self.stages[-1].arguments if self.stages else self._outside
+        arguments = self.stages[-1].arguments if self.stages else self._outside
         environment = self.stages[-1].environment if self.stages else {}
         for item in command.value:
             name, given, default = item.partition("=")
             if name in self._given:
-                known[name] = self._given[name]
+                arguments[name] = self._given[name]
             elif given:
-                known[name] = self._value(default, known | environment, command.start_line)
+                arguments[name] = self._value(default, arguments | environment, command.start_line)
             elif self.stages and name in self._outside:
-                known[name] = self._outside[name]
+                arguments[name] = self._outside[name]
 
     def _from(self, command: dockerfile.Command) -> None:
         line, words = command.start_line, command.value
         if len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
             raise RequestError(f"{line}: FROM needs an image, or an image AS a name")
         alias = words[2].lower() if len(words) == 3 else ""
-        asked = next((flag.partition("=")[2] for flag in command.flags if flag.startswith("--platform=")), "")
-        platform = self._value(asked, self._outside, line)
+        written = next((flag.partition("=")[2] for flag in command.flags if flag.startswith("--platform=")), "")
+        platform = self._value(written, self._outside, line)
         self.stages.append(_Stage(alias, self._base(words[0], line), platform=platform))
 
     def _base(self, written: str, line: int) -> _Name:
@@ -307,25 +307,25 @@ class _Reader:
         except RequestError as error:
             return _Name("", line, str(error).partition(": ")[2])
 
-    def _value(self, written: str, known: Mapping[str, str], line: int) -> str:
-        return expand(written, known, line, lenient=True, escape=self._escape)
+    def _value(self, written: str, arguments: Mapping[str, str], line: int) -> str:
+        return expand(written, arguments, line, lenient=True, escape=self._escape)
 
 
 def _upgrade(written: str) -> str:
     """The part of a RUN that upgrades packages; "" where none does."""
     text = re.sub(r"\\\s*\n|[\"',\[\]]", " ", written)
-    found = UPGRADE.search(text)
-    return " ".join(found[0].split()) if found else ""
+    match = UPGRADE.search(text)
+    return " ".join(match[0].split()) if match else ""
 
 
 def _escape(text: str) -> str:
     """The character that `# escape=` names, in one of the directives before all else."""
     for line in text.splitlines():
-        found = DIRECTIVE.fullmatch(line.strip())
-        if found is None:
+        directive = DIRECTIVE.fullmatch(line.strip())
+        if directive is None:
             break
-        if found["name"].lower() == "escape":
-            return found["value"]
+        if directive["name"].lower() == "escape":
+            return directive["value"]
     return "\\"
 
 
@@ -342,8 +342,8 @@ def _commands(text: str) -> tuple[dockerfile.Command, ...]:
     try:
         commands: tuple[dockerfile.Command, ...] = dockerfile.parse_string(text)
     except dockerfile.GoParseError as error:
-        found = re.search(r"line (\d+)", str(error))
-        raise RequestError(f"{found[1] if found else 1}: does not parse: {error}") from None
+        match = re.search(r"line (\d+)", str(error))
+        raise RequestError(f"{match[1] if match else 1}: does not parse: {error}") from None
     return commands
 
 

@@ -98,20 +98,20 @@ def scan(tree: Path, naming: Naming, build_args: Mapping[str, str] | None = None
     """
     walked = walk(tree)
     naming = replace(naming, registry=walked.root.registry or naming.registry)
-    found = _Found(tree, naming, dict(build_args or {}))
+    reading = _Found(tree, naming, dict(build_args or {}))
     for folder in walked.folders:
-        found.look(folder)
-    others = found.others(walked.folders)
-    if not found.files and not found.faults:
+        reading.look(folder)
+    others = reading.others(walked.folders)
+    if not reading.files and not reading.faults:
         raise RequestError(f"{tree}: no Containerfile or Dockerfile in it{_left_aside(others)}")
-    found.name()
-    images = found.images()
+    reading.name()
+    images = reading.images()
     hints = [f"{tree}{_left_aside(others)}"] if others else []
     if walked.links:
         count = len(walked.links)
         hints.append(f"{tree}: {count} link{_s(count)} to folders not followed: {_few(walked.links)}")
-    hints += [*_look_alikes(images, found.names), *_lost(images, naming, found.keys)]
-    return Tree(images, tuple(found.faults), tuple(hints))
+    hints += [*_look_alikes(images, reading.names), *_lost(images, naming, reading.keys)]
+    return Tree(images, tuple(reading.faults), tuple(hints))
 
 
 class _Found:
@@ -131,41 +131,41 @@ class _Found:
             self._refuse(folder.fault, self._known(folder) or [str(ImageName(folder.short, self._naming.stream))])
             return
         settings = folder.settings
-        found: dict[str, str] = {}
+        files: dict[str, str] = {}
         missing: dict[str, str] = {}
         for stream in settings.streams_of(folder.path, self._naming.streams, self._naming.stream):
             names = tuple(settings.files(stream)) or NAMES
             file = _first_file(folder.path, names)
             if file:
-                found[stream] = file
+                files[stream] = file
             else:
                 missing[stream] = f"no {' or '.join(names)} for stream {stream}"
-        if found:
-            self.files.append((folder, found))
+        if files:
+            self.files.append((folder, files))
         if missing and folder.place and folder.text:
             self._refuse_missing(folder, missing)
 
     def _refuse_missing(self, folder: Folder, missing: Mapping[str, str]) -> None:
         """The folder's settings name files that are not there: `missing` has the fault for each stream."""
         line = line_of(folder.text, ("containerfile",))
-        told = f"{folder.path / FILE}:{line}: {'; '.join(missing.values())} beside it"
-        known = [key for key in self._known(folder) if stream_of(key) in missing]
-        self._refuse(told, known or [str(ImageName(folder.short, stream)) for stream in missing])
+        problem = f"{folder.path / FILE}:{line}: {'; '.join(missing.values())} beside it"
+        keys = [key for key in self._known(folder) if stream_of(key) in missing]
+        self._refuse(problem, keys or [str(ImageName(folder.short, stream)) for stream in missing])
 
     def _known(self, folder: Folder) -> Collection[str]:
         """The images that the folder made before."""
         return self._naming.known.get(folder.real, ())
 
-    def _refuse(self, told: str, keys: Collection[str]) -> None:
+    def _refuse(self, problem: str, keys: Collection[str]) -> None:
         """What cannot be read stays as it was."""
         self._unread.update(keys)
-        self.faults += [Fault(key, told) for key in keys]
+        self.faults += [Fault(key, problem) for key in keys]
 
     def others(self, folders: Sequence[Folder]) -> list[str]:
         """The files with names like those of build files that no image is built from."""
         used = {folder.path / file for folder, files in self.files for file in files.values()}
-        found = (folder.path / file for folder in folders for file in folder.others)
-        return [str(file) for file in found if file not in used]
+        paths = (folder.path / file for folder in folders for file in folder.others)
+        return [str(file) for file in paths if file not in used]
 
     def name(self) -> None:
         """Give each image its name. Where two folders would make one image, both are told, and neither is read."""
@@ -184,33 +184,33 @@ class _Found:
         """The name that the folder's file gives it, or that it has already; "" where it is to get one."""
         if folder.settings.name:
             return folder.settings.name
-        known = {name_of(key) for key in self._known(folder)}
-        return next((name for name in (folder.short, folder.long) if name and name in known), "")
+        names = {name_of(key) for key in self._known(folder)}
+        return next((name for name in (folder.short, folder.long) if name and name in names), "")
 
-    def _want(self, wanted: _Wanted) -> None:
-        folder = wanted.folder
+    def _want(self, image: _Wanted) -> None:
+        folder = image.folder
         try:
-            image_name(wanted.name)
-            stream_name(wanted.stream)
+            image_name(image.name)
+            stream_name(image.stream)
         except ValueError as error:
-            told = f"{folder.path}: {error}; rename the folder, or set name in {folder.path / FILE}"
-            self.faults.append(Fault(wanted.key, told))
-            self._unread.add(wanted.key)
+            problem = f"{folder.path}: {error}; rename the folder, or set name in {folder.path / FILE}"
+            self.faults.append(Fault(image.key, problem))
+            self._unread.add(image.key)
             return
-        other = self._wanted.get(wanted.key)
+        other = self._wanted.get(image.key)
         if other is None:
-            self._wanted[wanted.key] = wanted
+            self._wanted[image.key] = image
             return
         both = " and ".join(str(maker) for maker in sorted((other.folder.path, folder.path)))
-        told = f"{both} would both be the image {wanted.name}: rename one of the folders, or set name in its {FILE}"
-        stays = next((one for one in (other, wanted) if one.key in self._known(one.folder)), None)
+        problem = f"{both} would both be the image {image.name}: rename one of the folders, or set name in its {FILE}"
+        stays = next((one for one in (other, image) if one.key in self._known(one.folder)), None)
         if stays is not None:
-            self._wanted[wanted.key] = stays
-            goes = wanted if stays is other else other
-            self.faults.append(Fault(str(ImageName(goes.folder.place, goes.stream)), told))
+            self._wanted[image.key] = stays
+            goes = image if stays is other else other
+            self.faults.append(Fault(str(ImageName(goes.folder.place, goes.stream)), problem))
         else:
-            self._unread.add(wanted.key)
-            self.faults.append(Fault(wanted.key, told))
+            self._unread.add(image.key)
+            self.faults.append(Fault(image.key, problem))
 
     @property
     def keys(self) -> Collection[str]:
@@ -219,23 +219,23 @@ class _Found:
     @property
     def names(self) -> Mapping[str, Collection[str]]:
         """The streams of each name."""
-        found: dict[str, list[str]] = {}
+        streams: dict[str, list[str]] = {}
         for key in sorted(self.keys):
             name, stream = ImageName.of(key)
-            found.setdefault(name, []).append(stream)
-        return found
+            streams.setdefault(name, []).append(stream)
+        return streams
 
     def images(self) -> tuple[Image, ...]:
         """The images that can be read, in the order of their folders; the others are faults from now on."""
         local: dict[str, dict[str, str]] = {}
         images = []
-        for key, wanted in self._wanted.items():
+        for key, image in self._wanted.items():
             if key in self._unread:
                 continue
-            if wanted.stream not in local:
-                local[wanted.stream] = self._local(wanted.stream)
+            if image.stream not in local:
+                local[image.stream] = self._local(image.stream)
             try:
-                images.append(self._image(wanted, local[wanted.stream]))
+                images.append(self._image(image, local[image.stream]))
             except RequestError as error:
                 self.faults.append(Fault(key, str(error)))
         return tuple(images)
@@ -244,25 +244,25 @@ class _Found:
         """The images of the tree by all that a file of the stream may call them."""
         return {spec: key for key in self.keys for spec in self._naming.specs(key, stream)}
 
-    def _image(self, wanted: _Wanted, local: Mapping[str, str]) -> Image:
-        settings, file = wanted.folder.settings, wanted.folder.path / wanted.file
+    def _image(self, image: _Wanted, local: Mapping[str, str]) -> Image:
+        settings, file = image.folder.settings, image.folder.path / image.file
         text = text_of(file, self._tree)
         args = {**self._build_args, **settings.build_args}
         try:
-            recipes = [read_file(text, Options(args, wanted.target, one)) for one in settings.platforms or ("",)]
+            recipes = [read_file(text, Options(args, image.target, one)) for one in settings.platforms or ("",)]
             bases = {(base.spec, base.kind): base for recipe in recipes for base in recipe.parents}
-            known = tuple(_parent(base, wanted.key, local) for base in bases.values())
+            parents = tuple(_parent(base, image.key, local) for base in bases.values())
         except RequestError as error:
             raise RequestError(f"{file}:{error}") from None
         source = Source(
-            path=wanted.folder.real, containerfile=wanted.file, target=wanted.target,
+            path=image.folder.real, containerfile=image.file, target=image.target,
             build_args=tuple(sorted(settings.build_args.items())), platforms=settings.platforms,
-            registry=self._naming.registry, upgrades=recipes[0].upgrades, care=settings.care(wanted.folder.path),
+            registry=self._naming.registry, upgrades=recipes[0].upgrades, care=settings.care(image.folder.path),
         )  # fmt: skip
-        told = args, source.target, source.platforms, source.containerfile
-        content = f"{self._contents.digest(source.path)} {told}"
+        options = args, source.target, source.platforms, source.containerfile
+        content = f"{self._contents.digest(source.path)} {options}"
         digest = hashlib.sha256(content.encode()).hexdigest()
-        return Image(wanted.name, wanted.stream, known, replace(source, digest=digest))
+        return Image(image.name, image.stream, parents, replace(source, digest=digest))
 
 
 def _names(folder: Folder, name: str) -> Collection[str]:
@@ -302,15 +302,15 @@ def _s(count: int) -> str:
 
 def _look_alikes(images: Sequence[Image], names: Mapping[str, Collection[str]]) -> Iterator[str]:
     """Parents of somebody else that are called like a folder of the tree: they may be meant to be that image."""
-    found: dict[str, list[str]] = {}
+    by_advice: dict[str, list[str]] = {}
     for image in images:
         for parent in image.parents:
             prefix, name = _split(parent.external)
             if name in names and name != image.name:
                 advice = f'set registry = "{prefix}" in the {FILE} at its root' if prefix else (
                     f"name it {' or '.join(f'{name}:{stream}' for stream in names[name])}")  # fmt: skip
-                found.setdefault(advice, []).append(f"{image.name} on {parent.external}")
-    for advice, pairs in found.items():
+                by_advice.setdefault(advice, []).append(f"{image.name} on {parent.external}")
+    for advice, pairs in by_advice.items():
         yield f"{_few(pairs)}: external, though a folder of the tree has that name; if that is meant, {advice}"
 
 
@@ -333,7 +333,7 @@ def _free_name(folder: Folder, streams: Iterable[str], often: Mapping[str, int])
 
 def _lost(images: Sequence[Image], naming: Naming, keys: Collection[str]) -> Iterator[str]:
     """Parents that were images of the tree, and are somebody else's images now that their folders are gone."""
-    gone = {key for known in naming.known.values() for key in known} - set(keys)
+    gone = {key for of_folder in naming.known.values() for key in of_folder} - set(keys)
     if not gone:
         return
     of_stream = cache(lambda stream: {spec: key for key in gone for spec in naming.specs(key, stream)})

@@ -27,12 +27,12 @@ class Contents:
         return self._known[folder]
 
     def _of(self, folder: str) -> str:
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for name in sorted(_names(folder)):
             path = os.path.join(folder, name)  # noqa: PTH118  # there are thousands
             inner = self._known.get(path)
-            found.update(f"{name}\0{inner or _entry(path)}\0".encode("utf-8", "surrogateescape"))
-        return found.hexdigest()
+            digest.update(f"{name}\0{inner or _entry(path)}\0".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
 
 def _folders(folder: str) -> Iterator[str]:

@@ -59,33 +59,33 @@ def remote(specs: Collection[str]) -> list[str]:
     return sorted(filter(is_remote, specs))
 
 
-def ask(wanted: Collection[Wanted], settings: Settings, heard: Callable[[], None] = lambda: None) -> Iterator[Found]:
+def ask(parents: Collection[Wanted], settings: Settings, heard: Callable[[], None] = lambda: None) -> Iterator[Found]:
     """What the registries say: one request for each whose digest is known. `heard` is told of each that is done.
 
     One that is unreachable is no error here, and keeps no other one waiting.
     """
     with RegistryReader(settings.registry) as reader, ThreadPoolExecutor(settings.registry.at_once) as pool:
-        for found in pool.map(lambda one: _ask(reader, one), wanted):
+        for answer in pool.map(lambda one: _ask(reader, one), parents):
             heard()
-            yield found
+            yield answer
 
 
-def _ask(reader: RegistryReader, wanted: Wanted) -> Found:
+def _ask(reader: RegistryReader, parent: Wanted) -> Found:
     try:
-        if pinned(wanted.spec) and wanted.digest and not set(wanted.platforms) - set(wanted.known):
-            return Found(wanted.spec, wanted.name, wanted.digest, _offered(reader, wanted.spec), {})
-        image = reader.look(wanted.spec, wanted.digest)
-        offered = _offered(reader, wanted.spec) if pinned(wanted.spec) else ""
-        known = wanted.known if image.digest == wanted.digest else ()
-        contents = {platform: _contents(reader, image, platform) for platform in set(wanted.platforms) - set(known)}
+        if pinned(parent.spec) and parent.digest and not set(parent.platforms) - set(parent.known):
+            return Found(parent.spec, parent.name, parent.digest, _offered(reader, parent.spec), {})
+        image = reader.look(parent.spec, parent.digest)
+        offered = _offered(reader, parent.spec) if pinned(parent.spec) else ""
+        known = parent.known if image.digest == parent.digest else ()
+        contents = {platform: _contents(reader, image, platform) for platform in set(parent.platforms) - set(known)}
     except (RegistryError, ContentsError) as error:
-        return Found(wanted.spec, trouble=str(error))
-    return Found(wanted.spec, image.name, image.digest, offered, contents)
+        return Found(parent.spec, trouble=str(error))
+    return Found(parent.spec, image.name, image.digest, offered, contents)
 
 
 def _contents(reader: RegistryReader, image: RemoteImage, platform: str) -> tuple[Manifest | None, str]:
-    found = reader.contents(image, platform)
-    return found.manifest, found.origin
+    contents = reader.contents(image, platform)
+    return contents.manifest, contents.origin
 
 
 def _offered(reader: RegistryReader, spec: str) -> str:

@@ -34,8 +34,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     def get_single_node(self) -> Any:
         node = super().get_single_node()
         if node is not None and self._may_have_aliases and _expanded(node, {}) > MOST_VALUES:
-            told = f"aliases make it larger than {MOST_VALUES:,} values"
-            raise yaml.composer.ComposerError(None, None, told, node.start_mark)
+            problem = f"aliases make it larger than {MOST_VALUES:,} values"
+            raise yaml.composer.ComposerError(None, None, problem, node.start_mark)
         return node
 
     def descend_resolver(self, parent: Any, index: Any) -> None:
@@ -47,15 +47,15 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         self._depth -= 1
 
 
-def _expanded(node: Any, known: dict[int, int]) -> int:
+def _expanded(node: Any, sizes: dict[int, int]) -> int:
     """How many values a node stands for, each alias written out; too many where it contains itself."""
     if isinstance(node, yaml.ScalarNode):
         return 1
-    if (size := known.get(id(node))) is None:
-        known[id(node)] = MOST_VALUES + 1  # until it is counted
+    if (size := sizes.get(id(node))) is None:
+        sizes[id(node)] = MOST_VALUES + 1  # until it is counted
         pairs = isinstance(node, yaml.MappingNode)
         inner = (value for _, value in node.value) if pairs else iter(node.value)
-        size = known[id(node)] = 1 + sum(_expanded(value, known) for value in inner)
+        size = sizes[id(node)] = 1 + sum(_expanded(value, sizes) for value in inner)
     return size
 
 
@@ -139,8 +139,8 @@ def _line(content: bytes, place: Place) -> int:
             node = node.value[step]
             line = node.start_mark.line
         elif isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == step), None)
-            if found is None:
+            entry = next(((key, value) for key, value in node.value if key.value == step), None)
+            if entry is None:
                 break
-            line, node = found[0].start_mark.line, found[1]
+            line, node = entry[0].start_mark.line, entry[1]
     return line + 1

@@ -56,9 +56,9 @@ class DocumentError(Exception):
 
 def misshapen(error: msgspec.ValidationError, *above: str | int) -> DocumentError:
     """What msgspec found below that place, in our words."""
-    found = SAID.fullmatch(str(error))
-    assert found is not None
-    what, path = found["what"], found["path"] or "$"
+    match = SAID.fullmatch(str(error))
+    assert match is not None
+    what, path = match["what"], match["path"] or "$"
     steps = [step["key"] if step["key"] else int(step["at"]) for step in STEP.finditer(path)]
     if unknown := UNKNOWN_KEY.fullmatch(what):
         return DocumentError("unknown key", *above, *steps, unknown[1])
@@ -216,14 +216,14 @@ class Document:
     def carried(self, sources: Container[str]) -> InstalledPackages:
         """The RPMs of these source packages in each image, without making manifests."""
         parsed = self._rpms.parsed
-        wanted = {place for place, rpm in enumerate(parsed) if rpm.source in sources}
-        found, unread = {}, []
+        places = {place for place, rpm in enumerate(parsed) if rpm.source in sources}
+        rpms, unread = {}, []
         for image, content in zip(self.images, self._contents, strict=True):
             if content is None:
                 unread.append(image.key)
-            elif here := wanted.intersection(content):
-                found[image.key] = sorted((parsed[place] for place in here), key=lambda rpm: rpm.nevra)
-        return InstalledPackages(found, frozenset(unread))
+            elif here := places.intersection(content):
+                rpms[image.key] = sorted((parsed[place] for place in here), key=lambda rpm: rpm.nevra)
+        return InstalledPackages(rpms, frozenset(unread))
 
 
 def _shaped(shaped: Callable[[E], ImageEntry], written: E, at: int) -> ImageEntry:
@@ -267,8 +267,8 @@ def _moment(text: str, *place: str | int) -> float | None:
     if not text:
         return None
     try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise DocumentError("must be a time like 2026-11-28T09:00:00Z", *place) from None
 
@@ -383,5 +383,5 @@ def _dist_written(dist: tuple[str, ...]) -> str | list[str]:
 def source_written(source: Source) -> dict[str, Any]:
     """What is said of the source, without what is not said."""
     care = {key: value for key, value in asdict(source.care).items() if value}
-    found = {**asdict(source), "build_args": dict(source.build_args), "care": care}
-    return {key: value for key, value in found.items() if value}
+    fields = {**asdict(source), "build_args": dict(source.build_args), "care": care}
+    return {key: value for key, value in fields.items() if value}

@@ -45,51 +45,51 @@ class _Word:
 
     def _next(self) -> str:
         """The next character, which is then behind us; "" at the end."""
-        found = self._text[self._at : self._at + 1]
-        self._at += len(found)
-        return found
+        character = self._text[self._at : self._at + 1]
+        self._at += len(character)
+        return character
 
     def _until(self, stop: str) -> str:
         """What stands before the character `stop`, expanded; the whole rest where that is empty."""
-        found: list[str] = []
+        parts: list[str] = []
         while character := self._next():
             if character == stop:
-                return "".join(found)
+                return "".join(parts)
             match character:
                 case "'":
-                    found.append(self._single_quoted())
+                    parts.append(self._single_quoted())
                 case '"':
-                    found.append(self._double_quoted())
+                    parts.append(self._double_quoted())
                 case "$":
-                    found.append(self._variable())
+                    parts.append(self._variable())
                 case self._escape:
-                    found.append(self._next() or character)
+                    parts.append(self._next() or character)
                 case _:
-                    found.append(character)
+                    parts.append(character)
         if stop:
             raise _Unusable(f"{stop} is missing")
-        return "".join(found)
+        return "".join(parts)
 
     def _single_quoted(self) -> str:
         end = self._text.find("'", self._at)
         if end < 0:
             raise _Unusable("' is missing")
-        found, self._at = self._text[self._at : end], end + 1
-        return found
+        quoted, self._at = self._text[self._at : end], end + 1
+        return quoted
 
     def _double_quoted(self) -> str:
-        found: list[str] = []
+        parts: list[str] = []
         while (character := self._next()) != '"':
             if not character:
                 raise _Unusable('" is missing')
             if character == "$":
-                found.append(self._variable())
+                parts.append(self._variable())
             elif character == self._escape:
                 following = self._next()
-                found.append(following if following in ('"', "$", self._escape) else character + following)
+                parts.append(following if following in ('"', "$", self._escape) else character + following)
             else:
-                found.append(character)
-        return "".join(found)
+                parts.append(character)
+        return "".join(parts)
 
     def _variable(self) -> str:
         """What a dollar stands for; itself where no name follows."""
@@ -162,8 +162,8 @@ class _Word:
         greedy = len(operator) == 2
         pattern = _glob(self._until("}"), greedy=greedy)
         if operator[0] == "#":
-            found = re.match(pattern, value, re.DOTALL)
-            return value[found.end() :] if found else value
+            match = re.match(pattern, value, re.DOTALL)
+            return value[match.end() :] if match else value
         starts = range(len(value) + 1) if greedy else reversed(range(len(value) + 1))
         start = next((at for at in starts if re.fullmatch(pattern, value[at:], re.DOTALL)), len(value))
         return value[:start]

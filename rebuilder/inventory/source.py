@@ -91,5 +91,5 @@ class InventorySource:
 
 def source_of(settings: Settings) -> InventorySource:
     """The source that is configured. Raises RequestError."""
-    found: InventorySource = SOURCES.load(settings.inventory.source)
-    return found
+    source: InventorySource = SOURCES.load(settings.inventory.source)
+    return source

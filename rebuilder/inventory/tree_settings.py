@@ -39,10 +39,10 @@ def _by_image(value: Any) -> Any:
 
 def _seconds(value: Any) -> Any:
     """`30d` in seconds."""
-    found = re.fullmatch(r"(\d{1,6})([mhdw])", value) if isinstance(value, str) else None
-    if isinstance(value, str) and found is None:
+    match = re.fullmatch(r"(\d{1,6})([mhdw])", value) if isinstance(value, str) else None
+    if isinstance(value, str) and match is None:
         raise ValueError("must be a time like 12h or 30d, or seconds")
-    return int(found[1]) * UNITS[found[2]] if found else value
+    return int(match[1]) * UNITS[match[2]] if match else value
 
 
 class FolderSettings(StrictModel):
@@ -196,17 +196,17 @@ def read(folder: Path, text: str) -> FolderSettings:
 
 def read_root(folder: Path, text: str) -> RootSettings:
     """The settings of the tree's root. Raises RequestError with file and line."""
-    found = _read(folder / FILE, text, RootSettings)
-    assert isinstance(found, RootSettings)
-    return found
+    root = _read(folder / FILE, text, RootSettings)
+    assert isinstance(root, RootSettings)
+    return root
 
 
 def _read(file: Path, text: str, kind: type[FolderSettings]) -> FolderSettings:
     try:
         return kind.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        line = found[1] if found else max(1, len(text.splitlines()))
+        match = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        line = match[1] if match else max(1, len(text.splitlines()))
         raise RequestError(f"{file}:{line}: not TOML: {error}") from None
     except ValidationError as error:
         place, what = first_fault(error)

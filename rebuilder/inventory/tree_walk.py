@@ -96,9 +96,9 @@ class _Walk:
             self.seen[os.path.realpath(at)] = here
             self._take(Path(at), here, files)
             places = {name: "/".join(filter(None, (here, name))) for name in folders if not name.startswith(".")}
-            wanted = sorted(name for name in places if not self._ignored(places[name]))
-            folders[:] = [name for name in wanted if not (Path(at) / name).is_symlink()]
-            self.links += [places[name] for name in wanted if name not in folders]
+            names = sorted(name for name in places if not self._ignored(places[name]))
+            folders[:] = [name for name in names if not (Path(at) / name).is_symlink()]
+            self.links += [places[name] for name in names if name not in folders]
 
     def _take(self, path: Path, place: str, files: list[str]) -> None:
         settings, text, fault = self.inherited, "", ""
@@ -124,17 +124,17 @@ class _Walk:
 
     def done(self) -> Walked:
         """Follow the links that lead to something new, and those behind them."""
-        root, told = os.path.realpath(self.tree), []
+        root, unfollowed = os.path.realpath(self.tree), []
         while self.links:
             place = self.links.pop(0)
             real = os.path.realpath(self.tree / place)
             if real != root and not real.startswith(f"{root}/"):
-                told.append(f"{place} leads out of the tree")
+                unfollowed.append(f"{place} leads out of the tree")
             elif real in self.seen:
-                told.append(f"{place} leads to {self.seen[real] or 'the root'}, which is read already")
+                unfollowed.append(f"{place} leads to {self.seen[real] or 'the root'}, which is read already")
             else:
                 self.below(self.tree / place, place)
-        return Walked(self.root, tuple(sorted(self.folders, key=lambda folder: folder.path)), tuple(told))
+        return Walked(self.root, tuple(sorted(self.folders, key=lambda folder: folder.path)), tuple(unfollowed))
 
 
 def _unreadable(error: OSError) -> None:

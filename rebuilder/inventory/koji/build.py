@@ -54,17 +54,17 @@ class ContainerBuild:
     seconds: float
 
     @classmethod
-    def parse(cls, told: Mapping[str, Any] | None) -> ContainerBuild | None:
+    def parse(cls, answer: Mapping[str, Any] | None) -> ContainerBuild | None:
         """Read what `getBuild` answers; None for what is no container image: other builds, Flatpaks, no build."""
-        extra = (told or {}).get("extra") or {}
+        extra = (answer or {}).get("extra") or {}
         image = extra.get("image")
         task = int(extra.get("container_koji_task_id") or 0)
-        if not told or not _is_container_image(image, task):
+        if not answer or not _is_container_image(image, task):
             return None
         index = image.get("index") or {}
         return cls(
-            int(told["id"]), told["nvr"], told["name"], _source(told.get("source") or ""), tuple(_above(image)),
-            tuple(dict.fromkeys(_published(index))), digest_of(index.get("digests") or {}), task, _seconds(told),
+            int(answer["id"]), answer["nvr"], answer["name"], _source(answer.get("source") or ""), tuple(_above(image)),
+            tuple(dict.fromkeys(_published(index))), digest_of(index.get("digests") or {}), task, _seconds(answer),
         )
 
 
@@ -73,12 +73,12 @@ def _is_container_image(image: object, task: int) -> TypeGuard[Mapping[str, Any]
     return isinstance(image, dict) and not image.get("flatpak") and (bool(task) or "index" in image)
 
 
-def unsupported(told: Mapping[str, Any] | None) -> str:
+def unsupported(answer: Mapping[str, Any] | None) -> str:
     """What a build of `getBuild` is that OSBS makes and we do not have made: empty for all others.
 
     atomic-reactor notes both in `extra`, operator manifests also in an older form.
     """
-    extra = (told or {}).get("extra") or {}
+    extra = (answer or {}).get("extra") or {}
     if isinstance(extra.get("image"), dict) and extra["image"].get("flatpak"):
         return FLATPAK
     if "operator-manifests" in (extra.get("typeinfo") or {}) or extra.get("operator_manifests_archive"):
@@ -100,8 +100,8 @@ def koji_parent_nvr(base: ImageBuild | None) -> str:
 
 def digest_of(digests: Mapping[str, str]) -> str:
     """The digest for all architectures, where there is one."""
-    found = [digests[kind] for kind in INDEXES if kind in digests]
-    return str((found or list(digests.values()) or [""])[0])
+    indexes = [digests[kind] for kind in INDEXES if kind in digests]
+    return str((indexes or list(digests.values()) or [""])[0])
 
 
 def _source(url: str) -> Source:
@@ -113,8 +113,8 @@ def _source(url: str) -> Source:
     return Source(git=git, commit=commit)
 
 
-def _seconds(told: Mapping[str, Any]) -> float:
-    began, ended = told.get("start_ts"), told.get("completion_ts")
+def _seconds(answer: Mapping[str, Any]) -> float:
+    began, ended = answer.get("start_ts"), answer.get("completion_ts")
     return max(0.0, float(ended) - float(began)) if began and ended else 0.0
 
 
@@ -133,22 +133,22 @@ def _above(image: Mapping[str, Any]) -> Iterator[ParentRef]:
     """
     builds: Mapping[str, Any] = image.get("parent_image_builds") or {}
     froms = [str(text) for text in image.get("parent_images") or () if text]
-    found = _stages(froms, builds)
+    parents = _stages(froms, builds)
     base = int(image.get("parent_build_id") or 0)
-    at = _place_of_base(found, base, froms[-1:] == [SCRATCH])
+    at = _place_of_base(parents, base, froms[-1:] == [SCRATCH])
     if at is not None:
-        first = found.pop(at)
+        first = parents.pop(at)
         yield ParentRef(ParentKind.BASE, first.spec, first.build, first.nvr)
     elif base:
         yield ParentRef(ParentKind.BASE, "", base)
-    yield from found
+    yield from parents
 
 
-def _place_of_base(found: Sequence[ParentRef], base: int, from_scratch: bool) -> int | None:
+def _place_of_base(parents: Sequence[ParentRef], base: int, from_scratch: bool) -> int | None:
     """Where the base is among the parents; `base` is the number of its build, 0 where Koji names none."""
     if base:
-        return next((place for place, above in enumerate(found) if above.build == base), None)
-    return len(found) - 1 if found and not found[-1].build and not from_scratch else None
+        return next((place for place, above in enumerate(parents) if above.build == base), None)
+    return len(parents) - 1 if parents and not parents[-1].build and not from_scratch else None
 
 
 def _named(build: Mapping[str, Any] | None) -> tuple[int, str]:

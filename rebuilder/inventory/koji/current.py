@@ -21,14 +21,14 @@ def not_tagged_yet(
     tags, or that waits for too long. Raises InfrastructureError.
     """
     builds = hub.many([ask("getBuild", nvr) for nvr in ahead.values()])
-    complete = {key: told for key, told in zip(ahead, builds, strict=True) if _is_complete(told)}
+    complete = {key: build for key, build in zip(ahead, builds, strict=True) if _is_complete(build)}
     histories = hub.many([ask("queryHistory", tables=["tag_listing"], build=ahead[key]) for key in complete])
-    found = {}
-    for (key, told), history in zip(complete.items(), histories, strict=True):
+    current = {}
+    for (key, build), history in zip(complete.items(), histories, strict=True):
         operations = [] if isinstance(history, Denied) else history.get("tag_listing") or []
-        if _expected(told, operations, tags[key], now):
-            found[key] = ahead[key]
-    return found
+        if _expected(build, operations, tags[key], now):
+            current[key] = ahead[key]
+    return current
 
 
 def _is_complete(build: Any) -> bool:

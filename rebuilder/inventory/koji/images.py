@@ -57,32 +57,32 @@ class _Tagged:
     nvr: str
 
 
-def read(hub: KojiSession, settings: Settings, known: Known, progress: Progress | None = None) -> Inventory:
+def read(hub: KojiSession, settings: Settings, remembered: Known, progress: Progress | None = None) -> Inventory:
     """All images of the streams' tags. Only builds that are not known yet are looked into.
 
     Raises InfrastructureError where the hub is away, and RequestError for a tag that it does not have.
     """
     tagged = _tagged(hub, settings)
-    kept = _kept(hub, settings, tagged, known)
+    kept = _kept(hub, settings, tagged, remembered)
     fresh = {item.key: item for item in tagged if item.key not in kept}
-    told = dict(zip(fresh, _told(hub, [item.build for item in fresh.values()]), strict=True))
-    refused = _refused(told, settings)
-    read_now = _parsed({key: build for key, build in told.items() if key not in refused})
+    answers = dict(zip(fresh, _told(hub, [item.build for item in fresh.values()]), strict=True))
+    refused = _refused(answers, settings)
+    read_now = _parsed({key: build for key, build in answers.items() if key not in refused})
     branches = _branches(hub, read_now.values())
     parents = _Parents(hub, tagged, kept, read_now)
     names = {key: item.stream for key, item in fresh.items()}
-    images = list(map(known.images.__getitem__, kept))
+    images = list(map(remembered.images.__getitem__, kept))
     images += [_image(key, names[key], build, branches, parents, settings) for key, build in read_now.items()]
     images = parents.again(images)
-    manifests = _manifests(hub, list(read_now.values()), known.cache, progress)
+    manifests = _manifests(hub, list(read_now.values()), remembered.cache, progress)
     made = [ImageBuild(key, nvr) for key, nvr in kept.items()]
     made += [image_build(key, build, manifests.get(build.nvr)) for key, build in read_now.items()]
     return Inventory(tuple(images), settings.known_streams, tuple(made), hints=tuple(_left_out(refused)))
 
 
-def _parsed(told: Mapping[str, Mapping[str, Any] | None]) -> dict[str, ContainerBuild]:
+def _parsed(answers: Mapping[str, Mapping[str, Any] | None]) -> dict[str, ContainerBuild]:
     """Those of the answers that are builds of containers."""
-    builds = {key: ContainerBuild.parse(build) for key, build in told.items()}
+    builds = {key: ContainerBuild.parse(build) for key, build in answers.items()}
     return {key: build for key, build in builds.items() if build is not None}
 
 
@@ -93,10 +93,10 @@ def _left_out(refused: Mapping[str, str]) -> Iterator[str]:
         yield f"left out, because rebuilder does not build {kind}: {few(names, NAMED)}"
 
 
-def _refused(told: Mapping[str, Mapping[str, Any] | None], settings: Settings) -> dict[str, str]:
+def _refused(answers: Mapping[str, Mapping[str, Any] | None], settings: Settings) -> dict[str, str]:
     """The images that are not built here, and why: Koji's own builder takes operator manifests, OSBS needs more."""
     bundles = settings.own_builder.takes_bundles
-    kinds = {key: unsupported(build) for key, build in told.items()}
+    kinds = {key: unsupported(build) for key, build in answers.items()}
     return {key: kind for key, kind in kinds.items() if kind and (kind == FLATPAK or not bundles)}
 
 
@@ -104,16 +104,16 @@ def _manifests(
     hub: KojiSession, builds: Sequence[ContainerBuild], cache: ManifestCache, progress: Progress | None
 ) -> dict[str, Manifest]:
     """What is in these builds, by their NVRs, as far as it can be read."""
-    found = dict(cache.get([build.nvr for build in builds]))
-    missing = [build for build in builds if build.nvr not in found]
+    by_nvr = dict(cache.get([build.nvr for build in builds]))
+    missing = [build for build in builds if build.nvr not in by_nvr]
     contents = Contents(hub)
     for part in (missing[start : start + READ_TOGETHER] for start in range(0, len(missing), READ_TOGETHER)):
-        manifests = contents.read([build.id for build in part], partial(_tell, progress, len(found), len(builds)))
+        manifests = contents.read([build.id for build in part], partial(_tell, progress, len(by_nvr), len(builds)))
         read_now = {build.nvr: content for build in part if (content := manifests[build.id]) is not None}
         cache.put(read_now)
-        found |= read_now
+        by_nvr |= read_now
     _tell(progress, 0, len(builds), len(builds))
-    return found
+    return by_nvr
 
 
 def _tell(progress: Progress | None, before: int, total: int, done: int) -> None:
@@ -153,14 +153,14 @@ def newest_tagged(hub: KojiSession, tags: Sequence[str], package: str) -> str:
     return str(max(rows, key=lambda row: int(row["build_id"]))["nvr"]) if rows else ""
 
 
-def _kept(hub: KojiSession, settings: Settings, tagged: Sequence[_Tagged], known: Known) -> dict[str, str]:
+def _kept(hub: KojiSession, settings: Settings, tagged: Sequence[_Tagged], remembered: Known) -> dict[str, str]:
     """The images that need not be looked at, each with its build: the one in the tag, or a newer one of ours.
 
     A build may be tagged long after it was made: until then, the older one in the tag is not what the image is now.
     """
     kept, ahead, tags = {}, {}, {}
     for item in tagged:
-        build = known.builds.get(item.key) if item.key in known.images else None
+        build = remembered.builds.get(item.key) if item.key in remembered.images else None
         if build == item.nvr:
             kept[item.key] = build
         elif build is not None and is_newer(build, item.nvr):
@@ -171,16 +171,16 @@ def _kept(hub: KojiSession, settings: Settings, tagged: Sequence[_Tagged], known
 
 def _told(hub: KojiSession, builds: Iterable[int | str]) -> Iterator[Mapping[str, Any] | None]:
     """What Koji says of each of these builds; None where it does not know it."""
-    for told in hub.many([ask("getBuild", build) for build in builds], at_once=AT_ONCE):
-        yield None if isinstance(told, Denied) else told
+    for answer in hub.many([ask("getBuild", build) for build in builds], at_once=AT_ONCE):
+        yield None if isinstance(answer, Denied) else answer
 
 
 def _branches(hub: KojiSession, builds: Iterable[ContainerBuild]) -> dict[int, str]:
     """The git branch that each task was told to build from, by the task."""
     tasks = [build.task for build in builds if build.task]
     answers = hub.many([ask("getTaskRequest", task) for task in tasks], at_once=AT_ONCE)
-    told = zip(tasks, answers, strict=True)
-    return {task: _branch(request) for task, request in told if not isinstance(request, Denied)}
+    pairs = zip(tasks, answers, strict=True)
+    return {task: _branch(request) for task, request in pairs if not isinstance(request, Denied)}
 
 
 def _branch(request: Any) -> str:
@@ -194,8 +194,8 @@ def _image(
     branch = branches.get(build.task) or settings.streams[stream].git_branch or stream
     above: dict[str, Parent] = {}
     for parent in build.above:
-        found = parents.parent(key, stream, parent)
-        above.setdefault(str(found), found)
+        resolved = parents.parent(key, stream, parent)
+        above.setdefault(str(resolved), resolved)
     source, pull_spec = replace(build.source, ref=branch), build.published[0] if build.published else ""
     return Image(build.name, stream, tuple(above.values()), source, build.seconds, pull_spec)
 
@@ -222,9 +222,9 @@ class _Parents:
 
     def _named(self, builds: Iterable[int]) -> dict[int, str]:
         """The NVRs of builds of which only the number was told."""
-        wanted = sorted({build for build in builds if build})
-        answers = zip(wanted, self._hub.many([ask("getBuild", build) for build in wanted]), strict=True)
-        return {build: str(told["nvr"]) for build, told in answers if told and not isinstance(told, Denied)}
+        numbers = sorted({build for build in builds if build})
+        answers = zip(numbers, self._hub.many([ask("getBuild", build) for build in numbers]), strict=True)
+        return {build: str(answer["nvr"]) for build, answer in answers if answer and not isinstance(answer, Denied)}
 
     def parent(self, child: str, stream: str, above: ParentRef) -> Parent:
         """The parent as the graph has it; one that is in none of the tags is external."""
@@ -261,7 +261,7 @@ class _Parents:
         """The image that is published under this pull spec; those that were not read now are, where need be."""
         if spec not in self._published and self._unread:
             unread, self._unread = self._unread, {}
-            for key, told in zip(unread, _told(self._hub, unread.values()), strict=True):
-                build = ContainerBuild.parse(told)
+            for key, answer in zip(unread, _told(self._hub, unread.values()), strict=True):
+                build = ContainerBuild.parse(answer)
                 self._published |= dict.fromkeys(build.published if build else (), key)
         return self._published.get(spec, "")

@@ -51,15 +51,15 @@ class Contents:
         `progress` hears how many builds have been read.
         """
         archives = list(dict.fromkeys(self._archives(builds)))
-        found: dict[int, set[Rpm] | None] = dict.fromkeys(builds)
+        by_build: dict[int, set[Rpm] | None] = dict.fromkeys(builds)
         calls, pick = self._calls([archive for _, archive in archives])
         answers = self._hub.many(calls, ARCHIVES, AT_ONCE)
         for start in range(0, len(archives), ARCHIVES):
             part = archives[start : start + ARCHIVES]
-            self._take(part, list(islice(answers, len(part))), pick, found)
+            self._take(part, list(islice(answers, len(part))), pick, by_build)
             progress(len({build for build, _ in archives[: start + ARCHIVES]}))
         progress(len(builds))
-        return {build: None if rpms is None else Manifest.of(rpms) for build, rpms in found.items()}
+        return {build: None if rpms is None else Manifest.of(rpms) for build, rpms in by_build.items()}
 
     def _archives(self, builds: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Build and archive, one for each architecture."""
@@ -101,7 +101,7 @@ class Contents:
 
     def _take(
         self, archives: Sequence[tuple[int, int]], answers: Sequence[Any], pick: Pick,
-        found: dict[int, set[Rpm] | None],
+        by_build: dict[int, set[Rpm] | None],
     ) -> None:  # fmt: skip
         """Add the RPMs of these archives; a build of which one archive cannot be read is not known at all."""
         rows = [None if isinstance(answer, Denied) else list(map(pick, answer)) for answer in answers]
@@ -112,10 +112,10 @@ class Contents:
                 log.warning("the RPMs of Koji's archive %d cannot be read: %s", archive, answer)
                 unreadable.add(build)
                 continue
-            rpms = found[build] or set()
+            rpms = by_build[build] or set()
             rpms.update(_rpm(memory, row) for row in part)
-            found[build] = rpms
-        found.update(dict.fromkeys(unreadable))
+            by_build[build] = rpms
+        by_build.update(dict.fromkeys(unreadable))
 
     def _learn(self, rows: Iterable[Row]) -> _Memory:
         """What is known once the source builds have been asked for that are not known yet."""
@@ -123,10 +123,10 @@ class Contents:
         if len(memory.rpms) > KEPT:
             memory = self._memory = _Memory()
         new = sorted({row[-1] for row in rows if row[-1]} - memory.origins.keys())
-        asked = [ask("getBuild", build) for build in new]
-        for build, told in zip(new, self._hub.many(asked, BUILDS, AT_ONCE), strict=True):
-            if told and not isinstance(told, Denied):
-                memory.origins[build] = str(told["name"]), f"{told['version']}-{told['release']}"
+        calls = [ask("getBuild", build) for build in new]
+        for build, answer in zip(new, self._hub.many(calls, BUILDS, AT_ONCE), strict=True):
+            if answer and not isinstance(answer, Denied):
+                memory.origins[build] = str(answer["name"]), f"{answer['version']}-{answer['release']}"
         return memory
 
 

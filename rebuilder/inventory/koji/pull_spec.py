@@ -56,8 +56,8 @@ def match(text: str, specs: Collection[str]) -> str:
         return text
     written = PullSpec.parse(text)
     named = {spec: PullSpec.parse(spec) for spec in specs}
-    found = [spec for spec, full in named.items() if written.means(full) and written.same_version(full)]
-    return found[0] if len(found) == 1 else ""
+    fitting = [spec for spec, full in named.items() if written.means(full) and written.same_version(full)]
+    return fitting[0] if len(fitting) == 1 else ""
 
 
 def full_spec(spec: str) -> str:

@@ -46,8 +46,8 @@ class Repositories:
 
         Raises InfrastructureError where Koji is unreachable and was not before.
         """
-        found = {stream: self._of(stream).get(build_tag) for stream in self._streams}
-        return {stream: tags for stream, tags in found.items() if tags}
+        by_stream = {stream: self._of(stream).get(build_tag) for stream in self._streams}
+        return {stream: tags for stream, tags in by_stream.items() if tags}
 
     def _of(self, stream: str) -> dict[str, frozenset[str]]:
         """By build tag of the stream, the tags that it takes from."""
@@ -89,8 +89,9 @@ def still_tagged(hub: KojiSession, nvrs: Iterable[str], tags: Collection[str]) -
 
     A build that leaves one tag has often come into another one of its stream just before. Raises InfrastructureError.
     """
-    wanted = list(dict.fromkeys(nvrs))
-    answers = zip(wanted, hub.many([ask("listTags", build=nvr, perms=False) for nvr in wanted]), strict=True)
+    builds = list(dict.fromkeys(nvrs))
+    answers = zip(builds, hub.many([ask("listTags", build=nvr, perms=False) for nvr in builds]), strict=True)
     return {
-        nvr: not isinstance(told, Denied) and any(str(row["name"]) in tags for row in told) for nvr, told in answers
+        nvr: not isinstance(answer, Denied) and any(str(row["name"]) in tags for row in answer)
+        for nvr, answer in answers
     }

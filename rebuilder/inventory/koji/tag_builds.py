@@ -24,18 +24,18 @@ class Resolved:
 
 def resolve(hub: KojiSession, nvrs: Collection[str]) -> dict[str, Resolved]:
     """What Koji knows of these builds; those that it does not know are left out. Raises InfrastructureError."""
-    told = {nvr: build for nvr, build in _asked(hub, "getBuild", nvrs) if build}
-    complete = {nvr: build["id"] for nvr, build in told.items() if build["state"] == BuildState.COMPLETE}
+    builds = {nvr: build for nvr, build in _asked(hub, "getBuild", nvrs) if build}
+    complete = {nvr: build["id"] for nvr, build in builds.items() if build["state"] == BuildState.COMPLETE}
     rpms = dict(zip(complete, (answer for _, answer in _asked(hub, "listBuildRPMs", complete.values())), strict=True))
     return {
         nvr: Resolved(_source_build(build), nvr in complete, _names(rpms.get(nvr) or ()))
-        for nvr, build in told.items()
+        for nvr, build in builds.items()
     }
 
 
 def _asked(hub: KojiSession, method: str, names: Collection[Any]) -> Iterator[tuple[Any, Any]]:
     answers = hub.many([ask(method, name) for name in names])
-    return ((name, None if isinstance(told, Denied) else told) for name, told in zip(names, answers, strict=True))
+    return ((name, None if isinstance(answer, Denied) else answer) for name, answer in zip(names, answers, strict=True))
 
 
 def _names(rpms: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -53,9 +53,9 @@ def newest(hub: KojiSession, tag: str, packages: Collection[str]) -> Iterator[So
         rows = latest(hub, "getLatestBuilds", tag)
     except Denied:
         return
-    wanted = frozenset(packages)
+    names = frozenset(packages)
     for build in rows:
-        if str(build["name"]) in wanted and int(build["build_id"]) not in images:
+        if str(build["name"]) in names and int(build["build_id"]) not in images:
             yield _source_build(build)
 
 

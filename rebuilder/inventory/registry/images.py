@@ -26,7 +26,7 @@ REMEMBERED = 5  # builds of an image on which others may still stand
 GIT = re.compile(r"(git|ssh|https?)(\+\w+)?://|git@")
 
 
-def read(settings: Settings, known: Known, progress: Progress | None = None) -> Inventory:
+def read(settings: Settings, remembered: Known, progress: Progress | None = None) -> Inventory:
     """All images of the configured repositories.
 
     Raises RegistryError where no registry answers, and RequestError for repositories that make no sense. One image that
@@ -34,10 +34,10 @@ def read(settings: Settings, known: Known, progress: Progress | None = None) -> 
     """
     names = tags.names(tags.repositories(settings))
     with RegistryReader(settings.registry) as reader, ThreadPoolExecutor(settings.registry.at_once) as pool:
-        answers = Repositories(settings, known, reader, pool).ask(names, progress)
+        answers = Repositories(settings, remembered, reader, pool).ask(names, progress)
         answers.raise_if_all_failed()
-        faults = [Fault(key, str(error)) for key, error in answers.failed(known)]
-        return _inventory(answers.found, _Earlier(reader, known), settings, faults)
+        faults = [Fault(key, str(error)) for key, error in answers.failed(remembered)]
+        return _inventory(answers.found, _Earlier(reader, remembered), settings, faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class _Earlier:
     reader: RegistryReader
     known: Known
 
-    def layered(self, found: Iterable[Remote]) -> list[Layered]:
+    def layered(self, remotes: Iterable[Remote]) -> list[Layered]:
         """Only those whose layers are kept from when they were read: the registry may have them no more."""
         builds = []
-        for one in found:
+        for one in remotes:
             for digest in self.known.last.get(one.tagged.key, ()):
                 about = self.reader.described(digest)
                 if about is not None and digest != one.remote.digest:
@@ -58,12 +58,12 @@ class _Earlier:
         return builds
 
 
-def _inventory(found: Sequence[Remote], earlier: _Earlier, settings: Settings, faults: Sequence[Fault]) -> Inventory:
-    ancestors = Ancestors([*(one.layered for one in found), *earlier.layered(found)])
-    specs = {name: one.tagged.key for one in found for name in candidates(one.tagged.spec)}
-    labels = {one.tagged.key: one.description.labels for one in found}
+def _inventory(remotes: Sequence[Remote], earlier: _Earlier, settings: Settings, faults: Sequence[Fault]) -> Inventory:
+    ancestors = Ancestors([*(one.layered for one in remotes), *earlier.layered(remotes)])
+    specs = {name: one.tagged.key for one in remotes for name in candidates(one.tagged.spec)}
+    labels = {one.tagged.key: one.description.labels for one in remotes}
     images, builds = [], []
-    for one in found:
+    for one in remotes:
         under = ancestors.nearest(one.layered)
         parents, pins = _parents(one, under, specs)
         before = earlier.known.images.get(one.tagged.key)
@@ -79,10 +79,10 @@ def _inventory(found: Sequence[Remote], earlier: _Earlier, settings: Settings, f
     return Inventory(tuple(images), settings.known_streams, tuple(builds), tuple(faults))
 
 
-def _still_holds(before: Image, one: Remote, known: Known, keys: Collection[str]) -> bool:
+def _still_holds(before: Image, one: Remote, remembered: Known, keys: Collection[str]) -> bool:
     """Whether its parents are those that it had: it is the same build, whatever became of what it was built on."""
     there = all(parent.external or parent.image in keys for parent in before.parents)
-    return bool(before.parents) and there and known.builds.get(one.tagged.key) == one.remote.digest
+    return bool(before.parents) and there and remembered.builds.get(one.tagged.key) == one.remote.digest
 
 
 def _parents(
@@ -105,8 +105,8 @@ def _parents(
 
 def _source(one: Remote, inherited: Mapping[str, str], settings: Settings) -> Source:
     """Where it is built from: what the configuration says, else its labels, where they are not those of its parent."""
-    told = settings.inventory.sources
-    written = told.get(one.tagged.key) or told.get(one.tagged.name)
+    sources = settings.inventory.sources
+    written = sources.get(one.tagged.key) or sources.get(one.tagged.name)
     if written is not None:
         path = str(written.path) if written.path else ""
         return Source(written.git, written.ref, written.commit, path, written.containerfile)

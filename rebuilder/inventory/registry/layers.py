@@ -42,11 +42,11 @@ class Ancestors:
         """
         for end in range(len(build.layers), 0, -1):
             alike = self._by_layers.get(build.layers[:end], ())
-            found = [
+            ancestors = [
                 other
                 for other in alike
                 if other.image != build.image and (end < len(build.layers) or other.steps < build.steps)
             ]
-            if found:
-                return max(found, key=lambda other: (other.steps, other.stream == build.stream, other.image))
+            if ancestors:
+                return max(ancestors, key=lambda other: (other.steps, other.stream == build.stream, other.image))
         return None

@@ -86,14 +86,14 @@ class Answers:
         if errors and len(errors) == len(said):
             raise errors[0]
 
-    def failed(self, known: Known) -> Iterator[tuple[str, Exception]]:
+    def failed(self, remembered: Known) -> Iterator[tuple[str, Exception]]:
         """The images that cannot be read, also those that are known of repositories that cannot be listed."""
         for tagged, answer in self.images.items():
             if isinstance(answer, Exception):
                 yield tagged.key, answer
         for place, tags_found in self.listed.items():
             if isinstance(tags_found, Exception):
-                yield from ((key, tags_found) for key in known.under(place))
+                yield from ((key, tags_found) for key in remembered.under(place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Repositories:
 
     def ask(self, names: Mapping[str, str], progress: Progress | None = None) -> Answers:
         """What is in these repositories, each with what its images are called. `progress` is told of each image."""
-        remembered = {place: found for place, name in names.items() if (found := self._remembered(place, name))}
+        remembered = {place: choices for place, name in names.items() if (choices := self._remembered(place, name))}
         listed = self._list({place: name for place, name in names.items() if place not in remembered})
         images = self._read({**listed, **remembered}, progress)
         gone = {tagged.repository for tagged, answer in images.items() if answer is None} & remembered.keys()
@@ -123,8 +123,8 @@ class Repositories:
 
     def _remembered(self, place: str, name: str) -> list[Tagged]:
         """The tags that were read before, where the repository need not be listed: no other one could count more."""
-        found = tags.first_choices(place, name, self.settings)
-        return found if all(map(self.known.is_under, found)) else []
+        choices = tags.first_choices(place, name, self.settings)
+        return choices if all(map(self.known.is_under, choices)) else []
 
     def _list(self, names: Mapping[str, str]) -> dict[str, Tags]:
         return dict(zip(names, self.pool.map(self._tags, names, names.values()), strict=True))
@@ -136,9 +136,9 @@ class Repositories:
             return error
 
     def _read(self, listed: Mapping[str, Tags], progress: Progress | None) -> dict[Tagged, Answer]:
-        wanted = [tagged for found in listed.values() if not isinstance(found, Exception) for tagged in found]
-        answers = _told(self.pool.map(self._image, wanted), len(wanted), progress)
-        return dict(zip(wanted, answers, strict=True))
+        images = [tagged for tags in listed.values() if not isinstance(tags, Exception) for tagged in tags]
+        answers = _told(self.pool.map(self._image, images), len(images), progress)
+        return dict(zip(images, answers, strict=True))
 
     def _image(self, tagged: Tagged) -> Answer:
         """The image; why it cannot be read; or None for a tag that has just gone."""

@@ -44,20 +44,20 @@ def repositories(settings: Settings) -> list[str]:
 
     Raises RegistryError, and RequestError for a pattern that fits nothing.
     """
-    found: dict[str, None] = {}
+    chosen: dict[str, None] = {}
     catalogs: dict[str, list[str]] = {}
     for written in settings.inventory.repositories:
         host, _, pattern = written.partition("/")
         if not _is_glob(pattern):
-            found[written] = None
+            chosen[written] = None
             continue
         if host not in catalogs:
             catalogs[host] = catalog.repositories(host, settings.registry.call_seconds)
         fitting = [f"{host}/{name}" for name in catalogs[host] if fnmatchcase(name, pattern)]
         if not fitting:
             raise RequestError(f"consumer_config.inventory.repositories: no repository matches {written}")
-        found.update(dict.fromkeys(fitting))
-    return list(found)
+        chosen.update(dict.fromkeys(fitting))
+    return list(chosen)
 
 
 def names(repositories: Iterable[str]) -> dict[str, str]:
@@ -67,14 +67,14 @@ def names(repositories: Iterable[str]) -> dict[str, str]:
     """
     paths = {written: written.partition("/")[2] for written in repositories}
     often = Counter(path.rpartition("/")[2] for path in paths.values())
-    found = {}
+    by_repository = {}
     for written, path in paths.items():
         short = path.rpartition("/")[2]
         try:
-            found[written] = image_name(short if often[short] == 1 else path.replace("/", "-"))
+            by_repository[written] = image_name(short if often[short] == 1 else path.replace("/", "-"))
         except ValueError as error:
             raise RequestError(f"consumer_config.inventory.repositories: {written}: {error}") from None
-    return found
+    return by_repository
 
 
 def of_repository(repository: str, name: str, settings: Settings) -> list[Tagged]:
@@ -100,7 +100,7 @@ def _is_glob(pattern: str) -> bool:
 
 
 def _patterns(settings: Settings) -> Mapping[str, Sequence[str]]:
-    return {stream: found.tags or (stream,) for stream, found in settings.streams.items()}
+    return {stream: section.tags or (stream,) for stream, section in settings.streams.items()}
 
 
 def _streams(tags: Collection[str], patterns: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
@@ -111,7 +111,7 @@ def _streams(tags: Collection[str], patterns: Mapping[str, Sequence[str]]) -> It
                 yield stream_name(tag), tag
         return
     for stream, globs in patterns.items():
-        fitting = next((found for glob in globs if (found := [tag for tag in tags if fnmatchcase(tag, glob)])), [])
+        fitting = next((fits for glob in globs if (fits := [tag for tag in tags if fnmatchcase(tag, glob)])), [])
         if fitting:
             yield stream, max(fitting, key=cmp_to_key(_later))
 
