@@ -13,16 +13,16 @@ SCOPE = "registry:catalog:*"
 
 def repositories(host: str, seconds: float) -> list[str]:
     """All repositories of the registry, without its host. `seconds` are for each answer. Raises RegistryError."""
-    found: list[str] = []
+    names: list[str] = []
     with connected(host, SCOPE, seconds) as connection:
         path = "/v2/_catalog?n=1000"
         for _ in range(MOST):
             answer = _page(connection, path, host)
-            found += [str(name) for name in answer.json().get("repositories") or ()]
+            names += [str(name) for name in answer.json().get("repositories") or ()]
             path = answer.links.get("next", {}).get("url", "")
             if not path:
-                return found
-    return found
+                return names
+    return names
 
 
 def _page(connection: Connection, path: str, host: str) -> httpx.Response:

@@ -76,10 +76,10 @@ class Connection:
         return named.rpartition(":")[0] if kind == "repository" else ""
 
     def _token(self, challenge: str, login: tuple[str, str] | None) -> str:
-        told = dict(_CHALLENGE.findall(challenge))
-        wanted = {"service": told.get("service", ""), "scope": self._scope}
+        parameters = dict(_CHALLENGE.findall(challenge))
+        query = {"service": parameters.get("service", ""), "scope": self._scope}
         auth = httpx.BasicAuth(*login) if login else None
-        answer = self._client.get(told.get("realm", ""), params=wanted, auth=auth).raise_for_status()
+        answer = self._client.get(parameters.get("realm", ""), params=query, auth=auth).raise_for_status()
         said = answer.json()
         return str(said.get("token") or said.get("access_token") or "")
 

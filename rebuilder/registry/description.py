@@ -31,10 +31,10 @@ class Description(Struct, frozen=True):
 def parse(raw: bytes, annotations: Mapping[str, str], of: str) -> Description:
     """The description in an image's configuration. Raises ContentsError for what is none."""
     try:
-        found = json.loads(raw)
-        layers = tuple(str(layer) for layer in found["rootfs"]["diff_ids"])
-        labels = {str(name): str(value) for name, value in ((found.get("config") or {}).get("Labels") or {}).items()}
-        steps, written = len(found.get("history") or ()), str(found.get("created") or "")
+        document = json.loads(raw)
+        layers = tuple(str(layer) for layer in document["rootfs"]["diff_ids"])
+        labels = {str(name): str(value) for name, value in ((document.get("config") or {}).get("Labels") or {}).items()}
+        steps, written = len(document.get("history") or ()), str(document.get("created") or "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ContentsError(f"the configuration of {of} cannot be read: {error}") from None
     said = {name: value for name, value in annotations.items() if value}  # builders write "" for what they do not know

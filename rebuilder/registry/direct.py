@@ -78,21 +78,21 @@ class Direct:
             return None
         scope = f"repository:{path}:{'pull,push' if method == 'PUT' else 'pull'}"
 
-        def asked(client: httpx.Client) -> httpx.Response:
+        def call(client: httpx.Client) -> httpx.Response:
             connection = Connection(client, host, scope, self._auth_file)
             return connection.ask(method, f"/v2/{path}/manifests/{reference}", **more)
 
         try:
-            return self._with_client(host, asked)
+            return self._with_client(host, call)
         except RegistryError as error:
             if error.cause in {Cause.BUSY, Cause.SLOW}:
                 raise
             self._clients.pop((host, is_insecure(host)), None)  # where it listens is found out anew
             return None
 
-    def _with_client(self, host: str, asked: Callable[[httpx.Client], httpx.Response]) -> httpx.Response:
+    def _with_client(self, host: str, call: Callable[[httpx.Client], httpx.Response]) -> httpx.Response:
         with as_registry_errors(host, self._seconds):
-            return asked(self._client(host))
+            return call(self._client(host))
 
     def _client(self, host: str) -> httpx.Client:
         key = host, is_insecure(host)

@@ -48,8 +48,8 @@ class Document:
             return self.digest
         if platform in self.platforms:
             return self.platforms[platform]
-        wanted = _parts(platform)
-        fitting = [d for name, d in self.platforms.items() if _fits(wanted, _parts(name))]
+        parts = _parts(platform)
+        fitting = [d for name, d in self.platforms.items() if _fits(parts, _parts(name))]
         return fitting[0] if fitting else ""
 
 
@@ -75,24 +75,24 @@ def parse(raw: bytes, of: str) -> Document:
     """The manifest of these bytes, whose digest is theirs. Raises ContentsError for what is none."""
     digest = digest_of(raw)
     try:
-        found = json.loads(raw)
-        if "manifests" in found:
-            return _index(digest, found)
-        layers = tuple(_blob(layer) for layer in found.get("layers") or ())
-        config = _blob(found["config"]) if found.get("config") else None
-        if "layers" not in found and "config" not in found:
-            raise ValueError(f"schema {found.get('schemaVersion')} is not supported")
+        manifest = json.loads(raw)
+        if "manifests" in manifest:
+            return _index(digest, manifest)
+        layers = tuple(_blob(layer) for layer in manifest.get("layers") or ())
+        config = _blob(manifest["config"]) if manifest.get("config") else None
+        if "layers" not in manifest and "config" not in manifest:
+            raise ValueError(f"schema {manifest.get('schemaVersion')} is not supported")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ContentsError(f"the manifest of {of} cannot be read: {error}") from None
-    kind = str(found.get("artifactType") or "")
-    return Document(digest, layers, config, artifact_type=kind, annotations=_annotations(found))
+    kind = str(manifest.get("artifactType") or "")
+    return Document(digest, layers, config, artifact_type=kind, annotations=_annotations(manifest))
 
 
-def _index(digest: str, found: Mapping[str, Any]) -> Document:
+def _index(digest: str, index: Mapping[str, Any]) -> Document:
     platforms: dict[str, str] = {}
     attestations: dict[str, str] = {}
     manifests: list[Blob] = []
-    for item in found["manifests"]:
+    for item in index["manifests"]:
         blob, platform = _blob(item), item.get("platform") or {}
         manifests.append(blob)
         if blob.annotations.get(REFERENCE_TYPE) == "attestation-manifest":
@@ -103,15 +103,15 @@ def _index(digest: str, found: Mapping[str, Any]) -> Document:
     return Document(digest, platforms=platforms, attestations=attestations, manifests=tuple(manifests))
 
 
-def _blob(found: Mapping[str, Any]) -> Blob:
-    if not DIGEST.fullmatch(found["digest"]):
-        raise ValueError(f"not a digest: {found['digest']!r}")
-    media_type = str(found.get("artifactType") or found.get("mediaType") or "")
-    return Blob(found["digest"], int(found["size"]), media_type, _annotations(found))
+def _blob(descriptor: Mapping[str, Any]) -> Blob:
+    if not DIGEST.fullmatch(descriptor["digest"]):
+        raise ValueError(f"not a digest: {descriptor['digest']!r}")
+    media_type = str(descriptor.get("artifactType") or descriptor.get("mediaType") or "")
+    return Blob(descriptor["digest"], int(descriptor["size"]), media_type, _annotations(descriptor))
 
 
-def _annotations(found: Mapping[str, Any]) -> dict[str, str]:
-    return {str(name): str(value) for name, value in (found.get("annotations") or {}).items()}
+def _annotations(document: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in (document.get("annotations") or {}).items()}
 
 
 def _parts(platform: str) -> tuple[str, str, str]:
@@ -119,5 +119,5 @@ def _parts(platform: str) -> tuple[str, str, str]:
     return system, architecture, variant
 
 
-def _fits(wanted: tuple[str, str, str], there: tuple[str, str, str]) -> bool:
-    return wanted[:2] == there[:2] and (wanted[2] == there[2] or not (wanted[2] and there[2]))
+def _fits(target: tuple[str, str, str], there: tuple[str, str, str]) -> bool:
+    return target[:2] == there[:2] and (target[2] == there[2] or not (target[2] and there[2]))

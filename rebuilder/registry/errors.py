@@ -73,6 +73,6 @@ def registry_error(spec: str, text: str, cause: Cause | None = None) -> Registry
     """The error for what skopeo said of this pull spec; `cause` where the text is not needed to know it."""
     cause = cause or cause_of(text)
     host = spec.partition("/")[0] if "/" in spec else "docker.io"
-    told = _ADVICE[cause].format(host=host)
+    advice = _ADVICE[cause].format(host=host)
     said = " ".join(text.split())
-    return RegistryError(spec, cause, f"{told} ({said[:LONGEST]})" if said else told)
+    return RegistryError(spec, cause, f"{advice} ({said[:LONGEST]})" if said else advice)

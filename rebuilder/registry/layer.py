@@ -72,23 +72,24 @@ def read_layer(open_layer: Opener, folders: Sequence[str], of: str, size: int = 
     stream itself raises.
     """
     with tempfile.TemporaryDirectory(prefix="rebuilder-layer-") as temporary:
-        found = _Found(Path(temporary))
+        reading = _Found(Path(temporary))
         try:
-            _read(open_layer, folders, found, max(ALWAYS_ALLOWED, size * MOST_GROWTH))
+            _read(open_layer, folders, reading, max(ALWAYS_ALLOWED, size * MOST_GROWTH))
         except BROKEN as error:
             raise ContentsError(f"a layer of {of} cannot be read: {error}") from None
-        found.unknown.update(posixpath.dirname(path) for paths in found.links.values() for path in paths)
-        databases = {folder: _database(found, folder, of) for folder in found.files if _counts(found.files[folder])}
-        databases |= dict.fromkeys(found.unknown, f"the RPM database of {of} is not a plain file")
-    return Layer(databases, frozenset(found.hidden), frozenset(found.opaque))
+        reading.unknown.update(posixpath.dirname(path) for paths in reading.links.values() for path in paths)
+        counting = [folder for folder, files in reading.files.items() if _counts(files)]
+        databases = {folder: _database(reading, folder, of) for folder in counting}
+        databases |= dict.fromkeys(reading.unknown, f"the RPM database of {of} is not a plain file")
+    return Layer(databases, frozenset(reading.hidden), frozenset(reading.opaque))
 
 
-def _read(open_layer: Opener, folders: Sequence[str], found: _Found, limit: int) -> None:
+def _read(open_layer: Opener, folders: Sequence[str], reading: _Found, limit: int) -> None:
     with open_layer() as stream:
-        _scan(TarStream(_plain(stream), limit), folders, found)
-    if found.links:
+        _scan(TarStream(_plain(stream), limit), folders, reading)
+    if reading.links:
         with open_layer() as stream:
-            _follow(TarStream(_plain(stream), limit), found)
+            _follow(TarStream(_plain(stream), limit), reading)
 
 
 def _counts(files: Mapping[str, int]) -> bool:
@@ -96,90 +97,90 @@ def _counts(files: Mapping[str, int]) -> bool:
     return any(name in files for name in rpm_database.DATABASES) or files.get(WRITE_AHEAD, 0) > 0
 
 
-def _database(found: _Found, folder: str, of: str) -> tuple[Rpm, ...] | str:
+def _database(reading: _Found, folder: str, of: str) -> tuple[Rpm, ...] | str:
     """The RPMs of the database in the folder, or why it cannot be read."""
-    if not any(name in found.files[folder] for name in rpm_database.DATABASES):
+    if not any(name in reading.files[folder] for name in rpm_database.DATABASES):
         return f"a layer of {of} has a log of changes to an RPM database alone: what it changes is in a lower layer"
     try:
-        return rpm_database.at(found.place / folder, of)
+        return rpm_database.at(reading.place / folder, of)
     except ContentsError as error:
         return str(error)
 
 
-def _scan(tar: TarStream, folders: Sequence[str], found: _Found) -> None:
+def _scan(tar: TarStream, folders: Sequence[str], reading: _Found) -> None:
     for member in tar.members():
         path = _normal(member.path)
         folder, name = posixpath.split(path)
         if name.startswith(WHITEOUT):
-            _take_away(folder, name, folders, found)
+            _take_away(folder, name, folders, reading)
         elif folder in folders:
-            _keep(tar, member, path, found)
+            _keep(tar, member, path, reading)
         elif not member.is_folder and _above(path, folders):
-            _replace(member, path, folders, found)
+            _replace(member, path, folders, reading)
 
 
-def _take_away(folder: str, name: str, folders: Sequence[str], found: _Found) -> None:
+def _take_away(folder: str, name: str, folders: Sequence[str], reading: _Found) -> None:
     if name == OPAQUE:
         if _above(folder, folders):
-            found.opaque.add(folder)
+            reading.opaque.add(folder)
         return
     gone = name.removeprefix(WHITEOUT)
     path = posixpath.join(folder, gone)
     if _above(path, folders) or (folder in folders and gone in rpm_database.DATABASES):
-        found.hidden.add(path)
+        reading.hidden.add(path)
 
 
-def _replace(member: Member, path: str, folders: Sequence[str], found: _Found) -> None:
+def _replace(member: Member, path: str, folders: Sequence[str], reading: _Found) -> None:
     """A link or a file stands where lower layers have the folder."""
-    found.hidden.add(path)
+    reading.hidden.add(path)
     if path in folders and member.is_symbolic_link:
         target = _normal(posixpath.join("/", posixpath.dirname(path), member.target))
         if target not in folders:
-            found.unknown.add(path)  # the database is somewhere else, and was not looked for there
+            reading.unknown.add(path)  # the database is somewhere else, and was not looked for there
 
 
-def _keep(tar: TarStream, member: Member, path: str, found: _Found) -> None:
+def _keep(tar: TarStream, member: Member, path: str, reading: _Found) -> None:
     folder, name = posixpath.split(path)
-    files = found.files.setdefault(folder, {})
+    files = reading.files.setdefault(folder, {})
     if len(name) > LONGEST_NAME:
         return
-    if len(files) + len(found.links) > MOST_FILES:
+    if len(files) + len(reading.links) > MOST_FILES:
         raise BrokenArchive(f"/{folder} has more than {MOST_FILES} files")
     if member.is_hard_link:
-        found.links.setdefault(_normal(member.target), set()).add(path)
+        reading.links.setdefault(_normal(member.target), set()).add(path)
     elif member.is_file and not member.packed:
-        _write(tar, member, path, found)
+        _write(tar, member, path, reading)
     elif name in rpm_database.DATABASES:
-        found.unknown.add(folder)
+        reading.unknown.add(folder)
 
 
-def _follow(tar: TarStream, found: _Found) -> None:
+def _follow(tar: TarStream, reading: _Found) -> None:
     """Keep the files that databases are hard links to, under the names of the links."""
     for member in tar.members():
         if member.is_file and not member.packed:
-            paths = found.links.pop(_normal(member.path), set())
+            paths = reading.links.pop(_normal(member.path), set())
             for path in sorted(paths)[:1]:
-                _write(tar, member, path, found)
+                _write(tar, member, path, reading)
             for path in sorted(paths)[1:]:
-                _copy(found, sorted(paths)[0], path)
+                _copy(reading, sorted(paths)[0], path)
 
 
-def _copy(found: _Found, source: str, path: str) -> None:
+def _copy(reading: _Found, source: str, path: str) -> None:
     folder, name = posixpath.split(path)
-    target = found.place / path
+    target = reading.place / path
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(found.place / source, target)
-    found.files.setdefault(folder, {})[name] = target.stat().st_size
+    shutil.copyfile(reading.place / source, target)
+    reading.files.setdefault(folder, {})[name] = target.stat().st_size
 
 
-def _write(tar: TarStream, member: Member, path: str, found: _Found) -> None:
+def _write(tar: TarStream, member: Member, path: str, reading: _Found) -> None:
     folder, name = posixpath.split(path)
-    files = found.files.setdefault(folder, {})
+    files = reading.files.setdefault(folder, {})
     files.pop(name, None)
     if sum(files.values()) + member.size > LARGEST_DATABASE:
         raise BrokenArchive(f"/{folder} has more than {LARGEST_DATABASE} bytes")
     files[name] = member.size
-    place = found.place / path
+    place = reading.place / path
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("wb") as target:
         tar.copy(target)

@@ -33,11 +33,11 @@ class LayerCache:
         """What was kept for the digest."""
         path = self._path(digest, kind)
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=kind)
+            kept = msgspec.json.decode(path.read_bytes(), type=kind)
             os.utime(path)
         except (OSError, msgspec.DecodeError):
             return None
-        return found
+        return kept
 
     def put(self, digest: str, value: object) -> None:
         """Keep the value, whole or not at all."""

@@ -34,9 +34,9 @@ def login_for(place: str, auth_file: Path | None) -> Login:
     if _helpers():
         return Login(None, is_whole=False)
     for file in [auth_file] if auth_file else _files():
-        found = _in_file(_read(file), place)
-        if found is not None:
-            return found
+        login = _in_file(_read(file), place)
+        if login is not None:
+            return login
     return Login(None)
 
 

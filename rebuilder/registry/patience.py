@@ -46,19 +46,19 @@ def asked_for(headers: Mapping[str, str], attempt: int = 0) -> float:
     A date counts from the server's own: its clock may differ from ours. With none, or one that makes no sense, the
     pause grows with the attempt (from 0).
     """
-    told = headers.get("retry-after", "").strip()
-    if told.isascii() and told.isdigit():
-        return min(float(told[:12]), LONGEST)
-    until = _moment(told)
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:12]), LONGEST)
+    until = _moment(text)
     if until is None:
         return min(UNSAID * 2.0**attempt, LONGEST)
     now = _moment(headers.get("date", "")) or datetime.now(UTC)
     return (until - now).total_seconds()
 
 
-def _moment(told: str) -> datetime | None:
+def _moment(text: str) -> datetime | None:
     try:
-        found = parsedate_to_datetime(told)
+        moment = parsedate_to_datetime(text)
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

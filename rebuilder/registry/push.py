@@ -57,8 +57,8 @@ class Remote:
         if self._direct.is_there(spec) is False:
             return None
         try:
-            found = document.parse(self._run("inspect", "--raw", f"docker://{spec}", of=spec), spec)
-            one = next(iter(found.platforms.values()), found.digest)  # the image of each platform has the labels
+            manifest = document.parse(self._run("inspect", "--raw", f"docker://{spec}", of=spec), spec)
+            one = next(iter(manifest.platforms.values()), manifest.digest)  # the image of each platform has the labels
             config = self._run("inspect", "--config", f"docker://{at_digest(spec, one)}", of=spec)
             labels = (json.loads(config).get("config") or {}).get("Labels") or {}
         except RegistryError as error:
@@ -67,7 +67,7 @@ class Remote:
             raise
         except (ValueError, AttributeError) as error:
             raise ContentsError(f"the configuration of {spec} cannot be read: {error}") from None
-        return found.digest if labels.get(KEY) == key else ""
+        return manifest.digest if labels.get(KEY) == key else ""
 
     def _run(self, *arguments: str, of: str) -> bytes:
         login = (f"--authfile={self.auth_file}",) if self.auth_file else ()

@@ -61,24 +61,24 @@ class RegistryReader:
         """End the connections that are kept; all that is known stays."""
         self._direct.close()
 
-    def look(self, spec: str, known: str = "") -> RemoteImage:
+    def look(self, spec: str, last: str = "") -> RemoteImage:
         """The digest of an image: one request for its manifest, or one for each registry that a short name may mean.
 
-        Where it is the `known` one still, and its manifest was read before, a request for the digest alone is enough.
+        Where it is the `last` one still, and its manifest was read before, a request for the digest alone is enough.
         """
         if not is_remote(spec):
             raise registry_error(spec, "it is in this machine's storage alone", Cause.MISSING)
         names = candidates(spec)
-        return self._unmoved(spec, names, known) or self._taken(spec, names)
+        return self._unmoved(spec, names, last) or self._taken(spec, names)
 
-    def _unmoved(self, spec: str, names: Sequence[str], known: str) -> RemoteImage | None:
-        """The image, where it is the `known` one; a short name may have come to mean another registry's."""
-        if not known or pinned(spec) or len(names) != 1:
+    def _unmoved(self, spec: str, names: Sequence[str], last: str) -> RemoteImage | None:
+        """The image, where it is the `last` one; a short name may have come to mean another registry's."""
+        if not last or pinned(spec) or len(names) != 1:
             return None
-        document = self._cache.get(known, Document)
-        if document is None or self._direct.digest(names[0]) != known:
+        document = self._cache.get(last, Document)
+        if document is None or self._direct.digest(names[0]) != last:
             return None
-        return RemoteImage(spec, names[0], known, document)
+        return RemoteImage(spec, names[0], last, document)
 
     def _taken(self, spec: str, names: Sequence[str]) -> RemoteImage:
         """The image with its manifest, from the first registry that has it."""
@@ -104,11 +104,11 @@ class RegistryReader:
         digest = image.document.for_platform(platform)
         if not digest:
             return Contents(None, "no such platform")
-        known = self._cache.get(digest, Contents)
-        if known is None:
-            known = self._read(image, digest)
-            self._cache.put(digest, known)
-        return self._sharing(known)
+        contents = self._cache.get(digest, Contents)
+        if contents is None:
+            contents = self._read(image, digest)
+            self._cache.put(digest, contents)
+        return self._sharing(contents)
 
     def _sharing(self, contents: Contents) -> Contents:
         """The same, with the very RPMs that other images have."""
@@ -124,15 +124,15 @@ class RegistryReader:
         digest = image.document.for_platform(platform)
         if not digest:
             raise ContentsError(f"{image.name} is not there for {platform}")
-        known = self._cache.get(digest, Description)
-        if known is None:
+        described = self._cache.get(digest, Description)
+        if described is None:
             at, document = at_digest(image.name, digest), self._document(image, digest)
             if document.config is None:
                 raise ContentsError(f"{at} has no configuration: it is not an image")
             with BlobSource(at, self._settings.call_seconds) as blobs:
-                known = description.parse(blobs.read(document.config), document.annotations, at)
-            self._cache.put(digest, known)
-        return known
+                described = description.parse(blobs.read(document.config), document.annotations, at)
+            self._cache.put(digest, described)
+        return described
 
     def described(self, digest: str) -> Description | None:
         """What an image of that digest said of itself, where it was read before. Asks no registry."""
@@ -150,13 +150,13 @@ class RegistryReader:
         try:
             document = self._document(image, digest)
             with BlobSource(at, seconds) as blobs:
-                found = self._from_layers(document.layers, blobs, at)
-                if found is not None and found.origin != REMOVED:
-                    return found
+                contents = self._from_layers(document.layers, blobs, at)
+                if contents is not None and contents.origin != REMOVED:
+                    return contents
                 described = sbom.find(image, digest, blobs, seconds)
         except ContentsError as error:
             return Contents(None, str(error))  # for this digest it will never be another
-        return Contents(described, "sbom") if described is not None else found or Contents((), "none")
+        return Contents(described, "sbom") if described is not None else contents or Contents((), "none")
 
     def _from_layers(self, layers: Sequence[Blob], blobs: BlobSource, of: str) -> Contents | None:
         """What the uppermost database says that no layer above it takes away; None where there is none."""

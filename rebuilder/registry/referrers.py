@@ -104,11 +104,11 @@ class _Place:
         tag = self._digest.replace(":", "-")
         answer = self._ask("GET", f"manifests/{tag}", headers=ACCEPTED, missing=True)
         nothing: dict[str, Any] = {"schemaVersion": 2, "mediaType": INDEX, "manifests": []}
-        found: dict[str, Any] = answer.json() if answer.is_success else nothing
-        if found.get("mediaType") != INDEX:
+        index: dict[str, Any] = answer.json() if answer.is_success else nothing
+        if index.get("mediaType") != INDEX:
             raise ContentsError(f"{repository(self._at)}:{tag} is not a list of referrers: it is left unchanged")
-        if all(one.get("digest") != described["digest"] for one in found["manifests"]):
-            self._put(tag, _written({**found, "manifests": [*found["manifests"], described]}), INDEX)
+        if all(one.get("digest") != described["digest"] for one in index["manifests"]):
+            self._put(tag, _written({**index, "manifests": [*index["manifests"], described]}), INDEX)
 
     def _blob(self, data: bytes, media_type: str) -> dict[str, Any]:
         digest = digest_of(data)

@@ -32,8 +32,8 @@ def read(options: Sequence[str], of: str) -> Iterator[Rpm]:
         raise RpmError("rpm is not installed")
     done = ask(["rpm", *options, "-qa", "--qf", QUERY], CALL_SECONDS, RpmError)
     if done.returncode or "error:" in done.stderr:
-        told = last_line(done.stderr) or "rpm exited without output"
-        raise ContentsError(f"the RPM database of {of} cannot be read: {told}")
+        problem = last_line(done.stderr) or "rpm exited without output"
+        raise ContentsError(f"the RPM database of {of} cannot be read: {problem}")
     for line in done.stdout.splitlines():
         if not line.startswith("gpg-pubkey\t"):
             yield _rpm(line, of)
@@ -47,10 +47,10 @@ def at(folder: Path, of: str) -> tuple[Rpm, ...]:
     if (folder / ndb.NAME).exists() and not (folder / SQLITE).exists():
         return _of_ndb(folder, of)
     there = {name for name in DATABASES if (folder / name).exists()}
-    found = tuple(read(("--dbpath", str(folder)), of))
+    rpms = tuple(read(("--dbpath", str(folder)), of))
     if {name for name in DATABASES if (folder / name).exists()} - there:
         raise ContentsError(f"{', '.join(sorted(there))} of {of}: this machine's rpm cannot read that kind")
-    return found
+    return rpms
 
 
 def _of_ndb(folder: Path, of: str) -> tuple[Rpm, ...]:

@@ -65,24 +65,24 @@ def _document(name: str, seconds: float) -> Iterator[Document]:
 def _rpms(raw: bytes, of: str) -> tuple[Rpm, ...] | None:
     """The RPMs of a document, which may be in an attestation and its envelope; None where it is not ours."""
     try:
-        found = json.loads(raw)
-        if "payload" in found:
-            found = json.loads(base64.b64decode(found["payload"]))
-        found = found.get("predicate", found)
-        if isinstance(found.get("Data"), str):  # cosign's older way
-            found = json.loads(found["Data"])
-        if not ({"components", "bomFormat", "spdxVersion", "packages"} & found.keys()):
+        document = json.loads(raw)
+        if "payload" in document:
+            document = json.loads(base64.b64decode(document["payload"]))
+        document = document.get("predicate", document)
+        if isinstance(document.get("Data"), str):  # cosign's older way
+            document = json.loads(document["Data"])
+        if not ({"components", "bomFormat", "spdxVersion", "packages"} & document.keys()):
             return None
-        return tuple(sorted({rpm for purl in _purls(found) if (rpm := _rpm(purl))}, key=str))
+        return tuple(sorted({rpm for purl in _purls(document) if (rpm := _rpm(purl))}, key=str))
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ContentsError(f"the SBOM of {of} cannot be read: {error}") from None
 
 
-def _purls(found: dict[str, Any]) -> Iterator[str]:
-    for component in found.get("components") or ():  # CycloneDX; components may have components
+def _purls(document: dict[str, Any]) -> Iterator[str]:
+    for component in document.get("components") or ():  # CycloneDX; components may have components
         yield str(component.get("purl") or "")
         yield from _purls(component)
-    for package in found.get("packages") or ():  # SPDX
+    for package in document.get("packages") or ():  # SPDX
         for reference in package.get("externalRefs") or ():
             if reference.get("referenceType") == "purl":
                 yield str(reference["referenceLocator"])

@@ -36,11 +36,11 @@ def command(spec: str) -> list[str]:
 
     Buildah and podman take their registries.conf from this variable; the skopeo of Debian 12 has only an option.
     """
-    found = shutil.which("skopeo")
-    if found is None:
+    program = shutil.which("skopeo")
+    if program is None:
         raise registry_error(spec, "skopeo is not installed", Cause.OTHER)
     configuration = os.environ.get("CONTAINERS_REGISTRIES_CONF")
-    return [found, *(("--registries-conf", configuration) if configuration else ())]
+    return [program, *(("--registries-conf", configuration) if configuration else ())]
 
 
 def run(arguments: Sequence[str], spec: str, seconds: float) -> bytes:
@@ -56,28 +56,28 @@ def run(arguments: Sequence[str], spec: str, seconds: float) -> bytes:
     except OSError as error:
         raise registry_error(spec, f"skopeo: {error.strerror or error}", Cause.OTHER) from None
     if done.returncode:
-        told = done.stderr.decode(errors="replace")
-        cause = _cause(told)
+        text = done.stderr.decode(errors="replace")
+        cause = _cause(text)
         if cause is Cause.BUSY:
-            patience.keep_away(spec.partition("/")[0], _pause(told))
-        raise registry_error(spec, last_words(told), cause)
+            patience.keep_away(spec.partition("/")[0], _pause(text))
+        raise registry_error(spec, last_words(text), cause)
     return done.stdout
 
 
-def _cause(told: str) -> Cause:
-    cause = cause_of(last_words(told))
-    return Cause.BUSY if _BUSY in told and cause in {Cause.SLOW, Cause.OTHER} else cause
+def _cause(text: str) -> Cause:
+    cause = cause_of(last_words(text))
+    return Cause.BUSY if _BUSY in text and cause in {Cause.SLOW, Cause.OTHER} else cause
 
 
-def _pause(told: str) -> float:
+def _pause(text: str) -> float:
     """For how long skopeo would have waited yet, as the registry asked it to; it never waits longer than a minute."""
-    found = _PAUSES.findall(told)
-    return float(found[-1]) if found else patience.UNSAID
+    pauses = _PAUSES.findall(text)
+    return float(pauses[-1]) if pauses else patience.UNSAID
 
 
-def last_words(told: str) -> str:
+def last_words(text: str) -> str:
     """Why skopeo gave up, out of all that it logged."""
-    found = _FATAL.findall(told)
-    if found:
-        return str(found[-1]).replace('\\"', '"')
-    return last_line(told) or "skopeo exited without output"
+    errors = _FATAL.findall(text)
+    if errors:
+        return str(errors[-1]).replace('\\"', '"')
+    return last_line(text) or "skopeo exited without output"

@@ -92,14 +92,14 @@ class TarStream:
         if not block and not first:
             return None
         try:
-            found = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.TarError as error:
             if not any(block) and len(block) == BLOCK:
                 return None  # a block of zeros ends the archive
             raise BrokenArchive(str(error)) from None
-        if found.size < 0 or (found.type in _WITH_DATA and found.size > self._left):
-            raise BrokenArchive(f"a file in it has {found.size} bytes")
-        return found
+        if header.size < 0 or (header.type in _WITH_DATA and header.size > self._left):
+            raise BrokenArchive(f"a file in it has {header.size} bytes")
+        return header
 
     def _member(self, header: tarfile.TarInfo, said: dict[str, str]) -> Member | None:
         """None for attributes that are about the whole archive."""
@@ -161,16 +161,16 @@ def _text(raw: bytes) -> str:
 
 def _attributes(raw: bytes) -> dict[str, str]:
     """The records of a header of attributes: each `LENGTH NAME=VALUE` with a line's end."""
-    found = {}
+    attributes = {}
     while raw.strip(b"\0"):
         written, space, _ = raw[:20].partition(b" ")
         length = int(written) if written.isdigit() else 0
         if not space or not len(written) + 2 < length <= len(raw):
             raise BrokenArchive("the attributes of a file in it make no sense")
         name, _, value = raw[len(written) + 1 : length - 1].partition(b"=")
-        found[_text(name)] = _text(value)
+        attributes[_text(name)] = _text(value)
         raw = raw[length:]
-    return found
+    return attributes
 
 
 def _size(said: dict[str, str], written: int) -> int:
