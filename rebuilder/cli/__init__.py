@@ -69,9 +69,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        place, told = VERBS[cmd_name]
+        place, summary = VERBS[cmd_name]
         verb: click.Command = resolve_name(f"{__name__}.{place}")
-        verb.short_help = told
+        verb.short_help = summary
         if COMPLETE in os.environ:
             from rebuilder.cli import completion
 
@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, told) for name, (_, told) in VERBS.items()])
+            formatter.write_dl([(name, summary) for name, (_, summary) in VERBS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -98,17 +98,17 @@ def rebuilder(context: click.Context, config: str | None, verbose: int, quiet: b
 
 def _logged(verbose: int, quiet: bool) -> str:
     """What is to be logged; where somebody says so, it is logged from here on by any verb. Raises RequestError."""
-    asked = os.environ.get("REBUILDER_LOG", "")
+    directives = os.environ.get("REBUILDER_LOG", "")
     if verbose or quiet:
-        asked = "warning" if quiet else "debug" if verbose == 1 else "debug,*=debug"
-    if asked:
+        directives = "warning" if quiet else "debug" if verbose == 1 else "debug,*=debug"
+    if directives:
         from rebuilder import logs
 
         try:
-            logs.set_up(asked)
+            logs.set_up(directives)
         except logs.InvalidDirective as error:
             raise RequestError(str(error)) from None
-    return asked
+    return directives
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -56,7 +56,7 @@ class Source(Protocol):
         self, rebuild_id: int, attempt: int | None, offset: int, test: bool = False
     ) -> logs.LogChunk: ...
 
-    def drawn(self, asked: graph_view.GraphRequest) -> graph_view.GraphView: ...
+    def drawn(self, request: graph_view.GraphRequest) -> graph_view.GraphView: ...
 
     def close(self) -> None: ...
 
@@ -70,8 +70,8 @@ def source(context: Context, server: str | None) -> Iterator[Source]:
         return
     from rebuilder.cli.server import Server  # httpx takes a tenth of a second, and the database does without
 
-    with closing(Server(server)) as asked, asked.answering():
-        yield asked
+    with closing(Server(server)) as client, client.answering():
+        yield client
 
 
 class Database:
@@ -164,8 +164,8 @@ class Database:
     def close(self) -> None:
         self._opened.close()
 
-    def drawn(self, asked: graph_view.GraphRequest) -> graph_view.GraphView:
+    def drawn(self, request: graph_view.GraphRequest) -> graph_view.GraphView:
         from rebuilder.queries import graph_view
 
         with self._reading() as connection:
-            return graph_view.read(connection, asked, self._settings, time.time())
+            return graph_view.read(connection, request, self._settings, time.time())

@@ -101,11 +101,11 @@ class Named(click.ParamType):  # type: ignore[type-arg]
         if ctx.params.get("server"):
             return []
         given = Context(ctx.find_root().params.get("config"))
-        found: list[CompletionItem] = []
+        items: list[CompletionItem] = []
         with suppress(Exception), redirect_stderr(StringIO()):
             for names in self._names:
-                found += [CompletionItem(value, help=told or None) for value, told in names(given, incomplete)]
-        return found
+                items += [CompletionItem(value, help=summary or None) for value, summary in names(given, incomplete)]
+        return items
 
 
 def teach(command: click.Command) -> None:
@@ -143,6 +143,6 @@ def register() -> None:
 def script(cli: click.Command, shell: str) -> str:
     """What the shell must read to complete our command."""
     register()
-    found = get_completion_class(shell)
-    assert found is not None
-    return found(cli, {}, "rebuilder", "_REBUILDER_COMPLETE").source()
+    completer = get_completion_class(shell)
+    assert completer is not None
+    return completer(cli, {}, "rebuilder", "_REBUILDER_COMPLETE").source()

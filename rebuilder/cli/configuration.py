@@ -40,18 +40,18 @@ def check(context: Context, json_: bool, online: bool) -> int:
     settings = None if _faulty(findings) else settings_of.load(origin.path)
     bus = config_file.bus(origin.path)
     findings += [config_check.UNCHECKED] if settings is None else config_check.of_settings(settings, bus)
-    asked = list(_online(settings, bus)) if settings is not None and online and not _faulty(findings) else []
-    _print_findings(findings + asked, settings, json_)
+    online_findings = list(_online(settings, bus)) if settings is not None and online and not _faulty(findings) else []
+    _print_findings(findings + online_findings, settings, json_)
     if faulty := _faulty(findings):
         more = f" (and {len(faulty) - 1} more)" if len(faulty) > 1 else ""
         raise RequestError(f"{origin.path or 'defaults'}: {faulty[0].about}: {faulty[0].fault}{more}")
-    return int(bool(_faulty(asked)))
+    return int(bool(_faulty(online_findings)))
 
 
 def _print_findings(findings: list[Finding], settings: Settings | None, json_: bool) -> None:
     if json_:
-        told = settings.model_dump(mode="json") if settings is not None else {}
-        as_json({**told, "checks": [_check(finding) for finding in findings]})
+        values = settings.model_dump(mode="json") if settings is not None else {}
+        as_json({**values, "checks": [_check(finding) for finding in findings]})
         return
     for finding in findings:
         print_line(_verdict(finding))

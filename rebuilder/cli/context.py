@@ -46,10 +46,10 @@ class Context:
         """The settings. Raises RequestError naming the wrong key."""
         from rebuilder import config
 
-        found = config.load(self.origin.path)
+        settings = config.load(self.origin.path)
         if self._verbose:
-            self._say_origin(found)
-        return found
+            self._say_origin(settings)
+        return settings
 
     @cached_property
     def engine(self) -> Engine:

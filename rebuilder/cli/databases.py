@@ -45,5 +45,5 @@ def prune(context: Context, dry_run: bool, json_: bool) -> None:
     if json_:
         as_json({"dry_run": dry_run, "deleted": gone})
         return
-    told = ", ".join(f"{count} {name}" for name, count in gone.items() if count) or "nothing"
-    click.echo(f"{'would delete' if dry_run else 'deleted'}: {told}")
+    counts = ", ".join(f"{count} {name}" for name, count in gone.items() if count) or "nothing"
+    click.echo(f"{'would delete' if dry_run else 'deleted'}: {counts}")

@@ -41,18 +41,18 @@ def dump_(context: Context, output: IO[str], limit: int) -> int:
     Passwords and tokens are removed, and bodies of messages are left out. It works as well where the database does not
     answer: then the document says why, and the exit status is 3.
     """
-    found: dict[str, Any] = {"versions": _versions(), "configuration": _settings(context)}
+    document: dict[str, Any] = {"versions": _versions(), "configuration": _settings(context)}
     try:
-        found["database"] = _of_database(context, limit)
+        document["database"] = _of_database(context, limit)
     except (RequestError, UnreachableError) as error:
-        found["database"] = {"error": str(error)}
-    written = msgspec.json.format(msgspec.json.encode(without_secrets(found), enc_hook=str), indent=2)
+        document["database"] = {"error": str(error)}
+    written = msgspec.json.format(msgspec.json.encode(without_secrets(document), enc_hook=str), indent=2)
     output.write(written.decode() + "\n")
-    return 3 if "error" in found["database"] else 0
+    return 3 if "error" in document["database"] else 0
 
 
 def _versions() -> dict[str, Any]:
-    packages = {found.metadata["Name"]: found.version for found in distributions()}
+    packages = {distribution.metadata["Name"]: distribution.version for distribution in distributions()}
     return {"python": sys.version, "platform": platform.platform(), "packages": dict(sorted(packages.items()))}
 
 
@@ -73,20 +73,20 @@ def _of_database(context: Context, limit: int) -> dict[str, Any]:
     """
     engine = database.as_it_is(context.settings.database)
     version = database.revision(engine)
-    found: dict[str, Any] = {"address": database.where(engine), "version": version, "expected": database.HEAD}
+    summary: dict[str, Any] = {"address": database.where(engine), "version": version, "expected": database.HEAD}
     if version != database.HEAD:
-        return found | {"error": f"the tables are of version {version or 'none'}: run `rebuilder db upgrade`"}
+        return summary | {"error": f"the tables are of version {version or 'none'}: run `rebuilder db upgrade`"}
     with database.reading(engine) as connection:
         status = answers.read(connection, context.settings, time.time()).model_dump(mode="json")
-        return found | {"rows": dump.sizes(connection), "status": status, "newest": dump.newest(connection, limit)}
+        return summary | {"rows": dump.sizes(connection), "status": status, "newest": dump.newest(connection, limit)}
 
 
 def without_secrets(value: Any, key: str = "") -> Any:
     """The value without what lets somebody in: by the names of keys, and credentials in URLs."""
     if isinstance(value, dict):
-        return {name: without_secrets(found, str(name)) for name, found in value.items()}
+        return {name: without_secrets(item, str(name)) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [without_secrets(found, key) for found in value]
+        return [without_secrets(item, key) for item in value]
     if isinstance(value, str | Path):
         if value and SECRET.search(key) and not key.endswith("_file"):
             return REMOVED

@@ -51,16 +51,16 @@ def doctor(context: Context, json_: bool) -> int:
 
     Changes nothing. Exit status 1 where something is wrong.
     """
-    found = list(diagnoses(context))
-    wrong = [one for one in found if not one.ok]
+    results = list(diagnoses(context))
+    wrong = [one for one in results if not one.ok]
     if json_:
-        as_json([asdict(one) | {"ok": one.ok} for one in found])
+        as_json([asdict(one) | {"ok": one.ok} for one in results])
         return int(bool(wrong))
-    for one in found:
+    for one in results:
         click.echo(one_line(f"{'ok' if one.ok else 'wrong'}: {one.about}: {one.detail}"))
         if not one.ok:
             click.echo(f"    -> {one_line(one.mend)}")
-    click.echo(f"{len(wrong)} of {len(found)} need mending" if wrong else f"all {len(found)} are well")
+    click.echo(f"{len(wrong)} of {len(results)} need mending" if wrong else f"all {len(results)} are well")
     return int(bool(wrong))
 
 
@@ -87,9 +87,9 @@ def diagnoses(context: Context) -> Iterator[Diagnosis]:
         yield Diagnosis("database", str(error), "start it, or mend database_url; `rebuilder db upgrade` makes one")
         return
     if version != database.HEAD:
-        told = f"{database.where(engine)} is at version {version or 'none'}, this rebuilder needs {database.HEAD}"
+        mismatch = f"{database.where(engine)} is at version {version or 'none'}, this rebuilder needs {database.HEAD}"
         newer = version is not None and version > database.HEAD
-        yield Diagnosis("database", told, "install that newer rebuilder" if newer else "rebuilder db upgrade")
+        yield Diagnosis("database", mismatch, "install that newer rebuilder" if newer else "rebuilder db upgrade")
         return
     yield Diagnosis("database", f"{database.where(engine)} answers, at version {version}")
     with database.reading(engine) as connection:
@@ -113,9 +113,9 @@ def _room(settings: Settings) -> Diagnosis:
     place = settings.buildah.root or config.state_directory()
     there = next(path for path in (place, *place.parents) if os.access(path, os.F_OK, effective_ids=True))
     free = shutil.disk_usage(there).free
-    told = f"{free / 2**30:.1f} GiB free at {there}"
+    space = f"{free / 2**30:.1f} GiB free at {there}"
     mend = "rebuilder db prune, or keep less ([consumer_config.retention])" if free < ROOM else ""
-    return Diagnosis("disk", told, mend)
+    return Diagnosis("disk", space, mend)
 
 
 def _broker(bus: config_file.Bus) -> Diagnosis:
@@ -129,8 +129,8 @@ def _broker(bus: config_file.Bus) -> Diagnosis:
         return Diagnosis("broker", f"{where}: {state.trouble}", "start `rebuilder consume`: it declares its queues")
     unread = [name for name, queue in state.queues.items() if not queue.consumers]
     if unread:
-        told = f"no consumer reads {', '.join(unread)}, where {state.waiting} messages wait"
-        return Diagnosis("broker", told, "rebuilder run, or systemctl start rebuilder-consumer")
+        problem = f"no consumer reads {', '.join(unread)}, where {state.waiting} messages wait"
+        return Diagnosis("broker", problem, "rebuilder run, or systemctl start rebuilder-consumer")
     return Diagnosis("broker", f"{where} answers, {state.waiting} messages wait")
 
 
@@ -169,8 +169,8 @@ def _images(connection: Connection, settings: Settings) -> Iterator[Diagnosis]:
         source = "" if settings.inventory.named else ", after [consumer_config.inventory] names a source"
         yield Diagnosis("images", "there are none", f"rebuilder inventory sync{source}")
         return
-    told = f"{len(images)}, " + (f"the contents of {len(unknown)} are unknown" if unknown else "all known")
-    yield Diagnosis("images", told, "rebuilder rebuild --unknown" if unknown else "")
+    counts = f"{len(images)}, " + (f"the contents of {len(unknown)} are unknown" if unknown else "all known")
+    yield Diagnosis("images", counts, "rebuilder rebuild --unknown" if unknown else "")
     if failed := sorted(rebuilds.images_in(connection, [State.FAILED])):
         mend = f"rebuilder log {failed[0]} says why; then rebuilder retry {failed[0]}"
         yield Diagnosis("rebuilds", f"failed: {few(failed)}", mend)

@@ -15,31 +15,31 @@ from rebuilder.store.database import reading
 def list_all(context: Context, json_: bool) -> None:
     """The external parents, and how they stand."""
     with reading(context.stored) as connection:
-        found = externals.read(connection)
+        parents = externals.read(connection)
     if json_:
-        as_json(found)
+        as_json(parents)
         return
     table(("external parent", "digest", "since", "images", "state"), [
         (one.spec, short(one.digest or "unknown"), format_time(one.since), str(len(one.images)), _state(one))
-        for one in found
+        for one in parents
     ])  # fmt: skip
 
 
 def show(context: Context, spec: str, json_: bool) -> None:
     """One external parent. Raises UnknownError."""
     with reading(context.stored) as connection:
-        found = externals.in_full(connection, spec)
+        parent = externals.in_full(connection, spec)
     if json_:
-        as_json(found)
+        as_json(parent)
         return
-    print_line("state: ", _state(found))
-    for name, value in (("name", found.name), ("digest", found.digest), ("previous", found.previous),
-                        ("its tag is now", found.offered), ("since", format_time(found.since)),
-                        ("asked", format_time(found.asked)), ("images", ", ".join(found.images))):  # fmt: skip
+    print_line("state: ", _state(parent))
+    for name, value in (("name", parent.name), ("digest", parent.digest), ("previous", parent.previous),
+                        ("its tag is now", parent.offered), ("since", format_time(parent.since)),
+                        ("asked", format_time(parent.asked)), ("images", ", ".join(parent.images))):  # fmt: skip
         if value:
             print_line(f"{name}: {value}")
-    for platform, rpms in found.rpms.items():
-        print_line(f"rpms of {platform}: {'unknown' if rpms is None else len(rpms)} ({found.platforms[platform]})")
+    for platform, rpms in parent.rpms.items():
+        print_line(f"rpms of {platform}: {'unknown' if rpms is None else len(rpms)} ({parent.platforms[platform]})")
         for nevra in rpms or ():
             print_line(f"  {nevra}")
 
@@ -53,10 +53,10 @@ def told(refreshed: Refreshed) -> None:
     print_line(f"external parents: {refreshed.asked} asked for{new}{wrong}")
 
 
-def _state(found: External) -> object:
-    if found.trouble:
-        return styled(f"unreachable: {found.trouble}", "failed")
-    unknown = [platform for platform, origin in found.platforms.items() if origin not in {"rpmdb", "sbom", "none"}]
-    if found.digest is None:
+def _state(parent: External) -> object:
+    if parent.trouble:
+        return styled(f"unreachable: {parent.trouble}", "failed")
+    unknown = [platform for platform, origin in parent.platforms.items() if origin not in {"rpmdb", "sbom", "none"}]
+    if parent.digest is None:
         return styled("not asked for yet", "unknown")
     return styled(f"contents unknown: {', '.join(unknown)}", "unknown") if unknown else styled("known", "current")

@@ -44,12 +44,12 @@ class Fitted:
         return max(prose, key=lambda at: widths[at], default=None)
 
     def _table(self, wraps: int | None) -> Table:
-        found = Table(title=self.title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+        table = Table(title=self.title, title_justify="left", header_style="bold", box=None, pad_edge=False)
         for at, head in enumerate(self.columns):
-            found.add_column(head, no_wrap=at != wraps, overflow="fold")
+            table.add_column(head, no_wrap=at != wraps, overflow="fold")
         for row in self.rows:
-            found.add_row(*row)
-        return found
+            table.add_row(*row)
+        return table
 
     def _block(self, row: Sequence[Text], wraps: int | None) -> RenderResult:
         """The name; below it what is short, on one line where that is enough, and then the text."""

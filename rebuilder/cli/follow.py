@@ -31,12 +31,12 @@ def follow(context: Context, find: Find) -> int:
     with reading(context.stored) as connection:
         if not lease.read(connection).owner:
             click.echo("note: no engine is running: start `rebuilder run`; waiting for it", err=True)
-    told: set[int] = set()
+    announced: set[int] = set()
     with progress("rebuilding") as advance:
         while True:
             look = _look(context, find)
             advance(look.ended, look.rebuilds)
-            _tell_what_waits(look.waves, told)
+            _tell_what_waits(look.waves, announced)
             if look.finished:
                 break
             time.sleep(LOOK_SECONDS)
@@ -68,15 +68,15 @@ class _Look:
 def _look(context: Context, find: Find) -> _Look:
     with reading(context.stored) as connection:
         ids = find(connection)
-        found = [waves.find(connection, ident) for ident in sorted(ids or ())]
-        return _Look(ids is not None, found, open_rebuilds.counts_of(connection, [wave.id for wave in found]))
+        entries = [waves.find(connection, ident) for ident in sorted(ids or ())]
+        return _Look(ids is not None, entries, open_rebuilds.counts_of(connection, [wave.id for wave in entries]))
 
 
-def _tell_what_waits(found: Iterable[WaveEntry], told: set[int]) -> None:
-    """Say once of each wave that it waits for an operator; `told` remembers it."""
-    for wave in found:
-        if wave.state == "planned" and wave.approved_at is None and wave.id not in told:
-            told.add(wave.id)
+def _tell_what_waits(entries: Iterable[WaveEntry], announced: set[int]) -> None:
+    """Say once of each wave that it waits for an operator; `announced` remembers it."""
+    for wave in entries:
+        if wave.state == "planned" and wave.approved_at is None and wave.id not in announced:
+            announced.add(wave.id)
             click.echo(f"wave {wave.id} waits for `rebuilder approve {wave.id}`", err=True)
 
 

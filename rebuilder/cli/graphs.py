@@ -54,45 +54,45 @@ def graph(
     With --wave or --update only the images that these are about, each with its state; with --image too, that one's
     whole family.
     """
-    asked = GraphRequest(image, wave_id, AskedUpdates(updates, stream, Severity(severity)))
-    _check(asked, document, server)
+    request = GraphRequest(image, wave_id, AskedUpdates(updates, stream, Severity(severity)))
+    _check(request, document, server)
     format_ = "json" if json_ else format_
     if document is not None:
-        _print(_of_document(context, asked, document), format_, image)
+        _print(_of_document(context, request, document), format_, image)
         return
     with source(context, server) as answering:
-        _print(answering.drawn(asked), format_, image)
+        _print(answering.drawn(request), format_, image)
 
 
-def _check(asked: GraphRequest, document: Path | None, server: str | None) -> None:
+def _check(request: GraphRequest, document: Path | None, server: str | None) -> None:
     """Raises RequestError for options that cannot be combined."""
-    if asked.wave is not None and (asked.updates or document is not None):
+    if request.wave is not None and (request.updates or document is not None):
         raise RequestError("--wave cannot be combined with --update or --inventory")
     if document is not None and server is not None:
         raise RequestError("--server cannot be combined with --inventory")
-    if asked.updates.is_incomplete:
+    if request.updates.is_incomplete:
         raise RequestError("--stream and --severity need --update")
 
 
-def _print(found: graph_view.GraphView, format_: str, image: str | None) -> None:
+def _print(view: graph_view.GraphView, format_: str, image: str | None) -> None:
     if format_ == "json":
-        as_json(found.document)
+        as_json(view.document)
     elif format_ == "text":
-        _show(found.layers, found.keys, found.states, image)
+        _show(view.layers, view.keys, view.states, image)
     else:
         write = graph_export.as_dot if format_ == "dot" else graph_svg.of_layers
-        click.echo(write(found.layers, found.keys, found.states), nl=False)
+        click.echo(write(view.layers, view.keys, view.states), nl=False)
 
 
-def _of_document(context: Context, asked: GraphRequest, path: Path) -> graph_view.GraphView:
+def _of_document(context: Context, request: GraphRequest, path: Path) -> graph_view.GraphView:
     document = document_in(path)
-    if not asked.updates:
-        return graph_view.view(document.graph, {}, asked)
-    drafted = draft_of(document, asked.updates, context.settings)
-    return graph_view.view(document.graph, graph_view.of_plan(drafted.plan), asked)
+    if not request.updates:
+        return graph_view.view(document.graph, {}, request)
+    drafted = draft_of(document, request.updates, context.settings)
+    return graph_view.view(document.graph, graph_view.of_plan(drafted.plan), request)
 
 
-def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked: str | None) -> None:
+def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], image: str | None) -> None:
     """The tree: at most half of a terminal is indentation; in a pipe every image has one whole line.
 
     The image that was asked about stands out.
@@ -106,7 +106,7 @@ def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked
     nodes: dict[str, Tree] = {}
     widest = 0
     for line in graph_export.lines(layers, keys, deepest):
-        label = _label(line, states.get(line.image, ""), asked in (line.image, name_of(line.image)))
+        label = _label(line, states.get(line.image, ""), image in (line.image, name_of(line.image)))
         widest = max(widest, label.cell_len)
         nodes[line.image] = nodes.get(line.under, root).add(label)
     if not screen.is_terminal:
@@ -114,8 +114,8 @@ def _show(layers: Graph, keys: Collection[str], states: Mapping[str, str], asked
     screen.print(root)
 
 
-def _label(line: graph_export.Line, state: str, asked: bool) -> Text:
-    label = bold(line.image) if asked else sanitize(line.image)
+def _label(line: graph_export.Line, state: str, highlighted: bool) -> Text:
+    label = bold(line.image) if highlighted else sanitize(line.image)
     if state:
         label.append(" ").append_text(sanitize(state))
     if line.others:

@@ -18,15 +18,15 @@ from rebuilder.cli.output import as_json, json_option
 @click.pass_context
 def help_(context: click.Context, verbs: tuple[str, ...]) -> None:
     """Show what a verb does, as `rebuilder VERB --help`; without one, which verbs there are."""
-    found = context.find_root()
+    current = context.find_root()
     for verb in verbs:
-        command = found.command
+        command = current.command
         if not isinstance(command, click.Group):
-            raise click.UsageError(f"{found.command_path} has no verbs")
-        _, sub, _ = command.resolve_command(found, [verb])
+            raise click.UsageError(f"{current.command_path} has no verbs")
+        _, sub, _ = command.resolve_command(current, [verb])
         assert sub is not None  # else it is a usage error
-        found = click.Context(sub, parent=found, info_name=sub.name)
-    click.echo(found.get_help())
+        current = click.Context(sub, parent=current, info_name=sub.name)
+    click.echo(current.get_help())
 
 
 @click.command()
@@ -35,11 +35,11 @@ def version(json_: bool) -> None:
     """Show which version this is, and of what."""
     from rebuilder.store.database import HEAD
 
-    found = {"rebuilder": distribution.version(), "database": HEAD, "python": platform.python_version()}
+    versions = {"rebuilder": distribution.version(), "database": HEAD, "python": platform.python_version()}
     if json_:
-        as_json(found)
+        as_json(versions)
         return
-    click.echo(f"rebuilder {found['rebuilder']}, tables {found['database']}, Python {found['python']}")
+    click.echo(f"rebuilder {versions['rebuilder']}, tables {versions['database']}, Python {versions['python']}")
 
 
 @click.command()

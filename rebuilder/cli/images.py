@@ -57,17 +57,18 @@ def sync(context: Context, dry_run: bool, reset: tuple[str, ...], json_: bool) -
         who = whoami()
         result = inventory_sync.sync(context.engine, context.settings, who, advance, reset=reset, rehearsing=dry_run)
     with progress("asking registries for external parents"):
-        asked = Refreshed() if dry_run else external_parents.refresh(context.engine, context.settings, who)
+        refreshed = Refreshed() if dry_run else external_parents.refresh(context.engine, context.settings, who)
     lists = {name: getattr(result, name) for name in ("added", "changed", "removed", "rebuilt", "overruled")}
     if json_:
         unread = [{"image": fault.image, "reason": fault.told} for fault in result.faults]
         as_json({**{name: list(keys) for name, keys in lists.items()}, "unchanged": result.unchanged, "unread": unread,
-                 "externals": {"asked": asked.asked, "new": list(asked.moved), "unreachable": list(asked.troubles)}})
+                 "externals": {"asked": refreshed.asked, "new": list(refreshed.moved),
+                               "unreachable": list(refreshed.troubles)}})
     else:
         _print_changes(lists)
         counts = ", ".join(f"{len(keys)} {name}" for name, keys in lists.items() if keys or name != "overruled")
         click.echo(f"{'would be: ' if dry_run else ''}{counts}, {result.unchanged} unchanged")
-        externals.told(asked)
+        externals.told(refreshed)
         _print_notes(result)
     return int(bool(result.faults))
 
@@ -90,8 +91,8 @@ def _print_notes(result: SyncResult) -> None:
     for fault in result.faults:
         click.echo(f"rebuilder: {one_line(fault.told)}", err=True)
     if result.faults:
-        told = f"{len(result.faults)} images cannot be read and keep their last known state; fix the files above"
-        click.echo(f"rebuilder: {told}", err=True)
+        summary = f"{len(result.faults)} images cannot be read and keep their last known state; fix the files above"
+        click.echo(f"rebuilder: {summary}", err=True)
 
 
 @inventory.command("list")
@@ -135,22 +136,22 @@ def show(context: Context, image: str, json_: bool) -> None:
         return
     with reading(context.stored) as connection:
         image = meant(image, graph.keys)
-        found = graph.image(image)
+        entry = graph.image(image)
         build = store.manifest_of(connection, image)
         state = image_state.read(connection, context.settings, time.time(), [image])[image]
     answer: dict[str, Any] = {
         "image": image,
         **image_state.written(state),
-        "parents": [{"name": str(parent), "kind": str(parent.kind)} for parent in found.parents],
+        "parents": [{"name": str(parent), "kind": str(parent.kind)} for parent in entry.parents],
         "children": list(graph.children(image)),
-        "source": schema.source_written(found.source),
+        "source": schema.source_written(entry.source),
         **(NO_BUILD if build is None else _of_build(build)),
     }
     if json_:
         as_json(answer)
     else:
         print_line("state: ", styled(image_state.sentence(state), state.state))
-        _print_image(answer, found.source.care)
+        _print_image(answer, entry.source.care)
 
 
 def _of_build(build: ImageBuild) -> dict[str, object]:

@@ -62,12 +62,12 @@ def list_(context: Context, state: str | None, limit: int, json_: bool) -> None:
 
 def _list(context: Context, state: str | None, limit: int, json_: bool) -> None:
     with reading(context.stored) as connection:
-        found = inbox.listing(connection, state, limit)
+        messages = inbox.listing(connection, state, limit)
     if json_:
-        as_json([_brief(kept) for kept in found])
+        as_json([_brief(kept) for kept in messages])
         return
     table(("received", "topic", "state", "reason", "id"),
-          [(format_time(k.received_at), k.message.topic, k.state, k.reason, k.message.id) for k in found])
+          [(format_time(k.received_at), k.message.topic, k.state, k.reason, k.message.id) for k in messages])
 
 
 def _brief(kept: inbox.InboxEntry) -> dict[str, Any]:
@@ -121,13 +121,13 @@ def dead(context: click.Context, limit: int, json_: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     with reading(context.obj.stored) as connection:
-        found = dead_letters.listing(connection, limit)
+        letters = dead_letters.listing(connection, limit)
     if json_:
-        as_json([_dead(one) for one in found])
+        as_json([_dead(one) for one in letters])
         return
     table(("number", "received", "topic", "bytes", "reason", "id"),
           [(d.seq, format_time(d.received_at), d.delivery.topic, len(d.delivery.body), d.reason, d.delivery.id)
-           for d in found])  # fmt: skip
+           for d in letters])  # fmt: skip
 
 
 def _dead(letter: SetAside) -> dict[str, Any]:

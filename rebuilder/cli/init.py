@@ -42,8 +42,8 @@ class Asker:
             return usual
         if not self._interactive:
             option = f"--{name.replace('_', '-')}"
-            told = f"{option} is not given, and there is no terminal to ask in"
-            raise RequestError(f"{told}: give it, or --yes for the default")
+            problem = f"{option} is not given, and there is no terminal to ask in"
+            raise RequestError(f"{problem}: give it, or --yes for the default")
         kind = click.Choice(choices) if choices else str
         return str(click.prompt(question, default=usual, type=kind, show_choices=bool(choices)))
 
@@ -55,10 +55,10 @@ class Asker:
         """Whether an option gives the answer."""
         return self._given.get(name) not in (None, ())
 
-    def sure(self, wanted: bool | None, question: str) -> bool:
+    def sure(self, choice: bool | None, question: str) -> bool:
         """Whether to go on: what the option says, or the user; with neither, no."""
-        if wanted is not None:
-            return wanted
+        if choice is not None:
+            return choice
         return self._interactive and click.confirm(question, default=True)
 
 
@@ -138,10 +138,10 @@ def _answers(asker: Asker) -> Answers:
 
 
 def _repositories(asker: Asker) -> tuple[str, ...]:
-    found = asker.ask_words("repository", "Which repositories (as registry.example.com/team/*)?", "")
-    if not found:
+    patterns = asker.ask_words("repository", "Which repositories (as registry.example.com/team/*)?", "")
+    if not patterns:
         raise RequestError("--repository: name the repositories of the images, as registry.example.com/team/*")
-    return found
+    return patterns
 
 
 def _koji(asker: Asker, builder: BuilderPlugin, stream: str, *, tagged: bool) -> KojiAnswers:
@@ -149,17 +149,17 @@ def _koji(asker: Asker, builder: BuilderPlugin, stream: str, *, tagged: bool) ->
     concerned = tagged or builder.needs_target
     hub = asker.ask("hub", "Koji's hub?", "https://koji.fedoraproject.org/kojihub") if concerned else ""
     tag = asker.ask("tag", "Which tag are the images in?", f"{stream}-container") if tagged else ""
-    asked = concerned or asker.has("gate_test")
-    test = asker.ask("gate_test", "Which test of a CI do new builds wait for (empty: none)?", "") if asked else ""
+    gated = concerned or asker.has("gate_test")
+    test = asker.ask("gate_test", "Which test of a CI do new builds wait for (empty: none)?", "") if gated else ""
     return KojiAnswers(hub, tag, test)
 
 
 def _dist(stream: str) -> str:
     """The dist tag of a stream that is called as Fedora, CentOS Stream or EPEL call theirs."""
-    if found := re.fullmatch(r"f(\d+)", stream):
-        return f".fc{found[1]}"
-    found = re.fullmatch(r"(?:c|el|epel)(\d+)s?", stream)
-    return f".el{found[1]}" if found else f".{stream}"
+    if match := re.fullmatch(r"f(\d+)", stream):
+        return f".fc{match[1]}"
+    match = re.fullmatch(r"(?:c|el|epel)(\d+)s?", stream)
+    return f".el{match[1]}" if match else f".{stream}"
 
 
 def _bodhi(stream: str) -> str:
@@ -218,5 +218,5 @@ def _say_next(path: Path, settings: config.Settings, *, built: bool) -> None:
         ("rebuilder doctor", "what is wrong, and how to mend it"),
     ]
     click.echo("next:")
-    for command, told in lines:
-        click.echo(f"  {command:<32} # {told}")
+    for command, comment in lines:
+        click.echo(f"  {command:<32} # {comment}")

@@ -149,9 +149,9 @@ port = {port}
 def _inventory(answers: Answers) -> str:
     path = f"path = {_text(answers.path)}\n" if answers.path else ""
     places = f"repositories = {_texts(answers.repositories)}\n" if answers.repositories else ""
-    told = f"# {answers.source.told}\n" if answers.source.told else ""
+    comment = f"# {answers.source.told}\n" if answers.source.told else ""
     stream = f"stream = {_text(answers.stream)}\n" if "stream" in answers.source.asks else ""
-    return f"{told}[consumer_config.inventory]\nsource = {_text(answers.name)}\n{path}{places}{stream}"
+    return f"{comment}[consumer_config.inventory]\nsource = {_text(answers.name)}\n{path}{places}{stream}"
 
 
 def _stream(answers: Answers) -> str:

@@ -36,11 +36,11 @@ def log(
         raise RequestError("log: name an image, or a rebuild with --rebuild ID")
     if attempt is not None and rebuild_id is None:
         raise RequestError("--attempt: is one of a rebuild: add --rebuild ID")
-    with source(context, server) as asked:
+    with source(context, server) as client:
         if rebuild_id is not None:
-            _print(partial(asked.rebuild_log, rebuild_id, attempt, test=test), f"rebuild {rebuild_id}", follow)
+            _print(partial(client.rebuild_log, rebuild_id, attempt, test=test), f"rebuild {rebuild_id}", follow)
         elif image is not None:
-            _print(partial(asked.log, image, test=test), image, follow)
+            _print(partial(client.log, image, test=test), image, follow)
 
 
 def _print(read: Callable[[int], LogChunk], what: str, follow: bool) -> None:

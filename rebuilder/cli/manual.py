@@ -71,9 +71,9 @@ def _page(command: click.Command, context: click.Context) -> Page:
 
 def pages(command: click.Command) -> dict[str, str]:
     """Every manual page of section 1, by its file's name: one for the command, and one for each verb."""
-    found = list(walk(command))
-    names = [page.path for page in found]
-    return {f"{page.path.replace(' ', '-')}.1": _roff(page, names) for page in found}
+    pages = list(walk(command))
+    names = [page.path for page in pages]
+    return {f"{page.path.replace(' ', '-')}.1": _roff(page, names) for page in pages}
 
 
 def _roff(page: Page, names: list[str]) -> str:

@@ -19,17 +19,17 @@ from rebuilder.queries.image_records import ImageInFull
 SHOWN = 20
 
 
-def show(asked: Source, names: Sequence[str], json_: bool) -> int:
+def show(client: Source, names: Sequence[str], json_: bool) -> int:
     """Show what each of these is; 1 where an image is not current, or a fix not everywhere, 2 where no image carries
     what should have one. Raises RequestError.
     """
     images, updates = list[ImageInFull](), list[Coverage]()
     for name in names:
-        found = _find(asked, name)
-        if isinstance(found, ImageInFull):
-            images.append(found)
+        item = _find(client, name)
+        if isinstance(item, ImageInFull):
+            images.append(item)
         else:
-            updates.append(found)
+            updates.append(item)
     if json_:
         as_json({"images": images, "updates": updates})
     else:
@@ -47,15 +47,15 @@ def _print(images: Iterable[ImageInFull], updates: Iterable[Coverage]) -> None:
         _update(update)
 
 
-def _find(asked: Source, name: str) -> ImageInFull | Coverage:
+def _find(client: Source, name: str) -> ImageInFull | Coverage:
     """The image of that name, else the update, source build, CVE or external parent."""
     if CVE.fullmatch(name):
-        return asked.coverage(name)
+        return client.coverage(name)
     try:
-        return asked.image(name)
+        return client.image(name)
     except RequestError:
         if _may_be_update(name):
-            return asked.coverage(name)
+            return client.coverage(name)
         raise
 
 
@@ -70,26 +70,26 @@ def _may_be_update(name: str) -> bool:
     return True
 
 
-def _image(found: ImageInFull) -> None:
-    lacks = ", ".join(f"{one.nvr} ({', '.join((one.severity, *one.cves))})" for one in found.missing)
-    since = f" since {format_time(found.since)}" if found.since else ""
-    why = f" ({found.why})" if found.why else ""
-    print_line(found.image, ": ", styled(found.state, found.state), why, f"; lacks {lacks}{since}" if lacks else "",
-               f"; its base {found.base.spec} is {short(found.base.digest)} now" if found.base else "",
-               f"; last rebuild {found.last_rebuild}" if found.last_rebuild else "")  # fmt: skip
+def _image(image: ImageInFull) -> None:
+    lacks = ", ".join(f"{one.nvr} ({', '.join((one.severity, *one.cves))})" for one in image.missing)
+    since = f" since {format_time(image.since)}" if image.since else ""
+    why = f" ({image.why})" if image.why else ""
+    print_line(image.image, ": ", styled(image.state, image.state), why, f"; lacks {lacks}{since}" if lacks else "",
+               f"; its base {image.base.spec} is {short(image.base.digest)} now" if image.base else "",
+               f"; last rebuild {image.last_rebuild}" if image.last_rebuild else "")  # fmt: skip
 
 
-def _update(found: Coverage) -> None:
-    percent = "unknown" if found.percent is None else f"{found.percent}%"
-    print_line(found.name, f": {percent}", f"; {found.hint}" if found.hint else "")
-    for fix in found.fixes:
+def _update(update: Coverage) -> None:
+    percent = "unknown" if update.percent is None else f"{update.percent}%"
+    print_line(update.name, f": {percent}", f"; {update.hint}" if update.hint else "")
+    for fix in update.fixes:
         _fix(fix)
 
 
 def _fix(fix: Fix) -> None:
-    told = "" if fix.is_base else f" ({', '.join((fix.severity, *fix.cves))})"
+    details = "" if fix.is_base else f" ({', '.join((fix.severity, *fix.cves))})"
     having = "stand on it, or on a later one" if fix.is_base else "have it"
-    print_line(f"  {fix.title} in {fix.stream}{told}: {fix.current} of {fix.of} images {having}")
+    print_line(f"  {fix.title} in {fix.stream}{details}: {fix.current} of {fix.of} images {having}")
     for line in _without(fix.images):
         print_line(f"    {line}")
 

@@ -39,8 +39,8 @@ targets_argument = click.argument("named", metavar="IMAGE|WAVE...", nargs=-1, re
 
 def moment(text: str, now: float) -> float:
     """`2h`, `3d` from now, or a date and time (UTC unless it says otherwise). Raises RequestError."""
-    if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
-        return now + int(found[1]) * UNITS[found[2]]
+    if match := re.fullmatch(r"(\d{1,6})([mhdw])", text):
+        return now + int(match[1]) * UNITS[match[2]]
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
@@ -199,14 +199,14 @@ def give(context: Context, given: Sequence[Command], yes: bool = True, wait: boo
     """
     verb = given[0].verb
     with reading(context.stored) as connection:
-        found = targets.resolved(connection, verb, [command.target for command in given], time.time())
-    confirm(verb, found, yes)
+        chosen = targets.resolved(connection, verb, [command.target for command in given], time.time())
+    confirm(verb, chosen, yes)
     with context.stored.begin() as connection:
         receipts = {
-            target: commands.give(connection, replace(given[0], target=target), time.time()) for target in found
+            target: commands.give(connection, replace(given[0], target=target), time.time()) for target in chosen
         }
-    told = _answers(context, receipts)
-    for answer in dict.fromkeys(told[target] for target in found):
+    answers = _answers(context, receipts)
+    for answer in dict.fromkeys(answers[target] for target in chosen):
         click.echo(printable(answer))
     numbers = {target: receipt.id for target, receipt in receipts.items()}
     return follow(context, lambda connection: _waves(connection, numbers)) if wait else 0
@@ -214,26 +214,26 @@ def give(context: Context, given: Sequence[Command], yes: bool = True, wait: boo
 
 def _answers(context: Context, receipts: Mapping[str, CommandReceipt]) -> dict[str, str]:
     """What came of each of these, by its target."""
-    told = {target: receipt.answer for target, receipt in receipts.items() if receipt.answer is not None}
-    asked = {target: receipt.id for target, receipt in receipts.items() if receipt.answer is None}
-    return told | (answers_of_engine(context, asked) if asked else {})
+    answers = {target: receipt.answer for target, receipt in receipts.items() if receipt.answer is not None}
+    pending = {target: receipt.id for target, receipt in receipts.items() if receipt.answer is None}
+    return answers | (answers_of_engine(context, pending) if pending else {})
 
 
-def _waves(connection: Connection, asked: Mapping[str, int]) -> set[int] | None:
+def _waves(connection: Connection, ids: Mapping[str, int]) -> set[int] | None:
     """The waves that these commands are about, by target; None until the engine has carried all of them out."""
-    if any(actions.answer(connection, number) is None for number in asked.values()):
+    if any(actions.answer(connection, number) is None for number in ids.values()):
         return None
-    numbers = {int(target) for target in asked if target.isdigit()}
-    newest = rebuilds.newest_waves(connection, [target for target in asked if not target.isdigit()])
+    numbers = {int(target) for target in ids if target.isdigit()}
+    newest = rebuilds.newest_waves(connection, [target for target in ids if not target.isdigit()])
     return numbers | newest
 
 
-def answers_of_engine(context: Context, asked: Mapping[str, int], patience: float = ANSWER_SECONDS) -> dict[str, str]:
+def answers_of_engine(context: Context, ids: Mapping[str, int], patience: float = ANSWER_SECONDS) -> dict[str, str]:
     """What the engine answered to each of these; that it has not, where none runs or it takes long (seconds)."""
     until = time.monotonic() + patience
     while True:
         with reading(context.stored) as connection:
-            answers = {target: actions.answer(connection, number) for target, number in asked.items()}
+            answers = {target: actions.answer(connection, number) for target, number in ids.items()}
             runs = bool(lease.read(connection).owner)
         late = runs and time.monotonic() >= until
         if None not in answers.values() or not runs or late:

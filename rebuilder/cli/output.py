@@ -22,7 +22,7 @@ json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def as_json(value: Any) -> None:
     """Print a value, with the answers in it, as JSON, without control characters that a terminal would act on."""
     written = msgspec.json.format(msgspec.json.encode(value, enc_hook=_as_plain), indent=2).decode()
-    click.echo(CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
+    click.echo(CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", written))
 
 
 def _as_plain(value: Any) -> Any:

@@ -88,46 +88,46 @@ def plan(
     json_: bool,
 ) -> None:
     """What an update, or a new base, would rebuild, in which order, and why. Changes nothing."""
-    asked = AskedUpdates(updates, stream, Severity(severity))
-    _check(asked, base, document, server)
+    request = AskedUpdates(updates, stream, Severity(severity))
+    _check(request, base, document, server)
     if document is not None:
-        found = draft_of(document_in(document), asked, context.settings.with_descendants(descendants)).plan
-        _show(found, explain, json_)
+        plan = draft_of(document_in(document), request, context.settings.with_descendants(descendants)).plan
+        _show(plan, explain, json_)
         return
     with source(context, server) as answering:
-        found = answering.plan_on(base, descendants) if base else answering.plan(asked, descendants)
-        _show(found, explain, json_, f"new base {base}" if base else "")
+        plan = answering.plan_on(base, descendants) if base else answering.plan(request, descendants)
+        _show(plan, explain, json_, f"new base {base}" if base else "")
 
 
-def _check(asked: AskedUpdates, base: str | None, document: Path | None, server: str | None) -> None:
+def _check(request: AskedUpdates, base: str | None, document: Path | None, server: str | None) -> None:
     """Raises UsageError for what says two things, or nothing."""
-    if bool(asked.names) == bool(base):
+    if bool(request.names) == bool(base):
         raise click.UsageError("give --update NVR, or --base SPEC[@DIGEST]; they cannot be combined")
-    if base and (document is not None or asked.stream is not None):
+    if base and (document is not None or request.stream is not None):
         raise click.UsageError("--base cannot be combined with --inventory or --stream")
     if document is not None and server is not None:
         raise click.UsageError("--server cannot be combined with --inventory")
 
 
-def _show(found: Plan, explain: bool, json_: bool, occasion: str = "") -> None:
+def _show(plan: Plan, explain: bool, json_: bool, occasion: str = "") -> None:
     if json_:
-        as_json(planned.written(found))
+        as_json(planned.written(plan))
     else:
-        show(found, explain, occasion)
+        show(plan, explain, occasion)
 
 
-def draft_for(context: Context, asked: AskedUpdates, document: Path | None, settings: Settings) -> Draft:
+def draft_for(context: Context, updates: AskedUpdates, document: Path | None, settings: Settings) -> Draft:
     """The plan for these updates, on the document or else the database.
 
     Raises RequestError for what is no NVR, an unknown stream, a wrong document or an empty inventory.
     """
     if document is not None:
-        return draft_of(document_in(document), asked, settings)
+        return draft_of(document_in(document), updates, settings)
     from rebuilder.queries import plan_preview
     from rebuilder.store.database import reading
 
     with reading(context.stored) as connection:
-        return plan_preview.draft(connection, asked, settings, time.time())
+        return plan_preview.draft(connection, updates, settings, time.time())
 
 
 def document_in(path: Path) -> Document:
@@ -138,13 +138,13 @@ def document_in(path: Path) -> Document:
     return document
 
 
-def draft_of(document: Document, asked: AskedUpdates, settings: Settings) -> Draft:
+def draft_of(document: Document, updates: AskedUpdates, settings: Settings) -> Draft:
     """The plan for these updates on the document. Raises RequestError for what is no NVR, and an unknown stream."""
-    builds = builds_named(asked.names, document)
-    configured = {known.name: known for known in (*settings.known_streams, *document.streams)}
+    builds = builds_named(updates.names, document)
+    configured = {one.name: one for one in (*settings.known_streams, *document.streams)}
     used = dict.fromkeys(image.stream for image in document.images)
-    known = tuple(configured.get(name) or Stream(name) for name in used)
-    return of_document(document, changes_from(builds, known, asked), settings)
+    streams = tuple(configured.get(name) or Stream(name) for name in used)
+    return of_document(document, changes_from(builds, streams, updates), settings)
 
 
 def _why(rebuild: PlannedRebuild[Reason], explain: bool, occasion: str) -> object:
@@ -167,11 +167,11 @@ def show(plan: Plan, explain: bool, occasion: str = "") -> None:
         table(("level", "image", "after", "why"), rows)
         if len(shown) < len(plan.rebuilds):
             click.echo(f"and {len(plan.rebuilds) - len(shown)} more; --explain and --json show all")
-        found = plan.estimate
+        estimate = plan.estimate
         print_line(
-            f"{len(plan.rebuilds)} rebuilds, {format_duration(found.makespan_s)} on {found.slots} slots "
-            f"(work {format_duration(found.work_s)}; longest chain ", joined(" -> ", map(bold, found.critical_path)),
-            ")",
+            f"{len(plan.rebuilds)} rebuilds, {format_duration(estimate.makespan_s)} on {estimate.slots} slots "
+            f"(work {format_duration(estimate.work_s)}; longest chain ",
+            joined(" -> ", map(bold, estimate.critical_path)), ")",
         )
     for skipped in plan.skipped if explain else ():
         print_line(styled("left out", skipped.reason), ": ", bold(skipped.image), ": ",

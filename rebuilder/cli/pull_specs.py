@@ -40,45 +40,45 @@ def images(
     IMAGE is a name, name:stream or a pattern; without any, all are meant. Exit status 1 where an image is in no
     registry.
     """
-    with source(context, server) as asked:
-        known = asked.pull_specs(stream)
-        if not known:
+    with source(context, server) as client:
+        available = client.pull_specs(stream)
+        if not available:
             raise UnknownError(f"no image is in the stream {stream}" if stream else "there are no images")
-        found = _chosen(known, images)
+        chosen = _chosen(available, images)
         if json_ or format_ == "json":
-            as_json(found)
+            as_json(chosen)
         elif format_ == "text":
-            _print(found)
+            _print(chosen)
         else:
-            written = WRITTEN[format_](Deployable(one.image, one.pull_specs) for one in found)
+            written = WRITTEN[format_](Deployable(one.image, one.pull_specs) for one in chosen)
             click.echo(yaml.safe_dump(written, sort_keys=False), nl=False)
-        return _told_missing(found)
+        return _told_missing(chosen)
 
 
-def _chosen(known: Sequence[PullSpecs], named: Sequence[str]) -> Sequence[PullSpecs]:
+def _chosen(available: Sequence[PullSpecs], named: Sequence[str]) -> Sequence[PullSpecs]:
     """Those that are named. Raises UnknownError for a name that fits none."""
     if not named:
-        return known
+        return available
     chosen: set[str] = set()
     for text in named:
-        fitting = {one.image for one in known if Pattern.parse(text).fits_image(one.image)}
+        fitting = {one.image for one in available if Pattern.parse(text).fits_image(one.image)}
         if not fitting:
-            raise UnknownError(no_image_fits(text, [one.image for one in known]))
+            raise UnknownError(no_image_fits(text, [one.image for one in available]))
         chosen |= fitting
-    return [one for one in known if one.image in chosen]
+    return [one for one in available if one.image in chosen]
 
 
-def _print(found: Sequence[PullSpecs]) -> None:
+def _print(entries: Sequence[PullSpecs]) -> None:
     """A line for each pull spec, for people and for `while read image spec`."""
-    for one in found:
+    for one in entries:
         for spec in one.pull_specs:
             print_line(f"{one.image} {spec}")
 
 
-def _told_missing(found: Sequence[PullSpecs]) -> int:
+def _told_missing(entries: Sequence[PullSpecs]) -> int:
     """Say on standard error of which images nothing can be pulled; the exit status."""
-    missing = [one.image for one in found if not one.pull_specs]
+    missing = [one.image for one in entries if not one.pull_specs]
     if missing:
-        told = few(missing, SHOWN)
-        click.echo(f"rebuilder: nothing to pull, as no build of it is in a registry: {one_line(told)}", err=True)
+        names = few(missing, SHOWN)
+        click.echo(f"rebuilder: nothing to pull, as no build of it is in a registry: {one_line(names)}", err=True)
     return int(bool(missing))

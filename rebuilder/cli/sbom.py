@@ -22,7 +22,7 @@ def sbom(context: Context, image: str, form: str) -> None:
     """The bill of materials of an image's current build: its RPMs with their package URLs. Needs the extra `sbom`."""
     with reading(context.stored) as connection:
         image = meant(image, store.load(connection).keys)
-        found = contents.current(connection, image)
-    if found is None:
+        listing = contents.current(connection, image)
+    if listing is None:
         raise RequestError(f"{image}: its contents are unknown: it has no build, or its RPM database is unreadable")
-    click.echo(document(found, Format(form)))
+    click.echo(document(listing, Format(form)))

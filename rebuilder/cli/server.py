@@ -86,8 +86,8 @@ class Server:
 
     def plan(self, updates: AskedUpdates, descendants: str | None) -> Plan:
         about = {"stream": updates.stream, "descendants": descendants}
-        told = {key: value for key, value in about.items() if value}
-        body = {"updates": list(updates.names), "severity": str(updates.severity), **told}
+        options = {key: value for key, value in about.items() if value}
+        body = {"updates": list(updates.names), "severity": str(updates.severity), **options}
         return plan.read(self._read(plan.WrittenPlan, "plan", body=body))
 
     def plan_on(self, base: str, descendants: str | None) -> Plan:
@@ -98,23 +98,23 @@ class Server:
         return self._part(f"images/{quote(image)}/log", offset, test=test)
 
     def rebuild_log(self, rebuild_id: int, attempt: int | None, offset: int, test: bool = False) -> logs.LogChunk:
-        asked = {"attempt": attempt} if attempt else {}
-        return self._part(f"rebuilds/{rebuild_id}/log", offset, **asked, test=test)
+        query = {"attempt": attempt} if attempt else {}
+        return self._part(f"rebuilds/{rebuild_id}/log", offset, **query, test=test)
 
-    def _part(self, path: str, offset: int, *, test: bool, **asked: int) -> logs.LogChunk:
+    def _part(self, path: str, offset: int, *, test: bool, **query: int) -> logs.LogChunk:
         of_test = {"test": "true"} if test else {}  # an older server does not know it
-        part = self._read(logs.LogChunk, path, {"offset": offset, **asked, **of_test})
+        part = self._read(logs.LogChunk, path, {"offset": offset, **query, **of_test})
         if part.next != offset + len(part.text):
             self._unexpected("the log does not go on where it ended")
         if part.next > LONGEST_LOG:
             self._unexpected(f"a log of more than {LONGEST_LOG} characters")
         return part
 
-    def drawn(self, asked: GraphRequest) -> graph_view.GraphView:
-        about = {key: value for key, value in (("image", asked.image), ("wave", asked.wave)) if value}
-        found = self._read(graph_view.Drawing, "graph", {**about, **_query(asked.updates)})
+    def drawn(self, request: GraphRequest) -> graph_view.GraphView:
+        about = {key: value for key, value in (("image", request.image), ("wave", request.wave)) if value}
+        drawing = self._read(graph_view.Drawing, "graph", {**about, **_query(request.updates)})
         try:
-            return graph_view.graph_of_source(found)
+            return graph_view.graph_of_source(drawing)
         except RequestError as error:
             self._unexpected(str(error))
 
@@ -137,18 +137,18 @@ class Server:
         raise UnreachableError(f"{self._url} gives an unexpected answer ({why[:SHOWN]}): is it a rebuilder server?")
 
     def _read(
-        self, kind: type[Answer], path: str, asked: Mapping[str, Any] | None = None, body: Any = None
+        self, kind: type[Answer], path: str, query: Mapping[str, Any] | None = None, body: Any = None
     ) -> Answer:
-        told = self._ask(path, asked or {}, body)
+        answer = self._ask(path, query or {}, body)
         try:
-            return TypeAdapter(kind).validate_python(told)
+            return TypeAdapter(kind).validate_python(answer)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             self._unexpected(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
-    def _ask(self, path: str, asked: Mapping[str, Any], sent: Any) -> Any:
+    def _ask(self, path: str, query: Mapping[str, Any], sent: Any) -> Any:
         """What it answers to a GET, or to a POST of what is `sent`."""
-        method, about = ("GET", {"params": dict(asked)}) if sent is None else ("POST", {"json": sent})
+        method, about = ("GET", {"params": dict(query)}) if sent is None else ("POST", {"json": sent})
         request = self._client.build_request(method, f"{self._url}/api/v1/{path}", **about)
         try:
             code, body = self._runner.run(self._send(request))
@@ -156,14 +156,14 @@ class Server:
             raise UnreachableError(f"{self._url} cannot be reached: no whole answer within {SECONDS:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UnreachableError(f"{self._url} cannot be reached: {error or type(error).__name__}") from None
-        told = self._json(body, code)
+        answer = self._json(body, code)
         if code != 200:
-            self._refused(code, told, body)
-        return told
+            self._refused(code, answer, body)
+        return answer
 
-    def _refused(self, code: int, told: Any, body: bytes) -> NoReturn:
+    def _refused(self, code: int, answer: Any, body: bytes) -> NoReturn:
         """Raises what the server said: rebuilder says no in `detail`; what has none comes from something else."""
-        detail = told.get("detail") if isinstance(told, dict) else None
+        detail = answer.get("detail") if isinstance(answer, dict) else None
         if code == 404 and isinstance(detail, str) and detail != "Not Found":
             raise UnknownError(detail)
         if code in (400, 422) and isinstance(detail, str):
@@ -202,12 +202,12 @@ class Server:
         """As it comes: nothing is unpacked, as a thousand bytes may become a million."""
         if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
             self._unexpected(f"content encoding {encoding}, which was not asked for")
-        found = bytearray()
+        content = bytearray()
         async for part in response.aiter_raw():
-            found += part
-            if len(found) > MOST_BYTES:
+            content += part
+            if len(content) > MOST_BYTES:
                 self._unexpected(f"more than {MOST_BYTES} bytes")
-        return bytes(found)
+        return bytes(content)
 
 
 def _beginning(body: bytes) -> str:
@@ -221,10 +221,10 @@ def _number(text: str) -> int:
 
 
 def _fraction(text: str) -> float:
-    found = float(text)
-    if abs(found) >= 10**LONGEST_NUMBER:
+    number = float(text)
+    if abs(number) >= 10**LONGEST_NUMBER:
         raise ValueError("a number that is too large")
-    return found
+    return number
 
 
 def _no_number(text: str) -> NoReturn:

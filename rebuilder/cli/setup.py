@@ -44,19 +44,19 @@ def begin(context: Context) -> threading.Event:
     logs.set_up(context.log or settings.level, settings.format)
     faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or sys.stderr)
     stop = threading.Event()
-    told, teller = socket.socketpair()
+    listener, teller = socket.socketpair()
     teller.setblocking(False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     # A database that stands still may keep the main thread from ever running the handlers: this needs it for nothing.
     signal.set_wakeup_fd(teller.detach(), warn_on_full_buffer=False)
-    for work in (partial(_hear, told, stop), partial(_end_in_time, stop)):
+    for work in (partial(_hear, listener, stop), partial(_end_in_time, stop)):
         threading.Thread(target=work, name="end", daemon=True).start()
     return stop
 
 
-def _hear(told: socket.socket, stop: threading.Event) -> None:
-    told.recv(1)
+def _hear(listener: socket.socket, stop: threading.Event) -> None:
+    listener.recv(1)
     stop.set()
 
 

@@ -52,14 +52,14 @@ def simulate(
 ) -> None:
     """How long an update's rebuilds would take, and the shortest possible time. Changes nothing."""
     settings = context.settings.with_descendants(descendants)
-    found = draft_for(context, AskedUpdates(updates, stream, Severity(severity)), document, settings)
+    draft = draft_for(context, AskedUpdates(updates, stream, Severity(severity)), document, settings)
     each = _calls_of_a_build(settings.simulated, latency)
-    jobs = found.plan.jobs({image: seconds + each for image, seconds in found.seconds.items()})
-    severities = [rebuild.severity for rebuild in found.plan.rebuilds]
-    wanted = _policies(policy, json_)
+    jobs = draft.plan.jobs({image: seconds + each for image, seconds in draft.seconds.items()})
+    severities = [rebuild.severity for rebuild in draft.plan.rebuilds]
+    policies = _policies(policy, json_)
     dice = random.Random(seed)
-    factors = [dice.lognormvariate(0.0, noise) for _ in found.plan.rebuilds]
-    done = [simulated(jobs, severities, slots or settings.slots, rule, factors) for rule in wanted]
+    factors = [dice.lognormvariate(0.0, noise) for _ in draft.plan.rebuilds]
+    done = [simulated(jobs, severities, slots or settings.slots, rule, factors) for rule in policies]
     if json_:
         as_json(_written(done[0]))
         return
@@ -80,13 +80,13 @@ def _policies(given: str | None, json_: bool) -> list[Policy]:
 
 def _latency(text: str | None) -> dict[str, float]:
     """The seconds of each call that the option names."""
-    found: dict[str, float] = {}
+    latencies: dict[str, float] = {}
     for word in filter(None, (text or "").split(",")):
         name, _, seconds = word.partition("=")
         if name not in CALLS or not seconds.replace(".", "", 1).isdecimal():
             raise click.BadParameter(f"{word!r}: use {', '.join(f'{call}=SECONDS' for call in CALLS)}")
-        found[name] = float(seconds)
-    return found
+        latencies[name] = float(seconds)
+    return latencies
 
 
 def _calls_of_a_build(settings: SimulatedSettings, latency: Mapping[str, float]) -> float:

@@ -50,39 +50,39 @@ def status(
     """
     if watch and (json_ or names):
         raise RequestError("--watch cannot be combined with --json or names")
-    with source(context, server) as asked:
+    with source(context, server) as client:
         if names:
             from rebuilder.cli import narrowed
 
-            return narrowed.show(asked, names, json_)
+            return narrowed.show(client, names, json_)
         if watch:
-            return _watch(asked, all_)
-        found = asked.status()
+            return _watch(client, all_)
+        status = client.status()
         if json_:
-            as_json(found)
+            as_json(status)
         else:
-            console().print(_shown(found, all_))
-        return int(not found.well)
+            console().print(_shown(status, all_))
+        return int(not status.well)
 
 
-def _watch(asked: Source, all_: bool) -> int:
+def _watch(client: Source, all_: bool) -> int:
     """Show the status until somebody ends it, also while a server is away."""
-    found, screen = asked.status(), console()
+    status, screen = client.status(), console()
     with _display(screen) as show:
         try:
-            show(_shown(found, all_))
+            show(_shown(status, all_))
             while True:
                 time.sleep(WATCH_SECONDS)
-                found, missing = _again(asked, found)
-                show(Group(_shown(found, all_), *missing))
+                status, missing = _again(client, status)
+                show(Group(_shown(status, all_), *missing))
         except KeyboardInterrupt:
-            return int(not found.well)
+            return int(not status.well)
 
 
-def _again(asked: Source, before: Status) -> tuple[Status, list[RenderableType]]:
+def _again(client: Source, before: Status) -> tuple[Status, list[RenderableType]]:
     """The status now; the one before and why, where there is no answer."""
     try:
-        return asked.status(), []
+        return client.status(), []
     except UnreachableError as error:
         return before, [line(error)]
 
@@ -109,27 +109,27 @@ def _display(screen: Console) -> Iterator[Callable[[RenderableType], None]]:
     yield show
 
 
-def _shown(found: Status, all_: bool) -> RenderableType:
-    parts: list[RenderableType] = [*_needs(found), *_updates(found)]
-    parts += [*(_rebuilds(found) if all_ else _queue(found)), _images(found), *_waves(found)]
-    parts += [line(_problem(problem)) for problem in found.problems]
+def _shown(status: Status, all_: bool) -> RenderableType:
+    parts: list[RenderableType] = [*_needs(status), *_updates(status)]
+    parts += [*(_rebuilds(status) if all_ else _queue(status)), _images(status), *_waves(status)]
+    parts += [line(_problem(problem)) for problem in status.problems]
     parts += [
         line(f"{c.count} calls ({c.kind}) are out, {c.overdue} past their limit, the oldest since {c.oldest_s:.0f} s")
-        for c in found.calls
+        for c in status.calls
         if c.overdue
     ]
-    parts += [line(f"{p.change} ({p.stream}) waits for {p.waits}{_until(p.until)}") for p in found.pending]
-    return Group(*parts, *_orders(found), *_notifications(found.notifications), *_engine_and_inbox(found))
+    parts += [line(f"{p.change} ({p.stream}) waits for {p.waits}{_until(p.until)}") for p in status.pending]
+    return Group(*parts, *_orders(status), *_notifications(status.notifications), *_engine_and_inbox(status))
 
 
-def _needs(found: Status) -> Iterator[RenderableType]:
-    if not found.needs:
+def _needs(status: Status) -> Iterator[RenderableType]:
+    if not status.needs:
         yield line(styled("nothing needs you", "succeeded"))
         return
     yield make_table(
         ("needs you", "what", "since", "do"),
         [(styled(need.kind, KINDS[need.kind]), f"{need.what}{_named(need)}",
-          format_time(need.since) if need.since else "", need.do) for need in found.needs],
+          format_time(need.since) if need.since else "", need.do) for need in status.needs],
     )  # fmt: skip
 
 
@@ -138,13 +138,13 @@ def _named(need: Need) -> str:
     return f": {', '.join(need.images)}{more}" if need.images and need.kind not in ("hold", "rollback") else ""
 
 
-def _updates(found: Status) -> Iterator[RenderableType]:
-    if found.updates:
+def _updates(status: Status) -> Iterator[RenderableType]:
+    if status.updates:
         yield make_table(("update", "severity", "fixes", "done", "failed", "eta"), [
             (f"{u.name} ({', '.join(u.builds[:3])})" if u.builds and u.builds != (u.name,) else u.name, u.severity,
              ", ".join(u.cves[:3]), f"{u.done} of {u.total}", _failed(u),
              _eta(u) if u.eta else "unknown" if u.done < u.total else "")
-            for u in found.updates
+            for u in status.updates
         ])  # fmt: skip
 
 
@@ -163,58 +163,58 @@ def _failed(update: UpdateUnderWay) -> str:
     return f"{names}; {update.blocked} blocked" if update.blocked else names
 
 
-def _queue(found: Status) -> Iterator[RenderableType]:
+def _queue(status: Status) -> Iterator[RenderableType]:
     """The queue in one line."""
-    counts = ", ".join(f"{count} {state}" for state, count in found.open.items())
+    counts = ", ".join(f"{count} {state}" for state, count in status.open.items())
     yield line(f"queue: {counts} (--all shows them)" if counts else "nothing is being rebuilt")
 
 
-def _images(found: Status) -> RenderableType:
+def _images(status: Status) -> RenderableType:
     """How many images there are of each state."""
-    return line("images: ", ", ".join(f"{count} {state}" for state, count in found.images.items() if count) or "none")
+    return line("images: ", ", ".join(f"{count} {state}" for state, count in status.images.items() if count) or "none")
 
 
-def _rebuilds(found: Status) -> Iterator[RenderableType]:
-    if not found.rebuilds:
+def _rebuilds(status: Status) -> Iterator[RenderableType]:
+    if not status.rebuilds:
         yield line("nothing is being rebuilt")
         return
     yield make_table(
         ("image", "state", "wave", "severity", "attempt", "waits for, or reason"),
-        [(e.image, e.state, e.wave, e.severity, e.attempt or "", _waits(e)) for e in found.rebuilds[: SHOWN // 2]],
+        [(e.image, e.state, e.wave, e.severity, e.attempt or "", _waits(e)) for e in status.rebuilds[: SHOWN // 2]],
     )
-    others = sum(found.open.values()) - min(len(found.rebuilds), SHOWN // 2)
+    others = sum(status.open.values()) - min(len(status.rebuilds), SHOWN // 2)
     if others:
         yield line(f"and {others} more")
 
 
-def _waves(found: Status) -> Iterator[RenderableType]:
-    if found.waves:
+def _waves(status: Status) -> Iterator[RenderableType]:
+    if status.waves:
         yield make_table(
             ("wave", "state", "planned", "rebuilds"),
-            [(w.id, w.state, format_time(w.created), asked_of(w) or _counted(w.rebuilds)) for w in found.waves],
+            [(w.id, w.state, format_time(w.created), asked_of(w) or _counted(w.rebuilds)) for w in status.waves],
         )
 
 
-def _orders(found: Status) -> Iterator[RenderableType]:
+def _orders(status: Status) -> Iterator[RenderableType]:
     """What operators ordered, and the engine still has to do or holds to."""
-    if found.paused:
-        by = f"{found.paused.who}: {found.paused.reason}" if found.paused.reason else found.paused.who
-        times = f"since {format_time(found.paused.since)}{_ends(found.paused.until)}"
+    if status.paused:
+        by = f"{status.paused.who}: {status.paused.reason}" if status.paused.reason else status.paused.who
+        times = f"since {format_time(status.paused.since)}{_ends(status.paused.until)}"
         yield line(f"paused {times} by {by}: no builds are started")
-    for request in found.requests:
+    for request in status.requests:
         reason = f": {request.reason}" if request.reason else ""
         yield line(f"asked for: {request.target}: {request.verb} by {request.who}{reason}")
 
 
-def _engine_and_inbox(found: Status) -> Iterator[RenderableType]:
-    seen = f" since {format_time(found.engine.seen)}" if found.engine.seen else ""
-    acts = f"alive, {found.active or 'no engine holds the lease'}" if found.engine.alive else f"not running{seen}"
-    yield line(f"engine: {acts}{_standing_by(found.standbys)}")
-    unread, rejected = found.messages.get("new", 0), found.messages.get("rejected", 0)
-    changes = "1 change is" if found.settling == 1 else f"{found.settling} changes are"
+def _engine_and_inbox(status: Status) -> Iterator[RenderableType]:
+    seen = f" since {format_time(status.engine.seen)}" if status.engine.seen else ""
+    acts = f"alive, {status.active or 'no engine holds the lease'}" if status.engine.alive else f"not running{seen}"
+    yield line(f"engine: {acts}{_standing_by(status.standbys)}")
+    unread, rejected = status.messages.get("new", 0), status.messages.get("rejected", 0)
+    changes = "1 change is" if status.settling == 1 else f"{status.settling} changes are"
     yield line(f"{unread} message{'' if unread == 1 else 's'} unread, {rejected} rejected; {changes} pending")
-    if found.dead_letters:
-        yield line(f"{found.dead_letters} deliveries are set aside unread: `rebuilder inbox dead` lists them")
+    if status.dead_letters:
+        yield line(f"{status.dead_letters} deliveries are set aside unread: `rebuilder inbox dead` lists them")
 
 
 def _standing_by(names: Sequence[str]) -> str:
@@ -233,32 +233,32 @@ def _ends(moment: Moment | None) -> str:
     return f" until {format_time(moment)}" if moment else ""
 
 
-def _problem(found: Problem) -> str:
-    again = f"; next try at {format_time(found.until)}" if found.until else ""
-    return f"{found.what}: has not worked since {format_time(found.since)}: {found.reason}{again}"
+def _problem(problem: Problem) -> str:
+    again = f"; next try at {format_time(problem.until)}" if problem.until else ""
+    return f"{problem.what}: has not worked since {format_time(problem.since)}: {problem.reason}{again}"
 
 
-def _notifications(found: Notifications) -> list[RenderableType]:
+def _notifications(notices: Notifications) -> list[RenderableType]:
     """Those that could not be sent, and how many wait; nothing where all are sent."""
     parts: list[RenderableType] = []
-    if found.set_aside:
+    if notices.set_aside:
         parts.append(make_table(
             ("notification", "image", "wave", "at", "was not sent"),
-            [(n.topic, n.image or "", n.wave, format_time(n.at), n.reason) for n in found.newest],
+            [(n.topic, n.image or "", n.wave, format_time(n.at), n.reason) for n in notices.newest],
         ))  # fmt: skip
-        parts.append(line(f"{found.set_aside} notifications are set aside: the broker or their schema refuses them"))
-    if found.waiting:
-        parts.append(line(f"{found.waiting} notifications wait for the broker"))
+        parts.append(line(f"{notices.set_aside} notifications are set aside: the broker or their schema refuses them"))
+    if notices.waiting:
+        parts.append(line(f"{notices.waiting} notifications wait for the broker"))
     return parts
 
 
-def asked_of(found: WaveInBrief | rebuilds.Wave) -> str:
+def asked_of(wave: WaveInBrief | rebuilds.Wave) -> str:
     """What a wave waits for; nothing where it has begun."""
-    if found.state != "planned":
+    if wave.state != "planned":
         return ""
-    waits = "is about to begin" if found.approved else f"waits for `rebuilder approve {found.id}`"
-    return f"{waits} (rule {found.rule})"
+    waits = "is about to begin" if wave.approved else f"waits for `rebuilder approve {wave.id}`"
+    return f"{waits} (rule {wave.rule})"
 
 
-def _counted(found: Mapping[str, int]) -> str:
-    return ", ".join(f"{found[state]} {state}" for state in State if found.get(state))
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{counts[state]} {state}" for state in State if counts.get(state))

@@ -43,13 +43,13 @@ def verb(context: Context, *words: str) -> list[str]:
 
 def environment(context: Context) -> dict[str, str]:
     """What such a process is started with: where the configuration is, and what is logged."""
-    found = dict(os.environ)
+    variables = dict(os.environ)
     path = configuration_file(context.path)
     if path is not None:
-        found["FEDORA_MESSAGING_CONF"] = found["REBUILDER_CONFIG"] = str(path.resolve())
+        variables["FEDORA_MESSAGING_CONF"] = variables["REBUILDER_CONFIG"] = str(path.resolve())
     if context.log:
-        found[logs.VARIABLE] = context.log
-    return found
+        variables[logs.VARIABLE] = context.log
+    return variables
 
 
 def _keep(name: str, command: Sequence[str], environment: dict[str, str], stop: threading.Event) -> None:

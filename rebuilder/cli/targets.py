@@ -13,17 +13,17 @@ from rebuilder.domain.errors import RequestError
 SHOWN = 40
 
 
-def confirm(verb: str, found: Sequence[str], yes: bool) -> None:
+def confirm(verb: str, targets: Sequence[str], yes: bool) -> None:
     """Show what the command is about, where that is several; raise Abort where the user does not want it.
 
     Raises RequestError where there is no terminal to ask on: scripts give --yes.
     """
-    if len(found) < 2 or yes:
+    if len(targets) < 2 or yes:
         return
-    for target in found[:SHOWN]:
+    for target in targets[:SHOWN]:
         click.echo(f"  {printable(target)}", err=True)
-    if len(found) > SHOWN:
-        click.echo(f"  and {len(found) - SHOWN} more", err=True)
+    if len(targets) > SHOWN:
+        click.echo(f"  and {len(targets) - SHOWN} more", err=True)
     if not sys.stdin.isatty():
-        raise RequestError(f"{verb} is about these {len(found)}; confirm with --yes")
-    click.confirm(f"{verb} these {len(found)}?", abort=True, err=True)
+        raise RequestError(f"{verb} is about these {len(targets)}; confirm with --yes")
+    click.confirm(f"{verb} these {len(targets)}?", abort=True, err=True)

@@ -54,11 +54,11 @@ def add(context: Context, name: str, scopes: tuple[str, ...]) -> None:
 def list_(context: Context, json_: bool) -> None:
     """All tokens, without their secrets."""
     with reading(context.stored) as connection:
-        found = tokens.listing(connection)
+        entries = tokens.listing(connection)
     if json_:
-        as_json([{"name": t.name, "scopes": list(t.scopes), "created": format_time(t.created_at)} for t in found])
+        as_json([{"name": t.name, "scopes": list(t.scopes), "created": format_time(t.created_at)} for t in entries])
     else:
-        table(("name", "scopes", "made"), [(t.name, ", ".join(t.scopes), format_time(t.created_at)) for t in found])
+        table(("name", "scopes", "made"), [(t.name, ", ".join(t.scopes), format_time(t.created_at)) for t in entries])
 
 
 @token.command()

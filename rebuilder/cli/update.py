@@ -42,9 +42,9 @@ def update(
     """
     _check_cves(cves)
     with reading(context.stored) as connection:
-        wanted = packages.changes_named(connection, AskedUpdates(nvrs, stream, Severity(severity)), context.settings)
+        announced = packages.changes_named(connection, AskedUpdates(nvrs, stream, Severity(severity)), context.settings)
     body = {
-        "builds": [{"nvr": str(change.build), "stream": change.stream} for change in wanted],
+        "builds": [{"nvr": str(change.build), "stream": change.stream} for change in announced],
         "severity": severity, "alias": alias, "cves": " ".join(cve.upper() for cve in cves),
     }  # fmt: skip
     message = storable(None, TOPIC, {"who": whoami()}, body)
@@ -52,9 +52,9 @@ def update(
     if json_:
         as_json({"message": message.id, "fate": "accepted" if new else "duplicate", "builds": body["builds"]})
     else:
-        for change in wanted:
+        for change in announced:
             click.echo(printable(f"{change}: {'accepted' if new else 'it was said before'}"))
-    return follow(context, lambda connection: _waves(connection, message.id, wanted)) if wait else 0
+    return follow(context, lambda connection: _waves(connection, message.id, announced)) if wait else 0
 
 
 def _check_cves(cves: Iterable[str]) -> None:
@@ -63,12 +63,12 @@ def _check_cves(cves: Iterable[str]) -> None:
             raise RequestError(NO_CVE.format(repr(cve)))
 
 
-def _waves(connection: Connection, message_id: str, wanted: Sequence[Change]) -> Collection[int] | None:
+def _waves(connection: Connection, message_id: str, announced: Sequence[Change]) -> Collection[int] | None:
     """The waves that take the changes up; None while they are not planned. Raises RequestError if it was rejected."""
     state, reason = inbox.fate(connection, message_id)
     if state == "new":
         return None
     if state == "rejected":
         raise RequestError(f"the message was rejected: {reason}")
-    ids = changes.planned_ids(connection, wanted)
+    ids = changes.planned_ids(connection, announced)
     return None if ids is None else {wave.id for ident in ids for wave in waves.taking_up(connection, ident)}

@@ -27,25 +27,25 @@ from rebuilder.queries import rebuilds
 @click.pass_obj
 def wave(context: Context, wave_id: int, story: bool, server: str | None, json_: bool) -> int:
     """One wave: its rebuilds, parents first, and why they are there. Exit status 1 where one failed."""
-    with source(context, server) as asked:
-        found = asked.wave(wave_id)
+    with source(context, server) as client:
+        wave = client.wave(wave_id)
         if story:
-            _tell(asked.story(wave_id), json_)
+            _tell(client.story(wave_id), json_)
         elif json_:
-            as_json(found)
+            as_json(wave)
         else:
-            _show(found)
-        return int(any(entry.state in STOPPED for entry in found.rebuilds))
+            _show(wave)
+        return int(any(entry.state in STOPPED for entry in wave.rebuilds))
 
 
-def _show(found: rebuilds.Wave) -> None:
+def _show(wave: rebuilds.Wave) -> None:
     """What the wave would do while it waits for approval, then what it does."""
-    if found.plan is not None:
-        plans.show(planned.read(found.plan), explain=False)
-        print_line(f"wave {found.id} {asked_of(found)}")
+    if wave.plan is not None:
+        plans.show(planned.read(wave.plan), explain=False)
+        print_line(f"wave {wave.id} {asked_of(wave)}")
         return
-    rows = [(e.level, e.image, e.state, _took(e), e.reason or e.note or _reasons(e)) for e in found.rebuilds]
-    table(("level", "image", "state", "took", "why"), rows, title=f"wave {found.id}, {found.state}{_eta(found)}")
+    rows = [(e.level, e.image, e.state, _took(e), e.reason or e.note or _reasons(e)) for e in wave.rebuilds]
+    table(("level", "image", "state", "took", "why"), rows, title=f"wave {wave.id}, {wave.state}{_eta(wave)}")
 
 
 def _took(entry: rebuilds.InWave) -> str:
@@ -64,15 +64,15 @@ def _tell(steps: Sequence[rebuilds.Step], json_: bool) -> None:
               [(format_time(s.at), s.image, s.event, s.state, s.reason) for s in steps])
 
 
-def _eta(found: rebuilds.Wave) -> str:
+def _eta(wave: rebuilds.Wave) -> str:
     """When the wave will be done, and how sure that is."""
-    if found.unknown:
+    if wave.unknown:
         return ", done at an unknown time"
-    if not found.eta:
+    if not wave.eta:
         return ""
     between = (
-        f" (between {format_time(found.eta_earliest)} and {format_time(found.eta_latest)})"
-        if found.eta_earliest and found.eta_latest and found.eta_earliest != found.eta_latest
+        f" (between {format_time(wave.eta_earliest)} and {format_time(wave.eta_latest)})"
+        if wave.eta_earliest and wave.eta_latest and wave.eta_earliest != wave.eta_latest
         else ""
     )
-    return f", done about {format_time(found.eta)}{between}"
+    return f", done about {format_time(wave.eta)}{between}"

@@ -34,14 +34,14 @@ def why(
     json_: bool,
 ) -> None:
     """Why an image was rebuilt, or was not; with --update, whether that would rebuild it."""
-    with source(context, server) as asked:
-        found = asked.would(image, AskedUpdates(updates, stream, Severity(severity))) if updates else asked.why(image)
+    with source(context, server) as client:
+        reply = client.would(image, AskedUpdates(updates, stream, Severity(severity))) if updates else client.why(image)
         if json_:
-            as_json(found)
-        elif isinstance(found, Why):
-            print_line(joined("\n", _told(found)))
+            as_json(reply)
+        elif isinstance(reply, Why):
+            print_line(joined("\n", _told(reply)))
         else:
-            for verdict in found.verdicts:
+            for verdict in reply.verdicts:
                 print_line(_about(verdict), ": ", _in_words(verdict, "would be rebuilt"))
 
 
@@ -54,8 +54,8 @@ def _about(verdict: VerdictOnChange) -> str:
 def _told(answer: Why) -> Iterator[Text]:
     yield line(bold(answer.image), f": build {answer.build[:40] if answer.build else 'none'}")
     yield from _now(answer)
-    for told in answer.rebuilds:
-        yield from _rebuild(told)
+    for rebuild in answer.rebuilds:
+        yield from _rebuild(rebuild)
     absent = 0
     for verdict in answer.not_rebuilt:
         if verdict.verdict == "not-installed":
@@ -87,17 +87,17 @@ def _on_old_base(base: OldBase) -> Text:
     return line(styled("on an old base", "stale"), f": {base.spec} is {short(base.digest)}{since}; {at}{rule}")
 
 
-def _rebuild(told: ToldRebuild) -> Iterator[Text]:
-    why = f": {told.why}" if told.why else ""
-    yield line(told.state, f" in wave {told.wave}, planned {format_time(told.planned)}{why}")
-    for written in told.reasons:
+def _rebuild(rebuild: ToldRebuild) -> Iterator[Text]:
+    why = f": {rebuild.why}" if rebuild.why else ""
+    yield line(rebuild.state, f" in wave {rebuild.wave}, planned {format_time(rebuild.planned)}{why}")
+    for written in rebuild.reasons:
         reason = planned.told_by(written)
         yield line("    ", format_reason(reason), f"; {told_of(reason.change)}")
-    for base in told.bases:
+    for base in rebuild.bases:
         yield line(f"    {base.spec} became {short(base.digest)}")
-    if told.note and not told.bases:
-        yield line(f"    {told.note}")
-    for message in told.messages:
+    if rebuild.note and not rebuild.bases:
+        yield line(f"    {rebuild.note}")
+    for message in rebuild.messages:
         yield line(f"    told by message {message}")
 
 
