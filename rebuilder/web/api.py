@@ -146,8 +146,8 @@ def read_graph(
     severity: SeverityWord = "unspecified",
 ) -> graph_view.Drawing:
     """The images and what they are built on."""
-    asked = graph_view.GraphRequest(image or None, wave, _asked(update, stream, severity))
-    return graph_view.read(connection, asked, settings, time.time()).document
+    request = graph_view.GraphRequest(image or None, wave, _asked(update, stream, severity))
+    return graph_view.read(connection, request, settings, time.time()).document
 
 
 class AskedPlan(BaseModel):

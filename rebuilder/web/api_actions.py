@@ -51,12 +51,12 @@ async def _known(request: Request, credentials: HTTPAuthorizationCredentials | N
     """The token that came with the request; 401 where there is none, or, after a while, where it is not known."""
     if credentials is None:
         raise HTTPException(401, "this needs a token: `Authorization: Bearer ...`", CHALLENGE)
-    found = await run_in_threadpool(_find, request.app.state.engine, credentials.credentials)
-    if found is None:
+    token = await run_in_threadpool(_find, request.app.state.engine, credentials.credentials)
+    if token is None:
         wrong: WrongTokens = request.app.state.wrong_tokens
         await wrong.slow_down(request.client.host if request.client else "")
         raise HTTPException(401, "the token is not known", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
-    return found
+    return token
 
 
 def _find(engine: Engine, token: str) -> tokens.Known | None:
@@ -191,10 +191,10 @@ def act(engine: Database, token: Presented, asked: Asked, response: Response) ->
         raise HTTPException(400, "until: must be in the future")
     with engine.begin() as connection:
         given = commands.give(connection, order, now)
-        found = records.one_action(connection, given.id)
+        action = records.one_action(connection, given.id)
     response.status_code = 202 if given.answer is None else 201
     response.headers["Location"] = f"/api/v1/actions/{given.id}"
-    return found
+    return action
 
 
 def _check_scope(token: tokens.Known, order: Command) -> None:

@@ -68,8 +68,8 @@ async def stream_events(
             last = mark.step if last_event_id is None else await run_in_threadpool(_reached, engine, last_event_id)
         more = True
         while more:
-            found, more = await run_in_threadpool(_after, engine, last, wave)
-            for event in found:
+            events, more = await run_in_threadpool(_after, engine, last, wave)
+            for event in events:
                 last = event.id
                 data = event.model_dump_json()
                 yield ServerSentEvent(event="rebuild", id=str(event.id), raw_data=data, retry=RETRY_MILLISECONDS)

@@ -60,9 +60,9 @@ def list_waves(
 ) -> Page[status.WaveInBrief]:
     """Waves, with how far they are."""
     fetch = partial(lists.waves, connection, build_filter(images, changes, times, states=state, text=q))
-    found = need.ordered(order, fetch, need.WAVES, part, lambda wave: wave.id)
-    briefs = status.briefs(connection, [wave for wave, _ in found])
-    return paginate(found, part, lambda wave: briefs[wave.id])
+    rows = need.ordered(order, fetch, need.WAVES, part, lambda wave: wave.id)
+    briefs = status.briefs(connection, [wave for wave, _ in rows])
+    return paginate(rows, part, lambda wave: briefs[wave.id])
 
 
 @router.get("/rebuilds")
@@ -72,8 +72,8 @@ def list_rebuilds(
 ) -> Page[Rebuild]:
     """Rebuilds."""
     fetch = partial(lists.rebuilds, connection, build_filter(images, changes, times, states=state, wave=wave, text=q))
-    found = need.ordered(order, fetch, need.REBUILDS, part, lambda entry: entry.id)
-    return paginate(found, part, rebuild)
+    rows = need.ordered(order, fetch, need.REBUILDS, part, lambda entry: entry.id)
+    return paginate(rows, part, rebuild)
 
 
 @router.get("/images")
@@ -89,13 +89,13 @@ def list_images(
 
     `update` (an alias, a CVE or an NVR) asks for those that lack it, `severity` for what they lack at worst.
     """
-    wanted = build_filter(images, lacking, rpm=rpm, currencies=state, states=last_rebuild, text=q)
+    filters = build_filter(images, lacking, rpm=rpm, currencies=state, states=last_rebuild, text=q)
     if order == "need":
-        found = image_records.images_by_need(connection, wanted, part, settings, time.time()).items
+        rows = image_records.images_by_need(connection, filters, part, settings, time.time()).items
     else:
-        found = image_records.images(connection, wanted, part, settings, time.time())
-    following = cursor_of(found, part, lambda image: image.image)
-    return Page(items=found[: part.limit - 1], next=following)
+        rows = image_records.images(connection, filters, part, settings, time.time())
+    following = cursor_of(rows, part, lambda image: image.image)
+    return Page(items=rows[: part.limit - 1], next=following)
 
 
 @router.get("/builds")
@@ -103,8 +103,8 @@ def list_builds(
     connection: Reader, part: Part, images: Images, times: Times, rpm: BinaryPackage, q: Search = ""
 ) -> Page[build_records.ImageBuild]:
     """Finished builds of images; `package` (a source) or `rpm` asks for those with it."""
-    found = lists.builds(connection, build_filter(images, times, rpm=rpm, text=q), part)
-    return paginate([(entry, entry.id) for entry in found], part, build_records.build)
+    rows = lists.builds(connection, build_filter(images, times, rpm=rpm, text=q), part)
+    return paginate([(entry, entry.id) for entry in rows], part, build_records.build)
 
 
 @router.get("/changes")
@@ -115,10 +115,10 @@ def list_changes(
 ) -> Page[records.Change]:
     """Source builds that are new in streams."""
     packages.check(connection, package)
-    wanted = build_filter(changes, times, stream=stream, package=package, states=state, text=q)
-    fetch = partial(lists.changes, connection, wanted)
-    found = need.ordered(order, fetch, need.CHANGES, part, lambda entry: entry.noticed.id)
-    return paginate(found, part, records.change)
+    filters = build_filter(changes, times, stream=stream, package=package, states=state, text=q)
+    fetch = partial(lists.changes, connection, filters)
+    rows = need.ordered(order, fetch, need.CHANGES, part, lambda entry: entry.noticed.id)
+    return paginate(rows, part, records.change)
 
 
 @router.get("/messages")
@@ -129,8 +129,8 @@ def list_messages(
 ) -> Page[records.Message]:
     """Messages from the bus, and what became of them."""
     fetch = partial(lists.messages, connection, build_filter(times, states=state, text=q), topic)
-    found = need.ordered(order, fetch, need.MESSAGES, part, lambda entry: entry.seq)
-    return paginate(found, part, records.message)
+    rows = need.ordered(order, fetch, need.MESSAGES, part, lambda entry: entry.seq)
+    return paginate(rows, part, records.message)
 
 
 @router.get("/actions")
@@ -139,8 +139,8 @@ def list_actions(
 ) -> Page[records.Action]:
     """What operators did, and asked for."""
     fetch = partial(lists.audit_entries, connection, build_filter(times, text=q))
-    found = need.ordered(order, fetch, need.ACTIONS, part, lambda entry: entry.id)
-    return paginate(found, part, records.action)
+    rows = need.ordered(order, fetch, need.ACTIONS, part, lambda entry: entry.id)
+    return paginate(rows, part, records.action)
 
 
 @router.get("/queue")

@@ -58,10 +58,10 @@ class Broker:
     def state(self) -> State:
         with self._lock:
             if time.monotonic() - self._asked_at > KEPT_SECONDS:
-                found = self._ask()
+                state = self._ask()
                 self._asked_at = time.monotonic()
-                self._empty_at = self._empty_at if found.waiting else self._asked_at
-                self._state = replace(found, waiting_seconds=self._asked_at - self._empty_at)
+                self._empty_at = self._empty_at if state.waiting else self._asked_at
+                self._state = replace(state, waiting_seconds=self._asked_at - self._empty_at)
             return self._state
 
     def _ask(self) -> State:
@@ -77,15 +77,15 @@ class Broker:
 
 def _look(connection: pika.BlockingConnection, queues: tuple[str, ...]) -> State:
     """A queue that is not there closes the channel that asks, so each has one of its own."""
-    found, trouble = {}, ""
+    counts, trouble = {}, ""
     for name in queues:
         try:
             with connection.channel() as channel:
                 answer = channel.queue_declare(name, passive=True).method
-                found[name] = Queue(answer.message_count, answer.consumer_count)
+                counts[name] = Queue(answer.message_count, answer.consumer_count)
         except AMQPChannelError as error:
             trouble = f"queue {name}: {_words(error)}"
-    return State(True, trouble, found)
+    return State(True, trouble, counts)
 
 
 def parameters_of(bus: Bus) -> pika.URLParameters:
@@ -103,6 +103,6 @@ def parameters_of(bus: Bus) -> pika.URLParameters:
 
 def _words(error: BaseException) -> str:
     """What went wrong, in one line."""
-    found = getattr(error, "reply_text", None) or getattr(error, "strerror", None) or error
-    lines = str(found).strip().splitlines()
+    reason = getattr(error, "reply_text", None) or getattr(error, "strerror", None) or error
+    lines = str(reason).strip().splitlines()
     return lines[0] if lines else type(error).__name__

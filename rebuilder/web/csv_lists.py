@@ -53,8 +53,8 @@ def _or_csv(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(endpoint)
     def answered(*given: Any, **named: Any) -> Any:
-        answer, asked = endpoint(*given, **named), _ASKED.get()
-        return answer if asked is None else _response(answer, *asked)
+        answer, csv_request = endpoint(*given, **named), _ASKED.get()
+        return answer if csv_request is None else _response(answer, *csv_request)
 
     setattr(answered, _WRITES, True)
     return answered
@@ -110,8 +110,8 @@ def _rows(items: Iterable[BaseModel]) -> Rows:
 
 def _rows_of_coverage(answer: Coverage) -> Rows:
     for fix in answer.fixes:
-        told = fix.model_dump(mode="json", include=set(_OF_A_FIX))
-        yield from ({**told, **image} for image in _rows(fix.images))
+        fields = fix.model_dump(mode="json", include=set(_OF_A_FIX))
+        yield from ({**fields, **image} for image in _rows(fix.images))
 
 
 def _rows_of_queue(answer: Queue) -> Rows:

@@ -29,8 +29,8 @@ def settings_of(request: Request) -> Settings:
 
 def logs_of(request: Request) -> logs.Logs:
     """What reads the builds' logs for this application."""
-    found: logs.Logs = request.app.state.logs
-    return found
+    reader: logs.Logs = request.app.state.logs
+    return reader
 
 
 async def turn(request: Request) -> AsyncIterator[None]:

@@ -21,14 +21,14 @@ def describe(schema: dict[str, Any]) -> dict[str, Any]:
     models |= _models_of_no_route()
     examples = _Examples(models)
     for model, content in models.items():
-        for name, found in content.get("properties", {}).items():
-            _complete(found, examples.meaning(model, name)[0], examples.of(model, name, found))
+        for name, part in content.get("properties", {}).items():
+            _complete(part, examples.meaning(model, name)[0], examples.of(model, name, part))
     for operations in schema["paths"].values():
         for operation in operations.values():
-            for found in operation.get("parameters", ()):
-                description, example = PARAMETERS.get(found["name"], SILENT)
-                found.setdefault("description", description)
-                _complete(found["schema"], found["description"], examples.fitting(found["schema"], example))
+            for parameter in operation.get("parameters", ()):
+                description, example = PARAMETERS.get(parameter["name"], SILENT)
+                parameter.setdefault("description", description)
+                _complete(parameter["schema"], parameter["description"], examples.fitting(parameter["schema"], example))
     return schema
 
 
@@ -39,11 +39,11 @@ def _models_of_no_route() -> dict[str, Any]:
     return dict(made["$defs"])
 
 
-def _complete(found: dict[str, Any], description: str, example: Any) -> None:
+def _complete(schema: dict[str, Any], description: str, example: Any) -> None:
     if description:
-        found.setdefault("description", description)
+        schema.setdefault("description", description)
     if example is not None:
-        found.setdefault("examples", [example])
+        schema.setdefault("examples", [example])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +55,26 @@ class _Examples:
     def meaning(self, model: str, name: str) -> tuple[str, Any]:
         return NUANCES.get(f"{model}.{name}") or MEANINGS.get(name, SILENT)
 
-    def of(self, model: str, name: str, found: dict[str, Any]) -> Any:
+    def of(self, model: str, name: str, schema: dict[str, Any]) -> Any:
         """An example of a property; None where none is known."""
-        if "examples" in found:
-            return found["examples"][0]
-        return self.fitting(found, self.meaning(model, name)[1])
+        if "examples" in schema:
+            return schema["examples"][0]
+        return self.fitting(schema, self.meaning(model, name)[1])
 
-    def fitting(self, found: dict[str, Any], example: Any) -> Any:
+    def fitting(self, schema: dict[str, Any], example: Any) -> Any:
         """The example as the schema wants it: as a list, or made of what the parts of an answer have."""
-        if "const" in found:
-            return found["const"]
-        if "anyOf" in found:
-            return self.fitting(found["anyOf"][0], example)
-        if found.get("type") == "array":
+        if "const" in schema:
+            return schema["const"]
+        if "anyOf" in schema:
+            return self.fitting(schema["anyOf"][0], example)
+        if schema.get("type") == "array":
             many = example if isinstance(example, list) and example else [example or None]
-            return [self.fitting(found["items"], one) for one in many]
-        return self._made(found) if example is None else example
+            return [self.fitting(schema["items"], one) for one in many]
+        return self._made(schema) if example is None else example
 
-    def _made(self, found: dict[str, Any]) -> Any:
-        if "$ref" not in found:
-            return found.get("default", found.get("enum", [None])[0])
-        model = found["$ref"].removeprefix(MODELS)
+    def _made(self, schema: dict[str, Any]) -> Any:
+        if "$ref" not in schema:
+            return schema.get("default", schema.get("enum", [None])[0])
+        model = schema["$ref"].removeprefix(MODELS)
         properties = self.models[model].get("properties", {})
         return {name: self.of(model, name, part) for name, part in properties.items()}

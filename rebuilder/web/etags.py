@@ -25,8 +25,8 @@ class Tagged(Strict):
             tag = f'W/"{hashlib.sha256(response.body).hexdigest()[:32]}"'
             response.headers["ETag"] = tag
             response.headers["Cache-Control"] = "no-cache"
-            known = [item.strip() for item in request.headers.get("if-none-match", "").split(",")]
-            if tag not in known:
+            tags = [item.strip() for item in request.headers.get("if-none-match", "").split(",")]
+            if tag not in tags:
                 return response
             headers = {"ETag": tag, "Cache-Control": "no-cache"}
             return Response(status_code=304, headers=headers, background=response.background)

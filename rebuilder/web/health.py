@@ -61,10 +61,10 @@ class _Look:
         if self._out is None or self._out.done():
             self._out = self._executor.submit(what)
         try:
-            found: T = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._out)), ANSWER_SECONDS)
+            result: T = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._out)), ANSWER_SECONDS)
         except TimeoutError:
             return None
-        return found
+        return result
 
 
 class _Looks:
@@ -91,11 +91,11 @@ async def ready(request: Request, response: Response) -> Health:
     return _answer(await _checks(state.engine, state.broker, ready=True), response)
 
 
-def _answer(found: list[Check], response: Response) -> Health:
-    well = all(check.ok for check in found)
+def _answer(checks: list[Check], response: Response) -> Health:
+    well = all(check.ok for check in checks)
     response.status_code = 200 if well else 503
     response.headers["Cache-Control"] = "no-store"
-    return Health(ok=well, checks=found)
+    return Health(ok=well, checks=checks)
 
 
 async def _checks(engine: Engine, broker: Broker | None, *, ready: bool) -> list[Check]:
@@ -109,12 +109,12 @@ async def _checks(engine: Engine, broker: Broker | None, *, ready: bool) -> list
         return [Check(name="database", ok=False, detail=beats_and_unread or silent)]
     beats, oldest = beats_and_unread
     now = time.time()
-    found = _of_database(beats, oldest, now, ready=ready)
+    checks = _of_database(beats, oldest, now, ready=ready)
     if not ready:
-        return found
+        return checks
     if broker is None:
-        return [*found, NO_BUS]
-    return [*found, _bus(state or State(False, f"no answer within {ANSWER_SECONDS:g} s"), beats, now)]
+        return [*checks, NO_BUS]
+    return [*checks, _bus(state or State(False, f"no answer within {ANSWER_SECONDS:g} s"), beats, now)]
 
 
 def _look(engine: Engine) -> tuple[Mapping[str, HeartbeatEntry], float | None] | str:
@@ -131,19 +131,19 @@ def _look(engine: Engine) -> tuple[Mapping[str, HeartbeatEntry], float | None] |
 def seen(connection: Connection, broker: Broker | None, now: float) -> list[Check]:
     """The same for who has a connection to a database that answers, and may wait for the broker."""
     beats = heartbeats.read(connection)
-    found = _of_database(beats, inbox.oldest_unread(connection), now, ready=True)
-    return [*found, _bus(broker.state, beats, now) if broker else NO_BUS]
+    checks = _of_database(beats, inbox.oldest_unread(connection), now, ready=True)
+    return [*checks, _bus(broker.state, beats, now) if broker else NO_BUS]
 
 
 def _of_database(beats: Mapping[str, HeartbeatEntry], oldest: float | None, now: float, *, ready: bool) -> list[Check]:
     engine = _loop("engine", beats, now) or Check(name="engine", ok=not ready, detail="does not run")
     publisher = _loop("publisher", beats, now)
-    found = [Check(name="database", ok=True, detail="answers"), engine, *([publisher] if publisher else [])]
+    checks = [Check(name="database", ok=True, detail="answers"), engine, *([publisher] if publisher else [])]
     if not ready:
-        return found
-    found += _standbys(beats, now)
-    found += [_builder(beats), *_calls(beats), *_problems(beats), _inbox(oldest, now)]
-    return [*found, *([_announced(beats)] if publisher else [])]
+        return checks
+    checks += _standbys(beats, now)
+    checks += [_builder(beats), *_calls(beats), *_problems(beats), _inbox(oldest, now)]
+    return [*checks, *([_announced(beats)] if publisher else [])]
 
 
 def _loop(name: str, beats: Mapping[str, HeartbeatEntry], now: float) -> Check | None:
@@ -201,6 +201,6 @@ def _bus(state: State, beats: Mapping[str, HeartbeatEntry], now: float) -> Check
         return Check(name="bus", ok=False, detail=f"no consumer reads queue {', '.join(unread)}")
     beat = beats.get("consumer")
     if state.waiting_seconds > UNREAD_SECONDS and (beat is None or beat.late(now)):
-        told = f"{state.waiting} messages wait for {state.waiting_seconds:.0f} s, and none is being consumed"
-        return Check(name="bus", ok=False, detail=told)
+        detail = f"{state.waiting} messages wait for {state.waiting_seconds:.0f} s, and none is being consumed"
+        return Check(name="bus", ok=False, detail=detail)
     return Check(name="bus", ok=True, detail=f"{state.waiting} messages wait")

@@ -19,12 +19,12 @@ def histogram(connection: Connection, described: tuple[str, str], name: str, lab
     """
     sums, counts = counters.read(connection, name), counters.read(connection, counters.buckets_of(name))
     metric, about = described
-    found = HistogramMetricFamily(f"rebuilder_{metric}", about, labels=[] if "" in labels else ["call"])
+    family = HistogramMetricFamily(f"rebuilder_{metric}", about, labels=[] if "" in labels else ["call"])
     for value, label in labels.items():
         whole, below, buckets = sums.get(label, StoredCounter(0)), 0, []
         for bound in counters.BUCKETS[name]:
             below += counts.get(counters.bucket_label(label, bound), StoredCounter(0)).count
             buckets.append((str(float(bound)), float(below)))
         buckets.append(("+Inf", float(whole.count)))
-        found.add_metric([value] if value else [], buckets, whole.seconds)
-    return found
+        family.add_metric([value] if value else [], buckets, whole.seconds)
+    return family

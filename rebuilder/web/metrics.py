@@ -76,11 +76,11 @@ class Measurements(Collector):
         yield from self._of_broker()
         try:
             with reading(self._engine) as connection:
-                found = list(self._of_database(connection, time.time()))
+                metrics = list(self._of_database(connection, time.time()))
         except SQLAlchemyError:
-            found = []
-        yield _gauge("database_up", "Whether the database answers.", float(bool(found)))
-        yield from found
+            metrics = []
+        yield _gauge("database_up", "Whether the database answers.", float(bool(metrics)))
+        yield from metrics
 
     def _build_info(self) -> Metric:
         about = "What runs: 1, with its versions, its builder and its kind of database as labels."
@@ -90,9 +90,9 @@ class Measurements(Collector):
             "builder": self._settings.builder,
             "database": self._engine.dialect.name,
         }
-        found = GaugeMetricFamily("rebuilder_build_info", about, labels=list(labels))
-        found.add_metric(list(labels.values()), 1)
-        return found
+        family = GaugeMetricFamily("rebuilder_build_info", about, labels=list(labels))
+        family.add_metric(list(labels.values()), 1)
+        return family
 
     def _of_broker(self) -> Iterator[Metric]:
         if self._broker is None:
@@ -119,9 +119,9 @@ class Measurements(Collector):
         images = GaugeMetricFamily("rebuilder_images", "Images by what they are.", labels=["state"])
         for state, count in image_states.counts(states).items():
             images.add_metric([str(state)], count)
-        oldest = min((found.since for found in states if found.since is not None), default=None)
-        told = "How long the image that is stale for longest has lacked a change; held and waiting ones count too."
-        yield from (images, _gauge("stale_seconds", told, _age(oldest, now)))
+        oldest = min((image.since for image in states if image.since is not None), default=None)
+        about = "How long the image that is stale for longest has lacked a change; held and waiting ones count too."
+        yield from (images, _gauge("stale_seconds", about, _age(oldest, now)))
 
     def _rebuilds(self, connection: Connection, now: float) -> Iterator[Metric]:
         open_ones = GaugeMetricFamily("rebuilder_rebuilds", "Rebuilds that are not done, by state.", labels=["state"])
@@ -146,11 +146,11 @@ class Measurements(Collector):
 
 
 def _messages(connection: Connection, now: float) -> Iterator[Metric]:
-    told = counters.read(connection, "message")
+    outcomes = counters.read(connection, "message")
     counts = inbox.counts(connection)
     unread = counts.get("new", 0)
-    read = {state: told.get(state, NONE).count for state in inbox.ENDED}
-    twice = told.get("duplicate", NONE).count
+    read = {state: outcomes.get(state, NONE).count for state in inbox.ENDED}
+    twice = outcomes.get("duplicate", NONE).count
     yield _counter("messages_received", "Messages received, duplicates included.", sum(counts.values()) + twice)
     yield _counter("messages_duplicate", "Messages that were received before.", twice)
     yield _counter("messages_rejected", "Messages that could not be parsed.", read["rejected"])
@@ -165,8 +165,8 @@ def _messages(connection: Connection, now: float) -> Iterator[Metric]:
 
 def _engine(connection: Connection) -> Iterator[Metric]:
     trouble = counters.read(connection, "trouble")
-    told = "Calls to the builder that could not be answered."
-    errors = CounterMetricFamily("rebuilder_builder_errors", told, labels=["call"])
+    about = "Calls to the builder that could not be answered."
+    errors = CounterMetricFamily("rebuilder_builder_errors", about, labels=["call"])
     said = "Deprecated: rebuilder_builder_errors_total."
     old = CounterMetricFamily("rebuilder_builder_trouble", said, labels=["call"])
     for call in CALLS:
@@ -179,8 +179,8 @@ def _engine(connection: Connection) -> Iterator[Metric]:
     yield _counter("duplicate_submissions", "Builds that were submitted twice; must be 0.", twice)
     yield histogram(connection, ("plan_seconds", "What planning takes."), "plan", {"": "settled"})
     yield histogram(connection, ("wave_makespan_seconds", "What finished waves took."), "wave", {"": "makespan"})
-    told = "The least that finished waves could have taken."
-    yield histogram(connection, ("wave_lower_bound_seconds", told), "wave", {"": "lower-bound"})
+    about = "The least that finished waves could have taken."
+    yield histogram(connection, ("wave_lower_bound_seconds", about), "wave", {"": "lower-bound"})
     waves = counters.read(connection, "wave")
     took, least = waves.get("makespan", NONE).seconds, waves.get("lower-bound", NONE).seconds
     ratio = took / least if least else float("nan")

@@ -110,22 +110,22 @@ def page(
     """Which part of a list is asked for: one row more than is shown tells whether there are others."""
     most, default = (MOST_CSV, MOST_CSV) if wants_csv(request) else (MOST, LIMIT)
     if limit is not None and limit > most:
-        told = f"Input should be less than or equal to {most}; CSV has up to {MOST_CSV}"
-        raise RequestValidationError([{"type": "less_than_equal", "loc": ("query", "limit"), "msg": told}])
+        message = f"Input should be less than or equal to {most}; CSV has up to {MOST_CSV}"
+        raise RequestValidationError([{"type": "less_than_equal", "loc": ("query", "limit"), "msg": message}])
     return PageRequest((limit or default) + 1, None if cursor is None else read_cursor(cursor))
 
 
 def read_cursor(cursor: str) -> int | str:
     try:
-        found = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        known = (isinstance(found, int) and -LARGEST < found < LARGEST) or (
-            isinstance(found, str) and _storable(found) == found
+        position = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        valid = (isinstance(position, int) and -LARGEST < position < LARGEST) or (
+            isinstance(position, str) and _storable(position) == position
         )
     except (binascii.Error, ValueError, RecursionError):
-        known = False
-    if not known:
+        valid = False
+    if not valid:
         raise RequestError("invalid cursor: give `next` of the part before")
-    return found  # type: ignore[no-any-return]
+    return position  # type: ignore[no-any-return]
 
 
 def paginate(

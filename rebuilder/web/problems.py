@@ -81,9 +81,9 @@ def answer(
     """A problem as a response."""
     title = HTTPStatus(status).phrase
     code = code or CODES.get(status, "internal-error" if status >= 500 else "invalid-request")
-    told = ProblemDetails(
+    problem = ProblemDetails(
         type=TYPE + code, code=code, title=title, status=status, detail=detail, errors=errors or [])
-    return JSONResponse(told.model_dump(), status, headers, MEDIA_TYPE)
+    return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
 
 
 def _of_http(_request: Request, error: Exception) -> JSONResponse:
@@ -94,8 +94,8 @@ def _of_http(_request: Request, error: Exception) -> JSONResponse:
 def _of_form(_request: Request, error: Exception) -> JSONResponse:
     """What was sent is not repeated: it may be a secret, or what cannot be written."""
     assert isinstance(error, RequestValidationError)
-    errors = [Wrong(where=_printable(".".join(map(str, found["loc"]))), what=_printable(str(found["msg"])))
-              for found in error.errors()]
+    errors = [Wrong(where=_printable(".".join(map(str, fault["loc"]))), what=_printable(str(fault["msg"])))
+              for fault in error.errors()]
     first = f"{errors[0]['where']}: {errors[0]['what']}" if errors else "not of the form that it must have"
     unknown = any(e["type"] == "unknown_parameter" for e in error.errors())
     code = "unknown-parameter" if unknown else ""

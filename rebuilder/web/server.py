@@ -52,9 +52,9 @@ def serving(engine: Engine, settings: Settings, bus: Bus) -> Iterator[None]:
 def _make_room() -> None:
     """Raise the limit of open files: connections are taken from the queue all at once, those too that then must go."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    limit = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def _give_back_memory() -> None:
@@ -94,8 +94,8 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
     try:
         listener = _listener(host, port)
     except OSError as error:
-        told = f"consumer_config.web: cannot listen on {host}, port {port}: {error.strerror or error}"
-        raise RequestError(told) from None
+        problem = f"consumer_config.web: cannot listen on {host}, port {port}: {error.strerror or error}"
+        raise RequestError(problem) from None
     # Head and body of an answer are written one after the other: without this, a short one waits 40 ms for the client.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

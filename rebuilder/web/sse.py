@@ -40,13 +40,13 @@ class Interest:
     wave: int | None = None
     image: int | None = None
 
-    def is_met_by(self, found: Difference) -> bool:
+    def is_met_by(self, difference: Difference) -> bool:
         """Whether the page may look different after this."""
-        if found.others:
+        if difference.others:
             return True
         if self.wave is None and self.image is None:
-            return bool(found.messages or found.waves or found.images)
-        return self.wave in found.waves or self.image in found.images
+            return bool(difference.messages or difference.waves or difference.images)
+        return self.wave in difference.waves or self.image in difference.images
 
 
 class Broadcaster:
@@ -82,9 +82,9 @@ class Broadcaster:
             yield self._mark
             while not self.closed:
                 await self._news_after(number)
-                fresh = [(mark, found) for at, mark, found in self._news if at > number]
+                fresh = [(mark, difference) for at, mark, difference in self._news if at > number]
                 missed, number = self._number - number > len(fresh), self._number
-                if missed or any(interest.is_met_by(found) for _, found in fresh):
+                if missed or any(interest.is_met_by(difference) for _, difference in fresh):
                     yield self._mark
 
     async def _news_after(self, number: int) -> None:
@@ -127,14 +127,14 @@ class Broadcaster:
                     self._told.notify_all()
 
     async def _look(self) -> None:
-        mark, found = await run_in_threadpool(self._read, self._mark)
+        mark, difference = await run_in_threadpool(self._read, self._mark)
         if mark == self._mark:
             return
         self._mark = mark
-        if found is not None:
+        if difference is not None:
             async with self._told:
                 self._number += 1
-                self._news.append((self._number, mark, found))
+                self._news.append((self._number, mark, difference))
                 self._told.notify_all()
 
     def _read(self, before: Mark | None) -> tuple[Mark, Difference | None]:

@@ -33,9 +33,9 @@ class Strict(APIRoute):
         handle = super().get_route_handler()
 
         async def check_and_handle(request: Request) -> Response:
-            known, given = self._parameters, Counter(name for name, _ in request.query_params.multi_items())
-            wrong = [_unknown(name, known) for name in given if name not in known]
-            wrong += [_repeated(word, n) for word, n in given.items() if n > 1 and not known.get(word, True)]
+            parameters, given = self._parameters, Counter(name for name, _ in request.query_params.multi_items())
+            wrong = [_unknown(name, parameters) for name in given if name not in parameters]
+            wrong += [_repeated(word, n) for word, n in given.items() if n > 1 and not parameters.get(word, True)]
             if wrong:
                 raise RequestValidationError(wrong[:SHOWN])
             return await handle(request)
@@ -58,12 +58,12 @@ def _is_list(annotation: Any) -> bool:
 
 def _repeated(name: str, times: int) -> dict[str, Any]:
     """What is wrong with several values where one is read, as FastAPI tells of others."""
-    told = f"given {times} times; it takes one"
-    return {"type": "repeated_parameter", "loc": ("query", name), "msg": told, "input": None}
+    message = f"given {times} times; it takes one"
+    return {"type": "repeated_parameter", "loc": ("query", name), "msg": message, "input": None}
 
 
-def _unknown(name: str, known: Collection[str]) -> dict[str, Any]:
+def _unknown(name: str, parameters: Collection[str]) -> dict[str, Any]:
     """What is wrong with a parameter of that name, as FastAPI tells of others."""
     short = name[:LONGEST]
-    hint = did_you_mean(short, known, 1) or there_are(known)
+    hint = did_you_mean(short, parameters, 1) or there_are(parameters)
     return {"type": "unknown_parameter", "loc": ("query", short), "msg": f"unknown parameter{hint}", "input": None}

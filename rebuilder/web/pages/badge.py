@@ -40,29 +40,29 @@ class Side:
     width: float
 
 
-def _told(found: ImageState) -> tuple[str, str]:
+def _told(image: ImageState) -> tuple[str, str]:
     """What the image is, and of a stale one what is done about it, else how pressing that is; and the colour."""
-    rebuild = State(found.last_rebuild) if found.last_rebuild else None
-    if found.state is Currency.STALE and rebuild in OPEN:
-        return f"{found.state}: {rebuild}", BLUE
-    if found.state is Currency.STALE and rebuild in STOPPED:
-        return f"{found.state}: rebuild {rebuild}", RED
-    pressing = found.severity if found.severity is not Severity.UNSPECIFIED else None
-    return f"{found.state}: lacks {pressing} fix" if pressing else str(found.state), COLOURS[found.state]
+    rebuild = State(image.last_rebuild) if image.last_rebuild else None
+    if image.state is Currency.STALE and rebuild in OPEN:
+        return f"{image.state}: {rebuild}", BLUE
+    if image.state is Currency.STALE and rebuild in STOPPED:
+        return f"{image.state}: rebuild {rebuild}", RED
+    pressing = image.severity if image.severity is not Severity.UNSPECIFIED else None
+    return f"{image.state}: lacks {pressing} fix" if pressing else str(image.state), COLOURS[image.state]
 
 
 @router.get("/badges/{key:path}.svg")
 def badge(request: Request, key: str, connection: Reader, settings: Configured) -> Response:
     """The badge of an image; one of an unknown image says so, because a README should not break."""
-    wanted = normalize_query(key)
+    name = normalize_query(key)
     with suppress(RequestError):
-        wanted = search.image_named(connection, wanted)
-    found = image_state.read(connection, settings, time.time(), [wanted]).get(wanted)
-    word, colour = _told(found) if found else UNKNOWN_IMAGE
+        name = search.image_named(connection, name)
+    state = image_state.read(connection, settings, time.time(), [name]).get(name)
+    word, colour = _told(state) if state else UNKNOWN_IMAGE
     left = Side(LABEL, "#24292f", 0, PADDING * 2 + CHARACTER * len(LABEL))
     right = Side(word, colour, left.width, PADDING * 2 + CHARACTER * len(word))
     return TEMPLATES.TemplateResponse(
         request, "badge.svg", {"left": left, "right": right}, media_type="image/svg+xml",
-        status_code=200 if found else 404,
+        status_code=200 if state else 404,
         headers={"Cache-Control": "no-cache", "Cross-Origin-Resource-Policy": "cross-origin"},
     )

@@ -27,10 +27,10 @@ def change(
     noted = lists.change(connection, change_id) if change_id < waves.LARGEST else None
     if noted is None:
         raise Missing(f"there is no change {change_id}")
-    found = coverage.read_change(connection, noted.noticed.change, settings, time.time(), slice(row, row + SHOWN))
+    progress = coverage.read_change(connection, noted.noticed.change, settings, time.time(), slice(row, row + SHOWN))
     return page(
         request, "change.html", connection, live="",
-        noted=noted, waves=waves.taking_up(connection, change_id), coverage=found, first=row, size=SHOWN,
+        noted=noted, waves=waves.taking_up(connection, change_id), coverage=progress, first=row, size=SHOWN,
     )
 
 
@@ -38,8 +38,8 @@ def change(
 def update(request: Request, name: str, connection: Reader, settings: Configured, row: FirstRow = 0) -> Response:
     """All that an update brought, by its alias; or a source build in all streams, by its NVR."""
     shown = slice(row, row + SHOWN)
-    found: Coverage = coverage.read(connection, name.replace("\0", ""), settings, time.time(), shown)
+    progress: Coverage = coverage.read(connection, name.replace("\0", ""), settings, time.time(), shown)
     return page(
         request, "update.html", connection, live="",
-        coverage=found, first=row, size=SHOWN,
+        coverage=progress, first=row, size=SHOWN,
     )

@@ -31,13 +31,13 @@ class Part:
 def parts(counts: Mapping[State, int]) -> list[Part]:
     """A bar of all of these, what is done at its left."""
     total = sum(counts.values())
-    found, x = [], 0.0
+    segments, x = [], 0.0
     for state in ORDER:
         if counts.get(state):
             width = WIDTH * counts[state] / total
-            found.append(Part(state, counts[state], round(x, 2), round(width, 2)))
+            segments.append(Part(state, counts[state], round(x, 2), round(width, 2)))
             x += width
-    return found
+    return segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,13 @@ def tree(parents: Mapping[str, Sequence[str]]) -> list[Branch]:
     for key, above in parents.items():
         under[key] = []
         under[above[0] if above else ""].append(key)
-    found: list[Branch] = []
+    branches: list[Branch] = []
     stack = [(key, 0) for key in reversed(under[""])]
     while stack:
         key, depth = stack.pop()
-        found.append(Branch(key, depth, tuple(parents[key][1:])))
+        branches.append(Branch(key, depth, tuple(parents[key][1:])))
         stack += [(child, depth + 1) for child in reversed(under[key])]
-    return found
+    return branches
 
 
 def within(parents: Mapping[str, Iterable[str]], keys: Collection[str]) -> dict[str, list[str]]:

@@ -26,8 +26,8 @@ def list_externals(request: Request, connection: Reader) -> Response:
 def external(request: Request, spec: str, connection: Reader, settings: Configured) -> Response:
     """One external parent, by its pull spec."""
     try:
-        found = externals.in_full(connection, spec.replace("\0", ""))
+        parent = externals.in_full(connection, spec.replace("\0", ""))
     except UnknownError as error:
         raise Missing(str(error)) from None
-    states = image_state.read(connection, settings, time.time(), found.images[:SHOWN])
-    return page(request, "external.html", connection, external=found, shown=SHOWN, state_of=states)
+    states = image_state.read(connection, settings, time.time(), parent.images[:SHOWN])
+    return page(request, "external.html", connection, external=parent, shown=SHOWN, state_of=states)

@@ -37,10 +37,10 @@ class Entry:
 @router.get("/feed.atom")
 def feed(request: Request, connection: Reader, settings: Configured, images: Images) -> Response:
     """The last waves and failures, of all images or of some (by name, stream, package or owner)."""
-    wanted, part = build_filter(images), PageRequest(SHOWN)
-    waves = lists.waves(connection, wanted, part)
+    filters, part = build_filter(images), PageRequest(SHOWN)
+    waves = lists.waves(connection, filters, part)
     briefs = status.briefs(connection, waves)
-    failed = lists.rebuilds(connection, wanted, part, need.REBUILDS)
+    failed = lists.rebuilds(connection, filters, part, need.REBUILDS)
     entries = sorted([*map(_of_wave, briefs.values()), *_of_failures(failed)], key=lambda entry: -entry.at)[:SHOWN]
     content = {
         "entries": entries, "base": (settings.notify.url or str(request.base_url)).rstrip("/"),

@@ -23,26 +23,26 @@ router = APIRouter(route_class=PageRoute)
 @router.get("/images/{key:path}")
 def image(request: Request, key: str, connection: Reader, settings: Configured) -> Response:
     """One image."""
-    wanted = normalize_query(key)
-    found = inventory.find(connection, [wanted]).get(wanted)
-    if found is None:
+    name = normalize_query(key)
+    entry = inventory.find(connection, [name]).get(name)
+    if entry is None:
         try:
-            wanted = search.image_named(connection, wanted)
+            name = search.image_named(connection, name)
         except RequestError as error:
             raise Missing(str(error)) from None
-        return RedirectResponse(f"/images/{segment(wanted)}")
-    image_id = open_rebuilds.image_ids(connection, [wanted])[wanted]
+        return RedirectResponse(f"/images/{segment(name)}")
+    image_id = open_rebuilds.image_ids(connection, [name])[name]
     built = builds.of_image(connection, image_id, BUILDS)
     children = inventory.children(connection, image_id)
-    shown = {wanted, *(parent.image for parent in found.parents), *children[:CHILDREN]}
+    shown = {name, *(parent.image for parent in entry.parents), *children[:CHILDREN]}
     states = image_state.read(connection, settings, time.time(), shown)
-    present = wanted in states
+    present = name in states
     current_id = inventory.current_build_id(connection, image_id)
     current = next((build for build in built if build.id == current_id), built[0] if built else None)
     return page(
         request, "image.html", connection, live=f"image={image_id}",
-        image=found, present=present, children=children, shown=CHILDREN, state_of=states, builds=built, current=current,
+        image=entry, present=present, children=children, shown=CHILDREN, state_of=states, builds=built, current=current,
         content=builds.content(connection, current.manifest_id) if current and current.manifest_id else [],
         waiting=deliveries.waiting_of_image(connection, image_id),
-        answer=why.why(connection, wanted, settings, time.time()) if present else None,
+        answer=why.why(connection, name, settings, time.time()) if present else None,
     )

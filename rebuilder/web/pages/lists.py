@@ -67,12 +67,12 @@ def all_waves(
     state: WaveStates = (), q: WORDS = "", cursor: Cursor = None,
 ) -> Response:
     """The waves."""
-    wanted = build_filter(images, changes, times, states=state, text=normalize_query(q))
+    filters = build_filter(images, changes, times, states=state, text=normalize_query(q))
     part = _part(cursor, WAVES)
-    found = need.ordered("need", partial(lists.waves, connection, wanted), need.WAVES, part, lambda wave: wave.id)
-    shown = [wave for wave, _ in found[:WAVES]]
+    rows = need.ordered("need", partial(lists.waves, connection, filters), need.WAVES, part, lambda wave: wave.id)
+    shown = [wave for wave, _ in rows[:WAVES]]
     lines = wave_lines(connection, shown, forecast.read(connection, settings, time.time()))
-    following = cursor_of(found, part, lambda row: row[1])
+    following = cursor_of(rows, part, lambda row: row[1])
     return _list(request, "waves.html", connection, WAVE_STATES, following, waves=lines)
 
 
@@ -82,11 +82,11 @@ def all_rebuilds(
     wave: InWave, state: RebuildStates = (), q: WORDS = "", cursor: Cursor = None,
 ) -> Response:
     """The rebuilds."""
-    wanted = build_filter(images, changes, times, states=state, wave=wave, text=normalize_query(q))
-    part, fetch = _part(cursor), partial(lists.rebuilds, connection, wanted)
-    found = need.ordered("need", fetch, need.REBUILDS, part, lambda entry: entry.id)
-    following = cursor_of(found, part, lambda row: row[1])
-    shown = [entry for entry, _ in found[:SHOWN]]
+    filters = build_filter(images, changes, times, states=state, wave=wave, text=normalize_query(q))
+    part, fetch = _part(cursor), partial(lists.rebuilds, connection, filters)
+    rows = need.ordered("need", fetch, need.REBUILDS, part, lambda entry: entry.id)
+    following = cursor_of(rows, part, lambda row: row[1])
+    shown = [entry for entry, _ in rows[:SHOWN]]
     return _list(request, "rebuilds.html", connection, list(State), following, rebuilds=shown)
 
 
@@ -97,12 +97,12 @@ def all_images(
     last_rebuild: RebuildStates = (), q: WORDS = "", cursor: Cursor = None,
 ) -> Response:
     """The images of the inventory, and what each of them is."""
-    wanted = build_filter(images, lacking, currencies=state, states=last_rebuild, text=normalize_query(q))
+    filters = build_filter(images, lacking, currencies=state, states=last_rebuild, text=normalize_query(q))
     part = _part(cursor)
-    found = image_records.images_by_need(connection, wanted, part, settings, time.time())
-    following = cursor_of(found.items, part, lambda image: image.image)
+    listing = image_records.images_by_need(connection, filters, part, settings, time.time())
+    following = cursor_of(listing.items, part, lambda image: image.image)
     return _list(request, "images.html", connection, list(Currency), following,
-                 images=found.items[:SHOWN], counts=found.counts, total=found.total)
+                 images=listing.items[:SHOWN], counts=listing.counts, total=listing.total)
 
 
 @router.get("/changes")
@@ -113,9 +113,9 @@ def all_changes(
     """The changes."""
     packages.check(connection, package)
     words = normalize_query(q)
-    wanted = build_filter(changes, times, stream=stream, package=package, states=state, text=words)
-    part, fetch = _part(cursor), partial(lists.changes, connection, wanted)
-    found = need.ordered("need", fetch, need.CHANGES, part, lambda entry: entry.noticed.id)
-    following = cursor_of(found, part, lambda row: row[1])
-    shown = [entry for entry, _ in found[:SHOWN]]
+    filters = build_filter(changes, times, stream=stream, package=package, states=state, text=words)
+    part, fetch = _part(cursor), partial(lists.changes, connection, filters)
+    rows = need.ordered("need", fetch, need.CHANGES, part, lambda entry: entry.noticed.id)
+    following = cursor_of(rows, part, lambda row: row[1])
+    shown = [entry for entry, _ in rows[:SHOWN]]
     return _list(request, "changes.html", connection, ("settling", "planned"), following, changes=shown)

@@ -96,16 +96,16 @@ def _encoded(read: logs.Logs, build: Build) -> Iterator[bytes]:
 
 def _lines(read: logs.Logs, build: Build) -> tuple[list[str], str]:
     """All lines, and why there are no more where the builder does not give them."""
-    found, size = [], 0
+    texts, size = [], 0
     try:
         for text in read.text(build):
-            found.append(text)
+            texts.append(text)
             size += len(text)
             if size > MOST_CHARACTERS:
-                return _split(found), f"only its first {MOST_CHARACTERS} characters are shown here: take the whole file"
+                return _split(texts), f"only its first {MOST_CHARACTERS} characters are shown here: take the whole file"
     except (InfrastructureError, RequestError) as error:
-        return _split(found), f"the log cannot be read: {error}"
-    return _split(found), ""
+        return _split(texts), f"the log cannot be read: {error}"
+    return _split(texts), ""
 
 
 def _split(texts: list[str]) -> list[str]:
@@ -126,14 +126,14 @@ def window(lines: list[str], first: int | None) -> Window:
 
 def _hits(lines: list[str], words: str) -> list[Hit]:
     """The lines that have the words, in whatever case; one more than are shown tells that there are more."""
-    found, wanted = [], words.lower()
+    hits, phrase = [], words.lower()
     for number, line in enumerate(lines, 1):
         text = plain(line) if "\x1b" in line or "\r" in line else line
-        if wanted in text.lower():
-            found.append(Hit(number, text[:LONGEST_LINE]))
-            if len(found) > HITS:
+        if phrase in text.lower():
+            hits.append(Hit(number, text[:LONGEST_LINE]))
+            if len(hits) > HITS:
                 break
-    return found
+    return hits
 
 
 def end_of_log(engine: Engine, read: logs.Logs, rebuild_id: int) -> Window | None:

@@ -41,18 +41,18 @@ class WaveLine:
         return sum(self.counts.values())
 
 
-def wave_lines(connection: Connection, found: Sequence[WaveEntry], open_: Expected) -> list[WaveLine]:
+def wave_lines(connection: Connection, entries: Sequence[WaveEntry], open_: Expected) -> list[WaveLine]:
     """These waves as lines of a list."""
-    ids = [wave.id for wave in found]
-    counts, told = open_rebuilds.counts_of(connection, ids), open_rebuilds.changes_of(connection, ids)
+    ids = [wave.id for wave in entries]
+    counts, taken_up = open_rebuilds.counts_of(connection, ids), open_rebuilds.changes_of(connection, ids)
     members: dict[int, list[int]] = {}
     for item in open_.open:
         members.setdefault(item.entry.wave_id, []).append(item.entry.id)
     return [
-        WaveLine(wave, counts[wave.id], parts(counts[wave.id]), told[wave.id],
+        WaveLine(wave, counts[wave.id], parts(counts[wave.id]), taken_up[wave.id],
                  open_.forecast.of(members.get(wave.id, ())),
                  not open_.forecast.unknown.isdisjoint(members.get(wave.id, ())))
-        for wave in found
+        for wave in entries
     ]
 
 
@@ -68,7 +68,7 @@ def overview(request: Request, connection: Reader, settings: Configured) -> Resp
         running=open_.live[:RUNNING],
         slots=settings.slots,
         queue=queue.read(connection, settings, now, HEAD),
-        waiting=sum(found.entry.state is State.WAITING for found in open_.open),
+        waiting=sum(item.entry.state is State.WAITING for item in open_.open),
         failed=failed[:FAILURES],
         more_failed=len(failed) > FAILURES,
         waves=wave_lines(connection, waves.latest(connection, RECENT), open_),

@@ -63,10 +63,10 @@ def segment(text: str) -> str:
 def link(url: str) -> str:
     """The address where it is one of the web; nothing for what a browser would run, or look for on our own site."""
     try:
-        found = urlsplit(url)
+        parts = urlsplit(url)
     except ValueError:
         return ""
-    return url if found.scheme in ("http", "https") and found.netloc and url.isprintable() else ""
+    return url if parts.scheme in ("http", "https") and parts.netloc and url.isprintable() else ""
 
 
 def koji(base: str, nvr: str) -> str:

@@ -33,12 +33,12 @@ def find(request: Request, connection: Reader, settings: Configured, q: WORDS = 
     """Whatever has these words in its name."""
     words = normalize_query(q)
     images = search.images(connection, words, SHOWN + 1) if words else []
-    found, changed = packages.find(connection, words), search.changes(connection, words, SHOWN + 1) if words else []
-    nothing = bool(words) and not (images or found or changed)
+    sources, changed = packages.find(connection, words), search.changes(connection, words, SHOWN + 1) if words else []
+    nothing = bool(words) and not (images or sources or changed)
     return page(
         request, "search.html", connection, words=words, shown=SHOWN,
         wave=_wave(connection, words),
-        packages=found, images=images, alike=packages.alike(connection, words) if nothing else [],
+        packages=sources, images=images, alike=packages.alike(connection, words) if nothing else [],
         states=image_state.read(connection, settings, time.time(), {image.key for image in images}),
         changes=changed,
     )

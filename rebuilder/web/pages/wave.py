@@ -71,7 +71,7 @@ def read(connection: Connection, wave: WaveEntry, settings: Settings, now: float
     names = {entry.id: entry.image for entry in entries}
     open_ = _forecast(connection, entries, settings, now)
     mine = {value.id: value for value in open_.values if value.id in names}
-    by_id = {found.entry.id: found for found in open_.open}
+    by_id = {item.entry.id: item for item in open_.open}
     end = now + _last_done_in(open_, mine) if mine else _last_end(entries, now)
     path = [by_id[ident] for ident in critical_path(list(mine.values()), open_.forecast)]
     standing = len(open_.forecast.standing & mine.keys())
@@ -111,24 +111,24 @@ def _last_end(entries: Iterable[RebuildRecord], now: float) -> float:
 
 def _in_order(parents: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
     """Parents first: an edge that came later may lead to an image of the same level."""
-    found: dict[str, Sequence[str]] = {}
+    ordered: dict[str, Sequence[str]] = {}
     waiting = list(parents)
     while waiting:
-        ready = [key for key in waiting if all(parent in found for parent in parents[key])]
-        found.update((key, parents[key]) for key in ready)
-        waiting = [key for key in waiting if key not in found]
+        ready = [key for key in waiting if all(parent in ordered for parent in parents[key])]
+        ordered.update((key, parents[key]) for key in ready)
+        waiting = [key for key in waiting if key not in ordered]
         assert ready, "rebuilds wait for each other"
-    return found
+    return ordered
 
 
 def _rows(connection: Connection, view: View, first: int) -> list[Row]:
     """A part of the rebuilds as a tree, from that row on."""
     entries = {entry.image: entry for entry in view.entries}
     branches = charts.tree(view.parents)[first : first + ROWS]
-    told = causes.reasons_of(connection, [entries[branch.key].id for branch in branches])
-    critical = {found.entry.id for found in view.path}
+    reasons = causes.reasons_of(connection, [entries[branch.key].id for branch in branches])
+    critical = {item.entry.id for item in view.path}
     return [
-        Row(entry, branch, told.get(entry.id, ()), _bar(entry, view), entry.id in critical,
+        Row(entry, branch, reasons.get(entry.id, ()), _bar(entry, view), entry.id in critical,
             _took(entry, view.scale.now))
         for branch in branches
         for entry in (entries[branch.key],)
@@ -162,22 +162,22 @@ def _blocked_below(view: View, failed: Sequence[RebuildRecord]) -> dict[int, int
         for parent in above:
             children.setdefault(parent, []).append(key)
     blocked = {entry.image for entry in view.entries if entry.state is State.BLOCKED}
-    found = {}
+    counts = {}
     for entry in failed:
         below, todo = set(), [entry.image]
         while todo:
             fresh = [key for key in children.get(todo.pop(), ()) if key not in below]
             below.update(fresh)
             todo += fresh
-        found[entry.id] = len(below & blocked)
-    return found
+        counts[entry.id] = len(below & blocked)
+    return counts
 
 
 def _drawing(view: View, opened: Sequence[str]) -> WaveGraph | None:
     """The graph; of many images with a box for each layer and state."""
     if not any(view.parents.values()):
         return None
-    path = [found.entry.image for found in view.path]
+    path = [item.entry.image for item in view.path]
     if len(view.entries) > DRAWN:
         return wave_graph.collapsed(view.entries, view.parents, opened, path)
     return WaveGraph(graph_svg.draw(view.parents, view.states, path), {}, {})
@@ -191,20 +191,20 @@ def wave(
 ) -> Response:
     """One wave: its time line from a row on, and its graph with some boxes open."""
     now = time.time()
-    found = waves.find(connection, wave_id)
+    record = waves.find(connection, wave_id)
     noticed = waves.changes_of(connection, wave_id)
-    if found.state == "planned":
-        wanted = [item.change for item in noticed]
-        plan = planning.draft(connection, wanted, settings, now, Assumptions(approved=True)).plan
-        return page(request, "planned.html", connection, wave=found, changes=noticed, plan=plan,
+    if record.state == "planned":
+        pending = [item.change for item in noticed]
+        plan = planning.draft(connection, pending, settings, now, Assumptions(approved=True)).plan
+        return page(request, "planned.html", connection, wave=record, changes=noticed, plan=plan,
                     live=f"wave={wave_id}")
-    view = read(connection, found, settings, now)
+    view = read(connection, record, settings, now)
     counts = open_rebuilds.counts_of(connection, [wave_id])[wave_id]
     failed = [entry for entry in view.entries if entry.state in (State.FAILED, State.CANCELED)]
     first = max(0, min(row, len(view.entries) - ROWS))
     return page(
         request, "wave.html", connection, live=f"wave={wave_id}",
-        wave=found, changes=noticed, view=view, counts=counts, bar_parts=charts.parts(counts), failed=failed,
+        wave=record, changes=noticed, view=view, counts=counts, bar_parts=charts.parts(counts), failed=failed,
         waiting=deliveries.waiting_of_wave(connection, wave_id),
         listed=LISTED, behind=_blocked_below(view, failed[:LISTED]), graph=_drawing(view, open_),
         rows=_rows(connection, view, first), first=first, size=ROWS, row_height=ROW_HEIGHT,

@@ -52,11 +52,11 @@ class WaveGraph:
 
 
 def collapsed(
-    entries: Sequence[RebuildRecord], parents: Mapping[str, Sequence[str]], wanted: Collection[str],
+    entries: Sequence[RebuildRecord], parents: Mapping[str, Sequence[str]], requested: Collection[str],
     critical: Sequence[str],
 ) -> WaveGraph:
     """The graph with the images of each layer and state as one box, but for the boxes that are wanted open."""
-    boxes = _Boxes.of(entries, wanted, critical)
+    boxes = _Boxes.of(entries, requested, critical)
     states = {boxes.names[entry.image]: str(entry.state) for entry in entries}
     path = list(dict.fromkeys(boxes.names[image] for image in critical))
     drawing = graph_svg.draw(_edges(entries, parents, boxes.names), states, path)
@@ -73,10 +73,10 @@ class _Boxes:
     left: Mapping[str, int]
 
     @classmethod
-    def of(cls, entries: Iterable[RebuildRecord], wanted: Collection[str], critical: Collection[str]) -> _Boxes:
+    def of(cls, entries: Iterable[RebuildRecord], requested: Collection[str], critical: Collection[str]) -> _Boxes:
         """Of a box that is open, the images that decide when the wave is done have a box of their own first."""
         left = Counter(map(_group, entries))
-        opened = [name for name in dict.fromkeys(wanted) if left[name] > 1][-MOST_OPEN:]
+        opened = [name for name in dict.fromkeys(requested) if left[name] > 1][-MOST_OPEN:]
         alone = {name for name, count in left.items() if count == 1}
         room = dict.fromkeys(opened, OPENED)
         names = {}
@@ -92,12 +92,12 @@ class _Boxes:
 
     def groups(self, entries: Iterable[RebuildRecord]) -> dict[str, Group]:
         """The boxes that stand for several images, by their names."""
-        found: dict[str, Group] = {}
+        groups: dict[str, Group] = {}
         for entry in entries:
             name = self.names[entry.image]
-            if name != entry.image and name not in found:
-                found[name] = Group(self.left[name], entry.level, self._href(entry, name))
-        return found
+            if name != entry.image and name not in groups:
+                groups[name] = Group(self.left[name], entry.level, self._href(entry, name))
+        return groups
 
     def _href(self, entry: RebuildRecord, name: str) -> str:
         if name in self.opened:
@@ -110,11 +110,11 @@ def _edges(
 ) -> dict[str, list[str]]:
     """The boxes above each box; between images of the same layer there are none, as boxes could lead to each other."""
     levels = {entry.image: entry.level for entry in entries}
-    found: dict[str, dict[str, None]] = {}
+    edges: dict[str, dict[str, None]] = {}
     for entry in sorted(entries, key=lambda entry: entry.level):
         above = (names[parent] for parent in parents.get(entry.image, ()) if levels[parent] < entry.level)
-        found.setdefault(names[entry.image], {}).update(dict.fromkeys(above))
-    return {name: list(above) for name, above in found.items()}
+        edges.setdefault(names[entry.image], {}).update(dict.fromkeys(above))
+    return {name: list(above) for name, above in edges.items()}
 
 
 def _group(entry: RebuildRecord) -> str:
