@@ -36,9 +36,9 @@ class Backoff:
         """It failed once more; when it may be tried again is in the answer."""
         before = self._failures.get(subject)
         count, since = (before.count + 1, before.since) if before else (1, now)
-        found = Failure(count, since, reason, now + pause(count, self._first, self._longest))
-        self._failures[subject] = found
-        return found
+        failure = Failure(count, since, reason, now + pause(count, self._first, self._longest))
+        self._failures[subject] = failure
+        return failure
 
     def succeeded(self, subject: Hashable) -> None:
         """It works."""
@@ -46,8 +46,8 @@ class Backoff:
 
     def resting(self, subject: Hashable, now: float) -> bool:
         """Whether it is too early to try again."""
-        found = self._failures.get(subject)
-        return found is not None and now < found.until
+        failure = self._failures.get(subject)
+        return failure is not None and now < failure.until
 
     def of(self, subject: Hashable) -> Failure | None:
         """How it failed last, where it has not worked since."""
@@ -55,9 +55,9 @@ class Backoff:
 
     def longest(self, subjects: Iterable[Hashable]) -> Failure | None:
         """Of these, what has failed for the longest time, where anything has not worked since it failed."""
-        found = [self._failures[subject] for subject in subjects if subject in self._failures]
-        return min(found, key=lambda failure: failure.since, default=None)
+        failures = [self._failures[subject] for subject in subjects if subject in self._failures]
+        return min(failures, key=lambda failure: failure.since, default=None)
 
     def forget(self, keep: Collection[Hashable]) -> None:
         """Remember nothing of other subjects than these."""
-        self._failures = {subject: found for subject, found in self._failures.items() if subject in keep}
+        self._failures = {subject: failure for subject, failure in self._failures.items() if subject in keep}

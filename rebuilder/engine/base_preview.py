@@ -30,11 +30,11 @@ def draft(engine: Engine, base: str, settings: Settings, now: float) -> Draft:
     spec, digest = _split(base, used)
     with RegistryReader(settings.registry) as reader:
         image = reader.look(at_digest(spec, digest) if digest else spec)
-        found = {name: reader.contents(image, name) for name in external.platforms_of(settings, used[spec])}
-    unknown = [f"{name}: {contents.origin}" for name, contents in found.items() if contents.rpms is None]
+        by_platform = {name: reader.contents(image, name) for name in external.platforms_of(settings, used[spec])}
+    unknown = [f"{name}: {contents.origin}" for name, contents in by_platform.items() if contents.rpms is None]
     if unknown and settings.external_changes != "digest":  # nothing to rebuild would be a guess
         raise ContentsError(f"what is in {at_digest(image.name, image.digest)} is unknown ({'; '.join(unknown)})")
-    rpms = dict.fromkeys(rpm for contents in found.values() for rpm in contents.rpms or ())
+    rpms = dict.fromkeys(rpm for contents in by_platform.values() for rpm in contents.rpms or ())
     return _draft(engine, ExternalImage(spec, image.digest, None, tuple(rpms)), settings, now)
 
 
@@ -56,5 +56,5 @@ def _draft(engine: Engine, base: ExternalImage, settings: Settings, now: float) 
             on = {one.image: one.at for one in bases.standing(connection) if one.spec == base.spec}
             current = {image for image, at in on.items() if at == base.digest}
             return moved_bases.draft(connection, sorted(on.keys() - current), settings, current)
-        wanted = newer_than_images(connection, base.spec, base.rpms, settings)
-        return planning.draft(connection, wanted, settings, now, Assumptions(parent=base))
+        changes = newer_than_images(connection, base.spec, base.rpms, settings)
+        return planning.draft(connection, changes, settings, now, Assumptions(parent=base))

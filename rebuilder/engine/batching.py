@@ -35,11 +35,11 @@ class Batches:
             self._most.update(dict.fromkeys(call.subjects, (len(call.subjects) + 1) // 2))
         return [subject for call in slow for subject in call.subjects]
 
-    def next(self, wanted: Iterable[str]) -> list[Batch]:
-        """The calls to make about those of the wanted subjects that no call is out about, but for slow ones."""
+    def next(self, candidates: Iterable[str]) -> list[Batch]:
+        """The calls to make about those of the candidates that no call is out about, but for slow ones."""
         busy = {subject for call in self._open if not call.split for subject in call.subjects}
         alike: dict[int | None, list[str]] = {}  # by how many of them may be in one call
-        for subject in dict.fromkeys(wanted):
+        for subject in dict.fromkeys(candidates):
             if subject not in busy:
                 alike.setdefault(self._most.get(subject), []).append(subject)
         batches: list[Batch] = []
@@ -47,9 +47,9 @@ class Batches:
             batches += _pieces(subjects, most or len(subjects))
         return batches
 
-    def start(self, wanted: Iterable[str], now: float, call: Callable[[Batch], bool]) -> None:
+    def start(self, candidates: Iterable[str], now: float, call: Callable[[Batch], bool]) -> None:
         """Make the `next` calls; `call` says whether it could be made."""
-        for batch in self.next(wanted):
+        for batch in self.next(candidates):
             if call(batch):
                 self.asked(batch, now)
 

@@ -133,7 +133,7 @@ class Calls:
 
     def answers(self) -> list[Answer]:
         """The answers that have come, and a report of each call whose time has just run out. Does not wait."""
-        found: list[Answer] = []
+        answers: list[Answer] = []
         while True:
             try:
                 number, future = self._answers.get_nowait()
@@ -141,8 +141,8 @@ class Calls:
                 break
             answer = self._answer(number, future)
             if answer is not None:
-                found.append(answer)
-        return found + self._run_out()
+                answers.append(answer)
+        return answers + self._run_out()
 
     def wait(self, seconds: float) -> None:
         """Return as soon as an answer has come, with those that follow at once; at the latest after so many seconds.
@@ -179,7 +179,7 @@ class Calls:
             del self._subjects[call.kind, call.subject]
 
     def _run_out(self) -> list[Answer]:
-        now, found = self._clock.monotonic(), []
+        now, answers = self._clock.monotonic(), []
         for number, call in self._out.items():
             limit = self._settings.seconds_for(call.kind)
             if not call.overdue and now - call.heard >= limit:
@@ -187,18 +187,18 @@ class Calls:
                 if call.kind is not Kind.SUBMIT:  # whatever else hangs may be asked again
                     self._free(call, number)
                 error = InfrastructureError(f"no answer within {limit:g} s")
-                found.append(Answer(call.kind, call.subject, None, error, now - call.began, overdue=True))
-        return found
+                answers.append(Answer(call.kind, call.subject, None, error, now - call.began, overdue=True))
+        return answers
 
     def outstanding(self) -> Mapping[Kind, Outstanding]:
         """The calls that are out, by kind."""
         now = self._clock.monotonic()
-        found: dict[Kind, list[_ThreadedCall]] = {}
+        by_kind: dict[Kind, list[_ThreadedCall]] = {}
         for call in self._out.values():
-            found.setdefault(call.kind, []).append(call)
+            by_kind.setdefault(call.kind, []).append(call)
         return {
             kind: Outstanding(len(calls), sum(c.overdue for c in calls), now - min(c.began for c in calls))
-            for kind, calls in found.items()
+            for kind, calls in by_kind.items()
         }
 
     def close(self, last: Callable[[], None]) -> bool:

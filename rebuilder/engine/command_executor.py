@@ -69,8 +69,8 @@ def _targets(connection: Connection, request: Request) -> list[RebuildRecord]:
     """The rebuilds of the wave, parents first, or the last ones of the image, oldest first."""
     if request.wave is not None:
         return rebuilds.of_wave(connection, request.wave)
-    found = rebuilds.of_image(connection, holds.image_id(connection, request.target), 2)
-    return [entry for entry in reversed(found) if entry.state in OPEN or entry.id == found[0].id]
+    records = rebuilds.of_image(connection, holds.image_id(connection, request.target), 2)
+    return [entry for entry in reversed(records) if entry.state in OPEN or entry.id == records[0].id]
 
 
 def _cancel(transitions: Transitions, request: Request) -> str:
@@ -106,7 +106,7 @@ def _retry(transitions: Transitions, request: Request) -> str:
 
 def _rebuild(connection: Connection, alike: Sequence[Request], settings: Settings, now: float) -> str:
     request, graph = alike[0], inventory.load(connection)
-    images = [found.target for found in alike if len(alike) == 1 or found.target in graph]
+    images = [one.target for one in alike if len(alike) == 1 or one.target in graph]
     below, unbuilt = request.verb is Verb.REBUILD_ALL, inventory.unbuilt(connection)
     drafted = planning.draft_by_hand(connection, graph, images, settings, below=below, unbuilt=unbuilt)
     wave_id, waiting = waves.by_hand(connection, drafted, f"by hand: {request}", request.who, now)

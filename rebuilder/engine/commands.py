@@ -40,13 +40,13 @@ def give(connection: Connection, command: Command, now: float) -> CommandReceipt
         case "retry" | "cancel":
             return _ask(connection, Verb(command.verb), command, now)
         case "rollback":
-            wanted = RequestedRollback(0, command.target, command.who, command.reason, command.build,
+            request = RequestedRollback(0, command.target, command.who, command.reason, command.build,
                                        command.with_descendants)  # fmt: skip
-            return CommandReceipt(rollbacks.give(connection, wanted, now), None)
+            return CommandReceipt(rollbacks.give(connection, request, now), None)
         case "rebuild":
             if wave_of(command.target) is not None:
-                told = f"`retry {command.target}` builds again what failed in wave {command.target}"
-                raise RequestError(f"no such image: {command.target}; {told}")
+                hint = f"`retry {command.target}` builds again what failed in wave {command.target}"
+                raise RequestError(f"no such image: {command.target}; {hint}")
             return _ask(connection, Verb.REBUILD_ALL if command.with_descendants else Verb.REBUILD, command, now)
         case _:
             answer = _done(connection, command, now)
@@ -93,10 +93,10 @@ def _approve(connection: Connection, command: Command, now: float) -> str:
     wave_id = wave_of(command.target)
     if wave_id is None:
         raise RequestError(f"no such wave: {command.target}")
-    found = waves.find(connection, wave_id)
+    wave = waves.find(connection, wave_id)
     if waves.approve(connection, wave_id, command.who, now):
         return f"wave {wave_id} is approved"
-    return f"wave {wave_id} needs no approval: it is {found.state}"
+    return f"wave {wave_id} needs no approval: it is {wave.state}"
 
 
 def _ask(connection: Connection, verb: Verb, command: Command, now: float) -> CommandReceipt:

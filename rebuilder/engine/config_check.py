@@ -64,11 +64,11 @@ def _refused(path: Path) -> list[str]:
 
 def _sections(read: Mapping[str, Any]) -> list[str]:
     """Misspelt and missing keys of sections, which fedora-messaging overlooks until it needs them."""
-    found = [fault for name, keys in WHOLE.items() if name in read for fault in _section(name, read[name], keys, keys)]
+    faults = [fault for name, keys in WHOLE.items() if name in read for fault in _section(name, read[name], keys, keys)]
     for name, keys in (("queues", QUEUE_KEYS), ("exchanges", EXCHANGE_KEYS), ("bindings", BINDING_KEYS)):
         for key, table in _tables(read.get(name, {})):
-            found += _section(f"{name}.{key}", table, keys)
-    return found
+            faults += _section(f"{name}.{key}", table, keys)
+    return faults
 
 
 def _tables(section: object) -> Iterable[tuple[object, object]]:
@@ -78,13 +78,13 @@ def _tables(section: object) -> Iterable[tuple[object, object]]:
     return enumerate(section) if isinstance(section, list) else ()
 
 
-def _section(name: str, table: object, known: set[str], needed: set[str] | None = None) -> list[str]:
+def _section(name: str, table: object, keys: set[str], needed: set[str] | None = None) -> list[str]:
     if not isinstance(table, dict):
         return [f"{name}: must be a table"]
-    unknown = [str(key) for key in table if key not in known]
-    found = [f"{name}.{key}: unknown key{did_you_mean(key.lower(), known, 1)}" for key in unknown]
+    unknown = [str(key) for key in table if key not in keys]
+    faults = [f"{name}.{key}: unknown key{did_you_mean(key.lower(), keys, 1)}" for key in unknown]
     missing = sorted((needed or set()) - table.keys())
-    return found + [f"{name}.{key}: is missing: where [{name}] is set, it needs all of its keys" for key in missing]
+    return faults + [f"{name}.{key}: is missing: where [{name}] is set, it needs all of its keys" for key in missing]
 
 
 def of_settings(settings: Settings, bus: Bus) -> Iterator[Finding]:

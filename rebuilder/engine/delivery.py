@@ -23,17 +23,17 @@ def promote(connection: Connection, target: str, wave_id: int | None, now: float
     held = holds.held(connection, now)
     if target in held:
         raise RequestError(f"{target} is held by {held[target]}: release it first")
-    found = [one for one in deliveries.waiting(connection) if target in (one.image, str(one.wave_id))]
-    ready = [one for one in found if one.image not in held]
+    waiting = [one for one in deliveries.waiting(connection) if target in (one.image, str(one.wave_id))]
+    ready = [one for one in waiting if one.image not in held]
     deliveries.promote(connection, [one.id for one in ready], now)
     what = f"wave {wave_id}" if wave_id is not None else target
-    return _told(found, ready) or f"{what} has nothing that waits to be promoted"
+    return _told(waiting, ready) or f"{what} has nothing that waits to be promoted"
 
 
-def _told(found: Sequence[Waiting], ready: Sequence[Waiting]) -> str:
-    """Which images' names move, of those that were found, and which do not."""
+def _told(waiting: Sequence[Waiting], ready: Sequence[Waiting]) -> str:
+    """Which images' names move, of those that wait, and which do not."""
     moving = {one.image for one in ready}
-    kept = {one.image for one in found} - moving
+    kept = {one.image for one in waiting} - moving
     said = {"promoting {}": moving, "{} stays: on hold": kept}
     return "; ".join(words.format(few(sorted(images))) for words, images in said.items() if images)
 

@@ -43,15 +43,15 @@ def _current(connection: Connection, ids: list[int], settings: Settings) -> list
     """Those whose image got another build since they were planned, which has all that they are for."""
     superseded = rebuilds.superseded_by_other_build(connection, ids)
     reasons = causes.reasons_of(connection, [entry.id for entry in superseded], standing=True)
-    found = []
+    current = []
     for entry in superseded:
         build = inventory.manifest_of(connection, entry.image)
-        known = build is not None and build.manifest is not None
-        if build is None or not known:
+        has_manifest = build is not None and build.manifest is not None
+        if build is None or not has_manifest:
             continue
         if not results.not_updated(build, reasons.get(entry.id, ()), settings.installonly):
-            found.append(entry.id)
-    return found
+            current.append(entry.id)
+    return current
 
 
 def reserve_slots(transitions: Transitions, settings: Settings) -> list[Reserved]:

@@ -56,13 +56,13 @@ class Endorsing:
 
     def _attach(self, build_id: int, at: str) -> bool:
         """Whether there was anything to attach: what is in the build may be unknown."""
-        registry, found = self.settings.registry, self.contents_of(build_id)
-        if found is None:
+        registry, contents = self.settings.registry, self.contents_of(build_id)
+        if contents is None:
             return False
         form = Format(registry.sbom)
-        made = found.made.isoformat().replace("+00:00", "Z")
+        made = contents.made.isoformat().replace("+00:00", "Z")
         try:
-            text = document(replace(found, digest=pinned(at)), form)
+            text = document(replace(contents, digest=pinned(at)), form)
             attachment = Attachment(text.encode(), form.media_type, {CREATED: made})
             attach(at, attachment, registry.call_seconds, registry.auth_file)
         except RequestError as error:  # a missing extra, or somebody else's tag: it is mended, and tried again

@@ -47,13 +47,13 @@ def _unknown(connection: Connection, waiting: Sequence[StoredChange]) -> list[st
     """The NVRs to ask of, in order: none where other streams' changes told of them all; None where nothing waits."""
     if not waiting:
         return None
-    told = _told_before(connection, waiting)
-    return list(dict.fromkeys(item.change.build.nvr for item in waiting if item.change.build.nvr not in told))
+    resolved = _told_before(connection, waiting)
+    return list(dict.fromkeys(item.change.build.nvr for item in waiting if item.change.build.nvr not in resolved))
 
 
 def _told_before(connection: Connection, waiting: Sequence[StoredChange]) -> dict[str, Resolved]:
-    known = changes.resolved(connection, (item.change.build.name for item in waiting))
-    return {change.build.nvr: Resolved(change.build, True, change.rpms) for change in known.values() if change.rpms}
+    resolved = changes.resolved(connection, (item.change.build.name for item in waiting))
+    return {change.build.nvr: Resolved(change.build, True, change.rpms) for change in resolved.values() if change.rpms}
 
 
 def _resolve(connection: Connection, answered: Mapping[str, Resolved | None]) -> int:
@@ -63,26 +63,26 @@ def _resolve(connection: Connection, answered: Mapping[str, Resolved | None]) ->
     change that came while Koji was asked is not among the answers, and is asked of next.
     """
     waiting = changes.unresolved(connection)
-    found: dict[str, Resolved | None] = {**_told_before(connection, waiting), **answered}
+    resolved: dict[str, Resolved | None] = {**_told_before(connection, waiting), **answered}
     done = 0
     for item in waiting:
         nvr = item.change.build.nvr
-        if nvr not in found:
+        if nvr not in resolved:
             continue
         done += 1
-        told = found[nvr]
-        if told is None:
+        answer = resolved[nvr]
+        if answer is None:
             log.warning("Koji does not know %s: taken as it was told", item.change.build)
             changes.resolve(connection, item.id, item.change.build.evr.epoch, ())
-        elif _wanted(item, told):
-            changes.resolve(connection, item.id, told.build.evr.epoch, told.rpms)
+        elif _wanted(item, answer):
+            changes.resolve(connection, item.id, answer.build.evr.epoch, answer.rpms)
         else:
             changes.forget(connection, item.id)
     return done
 
 
-def _wanted(item: StoredChange, told: Resolved) -> bool:
-    if told.complete and told.rpms:
+def _wanted(item: StoredChange, answer: Resolved) -> bool:
+    if answer.complete and answer.rpms:
         return True
-    log.info("%s is forgotten: %s", item.change, "no build of RPMs" if told.complete else "not complete in Koji")
+    log.info("%s is forgotten: %s", item.change, "no build of RPMs" if answer.complete else "not complete in Koji")
     return False

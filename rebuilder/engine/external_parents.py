@@ -39,18 +39,18 @@ def ask(engine: Engine, settings: Settings, heard: Callable[[], None] = lambda: 
     A registry that is unreachable is told in `trouble`. `heard` is told of each that is done.
     """
     with reading(engine) as connection:
-        used, known = externals.in_use(connection), externals.stored(connection)
-    wanted = []
+        used, stored = externals.in_use(connection), externals.stored(connection)
+    questions = []
     for spec in external.remote(used if specs is None else [spec for spec in specs if spec in used]):
-        before = known.get(spec)
+        before = stored.get(spec)
         platforms = external.platforms_of(settings, used[spec])
-        wanted.append(
+        questions.append(
             Wanted(spec, platforms, before.name, before.digest, tuple(before.platforms)) if before
             else Wanted(spec, platforms)
         )  # fmt: skip
     return [
-        Observed(found.spec, found.name, found.digest, found.offered, found.contents or {}, found.trouble)
-        for found in external.ask(wanted, settings, heard)
+        Observed(answer.spec, answer.name, answer.digest, answer.offered, answer.contents or {}, answer.trouble)
+        for answer in external.ask(questions, settings, heard)
     ]
 
 
@@ -85,12 +85,12 @@ def refresh(engine: Engine, settings: Settings, who: str, heard: Callable[[], No
 
 def brought(connection: Connection, specs: Iterable[str], settings: Settings) -> list[Change]:
     """What these external parents have newer than the images on them, as changes of the images' streams."""
-    found: dict[Change, None] = {}
+    newer: dict[Change, None] = {}
     for spec in specs:
         contents = externals.manifests_of(connection, spec).values()
         rpms = [rpm for content in contents if content is not None for rpm in content.rpms]
-        found.update(dict.fromkeys(newer_than_images(connection, spec, rpms, settings)))
-    return list(found)
+        newer.update(dict.fromkeys(newer_than_images(connection, spec, rpms, settings)))
+    return list(newer)
 
 
 def newer_than_images(
@@ -170,8 +170,8 @@ class ExternalParents:
         """What images are built on that a registry can be asked for; with `new` only what was never asked for."""
         with reading(self._context.engine) as connection:
             used = externals.in_use(connection)
-            known = externals.stored(connection) if new else {}
-        return [spec for spec in external.remote(used) if spec not in known]
+            stored = externals.stored(connection) if new else {}
+        return [spec for spec in external.remote(used) if spec not in stored]
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
         done = 0

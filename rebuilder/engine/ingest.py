@@ -96,12 +96,12 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, InvalidMessage) else f"{type(error).__name__}: {one_line(error)}"
 
 
-def _is_image(connection: Connection, told: AvailableBuild | BuildUntagged, settings: Settings) -> bool:
+def _is_image(connection: Connection, event: AvailableBuild | BuildUntagged, settings: Settings) -> bool:
     """Whether what was tagged, or untagged, is by its name an image of a stream that the tag feeds."""
     if not source_of(settings).follows_koji_tags:
         return False
-    fed = [name for name, stream in settings.streams.items() if told.koji_tag in stream.koji_tags]
-    return bool(inventory.find(connection, [str(ImageName(told.build.name, name)) for name in fed]))
+    fed = [name for name, stream in settings.streams.items() if event.koji_tag in stream.koji_tags]
+    return bool(inventory.find(connection, [str(ImageName(event.build.name, name)) for name in fed]))
 
 
 def preview(connection: Connection, message: IncomingMessage, parse: Parse, settings: Settings) -> tuple[str, str]:
@@ -135,10 +135,10 @@ def _act(
     """Carry out one event; the reason where it is of no interest, else nothing."""
     match event:
         case AvailableBuild():
-            found = [Change(event.build, name, event.severity, event.update, event.url, event.type, cves=event.cves)
+            noticed = [Change(event.build, name, event.severity, event.update, event.url, event.type, cves=event.cves)
                      for name in feeds(event, settings, streams)]
-            changes.notice(connection, found, message_id, event.waits_for_repo, now)
-            return "" if found else f"no stream takes {event.build} from {event.bodhi_release or event.koji_tag}"
+            changes.notice(connection, noticed, message_id, event.waits_for_repo, now)
+            return "" if noticed else f"no stream takes {event.build} from {event.bodhi_release or event.koji_tag}"
         case RepoDone():
             changes.repo_done(connection, event.koji_tag)
             return ""
@@ -194,12 +194,12 @@ def feeds(offer: AvailableBuild, settings: Settings, streams: Iterable[Stream]) 
     """
     if offer.stream:
         return [stream.name for stream in streams if stream.name == offer.stream]
-    found = []
+    names = []
     for stream in streams:
         fed = settings.streams.get(stream.name)
         if _is_fed_by(offer, fed or NOT_CONFIGURED) and _fits(offer, stream, fed):
-            found.append(stream.name)
-    return found
+            names.append(stream.name)
+    return names
 
 
 def _is_fed_by(offer: AvailableBuild, fed: StreamSettings) -> bool:

@@ -28,34 +28,34 @@ def read(engine: Engine, settings: Settings, progress: Progress | None = None) -
     Raises RequestError where the source is wrong or there is none, and InfrastructureError where it is away.
     """
     source = source_of(settings)
-    found = source.read(settings, StoredInventory(engine), progress)
-    return _with_last_known(engine, found) if source.remembered else found
+    snapshot = source.read(settings, StoredInventory(engine), progress)
+    return _with_last_known(engine, snapshot) if source.remembered else snapshot
 
 
-def _with_last_known(engine: Engine, found: Inventory) -> Inventory:
-    if not found.faults:
-        return found
+def _with_last_known(engine: Engine, snapshot: Inventory) -> Inventory:
+    if not snapshot.faults:
+        return snapshot
     with reading(engine) as connection:
-        return with_last_known(found, inventory.find(connection, [fault.image for fault in found.faults]))
+        return with_last_known(snapshot, inventory.find(connection, [fault.image for fault in snapshot.faults]))
 
 
-def with_last_known(found: Inventory, known: Mapping[str, Image]) -> Inventory:
-    """An image that cannot be read stays as it is `known` from before; what is built on one that never was waits, too.
+def with_last_known(snapshot: Inventory, earlier: Mapping[str, Image]) -> Inventory:
+    """An image that cannot be read stays as it was `earlier`; what is built on one that never was waits, too.
 
     Raises RequestError where nothing at all can be read.
     """
-    unread = [fault.image for fault in found.faults]
-    missing = set(unread) - known.keys()
-    images = [*found.images, *(known[key] for key in unread if key not in missing)]
-    faults = list(found.faults)
+    unread = [fault.image for fault in snapshot.faults]
+    missing = set(unread) - earlier.keys()
+    images = [*snapshot.images, *(earlier[key] for key in unread if key not in missing)]
+    faults = list(snapshot.faults)
     while stranded := _stranded(images, missing):
         faults += [Fault(key, f"{key}: its parent {parent} cannot be read") for key, parent in stranded.items()]
         missing |= stranded.keys()
         images = [image for image in images if image.key not in missing]
     if not images:
         raise RequestError(faults[0].told)
-    builds = tuple(filter(lambda build: build.image not in missing, found.builds))
-    return replace(found, images=tuple(images), builds=builds, faults=tuple(faults))
+    builds = tuple(filter(lambda build: build.image not in missing, snapshot.builds))
+    return replace(snapshot, images=tuple(images), builds=builds, faults=tuple(faults))
 
 
 def _stranded(images: Iterable[Image], missing: Collection[str]) -> dict[str, str]:
@@ -101,10 +101,10 @@ class StoredManifests:
         with reading(self.engine) as connection:
             return manifests.read_before(connection, list(nvrs))
 
-    def put(self, found: Mapping[str, Manifest]) -> None:
-        for part in chunks(list(found), INTERNED):
+    def put(self, by_nvr: Mapping[str, Manifest]) -> None:
+        for part in chunks(list(by_nvr), INTERNED):
             with self.engine.begin() as connection:
-                manifests.keep_read(connection, {nvr: found[nvr] for nvr in part}, time.time())
+                manifests.keep_read(connection, {nvr: by_nvr[nvr] for nvr in part}, time.time())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +132,15 @@ def fetch(engine: Engine, settings: Settings, progress: Progress | None = None) 
         named_soon = deliveries.pending_images(connection)
         builds = inventory.current_builds(connection)
     before = {key: build.ident for key, build in builds.items() if key not in named_soon}
-    found = read(engine, settings, progress)
-    _refuse_future(found.builds, time.time())
-    contents = [build.manifest for build in found.builds if build.manifest is not None]
+    snapshot = read(engine, settings, progress)
+    _refuse_future(snapshot.builds, time.time())
+    contents = [build.manifest for build in snapshot.builds if build.manifest is not None]
     for part in chunks(contents, INTERNED):
         with engine.begin() as connection:
             manifests.intern(connection, part)
         if progress is not None:
             progress(len(contents), len(contents))
-    return ReadInventory(found, before, source_of(settings).written)
+    return ReadInventory(snapshot, before, source_of(settings).written)
 
 
 def _refuse_future(builds: Iterable[ImageBuild], now: float) -> None:

@@ -31,5 +31,5 @@ class Journal:
         size = sqlite_file.relieve(self._engine)
         if size and now >= self._tell_at:
             self._tell_at = now + TELL_SECONDS
-            told = "database: its journal has grown to %d MB, because a reader has kept it open for long: `fuser %s`"
-            log.warning(told, size // 1_000_000, self._engine.url.database)
+            message = "database: its journal has grown to %d MB, because a reader has kept it open for long: `fuser %s`"
+            log.warning(message, size // 1_000_000, self._engine.url.database)

@@ -129,8 +129,8 @@ class Loop:
         for part in chunks(answers, RECORDED):
             with self.engine.begin() as connection:
                 for concern in self.concerns.all:
-                    found = [answer for answer in part if answer.kind in concern.kinds]
-                    done += concern.record(connection, found) if found else 0
+                    batch = [answer for answer in part if answer.kind in concern.kinds]
+                    done += concern.record(connection, batch) if batch else 0
                 self._finish_waves(connection)
         return done
 

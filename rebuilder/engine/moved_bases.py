@@ -27,17 +27,17 @@ def plan_moved(connection: Connection, settings: Settings, now: float) -> int | 
     Only where any new digest counts, and once for each digest: what failed, or came out on another one all the same,
     waits for an operator or the next digest. What is being rebuilt is looked at again after that.
     """
-    wanted = _wanted(connection) if settings.external_changes == "digest" else {}
-    if not wanted:
+    moved = _wanted(connection) if settings.external_changes == "digest" else {}
+    if not moved:
         return None
-    drafted = draft(connection, wanted, settings)
-    new = [wanted[rebuild.image].base for rebuild in drafted.plan.rebuilds]
+    drafted = draft(connection, moved, settings)
+    new = [moved[rebuild.image].base for rebuild in drafted.plan.rebuilds]
     if not new:
         return None
     note = f"new base: {some(f'{base.spec} is {short(base.digest)} now' for base in new)}"
     wave_id, _ = waves.by_hand(connection, drafted, note, "", now)
-    entries = [entry for entry in rebuilds.in_states(connection, PENDING) if entry.image in wanted]
-    bases.keep_causes(connection, ((entry.id, wanted[entry.image].base) for entry in entries))
+    entries = [entry for entry in rebuilds.in_states(connection, PENDING) if entry.image in moved]
+    bases.keep_causes(connection, ((entry.id, moved[entry.image].base) for entry in entries))
     log.info("%s: %d images are rebuilt on it", note, len(new))
     return wave_id
 
@@ -56,11 +56,11 @@ def _wanted(connection: Connection) -> dict[str, BaseMoved]:
 
 
 def draft(
-    connection: Connection, wanted: Iterable[str], settings: Settings, current: Iterable[str] = ()
+    connection: Connection, names: Iterable[str], settings: Settings, current: Iterable[str] = ()
 ) -> Draft:
     """The plan for these images, without those that rules keep; `current` stand on the digest already."""
     graph, rules = inventory.load(connection), settings.terms({}).rules
-    ruled = {image: keeping_from_bases(rules, graph.image(image)) for image in wanted}
+    ruled = {image: keeping_from_bases(rules, graph.image(image)) for image in names}
     images = [image for image, rule in ruled.items() if rule is None]
     drafted = planning.draft_by_hand(connection, graph, images, settings, below=False)
     plan = drafted.plan

@@ -39,8 +39,8 @@ def message(letter: OutboxEntry) -> RebuilderMessage:
 
 def write(connection: Connection, letters: Sequence[OutboxEntry], pages: str) -> dict[int, Body]:
     """The bodies of these letters, by their numbers. `pages` is the address of the status pages, or empty."""
-    known = {ident: waves.find(connection, ident) for ident in {letter.wave_id for letter in letters}}
-    about = {letter.seq: wave for letter in letters if (wave := known[letter.wave_id])}
+    by_id = {ident: waves.find(connection, ident) for ident in {letter.wave_id for letter in letters}}
+    about = {letter.seq: wave for letter in letters if (wave := by_id[letter.wave_id])}
     images = _Images(connection, [letter for letter in letters if letter.rebuild_id is not None])
     return {
         letter.seq: (
@@ -164,12 +164,12 @@ def _page(image: str, pages: str) -> str | None:
 
 def _causes(reasons: Iterable[Reason]) -> list[Body]:
     """The changes, each with the RPMs that it makes stale."""
-    found: dict[Change, list[Body]] = {}
+    rpms_of: dict[Change, list[Body]] = {}
     for reason in reasons:
-        rpms = found.setdefault(reason.change, [])
+        rpms = rpms_of.setdefault(reason.change, [])
         if reason.installed and len(rpms) < LISTED:
             rpms.append(stale_rpm(reason))
-    return [{**_change(change), "rpms": rpms} for change, rpms in list(found.items())[:LISTED]]
+    return [{**_change(change), "rpms": rpms} for change, rpms in list(rpms_of.items())[:LISTED]]
 
 
 def _change(change: Change) -> Body:

@@ -61,8 +61,8 @@ def folders(settings: Settings) -> Iterator[Finding]:
     """The folder of the images, and those that are written to; what is missing of these is made when it is needed."""
     inventory = settings.inventory
     if "source" in inventory.model_fields_set and not inventory.named:
-        told = f"is not set: where the images of source {inventory.source} are"
-        yield Finding("consumer_config.inventory.path", told)
+        problem = f"is not set: where the images of source {inventory.source} are"
+        yield Finding("consumer_config.inventory.path", problem)
     read = dict(source_of(settings).folders(settings))
     for name, source in inventory.sources.items():
         read[f"consumer_config.inventory.sources.{name}.path"] = source.path
@@ -98,12 +98,12 @@ def endorsing(settings: Settings) -> Iterator[Finding]:
     """What signs images and makes their bills of materials."""
     registry = settings.registry
     if registry.sign:
-        found = shutil.which(registry.sign[0])
-        yield Finding(f"consumer_config.registry.sign {registry.sign[0]}", "" if found else "there is no such command")
+        path = shutil.which(registry.sign[0])
+        yield Finding(f"consumer_config.registry.sign {registry.sign[0]}", "" if path else "there is no such command")
     if registry.sbom:
         missing = [name for name in ("cyclonedx", "spdx_tools", "packageurl") if find_spec(name) is None]
-        told = f"it needs an extra: {install(EXTRA)}" if missing else ""
-        yield Finding(f"consumer_config.registry.sbom {registry.sbom}", told)
+        problem = f"it needs an extra: {install(EXTRA)}" if missing else ""
+        yield Finding(f"consumer_config.registry.sbom {registry.sbom}", problem)
 
 
 def hosts(settings: Settings, bus: Bus) -> Iterator[Finding]:
@@ -126,15 +126,15 @@ def hosts(settings: Settings, bus: Bus) -> Iterator[Finding]:
 
 
 def _hosts(settings: Settings, bus: Bus) -> Mapping[str, str]:
-    found = {
+    hosts = {
         "amqp_url": _host(bus.url),
         "consumer_config.database_url": database.address_of(settings.database).host or "",
         "consumer_config.koji.hub": _host(settings.koji.hub),
         "consumer_config.web.host": settings.web.host,
     }
     if settings.notify.enabled:
-        found["consumer_config.notify.url"] = _host(settings.notify.url)
-    return found
+        hosts["consumer_config.notify.url"] = _host(settings.notify.url)
+    return hosts
 
 
 def _host(url: str) -> str:

@@ -38,32 +38,32 @@ class AskedUpdates:
         return not self.names and (self.stream is not None or self.severity is not Severity.UNSPECIFIED)
 
 
-def of_document(document: Document, wanted: Iterable[Change], settings: Settings) -> Draft:
+def of_document(document: Document, changes: Iterable[Change], settings: Settings) -> Draft:
     """What accepting these changes would do to a document's images, none of which is in the store."""
-    wanted = tuple(wanted)
-    graph, carried = document.graph, document.carried({change.build.name for change in wanted})
+    changes = tuple(changes)
+    graph, carried = document.graph, document.carried({change.build.name for change in changes})
     seconds = durations(graph.images)
-    plan = make_plan(graph, carried, wanted, settings.terms({}), slots=settings.slots, seconds=seconds)
+    plan = make_plan(graph, carried, changes, settings.terms({}), slots=settings.slots, seconds=seconds)
     return Draft(plan, seconds)
 
 
 def changes_from(
-    builds: Iterable[SourceBuild], streams: tuple[Stream, ...], asked: AskedUpdates
+    builds: Iterable[SourceBuild], streams: tuple[Stream, ...], updates: AskedUpdates
 ) -> list[Change]:
     """The changes that an operator asks about: in the asked stream, else in every stream that takes the build.
 
     Raises RequestError for a stream that is not there, and for a build that no stream takes.
     """
-    stream = asked.stream
-    if stream is not None and stream not in {known.name for known in streams}:
-        raise RequestError(unknown_stream(stream, [known.name for known in streams]))
-    found = []
+    stream = updates.stream
+    if stream is not None and stream not in {one.name for one in streams}:
+        raise RequestError(unknown_stream(stream, [one.name for one in streams]))
+    changes = []
     for build in builds:
         names = (stream,) if stream else streams_for(build, streams)
         if not names:
             raise RequestError(f"no stream takes {build} by its dist tag; name one with --stream")
-        found += [Change(build, name, asked.severity) for name in names]
-    return found
+        changes += [Change(build, name, updates.severity) for name in names]
+    return changes
 
 
 class Packages(Protocol):

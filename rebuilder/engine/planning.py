@@ -39,17 +39,17 @@ NONE = Assumptions()
 
 
 def draft(
-    connection: Connection, wanted: Iterable[Change], settings: Settings, now: float, given: Assumptions = NONE
+    connection: Connection, accepted: Iterable[Change], settings: Settings, now: float, given: Assumptions = NONE
 ) -> Draft:
     """What accepting these changes would do. Changes nothing."""
-    wanted = tuple(wanted)
+    accepted = tuple(accepted)
     terms = _terms(connection, settings, now, given)
-    carried = inventory.carried(connection, {change.build.name for change in wanted})
+    carried = inventory.carried(connection, {change.build.name for change in accepted})
     if given.parent is not None:
         carried = replace(carried, externals={**carried.externals, given.parent.spec: given.parent})
     graph = _graph(connection, carried, terms)
     seconds = _seconds(connection, graph)
-    plan = make_plan(graph, carried, wanted, terms, slots=settings.slots, seconds=seconds)
+    plan = make_plan(graph, carried, accepted, terms, slots=settings.slots, seconds=seconds)
     beyond = inventory.count(connection) - len(graph)
     return Draft(replace(plan, untouched=plan.untouched + beyond), seconds)
 
@@ -117,15 +117,15 @@ def catch_up(connection: Connection, settings: Settings, now: float) -> int | No
     That is what was on hold, what another engine's rules left out, or what got an old build from elsewhere. What is
     being rebuilt, and what failed and waits for an operator, is left to that; so is what needs approval.
     """
-    known = _still_wanted(connection, changes.taken_up(connection), settings)
+    stored = _still_wanted(connection, changes.taken_up(connection), settings)
     unsettled = {image: str(state) for image, state in rebuilds.unsettled(connection).items()}
-    drafted = _missed(connection, known, settings, now, unsettled)
-    if waiting := _unapproved(known, drafted.plan):
-        known = [item for item in known if item not in waiting]
-        drafted = _missed(connection, known, settings, now, unsettled)
+    drafted = _missed(connection, stored, settings, now, unsettled)
+    if waiting := _unapproved(stored, drafted.plan):
+        stored = [item for item in stored if item not in waiting]
+        drafted = _missed(connection, stored, settings, now, unsettled)
     if not drafted.plan.rebuilds:
         return None
-    return waves.accept(connection, drafted, known, now)
+    return waves.accept(connection, drafted, stored, now)
 
 
 def _rules_of(plan: Plan) -> str:
@@ -133,23 +133,23 @@ def _rules_of(plan: Plan) -> str:
     return ", ".join(sorted({applied.rule for applied in plan.applied if applied.change is not None}))
 
 
-def _unapproved(known: Iterable[StoredChange], plan: Plan) -> list[StoredChange]:
+def _unapproved(stored: Iterable[StoredChange], plan: Plan) -> list[StoredChange]:
     """The changes of the packages that the plan's rules want an operator to approve."""
     packages = {(change.build.name, change.stream) for change in plan.unapproved}
-    return [item for item in known if (item.change.build.name, item.change.stream) in packages]
+    return [item for item in stored if (item.change.build.name, item.change.stream) in packages]
 
 
-def _still_wanted(connection: Connection, known: Sequence[StoredChange], settings: Settings) -> list[StoredChange]:
+def _still_wanted(connection: Connection, stored: Sequence[StoredChange], settings: Settings) -> list[StoredChange]:
     """The changes of packages of which something older is in use: few, where thousands were taken up before."""
     takes = {stream.name: stream for stream in ingest.known_streams(connection, settings)}
     offers: dict[str, list[Change]] = {}
-    for item in known:
+    for item in stored:
         if item.change.stream in takes:
             offers.setdefault(item.change.build.name, []).append(item.change)
     rpms = inventory.rpms_from(connection, offers)
     older = [ident for ident, rpm in rpms.items() if _is_old(rpm, offers[rpm.source], takes)]
-    wanted = {rpms[ident].source for ident in inventory.in_use(connection, older)}
-    return [item for item in known if item.change.build.name in wanted]
+    sources = {rpms[ident].source for ident in inventory.in_use(connection, older)}
+    return [item for item in stored if item.change.build.name in sources]
 
 
 def _is_old(rpm: Rpm, offers: Iterable[Change], streams: Mapping[str, Stream]) -> bool:
@@ -157,19 +157,19 @@ def _is_old(rpm: Rpm, offers: Iterable[Change], streams: Mapping[str, Stream]) -
 
 
 def _missed(
-    connection: Connection, known: Iterable[StoredChange], settings: Settings, now: float, unsettled: Mapping[str, str]
+    connection: Connection, stored: Iterable[StoredChange], settings: Settings, now: float, unsettled: Mapping[str, str]
 ) -> Draft:
-    return draft(connection, (item.change for item in known), settings, now, Assumptions(left_out=unsettled))
+    return draft(connection, (item.change for item in stored), settings, now, Assumptions(left_out=unsettled))
 
 
 def begin_approved(connection: Connection, settings: Settings, now: float) -> int:
     """Plan the waves that operators approved, on what the images carry now; how many."""
-    found = waves.approved(connection)
-    for wave_id in found:
+    wave_ids = waves.approved(connection)
+    for wave_id in wave_ids:
         noticed = [item for item in waves.changes_of(connection, wave_id) if not item.withdrawn]
         drafted = draft(connection, (item.change for item in noticed), settings, now, Assumptions(approved=True))
         _accept(connection, drafted, noticed, now, wave_id)
-    return len(found)
+    return len(wave_ids)
 
 
 def _accept(

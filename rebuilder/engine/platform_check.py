@@ -18,11 +18,11 @@ def platforms(settings: Settings) -> Iterator[Finding]:
     """The platforms that buildah is to build for; nothing where the images cannot be read, as others say that."""
     if settings.builder != "buildah" or settings.dry_run:
         return
-    asked: dict[str, list[Image]] = {}
+    by_platform: dict[str, list[Image]] = {}
     for image in _images(settings):
         for platform in image.source.platforms:
-            asked.setdefault(platform, []).append(image)
-    for platform, images in sorted(asked.items()):
+            by_platform.setdefault(platform, []).append(image)
+    for platform, images in sorted(by_platform.items()):
         about = f"platform {platform} of {few(sorted(image.key for image in images))}"
         yield Finding(about, _fault(platform, images, settings))
 

@@ -81,9 +81,9 @@ class Polling:
 
     def _forget_but(self, refs: Mapping[str, RebuildRecord]) -> None:
         self._succeeded &= refs.keys()
-        for known in (self._running_since, self._waiting_since):
-            for ref in known.keys() - refs.keys():
-                del known[ref]
+        for times in (self._running_since, self._waiting_since):
+            for ref in times.keys() - refs.keys():
+                del times[ref]
         self._questions.forget(refs)
         self._failures.forget({Kind.POLL, *refs})
 
@@ -111,10 +111,10 @@ class Polling:
             if not answer.overdue:
                 self._failures.failed(Kind.POLL, str(answer.error), now)
             return {}
-        found: Mapping[str, Status] = answer.value
-        self._questions.answered(batch, [ref for ref in batch if ref not in found])
+        statuses: Mapping[str, Status] = answer.value
+        self._questions.answered(batch, [ref for ref in batch if ref not in statuses])
         self._failures.succeeded(Kind.POLL)
-        return found
+        return statuses
 
     def _unread(self, answer: Answer) -> tuple[ImageBuild, str] | None:
         """The result cannot be read; what is recorded in its place where it was asked for often enough."""
@@ -197,11 +197,11 @@ class Polling:
         return since[entry.ref]
 
     def _timed_out(
-        self, connection: Connection, entry: RebuildRecord, told: str, limit: float | None, since: float
+        self, connection: Connection, entry: RebuildRecord, text: str, limit: float | None, since: float
     ) -> Event | None:
         if limit is None or self._context.clock.monotonic() - since <= limit:
             return None
-        return results.aborted(connection, entry, f"{told} {limit:g} s", self._limits, timed_out=True)
+        return results.aborted(connection, entry, f"{text} {limit:g} s", self._limits, timed_out=True)
 
     @property
     def _limits(self) -> results.Limits:

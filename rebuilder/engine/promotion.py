@@ -98,13 +98,13 @@ class Promotions:
             deliveries.delayed(connection, {self._out[spec]: str(answer.error)})
 
 
-def _promote(builder: Promoting, wanted: Pending, settings: Settings, term: Term | None) -> int:
+def _promote(builder: Promoting, pending: Pending, settings: Settings, term: Term | None) -> int:
     """Move the name, unless another engine may act by now; the delivery's id.
 
     A build that is gone here is brought back first, where the delivery says where it is.
     """
     lease.check(term)
-    if wanted.at and isinstance(builder, Restoring) and not builder.keeps(wanted.ident):
-        builder.fetch(wanted.ident, wanted.at, settings.registry.auth_file, settings.calls.push_seconds)
-    builder.promote(wanted.image, wanted.key, wanted.ident)
-    return wanted.id
+    if pending.at and isinstance(builder, Restoring) and not builder.keeps(pending.ident):
+        builder.fetch(pending.ident, pending.at, settings.registry.auth_file, settings.calls.push_seconds)
+    builder.promote(pending.image, pending.key, pending.ident)
+    return pending.id

@@ -34,12 +34,12 @@ def _prune(access: Access, settings: Settings, now: float, *, rehearsing: bool) 
     )  # fmt: skip
     gone = retention.prune(access, limits)
 
-    def known(query: Callable[[Connection, Sequence[str]], set[str]]) -> Callable[[Sequence[str]], Collection[str]]:
-        def asked(names: Sequence[str]) -> Collection[str]:
+    def lookup(query: Callable[[Connection, Sequence[str]], set[str]]) -> Callable[[Sequence[str]], Collection[str]]:
+        def look(names: Sequence[str]) -> Collection[str]:
             with access.reading() as connection:
                 return query(connection, names)
 
-        return asked
+        return look
 
-    in_use = InUse(known(retention.rebuilds_named), known(retention.builds_named))
+    in_use = InUse(lookup(retention.rebuilds_named), lookup(retention.builds_named))
     return gone | plugin_of(settings).clear(settings, limits.builds, in_use, rehearsing=rehearsing)

@@ -140,21 +140,21 @@ class Publisher:
         self._forget()
         held = self._holding(self._clock.monotonic())
         with reading(self._engine) as connection:
-            found = outbox.unsent(connection, BATCH, held) if len(held) < HELD else []
-        if not found:
+            letters = outbox.unsent(connection, BATCH, held) if len(held) < HELD else []
+        if not letters:
             self._pause = 0.0
             return 0
         this = _Round()
         try:
-            self._send_all(self._written(found), this, stop)
+            self._send_all(self._written(letters), this, stop)
         finally:
             with self._engine.begin() as connection:
                 outbox.confirmed(connection, this.done)
                 outbox.refuse(connection, this.refused, self._clock.now())
         return len(this.done) + len(this.refused)
 
-    def _send_all(self, found: Sequence[OutboxEntry], this: _Round, stop: threading.Event) -> None:
-        for letter in found:
+    def _send_all(self, letters: Sequence[OutboxEntry], this: _Round, stop: threading.Event) -> None:
+        for letter in letters:
             while this.flight and this.must_wait(letter):
                 self._settle(this)
             if this.doubtful and this.must_wait(letter):
@@ -190,16 +190,16 @@ class Publisher:
                 outbox.forget_refused(connection, self._clock.now() - kept)
             self._forget_at = now + FORGET_SECONDS
 
-    def _written(self, found: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+    def _written(self, letters: Sequence[OutboxEntry]) -> list[OutboxEntry]:
         """The letters with their bodies, which are kept before anything is sent."""
-        blank = [letter for letter in found if letter.body is None]
+        blank = [letter for letter in letters if letter.body is None]
         if not blank:
-            return list(found)
+            return list(letters)
         with reading(self._engine) as connection:
             bodies = notifications.write(connection, blank, self._settings.notify.url)
         with self._engine.begin() as connection:
             outbox.keep(connection, bodies)
-        return [letter.written(bodies[letter.seq]) if letter.body is None else letter for letter in found]
+        return [letter.written(bodies[letter.seq]) if letter.body is None else letter for letter in letters]
 
     def _deal(self, letter: OutboxEntry, outcome: Outcome, this: _Round, *, alone: bool) -> None:
         """Take note of what became of one letter."""

@@ -96,14 +96,14 @@ class Pushes:
 
     def ask(self) -> None:
         context, now = self._context, self._context.clock.monotonic()
-        wanted = self._wanted()
-        self._failures.forget(wanted)
-        self._out = {image: push for image, push in self._out.items() if image in wanted}
+        pushes = self._wanted()
+        self._failures.forget(pushes)
+        self._out = {image: push for image, push in self._out.items() if image in pushes}
         out = context.calls.outstanding().get(Kind.PUSH)
         # As many again stand in line, so that no place is empty until the loop comes round.
         free = 2 * context.settings.registry.at_once - (out.count if out else 0)
         term = lease.term_of(context.engine)
-        for image, push in wanted.items():
+        for image, push in pushes.items():
             if free <= 0:
                 return
             call = partial(self._in_turn, image, push, term)
@@ -129,9 +129,9 @@ class Pushes:
             builds = {one.build_id for one in pending}
             there = deliveries.places(connection, builds) if pending else {}
             endorsed = endorsements.of_builds(connection, builds) if pending and self._endorsing.wanted else {}
-        found: dict[str, list[Pending]] = {}
+        by_image: dict[str, list[Pending]] = {}
         for one in pending:
-            names = found.setdefault(one.image, [])
+            names = by_image.setdefault(one.image, [])
             if not names or names[0].build_id == one.build_id:
                 names.append(one)
         return {
@@ -140,7 +140,7 @@ class Pushes:
                 names[0].at or there.get(names[0].build_id, ""),
                 endorsed.get(names[0].build_id, frozenset()),
             )
-            for image, names in found.items()
+            for image, names in by_image.items()
         }
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:

@@ -43,10 +43,10 @@ class Reconciliation:
         self._context = context
         settings = context.settings
         with reading(context.engine) as connection:
-            known = connection.scalar(select(Image.id).limit(1)) is not None
-        self.ready = known or not settings.inventory.named
+            has_images = connection.scalar(select(Image.id).limit(1)) is not None
+        self.ready = has_images or not settings.inventory.named
         now = context.clock.monotonic()
-        self._read_at = now if settings.inventory.named and (settings.inventory.moves or not known) else None
+        self._read_at = now if settings.inventory.named and (settings.inventory.moves or not has_images) else None
         self._ask_koji_at = now
         self._look_at: float | None = now if self._read_at is None else None
         self._again_at = now + settings.reconcile.every_seconds
@@ -173,7 +173,7 @@ class Reconciliation:
 
 def missed_updates(engine: Engine, hub: KojiSession, settings: Settings) -> list[Change]:
     """What the streams' tags have newer than some image. Raises InfrastructureError."""
-    found: dict[Change, None] = {}
+    missed: dict[Change, None] = {}
     for stream in settings.known_streams:
         with reading(engine) as connection:
             rpms = [rpm for rpm in inventory.rpms_in(connection, stream.name) if stream.holds(rpm.release)]
@@ -184,19 +184,19 @@ def missed_updates(engine: Engine, hub: KojiSession, settings: Settings) -> list
         for build in chain.from_iterable(tag_builds.newest(hub, tag, sorted(carried)) for tag in tags):
             change = Change(build, stream.name)
             if stream.takes(build.evr.release) and any(map(change.makes_stale, carried.get(build.name, ()))):
-                found[change] = None
-    return list(found)
+                missed[change] = None
+    return list(missed)
 
 
 def changes_from_foreign_builds(connection: Connection, rebuilt: Iterable[str]) -> list[Change]:
     """The changes by which builds that somebody else made leave the images built on them stale."""
     graph = inventory.load(connection)
-    found: dict[Change, None] = {}
+    newer: dict[Change, None] = {}
     for image in rebuilt:
         above = _manifest(connection, image)
         for child in graph.children(image) if image in graph else ():
-            found.update(dict.fromkeys(_newer(above, _manifest(connection, child), graph.image(child).stream)))
-    return list(found)
+            newer.update(dict.fromkeys(_newer(above, _manifest(connection, child), graph.image(child).stream)))
+    return list(newer)
 
 
 def handle_rolled_back(connection: Connection, settings: Settings, now: float) -> int | None:
@@ -206,19 +206,19 @@ def handle_rolled_back(connection: Connection, settings: Settings, now: float) -
     """
     graph, builds = inventory.load(connection), inventory.current_builds(connection)
     gone = rollbacks.taken_back(connection)
-    found = {item.image: item for item in rolled_back(graph.images, builds, gone, by_nvr=True)}
-    unsettled = rebuilds.unsettled(connection) if found else {}
-    wanted = [image for image in found if image not in unsettled]
-    if not wanted:
+    affected = {item.image: item for item in rolled_back(graph.images, builds, gone, by_nvr=True)}
+    unsettled = rebuilds.unsettled(connection) if affected else {}
+    images = [image for image in affected if image not in unsettled]
+    if not images:
         return None
     if settings.reconcile.foreign_builds != "plan":
         log.warning("%d images stand on builds that were rolled back (%s): run `rebuilder rebuild IMAGE "
-                    "--with-descendants` for each", len(wanted), ", ".join(sorted(wanted)[:5]))
+                    "--with-descendants` for each", len(images), ", ".join(sorted(images)[:5]))
         return None
-    drafted = planning.draft_by_hand(connection, graph, wanted, settings, below=True)
-    note = f"rolled back: {some(f'{found[image].parent} is {found[image].current} again' for image in wanted)}"
+    drafted = planning.draft_by_hand(connection, graph, images, settings, below=True)
+    note = f"rolled back: {some(f'{affected[image].parent} is {affected[image].current} again' for image in images)}"
     wave_id, _ = waves.by_hand(connection, drafted, note, "", now)
-    log.warning("%s: %d images stand on builds that were taken back", note, len(wanted))
+    log.warning("%s: %d images stand on builds that were taken back", note, len(images))
     return wave_id
 
 

@@ -25,7 +25,7 @@ def activity(context: Context, concerns: Concerns, metrics: Metrics) -> Activity
         in_doubt=dict(islice(concerns.submissions.in_doubt.items(), LISTED)),
         at_builder=tuple(islice(sorted(concerns.polling.waiting), LISTED)),
         process=term.owner if term else "",
-        repositories={f"{stream} {tag}": found for (stream, tag), found in concerns.repositories.waited_for.items()},
+        repositories={f"{stream} {tag}": tags for (stream, tag), tags in concerns.repositories.waited_for.items()},
     )
 
 
@@ -43,10 +43,10 @@ def _problems(clock: Clock, concerns: Concerns, metrics: Metrics) -> list[Proble
         "external parents": concerns.externals.failure,
         "Koji tags": concerns.reconciliation.failure(Kind.RECONCILE),
     }
-    found = [_problem(what, failure, clock) for what, failure in failures.items() if failure is not None]
+    problems = [_problem(what, failure, clock) for what, failure in failures.items() if failure is not None]
     if metrics.unreachable:
-        found.insert(0, Problem("builder", metrics.unreachable_since, metrics.unreachable))
-    return found
+        problems.insert(0, Problem("builder", metrics.unreachable_since, metrics.unreachable))
+    return problems
 
 
 def _problem(what: str, failure: Failure, clock: Clock) -> Problem:

@@ -52,7 +52,7 @@ class RepositoryWaits(KojiQuestion):
 
     def _question(self, connection: Connection) -> Callable[[], Any] | None:
         waiting = changes.waiting_for_repositories(connection)
-        self._known = {source: found for source, found in self._known.items() if source in waiting}
+        self._known = {source: tags for source, tags in self._known.items() if source in waiting}
         if not waiting:
             self._done.clear()
             return None

@@ -88,16 +88,16 @@ def _deliver(
     """What follows from a proof: the build is checked, or gets its names at once."""
     connection, now = transitions.connection, transitions.now
     pushes.by_builder(connection, [recorded[done.entry.image] for done in good], now)
-    asked = [(done.entry, recorded[done.entry.image], done.checks) for done in good]
-    verdicts.request(connection, asked, now)
+    proofs = [(done.entry, recorded[done.entry.image], done.checks) for done in good]
+    verdicts.request(connection, proofs, now)
     if names:
-        proven = [(entry, build) for entry, build, _ in asked]
-        free = [(entry, build) for entry, build, checks in asked if not checks.kinds]
-        wanted = [*names.tested(connection, free, now), *names.proven(connection, proven, now)]
-        deliveries.request(connection, wanted, now)
+        proven = [(entry, build) for entry, build, _ in proofs]
+        free = [(entry, build) for entry, build, checks in proofs if not checks.kinds]
+        requests = [*names.tested(connection, free, now), *names.proven(connection, proven, now)]
+        deliveries.request(connection, requests, now)
 
 
-def tested(transitions: Transitions, found: Sequence[Answered], names: Names | None) -> Mapping[int, Event]:
+def tested(transitions: Transitions, answers: Sequence[Answered], names: Names | None) -> Mapping[int, Event]:
     """What tests and gates said becomes the rebuilds' states: what became of each, by its id.
 
     A build that is good becomes its image's current one, and its names may move.
@@ -105,9 +105,9 @@ def tested(transitions: Transitions, found: Sequence[Answered], names: Names | N
     connection, now = transitions.connection, transitions.now
     happened: list[tuple[RebuildRecord, Event]] = [
         (one.entry, Failed(f"{checks.FAILED}: {one.fault}", build_id=one.build_id) if one.fault else Tested())
-        for one in found
+        for one in answers
     ]
-    good = [(one.entry, one.build_id) for one in found if not one.fault]
+    good = [(one.entry, one.build_id) for one in answers if not one.fault]
     make_current(connection, {entry.image_id: build_id for entry, build_id in good})
     transitions.apply(happened)
     pushes.by_builder(connection, [build_id for _, build_id in good], now)
@@ -122,8 +122,8 @@ def _event(connection: Connection, done: Finished, fault: str, build_id: int, li
         return aborted(connection, done.entry, f"its build was of an earlier attempt: {fault}", limits)
     if fault:
         return Failed(fault, build_id=build_id)
-    told = "" if done.build.manifest is not None else f"not verified: {done.unread}"
-    return Proven(told, build_id=build_id) if done.checks.kinds else Built(told, build_id=build_id)
+    note = "" if done.build.manifest is not None else f"not verified: {done.unread}"
+    return Proven(note, build_id=build_id) if done.checks.kinds else Built(note, build_id=build_id)
 
 
 def _fault(done: Finished, reasons: Sequence[Reason], limits: Limits, *, by_name: bool) -> str:
@@ -143,11 +143,11 @@ def not_updated(build: ImageBuild, reasons: Sequence[Reason], installonly: tuple
     layers = {reason.installed: origin(reason) for reason in reasons}
     changes = {reason.change for reason in reasons}
     rpms = _rpms_of(build.manifest, {change.build.name for change in changes})
-    told = []
+    lines = []
     for rpm, change in product(that_count(rpms, installonly), changes):
         if rpm.source == change.build.name and change.makes_stale(rpm):
-            told.append(_still_installed(rpm, change, layers.get(rpm.nevra, "")))
-    return f"not-updated: {'; '.join(sorted(told))}" if told else ""
+            lines.append(_still_installed(rpm, change, layers.get(rpm.nevra, "")))
+    return f"not-updated: {'; '.join(sorted(lines))}" if lines else ""
 
 
 def _rpms_of(manifest: Manifest, sources: Container[str]) -> list[Rpm]:

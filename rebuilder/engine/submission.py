@@ -128,12 +128,12 @@ class Submissions:
                 self._absent.discard(entry.key)
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
-        found = [answer for answer in answers if answer.kind is Kind.FIND]
+        lookups = [answer for answer in answers if answer.kind is Kind.FIND]
         submitted = [answer for answer in answers if answer.kind is Kind.SUBMIT]
-        return self._record_found(connection, found) + self._record_submitted(connection, submitted)
+        return self._record_found(connection, lookups) + self._record_submitted(connection, submitted)
 
     def _record_found(self, connection: Connection, answers: Sequence[Answer]) -> int:
-        now, known, absent = self._context.clock.monotonic(), {}, []
+        now, submissions, absent = self._context.clock.monotonic(), {}, []
         for answer in answers:
             batch = answer.subject
             assert isinstance(batch, tuple)
@@ -144,16 +144,16 @@ class Submissions:
                 continue
             self._questions.answered(batch)
             self._reachable.succeeded(Kind.FIND)
-            known.update(answer.value)
+            submissions.update(answer.value)
             absent += [key for key in batch if key not in answer.value]
-        self._accept(connection, known)
+        self._accept(connection, submissions)
         return self._not_there(connection, absent)
 
-    def _accept(self, connection: Connection, found: Mapping[str, Submission]) -> None:
+    def _accept(self, connection: Connection, submissions: Mapping[str, Submission]) -> None:
         """The builder has these builds. One that no rebuild waits for any more is stopped."""
         happened: list[tuple[RebuildRecord, Event]] = []
-        for entry in rebuilds.of_keys(connection, list(found)):
-            submission = found[entry.key]
+        for entry in rebuilds.of_keys(connection, list(submissions)):
+            submission = submissions[entry.key]
             self._settled(entry.key)
             if entry.state is State.SUBMITTING:
                 happened.append((entry, Accepted(ref=submission.ref, log=submission.log)))
@@ -162,7 +162,7 @@ class Submissions:
                 cancellations.found(connection, entry.key, submission.ref)
         self._context.transitions(connection).apply(happened)
         for entry, _ in happened:
-            log.info("%s is being built as %s", entry.image, found[entry.key].ref)
+            log.info("%s is being built as %s", entry.image, submissions[entry.key].ref)
 
     def _settled(self, key: str) -> None:
         self._absent.discard(key)

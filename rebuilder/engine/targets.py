@@ -25,15 +25,15 @@ def resolved(connection: Connection, verb: str, texts: Sequence[str], now: float
     do something with: those on hold for `release`, those that failed for `retry`. Raises UnknownError where one of
     the texts stands for nothing, and RequestError where a name is in several streams.
     """
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for text in texts:
         if verb not in OF_IMAGES or wave_of(text) is not None:
-            found[text] = None
+            names[text] = None
         elif is_pattern(text):
-            found |= dict.fromkeys(_fitting(connection, verb, text, now))
+            names |= dict.fromkeys(_fitting(connection, verb, text, now))
         else:
-            found[search.image_named(connection, text)] = None
-    return list(found)
+            names[search.image_named(connection, text)] = None
+    return list(names)
 
 
 def is_pattern(text: str) -> bool:

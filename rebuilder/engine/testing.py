@@ -72,16 +72,16 @@ class Tests:
         """Nothing of other tests than these."""
         self._out = {one.id: one for one in pending}
         self._failures.forget(self._out.keys())
-        for known in (self._began, self._look_at):
-            for ident in known.keys() - self._out.keys():
-                del known[ident]
+        for times in (self._began, self._look_at):
+            for ident in times.keys() - self._out.keys():
+                del times[ident]
 
     def _stop(self, builder: Testing, unwanted: Sequence[PendingVerdict]) -> None:
         for one in unwanted:
             self._context.calls.start(Kind.TEST, one.id, partial(builder.stop_test, one.key))
 
-    def _look(self, builder: Testing, wanted: Sequence[PendingVerdict], now: float) -> None:
-        for one in wanted[: self._context.settings.slots]:
+    def _look(self, builder: Testing, pending: Sequence[PendingVerdict], now: float) -> None:
+        for one in pending[: self._context.settings.slots]:
             if now >= self._look_at.get(one.id, now):
                 self._look_at_one(builder, one, now)
 
@@ -143,14 +143,14 @@ def _end(builder: Testing, request: TestRequest, *, again: bool) -> Status:
 
 def settle(transitions: Transitions, names: Names | None) -> int:
     """Take up what tests and gates said, in the transitions' transaction; how many rebuilds ended by that."""
-    found = verdicts.answered(transitions.connection)
-    if not found:
+    answers = verdicts.answered(transitions.connection)
+    if not answers:
         return 0
-    events = results.tested(transitions, found, names)
-    for one in found:
+    events = results.tested(transitions, answers, names)
+    for one in answers:
         event = events[one.entry.id]
         if isinstance(event, Failed):
             log.error("%s FAILED: %s", one.entry.image, event.reason)
         else:
             log.info("%s succeeded: its tests have passed", one.entry.image)
-    return len(found)
+    return len(answers)

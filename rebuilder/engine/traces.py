@@ -69,14 +69,14 @@ def of_wave(wave: FinishedWave) -> Iterator[Span]:
         stories.setdefault(step.image, []).append(step)
     rebuilds = tuple(_rebuild(image, story, wave) for image, story in stories.items())
     if not wave.changes:
-        told, error = {"rebuilder.wave": str(wave.id)}, _worst(rebuilds)
-        yield Span(f"wave {wave.id}", wave.begun, _end(wave), told, error, rebuilds)
+        attributes, error = {"rebuilder.wave": str(wave.id)}, _worst(rebuilds)
+        yield Span(f"wave {wave.id}", wave.begun, _end(wave), attributes, error, rebuilds)
     for change in wave.changes:
         yield _of_change(change, wave, rebuilds)
 
 
 def _of_change(change: TracedChange, wave: FinishedWave, rebuilds: tuple[Span, ...]) -> Span:
-    told = {
+    facts = {
         "rebuilder.change": change.build,
         "rebuilder.stream": change.stream,
         "rebuilder.severity": change.severity,
@@ -86,7 +86,7 @@ def _of_change(change: TracedChange, wave: FinishedWave, rebuilds: tuple[Span, .
     }
     begun = max(change.received, min(change.noticed, wave.begun))
     before = (Span("inbox", change.received, begun), Span("settling", begun, max(begun, wave.begun)))
-    attributes = {name: value for name, value in told.items() if value}
+    attributes = {name: value for name, value in facts.items() if value}
     name, end = f"{change.build} in {change.stream}", max(_end(wave), change.received)
     return Span(name, change.received, end, attributes, _worst(rebuilds), before + rebuilds)
 
@@ -107,9 +107,12 @@ def _rebuild(image: str, story: Sequence[Step], wave: FinishedWave) -> Span:
         if step.state not in ENDS
     )
     inner += tuple(
-        Span(f"promotion {found.name}", found.requested, max(found.requested, found.done), delivery=found.delivery)
-        for found in wave.promotions
-        if found.image == image
+        Span(
+            f"promotion {promotion.name}", promotion.requested, max(promotion.requested, promotion.done),
+            delivery=promotion.delivery,
+        )
+        for promotion in wave.promotions
+        if promotion.image == image
     )
     error = (last.reason or last.state) if last.state in (State.FAILED, State.BLOCKED) else ""
     attributes = {"rebuilder.image": image, "rebuilder.outcome": last.state}

@@ -33,6 +33,6 @@ def _validators(kind: type[Message]) -> tuple[tuple[Validator, ...], tuple[Valid
 
 
 def _validator(schema: Mapping[str, Any]) -> Validator:
-    found = validator_for(schema)
-    found.check_schema(schema)
-    return found(schema)
+    validator_class = validator_for(schema)
+    validator_class.check_schema(schema)
+    return validator_class(schema)

@@ -74,12 +74,12 @@ class Answer:
 
 
 def what_if(
-    connection: Connection, image: str, wanted: Sequence[Change], settings: Settings, now: float
+    connection: Connection, image: str, offers: Sequence[Change], settings: Settings, now: float
 ) -> tuple[Verdict, ...]:
     """What each of these changes, alone, would mean for the image. Raises UnknownError for an unknown image."""
     holds.image_id(connection, image)
-    family = _Family(connection, image, {change.build.name for change in wanted}, settings, now)
-    return tuple(family.verdict(change) for change in wanted)
+    family = _Family(connection, image, {change.build.name for change in offers}, settings, now)
+    return tuple(family.verdict(change) for change in offers)
 
 
 class _Family:
@@ -99,7 +99,7 @@ class _Family:
         self._since: dict[str, float | None] = {}
 
     @property
-    def known(self) -> bool:
+    def readable(self) -> bool:
         """Whether the image's current build could be read."""
         return self._image not in self._carried.unknown
 
@@ -136,12 +136,12 @@ class _Family:
 
     def _of(self, source: str) -> InstalledPackages:
         """What is carried of one source package."""
-        found = {
+        by_image = {
             image: mine
             for image, rpms in self._carried.rpms.items()
             if (mine := [rpm for rpm in rpms if rpm.source == source])
         }
-        return InstalledPackages(found, self._carried.unknown, self._carried.externals)
+        return InstalledPackages(by_image, self._carried.unknown, self._carried.externals)
 
     def _unchanged(self, source: str) -> float | None:
         if source not in self._since:
@@ -158,8 +158,8 @@ def why(connection: Connection, image: str, settings: Settings, now: float) -> A
     """All there is to say about the image. Raises RequestError where there is no such image."""
     held = holds.held(connection, now).get(image)
     image_id = holds.image_id(connection, image)
-    found = _told(connection, image_id)
-    taken = {reason.change.build for told in found for reason in told.reasons}
+    history = _told(connection, image_id)
+    taken = {reason.change.build for entry in history for reason in entry.reasons}
     recent = [item for item in changes.recent(connection, RECENT_CHANGES) if item.change.build not in taken]
     family = _Family(connection, image, {item.change.build.name for item in recent}, settings, now)
     waiting = waves.waiting_by_change(connection)
@@ -168,7 +168,7 @@ def why(connection: Connection, image: str, settings: Settings, now: float) -> A
     rolled_back = inventory.stands_on_rolled_back(connection, image, by_nvr=by_nvr)
     taken_back = rollbacks.standing(connection, [image]).get(image)
     build = inventory.current_builds(connection, [image]).get(image)
-    return Answer(image, build, held, found, others, rolled_back, taken_back)
+    return Answer(image, build, held, history, others, rolled_back, taken_back)
 
 
 def _told(connection: Connection, image_id: int) -> tuple[Told, ...]:
@@ -182,13 +182,14 @@ def _other(family: _Family, item: StoredChange, settings: Settings, wave: WaveEn
     """What a change means; `wave` waits for an operator with it. Only one of a package that is in the image, or may be,
     is worth a plan.
     """
-    if family.known and not family.carries(item.change.build.name) and settings.descendants != "all":
+    if family.readable and not family.carries(item.change.build.name) and settings.descendants != "all":
         return Verdict(item.change, "not-installed")
     if item.withdrawn:
         return Verdict(item.change, str(Skip.WITHDRAWN))
     if item.change.stream not in family.streams:
         return Verdict(item.change, str(Skip.OTHER_STREAM))
-    found = family.verdict(item.change)
+    verdict = family.verdict(item.change)
     if wave is None:
-        return found
-    return Verdict(found.change, found.word, found.by, found.reasons, found.depends_on, rule=wave.rule, wave=wave.id)
+        return verdict
+    return Verdict(verdict.change, verdict.word, verdict.by, verdict.reasons, verdict.depends_on, rule=wave.rule,
+                   wave=wave.id)  # fmt: skip

@@ -48,12 +48,12 @@ class Withdrawals(KojiQuestion):
 
 def _look_up(hub: KojiSession, doubted: Sequence[Doubted], tags: Mapping[str, frozenset[str]]) -> dict[int, bool]:
     """Whether each of these changes, by id, is still offered in its stream. Raises InfrastructureError."""
-    found: dict[int, bool] = {}
+    offered: dict[int, bool] = {}
     for stream in sorted({item.stream for item in doubted}):
         mine = [item for item in doubted if item.stream == stream]
         tagged = still_tagged(hub, (item.nvr for item in mine), tags.get(stream, frozenset()))
-        found |= {item.id: tagged[item.nvr] for item in mine}
-    return found
+        offered |= {item.id: tagged[item.nvr] for item in mine}
+    return offered
 
 
 def drop_causes(transitions: Transitions) -> None:
@@ -63,9 +63,9 @@ def drop_causes(transitions: Transitions) -> None:
     """
     connection = transitions.connection
     entries = rebuilds.for_withdrawn(connection)
-    told = causes.changes_of(connection, [entry.id for entry in entries])
+    causes_of = causes.changes_of(connection, [entry.id for entry in entries])
     transitions.apply([
-        (entry, CausesGone(f"{', '.join(sorted({str(c.build) for c in told[entry.id]}))} was withdrawn"))
+        (entry, CausesGone(f"{', '.join(sorted({str(c.build) for c in causes_of[entry.id]}))} was withdrawn"))
         for entry in entries
     ])  # fmt: skip
     for wave_id in waves.end_withdrawn(connection, transitions.now):
