@@ -113,7 +113,7 @@ class KojiBuilder:
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Submission]:
         if keys:
-            self._tasks.look(keys)
+            self._tasks.refresh(keys)
         tasks = {key: self._tasks.task(key) for key in keys}
         return {key: self._submission(task) for key, task in tasks.items() if task is not None}
 

@@ -62,7 +62,7 @@ class OwnTasks:
         with self._lock:
             self._tasks.setdefault(key, (task, self._newest or self._clock()))
 
-    def look(self, keys: Iterable[str]) -> None:
+    def refresh(self, keys: Iterable[str]) -> None:
         """Learn of tasks that carry these keys, where there are any."""
         wanted = set(keys)
         self._learn(LIVE)

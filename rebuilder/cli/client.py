@@ -56,7 +56,7 @@ class Source(Protocol):
         self, rebuild_id: int, attempt: int | None, offset: int, test: bool = False
     ) -> logs.LogChunk: ...
 
-    def drawn(self, request: graph_view.GraphRequest) -> graph_view.GraphView: ...
+    def graph(self, request: graph_view.GraphRequest) -> graph_view.GraphView: ...
 
     def close(self) -> None: ...
 
@@ -164,7 +164,7 @@ class Database:
     def close(self) -> None:
         self._opened.close()
 
-    def drawn(self, request: graph_view.GraphRequest) -> graph_view.GraphView:
+    def graph(self, request: graph_view.GraphRequest) -> graph_view.GraphView:
         from rebuilder.queries import graph_view
 
         with self._reading() as connection:

@@ -61,7 +61,7 @@ def graph(
         _print(_of_document(context, request, document), format_, image)
         return
     with source(context, server) as answering:
-        _print(answering.drawn(request), format_, image)
+        _print(answering.graph(request), format_, image)
 
 
 def _check(request: GraphRequest, document: Path | None, server: str | None) -> None:

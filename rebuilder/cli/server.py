@@ -110,7 +110,7 @@ class Server:
             self._unexpected(f"a log of more than {LONGEST_LOG} characters")
         return part
 
-    def drawn(self, request: GraphRequest) -> graph_view.GraphView:
+    def graph(self, request: GraphRequest) -> graph_view.GraphView:
         about = {key: value for key, value in (("image", request.image), ("wave", request.wave)) if value}
         drawing = self._read(graph_view.Drawing, "graph", {**about, **_query(request.updates)})
         try:

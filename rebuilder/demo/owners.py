@@ -31,5 +31,5 @@ class Owners:
         self._pushed += 1
         built = first_build(self._builder, self._image, (), f"theirs-{self._pushed}")
         self._storage.push(built.ident, self.spec, None, SECONDS)
-        image = self._reader.look(self.spec)
+        image = self._reader.resolve(self.spec)
         return ImageBuild(self.spec, image.digest, self._reader.contents(image, HERE).manifest)

@@ -29,7 +29,7 @@ def draft(engine: Engine, base: str, settings: Settings, now: float) -> Draft:
         used = externals.in_use(connection)
     spec, digest = _split(base, used)
     with RegistryReader(settings.registry) as reader:
-        image = reader.look(at_digest(spec, digest) if digest else spec)
+        image = reader.resolve(at_digest(spec, digest) if digest else spec)
         by_platform = {name: reader.contents(image, name) for name in external.platforms_of(settings, used[spec])}
     unknown = [f"{name}: {contents.origin}" for name, contents in by_platform.items() if contents.rpms is None]
     if unknown and settings.external_changes != "digest":  # nothing to rebuild would be a guess

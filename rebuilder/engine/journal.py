@@ -22,7 +22,7 @@ class Journal:
         self._look_at = clock.monotonic() + EVERY_SECONDS
         self._tell_at = clock.monotonic()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Have it begun anew where it grew long; say so where somebody who reads keeps it."""
         now = self._clock.monotonic()
         if now < self._look_at:

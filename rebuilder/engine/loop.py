@@ -196,7 +196,7 @@ class Loop:
             with renewing(self.engine) as connection:
                 check_version(connection)
                 self.metrics.beat(connection, self._activity)
-            self._journal.look()
+            self._journal.check()
 
     def _activity(self) -> Activity:
         return report.activity(self._context, self.concerns, self.metrics)

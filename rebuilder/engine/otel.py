@@ -113,7 +113,7 @@ class _Follower:
     after: tuple[float, int]
     unmoved: frozenset[int] = frozenset()
 
-    def look(self, connection: Connection) -> None:
+    def send_new(self, connection: Connection) -> None:
         """Send the names that moved since, and the waves that finished since."""
         still = unmoved(connection)
         done = self.unmoved - still
@@ -132,7 +132,7 @@ def _follow(engine: Engine, follower: _Follower, stop: threading.Event) -> None:
         ending = stop.wait(LOOK_SECONDS)
         try:
             with reading(engine) as connection:
-                follower.look(connection)
+                follower.send_new(connection)
         except DBAPIError as error:
             log.warning("traces: database: %s", first_line(error))
 

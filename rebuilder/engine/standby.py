@@ -47,10 +47,10 @@ def _await(
     candidate: Candidate, engine: Engine, stop: threading.Event, alive: Callable[[], None], until_idle: bool
 ) -> Term | None:
     waiting = _Waiting(engine, candidate)
-    look = _look_once if until_idle else waiting.look
+    acquire = _acquire_once if until_idle else waiting.acquire
     try:
         while not stop.is_set():
-            if (term := look(candidate)) is not None:
+            if (term := acquire(candidate)) is not None:
                 return term
             alive()
             stop.wait(LOOK_SECONDS)
@@ -59,10 +59,10 @@ def _await(
         waiting.over()
 
 
-def _look_once(candidate: Candidate) -> Term | None:
+def _acquire_once(candidate: Candidate) -> Term | None:
     """Who waits for no other that acts. Raises RequestError, and UnreachableError without the database."""
     try:
-        term = candidate.look()
+        term = candidate.try_acquire()
     except DBAPIError as error:
         raise UnreachableError(f"database: {first_line(error)}") from None
     if term is None and candidate.renewed:
@@ -78,10 +78,10 @@ class _Waiting:
         self._beat_at = self._complain_at = 0.0
         self._told = False
 
-    def look(self, candidate: Candidate) -> Term | None:
+    def acquire(self, candidate: Candidate) -> Term | None:
         """The lease, where it can be had now; that this one waits, where not."""
         try:
-            term = candidate.look()
+            term = candidate.try_acquire()
             if term is None:
                 self.beat()
         except DBAPIError as error:

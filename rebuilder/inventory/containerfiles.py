@@ -100,7 +100,7 @@ def scan(tree: Path, naming: Naming, build_args: Mapping[str, str] | None = None
     naming = replace(naming, registry=walked.root.registry or naming.registry)
     reading = _Found(tree, naming, dict(build_args or {}))
     for folder in walked.folders:
-        reading.look(folder)
+        reading.add(folder)
     others = reading.others(walked.folders)
     if not reading.files and not reading.faults:
         raise RequestError(f"{tree}: no Containerfile or Dockerfile in it{_left_aside(others)}")
@@ -125,7 +125,7 @@ class _Found:
         self._wanted: dict[str, _Wanted] = {}
         self._contents = Contents()
 
-    def look(self, folder: Folder) -> None:
+    def add(self, folder: Folder) -> None:
         """Find the folder's build files."""
         if folder.fault:
             self._refuse(folder.fault, self._known(folder) or [str(ImageName(folder.short, self._naming.stream))])

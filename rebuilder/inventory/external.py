@@ -74,7 +74,7 @@ def _ask(reader: RegistryReader, parent: Wanted) -> Found:
     try:
         if pinned(parent.spec) and parent.digest and not set(parent.platforms) - set(parent.known):
             return Found(parent.spec, parent.name, parent.digest, _offered(reader, parent.spec), {})
-        image = reader.look(parent.spec, parent.digest)
+        image = reader.resolve(parent.spec, parent.digest)
         offered = _offered(reader, parent.spec) if pinned(parent.spec) else ""
         known = parent.known if image.digest == parent.digest else ()
         contents = {platform: _contents(reader, image, platform) for platform in set(parent.platforms) - set(known)}
@@ -94,6 +94,6 @@ def _offered(reader: RegistryReader, spec: str) -> str:
     if ":" not in tagged.rpartition("/")[2]:
         return ""
     try:
-        return reader.look(tagged).digest
+        return reader.resolve(tagged).digest
     except (RegistryError, ContentsError):
         return ""

@@ -43,13 +43,13 @@ class Connection:
         One that is busy is asked again when it wants that, within the seconds that an answer may take; RegistryError
         is raised where it asks for a longer pause.
         """
-        answer = self._patiently(method, path, **more)
+        answer = self._request(method, path, **more)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self._log_in(answer.headers.get("www-authenticate", ""))
-            answer = self._patiently(method, path, **more)
+            answer = self._request(method, path, **more)
         return answer
 
-    def _patiently(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    def _request(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **more: Any
                    ) -> httpx.Response:  # fmt: skip
         until = time.monotonic() + (self._client.timeout.read or 0.0)
         attempt = 0

@@ -61,7 +61,7 @@ class RegistryReader:
         """End the connections that are kept; all that is known stays."""
         self._direct.close()
 
-    def look(self, spec: str, last: str = "") -> RemoteImage:
+    def resolve(self, spec: str, last: str = "") -> RemoteImage:
         """The digest of an image: one request for its manifest, or one for each registry that a short name may mean.
 
         Where it is the `last` one still, and its manifest was read before, a request for the digest alone is enough.

@@ -182,7 +182,7 @@ class Candidate:
         self._locked = False
         self.renewed = False  # whether the owner was seen to act
 
-    def look(self) -> Term | None:
+    def try_acquire(self) -> Term | None:
         """The term, where the lease is free, or its owner does not renew it any more."""
         with reading(self._engine) as connection:
             seen = read(connection, self.role)

@@ -247,7 +247,7 @@ def test_one_index_for_several_platforms_is_delivered_whatever_kills_the_engine(
     is_delivered(site)
     reader = RegistryReader(RegistrySettings(), site.folder / "layers")
     for name in ("base", "child"):
-        image = reader.look(f"{site.registry.host}/team/{name}:f42")
+        image = reader.resolve(f"{site.registry.host}/team/{name}:f42")
         assert set(image.document.platforms) == set(platforms)
         for platform in platforms:
             assert {rpm.nevra for rpm in reader.contents(image, platform).rpms or ()} == NEW

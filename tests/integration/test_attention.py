@@ -73,7 +73,7 @@ def test_an_engine_that_ended_as_told_is_missed_since_then_and_nothing_is_foreca
         heartbeats.record_heartbeat(connection, "engine", 1.0, time.time())
     assert client.reads("waves/1")["eta"] is not None
     candidate = Candidate(store, "host:1")
-    term = candidate.look()
+    term = candidate.try_acquire()
     assert term is not None
     term.release()
     candidate.close()

@@ -44,10 +44,10 @@ def test_a_pause_that_is_short_enough_is_made_and_then_the_answer_comes(
     with busy.in_front_of(registry, lambda _: bool(refusing) and refusing.pop(), told) as server:
         reach(server.host, tmp_path, monkeypatch)
         reader = RegistryReader(RegistrySettings(call_seconds=20), tmp_path / "layers")
-        assert reader.look(f"{server.host}/busy:42").digest == digest
+        assert reader.resolve(f"{server.host}/busy:42").digest == digest
         refusing.append(True)
         before, began = len(server.asked), time.monotonic()
-        assert reader.look(f"{server.host}/busy:42", digest if known else "").digest == digest
+        assert reader.resolve(f"{server.host}/busy:42", digest if known else "").digest == digest
         asked = [request for request in server.asked[before:] if "/manifests/" in request]
     assert 0.9 < time.monotonic() - began < within(10)
     assert asked == 2 * [f"{'HEAD' if known else 'GET'} /v2/busy/manifests/42"]
@@ -63,12 +63,12 @@ def test_a_pause_that_is_too_long_for_a_call_is_told_and_the_registry_is_not_ask
         reach(server.host, tmp_path, monkeypatch)
         spec = f"{server.host}/busy:42"
         reader = RegistryReader(RegistrySettings(call_seconds=2), tmp_path / "layers")
-        assert reader.look(spec).digest == digest
+        assert reader.resolve(spec).digest == digest
         refusing.append(True)
         for number in range(3):
             before, began = len(server.asked), time.monotonic()
             with pytest.raises(RegistryError, match="429") as caught:
-                reader.look(spec, digest if known else "")
+                reader.resolve(spec, digest if known else "")
             assert caught.value.cause is Cause.BUSY
             assert time.monotonic() - began < within(5 if number == 0 else 0.2)
             assert number == 0 or len(server.asked) == before

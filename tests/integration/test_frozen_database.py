@@ -155,7 +155,7 @@ def test_an_engine_that_stands_by_ends_within_five_seconds_too(
     postgres: Engine, postgres_server: servers.PostgreSQL, postgres_url: str, tmp_path: Path
 ) -> None:
     process = Process(tmp_path, postgres_url)
-    assert Candidate(postgres, "somebody else").look() is not None
+    assert Candidate(postgres, "somebody else").try_acquire() is not None
     with process.running("engine") as child:
         bus.until(lambda: "stands by" in process.log.read_text())
         with frozen(*pids(postgres_server)):
@@ -255,13 +255,13 @@ def test_an_engine_ends_within_five_seconds_while_somebody_keeps_the_lock_of_an_
 
 def test_a_lock_that_a_stopped_process_holds_is_let_go(postgres: Engine) -> None:
     """Its session ends: what it began is undone, and who takes over waits for a moment only."""
-    first = Candidate(postgres, "first").look()
+    first = Candidate(postgres, "first").try_acquire()
     assert first is not None
     second = Candidate(postgres, "second")
     with pytest.raises(DBAPIError, match=r"idle-in-transaction|terminating connection"), first.engine.begin() as held:
         began, term = time.monotonic(), None
         while term is None:
-            term = second.look()
+            term = second.try_acquire()
             assert time.monotonic() - began < within(16)
             time.sleep(0.3)
         held.execute(text("SELECT 1"))

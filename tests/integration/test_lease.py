@@ -23,7 +23,7 @@ class Hands:
 
 
 def begun(candidate: Candidate) -> Term:
-    term = candidate.look()
+    term = candidate.try_acquire()
     assert term is not None
     return term
 
@@ -33,7 +33,7 @@ def watch(candidate: Candidate, hands: Hands, seconds: float) -> Term | None:
     end = hands.now + seconds
     while hands.now < end:
         hands.now += 1
-        if (term := candidate.look()) is not None:
+        if (term := candidate.try_acquire()) is not None:
             return term
     return None
 
@@ -42,7 +42,7 @@ def test_one_acts_and_the_other_waits_until_it_lets_go(store: Engine) -> None:
     hands = Hands()
     first, second = Candidate(store, "first", hands), Candidate(store, "second", hands)
     term = begun(first)
-    assert second.look() is None
+    assert second.try_acquire() is None
     term.release()
     assert begun(second).owner == "second"
     with reading(store) as connection:
@@ -55,7 +55,7 @@ def test_who_renews_keeps_it(store: Engine) -> None:
     for _ in range(40):
         hands.now += 1
         term.confirm()
-        assert second.look() is None
+        assert second.try_acquire() is None
     assert second.renewed and term.sure
 
 
@@ -72,7 +72,7 @@ def test_who_renews_in_the_last_moment_keeps_it(store: Engine, monkeypatch: pyte
     assert watch(second, hands, LEASE_SECONDS) is None
     monkeypatch.setattr(lease, "read", renewed_meanwhile)
     hands.now += 1
-    assert second.look() is None
+    assert second.try_acquire() is None
     assert term.sure
     term.confirm(0)
 
@@ -110,9 +110,9 @@ def test_a_watcher_that_slept_begins_to_watch_anew(store: Engine) -> None:
     first = Candidate(store, "first", hands)
     begun(first)
     second = Candidate(store, "second", hands)
-    assert second.look() is None
+    assert second.try_acquire() is None
     hands.now += 3600
-    assert second.look() is None
+    assert second.try_acquire() is None
     assert watch(second, hands, 15) is not None
     first.close()
 
@@ -121,7 +121,7 @@ def test_only_one_of_two_watchers_takes_over(store: Engine) -> None:
     hands = Hands()
     others = [Candidate(store, name, hands) for name in ("second", "third")]
     begun(Candidate(store, "first", hands)).release()
-    assert len([term for other in others if (term := other.look()) is not None]) == 1
+    assert len([term for other in others if (term := other.try_acquire()) is not None]) == 1
 
 
 def test_a_lease_that_is_lost_is_not_released(store: Engine) -> None:

@@ -48,7 +48,7 @@ class Fenced(Workbench):
         with self._other.begin() as connection:
             connection.execute(update(Lease).where(Lease.owner == THIEF).values(owner=""))
         self.candidate = Candidate(self.store, "ours", self.clock)
-        term = self.candidate.look()
+        term = self.candidate.try_acquire()
         assert term is not None
         self.loop = Loop(
             term.engine, self.settings, self.builder, parse,

@@ -269,10 +269,10 @@ def test_a_publisher_that_lost_its_lease_takes_nothing_out_of_the_outbox(store: 
     bench.tell(FIX)
     bench.finish()
     everything, sent = left(store), list[Message]()
-    term = Candidate(store, "first", role=Role.PUBLISHER).look()
+    term = Candidate(store, "first", role=Role.PUBLISHER).try_acquire()
     assert term is not None
     term.release()
-    assert Candidate(store, "second", role=Role.PUBLISHER).look() is not None
+    assert Candidate(store, "second", role=Role.PUBLISHER).try_acquire() is not None
     with pytest.raises(LeaseLost):
         Publisher(term.engine, bench.settings, confirming(sent)).run(threading.Event())
     assert (left(store), sent) == (everything, [])

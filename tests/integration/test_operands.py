@@ -100,7 +100,7 @@ def test_what_an_image_is_built_from_is_an_operand_of_buildah(told: Path, tmp_pa
 
 def test_what_a_registry_is_asked_for_is_an_operand_of_skopeo(told: Path, tmp_path: Path) -> None:
     with suppress(ValueError):
-        RegistryReader(RegistrySettings(), tmp_path).look(EVIL)
+        RegistryReader(RegistrySettings(), tmp_path).resolve(EVIL)
     assert [words[-1] for words in calls(told)] == [f"docker://docker.io/library/{EVIL}"]
     assert not any(list(evil_ones(words)) for words in calls(told))
 

@@ -118,7 +118,7 @@ def test_one_index_is_pushed_and_found_again_by_the_key_of_its_build(
     assert (index.digest, set(index.platforms)) == (digest, {AMD, ARM})
     assert json.loads(raw)["mediaType"] == registries.INDEX
     for platform, names in ((AMD, {"openssl-libs"}), (ARM, {"openssl-libs", "httpd"})):
-        found = reader.contents(reader.look(spec), platform)
+        found = reader.contents(reader.resolve(spec), platform)
         assert {rpm.name for rpm in found.rpms or ()} == names
         one = json.loads(skopeo.raw_manifest(f"{spec.rpartition(':')[0]}@{index.platforms[platform]}", 20))
         assert one["annotations"]["rebuilder.key"] == "multi-1"

@@ -40,7 +40,7 @@ def test_it_says_what_is_in_an_image_without_a_database(
 ) -> None:
     at, digest = image(registry, f"plain-{form}")
     attached = attach(at, attachment(form, digest), 20)
-    found = reader.contents(reader.look(at.partition("@")[0] + ":42"), "linux/amd64")
+    found = reader.contents(reader.resolve(at.partition("@")[0] + ":42"), "linux/amd64")
     assert (found.rpms, found.origin) == ((RPM,), "sbom")
     place = at.partition("@")[0]
     manifest = json.loads(skopeo.raw_manifest(f"{place}@{attached}", 20))

@@ -34,8 +34,8 @@ APP = layer({"app/": b"", "app/run": b"#!/bin/sh\n"})
 
 def test_the_digest_of_a_spec_is_that_of_its_manifest(reader: RegistryReader, registry: Registry) -> None:
     pushed = registry.push("digest:42", [APP])
-    assert reader.look(f"{registry.host}/digest:42").digest == pushed
-    assert reader.look(f"docker://{registry.host}/digest@{pushed}").digest == pushed
+    assert reader.resolve(f"{registry.host}/digest:42").digest == pushed
+    assert reader.resolve(f"docker://{registry.host}/digest@{pushed}").digest == pushed
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
@@ -152,7 +152,7 @@ def test_each_platform_of_a_list_has_its_own_rpms(reader: RegistryReader, regist
         "linux/arm64/v8": registry.push("all:b", [with_rpms(OLD)], docker=docker, arch="arm64"),
     }
     of_list = registry.push_list("all:42", digests, docker=docker)
-    assert reader.look(f"{registry.host}/all:42").digest == of_list
+    assert reader.resolve(f"{registry.host}/all:42").digest == of_list
     assert rpms_of(reader, registry, "all:42", "linux/amd64") == {f"{NEW}.noarch"}
     assert rpms_of(reader, registry, "all:42", "linux/arm64") == {f"{OLD}.noarch"}
     assert rpms_of(reader, registry, "all:42", "linux/s390x") is None
@@ -175,7 +175,7 @@ def test_a_base_of_ten_layers_is_read_in_three_seconds_and_again_in_a_tenth(
 ) -> None:
     registry.push("ten:42", [with_rpms(OLD), *(layer({f"layer-{n}": b"x" * 100_000}) for n in range(9))])
     began = time.monotonic()
-    image = reader.look(f"{registry.host}/ten:42")
+    image = reader.resolve(f"{registry.host}/ten:42")
     first = reader.contents(image, HERE)
     read = time.monotonic()
     assert reader.contents(image, HERE) == first
@@ -192,9 +192,9 @@ from rebuilder.registry.reader import RegistryReader
 def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 reader = RegistryReader(RegistrySettings(), Path(sys.argv[2]))
-reader.contents(reader.look(sys.argv[1] + "/small:42"), "linux/amd64")
+reader.contents(reader.resolve(sys.argv[1] + "/small:42"), "linux/amd64")
 before = peak()
-print(*reader.contents(reader.look(sys.argv[1] + "/large:42"), "linux/amd64").rpms, peak() - before)
+print(*reader.contents(reader.resolve(sys.argv[1] + "/large:42"), "linux/amd64").rpms, peak() - before)
 """
 
 
@@ -225,7 +225,7 @@ def large_layer(size: int) -> bytes:
 
 def refused(reader: RegistryReader, spec: str) -> RegistryError:
     with pytest.raises(RegistryError) as caught:
-        reader.look(spec)
+        reader.resolve(spec)
     return caught.value
 
 
@@ -234,7 +234,7 @@ def test_a_registry_that_is_down_and_a_tag_that_vanished_are_told_apart(
 ) -> None:
     digest = registry.push("vanishing:42", [APP])
     spec = f"{registry.host}/vanishing:42"
-    assert reader.look(spec).digest == digest
+    assert reader.resolve(spec).digest == digest
     registry.delete("vanishing", digest)
     assert refused(reader, spec).cause is Cause.MISSING
     assert refused(reader, f"{registry.host}/never/was:42").cause is Cause.MISSING
@@ -283,7 +283,7 @@ def test_a_layer_that_breaks_off_or_does_not_end_is_no_fault_of_the_image(
     reader: RegistryReader, registry: Registry, broken: Callable[[bytes], bytes]
 ) -> None:
     registry.push("cut:42", [with_rpms(OLD)])
-    image = reader.look(f"{registry.host}/cut:42")
+    image = reader.resolve(f"{registry.host}/cut:42")
     blob = image.document.layers[0].digest.partition(":")[2]
     stored = next((registry.folder / "docker").rglob(f"{blob}/data"))
     whole = stored.read_bytes()

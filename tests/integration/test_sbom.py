@@ -95,7 +95,7 @@ def test_an_sbom_that_the_registry_itself_lists_is_read(
         {"mediaType": registries.MANIFEST, "artifactType": kind, "digest": sbom, "size": registry.size("api", sbom)}]}
     with front(registry, f"/v2/api/referrers/{digest}", json.dumps(listed).encode()) as host:
         monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(registries.insecure(tmp_path, host)))
-        found = reader.contents(reader.look(f"{host}/api:42"), HERE)
+        found = reader.contents(reader.resolve(f"{host}/api:42"), HERE)
     assert (found.origin, named(found.rpms or ())) == ("sbom", LISTED)
 
 

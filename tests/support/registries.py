@@ -277,7 +277,7 @@ def named(rpms_found: Iterable[object]) -> set[str]:
 
 def contents(reader: RegistryReader, registry: Registry, spec: str, platform: str = HERE) -> Contents:
     """What the reader finds in an image of the registry."""
-    return reader.contents(reader.look(f"{registry.host}/{spec}"), platform)
+    return reader.contents(reader.resolve(f"{registry.host}/{spec}"), platform)
 
 
 def rpms_of(reader: RegistryReader, registry: Registry, spec: str, platform: str = HERE) -> set[str] | None:

@@ -144,7 +144,7 @@ class Repositories:
         """The image; why it cannot be read; or None for a tag that has just gone."""
         reader = self.reader
         try:
-            remote = reader.look(tagged.spec, self.known.builds.get(tagged.key, ""))
+            remote = reader.resolve(tagged.spec, self.known.builds.get(tagged.key, ""))
             platform = _platform(remote)
             about = reader.describe(remote, platform)
             has = self.known.has(tagged.key, remote.digest)
