@@ -7,6 +7,8 @@ from textwrap import dedent
 import pytest
 from shape.density import LEVELS, PARAMETERS, WAYS, Measure, measures, of_text
 from shape.rooms import EXAMPLES, classes_of_a_rebuild, rooms_of
+from shape.vague import of_text as vague_in
+from shape.vague import vague_locals
 
 
 def is_dense(measure: Measure) -> bool:
@@ -37,6 +39,23 @@ def test_a_change_touches_few_rooms(what: str, most: int) -> None:
 def test_a_rebuild_has_few_classes() -> None:
     classes = list(classes_of_a_rebuild())
     assert len(classes) <= 4, classes
+
+
+def test_locals_say_what_they_are() -> None:
+    vague = list(vague_locals())
+    assert not vague, "\n".join(vague)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("def f():\n    found = 1\n    return found", [(2, "found")]),
+        ("def f(a):\n    return [told for told in a if (asked := told)]", [(2, "asked"), (2, "told")]),
+        ("class A:\n    found: int\n    def f(self, asked): return self.found", []),
+    ],
+)
+def test_a_local_that_does_not_is_seen(text: str, expected: list[tuple[int, str]]) -> None:
+    assert list(vague_in(text)) == expected
 
 
 @pytest.mark.parametrize(
