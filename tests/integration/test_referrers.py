@@ -71,7 +71,7 @@ def test_an_image_that_is_not_there_has_nothing_attached(registry: Registry) -> 
 def test_a_tag_of_referrers_that_is_something_else_stays_as_it_is(registry: Registry) -> None:
     at, digest = image(registry, "odd")
     theirs = registry.push(f"odd:{digest.replace(':', '-')}", [layer({"x": b"1"})])
-    with pytest.raises(ContentsError, match="is no list of referrers"):
+    with pytest.raises(ContentsError, match="is not a list of referrers"):
         attach(at, attachment(Format.SPDX, digest), 20)
     assert parse(skopeo.raw_manifest(f"{registry.host}/odd:{digest.replace(':', '-')}", 20), at).digest == theirs
 
