@@ -41,7 +41,7 @@ def give(connection: Connection, command: Command, now: float) -> CommandReceipt
             return _ask(connection, Verb(command.verb), command, now)
         case "rollback":
             request = RequestedRollback(0, command.target, command.who, command.reason, command.build,
-                                       command.with_descendants)  # fmt: skip
+                                        command.with_descendants)  # fmt: skip
             return CommandReceipt(rollbacks.give(connection, request, now), None)
         case "rebuild":
             if wave_of(command.target) is not None:

@@ -63,7 +63,7 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
         redoc_url=None,
     )
     made = app.openapi
-    app.openapi = lambda: description.describe(made())  # type: ignore[method-assign]
+    app.openapi = cache(lambda: description.describe(made()))  # type: ignore[method-assign]
     app.state.engine = engine
     app.state.turns = asyncio.Semaphore(READING)
     app.state.settings = settings
