@@ -169,9 +169,7 @@ class ExternalParents:
     def _in_use(self, *, new: bool) -> list[str]:
         """What images are built on that a registry can be asked for; with `new` only what was never asked for."""
         with reading(self._context.engine) as connection:
-            used = externals.in_use(connection)
-            stored = externals.stored(connection) if new else {}
-        return [spec for spec in external.remote(used) if spec not in stored]
+            return external.remote(externals.never_asked(connection) if new else externals.in_use(connection))
 
     def record(self, connection: Connection, answers: Sequence[Answer]) -> int:
         done = 0

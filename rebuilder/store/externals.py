@@ -54,9 +54,19 @@ def in_use(connection: Connection) -> dict[str, set[str]]:
     """The pull specs that images of the inventory are built on, each with the platforms that sources name for them."""
     query = select(ImageParent.external, cast(Image.source, Text)).join(Image, Image.id == ImageParent.image_id)
     platforms: dict[str, set[str]] = {}
-    for spec, source in connection.execute(query.where(Image.present, ImageParent.external != "").distinct()):
+    for spec, source in connection.execute(query.where(Image.present, ImageParent.parent_id.is_(None)).distinct()):
         platforms.setdefault(spec, set()).update(_SOURCE.decode(source).platforms)
     return platforms
+
+
+def never_asked(connection: Connection) -> list[str]:
+    """The pull specs that images of the inventory are built on and of which no registry was asked yet.
+
+    The index on the parents of ours finds those without one: an idle engine asks this again and again.
+    """
+    row = select(ExternalImage.id).where(ExternalImage.spec == ImageParent.external).exists()
+    query = select(ImageParent.external).join(Image, Image.id == ImageParent.image_id)
+    return list(connection.scalars(query.where(ImageParent.parent_id.is_(None), Image.present, ~row).distinct()))
 
 
 def images_on(connection: Connection) -> dict[str, list[str]]:
@@ -64,7 +74,7 @@ def images_on(connection: Connection) -> dict[str, list[str]]:
     query = (
         select(ImageParent.external, Image.key)
         .join(Image, Image.id == ImageParent.image_id)
-        .where(Image.present, ImageParent.external != "")
+        .where(Image.present, ImageParent.parent_id.is_(None))
         .order_by(Image.name, Image.stream)
     )
     by_spec: dict[str, dict[str, None]] = {}  # one may name a parent twice, as its base and for a stage
