@@ -75,6 +75,7 @@ def offered(fields: Fields) -> SourceBuild:
 
 
 def severity_of(fields: Fields) -> Severity:
+    """The update's severity; unspecified where Bodhi names none that we know."""
     try:
         return Severity(fields.optional_text("severity").lower())
     except ValueError:

@@ -45,6 +45,7 @@ class Fields:
         return str(value)
 
     def optional_text(self, key: str, longest: int = LONGEST_TEXT) -> str:
+        """A text of at most so many characters; empty where it is missing or something else."""
         value = self._value.get(key)
         return str(value) if is_text(value) and len(value) <= longest else ""
 
@@ -67,6 +68,7 @@ class Fields:
         return number
 
     def optional_number(self, key: str, largest: int = LARGEST_NUMBER) -> int | None:
+        """A whole number from 0 to `largest`; None where it is missing or something else."""
         return whole(self._value.get(key), largest)
 
     def inner(self, key: str) -> Fields:
@@ -74,6 +76,7 @@ class Fields:
         return Fields(self._value.get(key), self.name_of(key))
 
     def optional_inner(self, key: str) -> Fields | None:
+        """An object; None where it is missing or something else."""
         value = self._value.get(key)
         return Fields(value, self.name_of(key)) if isinstance(value, dict) else None
 

@@ -162,7 +162,7 @@ class BuildahBuilder:
             raise BuildRejected(f"{at} is {pulled[:12]}, and not the build {ident[:12]}")
 
     def tidy(self, settled: Callable[[Collection[str]], Collection[str]]) -> int:
-        """Delete the oldest builds of each image."""
+        """Delete the oldest builds of each image. Raises InfrastructureError where the storage does not let us."""
         try:
             return self._images.prune(self._settings.keep_builds, settled)
         except (OSError, StorageError) as error:

@@ -93,6 +93,7 @@ class LogCollector:
         return name in self._followed or name in self._ended
 
     def path(self, name: str) -> Path:
+        """The file of the log of the run of this name."""
         return self._folder / f"{name}.log"
 
     def follow(self, runs: Iterable[PipelineRun]) -> None:

@@ -77,7 +77,10 @@ class Client:
 
     @functools.cached_property
     def limits(self) -> dict[str, int]:
-        """The two limits of a build in seconds, where the client takes them: then it cannot do without either."""
+        """The two limits of a build in seconds, where the client takes them: then it cannot do without either.
+
+        Raises RequestError where one is not a number.
+        """
         if not self._library.takes_limits:
             return {}
         configuration, settings = self._configuration(), self._settings
@@ -166,7 +169,7 @@ class Client:
         """Make the run, under exactly this name. One that is there already is left as it is.
 
         Raises BuildRejected where the repository is not one that OSBS builds: it is cloned for that. Raises SiteError
-        where the cluster takes no run of this template.
+        where the cluster takes no run of this template, and InfrastructureError where it is unreachable.
         """
 
         def use(osbs: Any) -> None:
@@ -242,7 +245,8 @@ class Client:
         """What the container wrote, as bytes and a piece at a time; with `follow` until it ends.
 
         The client's own reading decodes the whole log at once, has it in the memory, and gives up all logs of a run for
-        one that is missing. Raises NoLog where the cluster does not have it.
+        one that is missing. Raises NoLog where the cluster does not have it, and InfrastructureError where it is
+        unreachable.
         """
         query = {"container": source.container, **({"follow": "true"} if follow else {})}
 
@@ -268,6 +272,7 @@ class Client:
             stream.req.close()
 
     def cancel(self, name: str) -> None:
+        """Stop the run. Raises InfrastructureError where the cluster does not: it may have ended, or be gone."""
         self._call(lambda osbs: osbs.cancel_build(name))
 
     def mark_kept(self, name: str) -> None:

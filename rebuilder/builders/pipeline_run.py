@@ -62,6 +62,7 @@ class PipelineRun:
 
     @property
     def parents(self) -> tuple[str, ...]:
+        """The parents of ours that it was submitted with, as pull specs."""
         return tuple(json.loads(self._annotation(PARENTS) or "[]"))
 
     @property
@@ -97,6 +98,7 @@ class PipelineRun:
 
     @property
     def name(self) -> str:
+        """Its name in the cluster."""
         return str((self.document.get("metadata") or {}).get("name", ""))
 
     @property
@@ -163,4 +165,5 @@ def pull_specs(repositories: object) -> Iterator[str]:
 
 
 def one_line(text: str) -> str:
+    """The text with each run of white space as one space."""
     return " ".join(text.split())

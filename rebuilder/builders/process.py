@@ -89,6 +89,7 @@ class Process:
 
     @property
     def request(self) -> Mapping[str, object]:
+        """What the process was begun for, as `request.json` has it; empty where that is not there."""
         request: dict[str, object] = json.loads(self._read("request.json") or "{}")
         return request
 
@@ -141,6 +142,7 @@ class Process:
 
     @property
     def log(self) -> Path:
+        """The file of what it printed."""
         return self._folder / "log"
 
     def read_log(self, offset: int) -> Iterator[str]:

@@ -54,6 +54,7 @@ class TaskRun:
 
     @property
     def name(self) -> str:
+        """Its name in the cluster."""
         return str(self._metadata.get("name", ""))
 
     @property
@@ -82,10 +83,12 @@ class TaskRun:
 
     @property
     def canceled(self) -> bool:
+        """Whether somebody stopped it: Tekton calls that a failure, with a reason of its own."""
         return self._condition.get("reason") == TASK_CANCELED
 
     @property
     def failed(self) -> bool:
+        """Whether it ended without success, and was not stopped by anybody."""
         return self._condition.get("status") == "False" and not self.canceled
 
     @property

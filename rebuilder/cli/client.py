@@ -30,35 +30,49 @@ server_option: Callable[[F], F] = click.option(
 class Source(Protocol):
     """Answers. Raises UnknownError for what is not there, UnreachableError where no server answers."""
 
-    def status(self) -> status.Status: ...
+    def status(self) -> status.Status:
+        """What needs attention, what is under way, and whether the engine runs."""
 
-    def image(self, name: str) -> image_records.ImageInFull: ...
+    def image(self, name: str) -> image_records.ImageInFull:
+        """All about one image, `name:stream` or a name that is unique. Raises UnknownError."""
 
-    def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]: ...
+    def pull_specs(self, stream: str) -> Sequence[pull_specs.PullSpecs]:
+        """What to pull of each image of the stream; of all streams where it is empty."""
 
-    def coverage(self, name: str) -> coverage.Coverage: ...
+    def coverage(self, name: str) -> coverage.Coverage:
+        """How far an update is: of one source build, update alias or CVE. Raises UnknownError."""
 
-    def wave(self, wave_id: int) -> rebuilds.Wave: ...
+    def wave(self, wave_id: int) -> rebuilds.Wave:
+        """A wave with its rebuilds. Raises UnknownError."""
 
-    def story(self, wave_id: int) -> Sequence[rebuilds.Step]: ...
+    def story(self, wave_id: int) -> Sequence[rebuilds.Step]:
+        """All that happened in a wave, in order. Raises UnknownError."""
 
-    def why(self, image: str) -> explained.Why: ...
+    def why(self, image: str) -> explained.Why:
+        """Why the image was rebuilt last, or was not. Raises UnknownError."""
 
-    def would(self, image: str, updates: AskedUpdates) -> explained.WhatIf: ...
+    def would(self, image: str, updates: AskedUpdates) -> explained.WhatIf:
+        """Whether these updates would rebuild the image, and why. Raises UnknownError."""
 
-    def plan(self, updates: AskedUpdates, descendants: str | None) -> Plan: ...
+    def plan(self, updates: AskedUpdates, descendants: str | None) -> Plan:
+        """What these updates would rebuild; only what is built on `descendants` where that is given."""
 
-    def plan_on(self, base: str, descendants: str | None) -> Plan: ...
+    def plan_on(self, base: str, descendants: str | None) -> Plan:
+        """What a build of an external parent would rebuild, as `plan` says it. Its registry is asked."""
 
-    def log(self, image: str, offset: int, test: bool = False) -> logs.LogChunk: ...
+    def log(self, image: str, offset: int, test: bool = False) -> logs.LogChunk:
+        """The log of the image's last build or, with `test`, of its test, from this character on."""
 
     def rebuild_log(
         self, rebuild_id: int, attempt: int | None, offset: int, test: bool = False
-    ) -> logs.LogChunk: ...
+    ) -> logs.LogChunk:
+        """The log of an attempt (from 1; None: the last) of a rebuild, from this character on."""
 
-    def graph(self, request: graph_view.GraphRequest) -> graph_view.GraphView: ...
+    def graph(self, request: graph_view.GraphRequest) -> graph_view.GraphView:
+        """The layers that are asked for."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End what connects it."""
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
+        """Whether nothing is to be mended."""
         return not self.mend
 
 

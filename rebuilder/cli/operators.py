@@ -38,7 +38,10 @@ targets_argument = click.argument("named", metavar="IMAGE|WAVE...", nargs=-1, re
 
 
 def moment(text: str, now: float) -> float:
-    """`2h`, `3d` from now, or a date and time (UTC unless it says otherwise). Raises RequestError."""
+    """`2h`, `3d` from now, or a date and time (UTC unless it says otherwise), as seconds since the epoch.
+
+    Raises RequestError for anything else, and for what is over.
+    """
     if match := re.fullmatch(r"(\d{1,6})([mhdw])", text):
         return now + int(match[1]) * UNITS[match[2]]
     try:

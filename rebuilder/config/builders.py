@@ -108,6 +108,7 @@ class KojiSettings(BuilderSettings):
 
     @property
     def watch_seconds(self) -> float:
+        """How often tasks are asked for, in seconds."""
         return self.poll_seconds
 
     @field_validator("hub", "web")
@@ -185,6 +186,7 @@ class OsbsSettings(BuilderSettings):
 
     @property
     def log_folder(self) -> Path:
+        """Where the logs of pipeline runs are kept."""
         return self.logs or state_directory() / "osbs"
 
     @model_validator(mode="after")

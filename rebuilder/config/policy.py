@@ -37,6 +37,7 @@ class RuleSettings(StrictModel):
 
     @property
     def rule(self) -> Rule:
+        """The rule, with its patterns compiled. Raises ValueError for a pattern that is none."""
         image, stream, package, kind, cve = (
             tuple(map(Pattern.parse, texts)) for texts in (self.image, self.stream, self.package, self.type, self.cve)
         )

@@ -133,8 +133,10 @@ class Settings(StrictModel):
 
     @property
     def database(self) -> str:
+        """The URL of the database: the one that is configured, or a SQLite file in the state directory."""
         return self.database_url or f"sqlite:///{state_directory() / 'rebuilder.db'}"
 
     @property
     def known_streams(self) -> tuple[Stream, ...]:
+        """The streams that the configuration names."""
         return tuple(Stream(name, stream.dist) for name, stream in self.streams.items())

@@ -37,6 +37,7 @@ class Registry:
         return {"REGISTRY_AUTH_FILE": str(self.auth_file), "CONTAINERS_REGISTRIES_CONF": str(self._configuration)}
 
     def start(self) -> Child:
+        """Write its configuration and its login, and start it; the folder must not exist yet."""
         self.folder.mkdir()
         (self.folder / "htpasswd").write_text(f"{HASHED}\n")
         login = base64.b64encode(LOGIN.encode()).decode()

@@ -87,6 +87,7 @@ class Site:
 
     @property
     def settings(self) -> Settings:
+        """The configuration as the commands read it."""
         return load(self.configuration)
 
     def configure(self, amqp_url: str, driver: str, registry: str) -> None:
@@ -111,7 +112,7 @@ class Site:
         return BuildahSettings(root=at / "storage", runroot=at / "run", state=at / "builds", storage_driver=driver)
 
     def driver(self) -> str:
-        """The storage driver that works here: overlay where it can, else vfs."""
+        """The storage driver that works here: overlay where it can, else vfs. Raises Failed where neither does."""
         root, run = self.folder / "probe", self.folder / "probe-run"
         for name in ("overlay", "vfs"):
             probe = Storage(BuildahSettings(root=root, runroot=run, storage_driver=name))

@@ -39,6 +39,7 @@ WEIGHTS = {severity: 4 - place for place, severity in enumerate(Severity)}
 
 
 def most_severe(severities: tuple[Severity, ...]) -> Severity:
+    """The highest of these severities; unspecified where there are none."""
     return max(severities, key=lambda severity: severity.weight, default=Severity.UNSPECIFIED)
 
 

@@ -103,7 +103,7 @@ class ImageState:
 
     @property
     def since(self) -> float | None:
-        """Since when it lacks something: the moment at which the first of what it lacks was noticed."""
+        """When the first of what it lacks was noticed, in seconds since the epoch; None where it lacks nothing."""
         moments = [one.since for one in self.lack.offered[:1]]
         if self.base is not None and self.base.since is not None:
             moments.append(self.base.since)

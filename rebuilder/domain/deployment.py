@@ -21,6 +21,7 @@ class Deployable:
 
     @property
     def name(self) -> str:
+        """The image's name without its stream."""
         return name_of(self.image)
 
 

@@ -39,7 +39,7 @@ class Pace:
     spread: float = 0.0
 
     def at(self, chance: float) -> float:
-        """The pace that is undercut with that chance."""
+        """The pace that is undercut with that chance (between 0 and 1, without either)."""
         return self.factor * math.exp(self.spread * NORMAL.inv_cdf(chance)) if self.spread else self.factor
 
 
@@ -62,14 +62,14 @@ class Experience:
         return sorted([*self.factors, *usual] if few else self.factors)
 
     def factor(self, chance: float) -> float:
-        """The factor of a build that has not begun, undercut with that chance."""
+        """By which factor a build that has not begun takes longer than expected, undercut with that chance."""
         return self._between(0, chance)
 
     def left(self, expected: float, running: float, chance: float = 0.5) -> float | None:
         """For how many seconds a build will run on that has run for so long, undercut with that chance.
 
-        `expected` has the wave's pace in it. Only those count that ran for longer. Beyond all that was ever seen, what
-        ran for long runs on for long; None beyond UNKNOWN times that.
+        `expected`, in seconds too, has the wave's pace in it. Only those count that ran for longer. Beyond all that was
+        ever seen, what ran for long runs on for long; None beyond UNKNOWN times that.
         """
         if expected <= 0:
             return 0.0
@@ -81,7 +81,7 @@ class Experience:
         return running * (math.pow(1 - chance, -1 / TAIL) - 1)
 
     def mean_left(self, expected: float, running: float) -> float | None:
-        """The conditional expectation of the same."""
+        """The conditional expectation of the same, in seconds; None where no part of it is known."""
         quantiles = [self.left(expected, running, (at + 0.5) / QUANTILES) for at in range(QUANTILES)]
         values = [seconds for seconds in quantiles if seconds is not None]
         return sum(values) / len(values) if values else None

@@ -43,7 +43,7 @@ class Open:
     wave: int = 0
 
     def left(self, experience: Experience, pace: float, chance: float) -> float | None:
-        """The seconds of building that are left, undercut with that chance; None where it is unknown."""
+        """The seconds of building that are left, undercut with that chance (0 to 1); None where they are unknown."""
         expected = self.seconds * pace
         if self.state is State.TESTING:  # it is built; how long a gate takes is unknown
             return 0.0

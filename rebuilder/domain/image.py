@@ -218,6 +218,7 @@ class Manifest:
 
     @classmethod
     def of(cls, rpms: Iterable[Rpm]) -> Manifest:
+        """A manifest of these RPMs; one that is listed twice counts once."""
         return cls(frozenset(rpms))
 
 

@@ -42,6 +42,7 @@ class Pattern:
             raise RequestError(f"{text} is not a regular expression: {error}") from None
 
     def fits(self, text: str) -> bool:
+        """Whether it matches the whole text."""
         return self.expression.fullmatch(text) is not None
 
     def fits_image(self, key: str) -> bool:
@@ -70,6 +71,7 @@ class Rule:
     cve: Patterns = ()
 
     def fits_change(self, change: Change) -> bool:
+        """Whether what the rule says of changes holds for this one; a key that it does not name fits all."""
         return (
             _any(self.stream, change.stream)
             and _any(self.package, change.build.name)
@@ -79,6 +81,7 @@ class Rule:
         )
 
     def fits_image(self, image: Image) -> bool:
+        """Whether one of the rule's image patterns matches; a rule without any fits all images."""
         return not self.image or any(pattern.fits_image(image.key) for pattern in self.image)
 
 

@@ -34,6 +34,7 @@ class EVR:
 
     @property
     def version_release(self) -> str:
+        """`version-release`, as an NVR ends."""
         return f"{self.version}-{self.release}"
 
     def __str__(self) -> str:
@@ -50,6 +51,7 @@ class EVR:
 
     @property
     def full(self) -> str:
+        """`epoch:version-release`, with the epoch even where it is 0 or unknown."""
         return f"{self.epoch or 0}:{self.version_release}"
 
 
@@ -84,6 +86,7 @@ class SourceBuild:
 
     @property
     def nvr(self) -> str:
+        """`name-version-release`, without the epoch, as Koji and Bodhi name builds."""
         return f"{self.name}-{self.evr.version_release}"
 
     def __str__(self) -> str:
@@ -131,10 +134,12 @@ class Rpm(Struct, frozen=True, cache_hash=True, gc=False):
 
     @property
     def evr(self) -> EVR:
+        """Its epoch, version and release."""
         return EVR(self.epoch, self.version, self.release)
 
     @property
     def nevra(self) -> str:
+        """`name-[epoch:]version-release.arch`."""
         return f"{self.name}-{self.evr}.{self.arch}"
 
     @property
@@ -199,9 +204,10 @@ def that_count(rpms: Collection[Rpm], installonly: tuple[str, ...]) -> Collectio
 
 
 def newest(versions: Iterable[EVR]) -> EVR:
-    """The newest of `versions` (at least one), in whatever order they come; among equals one that knows its epoch.
+    """The newest of `versions`, in whatever order they come; among equals one that knows its epoch.
 
-    An epoch that is unknown counts as the highest that is known: a package's epoch never goes back.
+    An epoch that is unknown counts as the highest that is known: a package's epoch never goes back. Raises ValueError
+    where there are none.
     """
     ordered = sorted(versions, key=lambda version: (version.epoch is None, str(version)))
     if not ordered:

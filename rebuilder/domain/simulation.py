@@ -30,6 +30,7 @@ class Simulation:
 
     @property
     def ratio(self) -> float:
+        """The makespan by the lower bound, at least 1.0; 1.0 where nothing is to be built."""
         return self.makespan_s / self.lower_bound_s if self.lower_bound_s else 1.0
 
 

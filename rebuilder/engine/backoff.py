@@ -10,7 +10,10 @@ LONGEST_PAUSE = 3600.0
 
 
 def pause(attempt: int, first: float, longest: float = LONGEST_PAUSE) -> float:
-    """Seconds before the next attempt, after the one of this number (from 1)."""
+    """Seconds before the next attempt, after the one of this number (from 1): twice as long each time, up to `longest`.
+
+    Up to half of it is left out by chance, so that what failed together does not come back together.
+    """
     return min(first * 2.0 ** min(attempt - 1, 32), longest) * random.uniform(0.5, 1.0)
 
 

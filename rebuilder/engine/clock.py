@@ -13,7 +13,7 @@ class Clock(Protocol):
         """Seconds since the epoch."""
 
     def monotonic(self) -> float:
-        """Seconds that only differences of are meant."""
+        """Seconds from some point in the past, which no setting of the clock moves: only differences mean something."""
 
 
 class SystemClock:

@@ -30,6 +30,7 @@ class Endorsing:
 
     @classmethod
     def of(cls, settings: Settings, engine: Engine) -> Endorsing:
+        """One that reads the contents of builds from the database."""
         def read(build_id: int) -> Contents | None:
             with reading(engine) as connection:
                 return contents.of_build(connection, build_id)

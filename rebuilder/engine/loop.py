@@ -203,6 +203,7 @@ class Loop:
 
     @property
     def clock(self) -> Clock:
+        """The clock of this engine."""
         return self._context.clock
 
     def end(self) -> None:

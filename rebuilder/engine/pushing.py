@@ -50,6 +50,7 @@ class Push:
 
     @property
     def build(self) -> Pending:
+        """The name that stands for the build where one of them is enough."""
         return self.names[0]
 
 
@@ -67,6 +68,7 @@ class Pushed:
 
     @property
     def why(self) -> str:
+        """Why the first of the names that failed did; empty where none failed."""
         return next(iter(self.failed.values()), "")
 
 

@@ -41,6 +41,7 @@ class SpanId:
     path: tuple[str, ...]
 
     def within(self, span: Span) -> SpanId:
+        """The id of a span inside of this one."""
         return SpanId((*self.path, str(span.delivery or span.name)))
 
     @property
@@ -50,6 +51,7 @@ class SpanId:
 
     @property
     def span(self) -> int:
+        """64 bits, from where the span stands in its trace."""
         return self._digest(self.path, 8)
 
     @staticmethod

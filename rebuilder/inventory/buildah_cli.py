@@ -54,7 +54,7 @@ class Listed:
     digest: str = ""
 
     def older(self, moment: float) -> bool:
-        """Whether it was made in a second before the moment's."""
+        """Whether it was made in a second before that of `moment` (seconds since the epoch)."""
         return self.created[:19] < datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")[:19]
 
 
@@ -86,7 +86,7 @@ class Storage:
         self._lists: dict[str, bool] = {}  # by id, whether it is a list of platforms: an image never changes
 
     def command(self, *arguments: str) -> list[str]:
-        """A buildah command on this storage."""
+        """A buildah command on this storage. Raises StorageError where buildah is not installed."""
         if shutil.which("buildah") is None:
             raise StorageError("buildah is not installed")
         at = self._settings

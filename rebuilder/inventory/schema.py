@@ -67,16 +67,22 @@ def misshapen(error: msgspec.ValidationError, *above: str | int) -> DocumentErro
 
 
 class StreamEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A stream: the dist tags of its releases, one or several."""
+
     dist: str | list[str] = ""
 
 
 class ParentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A parent: another image of the document, or a pull spec of somebody else's; `kind` says what it is for."""
+
     image: str | None = None
     external: str | None = None
     kind: str = "base"
 
 
 class CareEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who looks after an image, and how a new build is tested; `test_timeout` and `max_age` in seconds."""
+
     owners: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     test_timeout: float = 0.0
@@ -87,6 +93,8 @@ class CareEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an image is built from; empty where it is unknown."""
+
     git: str = ""
     ref: str = ""
     commit: str = ""
@@ -102,6 +110,8 @@ class SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RpmEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """An RPM in an image, `name-[epoch:]version-release.arch`, and its source RPM."""
+
     nevra: str
     source: str = ""
 
@@ -111,6 +121,8 @@ E = TypeVar("E")
 
 
 class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An image; `duration` is what its builds take, in seconds. Without `rpms` they are unknown."""
+
     name: str
     stream: str = DEFAULT_STREAM
     parents: list[str | ParentEntry] | None = None

@@ -26,6 +26,7 @@ class RebuilderMessage(message.Message):
 
     @property
     def app_name(self) -> str:
+        """The name of this service, as notifications have it."""
         return "rebuilder"
 
     @property
@@ -46,6 +47,7 @@ class RebuilderMessage(message.Message):
 
     @property
     def usernames(self) -> list[str]:
+        """The Fedora accounts that it concerns, sorted."""
         return sorted(self.body["users"])
 
     @property
@@ -91,14 +93,17 @@ class ImageMessage(RebuilderMessage):
 
     @property
     def changes(self) -> list[dict[str, Any]]:
+        """The changes that caused it."""
         return list(self.body["causes"])
 
     @property
     def images(self) -> list[str]:
+        """The image that it tells of."""
         return [self.body["image"]]
 
     @property
     def summary(self) -> str:
+        """What happened, in one line."""
         cause = f" for {few(map(_build_of, self.changes))}" if self.changes else ""
         why = f": {self.body['reason']}" if self.body["reason"] else ""
         return f"{self.body['image']} {self.words}{cause} (wave {self.body['wave']}){why}"
@@ -223,14 +228,17 @@ class ImageRolledBackV1(RebuilderMessage):
 
     @property
     def changes(self) -> list[dict[str, Any]]:
+        """None: an operator asked for it."""
         return []
 
     @property
     def images(self) -> list[str]:
+        """The image that it tells of."""
         return [self.body["image"]]
 
     @property
     def summary(self) -> str:
+        """What happened, in one line."""
         body = self.body
         return f"{body['image']} was rolled back from {body['bad']['nvr']} to {body['build']['nvr']}: {body['reason']}"
 
@@ -245,6 +253,7 @@ class WaveMessage(RebuilderMessage):
 
     @property
     def summary(self) -> str:
+        """What happened, in one line."""
         cause = f" for {few(map(_build_of, self.changes))}" if self.changes else ""
         return f"wave {self.body['wave']}{cause} {self._words()}"
 

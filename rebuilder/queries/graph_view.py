@@ -84,6 +84,7 @@ class GraphView:
 
     @property
     def document(self) -> Drawing:
+        """The layers as the API and `graph --format json` give them."""
         drawing: Drawing = graph_export.as_document(self.layers, self.keys, self.states)  # type: ignore[assignment]
         named = {outside["name"]: None for node in drawing["images"] for outside in node["external"]}
         if externals := [self.externals[name] for name in named if name in self.externals]:

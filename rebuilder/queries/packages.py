@@ -27,12 +27,15 @@ class StoredPackages:
     connection: Connection
 
     def sources_of(self, name: str) -> Collection[str]:
+        """The source packages that an RPM of this name was built from."""
         return inventory.sources_of(self.connection, name)
 
     def carriers(self, rpm: str) -> Mapping[str, int]:
+        """How many images carry the RPM of this name, by its source package."""
         return coverage.made_from(self.connection, rpm)
 
     def sources(self) -> Collection[str]:
+        """All source packages that images carry."""
         return coverage.sources(self.connection)
 
 

@@ -52,7 +52,8 @@ class Remote:
     def digest_of(self, spec: str, key: str) -> str | None:
         """The digest of what the registry has under that name, where the build of this key made it.
 
-        "" where it is something else's, None where there is nothing.
+        "" where it is something else's, None where there is nothing. Raises RegistryError, and ContentsError where
+        what is there is no image.
         """
         if self._direct.is_there(spec) is False:
             return None

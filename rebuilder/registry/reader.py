@@ -35,6 +35,7 @@ class Contents(Struct, frozen=True):
 
     @property
     def manifest(self) -> Manifest | None:
+        """The RPMs as a manifest; None where they are unknown."""
         return None if self.rpms is None else Manifest.of(self.rpms)
 
 

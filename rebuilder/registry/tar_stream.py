@@ -41,18 +41,22 @@ class Member:
 
     @property
     def is_file(self) -> bool:
+        """Whether it is a regular file, which has data."""
         return self.kind in _WITH_DATA
 
     @property
     def is_folder(self) -> bool:
+        """Whether it is a directory."""
         return self.kind == tarfile.DIRTYPE
 
     @property
     def is_hard_link(self) -> bool:
+        """Whether it is another name of an earlier member."""
         return self.kind == tarfile.LNKTYPE
 
     @property
     def is_symbolic_link(self) -> bool:
+        """Whether it names a path, which may lead anywhere."""
         return self.kind == tarfile.SYMTYPE
 
 

@@ -36,6 +36,7 @@ class Contents:
 
     @property
     def name(self) -> str:
+        """The image's name without its stream."""
         return name_of(self.image)
 
     @property
@@ -45,6 +46,7 @@ class Contents:
 
     @property
     def made(self) -> datetime:
+        """When the build was recorded, to the second."""
         return datetime.fromtimestamp(int(self.recorded), UTC)
 
     def serial(self, kind: str) -> uuid.UUID:

@@ -18,6 +18,7 @@ class Format(StrEnum):
 
     @property
     def media_type(self) -> str:
+        """The registered media type of such a document."""
         return f"application/{'vnd.' if self is Format.CYCLONEDX else ''}{self.value}+json"
 
 

@@ -41,6 +41,7 @@ class Request:
 
     @property
     def wave(self) -> int | None:
+        """The wave that is meant; None where its target is not a number."""
         return int(self.target) if self.target.isascii() and self.target.isdigit() else None
 
     def __str__(self) -> str:

@@ -33,7 +33,8 @@ _VERSION = select(text("version_num")).select_from(table("alembic_version"))
 def open_database(url: str, *, single: bool = False) -> Engine:
     """An engine for the URL; connects on first use. SQLite's folder is made where it is missing.
 
-    Raises RequestError for a file with another program's tables, which stays as it is.
+    Raises RequestError for a file with another program's tables, which stays as it is, and UnreachableError where the
+    folder cannot be made.
 
     `single` is for who writes single statements, one after the other: each is a transaction by itself, and PostgreSQL
     is not asked before whether it is there: three questions less for each.
@@ -64,7 +65,7 @@ def _postgresql(address: URL, single: bool) -> Engine:
 
 
 def address_of(url: str) -> URL:
-    """The URL's parts; what is wrong with it is told without its password."""
+    """The URL's parts. Raises RequestError, without the password, for what is no URL of a database."""
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):

@@ -178,7 +178,7 @@ def promote(connection: Connection, ids: Sequence[int], now: float) -> None:
 
 
 def pushed_since(connection: Connection, image_ids: Sequence[int], moment: float) -> dict[int, int]:
-    """How many builds of each of these images were to be pushed since then."""
+    """How many builds of each of these images were to be pushed since `moment` (seconds since the epoch)."""
     query = select(Delivery.image_id, func.count(distinct(Delivery.build_id))).where(
         Delivery.image_id.in_(image_ids), Delivery.remote, Delivery.requested_at >= moment
     )

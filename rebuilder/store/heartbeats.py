@@ -85,7 +85,7 @@ def record_heartbeat(
     connection: Connection, loop: str, every: float, now: float, trouble: str = "",
     detail: Activity | None = None,
 ) -> None:
-    """A heartbeat of the loop."""
+    """A heartbeat of the loop, at `now` (seconds since the epoch); the next one follows after `every` seconds."""
     activity = None if detail is None else msgspec.to_builtins(detail)
     row = {"loop": loop, "at": now, "every": every, "trouble": trouble, "detail": activity}
     connection.execute(_upsert(connection.dialect.name), row)
@@ -100,7 +100,10 @@ def _upsert(dialect: str) -> Any:
 
 
 def stands_by(connection: Connection, process: str, every: float, now: float) -> None:
-    """This engine waits until it may act. Those that ended without a word a while ago are forgotten."""
+    """This engine waits until it may act, and says so again after `every` seconds.
+
+    Those that ended without a word a while ago are forgotten.
+    """
     record_heartbeat(connection, _standby(process), every, now, detail=Activity(process=process))
     long_ago = Heartbeat.loop.startswith(STANDBY), Heartbeat.at < now - FORGOTTEN_SECONDS
     connection.execute(delete(Heartbeat).where(*long_ago))
@@ -121,7 +124,7 @@ def standbys(beats: Mapping[str, HeartbeatEntry], now: float) -> list[str]:
 
 
 def engine_stopped(connection: Connection, now: float) -> float | None:
-    """Since when an engine that once ran does no more; None where one runs, or none ever did."""
+    """When an engine that once ran was last heard of, in seconds since the epoch; None: one runs, or none ever did."""
     beat = read(connection).get("engine")
     if beat is None:
         return lease.let_go(connection)

@@ -159,6 +159,6 @@ def _of(stored: Mapping[str, StoredCounter], label: str) -> int:
 
 
 def oldest_unread(connection: Connection) -> float | None:
-    """When the message that waits longest was received."""
+    """When the message that waits longest was received, in seconds since the epoch; None where none waits."""
     query = select(Message.received_at).where(Message.state == "new").order_by(Message.seq).limit(1)
     return connection.scalar(query)

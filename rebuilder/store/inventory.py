@@ -264,7 +264,7 @@ def current_builds(connection: Connection, keys: Iterable[str] | None = None) ->
 
 
 def proven(connection: Connection) -> dict[str, float]:
-    """When each current build was recorded that a rebuild made, by image."""
+    """When each current build was recorded that a rebuild made, in seconds since the epoch, by image."""
     made = exists().where(Rebuild.image_id == Image.id, Rebuild.build_id == ImageBuild.id)
     query = select(Image.key, ImageBuild.recorded_at)
     query = query.join(ImageBuild, ImageBuild.id == Image.current_build_id).where(Image.present, made)

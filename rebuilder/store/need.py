@@ -36,7 +36,10 @@ def ordered(
     order: str, fetch: Callable[..., list[Row]], need: ColumnElement[bool], page: PageRequest,
     key: Callable[[Row], int],
 ) -> list[tuple[Row, int | str]]:
-    """A part of a list by `need`, or the newest first; with each row what the part after it begins behind."""
+    """A part of a list by `need`, or the newest first; with each row what the part after it begins behind.
+
+    Raises RequestError for a cursor of another order.
+    """
     if order == "need":
         return first(fetch, need, page, key)
     if isinstance(page.after, str):

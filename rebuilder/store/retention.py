@@ -91,9 +91,11 @@ class Access:
         self._engine = engine
 
     def reading(self) -> AbstractContextManager[Connection]:
+        """A transaction that only reads."""
         return reading(self._engine)
 
     def writing(self) -> AbstractContextManager[Connection]:
+        """A transaction that is committed at its end."""
         return self._engine.begin()
 
     def rest(self, seconds: float) -> None:

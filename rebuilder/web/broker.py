@@ -56,6 +56,7 @@ class Broker:
 
     @property
     def state(self) -> State:
+        """How the broker and the queue are; asked at most once in KEPT_SECONDS."""
         with self._lock:
             if time.monotonic() - self._asked_at > KEPT_SECONDS:
                 state = self._ask()
@@ -89,6 +90,7 @@ def _look(connection: pika.BlockingConnection, queues: tuple[str, ...]) -> State
 
 
 def parameters_of(bus: Bus) -> pika.URLParameters:
+    """How pika connects to the bus: once, and with a time limit for each step."""
     parameters = pika.URLParameters(bus.url)
     parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = SECONDS
     parameters.connection_attempts = 1

@@ -72,6 +72,7 @@ class Measurements(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
+        """All that is measured now, as prometheus_client asks for it."""
         yield self._build_info()
         yield from self._of_broker()
         try:

@@ -116,6 +116,7 @@ def page(
 
 
 def read_cursor(cursor: str) -> int | str:
+    """Where a part of a list begins, from its cursor. Raises RequestError for one that no answer gave."""
     try:
         position = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         valid = (isinstance(position, int) and -LARGEST < position < LARGEST) or (

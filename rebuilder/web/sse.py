@@ -70,6 +70,7 @@ class Broadcaster:
 
     @property
     def full(self) -> bool:
+        """Whether no further listener is taken."""
         return self.closed or max(self._places, self.listeners) >= MOST_LISTENERS
 
     async def listen(self, interest: Interest) -> AsyncIterator[Mark]:

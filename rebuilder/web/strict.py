@@ -30,6 +30,7 @@ class Strict(APIRoute):
         return dict(_declared(self.dependant))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers a request, as FastAPI calls it. It raises RequestValidationError, of which 422 is made."""
         handle = super().get_route_handler()
 
         async def check_and_handle(request: Request) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import dedent
 
 import pytest
+from shape import docstrings
 from shape.density import LEVELS, PARAMETERS, WAYS, Measure, measures, of_text
 from shape.rooms import EXAMPLES, classes_of_a_rebuild, rooms_of
 from shape.vague import of_text as vague_in
@@ -56,6 +57,27 @@ def test_locals_say_what_they_are() -> None:
 )
 def test_a_local_that_does_not_is_seen(text: str, expected: list[tuple[int, str]]) -> None:
     assert list(vague_in(text)) == expected
+
+
+def test_what_is_public_says_what_it_is() -> None:
+    silent = list(docstrings.undocumented())
+    assert not silent, "\n".join(silent)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("def f(): pass", [(1, "the module"), (1, "f")]),
+        ('"""M."""\ndef _f(): pass\nclass _C: pass', []),
+        ('"""M."""\nclass C:\n    def f(self): pass', [(2, "C"), (3, "C.f")]),
+        ('"""M."""\nclass C(Library):\n    """C."""\n    def f(self): pass', []),
+        ('"""M."""\nclass P(Protocol):\n    """P."""\n    def f(self):\n        """F."""\n'
+         'class C:\n    """C."""\n    def f(self): pass\n    def g(self): pass', [(9, "C.g")]),
+    ],
+)  # fmt: skip
+def test_what_says_nothing_is_seen(text: str, expected: list[tuple[int, str]]) -> None:
+    (found,) = docstrings.of_texts([text])
+    assert found == expected
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ class PullSpec:
 
     @classmethod
     def parse(cls, text: str) -> PullSpec:
+        """The parts of `[registry/][namespace/]name[:tag][@digest]`; those that are not there are empty."""
         place, _, digest = text.partition("@")
         *before, last = place.split("/")
         name, _, tag = last.partition(":")

@@ -22,6 +22,7 @@ class Layered:
 
     @property
     def stream(self) -> str:
+        """The stream of its image."""
         return stream_of(self.image)
 
 

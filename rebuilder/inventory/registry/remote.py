@@ -59,6 +59,7 @@ class Remote:
 
     @property
     def layered(self) -> Layered:
+        """Its image, digest and layers, by which others are found to be built on it."""
         about = self.description
         return Layered(self.tagged.key, self.remote.digest, about.layers, about.steps)
 
@@ -76,6 +77,7 @@ class Answers:
 
     @property
     def found(self) -> list[Remote]:
+        """The images that the registries have."""
         return [answer for answer in self.images.values() if isinstance(answer, Remote)]
 
     def raise_if_all_failed(self) -> None:

@@ -32,10 +32,12 @@ class Tagged:
 
     @property
     def key(self) -> str:
+        """The image that the tag is taken for, `name:stream`."""
         return str(ImageName(self.name, self.stream))
 
     @property
     def spec(self) -> str:
+        """The pull spec by tag."""
         return f"{self.repository}:{self.tag}"
 
 

@@ -58,11 +58,13 @@ class Scale:
     now: float
 
     def bar(self, begin: float, end: float, ahead: bool = False) -> Bar:
+        """The bar between two moments (seconds since the epoch), in points, wide enough to be seen."""
         x = min(self._at(begin), WIDTH - NARROWEST)
         return Bar(round(x, 1), round(max(NARROWEST, self._at(end) - x), 1), ahead)
 
     @property
     def now_at(self) -> float | None:
+        """Where the present is, in points; None where it is not on the chart."""
         return round(self._at(self.now), 1) if self.start < self.now < self.end else None
 
     def _at(self, moment: float) -> float:

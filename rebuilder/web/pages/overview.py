@@ -38,6 +38,7 @@ class WaveLine:
 
     @property
     def total(self) -> int:
+        """How many rebuilds the wave has."""
         return sum(self.counts.values())
 
 

@@ -62,6 +62,7 @@ class View:
 
     @property
     def states(self) -> dict[str, str]:
+        """The state of each image's rebuild."""
         return {entry.image: str(entry.state) for entry in self.entries}
 
 
