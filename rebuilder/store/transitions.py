@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -124,6 +124,8 @@ class Transitions:
                 self._each(self._block_below, entries)
             case Effect.RESUME_DESCENDANTS:
                 self._each(self._resume, entries)
+            case _:
+                assert_never(effect)
 
     @staticmethod
     def _each(act: Callable[[RebuildRecord], None], entries: Iterable[RebuildRecord]) -> None:

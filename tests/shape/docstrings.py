@@ -38,9 +38,9 @@ def _public(
     for node in body:
         if not isinstance(node, (ast.ClassDef, *FUNCTIONS)) or node.name.startswith("_"):
             continue
-        if not ast.get_docstring(node) and not (of and _is_told_elsewhere(node, of, documented, ours)):
-            if not any(ast.unparse(one) == "overload" for one in node.decorator_list):
-                yield node, f"{of.name}.{node.name}" if of else node.name
+        told = ast.get_docstring(node) or any(ast.unparse(one) == "overload" for one in node.decorator_list)
+        if not told and not (of and _is_told_elsewhere(node, of, documented, ours)):
+            yield node, f"{of.name}.{node.name}" if of else node.name
         if isinstance(node, ast.ClassDef):
             yield from _public(node.body, documented, ours, node)
 

@@ -8,6 +8,8 @@ import pytest
 from shape import docstrings
 from shape.density import LEVELS, PARAMETERS, WAYS, Measure, measures, of_text
 from shape.rooms import EXAMPLES, classes_of_a_rebuild, rooms_of
+from shape.unread import of_texts as unread_in
+from shape.unread import unread_fields
 from shape.vague import of_text as vague_in
 from shape.vague import vague_locals
 
@@ -62,6 +64,16 @@ def test_a_local_that_does_not_is_seen(text: str, expected: list[tuple[int, str]
 def test_what_is_public_says_what_it_is() -> None:
     silent = list(docstrings.undocumented())
     assert not silent, "\n".join(silent)
+
+
+def test_what_a_class_keeps_is_read_somewhere() -> None:
+    assert not list(unread_fields())
+
+
+def test_what_is_never_read_is_seen() -> None:
+    kept = "@dataclass(frozen=True)\nclass A:\n    queue: str\n    name: str\n    topic: str\n    body: str\n"
+    read = "def f(a): print(a.name)\ndef g(a):\n    match a:\n        case A(topic=t): return t"
+    assert list(unread_in([kept, read], ["{{ a.body }}"])) == ["A.queue"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from itertools import product
 
 import pytest
@@ -23,6 +25,7 @@ from rebuilder.domain.lifecycle import (
     State,
     step,
 )
+from rebuilder.store import transitions
 
 S = State
 EVENTS: tuple[type[Event], ...] = (
@@ -121,6 +124,14 @@ def test_what_stops_blocks_its_descendants_and_what_may_still_run_is_canceled_at
         assert (Effect.RESUME_DESCENDANTS in effects) == (kind is e.Retried)
         good = after.state is S.SUCCEEDED
         assert (Effect.MEASURE_DURATION in effects) == (Effect.RELIEVE_LATER_CHILDREN in effects) == good
+
+
+def test_every_effect_follows_from_a_step_and_is_carried_out() -> None:
+    caused = {effect for state in State for kind in POSSIBLE[state] for effect in step(at(state, 3), kind(), 3)[1]}
+    interpreter = ast.walk(ast.parse(inspect.getsource(transitions)))
+    carried_out = {ast.unparse(node.value) for node in interpreter if isinstance(node, ast.MatchValue)}
+    assert caused == set(Effect)
+    assert {str(effect) for effect in Effect} <= carried_out
 
 
 @given(st.integers(1, 4), st.lists(st.sampled_from(EVENTS), max_size=60))

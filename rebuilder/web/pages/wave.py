@@ -53,7 +53,6 @@ class View:
     entries: Sequence[RebuildRecord]
     parents: Mapping[str, Sequence[str]]
     open: Expected
-    by_id: Mapping[int, OpenRebuild]
     scale: Scale
     path: Sequence[OpenRebuild]
     eta: Eta | None
@@ -79,7 +78,7 @@ def read(connection: Connection, wave: WaveEntry, settings: Settings, now: float
     scale = Scale(min(_first_start(entries, wave.created_at), wave.created_at), end, now)
     eta, unknown = open_.forecast.of(list(mine)), len(open_.forecast.unknown & mine.keys())
     parents = _in_order(_parents(connection, wave.id, names))
-    return View(entries, parents, open_, by_id, scale, path, eta, standing, unknown)
+    return View(entries, parents, open_, scale, path, eta, standing, unknown)
 
 
 def _parents(connection: Connection, wave_id: int, names: Mapping[int, str]) -> dict[str, Sequence[str]]:
