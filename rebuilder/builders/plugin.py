@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ from rebuilder.builders.protocol import Builder
 from rebuilder.config import BUILDERS, Settings
 from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Manifest
+from rebuilder.domain.image import Image, Manifest
 from rebuilder.plugins import Finding
 
 
@@ -65,6 +65,10 @@ class BuilderPlugin:
 
     def questions(self, settings: Settings) -> Iterator[Finding]:
         """What its services say of the configuration, which changes nothing there. Raises what `check` raises."""
+        yield from ()
+
+    def platforms(self, settings: Settings, images: Iterable[Image]) -> Iterator[Finding]:
+        """Whether it can build here for the platforms that these images ask for. Asks no service."""
         yield from ()
 
     def warnings(self, settings: Settings) -> Iterator[Finding]:

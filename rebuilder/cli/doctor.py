@@ -167,7 +167,7 @@ def _messages(connection: Connection, now: float) -> Iterator[Diagnosis]:
 def _images(connection: Connection, settings: Settings) -> Iterator[Diagnosis]:
     images, unknown = inventory.load(connection).images, inventory.unread(connection)
     if not images:
-        source = "" if settings.inventory.named else ", after [consumer_config.inventory] names a source"
+        source = "" if source_of(settings).is_named(settings) else ", after [consumer_config.inventory] names a source"
         yield Diagnosis("images", "there are none", f"rebuilder inventory sync{source}")
         return
     counts = f"{len(images)}, " + (f"the contents of {len(unknown)} are unknown" if unknown else "all known")

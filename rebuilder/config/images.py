@@ -107,13 +107,3 @@ class InventorySettings(StrictModel):
         if self.source == "registry" and not self.repositories:
             raise ValueError("name the repositories of the images: repositories = [...]")
         return self
-
-    @property
-    def named(self) -> bool:
-        """Whether there is a source to read the images from."""
-        return self.source not in ("file", "containerfiles") or self.path is not None
-
-    @property
-    def moves(self) -> bool:
-        """Whether images can change at the source without us."""
-        return self.named and self.source != "file"

@@ -11,11 +11,13 @@ from pkgutil import resolve_name
 from typing import Any
 
 from rebuilder import config, config_file
+from rebuilder.builders.plugin import plugin_of
 from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.naming import did_you_mean
-from rebuilder.engine import factory, place_check, platform_check
+from rebuilder.engine import factory, place_check
+from rebuilder.inventory.source import source_of
 from rebuilder.plugins import Finding
 from rebuilder.store import database
 
@@ -100,7 +102,7 @@ def of_settings(settings: Settings, bus: Bus) -> Iterator[Finding]:
         yield place_check.database_of(settings)
     yield from place_check.files(settings, bus)
     yield from place_check.folders(settings)
-    yield from platform_check.platforms(settings)
+    yield from _platforms(settings)
     yield from place_check.endorsing(settings)
     yield from place_check.hosts(settings, bus)
 
@@ -112,6 +114,15 @@ def _builder(settings: Settings) -> Finding:
     except RequestError as error:
         return Finding(about, str(error))
     return Finding(about)
+
+
+def _platforms(settings: Settings) -> Iterator[Finding]:
+    """Nothing where images or builder cannot be read, as others say that."""
+    try:
+        images = source_of(settings).at_hand(settings)
+        yield from plugin_of(settings).platforms(settings, images)
+    except RequestError:
+        return
 
 
 def _announcing(settings: Settings, bus: Bus) -> Iterator[Finding]:

@@ -59,11 +59,11 @@ def _unreadable(path: Path) -> str:
 
 def folders(settings: Settings) -> Iterator[Finding]:
     """The folder of the images, and those that are written to; what is missing of these is made when it is needed."""
-    inventory = settings.inventory
-    if "source" in inventory.model_fields_set and not inventory.named:
+    inventory, plugin = settings.inventory, source_of(settings)
+    if "source" in inventory.model_fields_set and not plugin.is_named(settings):
         problem = f"is not set: where the images of source {inventory.source} are"
         yield Finding("consumer_config.inventory.path", problem)
-    read = dict(source_of(settings).folders(settings))
+    read = dict(plugin.folders(settings))
     for name, source in inventory.sources.items():
         read[f"consumer_config.inventory.sources.{name}.path"] = source.path
     for key, path in read.items():

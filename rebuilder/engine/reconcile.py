@@ -44,9 +44,12 @@ class Reconciliation:
         settings = context.settings
         with reading(context.engine) as connection:
             has_images = connection.scalar(select(Image.id).limit(1)) is not None
-        self.ready = has_images or not settings.inventory.named
+        source = source_of(settings)
+        named = source.is_named(settings)
+        self._moves = named and source.moves
+        self.ready = has_images or not named
         now = context.clock.monotonic()
-        self._read_at = now if settings.inventory.named and (settings.inventory.moves or not has_images) else None
+        self._read_at = now if self._moves or (named and not has_images) else None
         self._ask_koji_at = now
         self._look_at: float | None = now if self._read_at is None else None
         self._again_at = now + settings.reconcile.every_seconds
@@ -104,7 +107,7 @@ class Reconciliation:
         settings = self._context.settings
         self._again_at = now + settings.reconcile.every_seconds
         self._ask_koji_at = now
-        if settings.inventory.moves:
+        if self._moves:
             self._read_at = now
         else:
             self._look_at = now

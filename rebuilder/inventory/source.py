@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -50,6 +50,8 @@ class InventorySource:
     * `remembered`: an image that cannot be read stays as it was known before.
     * `follows_koji_tags`: its images are what the `koji_tags` of the streams hold, so that messages about these tell of
       images, and a build may be taken back there.
+    * `needs_path`: without `path` in `[consumer_config.inventory]` there is nothing to read.
+    * `moves`: images can change there without us.
     * `commands`: the programs that it needs.
 
     For `rebuilder init`:
@@ -63,11 +65,17 @@ class InventorySource:
     written: ClassVar[bool] = False
     remembered: ClassVar[bool] = False
     follows_koji_tags: ClassVar[bool] = False
+    needs_path: ClassVar[bool] = False
+    moves: ClassVar[bool] = True
     commands: ClassVar[Collection[str]] = ()
     asks: ClassVar[Collection[str]] = ()
     usual_path: ClassVar[str] = ""
     usual_builder: ClassVar[str] = "simulated"
     told: ClassVar[str] = ""
+
+    def is_named(self, settings: Settings) -> bool:
+        """Whether the configuration says where the images are to be read."""
+        return not self.needs_path or settings.inventory.path is not None
 
     def read(self, settings: Settings, known: KnownInventory, progress: Progress | None) -> Inventory:
         """All images; a build that is known already may come without its manifest.
@@ -76,6 +84,10 @@ class InventorySource:
         away. One image that cannot be read is a fault in the inventory, and stops no other.
         """
         raise NotImplementedError
+
+    def at_hand(self, settings: Settings) -> Iterable[Image]:
+        """The images as they are written down on this machine; none where others must be asked. Raises RequestError."""
+        return ()
 
     def check(self, settings: Settings) -> None:
         """Raises RequestError saying what the configuration lacks. Asks no service."""

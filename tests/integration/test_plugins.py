@@ -22,6 +22,7 @@ from rebuilder.domain.change import AvailableBuild
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest
 from rebuilder.domain.rpm import Rpm, SourceBuild
 from rebuilder.inventory.source import InventorySource
+from rebuilder.plugins import Finding
 
 
 class Table(BaseModel):
@@ -40,12 +41,19 @@ class Farm(BuilderPlugin):
         assert settings.plugins["farm"].model_extra == {"farm": "here"}
         return SimulatedBuilder(SimulatedSettings(duration=0), history.manifest_of, recall=history.recall)
 
+    def platforms(self, settings, images):
+        for image in images:
+            yield Finding(f"barn for {image.key}", "there is none: build one")
+
 
 class Shelf(InventorySource):
     def read(self, settings, known, progress):
         bash = Rpm.parse("bash-0:5.2.37-1.fc42.x86_64")
         build = ImageBuild("base:f42", "base-1", Manifest(frozenset({bash})))
         return Inventory((Image("base", "f42"),), settings.known_streams, (build,))
+
+    def at_hand(self, settings):
+        return (Image("base", "f42"),)
 
 
 class Post:
@@ -113,6 +121,12 @@ def test_an_image_of_anothers_source_is_rebuilt_by_anothers_builder_for_anothers
     why = json.loads(rebuilder(installed, "why", "base", "--json").stdout)
     assert [one["state"] for one in why["rebuilds"]] == ["succeeded"]
     assert why["rebuilds"][0]["reasons"][0]["change"]["source"] == "bash"
+
+
+def test_config_check_asks_anothers_builder_about_the_images_of_anothers_source(installed: Path) -> None:
+    checked = rebuilder(installed, "config", "check")
+    assert checked.returncode == 2
+    assert "barn for base:f42: there is none: build one" in checked.stdout + checked.stderr
 
 
 def test_init_writes_the_table_of_anothers_builder_with_the_answers_to_its_questions(installed: Path) -> None:

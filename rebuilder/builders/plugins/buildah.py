@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from rebuilder.builders import leftovers
+from rebuilder.builders import buildah_platforms, leftovers
 from rebuilder.builders.buildah import BuildahBuilder
 from rebuilder.builders.leftovers import InUse
 from rebuilder.builders.plugin import BuilderPlugin, BuildHistory
 from rebuilder.builders.protocol import Builder
 from rebuilder.config import Settings
+from rebuilder.domain.image import Image
+from rebuilder.plugins import Finding
 
 SYSTEM_BUILDS = "/var/lib/rebuilder-buildah/builds"  # of systemd/rebuilder.tmpfiles
 
@@ -39,6 +41,9 @@ class Plugin(BuilderPlugin):
         storage = {"root": settings.buildah.root, "runroot": settings.buildah.runroot}
         named = {f"consumer_config.buildah.{key}": path for key, path in storage.items() if path is not None}
         return {"folder of builds": settings.buildah.folder, **named}
+
+    def platforms(self, settings: Settings, images: Iterable[Image]) -> Iterator[Finding]:
+        return buildah_platforms.platforms(images, settings.buildah.build_args)
 
     def clear(self, settings: Settings, before: float, in_use: InUse, *, rehearsing: bool) -> dict[str, int]:
         return {"build folders": leftovers.folders(settings.buildah, before, in_use, rehearsing),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rebuilder.config import Settings
-from rebuilder.domain.image import Inventory
-from rebuilder.inventory import buildah
+from rebuilder.domain.image import Image, Inventory
+from rebuilder.inventory import buildah, containerfiles
 from rebuilder.inventory.source import InventorySource, KnownInventory, Progress
 
 
@@ -15,6 +15,7 @@ class Plugin(InventorySource):
     """`source = "containerfiles"`."""
 
     remembered = True
+    needs_path = True
     commands = ("buildah",)
     asks = "path", "stream"
     usual_path = "/srv/containers"
@@ -26,6 +27,13 @@ class Plugin(InventorySource):
         for image in known.images().values():
             of_folders.setdefault(image.source.path, []).append(image.key)
         return buildah.read(settings, progress, of_folders)
+
+    def at_hand(self, settings: Settings) -> Iterable[Image]:
+        inventory = settings.inventory
+        if inventory.path is None:
+            return ()
+        naming = containerfiles.Naming(inventory.stream, {}, inventory.registry, tuple(settings.streams))
+        return containerfiles.scan(inventory.path, naming, settings.buildah.build_args).images
 
     def folders(self, settings: Settings) -> Mapping[str, Path | None]:
         return {"consumer_config.inventory.path": settings.inventory.path}
