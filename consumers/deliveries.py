@@ -13,7 +13,7 @@ from typing import Any
 from fedora_messaging.message import Message
 
 from rebuilder.domain.message import Delivery, IncomingMessage, Unstorable, storable
-from rebuilder.store.refusals import one_line
+from rebuilder.store.data_errors import one_line
 
 MakeMessage = Callable[[str, Any, bytes], Message]
 

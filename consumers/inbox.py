@@ -21,7 +21,7 @@ from rebuilder import logs
 from rebuilder.config import settings_of
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import database, heartbeats, inbox
-from rebuilder.store.refusals import one_line
+from rebuilder.store.data_errors import one_line
 from rebuilder.store.sqlite_file import Replaced
 
 LONGEST_RECONNECT_WAIT = 30

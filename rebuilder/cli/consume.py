@@ -6,7 +6,7 @@ import os
 import sys
 
 from rebuilder import config, config_file, logs
-from rebuilder.cli.parent import end_with_parent
+from rebuilder.cli.parent_death import end_with_parent
 
 BESIDE = "--beside"
 

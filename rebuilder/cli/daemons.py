@@ -14,7 +14,7 @@ from rebuilder import config_file
 from rebuilder.builders.plugin import plugin_of
 from rebuilder.cli import setup
 from rebuilder.cli.context import Context
-from rebuilder.cli.parent import end_with_parent
+from rebuilder.cli.parent_death import end_with_parent
 from rebuilder.cli.publisher import publishing
 from rebuilder.cli.supervisor import beside, verb
 from rebuilder.config_file import configuration_file

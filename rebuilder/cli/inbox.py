@@ -22,9 +22,9 @@ from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.domain.message import Delivery
 from rebuilder.domain.times import format_time
 from rebuilder.store import dead_letters, inbox
+from rebuilder.store.data_errors import one_line
 from rebuilder.store.database import reading
 from rebuilder.store.dead_letters import SetAside
-from rebuilder.store.refusals import one_line
 from rebuilder.web.broker import parameters_of
 
 QUEUE = "rebuilder.dead"

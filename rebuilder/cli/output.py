@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from rebuilder.cli.fitted import Fitted
+from rebuilder.cli.tables import FittingTable
 from rebuilder.cli.terminal import CONTROL, printable, shortened
 from rebuilder.domain.labels import label_of
 from rebuilder.queries.answer import Answer
@@ -72,9 +72,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     console().print(make_table(columns, rows, title))
 
 
-def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Fitted:
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> FittingTable:
     """A table, to be printed."""
-    return Fitted(columns, [[sanitize(cell) for cell in row] for row in rows], sanitize(title) if title else None)
+    return FittingTable(columns, [[sanitize(cell) for cell in row] for row in rows], sanitize(title) if title else None)
 
 
 class _Output(Console):

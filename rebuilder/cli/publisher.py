@@ -21,7 +21,7 @@ import click
 from rebuilder import config_file
 from rebuilder.cli import setup
 from rebuilder.cli.context import Context
-from rebuilder.cli.parent import end_with_parent
+from rebuilder.cli.parent_death import end_with_parent
 from rebuilder.cli.supervisor import beside, verb
 from rebuilder.config_file import configuration_file
 from rebuilder.domain.errors import RequestError

@@ -52,9 +52,9 @@ def status(
         raise RequestError("--watch cannot be combined with --json or names")
     with source(context, server) as client:
         if names:
-            from rebuilder.cli import narrowed
+            from rebuilder.cli import status_by_name
 
-            return narrowed.show(client, names, json_)
+            return status_by_name.show(client, names, json_)
         if watch:
             return _watch(client, all_)
         status = client.status()

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from rebuilder.domain import belonging
-from rebuilder.domain.belonging import ParentRef
+from rebuilder.domain import rpm_streams
 from rebuilder.domain.change import Change
 from rebuilder.domain.external import ExternalImage, Externals
 from rebuilder.domain.graph import Graph, Subgraph
@@ -18,6 +17,7 @@ from rebuilder.domain.image import ParentKind
 from rebuilder.domain.impact import Reason, Skip, subject_of
 from rebuilder.domain.policy import Rule
 from rebuilder.domain.rpm import MODULE, Rpm, that_count
+from rebuilder.domain.rpm_streams import ParentRef
 
 
 class Stale(NamedTuple):
@@ -117,7 +117,7 @@ class Contents:
     def _read(self, key: str, rpms: Sequence[Rpm], stream: str, bases: Sequence[int]) -> Content:
         layers = self._layers(that_count(rpms, self._installonly), bases)
         above = [self._contents[base] for base in bases]
-        foreign = belonging.foreign(layers, stream, [ParentRef(one.rpms, one.stream, one.foreign) for one in above])
+        foreign = rpm_streams.foreign(layers, stream, [ParentRef(one.rpms, one.stream, one.foreign) for one in above])
         stale, others = self._compare(key, stream, layers, foreign)
         lacking = self._lacking(key, stale, layers, above) if self._externals else {}
         stale, waiting = self._divide(key, stale, lacking) if lacking else (stale, {})

@@ -27,7 +27,7 @@ from rebuilder.domain.image_name import ImageName
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.inventory.source import source_of
 from rebuilder.store import changes, inbox, inventory, verdicts
-from rebuilder.store.refusals import is_of_the_values, one_line
+from rebuilder.store.data_errors import is_of_the_values, one_line
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ from rebuilder.domain.lifecycle import State
 from rebuilder.engine import command_executor, dispatch, ingest, planning, report, testing
 from rebuilder.engine.calls import Answer, Calls, Kind
 from rebuilder.engine.clock import Clock, SystemClock
+from rebuilder.engine.clock_jumps import ClockJumps
 from rebuilder.engine.concerns import Concerns
 from rebuilder.engine.context import Concern, Context
 from rebuilder.engine.journal import Journal
-from rebuilder.engine.jumps import Jumps
 from rebuilder.engine.metrics import Metrics
 from rebuilder.engine.moved_bases import plan_moved
 from rebuilder.engine.naming import Names
@@ -91,7 +91,7 @@ class Loop:
         self._context = Context(self.engine, settings, builder, hub, clock, self.calls)
         self._parse = parse
         self._alive = runtime.alive
-        self._journal, self._jumps = Journal(engine, clock), Jumps(clock)
+        self._journal, self._jumps = Journal(engine, clock), ClockJumps(clock)
         self._decide_at = 0.0
         self.concerns = Concerns(self._context)
 

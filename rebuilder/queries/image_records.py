@@ -76,8 +76,8 @@ def images_by_need(
 ) -> ImagesByNeed:
     """The images of the inventory that are wanted, what needs attention first; `page.after` is an image's name."""
     states = image_state.read(connection, settings, now)
-    narrowed = replace(criteria, currencies=()) != Filter()
-    names = lists.image_names(connection, criteria) if narrowed else states.keys()
+    filtered = replace(criteria, currencies=()) != Filter()
+    names = lists.image_names(connection, criteria) if filtered else states.keys()
     about = changes.ids_meant(connection, criteria.update)
     fitting = [state for state in states.values() if state.image in names and _lacks(state, criteria, about)]
     chosen = [state for state in fitting if _is_chosen(state, criteria)]

@@ -1,4 +1,4 @@
-"""Whether there are images, streams, owners and waves of the names that a list is narrowed to, and what may be meant.
+"""Whether there are images, streams, owners and waves of the names that a list is filtered by, and what may be meant.
 
 A list of a misspelt name would be empty, as if all were well. What left the inventory is still known: its history is.
 """
@@ -14,14 +14,14 @@ from rebuilder.store import changes, search, waves
 
 
 def check_image(connection: Connection, pattern: str) -> None:
-    """Raises RequestError for a glob of a name, or of name:stream, that no image ever fitted."""
-    if pattern and not search.is_fitted(connection, image=pattern):
+    """Raises RequestError for a glob of a name, or of name:stream, that no image ever matched."""
+    if pattern and not search.is_matched(connection, image=pattern):
         raise RequestError(f"image: {naming.no_image_fits(pattern, search.all_names(connection))}")
 
 
 def check_stream(connection: Connection, stream: str, settings: Settings) -> None:
     """Raises RequestError for a stream that is not configured, and that no image was in and no change is of."""
-    if not stream or stream in settings.streams or search.is_fitted(connection, stream=stream):
+    if not stream or stream in settings.streams or search.is_matched(connection, stream=stream):
         return
     if changes.is_of_stream(connection, stream):
         return
@@ -30,7 +30,7 @@ def check_stream(connection: Connection, stream: str, settings: Settings) -> Non
 
 def check_owner(connection: Connection, owner: str) -> None:
     """Raises RequestError for an owner whom the inventory never named."""
-    if owner and not search.is_fitted(connection, owner=owner):
+    if owner and not search.is_matched(connection, owner=owner):
         near = naming.did_you_mean(owner, search.owners(connection))
         raise RequestError(f"owner: no image has the owner {owner}{near}")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from rebuilder.registry import patience
+from rebuilder.registry import rate_limits
 from rebuilder.registry.errors import Cause, registry_error
 from rebuilder.registry.logins import login_for
 from rebuilder.registry.short_names import configurations
@@ -54,12 +54,12 @@ class Connection:
         until = time.monotonic() + (self._client.timeout.read or 0.0)
         attempt = 0
         while True:
-            patience.wait(f"{self._host}/", until - time.monotonic())
+            rate_limits.wait(f"{self._host}/", until - time.monotonic())
             sent = {**(headers or {}), **self._bearer}
             answer = self._client.request(method, path, headers=sent, auth=self._basic, **more)
             if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
                 return answer
-            patience.keep_away(self._host, max(patience.asked_for(answer.headers, attempt), SHORTEST))
+            rate_limits.keep_away(self._host, max(rate_limits.asked_for(answer.headers, attempt), SHORTEST))
             attempt += 1
 
     def _log_in(self, challenge: str) -> None:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 
 from rebuilder.domain.wording import last_line
-from rebuilder.registry import patience
+from rebuilder.registry import rate_limits
 from rebuilder.registry.errors import Cause, cause_of, registry_error
 
 _FATAL = re.compile(r'level=fatal msg="(?P<text>(?:[^"\\]|\\.)*)"')
@@ -45,7 +45,7 @@ def command(spec: str) -> list[str]:
 
 def run(arguments: Sequence[str], spec: str, seconds: float) -> bytes:
     """What skopeo answers to a call about the image; it may take so many seconds. Raises RegistryError."""
-    seconds -= patience.wait(spec, seconds / 2)
+    seconds -= rate_limits.wait(spec, seconds / 2)
     called = [*command(spec), "--debug", f"--command-timeout={seconds}s", *arguments]
     try:
         done = subprocess.run(
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str], spec: str, seconds: float) -> bytes:
         text = done.stderr.decode(errors="replace")
         cause = _cause(text)
         if cause is Cause.BUSY:
-            patience.keep_away(spec.partition("/")[0], _pause(text))
+            rate_limits.keep_away(spec.partition("/")[0], _pause(text))
         raise registry_error(spec, last_words(text), cause)
     return done.stdout
 
@@ -72,7 +72,7 @@ def _cause(text: str) -> Cause:
 def _pause(text: str) -> float:
     """For how long skopeo would have waited yet, as the registry asked it to; it never waits longer than a minute."""
     pauses = _PAUSES.findall(text)
-    return float(pauses[-1]) if pauses else patience.UNSAID
+    return float(pauses[-1]) if pauses else rate_limits.UNSAID
 
 
 def last_words(text: str) -> str:

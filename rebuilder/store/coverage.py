@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, func, or_, select
 
-from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.rpm import Rpm as Package
+from rebuilder.domain.rpm_streams import NONE, foreigners
 from rebuilder.store import changes, inventory, manifests
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, aliased
 from rebuilder.store.read_cache import cached

@@ -17,9 +17,9 @@ from rebuilder.config import own_folder
 from rebuilder.distribution import needs
 from rebuilder.domain.errors import RequestError, UnreachableError
 from rebuilder.store import sqlite_file
-from rebuilder.store.patience import OPTIONS, limits, unlimited
 from rebuilder.store.sqlite_file import LAST_USED_FIRST, READING, only_ours
 from rebuilder.store.sqlite_owner import Unwritable, unwritable
+from rebuilder.store.timeouts import OPTIONS, limits, unlimited
 
 if TYPE_CHECKING:  # alembic takes a while to load, and only an upgrade needs it
     from alembic.config import Config
@@ -53,14 +53,14 @@ def open_database(url: str, *, single: bool = False) -> Engine:
 
 
 def _postgresql(address: URL, single: bool) -> Engine:
-    """The driver's own connections wait for ever: ours are patient, and no more."""
+    """The driver's own connections wait for ever: ours wait for an answer as long as `timeouts` says."""
     level = {"isolation_level": "AUTOCOMMIT"} if single else {}
     plain = address.difference_update_query([OPTIONS])
     with needs("postgresql", "PostgreSQL"):
-        from rebuilder.store.patient import Patient
+        from rebuilder.store.postgresql_connection import PatientConnection
     given = {"connect_args": limits(address), **LAST_USED_FIRST, **level}
     engine = create_engine(plain, pool_pre_ping=not single, **given)
-    event.listen(engine, "do_connect", lambda _dialect, _record, _args, named: Patient.connect(**named))
+    event.listen(engine, "do_connect", lambda _dialect, _record, _args, named: PatientConnection.connect(**named))
     return engine
 
 

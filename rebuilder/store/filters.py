@@ -1,4 +1,4 @@
-"""What lists are narrowed by, and how they are cut into pages."""
+"""What lists are filtered by, and how they are cut into pages."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def changes(criteria: Filter) -> list[ColumnElement[bool]]:
 
 
 def rebuilds(connection: Connection, query: Select[Any], criteria: Filter) -> Select[Any]:
-    """The query, on rebuilds and their images, narrowed."""
+    """The query, on rebuilds and their images, filtered."""
     if criteria.states:
         query = query.where(Rebuild.state.in_(criteria.states))
     if criteria.severities:
@@ -144,7 +144,7 @@ def rebuilds(connection: Connection, query: Select[Any], criteria: Filter) -> Se
 
 
 def waves(connection: Connection, query: Select[Any], criteria: Filter) -> Select[Any]:
-    """The query, on waves, narrowed."""
+    """The query, on waves, filtered."""
     if criteria.states:
         query = query.where(Wave.state.in_(criteria.states))
     about = changes(criteria)

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, exists, func, select
 
-from rebuilder.domain.belonging import NONE, foreigners
 from rebuilder.domain.currency import NOTHING, Currency, ImageState, Lack, Lacking, Offered, Offers, currency_of
 from rebuilder.domain.external import BaseMoved, Wait
 from rebuilder.domain.lifecycle import State
 from rebuilder.domain.rpm import INSTALLONLY, is_installonly, that_count
 from rebuilder.domain.rpm import Rpm as Package
+from rebuilder.domain.rpm_streams import NONE, foreigners
 from rebuilder.store import bases, changes, coverage, external_waits, holds, inventory, manifests
 from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, ManifestRpm, Rebuild, Rpm
 from rebuilder.store.read_cache import cached, kept

@@ -13,8 +13,8 @@ from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.message import Delivery, IncomingMessage
 from rebuilder.store import counters, dead_letters
 from rebuilder.store.counters import StoredCounter
+from rebuilder.store.data_errors import is_of_the_values, one_line
 from rebuilder.store.models import Message
-from rebuilder.store.refusals import is_of_the_values, one_line
 from rebuilder.store.upsert import insert_one
 
 Fate = Literal["new", "duplicate", "dead"]

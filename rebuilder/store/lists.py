@@ -1,4 +1,4 @@
-"""Lists for whoever looks for something: narrowed, newest first (images by name), and cut into pages."""
+"""Lists for whoever looks for something: filtered, newest first (images by name), and cut into pages."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ _MEASURED = update(Image).where(Image.id == bindparam("of")).values(measured=bin
 
 
 def selected() -> Select[Any]:
-    """All rebuilds with their images, to be narrowed and handed to `entries`."""
+    """All rebuilds with their images, to be filtered and handed to `entries`."""
     r = Rebuild
     columns: tuple[Any, ...] = (
         r.id, r.wave_id, r.image_id, Image.key.label("image"), r.state, r.severity, r.level,

@@ -57,7 +57,7 @@ def image_named(connection: Connection, text: str) -> str:
     return meant(text, matches if text in matches or len(matches) == 1 else names(connection))
 
 
-def is_fitted(connection: Connection, *, image: str = "", stream: str = "", owner: str = "") -> bool:
+def is_matched(connection: Connection, *, image: str = "", stream: str = "", owner: str = "") -> bool:
     """Whether any image fits these, as those of a Filter, also one that has left the inventory."""
     fits = filters.images(Filter(image=image, stream=stream, owner=owner), connection.dialect.name)
     return connection.scalar(select(Image.id).where(*fits).limit(1)) is not None

@@ -1,4 +1,4 @@
-"""The API's lists, as JSON or CSV: the newest first, images by name, or what needs attention first; narrowed, in parts.
+"""The API's lists, as JSON or CSV: the newest first, images by name, or what needs attention first; filtered, in parts.
 
 What else is a table at heart is here too: the queue, holds, and how far a fix has come.
 """
@@ -23,7 +23,7 @@ from rebuilder.queries import (
     status,
 )
 from rebuilder.queries.rebuild import Rebuild, rebuild
-from rebuilder.store import lists, need
+from rebuilder.store import attention_order, lists
 from rebuilder.web.csv_lists import DESCRIBED
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.etags import TaggedList
@@ -60,7 +60,7 @@ def list_waves(
 ) -> Page[status.WaveInBrief]:
     """Waves, with how far they are."""
     fetch = partial(lists.waves, connection, build_filter(images, changes, times, states=state, text=q))
-    rows = need.ordered(order, fetch, need.WAVES, part, lambda wave: wave.id)
+    rows = attention_order.ordered(order, fetch, attention_order.WAVES, part, lambda wave: wave.id)
     briefs = status.briefs(connection, [wave for wave, _ in rows])
     return paginate(rows, part, lambda wave: briefs[wave.id])
 
@@ -72,7 +72,7 @@ def list_rebuilds(
 ) -> Page[Rebuild]:
     """Rebuilds."""
     fetch = partial(lists.rebuilds, connection, build_filter(images, changes, times, states=state, wave=wave, text=q))
-    rows = need.ordered(order, fetch, need.REBUILDS, part, lambda entry: entry.id)
+    rows = attention_order.ordered(order, fetch, attention_order.REBUILDS, part, lambda entry: entry.id)
     return paginate(rows, part, rebuild)
 
 
@@ -117,7 +117,7 @@ def list_changes(
     packages.check(connection, package)
     filters = build_filter(changes, times, stream=stream, package=package, states=state, text=q)
     fetch = partial(lists.changes, connection, filters)
-    rows = need.ordered(order, fetch, need.CHANGES, part, lambda entry: entry.noticed.id)
+    rows = attention_order.ordered(order, fetch, attention_order.CHANGES, part, lambda entry: entry.noticed.id)
     return paginate(rows, part, records.change)
 
 
@@ -129,7 +129,7 @@ def list_messages(
 ) -> Page[records.Message]:
     """Messages from the bus, and what became of them."""
     fetch = partial(lists.messages, connection, build_filter(times, states=state, text=q), topic)
-    rows = need.ordered(order, fetch, need.MESSAGES, part, lambda entry: entry.seq)
+    rows = attention_order.ordered(order, fetch, attention_order.MESSAGES, part, lambda entry: entry.seq)
     return paginate(rows, part, records.message)
 
 
@@ -139,7 +139,7 @@ def list_actions(
 ) -> Page[records.Action]:
     """What operators did, and asked for."""
     fetch = partial(lists.audit_entries, connection, build_filter(times, text=q))
-    rows = need.ordered(order, fetch, need.ACTIONS, part, lambda entry: entry.id)
+    rows = attention_order.ordered(order, fetch, attention_order.ACTIONS, part, lambda entry: entry.id)
     return paginate(rows, part, records.action)
 
 

@@ -18,10 +18,10 @@ from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.queries.logs import Logs
 from rebuilder.web import api, description, health, metrics, pages, problems, sse
-from rebuilder.web.bounds import Bounds
 from rebuilder.web.broker import Broker
 from rebuilder.web.dependencies import READING
 from rebuilder.web.head import Head
+from rebuilder.web.limits import Limits
 from rebuilder.web.security import SecurityHeaders
 from rebuilder.web.wrong_tokens import WrongTokens
 
@@ -75,6 +75,6 @@ def create_app(engine: Engine, settings: Settings, bus: Bus | None = None) -> Fa
     problems.install(app)
     app.router.routes.extend(_routes())
     app.add_middleware(Head)
-    app.add_middleware(Bounds)
+    app.add_middleware(Limits)
     app.add_middleware(SecurityHeaders)
     return app

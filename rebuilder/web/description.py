@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from rebuilder.queries.events import RebuildEvent
 from rebuilder.web.glossary import MEANINGS, PARAMETERS
-from rebuilder.web.nuances import NUANCES
+from rebuilder.web.glossary_by_model import NUANCES
 from rebuilder.web.problems import MODELS, ProblemDetails
 
 SILENT: tuple[str, Any] = ("", None)

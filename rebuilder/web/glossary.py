@@ -1,6 +1,6 @@
 """What the properties of the API mean, with their units and an example: a word for itself, wherever it stands.
 
-Where a model means something else by a word, `rebuilder/web/nuances.py` says so.
+Where a model means something else by a word, `rebuilder/web/glossary_by_model.py` says so.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def since_until(
     since: Annotated[When | None, Query(description="At this moment or later; UTC unless it says otherwise.")] = None,
     until: Annotated[When | None, Query(description="Before this moment.")] = None,
 ) -> dict[str, float | None]:
-    """The time that a list is narrowed to. Raises RequestError where there is none between."""
+    """The time that a list is filtered by. Raises RequestError where there is none between."""
     if since and until and until <= since:
         raise RequestError("until: is not after since")
     return {"since": since.timestamp() if since else None, "until": until.timestamp() if until else None}
@@ -158,7 +158,7 @@ def in_stream(
     connection: Reader, settings: Configured,
     stream: Annotated[Text, Query(description="The stream.", examples=["f42"])] = "",
 ) -> str:
-    """The stream that a list is narrowed to. Raises RequestError for one that nothing was ever in."""
+    """The stream that a list is filtered by. Raises RequestError for one that nothing was ever in."""
     names.check_stream(connection, stream, settings)
     return stream
 
@@ -167,7 +167,7 @@ InStream = Annotated[str, Depends(in_stream)]
 
 
 def in_wave(connection: Reader, wave: WaveNumber = None) -> int | None:
-    """The wave that a list is narrowed to. Raises RequestError for one that is not there."""
+    """The wave that a list is filtered by. Raises RequestError for one that is not there."""
     names.check_wave(connection, wave)
     return wave
 
@@ -183,7 +183,7 @@ def about(
     package: Annotated[Text, Query(description="A source package.", examples=["openssl"])] = "",
     owner: Annotated[Text, Query(description="Whoever looks after the image.", examples=["web-sig"])] = "",
 ) -> dict[str, Any]:
-    """The images that a list is narrowed to. Raises RequestError for a name that nothing has, with what is meant."""
+    """The images that a list is filtered by. Raises RequestError for a name that nothing has, with what is meant."""
     names.check_image(connection, image)
     names.check_owner(connection, owner)
     packages.check(connection, package)
@@ -196,7 +196,7 @@ def changed(
                                   examples=["CVE-2026-31337"])] = "",
     severity: Annotated[tuple[SeverityWord, ...], Given, Query(description="The severity.")] = (),
 ) -> dict[str, Any]:
-    """The changes that a list is narrowed to. Raises RequestError for an update that nothing told of."""
+    """The changes that a list is filtered by. Raises RequestError for an update that nothing told of."""
     packages.check_update(connection, update)
     return {"update": update, "severities": severity}
 
@@ -205,7 +205,7 @@ def binary(
     connection: Reader,
     rpm: Annotated[Text, Query(description="A binary package, by its name.", examples=["openssl-libs"])] = "",
 ) -> str:
-    """The binary package that a list is narrowed to. Raises RequestError for one that no image carries."""
+    """The binary package that a list is filtered by. Raises RequestError for one that no image carries."""
     packages.check_rpm(connection, rpm)
     return rpm
 

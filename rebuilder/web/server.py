@@ -20,7 +20,7 @@ from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.domain.errors import RequestError
 from rebuilder.web.app import create_app
-from rebuilder.web.bounds import SEND_BUFFER, Protocol
+from rebuilder.web.limits import SEND_BUFFER, Protocol
 from rebuilder.web.sse import Broadcaster
 
 log = logging.getLogger(__name__)

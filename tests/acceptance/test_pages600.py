@@ -136,7 +136,7 @@ def test_counts_are_links_to_what_they_count(address: str, tab: tuple[Page, Watc
     expect(page.locator(".lines > li")).to_have_count(min(count, 50))
 
 
-def test_images_are_listed_with_what_needs_somebody_first_and_narrowed_by_owner_and_state(
+def test_images_are_listed_with_what_needs_somebody_first_and_filtered_by_owner_and_state(
     address: str, tab: tuple[Page, Watched]
 ) -> None:
     page, watched = tab
@@ -232,8 +232,8 @@ def test_a_feed_tells_of_waves_and_failures_and_may_be_of_some_images_alone(addr
     assert len(set(ids)) == len(ids)
     for link in feed.iterfind(f"{atom}entry/{atom}link"):
         assert httpx.get(link.attrib["href"]).status_code == 200
-    narrowed = ElementTree.fromstring(httpx.get(f"{address}/feed.atom?image=ruby").text)
-    failed = [title for title in narrowed.itertext() if title.endswith(" failed")]
+    filtered = ElementTree.fromstring(httpx.get(f"{address}/feed.atom?image=ruby").text)
+    failed = [title for title in filtered.itertext() if title.endswith(" failed")]
     assert failed == ["ruby:f42 failed"]
 
 

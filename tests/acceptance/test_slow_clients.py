@@ -18,7 +18,7 @@ from support import bus
 from support.servers import processes_of
 
 from rebuilder.demo.process import free_port
-from rebuilder.web import bounds, sse
+from rebuilder.web import limits, sse
 
 HALF_OPEN, HUGE = 1100, 400_000_000
 HEAD = "{method} {path} HTTP/1.1\r\nHost: x\r\n{more}\r\n"
@@ -186,10 +186,10 @@ def test_who_reads_slowly_but_reads_has_the_whole_answer(site: Site) -> None:
         began = time.monotonic()
         while part := client.recv(8192):
             read += len(part)
-            if time.monotonic() < began + bounds.READ_SECONDS + 3:
+            if time.monotonic() < began + limits.READ_SECONDS + 3:
                 time.sleep(0.15)  # 50 kB a second
     assert read > 6_000_000
-    assert time.monotonic() > began + bounds.READ_SECONDS
+    assert time.monotonic() > began + limits.READ_SECONDS
 
 
 def test_a_thousand_who_listen_change_nothing_for_others(site: Site) -> None:

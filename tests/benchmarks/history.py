@@ -15,8 +15,8 @@ from rebuilder.domain.rpm import Rpm
 from rebuilder.store import counters, models
 from rebuilder.store.counters import StoredCounter
 from rebuilder.store.models import Base
-from rebuilder.store.patience import unlimited
 from rebuilder.store.sync import save_inventory
+from rebuilder.store.timeouts import unlimited
 from rebuilder.store.upsert import chunks, load, refresh_statistics
 
 WAVE = 1000

@@ -93,14 +93,14 @@ def test_lists_come_in_pages_that_join_without_a_gap(client: Client) -> None:
         ("messages", {"state": "rejected"}, 0),
     ],
 )
-def test_lists_are_narrowed(client: Client, path: str, asked: dict[str, str], count: int) -> None:
+def test_lists_are_filtered(client: Client, path: str, asked: dict[str, str], count: int) -> None:
     assert len(client.items(path, **asked)) == count
 
 
 @pytest.mark.parametrize(
     "asked", [{"image": "A*"}, {"image": "a[lp]*"}, {"image": "a_p%"}, {"stream": "f41"}], ids=lambda asked: str(asked)
 )
-def test_a_name_or_glob_that_no_image_ever_fitted_is_refused(client: Client, asked: dict[str, str]) -> None:
+def test_a_name_or_glob_that_no_image_ever_matched_is_refused(client: Client, asked: dict[str, str]) -> None:
     """So that nobody takes an empty list for good news."""
     refused = client.get("rebuilds", **asked)
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid-request")

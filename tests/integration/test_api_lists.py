@@ -152,7 +152,7 @@ def test_a_stream_that_only_the_configuration_or_a_change_names_is_known(bench: 
     assert "unknown stream f45" in client.problem("images", 400, stream="f45")
 
 
-def test_lists_are_narrowed_by_text_and_owner(bench: Workbench) -> None:
+def test_lists_are_filtered_by_text_and_owner(bench: Workbench) -> None:
     with bench.store.begin() as connection:
         connection.execute(update(models.Image).where(models.Image.name == "mid").values(
             source={"care": {"owners": ["web-sig", "infra"]}}))

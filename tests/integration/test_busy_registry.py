@@ -17,7 +17,7 @@ from rebuilder.config import RegistrySettings, settings_of
 from rebuilder.inventory import external
 from rebuilder.inventory.external import Wanted
 from rebuilder.inventory.registry import images
-from rebuilder.registry import patience
+from rebuilder.registry import rate_limits
 from rebuilder.registry.errors import Cause, RegistryError
 from rebuilder.registry.reader import RegistryReader
 
@@ -77,20 +77,21 @@ def test_a_pause_that_is_too_long_for_a_call_is_told_and_the_registry_is_not_ask
 
 
 def test_no_registry_keeps_us_away_for_longer_than_ten_minutes() -> None:
-    patience.keep_away("greedy.example.com", 86400)
+    rate_limits.keep_away("greedy.example.com", 86400)
     with pytest.raises(RegistryError, match=r"next try in (600|599) s"):
-        patience.wait("greedy.example.com/x", 60)
+        rate_limits.wait("greedy.example.com/x", 60)
 
 
 @pytest.mark.parametrize(("headers", "seconds"), [
-    ({"retry-after": "7"}, 7.0), ({"Retry-After": "0"}, 0.0), ({"retry-after": "9" * 400}, patience.LONGEST),
-    ({"retry-after": "soon"}, patience.UNSAID), ({"retry-after": "-5"}, patience.UNSAID), ({}, patience.UNSAID),
+    ({"retry-after": "7"}, 7.0), ({"Retry-After": "0"}, 0.0), ({"retry-after": "9" * 400}, rate_limits.LONGEST),
+    ({"retry-after": "soon"}, rate_limits.UNSAID), ({"retry-after": "-5"}, rate_limits.UNSAID),
+    ({}, rate_limits.UNSAID),
     ({"retry-after": "Sat, 28 Nov 2026 10:00:30 GMT", "date": "Sat, 28 Nov 2026 10:00:00 GMT"}, 30.0),
     ({"retry-after": "Sat, 28 Nov 2026 09:00:00 GMT", "date": "Sat, 28 Nov 2026 10:00:00 GMT"}, -3600.0),
-    ({"retry-after": "Sat, 99 Nov 2026 10:00:30 GMT"}, patience.UNSAID), ({"retry-after": "²"}, patience.UNSAID),
+    ({"retry-after": "Sat, 99 Nov 2026 10:00:30 GMT"}, rate_limits.UNSAID), ({"retry-after": "²"}, rate_limits.UNSAID),
 ])  # fmt: skip
 def test_what_retry_after_asks_for(headers: dict[str, str], seconds: float) -> None:
-    assert patience.asked_for({name.lower(): value for name, value in headers.items()}) == seconds
+    assert rate_limits.asked_for({name.lower(): value for name, value in headers.items()}) == seconds
 
 
 def test_an_inventory_is_read_whole_from_a_registry_that_lets_through_but_some_requests_in_a_second(

@@ -26,7 +26,7 @@ from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import free_port
 from rebuilder.store import database
 from rebuilder.store.lease import Candidate
-from rebuilder.store.patient import Patient
+from rebuilder.store.postgresql_connection import PatientConnection
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = """amqp_url = "{broker}"
@@ -82,7 +82,7 @@ def settled(store: Engine, query: str) -> None:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Patient, "answer_seconds", 1.0)
+    monkeypatch.setattr(PatientConnection, "answer_seconds", 1.0)
 
 
 def pids(server: servers.PostgreSQL) -> list[int]:

@@ -24,6 +24,7 @@ from rebuilder.domain.lifecycle import LIVE
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import Rpm, SourceBuild
 from rebuilder.store import (
+    attention_order,
     changes,
     counters,
     database,
@@ -31,7 +32,6 @@ from rebuilder.store import (
     inventory,
     manifests,
     models,
-    need,
     open_rebuilds,
     rebuild_progress,
     rebuilds,
@@ -369,7 +369,7 @@ def searched(url: str, call: Callable[[Connection], object]) -> list[str]:
 @pytest.mark.parametrize("call", [
     rebuilds.any_stopped, rebuilds.unsettled, lambda connection: open_rebuilds.stopped(connection, 10),
     lambda connection: rebuild_progress.unsettled(connection, {"base:f42"}),
-    lambda connection: connection.execute(select(models.Rebuild.id).where(need.REBUILDS)).all(),
+    lambda connection: connection.execute(select(models.Rebuild.id).where(attention_order.REBUILDS)).all(),
 ])  # fmt: skip
 def test_the_last_rebuilds_of_images_are_not_looked_for_among_all_that_ever_ended_so(
     sqlite_url: str, call: Callable[[Connection], object]

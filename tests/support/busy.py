@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 
 from rebuilder.demo.process import LOOPBACK
-from rebuilder.registry import patience
+from rebuilder.registry import rate_limits
 from support.registries import Registry
 
 PASSED_ON = ("accept", "authorization", "content-type", "range")
@@ -95,4 +95,4 @@ def in_front_of(
     finally:
         server.shutdown()
         server.server_close()
-        patience._until.pop(busy.host, None)  # the next server on this port has asked for no pause
+        rate_limits._until.pop(busy.host, None)  # the next server on this port has asked for no pause

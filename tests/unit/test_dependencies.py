@@ -17,7 +17,7 @@ EXTRAS = {
     "demo": ("rebuilder/demo/",),
     "koji": ("rebuilder/inventory/koji/", "rebuilder/builders/koji"),
     "otel": ("rebuilder/engine/otel.py",),
-    "postgresql": ("rebuilder/store/patient.py",),
+    "postgresql": ("rebuilder/store/postgresql_connection.py",),
     "sbom": ("rebuilder/sbom/",),
     "web": ("rebuilder/web/",),
 }

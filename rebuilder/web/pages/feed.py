@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from rebuilder.domain.lifecycle import RebuildRecord
 from rebuilder.queries import status
 from rebuilder.queries.status import WaveInBrief
-from rebuilder.store import lists, need
+from rebuilder.store import attention_order, lists
 from rebuilder.store.filters import PageRequest
 from rebuilder.web.dependencies import Configured, Reader
 from rebuilder.web.pages.rendering import TEMPLATES, PageRoute
@@ -40,7 +40,7 @@ def feed(request: Request, connection: Reader, settings: Configured, images: Ima
     filters, part = build_filter(images), PageRequest(SHOWN)
     waves = lists.waves(connection, filters, part)
     briefs = status.briefs(connection, waves)
-    failed = lists.rebuilds(connection, filters, part, need.REBUILDS)
+    failed = lists.rebuilds(connection, filters, part, attention_order.REBUILDS)
     entries = sorted([*map(_of_wave, briefs.values()), *_of_failures(failed)], key=lambda entry: -entry.at)[:SHOWN]
     content = {
         "entries": entries, "base": (settings.notify.url or str(request.base_url)).rstrip("/"),

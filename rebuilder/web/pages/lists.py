@@ -1,4 +1,4 @@
-"""Long lists, a part at a time, narrowed, with what needs attention first: waves, images, rebuilds, changes."""
+"""Long lists, a part at a time, filtered, with what needs attention first: waves, images, rebuilds, changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rebuilder.domain.change import Severity
 from rebuilder.domain.currency import Currency
 from rebuilder.domain.lifecycle import State
 from rebuilder.queries import forecast, image_records, packages
-from rebuilder.store import inventory, lists, need
+from rebuilder.store import attention_order, inventory, lists
 from rebuilder.store.filters import PageRequest
 from rebuilder.store.models.rebuilds import WAVE_STATES
 from rebuilder.web.dependencies import Configured, Reader
@@ -50,12 +50,12 @@ def _part(cursor: str | None, shown: int = SHOWN) -> PageRequest:
 def _list(
     request: Request, name: str, connection: Reader, states: Sequence[str], cursor: str | None, **content: Any
 ) -> Response:
-    """A page with a list: what it is narrowed to stays in the links to the next part, and to the same as CSV."""
+    """A page with a list: what it is filtered by stays in the links to the next part, and to the same as CSV."""
     given = [(key, value) for key, value in request.query_params.multi_items() if value and key != "cursor"]
     return page(
         request, name, connection, live="", given=dict(given), states=states, severities=list(Severity),
         streams=[stream.name for stream in inventory.streams(connection)],
-        chosen=[value for key, value in given if key == "state"], narrowed=bool(given),
+        chosen=[value for key, value in given if key == "state"], filtered=bool(given),
         following=f"?{urlencode([*given, ('cursor', cursor)])}" if cursor else None,
         csv=f"/api/v1{request.url.path}?{urlencode([*given, ('order', 'need'), ('format', 'csv')])}", **content,
     )
@@ -69,7 +69,8 @@ def all_waves(
     """The waves."""
     filters = build_filter(images, changes, times, states=state, text=normalize_query(q))
     part = _part(cursor, WAVES)
-    rows = need.ordered("need", partial(lists.waves, connection, filters), need.WAVES, part, lambda wave: wave.id)
+    fetch = partial(lists.waves, connection, filters)
+    rows = attention_order.ordered("need", fetch, attention_order.WAVES, part, lambda wave: wave.id)
     shown = [wave for wave, _ in rows[:WAVES]]
     lines = wave_lines(connection, shown, forecast.read(connection, settings, time.time()))
     following = cursor_of(rows, part, lambda row: row[1])
@@ -84,7 +85,7 @@ def all_rebuilds(
     """The rebuilds."""
     filters = build_filter(images, changes, times, states=state, wave=wave, text=normalize_query(q))
     part, fetch = _part(cursor), partial(lists.rebuilds, connection, filters)
-    rows = need.ordered("need", fetch, need.REBUILDS, part, lambda entry: entry.id)
+    rows = attention_order.ordered("need", fetch, attention_order.REBUILDS, part, lambda entry: entry.id)
     following = cursor_of(rows, part, lambda row: row[1])
     shown = [entry for entry, _ in rows[:SHOWN]]
     return _list(request, "rebuilds.html", connection, list(State), following, rebuilds=shown)
@@ -115,7 +116,7 @@ def all_changes(
     words = normalize_query(q)
     filters = build_filter(changes, times, stream=stream, package=package, states=state, text=words)
     part, fetch = _part(cursor), partial(lists.changes, connection, filters)
-    rows = need.ordered("need", fetch, need.CHANGES, part, lambda entry: entry.noticed.id)
+    rows = attention_order.ordered("need", fetch, attention_order.CHANGES, part, lambda entry: entry.noticed.id)
     following = cursor_of(rows, part, lambda row: row[1])
     shown = [entry for entry, _ in rows[:SHOWN]]
     return _list(request, "changes.html", connection, ("settling", "planned"), following, changes=shown)

@@ -86,8 +86,8 @@ def left_out(verdict: Verdict) -> str:
     return LEFT_OUT[Skip(verdict.word)].replace("{by}", verdict.by)
 
 
-def narrowed_by(given: Mapping[str, str], **more: str) -> str:
-    """The query of a list that is narrowed by this, and by more."""
+def filtered_by(given: Mapping[str, str], **more: str) -> str:
+    """The query of a list that is filtered by this, and by more."""
     return urlencode({**given, **more})
 
 
@@ -115,7 +115,7 @@ def _environment() -> Environment:
         "bodhi": bodhi,
         "label_of": label_of,
         "left_out": left_out,
-        "narrowed_by": narrowed_by,
+        "filtered_by": filtered_by,
     }
     return environment
 

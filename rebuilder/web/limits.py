@@ -132,7 +132,7 @@ def _longest(waited_for: Iterable[Protocol]) -> Protocol | None:
     return min(waited_for, key=lambda other: other._since, default=None)
 
 
-class Bounds:
+class Limits:
     """Refuses bodies that are too large, before they are read or as soon as they are; plain ASGI.
 
     In the reserve of connections, only those who ask for our health are answered.

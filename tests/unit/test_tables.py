@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from rebuilder.cli.fitted import Fitted
+from rebuilder.cli.tables import FittingTable
 
 NAME = "a-very-long-name-of-a-container-image-for-web-servers:f42"
 WHY = "openssl-libs-1:3.2.1-1.fc42.x86_64 (from base:f42) is older than 3.2.2-1.fc42, which the update brings"
@@ -18,7 +18,7 @@ ROWS = [("0", "base:f42", "succeeded", WHY), ("1", NAME, "queued", WHY), ("1", "
 
 def shown(width: int, rows: list[tuple[str, ...]] = ROWS) -> str:
     console = Console(file=StringIO(), width=width)
-    console.print(Fitted(COLUMNS, [[Text(cell) for cell in row] for row in rows], Text("wave 7")))
+    console.print(FittingTable(COLUMNS, [[Text(cell) for cell in row] for row in rows], Text("wave 7")))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 

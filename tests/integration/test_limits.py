@@ -22,7 +22,7 @@ from rebuilder.config import Settings
 from rebuilder.config_file import Bus
 from rebuilder.demo.process import free_port
 from rebuilder.store import tokens
-from rebuilder.web import bounds, sse, wrong_tokens
+from rebuilder.web import limits, sse, wrong_tokens
 from rebuilder.web.server import BACKLOG, serving
 
 HALF = b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Slow: "
@@ -88,7 +88,7 @@ def token(store: Engine) -> str:
 
 
 def test_half_a_request_is_waited_for_no_longer_than_it_may_take(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "HEADER_SECONDS", 1.0)
+    monkeypatch.setattr(limits, "HEADER_SECONDS", 1.0)
     with connected(port) as client:
         began = time.monotonic()
         client.sendall(HALF)
@@ -109,7 +109,7 @@ def test_half_a_request_is_waited_for_no_longer_than_it_may_take(port: int, monk
 def test_half_a_body_is_waited_for_no_longer_than_it_may_take(
     port: int, store: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bounds, "BODY_SECONDS", 1.0)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 1.0)
     with connected(port) as client:
         head = f"POST /api/v1/actions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(store)}\r\n"
         client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
@@ -118,8 +118,8 @@ def test_half_a_body_is_waited_for_no_longer_than_it_may_take(
 
 
 def test_a_live_page_is_not_ended(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "HEADER_SECONDS", 0.5)
-    monkeypatch.setattr(bounds, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.5)
     with connected(port) as client:
         client.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(1.5)
@@ -301,7 +301,7 @@ def test_who_has_a_token_is_answered(port: int, store: Engine) -> None:
 
 
 def test_however_many_half_requests_there_are_others_are_answered(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "CONNECTIONS", 50)
+    monkeypatch.setattr(limits, "CONNECTIONS", 50)
     with ExitStack() as stack:
         for _ in range(120):
             client = stack.enter_context(connected(port))
@@ -315,14 +315,14 @@ def test_a_flood_does_not_use_up_the_files(store: Engine) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
     try:
         with serving(store, Settings(web={"port": free_port()}), NO_BUS):
-            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(before[1], bounds.CONNECTIONS + BACKLOG)
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(before[1], limits.CONNECTIONS + BACKLOG)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_where_all_places_are_taken_health_has_a_reserve(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "CONNECTIONS", 10)
-    monkeypatch.setattr(bounds, "RESERVE", 2)
+    monkeypatch.setattr(limits, "CONNECTIONS", 10)
+    monkeypatch.setattr(limits, "RESERVE", 2)
     with ExitStack() as stack:
         for _ in range(10):
             client = stack.enter_context(connected(port))

@@ -8,13 +8,13 @@ from sqlalchemy import Connection
 
 from rebuilder.engine.backoff import LONGEST_PAUSE
 from rebuilder.engine.clock import Clock
-from rebuilder.store import moments
+from rebuilder.store import clock_shift
 
 log = logging.getLogger(__name__)
 JUMP_SECONDS = 5.0  # what is less is a clock that is put right, and matters to nothing that waits
 
 
-class Jumps:
+class ClockJumps:
     """Looks in each pass. What a clock did that was set while no engine ran is seen in the first one."""
 
     def __init__(self, clock: Clock) -> None:
@@ -39,7 +39,7 @@ class Jumps:
         if jump := self._seconds:
             way = "ahead" if jump > 0 else "back"
             log.warning("the clock was set %s by %.0f s: what waits moves along", way, abs(jump))
-        moments.follow(connection, jump, self._clock.now(), LONGEST_PAUSE)
+        clock_shift.follow(connection, jump, self._clock.now(), LONGEST_PAUSE)
 
     def followed(self) -> None:
         """All that was set until now is dealt with."""

@@ -16,7 +16,7 @@ KEYS = ("image", "name")  # columns whose cells head a block; else the first one
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittingTable:
     """A table whose names are never cut; one that is longer than a line goes on in the next.
 
     Only the widest column that has more than single words may wrap.

@@ -17,7 +17,7 @@ LOOK_SECONDS = 0.1
 T = TypeVar("T")
 
 
-class Patient(psycopg.Connection[Any]):
+class PatientConnection(psycopg.Connection[Any]):
     """A connection that is given up where the server does not answer in time."""
 
     answer_seconds = ANSWER_SECONDS
