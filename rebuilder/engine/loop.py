@@ -33,16 +33,14 @@ from rebuilder.engine.withdrawal import drop_causes
 from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.inventory.source import source_of
 from rebuilder.store import (
-    actions,
     cancellations,
-    changes,
     deliveries,
     heartbeats,
-    inbox,
     outbox,
     rebuilds,
     verdicts,
     waves,
+    work,
 )
 from rebuilder.store.database import check_version, first_line, reading
 from rebuilder.store.heartbeats import Activity
@@ -227,17 +225,13 @@ class Loop:
         with reading(self.engine) as connection:
             return not (
                 self.concerns.reconciliation.due_to_look
-                or _unplanned(connection)
-                or rebuilds.any_open(connection)
-                or cancellations.any_pending(connection)
-                or self._undelivered(connection)
+                or work.any_left(connection)
+                or self._promotable(connection)
             )
 
-    def _undelivered(self, connection: Connection) -> bool:
-        """Whether a name is to move now."""
-        return deliveries.any_pending(connection) or bool(
-            ready_to_promote(connection, self._context.settings, self.clock.now())
-        )
+    def _promotable(self, connection: Connection) -> bool:
+        """Whether nothing keeps a name that waits from being moved."""
+        return bool(ready_to_promote(connection, self._context.settings, self.clock.now()))
 
     def at_rest(self) -> bool:
         """Whether nothing will be done without a new message or an operator: idle, or all that is left is held."""
@@ -245,11 +239,12 @@ class Loop:
             return False
         with reading(self.engine) as connection:
             return not (
-                _unplanned(connection)
+                work.any_unplanned(connection)
                 or rebuilds.any_moving(connection, self.clock.now())
                 or cancellations.any_pending(connection)
                 or verdicts.any_test(connection)
-                or self._undelivered(connection)
+                or deliveries.any_pending(connection)
+                or self._promotable(connection)
             )
 
     def run(self, stop: threading.Event, *, until_idle: bool = False) -> None:
@@ -282,12 +277,3 @@ class Loop:
             if not done:
                 self.calls.wait(min(self._context.settings.poll_seconds, TICK_SECONDS))
                 self._alive()
-
-
-def _unplanned(connection: Connection) -> bool:
-    return bool(
-        inbox.unread(connection, 1)
-        or changes.settling(connection)
-        or waves.approved(connection)
-        or actions.any_requested(connection)
-    )

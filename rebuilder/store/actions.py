@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, exists, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from rebuilder.store.models import Action
 
@@ -16,7 +16,6 @@ _REQUESTED = (
     .where(Action.done_at.is_(None), Action.verb != ROLLBACK)
     .order_by(Action.id)
 )
-_ANY_REQUESTED = select(exists().where(Action.done_at.is_(None)))
 
 
 class Verb(StrEnum):
@@ -77,11 +76,6 @@ def request(connection: Connection, verb: Verb, target: str, who: str, reason: s
 def requested(connection: Connection) -> list[Request]:
     """What the engine has not carried out yet, in the order of asking."""
     return [Request(row.id, Verb(row.verb), *row[2:]) for row in connection.execute(_REQUESTED)]
-
-
-def any_requested(connection: Connection) -> bool:
-    """Whether anything is asked of the engine."""
-    return bool(connection.scalar(_ANY_REQUESTED))
 
 
 def carried_out(connection: Connection, request_id: int, answer: str, now: float) -> None:

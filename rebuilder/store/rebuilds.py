@@ -366,14 +366,6 @@ def _last_seconds() -> Select[int, float | None]:
     return query.where(Image.id.in_(bindparam("of", expanding=True)), succeeded, Rebuild.id >= first)
 
 
-_ANY_OPEN = select(exists().where(Rebuild.state.in_(sorted(OPEN))))
-
-
-def any_open(connection: Connection) -> bool:
-    """Whether anything is still to be done or under way."""
-    return bool(connection.scalar(_ANY_OPEN))
-
-
 def any_moving(connection: Connection, now: float) -> bool:
     """Whether a build is under way or will be, without an operator: what is held, and what waits for it, stands."""
     moving: ColumnElement[bool] = Rebuild.state.in_(LIVE)

@@ -18,6 +18,7 @@ from support.pushing import announced
 from consumers.topics import parse
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.config import Settings
+from rebuilder.domain.lifecycle import OPEN
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import factory, why
@@ -359,7 +360,7 @@ def test_an_engine_starts_while_the_hub_is_away_where_the_images_are_known(
     again.passes(2000)
     assert made.current("base:f42") == "base-42-2"
     with reading(store) as connection:
-        assert not rebuilds.any_open(connection)
+        assert not rebuilds.in_states(connection, sorted(OPEN))
 
 
 def test_a_log_that_is_followed_is_read_with_one_builder_from_where_it_was_left(
