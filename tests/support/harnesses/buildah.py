@@ -16,9 +16,10 @@ from support import servers
 from support.buildah_world import Machine, machine, until
 from support.harnesses.protocol import Harness, Power
 
+# What is to be said is taken away before it is said: once it is in the log, the next may be there.
 TOLD = """FROM base
-RUN echo begun; while [ ! -e /told/{key}.exit ]; do cat /told/{key}.say 2>/dev/null && rm /told/{key}.say; \
-sleep 0.05; done; exit $(cat /told/{key}.exit)
+RUN echo begun; while [ ! -e /told/{key}.exit ]; do mv /told/{key}.say /told/{key}.said 2>/dev/null && \
+cat /told/{key}.said; sleep 0.05; done; exit $(cat /told/{key}.exit)
 """
 
 
