@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from fedora_messaging.message import Message
+from jsonschema.exceptions import ValidationError
 
-from rebuilder.domain.message import Delivery, IncomingMessage, Unstorable, storable
+from consumers import wire
+from rebuilder.domain.message import Delivery, IncomingMessage, Unstorable, check_encoding, storable
 from rebuilder.store.data_errors import one_line
 
 MakeMessage = Callable[[str, Any, bytes], Message]
@@ -28,6 +30,7 @@ def guard() -> None:
     """Have fedora-messaging's consumer call back with whatever comes."""
     from fedora_messaging.twisted import consumer  # with an event loop, which only the consumer needs
 
+    wire.guard()
     module: Any = consumer  # the name is imported there, not exported
     if not hasattr(module.get_message, "guarded"):
         module.get_message = guarded(module.get_message)
@@ -40,15 +43,26 @@ def guarded(make: MakeMessage) -> MakeMessage:
         headers, encoding = properties.headers, properties.content_encoding  # which `make` fills in where missing
         message: Any
         try:
+            check_encoding(encoding or "utf-8")
             message = make(topic, properties, body)
         except Exception as error:
             message = Undecodable(topic=topic, body={}, properties=properties)
-            message.reason = f"{type(error).__name__}: {one_line(error)}"
+            message.reason = _reason(error)
         message.raw = Delivery(properties.message_id or "", topic, headers or {}, body, encoding or "utf-8")
         return message  # type: ignore[no-any-return]
 
     get_message.guarded = True  # type: ignore[attr-defined]
     return get_message
+
+
+def _reason(error: Exception) -> str:
+    """In one line. What a schema refuses is not laid out in lines first: that takes minutes for a long body."""
+    if isinstance(error, Unstorable):
+        return str(error)
+    refused = error.__cause__
+    if isinstance(refused, ValidationError):
+        error = type(error)(f"{refused.json_path}: {refused.message}")
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def delivery_of(message: Message) -> Delivery:

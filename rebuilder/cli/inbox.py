@@ -13,6 +13,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
+from consumers import wire
 from rebuilder import config_file
 from rebuilder.cli.context import Context
 from rebuilder.cli.operators import who_option
@@ -200,6 +201,7 @@ def declare(context: Context, queue: str) -> None:
 @click.pass_obj
 def collect(context: Context, queue: str) -> None:
     """Set aside here what the broker's dead-letter queue has: `inbox dead` lists it then."""
+    wire.guard()
     count, engine = 0, context.engine
     with _channel(context) as channel:
         while (got := channel.basic_get(queue))[0] is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,6 +12,9 @@ from rebuilder.domain.errors import RequestError
 
 LONGEST_NAME = 255  # of an id or a topic: AMQP's short strings have no more bytes
 DEEPEST = 100  # of lists and objects within each other; JSON of a few hundred ends in a RecursionError, here or there
+
+
+SLOW_ENCODINGS = ("punycode", "idna")  # the time that they take grows with the square of the length
 
 
 class Unstorable(RequestError):
@@ -43,11 +47,22 @@ class Delivery:
 
     def read(self) -> IncomingMessage:
         """The message in it, whatever its schema says. Raises Unstorable."""
+        check_encoding(self.encoding)
         try:
             body = json.loads(self.body.decode(self.encoding))
         except (ValueError, LookupError, RecursionError) as error:
             raise Unstorable(f"the body cannot be read: {type(error).__name__}: {error}") from None
         return storable(self.id, self.topic, self.headers, body)
+
+
+def check_encoding(name: str) -> None:
+    """Raises Unstorable for an encoding that is not known, or of which a body may take hours."""
+    try:
+        codec = codecs.lookup(name)
+    except (ValueError, LookupError) as error:
+        raise Unstorable(f"the body cannot be read: {type(error).__name__}: {error}") from None
+    if codec.name in SLOW_ENCODINGS:
+        raise Unstorable(f"the body cannot be read: {codec.name} is not for bodies")
 
 
 def storable(ident: str | None, topic: str, headers: Any, body: Any) -> IncomingMessage:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import subprocess
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from time import struct_time
 
 import pika
 import pytest
@@ -124,3 +127,19 @@ def test_what_the_broker_gave_up_is_collected(
         (letter,) = dead_letters.listing(connection, 5)
     assert letter.delivery.topic == f"{fresh_queue}.live"
     assert (letter.delivery.id, letter.delivery.body) == ("a", b"\xff")
+
+
+def test_what_no_calendar_has_and_what_is_no_text_is_collected_too(
+    types: Types, broker: Broker, store: Engine, fresh_queue: str
+) -> None:
+    far = struct_time((9999, 12, 31, 10**13, 0, 0, 0, 0, 0))
+    date = type("FarFuture", (datetime,), {"utctimetuple": lambda _: far}).now()
+    properties = pika.BasicProperties(message_id=b"\xff", content_encoding=b"\xfe", headers={b"\xff": 1, "at": date})  # type: ignore[arg-type]
+    with servers.channel_to(broker) as channel:
+        channel.basic_publish("", fresh_queue, b"{}", properties)
+        assert types("inbox", "dead", "collect", "--queue", fresh_queue).stdout == f"1 collected from {fresh_queue}\n"
+    with reading(store) as connection:
+        (letter,) = dead_letters.listing(connection, 5)
+    assert letter.delivery.headers == {"\\xff": 1, "at": calendar.timegm(far)}
+    assert types("inbox", "dead", "retry", str(letter.seq)).returncode == 2
+    assert types("inbox", "dead", "drop", str(letter.seq)).returncode == 0

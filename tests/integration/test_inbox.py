@@ -6,7 +6,9 @@ import json
 import secrets
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
+from time import struct_time
 
 import pika
 import pytest
@@ -118,6 +120,15 @@ def test_a_message_that_no_parser_knows_is_kept_too(
 
 
 SCHEMA = {"fedora_messaging_schema": "base.message", "fedora_messaging_severity": 20, "sent-at": "2026-01-01T00:00:00Z"}
+
+
+class FarFuture(datetime):
+    """A date that no calendar of Python's has; AMQP has 64 bits for seconds."""
+
+    def utctimetuple(self) -> struct_time:
+        return struct_time((9999, 12, 31, 10**13, 0, 0, 0, 0, 0))
+
+
 BODIES = {
     "nested": (b"[" * 20_000 + b"]" * 20_000, {}),
     "nested in an object": (b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}", {}),
@@ -132,6 +143,13 @@ BODIES = {
     "severity of another kind": (b"{}", {"headers": {**SCHEMA, "fedora_messaging_severity": "?", "sent-at": 7}}),
     "no headers": (b"{}", {"headers": None}),
     "empty": (b"", {}),
+    "encoding that takes hours": (b"a-" + b"b" * 2_000_000, {"content_encoding": "punycode"}),
+    "encoding with such labels": (b"xn--" + b"b" * 2_000_000, {"content_encoding": "IDNA"}),
+    "encoding that is no text": (b"{}", {"content_encoding": b"\xff"}),
+    "id that is no text": (b"{}", {"message_id": b"\xff\xfe"}),
+    "header whose name is no text": (b"{}", {"headers": {**SCHEMA, b"\xff": b"\xff"}}),
+    "header of a far future": (b"{}", {"headers": {**SCHEMA, "at": [{"then": FarFuture.now()}]}}),
+    "long list": (b"[" + b"{}," * 3_000_000 + b"{}]", {}),
 }
 
 
