@@ -7,17 +7,18 @@ expects. A date in a header may lie beyond the year 9999, and a number may be in
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from pika import data
 
 _UNREADABLE = {b"T": ">Q", b"f": ">f", b"d": ">d"}  # a date in seconds, and numbers that pika makes whole ones
-_decoded = data.decode_value
+_decoded: Callable[[bytes, int], tuple[Any, int]] = data.decode_value
 
 
 def guard() -> None:
     """Have pika read all of it in this process."""
-    data.decode_short_string = _text  # type: ignore[assignment]
+    data.decode_short_string = _text
     data.decode_value = _value
 
 

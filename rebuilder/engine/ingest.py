@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 Parse = Callable[[IncomingMessage], tuple[Event, ...]]
 BATCH = 500
+EVENTS = 1000  # after so many the rest waits for the next pass: one message may have thousands
 NOT_CONFIGURED = StreamSettings()
 
 
@@ -55,9 +56,10 @@ class IngestResult:
 def read(connection: Connection, parse: Parse, settings: Settings, now: float) -> IngestResult:
     """Act on the oldest unread messages. What cannot be parsed is rejected, with the reason."""
     unread = inbox.unread(connection, BATCH)
-    taken = IngestResult(len(unread))
+    taken, told = IngestResult(), 0
     streams = known_streams(connection, settings) if unread else ()
     for kept in unread:
+        events: tuple[Event, ...] = ()
         try:
             with connection.begin_nested():  # PostgreSQL: an error undoes this message alone, not the batch
                 events = parse(kept.message)
@@ -70,6 +72,10 @@ def read(connection: Connection, parse: Parse, settings: Settings, now: float) -
             state, reason = "rejected", _why_rejected(error)
         log.debug("message %s (%s): %s %s", kept.message.id, kept.message.topic, state, reason)
         inbox.mark(connection, kept.seq, state, reason)
+        taken.messages += 1
+        told += len(events)
+        if told >= EVENTS:
+            break
     return taken
 
 

@@ -98,6 +98,17 @@ def test_no_message_that_is_kept_stops_the_engine(store: Engine) -> None:
         assert states[what] == "rejected", found[what]
 
 
+def test_many_builds_of_many_messages_are_read_in_many_passes(store: Engine) -> None:
+    builds = [{"nvr": f"b{number}-1-1.fc42"} for number in range(600)]
+    inbox.receive(store, [IncomingMessage(str(number), TOPIC, {}, update(builds=builds)) for number in range(5)])
+
+    def read() -> int:
+        with store.begin() as connection:
+            return ingest.read(connection, parse, SETTINGS, time.time()).messages
+
+    assert [read() for _ in range(4)] == [2, 2, 1, 0], "a pass is short, or the watchdog ends the engine in it"
+
+
 def take(store: Engine, delivery: Delivery) -> str:
     with store.connect() as connection:
         return inbox.take(connection, delivery.read, delivery)
