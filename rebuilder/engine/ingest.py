@@ -56,7 +56,7 @@ class IngestResult:
 def read(connection: Connection, parse: Parse, settings: Settings, now: float) -> IngestResult:
     """Act on the oldest unread messages. What cannot be parsed is rejected, with the reason."""
     unread = inbox.unread(connection, BATCH)
-    taken, told = IngestResult(), 0
+    taken, left = IngestResult(), EVENTS
     streams = known_streams(connection, settings) if unread else ()
     for kept in unread:
         events: tuple[Event, ...] = ()
@@ -73,8 +73,8 @@ def read(connection: Connection, parse: Parse, settings: Settings, now: float) -
         log.debug("message %s (%s): %s %s", kept.message.id, kept.message.topic, state, reason)
         inbox.mark(connection, kept.seq, state, reason)
         taken.messages += 1
-        told += len(events)
-        if told >= EVENTS:
+        left -= len(events)
+        if left <= 0:
             break
     return taken
 
