@@ -21,7 +21,7 @@ from rebuilder.engine.plan_preview import AskedUpdates, changes_from, meant
 from rebuilder.queries import forecast
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
-from rebuilder.queries.packages import StoredPackages, refuse_untold
+from rebuilder.queries.packages import StoredPackages, refuse_other_epoch, refuse_untold
 from rebuilder.registry.document import DIGEST
 from rebuilder.registry.pull_spec import check_digest
 from rebuilder.store import bases, coverage, holds, rebuild_progress
@@ -157,6 +157,7 @@ def _changes(connection: Connection, name: str, settings: Settings) -> list[Chan
             f"unknown update {name}: give an alias, an NVR (name-version-release), a CVE, or SPEC[@DIGEST] of an "
             "external parent"
         ) from None
+    refuse_other_epoch(connection, build)
     return changes_from([build], ingest.known_streams(connection, settings), AskedUpdates([name]))
 
 

@@ -13,6 +13,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.change import ALIAS, CVE, NO_CVE, Change, Severity
 from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.naming import did_you_mean
+from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import ingest
 from rebuilder.engine.plan_preview import AskedUpdates, build_named, builds_named, changes_from, meant
 from rebuilder.store import changes, coverage, inventory, search
@@ -53,7 +54,9 @@ def changes_named(connection: Connection, updates: AskedUpdates, settings: Setti
         if named := _told(connection, text):
             changes += _carried(connection, text, named, updates)
         else:
-            changes += changes_from(builds_named([text], StoredPackages(connection)), streams, updates)
+            (build,) = builds_named([text], StoredPackages(connection))
+            refuse_other_epoch(connection, build)
+            changes += changes_from([build], streams, updates)
     return changes
 
 
@@ -91,6 +94,14 @@ def refuse_untold(connection: Connection, name: str) -> None:
         raise UnknownError(f"unknown update {name}{did_you_mean(name, changes.updates(connection))}")
 
 
+def refuse_other_epoch(connection: Connection, build: SourceBuild) -> None:
+    """Raises RequestError for a build with an epoch that it does not have: there is one build of a version."""
+    epoch = changes.other_epoch(connection, build)
+    if epoch is not None:
+        known = replace(build, evr=replace(build.evr, epoch=epoch))
+        raise RequestError(f"{build}: the epoch of that build is {epoch}: did you mean {known}?")
+
+
 def check_update(connection: Connection, name: str) -> None:
     """Raises RequestError for an alias, a CVE or an NVR of which no change is, with what may be meant."""
     if not name or changes.ids_meant(connection, name):
@@ -102,6 +113,7 @@ def check_update(connection: Connection, name: str) -> None:
         raise RequestError(f"update: {error}") from None
     except RequestError:
         raise RequestError(f"update: unknown update {name}: give an alias, an NVR or a CVE") from None
+    refuse_other_epoch(connection, build)
     if build.name in inventory.sources_of(connection, build.name):
         raise RequestError(f"update: no message told of {name}")
     raise RequestError(f"update: {meant(build, StoredPackages(connection))}")

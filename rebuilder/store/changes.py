@@ -189,12 +189,15 @@ def updates(connection: Connection) -> set[str]:
 
 
 def meant(name: str) -> ColumnElement[bool]:
-    """Whether a change is of the update of this alias, fixes this CVE, or is of the source build of this NVR."""
+    """Whether a change is of the update of this alias, fixes this CVE, or is of the source build of this NVR.
+
+    A build whose epoch is given is none of another epoch: it would be compared with what is installed in its place.
+    """
     try:
         build = SourceBuild.parse(name)
     except ValueError:
         return named(name)
-    return named(name) if CVE.fullmatch(name) else or_(named(name), and_(*_of(build)))
+    return named(name) if CVE.fullmatch(name) else or_(named(name), and_(*_of(build), *_of_epoch(build)))
 
 
 def named(name: str) -> ColumnElement[bool]:
@@ -211,8 +214,22 @@ def of_build(connection: Connection, build: SourceBuild) -> list[tuple[int, str,
     return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
 
+def other_epoch(connection: Connection, build: SourceBuild) -> int | None:
+    """The epoch that the build is known to have, where another one is given; None where they do not contradict."""
+    if build.evr.epoch is None:
+        return None
+    query = select(Change.epoch).where(*_of(build), Change.epoch != build.evr.epoch)
+    return connection.scalar(query.order_by(Change.id.desc()).limit(1))
+
+
 def _of(build: SourceBuild) -> tuple[Any, Any]:
     return Change.source == build.name, Change.version_release == build.evr.version_release
+
+
+def _of_epoch(build: SourceBuild) -> list[ColumnElement[bool]]:
+    if build.evr.epoch is None:
+        return []
+    return [or_(Change.epoch.is_(None), Change.epoch == build.evr.epoch)]
 
 
 def withdraw(connection: Connection, ids: Sequence[int], now: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, String, and_, cast, or_, select
 
 from rebuilder.domain.naming import meant
+from rebuilder.store import changes as stored_changes
 from rebuilder.store import filters
 from rebuilder.store.filters import Filter, contains
 from rebuilder.store.models import Change, Image, Rebuild
@@ -85,10 +86,11 @@ def names(connection: Connection) -> set[str]:
 
 
 def changes(connection: Connection, words: str, limit: int) -> list[FoundChange]:
-    """The changes with these words in their source build, update or CVEs, newest first."""
+    """The changes with these words in their source build, update or CVEs, or that are meant by them, newest first."""
     nvr = Change.source + "-" + Change.version_release
     columns = (Change.id, nvr, Change.stream, Change.severity, Change.update, Change.noticed_at)
     query = select(*columns)
     if words:
-        query = query.where(or_(*(contains(field, words) for field in (nvr, cast(Change.update, String), Change.cves))))
+        fields = nvr, cast(Change.update, String), Change.cves
+        query = query.where(or_(stored_changes.meant(words), *(contains(field, words) for field in fields)))
     return [FoundChange(*row) for row in connection.execute(query.order_by(Change.id.desc()).limit(limit))]

@@ -175,3 +175,25 @@ def test_a_right_name_is_taken_by_every_list(client: Client, given: dict[str, st
 
 def test_an_rpm_that_is_misspelt_is_told_with_what_may_be_meant(client: Client) -> None:
     assert "did you mean openssl-libs" in client.problem("images", 400, rpm="openssl-lib")
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_build_with_an_epoch_that_it_does_not_have_is_refused_with_the_one_that_it_has(
+    client: Client, epoch: int
+) -> None:
+    """How far the build has come that was told of says nothing of another one."""
+    name, told = f"openssl-{epoch}:3.2.6-2.fc42", "did you mean openssl-1:3.2.6-2.fc42?"
+    assert told in client.problem(f"coverage/{name}", 400)
+    assert told in client.problem("images/httpd:f42/why", 400, update=name)
+    for path in ("images", "rebuilds", "changes", "waves"):
+        assert told in client.problem(path, 400, update=name)
+    answer = client.http.post("/api/v1/plan", json={"updates": [name]})
+    assert (answer.status_code, told in answer.text) == (400, True)
+    assert told in html.unescape(client.http.get(f"/updates/{name}").text)
+
+
+def test_a_build_with_the_epoch_that_it_has_is_found_as_without(client: Client) -> None:
+    name = "openssl-1:3.2.6-2.fc42"
+    assert client.reads(f"coverage/{name}")["percent"] == client.reads(f"coverage/{NVR}")["percent"]
+    found = client.http.get("/search", params={"q": name}).text
+    assert "No change has that" not in found and ALIAS in found
