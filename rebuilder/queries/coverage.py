@@ -25,6 +25,7 @@ from rebuilder.queries.packages import StoredPackages, refuse_other_epoch, refus
 from rebuilder.registry.document import DIGEST
 from rebuilder.registry.pull_spec import check_digest
 from rebuilder.store import bases, coverage, holds, rebuild_progress
+from rebuilder.store.changes import StoredChange
 from rebuilder.store.read_cache import cached
 
 CURRENT, STALE, UNKNOWN, HELD = "current", "stale", "unknown", "held"
@@ -98,7 +99,11 @@ def read(connection: Connection, name: str, settings: Settings, now: float, part
     reading = _Fixes(connection, settings, now, part)
     if (base := bases.named(connection, name)) is not None:
         return _of_base(name, base, reading)
-    return _read(connection, name, _changes(connection, name, settings), reading)
+    stored = coverage.changes_named(connection, name)
+    offered = [item.change for item in stored if not item.withdrawn]
+    if stored and not offered:
+        return _withdrawn(name)
+    return _read(connection, name, offered or _asked_about(connection, name, settings), reading)
 
 
 def _of_base(name: str, base: ExternalDigest, reading: _Fixes) -> Coverage:
@@ -112,10 +117,18 @@ def _of_base(name: str, base: ExternalDigest, reading: _Fixes) -> Coverage:
 
 
 def read_change(
-    connection: Connection, change: Change, settings: Settings, now: float, part: slice = ALL
+    connection: Connection, stored: StoredChange, settings: Settings, now: float, part: slice = ALL
 ) -> Coverage:
     """The coverage of one change, with this part of the images."""
-    return _read(connection, change.build.nvr, [change], _Fixes(connection, settings, now, part))
+    name = stored.change.build.nvr
+    if stored.withdrawn:
+        return _withdrawn(name)
+    return _read(connection, name, [stored.change], _Fixes(connection, settings, now, part))
+
+
+def _withdrawn(name: str) -> Coverage:
+    """No image lacks what is not available any more, and none needs it."""
+    return _told(name, (), f"{name} was withdrawn: no image is rebuilt for it")
 
 
 def _read(connection: Connection, name: str, changes: Sequence[Change], reading: _Fixes) -> Coverage:
@@ -145,10 +158,8 @@ def _rounded(percent: float) -> float:
     return min(round(percent, 1), 99.9) if percent < 100 else 100.0
 
 
-def _changes(connection: Connection, name: str, settings: Settings) -> list[Change]:
-    changes = coverage.changes_named(connection, name)
-    if changes:
-        return changes
+def _asked_about(connection: Connection, name: str, settings: Settings) -> list[Change]:
+    """What would be the changes of a build that nothing told of."""
     refuse_untold(connection, name)
     try:
         build = SourceBuild.parse(name)

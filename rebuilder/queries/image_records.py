@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from rebuilder.config import Settings
 from rebuilder.domain.currency import Currency, ImageState, need_of
-from rebuilder.queries import image_state
+from rebuilder.queries import image_state, packages
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.image_state import StateOfImage
 from rebuilder.queries.moment import Moment, moment
@@ -78,7 +78,7 @@ def images_by_need(
     states = image_state.read(connection, settings, now)
     filtered = replace(criteria, currencies=()) != Filter()
     names = lists.image_names(connection, criteria) if filtered else states.keys()
-    about = changes.ids_meant(connection, criteria.update)
+    about = _meant(connection, criteria.update)
     fitting = [state for state in states.values() if state.image in names and _lacks(state, criteria, about)]
     chosen = [state for state in fitting if _is_chosen(state, criteria)]
     chosen.sort(key=lambda state: (need_of(state), state.image))
@@ -86,6 +86,13 @@ def images_by_need(
     entries = lists.images_of(connection, [state.id for state in shown])
     items = [Image.model_validate(_image(entries[state.id], state)) for state in shown]
     return ImagesByNeed(items, image_states.counts(fitting), len(chosen))
+
+
+def _meant(connection: Connection, update: str) -> list[int]:
+    """The changes that an update may be called by. Raises RequestError for one that was withdrawn."""
+    ids = changes.ids_meant(connection, update)
+    packages.refuse_withdrawn(connection, f"update: {update}", ids)
+    return ids
 
 
 def _is_chosen(state: ImageState, criteria: Filter) -> bool:
@@ -112,7 +119,7 @@ def images(
     """The images of the inventory that are wanted, by name and stream."""
     if criteria.currencies or criteria.update or criteria.severities:
         states = image_state.read(connection, settings, now)
-        about = changes.ids_meant(connection, criteria.update)
+        about = _meant(connection, criteria.update)
         among = {
             state.id
             for state in states.values()

@@ -61,12 +61,22 @@ def changes_named(connection: Connection, updates: AskedUpdates, settings: Setti
 
 
 def _told(connection: Connection, name: str) -> list[Change]:
-    """The changes of an update or of a CVE. Raises UnknownError where it is sure to be one, and nothing told of it."""
+    """The changes of an update or of a CVE.
+
+    Raises UnknownError where it is sure to be one, and nothing told of it; RequestError where all of it was withdrawn.
+    """
     ids = changes.ids_named(connection, name)
     if not ids:
         refuse_untold(connection, name)
+    refuse_withdrawn(connection, name, ids)
     records = changes.of_ids(connection, ids)
     return [records[ident].change for ident in ids if not records[ident].withdrawn]
+
+
+def refuse_withdrawn(connection: Connection, name: str, ids: Collection[int]) -> None:
+    """Raises RequestError where all of these changes, which are meant by the name, were withdrawn."""
+    if ids and all(item.withdrawn for item in changes.of_ids(connection, ids).values()):
+        raise RequestError(f"{name} was withdrawn: no image lacks it")
 
 
 def _carried(connection: Connection, name: str, changes: Sequence[Change], updates: AskedUpdates) -> list[Change]:

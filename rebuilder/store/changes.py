@@ -15,6 +15,7 @@ from sqlalchemy import (
     Row,
     and_,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -32,6 +33,7 @@ from rebuilder.store.upsert import chunks, insert_one, numbers
 
 LONGEST = 10  # times settle_seconds
 KEPT = 5000  # values of rows
+WITHDRAWN = "withdrawn"  # what a change is that is not available any more, whether it was planned or not
 _OF_IDS = select(Change.__table__).where(Change.id.in_(numbers("ids")))
 # Made once: they are asked in every pass.
 _SETTLING = select(func.count()).select_from(Change).where(Change.state == "settling")
@@ -191,7 +193,7 @@ def updates(connection: Connection) -> set[str]:
 def meant(name: str) -> ColumnElement[bool]:
     """Whether a change is of the update of this alias, fixes this CVE, or is of the source build of this NVR.
 
-    A build whose epoch is given is none of another epoch: it would be compared with what is installed in its place.
+    A build that is named with its epoch is not one of another epoch: how far that has come says nothing of it.
     """
     try:
         build = SourceBuild.parse(name)
@@ -344,6 +346,11 @@ def waiting(
             waits, until = "further updates", row.noticed_at + LONGEST * settle_seconds
         entries.append(Waiting(value_of(row), waits, until, tag))
     return entries
+
+
+def state_of() -> ColumnElement[str]:
+    """What a change is: settling, planned, or withdrawn."""
+    return case((Change.withdrawn_at.is_not(None), WITHDRAWN), else_=Change.state)
 
 
 def stored_change_of(row: Row[Any]) -> StoredChange:

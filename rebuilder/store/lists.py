@@ -57,7 +57,7 @@ class BuildEntry:
 
 @dataclass(frozen=True, slots=True)
 class ChangeEntry:
-    """A change with its state (settling or planned) and when it was noticed."""
+    """A change with its state (settling, planned or withdrawn) and when it was noticed."""
 
     noticed: StoredChange
     state: str
@@ -221,7 +221,7 @@ def changes(
     named = Change.source + "-" + Change.version_release
     query = query.where(*conditions, *filters.says(criteria, named, Change.update, Change.cves))
     if criteria.states:
-        query = query.where(Change.state.in_(criteria.states))
+        query = query.where(stored_changes.state_of().in_(criteria.states))
     if criteria.severities:
         query = query.where(Change.severity.in_(criteria.severities))
     if criteria.stream:
@@ -237,8 +237,8 @@ def change(connection: Connection, ident: int) -> ChangeEntry | None:
 
 
 def _change_entry(row: Row[Any]) -> ChangeEntry:
-    change = StoredChange(row.id, stored_changes.value_of(row), row.message_id or "")
-    return ChangeEntry(change, row.state, row.noticed_at)
+    change = stored_changes.stored_change_of(row)
+    return ChangeEntry(change, stored_changes.WITHDRAWN if change.withdrawn else row.state, row.noticed_at)
 
 
 def messages(

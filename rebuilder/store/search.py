@@ -36,6 +36,7 @@ class FoundChange:
     severity: str
     update: str
     noticed_at: float
+    withdrawn: bool
 
 
 def images(connection: Connection, words: str, limit: int) -> list[FoundImage]:
@@ -88,7 +89,8 @@ def names(connection: Connection) -> set[str]:
 def changes(connection: Connection, words: str, limit: int) -> list[FoundChange]:
     """The changes with these words in their source build, update or CVEs, or that are meant by them, newest first."""
     nvr = Change.source + "-" + Change.version_release
-    columns = (Change.id, nvr, Change.stream, Change.severity, Change.update, Change.noticed_at)
+    columns = (Change.id, nvr, Change.stream, Change.severity, Change.update, Change.noticed_at,
+               Change.withdrawn_at.is_not(None))
     query = select(*columns)
     if words:
         fields = nvr, cast(Change.update, String), Change.cves

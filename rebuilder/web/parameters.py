@@ -71,8 +71,8 @@ ImageStates = Annotated[tuple[ImageStateWord, ...], Given, Query(description="Wh
 WaveStates = Annotated[
     tuple[Literal["planned", "running", "finished"], ...], Given, Query(description="The wave's state.")
 ]
-ChangeState = Annotated[tuple[Literal["settling", "planned"], ...], Given, Query(
-    description="`settling` until a plan is made.")]
+ChangeState = Annotated[tuple[Literal["settling", "planned", "withdrawn"], ...], Given, Query(
+    description="`settling` until a plan is made; `withdrawn` where it is not available any more.")]
 MessageStates = Annotated[tuple[Literal["new", "accepted", "ignored", "rejected"], ...], Given, Query(
     description="What became of the message.")]
 WaveNumber = Annotated[

@@ -27,7 +27,7 @@ def change(
     noted = lists.change(connection, change_id) if change_id < waves.LARGEST else None
     if noted is None:
         raise Missing(f"there is no change {change_id}")
-    progress = coverage.read_change(connection, noted.noticed.change, settings, time.time(), slice(row, row + SHOWN))
+    progress = coverage.read_change(connection, noted.noticed, settings, time.time(), slice(row, row + SHOWN))
     return page(
         request, "change.html", connection, live="",
         noted=noted, waves=waves.taking_up(connection, change_id), coverage=progress, first=row, size=SHOWN,

@@ -119,4 +119,4 @@ def all_changes(
     rows = attention_order.ordered("need", fetch, attention_order.CHANGES, part, lambda entry: entry.noticed.id)
     following = cursor_of(rows, part, lambda row: row[1])
     shown = [entry for entry, _ in rows[:SHOWN]]
-    return _list(request, "changes.html", connection, ("settling", "planned"), following, changes=shown)
+    return _list(request, "changes.html", connection, ("settling", "planned", "withdrawn"), following, changes=shown)
