@@ -10,11 +10,10 @@ import re
 from typing import Any, TypeGuard
 
 from rebuilder.domain.change import InvalidMessage
-from rebuilder.domain.rpm import EVR, SourceBuild
+from rebuilder.domain.rpm import EVR, LARGEST_EPOCH, SourceBuild
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 VERSION = re.compile(r"[A-Za-z0-9._+~^]+")
-LARGEST_EPOCH = 2**32 - 1
 LARGEST_NUMBER = 2**63 - 1
 LONGEST_SHOWN = 60
 LONGEST_TEXT = 255  # four bytes a character, and three of them in one index: PostgreSQL's have keys of 2,700 bytes

@@ -18,6 +18,8 @@ MODULE = ".module"
 FOREIGN = re.compile("[/:]")  # what neither a name nor a release has
 DIGIT = re.compile(r"\d")
 EPOCH = re.compile("([0-9]+):([^:]+)")  # an epoch, and the version behind it
+LARGEST_EPOCH, LONGEST_EPOCH = 2**32 - 1, 10  # and its digits
+LONGEST_SHOWN = 60  # characters of what is refused
 ARCHES = frozenset({
     *("noarch", "src", "x86_64", "i386", "i486", "i586", "i686", "athlon", "aarch64", "riscv64", "loongarch64"),
     *("armv5tel", "armv6hl", "armv7hl", "armv7hnl", "ppc", "ppc64", "ppc64le", "nosrc", "s390", "s390x", "sparc64"),
@@ -79,7 +81,7 @@ class SourceBuild:
             raise RequestError(f"not an NVR (name-epoch:version-release): {text!r}")
         epoch = None
         if with_epoch is not None:
-            epoch, version = int(with_epoch[1]), with_epoch[2]
+            epoch, version = _epoch(with_epoch[1], text), with_epoch[2]
         if not DIGIT.search(version):
             raise RequestError(f"not an NVR (its version {version!r} has no digit): {text!r}")
         return cls(name, EVR(epoch, version, release))
@@ -91,6 +93,13 @@ class SourceBuild:
 
     def __str__(self) -> str:
         return f"{self.name}-{self.evr}"
+
+
+def _epoch(digits: str, text: str) -> int:
+    """An epoch that RPM can have, and databases keep. Raises RequestError."""
+    if len(digits) > LONGEST_EPOCH or int(digits) > LARGEST_EPOCH:
+        raise RequestError(f"an epoch is at most {LARGEST_EPOCH}: {text[:LONGEST_SHOWN]!r}")
+    return int(digits)
 
 
 class Rpm(Struct, frozen=True, cache_hash=True, gc=False):

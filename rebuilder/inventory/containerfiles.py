@@ -107,6 +107,9 @@ def scan(tree: Path, naming: Naming, build_args: Mapping[str, str] | None = None
     reading.name()
     images = reading.images()
     hints = [f"{tree}{_left_aside(others)}"] if others else []
+    if walked.nameless:
+        names = _few(walked.nameless)
+        hints.append(f"{tree}: folders are not read whose names are not UTF-8 text: {names}; rename them")
     if walked.links:
         count = len(walked.links)
         hints.append(f"{tree}: {count} link{_s(count)} to folders not followed: {_few(walked.links)}")

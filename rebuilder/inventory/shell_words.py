@@ -12,6 +12,10 @@ NAME = re.compile(r"[A-Za-z_]\w*|\d+|[@*#?$!]", re.ASCII)
 OPERATORS = re.compile(r":?[-+?]|%%?|##?|//?")
 UNDERSTOOD = "${V}, with one of :- - :+ + :? ? % %% # ## / // behind the name"
 
+LONGEST = 10_000  # characters that variables may add to a word: sixty ARGs that each name the last one twice have no end
+LONGEST_CUT, MOST_STARS = 255, 2  # of a value, and of a pattern that is looked for in it: it may be tried at each place
+DEEPEST = 8  # substitutions within each other: each that fails is read once more
+
 
 def expand(
     text: str, arguments: Mapping[str, str], line: int, *, lenient: bool = False, escape: str = "\\"
@@ -19,12 +23,12 @@ def expand(
     """The word without its quotes, its variables filled in.
 
     Raises RequestError for a variable without a value, and for what is not a substitution, unless `lenient`: then the
-    one is empty, and a word with the other stays as it is.
+    one is empty, and a word with the other stays as it is. Raises it for a word that becomes too long in any case.
     """
     try:
         return _Word(text, arguments, lenient, escape).expanded()
     except _Unusable as error:
-        if lenient:
+        if lenient and not isinstance(error, _TooLong):
             return text
         raise RequestError(f"{line}: {text}: {error}") from None
 
@@ -33,12 +37,17 @@ class _Unusable(Exception):
     """Why a word has no value."""
 
 
+class _TooLong(_Unusable):
+    """Its variables have too many characters."""
+
+
 class _Word:
     """Goes through a word once, from its first character to its last."""
 
     def __init__(self, text: str, arguments: Mapping[str, str], lenient: bool, escape: str) -> None:
         self._text, self._at = text, 0
         self._arguments, self._lenient, self._escape = arguments, lenient, escape
+        self._room, self._depth = LONGEST, 0
 
     def expanded(self) -> str:
         return self._until("")
@@ -92,7 +101,19 @@ class _Word:
         return "".join(parts)
 
     def _variable(self) -> str:
-        """What a dollar stands for; itself where no name follows."""
+        """What a dollar stands for, where that is neither too long nor too deep."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise _Unusable(f"more than {DEEPEST} substitutions within each other")
+        value = self._substitution()
+        self._depth -= 1
+        self._room -= len(value)
+        if self._room < 0:
+            raise _TooLong(f"its variables have more than {LONGEST} characters")
+        return value
+
+    def _substitution(self) -> str:
+        """What follows a dollar; the dollar itself where no name does."""
         braced = self._text[self._at : self._at + 1] == "{"
         name = NAME.match(self._text, self._at + braced)
         if name is None:
@@ -135,11 +156,11 @@ class _Word:
 
     def _word(self, *, taken: bool) -> str:
         """The word before the closing brace. One that is not taken may name what it likes."""
-        before = self._at
+        before = self._at, self._depth
         try:
             return self._until("}")
         except _Unusable:
-            self._at = before
+            self._at, self._depth = before
             if taken:
                 raise
             return self._skipped()
@@ -156,6 +177,8 @@ class _Word:
     def _cut(self, name: str, operator: str) -> str:
         """`${V%pattern}` and its kin: without a part of its value, or with another in its place."""
         value = self._plain(name)
+        if len(value) > LONGEST_CUT:
+            raise _Unusable(f"nothing is cut from a value of more than {LONGEST_CUT} characters")
         if operator in ("/", "//"):
             pattern, other = _glob(self._until("/"), greedy=True), self._until("}")
             return re.sub(pattern, lambda _: other, value, count=0 if operator == "//" else 1)
@@ -170,6 +193,8 @@ class _Word:
 
 
 def _glob(pattern: str, *, greedy: bool) -> str:
-    """The regular expression of a shell pattern with `*` and `?`."""
+    """The regular expression of a shell pattern with `*` and `?`. Raises _Unusable for one of too many."""
+    if pattern.count("*") > MOST_STARS:
+        raise _Unusable(f"a pattern with more than {MOST_STARS} of *")
     any_number = ".*" if greedy else ".*?"
     return "".join(any_number if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)

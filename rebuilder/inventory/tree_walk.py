@@ -51,11 +51,16 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """The folders in the order of their paths, and the links to folders that were not followed, each with why."""
+    """The folders in the order of their paths, and the links to folders that were not followed, each with why.
+
+    `nameless` are folders with names that are not UTF-8 text, which no database keeps: neither they nor what is below
+    them is read.
+    """
 
     root: RootSettings
     folders: tuple[Folder, ...]
     links: tuple[str, ...] = ()
+    nameless: tuple[str, ...] = ()
 
 
 def walk(tree: Path) -> Walked:
@@ -87,6 +92,7 @@ class _Walk:
     folders: list[Folder] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)  # real paths, each with the place where it is read
     links: list[str] = field(default_factory=list)  # places
+    nameless: list[str] = field(default_factory=list)  # places, as they can be shown
     ignoring: list[tuple[str, FolderSettings]] = field(default_factory=list)
 
     def below(self, start: Path, place: str) -> None:
@@ -96,9 +102,14 @@ class _Walk:
             self.seen[os.path.realpath(at)] = here
             self._take(Path(at), here, files)
             places = {name: "/".join(filter(None, (here, name))) for name in folders if not name.startswith(".")}
-            names = sorted(name for name in places if not self._ignored(places[name]))
+            names = sorted(name for name in places if self._is_named(places[name]) and not self._ignored(places[name]))
             folders[:] = [name for name in names if not (Path(at) / name).is_symlink()]
             self.links += [places[name] for name in names if name not in folders]
+
+    def _is_named(self, place: str) -> bool:
+        if not (named := place == _shown(place)):
+            self.nameless.append(_shown(place))
+        return named
 
     def _take(self, path: Path, place: str, files: list[str]) -> None:
         settings, text, fault = self.inherited, "", ""
@@ -130,11 +141,19 @@ class _Walk:
             real = os.path.realpath(self.tree / place)
             if real != root and not real.startswith(f"{root}/"):
                 unfollowed.append(f"{place} leads out of the tree")
+            elif real != _shown(real):
+                unfollowed.append(f"{place} leads to a name that is not UTF-8 text")
             elif real in self.seen:
                 unfollowed.append(f"{place} leads to {self.seen[real] or 'the root'}, which is read already")
             else:
                 self.below(self.tree / place, place)
-        return Walked(self.root, tuple(sorted(self.folders, key=lambda folder: folder.path)), tuple(unfollowed))
+        return Walked(self.root, tuple(sorted(self.folders, key=lambda folder: folder.path)),
+                      tuple(unfollowed), tuple(self.nameless))
+
+
+def _shown(path: str) -> str:
+    """The path as text; a byte that is no UTF-8 shows as `\\xff`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _unreadable(error: OSError) -> None:

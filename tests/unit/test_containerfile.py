@@ -213,3 +213,24 @@ def test_a_number_in_a_from_is_a_stage_without_a_name_and_in_a_copy_any_stage() 
     assert named("FROM a\nFROM b\nFROM 0\n") == [("a", "base")]
     assert named("FROM a AS one\nFROM 0\n") == [("0", "base")]
     assert named("FROM a AS one\nFROM b\nCOPY --from=0 / /\n") == [("a", "stage"), ("b", "base")]
+
+
+DOUBLED = "".join(f"ARG B{at}=${{B{at - 1}}}${{B{at - 1}}}\n" for at in range(1, 40))
+ENDLESS = {
+    "doubled again and again": f"ARG B0=aaaaaaaaaa\n{DOUBLED}FROM $B39\n",
+    "nested without an end": "FROM " + "${A+" * 40 + "\n",
+    "nested very deeply": "FROM " + "${A:-" * 20_000 + "x" + "}" * 20_000 + "\n",
+    "a pattern that is tried in each way": f"ARG A={'a' * 200}\nFROM ${{A//{'*a' * 30}*b/}}\n",
+    "a long value that is tried at each place": f"ARG A={'a' * 9000}\nFROM ${{A%%*b*}}\n",
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_a_word_that_would_take_for_ever_is_refused_with_its_line(what: str) -> None:
+    with pytest.raises(RequestError, match=r"\d+: "):
+        read(ENDLESS[what])
+
+
+def test_what_people_write_is_neither_too_long_nor_too_deep() -> None:
+    text = "ARG TAG=v1.2-rc1\nARG REST=\nFROM r.example.org/x:${REST:-${OTHER:-${TAG%%-*}}}\n"
+    assert [base.spec for base in parents(text)] == ["r.example.org/x:v1.2"]

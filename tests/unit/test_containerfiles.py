@@ -252,3 +252,14 @@ def test_build_files_of_other_names_are_counted(tmp_path: Path) -> None:
     (folder / "base" / "Containerfile").unlink()
     with pytest.raises(RequestError, match=r"no Containerfile or Dockerfile in it: 3 build files of other names"):
         containerfiles.scan(folder, Naming("f42"))
+
+
+def test_a_folder_whose_name_is_no_text_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
+    folder = tree(tmp_path, a="FROM fedora:42\n", real="FROM fedora:42\n")
+    (folder / "real").rename(folder / os.fsdecode(b"x\xff"))
+    (folder / "link").symlink_to(os.fsdecode(b"x\xff"))
+    found = containerfiles.scan(folder, Naming("f42"))
+    assert [image.key for image in found.images] == ["a:f42"]
+    assert any(r"not UTF-8 text: x\xff; rename" in hint for hint in found.hints)
+    for hint in found.hints:
+        hint.encode()

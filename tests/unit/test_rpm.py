@@ -150,3 +150,11 @@ def test_newer_is_an_order(a: EVR, b: EVR, c: EVR) -> None:
 def test_every_build_is_read_back_as_written(name: str, version: EVR) -> None:
     build = SourceBuild(name, EVR(version.epoch or None, version.version, version.release))
     assert SourceBuild.parse(str(build)) == build
+
+
+@pytest.mark.parametrize("epoch", [str(2**32), "9" * 20, "9" * 5000])
+def test_an_epoch_that_no_rpm_has_is_refused(epoch: str) -> None:
+    for read in (SourceBuild.parse, lambda text: Rpm.parse(f"{text}.x86_64")):
+        with pytest.raises(RequestError):
+            read(f"bash-{epoch}:5-1.fc42")
+    assert SourceBuild.parse(f"bash-{2**32 - 1}:5-1.fc42").evr.epoch == 2**32 - 1
