@@ -11,8 +11,7 @@ from rebuilder.domain.errors import RequestError
 NAME = re.compile(r"[A-Za-z_]\w*|\d+|[@*#?$!]", re.ASCII)
 OPERATORS = re.compile(r":?[-+?]|%%?|##?|//?")
 UNDERSTOOD = "${V}, with one of :- - :+ + :? ? % %% # ## / // behind the name"
-
-LONGEST = 10_000  # characters that variables may add to a word: sixty ARGs that each name the last one twice have no end
+LONGEST = 10_000  # characters that variables may add to a word: ARGs that each name the last one twice have no end
 LONGEST_CUT, MOST_STARS = 255, 2  # of a value, and of a pattern that is looked for in it: it may be tried at each place
 DEEPEST = 8  # substitutions within each other: each that fails is read once more
 
