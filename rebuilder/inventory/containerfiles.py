@@ -18,7 +18,7 @@ from rebuilder.inventory.containerfile import Base, Options
 from rebuilder.inventory.containerfile import read as read_file
 from rebuilder.inventory.content import Contents
 from rebuilder.inventory.tree_settings import FILE, WHOLE, line_of
-from rebuilder.inventory.tree_walk import Folder, text_of, walk
+from rebuilder.inventory.tree_walk import Folder, Walked, text_of, walk
 
 NAMES = ("Containerfile", "Dockerfile")
 LOCAL = "localhost/"
@@ -107,13 +107,7 @@ def scan(tree: Path, naming: Naming, build_args: Mapping[str, str] | None = None
     reading.name()
     images = reading.images()
     hints = [f"{tree}{_left_aside(others)}"] if others else []
-    if walked.nameless:
-        names = _few(walked.nameless)
-        hints.append(f"{tree}: folders are not read whose names are not UTF-8 text: {names}; rename them")
-    if walked.links:
-        count = len(walked.links)
-        hints.append(f"{tree}: {count} link{_s(count)} to folders not followed: {_few(walked.links)}")
-    hints += [*_look_alikes(images, reading.names), *_lost(images, naming, reading.keys)]
+    hints += [*_not_read(tree, walked), *_look_alikes(images, reading.names), *_lost(images, naming, reading.keys)]
     return Tree(images, tuple(reading.faults), tuple(hints))
 
 
@@ -282,6 +276,15 @@ def _parent(base: Base, of: str, local: Mapping[str, str]) -> Parent:
     if here:
         raise RequestError(f"{base.line}: unknown parent {base.spec}: no folder of the tree makes it")
     return Parent(base.kind, external=base.spec)
+
+
+def _not_read(tree: Path, walked: Walked) -> Iterator[str]:
+    if walked.nameless:
+        names = _few(walked.nameless)
+        yield f"{tree}: folders are not read whose names are not UTF-8 text: {names}; rename them"
+    if walked.links:
+        count = len(walked.links)
+        yield f"{tree}: {count} link{_s(count)} to folders not followed: {_few(walked.links)}"
 
 
 def _few(items: Sequence[str]) -> str:
