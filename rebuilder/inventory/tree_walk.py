@@ -102,9 +102,12 @@ class _Walk:
             self.seen[os.path.realpath(at)] = here
             self._take(Path(at), here, files)
             places = {name: "/".join(filter(None, (here, name))) for name in folders if not name.startswith(".")}
-            names = sorted(name for name in places if self._is_named(places[name]) and not self._ignored(places[name]))
+            names = sorted(name for name in places if self._is_read(places[name]))
             folders[:] = [name for name in names if not (Path(at) / name).is_symlink()]
             self.links += [places[name] for name in names if name not in folders]
+
+    def _is_read(self, place: str) -> bool:
+        return self._is_named(place) and not self._ignored(place)
 
     def _is_named(self, place: str) -> bool:
         if not (named := place == _shown(place)):
