@@ -14,6 +14,8 @@ from rebuilder.domain.rpm import MODULE, Rpm
 
 DEFAULT_STREAM = "default"
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
+LONGEST_NAME = 255  # characters: a name and a stream are in one index, whose keys PostgreSQL has of 2,700 bytes
+LONGEST_SPEC = 500  # of somebody else's image: a registry, a name and a digest
 TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 GLOB = re.compile(r"(\*|\?|\[\w[\w-]*\])")
 WILD = {"*": r"\w*", "?": r"\w"}
@@ -25,6 +27,8 @@ def image_name(text: str) -> str:
     """The text, which is a name that an image can have in any storage and registry. Raises ValueError."""
     if not NAME.fullmatch(text):
         raise ValueError(f"{text!r} is not a valid image name: use lower case letters, digits, and . _ - between them")
+    if len(text) > LONGEST_NAME:
+        raise ValueError(f"{text[:60]!r}… is not a valid image name: it has more than {LONGEST_NAME} characters")
     return text
 
 
@@ -32,6 +36,8 @@ def stream_name(text: str) -> str:
     """The text, which is a tag that an image can have. Raises ValueError."""
     if not TAG.fullmatch(text):
         raise ValueError(f"{text!r} is not a valid stream of an image: use letters, digits, and . _ - between them")
+    if len(text) > LONGEST_NAME:
+        raise ValueError(f"{text[:60]!r}… is not a valid image name: it has more than {LONGEST_NAME} characters")
     return text
 
 

@@ -19,6 +19,7 @@ FOREIGN = re.compile("[/:]")  # what neither a name nor a release has
 DIGIT = re.compile(r"\d")
 EPOCH = re.compile("([0-9]+):([^:]+)")  # an epoch, and the version behind it
 LARGEST_EPOCH, LONGEST_EPOCH = 2**32 - 1, 10  # and its digits
+LONGEST = 255  # characters of a build's name, version and release, as PostgreSQL's indexes take no longer ones
 LONGEST_SHOWN = 60  # characters of what is refused
 ARCHES = frozenset({
     *("noarch", "src", "x86_64", "i386", "i486", "i586", "i686", "athlon", "aarch64", "riscv64", "loongarch64"),
@@ -72,9 +73,9 @@ class SourceBuild:
         """
         stripped = text.strip()
         parts = stripped.rsplit("-", 2)
-        plain = stripped.isprintable() and " " not in stripped
+        plain = stripped.isprintable() and " " not in stripped and len(stripped) <= LONGEST
         if len(parts) != 3 or not all(parts) or not plain or FOREIGN.search(parts[0] + parts[2]):
-            raise RequestError(f"not an NVR (name-version-release): {text!r}")
+            raise RequestError(f"not an NVR (name-version-release): {text[:LONGEST]!r}")
         name, version, release = parts
         with_epoch = EPOCH.fullmatch(version)
         if with_epoch is None and ":" in version:
@@ -125,15 +126,15 @@ class Rpm(Struct, frozen=True, cache_hash=True, gc=False):
 
         Raises RequestError when the NEVRA or the SOURCERPM does not parse.
         """
-        if not source.isprintable():
-            raise RequestError(f"not a source package: {source!r}")
+        if not source.isprintable() or len(source) > LONGEST:
+            raise RequestError(f"not a source package: {source[:LONGEST_SHOWN]!r}")
         stem, dot, arch = nevra.strip().rpartition(".")
         if not dot or arch not in ARCHES:
-            raise RequestError(f"not a NEVRA (name-[epoch:]version-release.arch): {nevra!r}")
+            raise RequestError(f"not a NEVRA (name-[epoch:]version-release.arch): {nevra[:LONGEST]!r}")
         try:
             build = SourceBuild.parse(stem)
         except RequestError:
-            raise RequestError(f"not a NEVRA (name-[epoch:]version-release.arch): {nevra!r}") from None
+            raise RequestError(f"not a NEVRA (name-[epoch:]version-release.arch): {nevra[:LONGEST]!r}") from None
         name, source_evr = source or build.name, ""
         if source.endswith(".src.rpm"):
             origin = SourceBuild.parse(source.removesuffix(".src.rpm"))

@@ -10,7 +10,7 @@ from platform import machine
 from typing import TYPE_CHECKING
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import ParentKind
+from rebuilder.domain.image import LONGEST_SPEC, ParentKind
 from rebuilder.inventory.shell_words import expand
 
 # Go's runtime comes with it, with threads of its own: it is for those who read a Containerfile, who import it below.
@@ -21,11 +21,11 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
 ARCH = ARCHITECTURES.get(machine(), machine())
 HERE = f"linux/{ARCH}"
 DIRECTIVE = re.compile(r"#\s*(?P<name>[A-Za-z][A-Za-z0-9]*)\s*=\s*(?P<value>.+?)\s*")
-# What brings in newer RPMs than the parent has; installing a package does not.
+# What brings in newer RPMs than the parent has; installing a package does not. With options without an end it had none.
 UPGRADE = re.compile(
-    r"(?<![\w-])(?:(?:dnf5?|microdnf|yum|tdnf)\s(?:[^;&|]*?\s)?(?:upgrade|update|distro-sync|upgrade-minimal|update-minimal)(?![\w-])|"
-    r"zypper\s(?:[^;&|]*?\s)?(?:up|update|dup|dist-upgrade|patch)(?![\w-])|"
-    r"apt(?:-get)?\s(?:[^;&|]*?\s)?(?:upgrade|dist-upgrade|full-upgrade)(?![\w-]))"
+    r"(?<![\w-])(?:(?:dnf5?|microdnf|yum|tdnf)\s(?:[^;&|]{0,500}?\s)?(?:upgrade|update|distro-sync|upgrade-minimal|update-minimal)(?![\w-])|"
+    r"zypper\s(?:[^;&|]{0,500}?\s)?(?:up|update|dup|dist-upgrade|patch)(?![\w-])|"
+    r"apt(?:-get)?\s(?:[^;&|]{0,500}?\s)?(?:upgrade|dist-upgrade|full-upgrade)(?![\w-]))"
 )
 REPLACED = "\ufffd"  # what stands for bytes that are no UTF-8
 
@@ -191,6 +191,8 @@ def _add(bases: dict[str, Base], base: Base) -> None:
         raise RequestError(f"{base.line}: an image's name cannot begin with -: {base.spec}")
     if REPLACED in base.spec:
         raise RequestError(f"{base.line}: an image's name that is not UTF-8 text: {base.spec}")
+    if len(base.spec) > LONGEST_SPEC:
+        raise RequestError(f"{base.line}: an image's name of more than {LONGEST_SPEC} characters: {base.spec[:60]}…")
     earlier = bases.get(base.spec)
     if earlier is not None:
         first = base if base.kind is ParentKind.BASE else earlier

@@ -20,6 +20,8 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.graph import Cycle, Graph
 from rebuilder.domain.image import (
     DEFAULT_STREAM,
+    LONGEST_NAME,
+    LONGEST_SPEC,
     Care,
     Image,
     ImageBuild,
@@ -255,14 +257,14 @@ def _stream(name: str, value: Any) -> Stream:
         dist = dist_tags(_text(text, "streams", name, "dist") for text in written)
     except ValueError as error:
         raise DocumentError(str(error), "streams", name, "dist") from None
-    return Stream(_text(name, "streams", name), dist)
+    return Stream(_short(name, "streams", name), dist)
 
 
 def _image(entry: ImageEntry, at: int) -> Image:
     place = "images", at
     if not 0 <= entry.duration < LONGEST_BUILD:
         raise DocumentError("must be seconds", *place, "duration")
-    _text(entry.build, *place, "build")
+    _short(entry.build, *place, "build")
     stream = _name(entry.stream, *place, "stream")
     return Image(
         _name(entry.name, *place, "name"),
@@ -321,7 +323,7 @@ def _parent(item: str | ParentEntry, stream: str, *place: str | int) -> Parent:
     if (entry.image is None) == (entry.external is None):
         raise DocumentError("a parent has image or external", *place)
     if entry.external is not None:
-        return Parent(kind, external=_name(entry.external, *place, "external"))
+        return Parent(kind, external=_name(entry.external, *place, "external", longest=LONGEST_SPEC))
     name = _name(entry.image or "", *place, "image")
     return Parent(kind, name if ":" in name else str(ImageName(name, stream)))
 
@@ -334,9 +336,15 @@ def _text(value: str, *place: str | int) -> str:
     return value
 
 
-def _name(value: str, *place: str | int) -> str:
+def _name(value: str, *place: str | int, longest: int = LONGEST_NAME) -> str:
     if not value:
         raise DocumentError("must not be empty", *place)
+    return _short(value, *place, longest=longest)
+
+
+def _short(value: str, *place: str | int, longest: int = LONGEST_NAME) -> str:
+    if len(value) > longest:
+        raise DocumentError(f"must have at most {longest} characters", *place)
     return _text(value, *place)
 
 

@@ -19,10 +19,21 @@ from support.servers import PostgreSQL
 
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
-from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Source, Stream
+from rebuilder.domain.image import (
+    LONGEST_NAME,
+    LONGEST_SPEC,
+    Image,
+    ImageBuild,
+    Inventory,
+    Manifest,
+    Parent,
+    ParentKind,
+    Source,
+    Stream,
+)
 from rebuilder.domain.lifecycle import LIVE
 from rebuilder.domain.message import IncomingMessage
-from rebuilder.domain.rpm import Rpm, SourceBuild
+from rebuilder.domain.rpm import LONGEST, Rpm, SourceBuild
 from rebuilder.store import (
     attention_order,
     changes,
@@ -435,3 +446,15 @@ def test_statistics_are_made_of_our_tables_alone_so_that_no_other_database_waits
             assert {"image", "rebuild"} <= set(seen)
         for engine in engines:
             engine.dispose()
+
+
+def test_the_longest_texts_that_are_read_are_kept(store: Engine) -> None:
+    wide = "\U0001d538"  # four bytes
+    name, stream, spec = wide * LONGEST_NAME, wide * LONGEST_NAME, wide * LONGEST_SPEC
+    rpm = Rpm.parse(f"{wide * (LONGEST - 4)}-1-1.noarch", wide * LONGEST)
+    images = (Image(name, stream, (Parent(ParentKind.BASE, external=spec),)),)
+    builds = (ImageBuild(f"{name}:{stream}", wide * LONGEST_NAME, Manifest.of([rpm])),)
+    with store.begin() as connection:
+        save_inventory(connection, Inventory(images, (), builds), 1.0)
+    with reading(store) as connection:
+        assert inventory.find(connection, [f"{name}:{stream}"]).keys() == {f"{name}:{stream}"}

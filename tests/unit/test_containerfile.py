@@ -221,6 +221,7 @@ ENDLESS = {
     "nested without an end": "FROM " + "${A+" * 40 + "\n",
     "nested very deeply": "FROM " + "${A:-" * 20_000 + "x" + "}" * 20_000 + "\n",
     "a pattern that is tried in each way": f"ARG A={'a' * 200}\nFROM ${{A//{'*a' * 30}*b/}}\n",
+    "a name that no index takes": f"FROM {'a' * 501}\n",
     "a long value that is tried at each place": f"ARG A={'a' * 9000}\nFROM ${{A%%*b*}}\n",
 }
 
@@ -234,3 +235,7 @@ def test_a_word_that_would_take_for_ever_is_refused_with_its_line(what: str) -> 
 def test_what_people_write_is_neither_too_long_nor_too_deep() -> None:
     text = "ARG TAG=v1.2-rc1\nARG REST=\nFROM r.example.org/x:${REST:-${OTHER:-${TAG%%-*}}}\n"
     assert [base.spec for base in parents(text)] == ["r.example.org/x:v1.2"]
+
+
+def test_a_long_line_of_what_might_upgrade_is_read() -> None:
+    assert not read(f"FROM a\nRUN {'dnf ' * 40_000}\n").upgrades
