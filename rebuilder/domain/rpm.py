@@ -73,8 +73,7 @@ class SourceBuild:
         """
         stripped = text.strip()
         parts = stripped.rsplit("-", 2)
-        plain = stripped.isprintable() and " " not in stripped and len(stripped) <= LONGEST
-        if len(parts) != 3 or not all(parts) or not plain or FOREIGN.search(parts[0] + parts[2]):
+        if len(parts) != 3 or not all(parts) or not _is_plain(stripped) or FOREIGN.search(parts[0] + parts[2]):
             raise RequestError(f"not an NVR (name-version-release): {text[:LONGEST]!r}")
         name, version, release = parts
         with_epoch = EPOCH.fullmatch(version)
@@ -94,6 +93,10 @@ class SourceBuild:
 
     def __str__(self) -> str:
         return f"{self.name}-{self.evr}"
+
+
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and " " not in text and len(text) <= LONGEST
 
 
 def _epoch(digits: str, text: str) -> int:

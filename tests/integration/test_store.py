@@ -456,5 +456,5 @@ def test_the_longest_texts_that_are_read_are_kept(store: Engine) -> None:
     builds = (ImageBuild(f"{name}:{stream}", wide * LONGEST_NAME, Manifest.of([rpm])),)
     with store.begin() as connection:
         save_inventory(connection, Inventory(images, (), builds), 1.0)
-    with reading(store) as connection:
+    with store.connect() as connection:
         assert inventory.find(connection, [f"{name}:{stream}"]).keys() == {f"{name}:{stream}"}

@@ -158,7 +158,7 @@ CASES = [
     (IMAGE + f"    build: {'b' * 256}\n", "4: images[0].build: must have at most 255 characters"),
     (IMAGE + f"    parents: [{{external: {'x' * 501}}}]\n", "4: images[0].parents[0].external: must have at most 500"),
     (IMAGE + f"    rpms: [{'b' * 256}-1-1.noarch]\n", "4: images[0].rpms[0]: not a NEVRA"),
-    (IMAGE + f"    rpms: [{{nevra: b-1-1.noarch, source: {'b' * 256}}}]\n", "4: images[0].rpms[0]: not a source package"),
+    (IMAGE + f"    rpms: [{{nevra: b-1-1.noarch, source: {'b' * 256}}}]\n", "4: images[0].rpms[0]: not a source"),
     (IMAGE + f"    rpms: ['b-{2**32}:1-1.noarch']\n", "4: images[0].rpms[0]: not a NEVRA"),
 ]
 
