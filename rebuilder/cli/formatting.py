@@ -10,6 +10,8 @@ from rebuilder.cli.output import bold, joined, line
 from rebuilder.domain.change import Change
 from rebuilder.domain.impact import Reason, Skip
 from rebuilder.domain.reasons import Kind, Part, sentence
+from rebuilder.domain.times import format_time
+from rebuilder.queries.image_state import StateOfImage
 from rebuilder.queries.words import LEFT_OUT
 
 
@@ -49,3 +51,11 @@ def told_of(change: Change) -> str:
     severity = "" if change.severity == "unspecified" else f", {change.severity}"
     update = f", {change.update}" if change.update else ""
     return f"{change.build} in {change.stream}{severity}{update}"
+
+
+def lacks(image: StateOfImage) -> str:
+    """The changes that an image lacks, and since when."""
+    named = ", ".join(f"{one.nvr} ({', '.join((one.severity, *one.cves))})" for one in image.missing)
+    beyond = image.missing_count - len(image.missing)
+    more = f" and {beyond} more" if beyond else ""
+    return f"{named}{more}" + (f" since {format_time(image.since)}" if image.since else "")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from rebuilder.cli.client import Source
+from rebuilder.cli.formatting import lacks
 from rebuilder.cli.output import as_json, print_line, styled
 from rebuilder.domain.change import CVE
 from rebuilder.domain.errors import RequestError
@@ -71,10 +72,9 @@ def _may_be_update(name: str) -> bool:
 
 
 def _image(image: ImageInFull) -> None:
-    lacks = ", ".join(f"{one.nvr} ({', '.join((one.severity, *one.cves))})" for one in image.missing)
-    since = f" since {format_time(image.since)}" if image.since else ""
     why = f" ({image.why})" if image.why else ""
-    print_line(image.image, ": ", styled(image.state, image.state), why, f"; lacks {lacks}{since}" if lacks else "",
+    print_line(image.image, ": ", styled(image.state, image.state), why,
+               f"; lacks {lacks(image)}" if image.missing else "",
                f"; its base {image.base.spec} is {short(image.base.digest)} now" if image.base else "",
                f"; last rebuild {image.last_rebuild}" if image.last_rebuild else "")  # fmt: skip
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rebuilder.cli.client import server_option, source
 from rebuilder.cli.context import Context
-from rebuilder.cli.formatting import format_reason, format_reasons, left_out, names, told_of
+from rebuilder.cli.formatting import format_reason, format_reasons, lacks, left_out, names, told_of
 from rebuilder.cli.output import as_json, bold, joined, json_option, line, print_line, styled
 from rebuilder.cli.plans import update_options
 from rebuilder.domain.change import Severity
@@ -67,7 +67,7 @@ def _told(answer: Why) -> Iterator[Text]:
 
 
 def _now(answer: Why) -> Iterator[Text]:
-    """What it stands on, who holds it, and what it lacks of its base."""
+    """What it stands on, who holds it, and what it lacks: RPMs, and its base."""
     for at in answer.externals.values():
         yield line(f"    built on {at}")
     for taken in filter(None, (answer.rolled_back, answer.taken_back)):
@@ -76,6 +76,8 @@ def _now(answer: Why) -> Iterator[Text]:
         held = answer.held
         by = f"{held.who}: {held.reason}" if held.reason else held.who
         yield line(styled("held", "held"), f" since {format_time(held.since)} by ", bold(by))
+    if answer.missing:
+        yield line(styled("lacks", "stale"), f" {lacks(answer)}")
     if answer.base:
         yield _on_old_base(answer.base)
 

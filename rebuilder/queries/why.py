@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
+from rebuilder.domain.currency import ImageState
 from rebuilder.domain.external import ExternalDigest
 from rebuilder.domain.policy import keeping_from_bases
 from rebuilder.domain.reasons import WrittenReason, written_reason
@@ -15,7 +16,7 @@ from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.engine.why import Told, Verdict
 from rebuilder.queries import image_state, packages, pending
 from rebuilder.queries.answer import Answer
-from rebuilder.queries.image_state import MissingBase
+from rebuilder.queries.image_state import MissingBase, StateOfImage
 from rebuilder.queries.moment import Moment, moment
 from rebuilder.queries.pending import Pending
 from rebuilder.queries.plan import (
@@ -93,8 +94,8 @@ class VerdictOnChange(Answer):
     until: Moment | None = None
 
 
-class Why(Answer):
-    """The image's last rebuilds, newest first, and what the last changes that did not rebuild it mean for it.
+class Why(StateOfImage):
+    """What the image is, its last rebuilds, newest first, and what the last changes that did not rebuild it mean for it.
 
     `externals` has the external parents that its build stands on, by what its file calls them: pull specs by digest.
     `rolled_back` says which build of its parent it stands on, where that was taken back, and `taken_back` which build
@@ -125,10 +126,10 @@ def read(connection: Connection, image: str, settings: Settings, now: float) -> 
     streams(connection, settings)
     image = search.image_named(connection, image)
     explanation = explaining.why(connection, image, settings, now)
-    held = explanation.held
+    state, held = image_state.read(connection, settings, now, [image])[image], explanation.held
     waits = {(item.change, item.stream): item for item in pending.read(connection, settings, explaining.RECENT_CHANGES)}
     return Why(
-        image=image,
+        **{**image_state.fields(state), "base": _base(connection, state, settings)}, image=image,
         build=explanation.build.ident if explanation.build else None,
         externals={parent.spec: parent.at for parent in explanation.build.externals} if explanation.build else {},
         rolled_back=str(explanation.rolled_back) if explanation.rolled_back else None,
@@ -136,17 +137,13 @@ def read(connection: Connection, image: str, settings: Settings, now: float) -> 
         held=Hold(who=held.who, reason=held.reason, since=moment(held.since)) if held else None,
         rebuilds=_rebuilds(connection, explanation.rebuilds),
         not_rebuilt=tuple(_waiting(verdict(other), waits) for other in explanation.others),
-        base=_base(connection, image, settings, now),
     )
 
 
-def _base(connection: Connection, image: str, settings: Settings, now: float) -> OldBase | None:
-    if not image_state.counts_any_digest(settings):
+def _base(connection: Connection, state: ImageState, settings: Settings) -> OldBase | None:
+    if state.base is None:
         return None
-    state = image_state.read(connection, settings, now, [image]).get(image)
-    if state is None or state.base is None:
-        return None
-    rule = keeping_from_bases(settings.terms({}).rules, inventory.find(connection, [image])[image])
+    rule = keeping_from_bases(settings.terms({}).rules, inventory.find(connection, [state.image])[state.image])
     base = image_state.missing_base(state.base).model_dump()
     return OldBase(**base, rule=rule.name if rule else None)
 

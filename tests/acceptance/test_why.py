@@ -190,3 +190,15 @@ def test_what_somebody_wrote_never_moves_the_cursor(user: User) -> None:
     assert [c for c in told if c != "\n" and not c.isprintable()] == []
     found = user.reads("why", "base:f42")["held"]
     assert (found["who"], found["reason"]) == ("ann\x1b[2J", "bell\x07 and c1 \x9b31m [bold]x[/]")
+
+
+def test_why_says_what_an_image_lacks_although_a_rebuild_for_it_succeeded(user: User) -> None:
+    """A document's older word that was insisted on, or a build that was taken back: history alone looks well."""
+    user.types("update", NVR, "--severity", "high")
+    user.types("run", "--until-idle")
+    assert "lacks" not in user.types("why", "httpd:f42").stdout
+    user.types("inventory", "sync", "--reset", "httpd:f42")
+    found = user.reads("why", "httpd:f42", "--json")
+    assert found["rebuilds"][0]["state"] == "succeeded"
+    assert (found["state"], [one["nvr"] for one in found["missing"]]) == ("stale", [NVR])
+    assert f"lacks {NVR} (high) since " in user.types("why", "httpd:f42").stdout
