@@ -85,7 +85,8 @@ class ImageState:
     """What one image is now, and what it lacks.
 
     `why` says who holds it or what it waits for; `last_rebuild` is the state of its newest rebuild, empty for none.
-    `base` is the digest of its external base that it should stand on and does not, where any new one counts.
+    `base` is the digest of its external base that it should stand on and does not, where any new one counts. Of one
+    that is not `known` nobody can say what it lacks, also where it is on hold.
     """
 
     image: str
@@ -95,6 +96,7 @@ class ImageState:
     why: str = ""
     last_rebuild: str = ""
     base: BaseMoved | None = None
+    known: bool = True
 
     @property
     def missing(self) -> tuple[Offered, ...]:
@@ -115,9 +117,9 @@ class ImageState:
         return self.lack.severity
 
     @property
-    def lacks_security_fix(self) -> bool:
-        """Whether one of the missing changes is a security fix."""
-        return self.lack.is_of_security
+    def is_risky(self) -> bool:
+        """Whether one of the missing changes is a security fix, or may be, as its contents are unknown."""
+        return self.lack.is_of_security or not self.known
 
 
 _SEVERITIES = {severity: place for place, severity in enumerate(Severity)}
@@ -131,7 +133,7 @@ def need_of(image: ImageState) -> tuple[int, int]:
     """
     severity = _SEVERITIES[image.severity] if image.severity else len(Severity)
     lacking = image.state is not Currency.CURRENT
-    if image.state is Currency.UNKNOWN or (image.state is Currency.HELD and image.lacks_security_fix):
+    if image.state is Currency.UNKNOWN or (image.state is Currency.HELD and image.is_risky):
         return 0, severity
     if lacking and image.last_rebuild in NOT_DONE:
         return 0, severity

@@ -155,11 +155,11 @@ def _rollbacks(connection: Connection) -> Iterator[Need]:
 
 
 def _holds(states: Mapping[str, ImageState]) -> Iterator[Need]:
-    """The images on hold that lack a security fix."""
+    """The images on hold that lack a security fix, or of which that is unknown."""
     for state in states.values():
-        if state.state is Currency.HELD and state.lacks_security_fix:
+        if state.state is Currency.HELD and state.is_risky:
             yield Need(kind="hold", what=f"{state.image} is {sentence(state)}",
-                       do=f"`rebuilder release {state.image}`", severity=str(state.severity),
+                       do=f"`rebuilder release {state.image}`", severity=str(state.severity) if state.severity else None,
                        since=moment(state.since), count=1, images=(state.image,),
                        link=f"/images/{state.image}")  # fmt: skip
 

@@ -113,5 +113,6 @@ def sentence(state: ImageState) -> str:
     by = " by " if state.state is Currency.HELD else " for "
     words = f"{state.state}{by}{state.why}" if state.why else str(state.state)
     severity = f" ({state.severity})" if state.severity and state.severity != "unspecified" else ""
-    parts = [words, *([f"lacks {lacks}{more}{severity}"] if lacks else []), *([str(state.base)] if state.base else [])]
+    unknown = ["its contents are unknown"] if state.state is Currency.HELD and not state.known else []
+    parts = [words, *unknown, *([f"lacks {lacks}{more}{severity}"] if lacks else []), *([str(state.base)] if state.base else [])]
     return "; ".join(parts)

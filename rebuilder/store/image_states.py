@@ -80,7 +80,7 @@ def _state(row: _Known, lack: Lack, waits: str, base: BaseMoved | None) -> Image
     )  # fmt: skip
     held = f"{row.who}: {row.held_for}" if row.held_for else row.who or ""
     why = held if state is Currency.HELD else waits if state is Currency.WAITING else ""
-    return ImageState(row.image, row.id, state, lack, why, row.last or "", base)
+    return ImageState(row.image, row.id, state, lack, why, row.last or "", base, row.manifest_id is not None)
 
 
 class _Known(NamedTuple):

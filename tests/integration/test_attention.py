@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from integration.workbench import CHAIN, Workbench
+from integration.workbench import CHAIN, Workbench, image
 from sqlalchemy import Engine
 from support import databases
 from support.api_client import Client
 from support.registry600 import ALIAS, CVE, NVR, night
 
+from rebuilder.domain.command import Command
+from rebuilder.engine import commands
 from rebuilder.store import heartbeats
 from rebuilder.store.lease import Candidate
 
@@ -87,3 +89,30 @@ def test_an_engine_that_ended_as_told_is_missed_since_then_and_nothing_is_foreca
     page = client.http.get("/waves/1").text
     assert "no engine is running" in page and "Expected to be done" not in page
     assert {one["eta"] for one in client.reads("coverage/FEDORA-1")["fixes"][0]["images"]} == {None}
+
+
+def test_a_hold_over_an_image_of_unknown_contents_needs_somebody_as_much_as_one_over_a_security_fix(
+    store: Engine,
+) -> None:
+    bench = Workbench(store, [image("base"), image("blind", "base", rpms=None), image("calm", "base")])
+    with store.begin() as connection:
+        for held in ("blind:f42", "calm:f42"):
+            commands.give(connection, Command("hold", held, "ann", "freeze"), bench.clock.now)
+    client = Client(store, bench.settings)
+    (need,) = [need for need in client.reads("status")["needs"] if need["kind"] == "hold"]
+    assert (need["images"], need["severity"]) == (["blind:f42"], None)
+    assert need["what"] == "blind:f42 is held by ann: freeze; its contents are unknown"
+    assert client.items("images", order="need")[0]["image"] == "blind:f42"
+    assert "its contents are unknown" in client.http.get("/").text
+
+
+def test_a_feed_does_not_say_that_a_wave_of_canceled_rebuilds_went_well(store: Engine) -> None:
+    bench = Workbench(store, CHAIN)
+    bench.tell("openssl-3.2.2-1.fc42")
+    bench.passes(0)
+    bench.ask("cancel", "base:f42")
+    bench.finish()
+    client = Client(store, bench.settings)
+    (wave,) = client.items("waves")
+    assert wave["state"] == "finished" and wave["rebuilds"]["canceled"] == 1
+    assert "Wave 1 is finished, not well" in client.http.get("/feed.atom").text

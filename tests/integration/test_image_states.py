@@ -101,7 +101,7 @@ def test_a_held_image_says_who_holds_it_and_what_it_lacks(bench: Workbench) -> N
     bench.finish()
     found = states(bench)["alone:f42"]
     assert (found.state, found.why, found.severity) == (Currency.HELD, "ann: tests are broken", "urgent")
-    assert found.lacks_security_fix
+    assert found.is_risky
 
 
 def test_a_hold_that_is_over_holds_nothing(bench: Workbench) -> None:

@@ -197,3 +197,10 @@ def test_a_build_with_the_epoch_that_it_has_is_found_as_without(client: Client) 
     assert client.reads(f"coverage/{name}")["percent"] == client.reads(f"coverage/{NVR}")["percent"]
     found = client.http.get("/search", params={"q": name}).text
     assert "No change has that" not in found and ALIAS in found
+
+
+def test_the_page_of_images_is_filtered_by_a_binary_package_as_the_list_is(client: Client) -> None:
+    carrying = client.items("images", rpm="kernel-headers")
+    assert f"{len(carrying)} that match" in client.http.get("/images", params={"rpm": "kernel-headers"}).text
+    refused = client.http.get("/images", params={"rpm": "openssl"})
+    assert "use package=openssl" in html.unescape(refused.text)

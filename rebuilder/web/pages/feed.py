@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
-from rebuilder.domain.lifecycle import RebuildRecord
+from rebuilder.domain.lifecycle import STOPPED, RebuildRecord
 from rebuilder.queries import status
 from rebuilder.queries.status import WaveInBrief
 from rebuilder.store import attention_order, lists
@@ -55,7 +55,8 @@ def _of_wave(wave: WaveInBrief) -> Entry:
     counts = ", ".join(f"{count} {state}" for state, count in wave.rebuilds.items())
     at = wave.finished or wave.created
     waits = f"waits for approval: rule “{wave.rule}”" if wave.state == "planned" else ""
-    state = f"{wave.state}, not well" if wave.state == "finished" and wave.rebuilds.get("failed") else wave.state
+    went_well = STOPPED.isdisjoint(wave.rebuilds)
+    state = wave.state if wave.state != "finished" or went_well else f"{wave.state}, not well"
     return Entry(f"wave:{wave.id}:{wave.state}:{at.timestamp():.0f}", f"Wave {wave.id} is {state}", counts or waits,
                  f"/waves/{wave.id}", at.timestamp())
 

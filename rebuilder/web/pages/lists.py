@@ -22,6 +22,7 @@ from rebuilder.web.pages.overview import wave_lines
 from rebuilder.web.pages.rendering import PageRoute, page
 from rebuilder.web.pages.search import WORDS, normalize_query
 from rebuilder.web.parameters import (
+    BinaryPackage,
     Changes,
     ChangeState,
     Cursor,
@@ -94,11 +95,11 @@ def all_rebuilds(
 @router.get("/images")
 def all_images(
     request: Request, connection: Reader, settings: Configured, images: Images, lacking: Changes,
-    state: ImageStates = (),
+    rpm: BinaryPackage, state: ImageStates = (),
     last_rebuild: RebuildStates = (), q: WORDS = "", cursor: Cursor = None,
 ) -> Response:
     """The images of the inventory, and what each of them is."""
-    filters = build_filter(images, lacking, currencies=state, states=last_rebuild, text=normalize_query(q))
+    filters = build_filter(images, lacking, rpm=rpm, currencies=state, states=last_rebuild, text=normalize_query(q))
     part = _part(cursor)
     listing = image_records.images_by_need(connection, filters, part, settings, time.time())
     following = cursor_of(listing.items, part, lambda image: image.image)
