@@ -158,8 +158,9 @@ def _holds(states: Mapping[str, ImageState]) -> Iterator[Need]:
     """The images on hold that lack a security fix, or of which that is unknown."""
     for state in states.values():
         if state.state is Currency.HELD and state.is_risky:
+            severity = str(state.severity) if state.severity else None
             yield Need(kind="hold", what=f"{state.image} is {sentence(state)}",
-                       do=f"`rebuilder release {state.image}`", severity=str(state.severity) if state.severity else None,
+                       do=f"`rebuilder release {state.image}`", severity=severity,
                        since=moment(state.since), count=1, images=(state.image,),
                        link=f"/images/{state.image}")  # fmt: skip
 

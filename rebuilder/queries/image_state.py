@@ -108,11 +108,19 @@ def missing(offered: Offered) -> MissingChange:
 
 def sentence(state: ImageState) -> str:
     """What an image is, in a few words for people."""
+    by = " by " if state.state is Currency.HELD else " for "
+    parts = [f"{state.state}{by}{state.why}" if state.why else str(state.state)]
+    if state.state is Currency.HELD and not state.known:
+        parts.append("its contents are unknown")
+    if state.missing:
+        parts.append(_lacks(state))
+    if state.base:
+        parts.append(str(state.base))
+    return "; ".join(parts)
+
+
+def _lacks(state: ImageState) -> str:
     lacks = ", ".join(dict.fromkeys(offered.change.build.nvr for offered in state.missing[:3]))
     more = f" and {len(state.missing) - 3} more" if len(state.missing) > 3 else ""
-    by = " by " if state.state is Currency.HELD else " for "
-    words = f"{state.state}{by}{state.why}" if state.why else str(state.state)
     severity = f" ({state.severity})" if state.severity and state.severity != "unspecified" else ""
-    unknown = ["its contents are unknown"] if state.state is Currency.HELD and not state.known else []
-    parts = [words, *unknown, *([f"lacks {lacks}{more}{severity}"] if lacks else []), *([str(state.base)] if state.base else [])]
-    return "; ".join(parts)
+    return f"lacks {lacks}{more}{severity}"

@@ -95,7 +95,7 @@ class VerdictOnChange(Answer):
 
 
 class Why(StateOfImage):
-    """What the image is, its last rebuilds, newest first, and what the last changes that did not rebuild it mean for it.
+    """What the image is, its last rebuilds, newest first, and what the changes that did not rebuild it mean for it.
 
     `externals` has the external parents that its build stands on, by what its file calls them: pull specs by digest.
     `rolled_back` says which build of its parent it stands on, where that was taken back, and `taken_back` which build
