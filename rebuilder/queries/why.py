@@ -128,16 +128,17 @@ def read(connection: Connection, image: str, settings: Settings, now: float) -> 
     explanation = explaining.why(connection, image, settings, now)
     state, held = image_state.read(connection, settings, now, [image])[image], explanation.held
     waits = {(item.change, item.stream): item for item in pending.read(connection, settings, explaining.RECENT_CHANGES)}
-    return Why(
-        **{**image_state.fields(state), "base": _base(connection, state, settings)}, image=image,
-        build=explanation.build.ident if explanation.build else None,
-        externals={parent.spec: parent.at for parent in explanation.build.externals} if explanation.build else {},
-        rolled_back=str(explanation.rolled_back) if explanation.rolled_back else None,
-        taken_back=str(explanation.taken_back) if explanation.taken_back else None,
-        held=Hold(who=held.who, reason=held.reason, since=moment(held.since)) if held else None,
-        rebuilds=_rebuilds(connection, explanation.rebuilds),
-        not_rebuilt=tuple(_waiting(verdict(other), waits) for other in explanation.others),
-    )
+    build = explanation.build
+    return Why.model_validate({
+        **image_state.fields(state), "base": _base(connection, state, settings), "image": image,
+        "build": build.ident if build else None,
+        "externals": {parent.spec: parent.at for parent in build.externals} if build else {},
+        "rolled_back": str(explanation.rolled_back) if explanation.rolled_back else None,
+        "taken_back": str(explanation.taken_back) if explanation.taken_back else None,
+        "held": Hold(who=held.who, reason=held.reason, since=moment(held.since)) if held else None,
+        "rebuilds": _rebuilds(connection, explanation.rebuilds),
+        "not_rebuilt": tuple(_waiting(verdict(other), waits) for other in explanation.others),
+    })
 
 
 def _base(connection: Connection, state: ImageState, settings: Settings) -> OldBase | None:
