@@ -85,8 +85,8 @@ class ImageState:
     """What one image is now, and what it lacks.
 
     `why` says who holds it or what it waits for; `last_rebuild` is the state of its newest rebuild, empty for none.
-    `base` is the digest of its external base that it should stand on and does not, where any new one counts. Of one
-    that is not `known` nobody can say what it lacks, also where it is on hold.
+    `base` is the digest of its external base that it should stand on and does not, where any new one counts. The
+    contents of one that is not `known` could not be read: what it lacks is unknown, also where it is on hold.
     """
 
     image: str
