@@ -95,6 +95,7 @@ class OsbsHarness(Harness):
         streams = {"f42": StreamSettings(koji_target="f42-candidate")}
         osbs = OsbsSettings(file=folder / "osbs.conf", overrides=overrides, logs=folder / "logs", call_seconds=20)
         self.settings = Settings(builder="osbs", osbs=osbs, streams=streams)
+        self._builders: list[OsbsBuilder] = []
         self.restart()
 
     @classmethod
@@ -106,9 +107,16 @@ class OsbsHarness(Harness):
                 yield made
             finally:
                 made.cluster.down()
+                made.close()
 
     def restart(self) -> None:
         self.builder: OsbsBuilder = OsbsBuilder(self.settings)
+        self._builders.append(self.builder)
+
+    def close(self) -> None:
+        """End what the builders still try: logs of a cluster that is gone are asked for in the tests that follow."""
+        for builder in self._builders:
+            builder.close()
 
     def order(self, key: str) -> BuildRequest:
         source = Source(git=str(self.folder / "repository"), ref="f42", commit=self.commit)
