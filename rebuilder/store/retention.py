@@ -98,6 +98,10 @@ class Access:
         """A transaction that is committed at its end."""
         return self._engine.begin()
 
+    def may_delete_interned(self, connection: Connection) -> bool:
+        """Whether no other transaction begins to use manifests and RPMs before this one ends."""
+        return manifests.only_here(connection)
+
     def rest(self, seconds: float) -> None:
         """Leave the database to others."""
         time.sleep(seconds)
@@ -114,6 +118,10 @@ class _Rehearsal(Access):
 
     def writing(self) -> AbstractContextManager[Connection]:
         return nullcontext(self._connection)
+
+    def may_delete_interned(self, connection: Connection) -> bool:
+        """Nothing is deleted in the end: the lock would keep an engine from recording builds until then."""
+        return True
 
     def rest(self, seconds: float) -> None:
         """No rebuild waits for it."""
@@ -185,15 +193,14 @@ def _one_pass(access: Access, kind: _Kind, limits: Limits) -> int:
             return gone
         began = time.monotonic()
         with access.writing() as connection:
-            gone += _delete(connection, kind, limits, ids)
+            if not kind.interned or access.may_delete_interned(connection):
+                gone += _delete(connection, kind, limits, ids)
         access.rest(max(LEAST_REST, time.monotonic() - began))
         after = ids[-1]
 
 
 def _delete(connection: Connection, kind: _Kind, limits: Limits, ids: Sequence[int]) -> int:
     """Delete those of the rows that may still go, now that no other transaction can come in between."""
-    if kind.interned and not manifests.only_here(connection):
-        return 0
     query = select(kind.key).where(kind.key.in_(ids), *kind.conditions(limits, connection.dialect.name))
     still = list(connection.scalars(query))
     for pointing in kind.along:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from integration.workbench import SSL, Workbench, image
-from sqlalchemy import Engine, event, func, select
+from sqlalchemy import Engine, event, func, select, text
 
 from rebuilder.domain.change import Change
 from rebuilder.domain.image import ImageBuild, Manifest
@@ -192,6 +192,19 @@ def test_a_rehearsal_counts_what_would_go_and_changes_nothing(store: Engine, mon
     assert rows(store) == before
     assert told["rebuilds"] == 80
     assert retention.prune(Quick(store), limits(bench)) == told
+
+
+def test_a_build_is_recorded_while_a_rehearsal_is_under_way(store: Engine) -> None:
+    bench = Workbench(store, [image("base")])
+    updates(bench, 5)
+    bench.clock.now += 100 * DAY
+    new = Manifest(frozenset({Rpm.parse("zlib-0:1.3.1-1.fc42.x86_64")}))
+    with retention.rehearsing(store) as access:
+        assert retention.prune(access, limits(bench))["image builds"]
+        with store.begin() as connection:
+            if store.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+            assert manifests.intern(connection, [new])
 
 
 def test_a_change_that_an_image_lacks_stays_though_a_newer_one_came_and_was_withdrawn(store: Engine) -> None:
