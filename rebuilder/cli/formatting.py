@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -11,8 +12,10 @@ from rebuilder.domain.change import Change
 from rebuilder.domain.impact import Reason, Skip
 from rebuilder.domain.reasons import Kind, Part, sentence
 from rebuilder.domain.times import format_time
-from rebuilder.queries.image_state import StateOfImage
 from rebuilder.queries.words import LEFT_OUT
+
+if TYPE_CHECKING:
+    from rebuilder.queries.image_state import StateOfImage  # it loads the database, which a plan does without
 
 
 def left_out(reason: Skip, by: str) -> Text:
