@@ -20,9 +20,9 @@ from rebuilder.demo.process import Child
 NOISE = "i=0; while [ $i -lt 3000 ]; do echo noise $i; i=$((i+1)); done"
 ERROR = "printf '\\033[1;31merror:\\033[0m no space <left> on device\\n' >&2"
 # Buildah 1.28 copies a step's output and its errors by two pipes, 8 KiB at a time: under load an error overtook 850
-# lines that were written before it, and the end of 33 KiB was lost. In the pause it reads what was written before.
-FAILS = f"FROM base\nRUN {NOISE}; sleep 1; {ERROR}; exit 3\n"
-AGAIN = "FROM base\nRUN echo \"second try\"; exit 4\n"
+# lines that were written before it, and the end of 33 KiB was lost. In the pauses it reads what was written before.
+FAILS = f"FROM base\nRUN {NOISE}; sleep 1; {ERROR}; sleep 1; exit 3\n"
+AGAIN = "FROM base\nRUN echo \"second try\"; sleep 1; exit 4\n"
 WAITS = "FROM base\nRUN echo begun; while [ ! -e /repo/go ]; do sleep 0.1; done; echo released\n"
 
 
