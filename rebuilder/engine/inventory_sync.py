@@ -72,26 +72,21 @@ class StoredInventory:
 
     @property
     def cache(self) -> StoredManifests:
-        """The manifests of builds that were read before."""
         return StoredManifests(self.engine)
 
     def images(self) -> Mapping[str, Image]:
-        """All images of the inventory, by `name:stream`."""
         with reading(self.engine) as connection:
             return {image.key: image for image in inventory.load(connection).images}
 
     def builds(self) -> Mapping[str, str]:
-        """What the builder calls the current build of each image, by `name:stream`."""
         with reading(self.engine) as connection:
             return {key: build.ident for key, build in inventory.current_builds(connection).items()}
 
     def unread(self) -> Collection[str]:
-        """The images whose current build's RPMs are unknown."""
         with reading(self.engine) as connection:
             return inventory.unread(connection)
 
     def last_digests(self, each: int) -> Mapping[str, Sequence[str]]:
-        """The digests of the newest builds of each image, `each` at most."""
         with reading(self.engine) as connection:
             return inventory.last_digests(connection, each)
 
@@ -103,12 +98,10 @@ class StoredManifests:
     engine: Engine
 
     def get(self, nvrs: Collection[str]) -> Mapping[str, Manifest]:
-        """The manifests of those of the builds that were read before, by NVR."""
         with reading(self.engine) as connection:
             return manifests.read_before(connection, list(nvrs))
 
     def put(self, by_nvr: Mapping[str, Manifest]) -> None:
-        """Keep what was read, by NVR; in several transactions."""
         for part in chunks(list(by_nvr), INTERNED):
             with self.engine.begin() as connection:
                 manifests.keep_read(connection, {nvr: by_nvr[nvr] for nvr in part}, time.time())

@@ -91,7 +91,7 @@ def images_by_need(
 def _meant(connection: Connection, update: str) -> list[int]:
     """The changes that an update may be called by. Raises RequestError for one that was withdrawn."""
     ids = changes.ids_meant(connection, update)
-    packages.refuse_withdrawn(connection, f"update: {update}", ids)
+    packages.refuse_withdrawn(f"update: {update}", changes.of_ids(connection, ids).values())
     return ids
 
 

@@ -17,6 +17,7 @@ from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import ingest
 from rebuilder.engine.plan_preview import AskedUpdates, build_named, builds_named, changes_from, meant
 from rebuilder.store import changes, coverage, inventory, search
+from rebuilder.store.changes import StoredChange
 
 SHOWN = 3
 
@@ -28,15 +29,12 @@ class StoredPackages:
     connection: Connection
 
     def sources_of(self, name: str) -> Collection[str]:
-        """The source packages that an RPM of this name was built from."""
         return inventory.sources_of(self.connection, name)
 
     def carriers(self, rpm: str) -> Mapping[str, int]:
-        """How many images carry the RPM of this name, by its source package."""
         return coverage.made_from(self.connection, rpm)
 
     def sources(self) -> Collection[str]:
-        """All source packages that images carry."""
         return coverage.sources(self.connection)
 
 
@@ -68,14 +66,14 @@ def _told(connection: Connection, name: str) -> list[Change]:
     ids = changes.ids_named(connection, name)
     if not ids:
         refuse_untold(connection, name)
-    refuse_withdrawn(connection, name, ids)
     records = changes.of_ids(connection, ids)
+    refuse_withdrawn(name, records.values())
     return [records[ident].change for ident in ids if not records[ident].withdrawn]
 
 
-def refuse_withdrawn(connection: Connection, name: str, ids: Collection[int]) -> None:
+def refuse_withdrawn(name: str, records: Collection[StoredChange]) -> None:
     """Raises RequestError where all of these changes, which are meant by the name, were withdrawn."""
-    if ids and all(item.withdrawn for item in changes.of_ids(connection, ids).values()):
+    if records and all(record.withdrawn for record in records):
         raise RequestError(f"{name} was withdrawn: no image lacks it")
 
 

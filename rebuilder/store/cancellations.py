@@ -17,7 +17,8 @@ _PENDING = (
     .join(Image, Image.id == Cancellation.image_id)
     .order_by(Cancellation.id)
 )
-_ANY_PENDING = select(exists().where(Cancellation.id.is_not(None)))
+IS_ANY_PENDING = exists().where(Cancellation.id.is_not(None))
+_ANY_PENDING = select(IS_ANY_PENDING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Row,
     and_,
     bindparam,
-    case,
     delete,
     exists,
     func,
@@ -348,9 +347,10 @@ def waiting(
     return entries
 
 
-def state_of() -> ColumnElement[str]:
-    """What a change is: settling, planned, or withdrawn."""
-    return case((Change.withdrawn_at.is_not(None), WITHDRAWN), else_=Change.state)
+def in_states(states: Collection[str]) -> ColumnElement[bool]:
+    """Whether a change is settling, planned, or withdrawn: what is not available any more is nothing else."""
+    available = and_(Change.withdrawn_at.is_(None), Change.state.in_(set(states) - {WITHDRAWN}))
+    return or_(available, Change.withdrawn_at.is_not(None)) if WITHDRAWN in states else available
 
 
 def stored_change_of(row: Row[Any]) -> StoredChange:

@@ -36,7 +36,8 @@ _WAITING = (
     .order_by(Delivery.id)
 )
 _ANY_WAITING = select(exists().where(Delivery.state == "waiting"))
-_ANY_PENDING = select(exists().where(Delivery.state == "pending"))
+IS_ANY_PENDING = exists().where(Delivery.state == "pending")
+_ANY_PENDING = select(IS_ANY_PENDING)
 _NAMED = (
     select(Delivery.id, Delivery.build_id, Delivery.spec, ImageBuild.tags)
     .join(ImageBuild, ImageBuild.id == Delivery.build_id)

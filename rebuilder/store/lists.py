@@ -221,7 +221,7 @@ def changes(
     named = Change.source + "-" + Change.version_release
     query = query.where(*conditions, *filters.says(criteria, named, Change.update, Change.cves))
     if criteria.states:
-        query = query.where(stored_changes.state_of().in_(criteria.states))
+        query = query.where(stored_changes.in_states(criteria.states))
     if criteria.severities:
         query = query.where(Change.severity.in_(criteria.severities))
     if criteria.stream:

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, delete, exists, insert, select, update
 
 from rebuilder.domain.change import Change as ChangeValue
 from rebuilder.domain.change import Severity, most_severe
@@ -26,12 +26,9 @@ from rebuilder.store.models import Cause, Change, Image, Rebuild, RebuildEdge, W
 from rebuilder.store.transitions import Transitions
 from rebuilder.store.upsert import chunks, insert_new, refresh_statistics
 
+IS_APPROVED = and_(Wave.state == "planned", Wave.approved_at.is_not(None))
 # Made once: they are asked in every pass.
-_APPROVED = (
-    select(Wave.id)
-    .where(Wave.state == "planned", Wave.approved_at.is_not(None))
-    .order_by(Wave.approved_at, Wave.id)
-)
+_APPROVED = select(Wave.id).where(IS_APPROVED).order_by(Wave.approved_at, Wave.id)
 _DONE = select(Wave.id).where(
     Wave.state == "running", ~exists().where(Rebuild.wave_id == Wave.id, Rebuild.state.in_(sorted(OPEN)))
 )

@@ -5,18 +5,19 @@ from __future__ import annotations
 from sqlalchemy import Connection, exists, or_, select
 
 from rebuilder.domain.lifecycle import OPEN
-from rebuilder.store.models import Action, Cancellation, Change, Delivery, Message, Rebuild, Wave
+from rebuilder.store import cancellations, deliveries, waves
+from rebuilder.store.models import Action, Change, Message, Rebuild
 
 _UNPLANNED = (
     exists().where(Message.state == "new"),
     exists().where(Change.state == "settling"),
-    exists().where(Wave.state == "planned", Wave.approved_at.is_not(None)),
+    exists().where(waves.IS_APPROVED),
     exists().where(Action.done_at.is_(None)),
 )
 _OPEN = (
     exists().where(Rebuild.state.in_(sorted(OPEN))),
-    exists().where(Cancellation.id.is_not(None)),
-    exists().where(Delivery.state == "pending"),
+    cancellations.IS_ANY_PENDING,
+    deliveries.IS_ANY_PENDING,
 )
 _ANY_UNPLANNED = select(or_(*_UNPLANNED))
 _ANY = select(or_(*_UNPLANNED, *_OPEN))
