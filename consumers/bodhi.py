@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from consumers.fields import LONGEST_URL, Fields
 from rebuilder.domain.change import AvailableBuild, BuildUntagged, Event, Ignored, Severity, cves_in

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from consumers.fields import Fields
 from rebuilder.domain.change import AvailableBuild, BuildFinished, BuildUntagged, Event, Ignored, RepoDone

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.naming import did_you_mean
@@ -25,8 +26,7 @@ KEYS = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Which file is read, None for none at all, and which others are there and are not read.
 
     `named` is whether somebody named the file: else it was found in its place.
@@ -142,8 +142,7 @@ def unknown_keys(read: Mapping[str, Any]) -> list[str]:
     return [f"{key}: unknown key{did_you_mean(key.lower(), keys, 1)}" for key in unknown if key not in keys]
 
 
-@dataclass(frozen=True, slots=True)
-class Bus:
+class Bus(Struct, frozen=True):
     """The broker that messages come from, and the queues that we read; `tls` has the files of `[tls]` by their keys.
 
     Where none is configured, `url` is empty.

@@ -6,17 +6,17 @@ Ours are found by their modules' names: reading the metadata of all that is inst
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from msgspec import Struct
+
 from rebuilder.domain.errors import RequestError
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What was looked at, and what is wrong with it; empty where nothing is. `unchecked` says why that was left out."""
 
     about: str
@@ -24,8 +24,7 @@ class Finding:
     unchecked: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PluginGroup:
+class PluginGroup(Struct, frozen=True):
     """A kind of plugins: `what` one is called, the `group` of entry points, and ours, below `modules` as `Plugin`."""
 
     what: str

@@ -9,7 +9,6 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from fedora_messaging.message import Message, get_name
 from integration.workbench import Workbench, image
+from msgspec.structs import replace
 
 from rebuilder import messages
 from rebuilder.demo.message import update

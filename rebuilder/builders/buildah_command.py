@@ -6,8 +6,9 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from rebuilder.builders.emulation import check_emulation, normal
 from rebuilder.builders.local_images import own_name
@@ -22,8 +23,7 @@ from rebuilder.inventory.buildah_cli import Storage
 
 IID = "iid"  # the file in the folder of a build that has the image's id
 
-@dataclass(frozen=True, slots=True)
-class BuildCommands:
+class BuildCommands(Struct, frozen=True):
     """Makes the commands of builds in a storage; `published` says under which names the images are pushed."""
 
     settings: BuildahSettings

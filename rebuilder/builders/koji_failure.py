@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from rebuilder.builders import reactor_log
 from rebuilder.builders.koji_logs import TaskLogs

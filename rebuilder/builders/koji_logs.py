@@ -8,9 +8,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
+
+from msgspec import Struct, field
 
 from rebuilder.domain.errors import InfrastructureError
 from rebuilder.inventory.koji.session import Denied, KojiSession, ask
@@ -21,8 +22,7 @@ FILES = 12  # logs of a task whose ends are looked at: one for each platform, an
 File = tuple[int, str]  # a task, and the name of a file of it
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """A number of characters that were read of a task's logs, and the bytes of each file that those are."""
 
     characters: int = 0

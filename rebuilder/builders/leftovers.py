@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from rebuilder.builders.local_images import LocalImages, wholes_of
 from rebuilder.builders.process import Process
@@ -17,8 +18,7 @@ from rebuilder.store.upsert import chunks
 Known = Callable[[Sequence[str]], Collection[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class InUse:
+class InUse(Struct, frozen=True):
     """Which of these keys and references are a rebuild's, and which of these idents an image's build."""
 
     rebuilds: Known

@@ -9,9 +9,10 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from rebuilder.builders.pipeline_run import PipelineRun
 from rebuilder.builders.run_log import RunLog, lines_of
@@ -43,8 +44,7 @@ class Source(Protocol):
         """What the container has written so far, or until it ends. Raises InfrastructureError, and NoLog of it."""
 
 
-@dataclass(slots=True)
-class _Followed:
+class _Followed(Struct):
     """A run that goes: what it said when its tasks were read last, and when they are read again in any case."""
 
     progress: object = None
@@ -52,8 +52,7 @@ class _Followed:
     pause: float = LOOK_SECONDS
 
 
-@dataclass(slots=True)
-class _Ended:
+class _Ended(Struct):
     """A run whose log is to become whole, and when something of it was read last."""
 
     heard: float
@@ -77,7 +76,7 @@ class LogCollector:
         self._closed = threading.Event()
         self._logs: dict[str, RunLog] = {}
         self._followed: dict[str, _Followed] = {}
-        self._following: dict[tuple[str, LogSource], Future[bool]] = {}
+        self._following: dict[tuple[str, tuple[str, str, str]], Future[bool]] = {}
         self._ended: dict[str, _Ended] = {}
         self._again: set[str] = set()  # ended runs that are tried again after a pause
         self._looking: Future[None] | None = None
@@ -126,9 +125,9 @@ class LogCollector:
         followed.pause = LOOK_SECONDS if progress != followed.progress else longer
         followed.progress, followed.again_at = progress, math.inf if complete else time.monotonic() + followed.pause
         for source in log_sources(tasks):
-            stream = self._following.get((name, source))
+            stream = self._following.get((name, source.key))
             if stream is None or (stream.done() and not (source.ended and stream.result())):
-                stream = self._following[name, source] = self._streams.submit(self._copy, name, source)
+                stream = self._following[name, source.key] = self._streams.submit(self._copy, name, source)
                 stream.add_done_callback(lambda _: self._look_again(name))
 
     def _look_again(self, name: str) -> None:

@@ -10,9 +10,10 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from rebuilder.builders import pipeline_run, reactor_log, task_run
 from rebuilder.builders.log_collector import LogCollector

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.errors import InfrastructureError, RequestError
@@ -18,8 +19,7 @@ HELD = "container-image://"  # what is in the storage, by its id
 FAR = "docker-image://"  # what is in a registry
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(Struct, frozen=True):
     """A name in a Containerfile, and where it leads."""
 
     base: Base
@@ -37,8 +37,7 @@ class Pin:
         return (PinnedParent(self.base.spec, at),) if "@" in at else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pinning:
+class Pinning(Struct, frozen=True):
     """Finds the pins of builds. `registry` is where the images are published, where their source does not say.
 
     `build_args` are the configuration's.

@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 from rebuilder.domain.build import BuildRequest, Phase, Status
 
@@ -46,8 +47,7 @@ def annotations_of(order: BuildRequest) -> dict[str, str]:
 
 
 
-@dataclass(frozen=True)
-class PipelineRun:
+class PipelineRun(Struct, frozen=True, dict=True):
     """One run, as it was when it was read."""
 
     document: Mapping[str, Any]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from rebuilder.builders.leftovers import InUse
@@ -18,8 +18,7 @@ from rebuilder.domain.image import Image, Manifest
 from rebuilder.plugins import Finding
 
 
-@dataclass(frozen=True, slots=True)
-class BuildHistory:
+class BuildHistory(Struct, frozen=True):
     """What the store knows of builds, for a builder that keeps nothing itself.
 
     `manifest_of` gives what is in an image (name:stream); `recall` gives the requests of builds by their references,

@@ -8,9 +8,10 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TextIO
+
+from msgspec import Struct, field
 
 from rebuilder.config import own_folder
 from rebuilder.store.sqlite_file import only_ours
@@ -23,8 +24,7 @@ ROTATED = b"[the log was rotated before it was read: lines are missing here]"
 LONGEST_LINE = 1_000_000  # bytes; a longer line is broken
 
 
-@dataclass(slots=True)
-class _Had:
+class _Had(Struct):
     """What the file has of a source: how many lines, the first, and the last few."""
 
     count: int = 0

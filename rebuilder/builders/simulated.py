@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
+
+from msgspec import Struct, field
 
 from rebuilder.config import SimulatedSettings
 from rebuilder.domain.build import BuildRequest, Phase, Status, Submission
@@ -21,8 +22,7 @@ ManifestOf = Callable[[str], Manifest | None]
 Recall = Callable[[Sequence[str]], Mapping[str, tuple[BuildRequest, float]]]
 
 
-@dataclass(slots=True)
-class _Build:
+class _Build(Struct):
     order: BuildRequest
     started: float
     ends: float  # monotonic

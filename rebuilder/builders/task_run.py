@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import Struct
 
 from rebuilder.builders.pipeline_run import condition_of, one_line
 from rebuilder.builders.reactor_log import is_vague
@@ -28,18 +29,21 @@ TASK_TROUBLE = re.compile(r"TaskRunTimeout|ImagePull|PodCreationFailed|PodEvicte
                           r"CouldntGetTask|CreateContainerConfigError|ResourceVerification|Preempt")  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class LogSource:
+class LogSource(Struct, frozen=True):
     """A container whose log is a part of the run's. `label` begins each of its lines, and no other's."""
 
     label: str
     pod: str
     container: str
-    ended: bool = field(default=False, compare=False)
+    ended: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Which container it is, whether that has ended or not."""
+        return self.label, self.pod, self.container
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRun:
+class TaskRun(Struct, frozen=True):
     """One TaskRun, as it was when it was read."""
 
     document: Mapping[str, Any]

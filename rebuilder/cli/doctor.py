@@ -6,10 +6,11 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 import click
+from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy import Connection
 
 from rebuilder import config, config_file
@@ -30,8 +31,7 @@ ROOM = 2**30  # bytes that must be free where builds and the database are
 UNREAD_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True):
     """One thing that was looked at: what is wrong with it, and how to mend that. With neither, it is well."""
 
     about: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import click
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.cli.context import Context
@@ -44,8 +44,7 @@ def follow(context: Context, find: Find) -> int:
     return _outcome(look.counts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(Struct, frozen=True):
     """How the waves stand: how many rebuilds of each are in which state. They are not `known` before they are made."""
 
     known: bool

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from rebuilder.builders.plugin import BuilderPlugin
 from rebuilder.inventory.source import InventorySource
@@ -18,8 +19,7 @@ CI_KEYS = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KojiAnswers:
+class KojiAnswers(Struct, frozen=True):
     """Koji's hub, the tag of the images, and the test that builds wait for."""
 
     hub: str
@@ -27,8 +27,7 @@ class KojiAnswers:
     gate_test: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Struct, frozen=True):
     """What the few questions were answered with; empty is "none", as for a broker.
 
     `name` is that of the source; `more` has what the builder asks for itself.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import click
+from msgspec import Struct
 
 NAME = "rebuilder"
 STATUS = (
@@ -26,8 +26,7 @@ FILES = (
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A command as its help has it. `options`, `arguments` and `verbs` are pairs of what is typed and what it means."""
 
     path: str

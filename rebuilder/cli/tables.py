@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.table import Table
@@ -15,8 +15,7 @@ READABLE = 24  # columns that wrapped text needs to be read
 KEYS = ("image", "name")  # columns whose cells head a block; else the first one does
 
 
-@dataclass(frozen=True, slots=True)
-class FittingTable:
+class FittingTable(Struct, frozen=True):
     """A table whose names are never cut; one that is longer than a line goes on in the next.
 
     Only the widest column that has more than single words may wrap.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import compress
 from operator import not_
+
+from msgspec import Struct
 
 from rebuilder.demo.images import NEW, UNAFFECTED
 from rebuilder.domain.external import pinned
@@ -19,8 +20,7 @@ UNDELIVERED = "is not what its tag in the registry brings"
 NEWEST = f"{NEW.epoch}:{NEW.version}-{NEW.release}"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One image's row of the closing table. `after_parents` is None where the image has none that was rebuilt."""
 
     image: str
@@ -33,8 +33,7 @@ class Line:
     verdict: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """The builds of all images before and after, and what the engine recorded of the rebuilds, by image.
 
     `base` is the external base before and after, where there is one. `pulled` is what the floating tags in the registry

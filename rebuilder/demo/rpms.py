@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from rebuilder.demo.process import Missing
 
@@ -32,8 +33,7 @@ Summary: {name} of the demonstration
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SourcePackage:
+class SourcePackage(Struct, frozen=True):
     """A source package and the binary packages that are built from it."""
 
     source: str

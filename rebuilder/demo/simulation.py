@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from consumers import topics
@@ -76,7 +76,7 @@ def pretended() -> Inventory:
         built.append(ImageBuild(image.key, f"first-{name}", Manifest.of(_rpms(name))))
     idents = {build.image: build.ident for build in built}
     pinned = [
-        dataclasses.replace(build, parents=tuple(idents[parent.image] for parent in image.parents))
+        replace(build, parents=tuple(idents[parent.image] for parent in image.parents))
         for image, build in zip(images, built, strict=True)
     ]
     return Inventory(tuple(images), (Stream(STREAM, (".fc42",)),), tuple(pinned))

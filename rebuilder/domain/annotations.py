@@ -6,8 +6,9 @@ Annotations are on the manifest, so they can be read without the image, and no c
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.external import pinned, repository, tag
@@ -17,16 +18,14 @@ OCI = "org.opencontainers.image."
 OURS = "rebuilder."
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where the files of a build are from: the URL of their repository, and the commit or digest that tells them."""
 
     source: str = ""
     revision: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BaseName:
+class BaseName(Struct, frozen=True):
     """The pull spec of what an image is built on, and its digest in the registry; "" where it has none yet."""
 
     name: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import InfrastructureError
@@ -25,8 +26,7 @@ class Phase(StrEnum):
     CANCELED = "canceled"
 
 
-@dataclass(frozen=True, slots=True)
-class BuildRequest:
+class BuildRequest(Struct, frozen=True):
     """One build to be made. `key` names it for ever: submitting it twice must be noticed by asking for the key.
 
     `parents` are the builds to build on, for the image's parents in the inventory that have one, and `externals` the
@@ -50,16 +50,14 @@ class BuildRequest:
         return next((build for build in self.parents if build.image in bases), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """The builder has the build, under `ref`. `log` is a URL or a path for operators."""
 
     ref: str
     log: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """A build's phase, with the reason where it did not succeed: one line, or the last few of what failed.
 
     `begun` is when the builder began with it, in seconds since the epoch by the builder's clock; None where the builder

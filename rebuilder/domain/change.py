@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Stream
@@ -43,8 +44,7 @@ def most_severe(severities: tuple[Severity, ...]) -> Severity:
     return max(severities, key=lambda severity: severity.weight, default=Severity.UNSPECIFIED)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A source RPM build that is new in a stream. `update` and `url` name the Bodhi update that brought it.
 
     `rpms` has the names of the binary RPMs it was built into, where that is known; empty is not known.
@@ -72,8 +72,7 @@ class Change:
         return f"{self.build} in {self.stream}"
 
 
-@dataclass(frozen=True, slots=True)
-class AvailableBuild:
+class AvailableBuild(Struct, frozen=True):
     """A source build that a message says is available: in a Bodhi release or a Koji tag, not yet in a stream.
 
     `waits_for_repo` names a Koji tag whose repository must be made anew before the RPM can be installed.
@@ -93,8 +92,7 @@ class AvailableBuild:
     stream: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BuildUntagged:
+class BuildUntagged(Struct, frozen=True):
     """A source build is not available any more: it was taken out of `koji_tag`, or Bodhi took `update` back.
 
     One of the two is empty. A build that left one tag may be in another one of the stream: Koji knows.
@@ -106,15 +104,13 @@ class BuildUntagged:
     bodhi_release: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RepoDone:
+class RepoDone(Struct, frozen=True):
     """The repository of a Koji tag was made anew."""
 
     koji_tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class BuildFinished:
+class BuildFinished(Struct, frozen=True):
     """Koji says that a build changed its state to COMPLETE. `container` is true for a container image build."""
 
     build: SourceBuild
@@ -122,8 +118,7 @@ class BuildFinished:
     container: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TestFinished:
+class TestFinished(Struct, frozen=True):
     """A CI has tested a build, which has these names (NVR, digest); the `test` is named as in ResultsDB."""
 
     __test__ = False  # it is nothing that pytest should collect
@@ -135,8 +130,7 @@ class TestFinished:
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(Struct, frozen=True):
     """The message is well formed and of no interest, for the reason given."""
 
     reason: str

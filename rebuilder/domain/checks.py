@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 FAILED = "tests failed"  # what the reason of a rebuild begins with whose build is not good
 
@@ -15,8 +16,7 @@ class CheckKind(StrEnum):
     GATE = "gate"
 
 
-@dataclass(frozen=True, slots=True)
-class ImageTest:
+class ImageTest(Struct, frozen=True):
     """A command that is run in the new image, or the path of a script; it may take so many `seconds`."""
 
     command: tuple[str, ...] = ()
@@ -25,8 +25,7 @@ class ImageTest:
     network: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Checks:
+class Checks(Struct, frozen=True):
     """What is asked of the builds of an image."""
 
     test: ImageTest | None = None
@@ -39,8 +38,7 @@ class Checks:
         return tuple(kind for kind, on in enabled.items() if on)
 
 
-@dataclass(frozen=True, slots=True)
-class TestRequest:
+class TestRequest(Struct, frozen=True):
     """A test of the build `ident` of `image`, which was made under `key`: the test is known by that, too."""
 
     __test__ = False  # it is nothing that pytest should collect

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 OF_IMAGES = ("retry", "cancel", "rebuild", "hold", "release", "promote", "gate", "rollback")
 COMMANDS = (*OF_IMAGES, "approve", "pause", "resume")
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One of COMMANDS. `target` is an image (name:stream) or a wave's number.
 
     `until` is when a hold or a pause ends by itself, in seconds since the epoch; None for never. With `gate`, `passed`

@@ -7,9 +7,10 @@ else counts, neither a rebuild that succeeded nor a plan that left the image out
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+
+from msgspec import Struct
 
 from rebuilder.domain.change import Change, Severity, most_severe
 from rebuilder.domain.external import BaseMoved
@@ -30,8 +31,7 @@ class Currency(StrEnum):
     CURRENT = "current"  # it has all that it should have
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
+class Offered(Struct, frozen=True):
     """A change with its id in the store; `since` is when it was noticed (seconds since the epoch)."""
 
     id: int
@@ -50,8 +50,7 @@ class Offered:
 Lacking = Mapping[str, tuple[Offered, ...]]
 
 
-@dataclass(frozen=True)
-class Lack:
+class Lack(Struct, frozen=True, dict=True):
     """The changes that an image lacks, the oldest first; many images share one."""
 
     offered: tuple[Offered, ...] = ()
@@ -80,8 +79,7 @@ class Lack:
 NOTHING = Lack()
 
 
-@dataclass(frozen=True, slots=True)
-class ImageState:
+class ImageState(Struct, frozen=True):
     """What one image is now, and what it lacks.
 
     `why` says who holds it or what it waits for; `last_rebuild` is the state of its newest rebuild, empty for none.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.external import at_digest, pinned, repository
@@ -12,8 +13,7 @@ from rebuilder.domain.image_name import name_of
 COMPONENT = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
 
 
-@dataclass(frozen=True, slots=True)
-class Deployable:
+class Deployable(Struct, frozen=True):
     """An image (name:stream) and the pull specs by digest of the build that may be run; the first is the best one."""
 
     image: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import NormalDist, median
+
+from msgspec import Struct, field
 
 NORMAL = NormalDist()
 SPREAD = 0.35  # of the logarithm of a build's own factor, until history knows better
@@ -23,16 +24,14 @@ TAIL = 2.0  # what ran for t, beyond all experience, runs on for longer than x w
 UNKNOWN = 3.0  # times the longest that was ever seen: what runs beyond that says nothing about its end
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """Actual over expected seconds of a build; of one that has not `ended`, so far."""
 
     ratio: float
     ended: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """The factor by which a wave's builds take longer than expected, and how sure that is (of its logarithm)."""
 
     factor: float = 1.0
@@ -43,8 +42,7 @@ class Pace:
         return self.factor * math.exp(self.spread * NORMAL.inv_cdf(chance)) if self.spread else self.factor
 
 
-@dataclass(frozen=True)
-class Experience:
+class Experience(Struct, frozen=True, dict=True):
     """The paces of waves by their ids, and the factors that builds had beside the pace; with none, a usual spread."""
 
     paces: Mapping[int, Pace] = field(default_factory=dict)

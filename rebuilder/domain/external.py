@@ -7,9 +7,10 @@ has a newer one; unless the image upgrades packages itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from rebuilder.domain.change import Change
 from rebuilder.domain.image import Image, ParentKind
@@ -28,8 +29,7 @@ class Wait(StrEnum):
     AUTO = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalImage:
+class ExternalImage(Struct, frozen=True):
     """An external parent as its registry has it: `digest` is there since `since` (seconds since the epoch).
 
     `rpms` are those that its platforms in use have of the packages that were asked about. `pinned` says that the pull
@@ -83,8 +83,7 @@ def at_digest(spec: str, digest: str) -> str:
     return f"{repository(spec)}@{digest}"
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalDigest:
+class ExternalDigest(Struct, frozen=True):
     """An external parent at one digest."""
 
     spec: str
@@ -94,8 +93,7 @@ class ExternalDigest:
         return f"{self.spec}@{self.digest}"
 
 
-@dataclass(frozen=True, slots=True)
-class BaseMoved:
+class BaseMoved(Struct, frozen=True):
     """The image does not stand on the digest that its external `base` has, `since` then (seconds since the epoch).
 
     `at` is the one that it stands on, "" where that is not known.
@@ -110,8 +108,7 @@ class BaseMoved:
         return f"its base {self.base.spec} is {short(self.base.digest)} now"
 
 
-@dataclass(frozen=True, slots=True)
-class Externals:
+class Externals(Struct, frozen=True):
     """What is known of external parents, by pull spec, and what the operators want with images on old ones."""
 
     known: Mapping[str, ExternalImage] = field(default_factory=dict)

@@ -8,11 +8,12 @@ beyond all experience ends, and what waits for it, is unknown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from graphlib import TopologicalSorter
 from random import Random
 from statistics import median
+
+from msgspec import Struct, field
 
 from rebuilder.domain import schedule
 from rebuilder.domain.experience import Experience
@@ -26,8 +27,7 @@ KEPT_LOTS = 20_000  # of builds: pages ask again and again for what is the same 
 LOW, HIGH = 0.05, 0.95  # of the draws, which know less than there is: so the range holds the truth four times in five
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Struct, frozen=True):
     """An open rebuild: those it waits for, the expected seconds of its build, and its place in the queue.
 
     `running` is for how many seconds its build has run. One that `stands` does not begin by itself.
@@ -57,8 +57,7 @@ class Open:
         return self.state in LIVE and self.running > self.seconds * pace * experience.factor(LATE)
 
 
-@dataclass(frozen=True, slots=True)
-class Eta:
+class Eta(Struct, frozen=True):
     """The seconds until something is done: most likely, and the range that holds the truth four times in five."""
 
     low: float
@@ -66,8 +65,7 @@ class Eta:
     high: float
 
 
-@dataclass(frozen=True)
-class Forecast:
+class Forecast(Struct, frozen=True, dict=True):
     """For each draw the seconds from now until each rebuild is done; those that stand, and those that are unknown.
 
     `left` has the seconds of building that are left of each that is known, most likely.

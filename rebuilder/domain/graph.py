@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
 
 from rebuilder.domain.errors import RequestError, UnknownError
 from rebuilder.domain.image import Image, ParentKind
@@ -29,8 +30,7 @@ class Cycle(RequestError):
         self.path = path
 
 
-@dataclass(frozen=True, slots=True)
-class Subgraph:
+class Subgraph(Struct, frozen=True):
     """Some images, numbered parents first: the numbers of those among them that each is built on, and its level.
 
     `bases` has those that hand RPMs on to it. The level is the number of steps on the longest way down to it from an

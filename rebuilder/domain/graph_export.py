@@ -6,8 +6,10 @@ Pure: each function takes the graph, the images to show, and the word for the st
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, Parent, ParentKind
@@ -17,8 +19,7 @@ from rebuilder.domain.naming import meant
 OUTSIDE = 'style=dashed, color="#767676", fontcolor="#595959"'
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """An image in the tree: the parent it stands `under`, empty at the left edge, and in words its other parents.
 
     Where `continued`, images that would stand under it begin trees of their own, because the tree is deep already.

@@ -6,22 +6,21 @@ Pure. Columns and rows are numbers, not lengths: whoever draws decides how wide 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 SWEEPS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A box: its column, counted from 0, and its row, which need not be whole."""
 
     column: int
     row: float
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """The place of each box, and for each line from a parent to a child the places that it goes through.
 
     A line that skips columns has one place in each of them, where nothing else is.
@@ -33,8 +32,7 @@ class Layout:
     rows: float
 
 
-@dataclass(slots=True)
-class _Point:
+class _Point(Struct):
     """A box, or a bend of a line that skips this column."""
 
     column: int

@@ -6,9 +6,10 @@ Pure. Whoever asks says what each box shows; on a page the style sheet gives it 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+
+from msgspec import Struct
 
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.graph_export import edges, external
@@ -25,8 +26,7 @@ STYLE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(Struct, frozen=True):
     """An image in the graph. `critical` where its build decides when all is done."""
 
     key: str
@@ -36,8 +36,7 @@ class Box:
     critical: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Struct, frozen=True):
     """A line of the graph, from a parent to a child, as the data of an SVG path."""
 
     parent: str
@@ -46,8 +45,7 @@ class Edge:
     critical: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
+class Drawing(Struct, frozen=True):
     """A graph as it is drawn, base images at the left."""
 
     boxes: tuple[Box, ...]
@@ -57,8 +55,7 @@ class Drawing:
     box_width: float
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """What a box shows: its label, a word below it, a title for the pointer, and where it leads.
 
     `mark` is a class of the style sheet, `icon` the name of one of the page's; `colour` is for where there are neither.

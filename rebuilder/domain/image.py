@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache
+
+from msgspec import Struct, field
 
 from rebuilder.domain.image_name import key_of
 from rebuilder.domain.rpm import MODULE, Rpm
@@ -46,8 +47,7 @@ class ParentKind(StrEnum):
     STAGE = "stage"
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(Struct, frozen=True):
     """An image that another is built on: one of the inventory (`image`, as name:stream) or an external pull spec."""
 
     kind: ParentKind
@@ -58,16 +58,14 @@ class Parent:
         return self.image or self.external
 
 
-@dataclass(frozen=True, slots=True)
-class PinnedParent:
+class PinnedParent(Struct, frozen=True):
     """An external parent at one moment: `spec` is what Containerfiles call it, `at` its full pull spec by digest."""
 
     spec: str
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Care:
+class Care(Struct, frozen=True):
     """What is said of an image for those who look after it.
 
     `owners` are the people to turn to, `test` is the command that tells whether a build is good, or `test_script` the
@@ -85,8 +83,7 @@ class Care:
     gate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where an image is built from: a commit of a git repository, or a folder with its build file.
 
     `target` is the stage that it ends with, where that is not the last one. `build_args` and `platforms` are what the
@@ -114,8 +111,7 @@ class Source:
         return self.commit or self.digest
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """A stream of builds of one container component.
 
     `estimate` is the length of a build in seconds until history knows better; 0 is unknown.
@@ -143,8 +139,7 @@ class Image:
         return self.key
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Struct, frozen=True):
     """A line of releases that images and RPMs share, as f42. One with no `dist` takes every change.
 
     `dist` are dist tags, or patterns of them: `*`, `?` and `[12]` as in a glob. One that ends in a letter fits with a
@@ -209,8 +204,7 @@ def dist_tags(texts: Iterable[str]) -> tuple[str, ...]:
     return tags
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Struct, frozen=True, dict=True):
     """Every RPM in an image build, inherited ones included, over all architectures: what `rpm -qa` says."""
 
     rpms: frozenset[Rpm]
@@ -231,8 +225,7 @@ def _line(rpm: Rpm) -> str:
     return f"{rpm.nevra} {rpm.sourcerpm}"
 
 
-@dataclass(frozen=True, slots=True)
-class ImageBuild:
+class ImageBuild(Struct, frozen=True):
     """One finished build of an image. `ident` is its NVR or image id, `parents` the idents it was built on.
 
     `externals` are the external parents that it is known to stand on. `manifest` is None where it could not be read:
@@ -251,16 +244,14 @@ class ImageBuild:
     externals: tuple[PinnedParent, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """An image that could not be read from its source; `told` says why, with the file and its line."""
 
     image: str
     told: str
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     """All images of one source, their streams, and their current builds; `faults` has what could not be read.
 
     `hints` tell people of what may be meant otherwise.

@@ -7,8 +7,10 @@ stream, older than what the change offers: `rebuilder.domain.assessment` looks f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from rebuilder.domain.change import Change, most_severe
 from rebuilder.domain.external import ExternalImage, Wait
@@ -36,8 +38,7 @@ class Skip(StrEnum):
 STILL_STALE = frozenset({Skip.POLICY, Skip.HELD, Skip.PARENT_LEFT_OUT})
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """An image that is left out, with the reason; `parent` is the external one that it waits for."""
 
     image: str
@@ -46,8 +47,7 @@ class Skipped:
     parent: ExternalImage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """Why an image is rebuilt.
 
     `rpm`: it carries `installed`, and `change` offers a newer build; `inherited_from` is the layer that brought the
@@ -66,8 +66,7 @@ class Reason:
     upgrades: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class InstalledPackages:
+class InstalledPackages(Struct, frozen=True):
     """What of the changed packages is in the images' current builds.
 
     `rpms` has, for each image that carries any, its RPMs of the changed source packages; `unknown` names the images
@@ -79,8 +78,7 @@ class InstalledPackages:
     externals: Mapping[str, ExternalImage] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class PlanOptions:
+class PlanOptions(Struct, frozen=True):
     """The operators' wishes: `descendants` is affected or all, `stage_parents` order or propagate.
 
     `held` has the images that must not be built, each with who holds it and why. `installonly` are globs of packages of
@@ -95,8 +93,7 @@ class PlanOptions:
     external: Wait = Wait.AUTO
 
 
-@dataclass(frozen=True, slots=True)
-class Impact:
+class Impact(Struct, frozen=True):
     """The affected images, the `reasons` of each in their order; those left out; and what the rules had to say.
 
     `denied` counts the images that each rule left out, `asked` has the changes that a rule wants approved.

@@ -5,13 +5,12 @@ Words are the states of rebuilds, images and waves, why an image is left out, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 PLAIN = "#000000"
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Struct, frozen=True):
     """`style` is one of rich's, `shape` the name of a page's icon and colour, `colour` that of a drawing's box."""
 
     style: str

@@ -6,9 +6,11 @@ Pure, and the only place where a state may change. An event carries what is know
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
 class State(StrEnum):
@@ -34,30 +36,26 @@ ENDED = frozenset(State) - OPEN
 STOPPED = frozenset({State.FAILED, State.CANCELED, State.BLOCKED})
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """What happened to a rebuild. `reason` is one line for people; `name` is its word in the rebuild's story."""
 
     name: ClassVar[str]
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ParentsDone(Event):
+class ParentsDone(Event, frozen=True):
     """Every parent in the wave is done."""
 
     name: ClassVar[str] = "parents-done"
 
 
-@dataclass(frozen=True, slots=True)
-class ParentAdded(Event):
+class ParentAdded(Event, frozen=True):
     """A further change joined, and with it a parent that must be rebuilt first."""
 
     name: ClassVar[str] = "parent-added"
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatched(Event):
+class Dispatched(Event, frozen=True):
     """The engine commits to a build; the builder will know it by `key`. `source` is the version of what is built."""
 
     name: ClassVar[str] = "dispatched"
@@ -65,16 +63,14 @@ class Dispatched(Event):
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NotSubmitted(Event):
+class NotSubmitted(Event, frozen=True):
     """The builder was asked, and has no such build: it never arrived there. That is no attempt of the build's."""
 
     name: ClassVar[str] = "not-submitted"
     again_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted(Event):
+class Accepted(Event, frozen=True):
     """The builder has the build, under `ref`; `log` is a URL or a path for operators."""
 
     name: ClassVar[str] = "accepted"
@@ -82,88 +78,76 @@ class Accepted(Event):
     log: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Built(Event):
+class Built(Event, frozen=True):
     """The build succeeded and is recorded as `build_id`."""
 
     name: ClassVar[str] = "built"
     build_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Proven(Event):
+class Proven(Event, frozen=True):
     """The build succeeded, is recorded as `build_id`, and has what it was made for: now it is tested."""
 
     name: ClassVar[str] = "proven"
     build_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Tested(Event):
+class Tested(Event, frozen=True):
     """Its test and its gate have passed."""
 
     name: ClassVar[str] = "tested"
 
 
-@dataclass(frozen=True, slots=True)
-class Failed(Event):
+class Failed(Event, frozen=True):
     """The build is bad. `build_id` is what came out, where something did that lacks the fix, or fails its test."""
 
     name: ClassVar[str] = "failed"
     build_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Aborted(Event):
+class Aborted(Event, frozen=True):
     """The infrastructure ended the build. It may start again at `again_at` (seconds since the epoch)."""
 
     name: ClassVar[str] = "aborted"
     again_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class TimedOut(Aborted):
+class TimedOut(Aborted, frozen=True):
     """The build ran longer than it may, and may still run at the builder."""
 
 
-@dataclass(frozen=True, slots=True)
-class ParentStopped(Event):
+class ParentStopped(Event, frozen=True):
     """A parent in the wave failed or was canceled."""
 
     name: ClassVar[str] = "parent-stopped"
 
 
-@dataclass(frozen=True, slots=True)
-class ParentResumed(Event):
+class ParentResumed(Event, frozen=True):
     """What stopped above is tried again."""
 
     name: ClassVar[str] = "parent-resumed"
 
 
-@dataclass(frozen=True, slots=True)
-class CausesGone(Event):
+class CausesGone(Event, frozen=True):
     """Nothing is left that the rebuild is for."""
 
     name: ClassVar[str] = "causes-gone"
 
 
-@dataclass(frozen=True, slots=True)
-class TakenOver(Event):
+class TakenOver(Event, frozen=True):
     """A later rebuild of the image does this one's work too."""
 
     name: ClassVar[str] = "taken-over"
 
 
-@dataclass(frozen=True, slots=True)
-class Canceled(Event):
+class Canceled(Event, frozen=True):
     """Somebody stopped it: the operator `who`, or someone whom only the builder knows."""
 
     name: ClassVar[str] = "canceled"
     who: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Retried(Event):
+class Retried(Event, frozen=True):
     """It begins anew, under the new `key`: an operator lets it, or its image's source has changed."""
 
     name: ClassVar[str] = "retried"
@@ -180,7 +164,7 @@ class Effect(Enum):
     RELIEVE_LATER_CHILDREN = auto()  # what an earlier rebuild of the image blocked goes on
 
 
-class RebuildRecord(NamedTuple):  # made by the thousand for a page, and a dataclass takes six times as long
+class RebuildRecord(Struct, frozen=True):
     """A rebuild: where it stands, what its build is, and why it is there. `image` is its name:stream.
 
     Times are seconds since the epoch. `attempt` counts how often it was dispatched; `spared` dispatches never reached
@@ -267,13 +251,13 @@ def step(rebuild: RebuildRecord, event: Event, max_attempts: int) -> tuple[Rebui
     state, effects = transition
     match event:
         case Dispatched():
-            return rebuild._replace(state=state, attempt=rebuild.attempt + 1), effects
+            return replace(rebuild, state=state, attempt=rebuild.attempt + 1), effects
         case NotSubmitted():
-            return rebuild._replace(state=state, spared=rebuild.spared + 1), effects
+            return replace(rebuild, state=state, spared=rebuild.spared + 1), effects
         case Retried():
-            return rebuild._replace(state=state, attempt=0, spared=0), effects
+            return replace(rebuild, state=state, attempt=0, spared=0), effects
         case _:
-            return rebuild._replace(state=state), effects
+            return replace(rebuild, state=state), effects
 
 
 def _aborted(
@@ -281,8 +265,8 @@ def _aborted(
 ) -> tuple[RebuildRecord, tuple[Effect, ...]]:
     effects = (Effect.CANCEL_BUILD,) if isinstance(event, TimedOut) else ()
     if exhausted(rebuild, max_attempts):
-        return rebuild._replace(state=State.FAILED), (*effects, Effect.BLOCK_DESCENDANTS)
-    return rebuild._replace(state=State.QUEUED), effects
+        return replace(rebuild, state=State.FAILED), (*effects, Effect.BLOCK_DESCENDANTS)
+    return replace(rebuild, state=State.QUEUED), effects
 
 
 def exhausted(rebuild: RebuildRecord, max_attempts: int) -> bool:

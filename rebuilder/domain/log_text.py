@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 # Control sequences, and those that set a title or a link and end with BEL or ST; then single escapes.
 SEQUENCE = re.compile(
@@ -20,8 +22,7 @@ EXTENDED = (38, 48)
 BY_NUMBER, BY_RGB = 5, 2
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(Struct, frozen=True):
     """How a piece of text looks: the name of its colour, `bright-…` for the brighter ones, and its weight."""
 
     colour: str = ""
@@ -32,8 +33,7 @@ class Style:
 PLAIN = Style()
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """A piece of text that looks the same throughout."""
 
     text: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import json
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+
+from msgspec import Struct
 
 from rebuilder.domain.errors import RequestError
 
@@ -25,8 +26,7 @@ _ENCODER = json.JSONEncoder(default=str)  # made once: the functions of `json` m
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingMessage:
+class IncomingMessage(Struct, frozen=True):
     """One message. `id` is the key by which it counts once; `body` is whatever JSON the sender wrote."""
 
     id: str
@@ -35,8 +35,7 @@ class IncomingMessage:
     body: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """What came, byte for byte: `body` is in `encoding`, and may be anything."""
 
     id: str

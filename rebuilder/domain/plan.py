@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, overload
 
+from msgspec import Struct
+
 from rebuilder.domain.assessment import assess
 from rebuilder.domain.change import Change, Severity, most_severe
 from rebuilder.domain.graph import Graph, Subgraph
@@ -20,8 +22,7 @@ from rebuilder.domain.schedule import Estimate, JobGraph, durations, estimate
 Why = TypeVar("Why")
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRebuild(Generic[Why]):
+class PlannedRebuild(Struct, Generic[Why], frozen=True):
     """An image to rebuild after its `depends_on`, `level` steps below a root of the plan.
 
     Its reasons are those of the core, or in another form, as scripts read them.
@@ -74,8 +75,7 @@ class Rebuilds(Sequence[PlannedRebuild[Reason]]):
         return PlannedRebuild(name, tuple([self.names[parent] for parent in above]), level, why)
 
 
-@dataclass(frozen=True, slots=True)
-class RuleOutcome:
+class RuleOutcome(Struct, frozen=True):
     """A rule that had a say: it left out `images`, or wants `change` to be approved first."""
 
     rule: str
@@ -84,8 +84,7 @@ class RuleOutcome:
     change: Change | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What accepting these changes would do, parents first."""
 
     changes: tuple[Change, ...]
@@ -105,8 +104,7 @@ class Plan:
         return tuple(applied.change for applied in self.applied if applied.change is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """A plan that is not accepted yet, and the expected seconds of each image's build."""
 
     plan: Plan

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from rebuilder.domain.change import Change, Severity
 from rebuilder.domain.errors import RequestError
@@ -22,8 +23,7 @@ class Action(StrEnum):
     APPROVE = "approve"
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """A glob (`web-*`), or a regular expression between slashes (`/web-(a|b)/`); either must fit the whole text."""
 
     text: str
@@ -53,8 +53,7 @@ class Pattern:
 Patterns = tuple[Pattern, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """Fits where each of its lists has an entry that does; an empty list fits everything.
 
     `external` says what is done with images whose external parent lacks the change (wait, build, auto); "" is not said.

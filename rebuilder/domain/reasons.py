@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, NamedTuple, NotRequired
+from typing import Any, NotRequired
 
+from msgspec import Struct
 from typing_extensions import TypedDict
 
 from rebuilder.domain.change import Change
@@ -79,7 +80,7 @@ class Kind(StrEnum):
     OLDER = "older"
 
 
-class Part(NamedTuple):
+class Part(Struct, frozen=True):
     """A part of a sentence."""
 
     text: str

@@ -7,7 +7,8 @@ current build once more. What was built on the bad one still carries it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from rebuilder.domain.deployment import by_digest
 from rebuilder.domain.errors import RequestError
@@ -19,8 +20,7 @@ SHOWN = 5
 SHORTEST = 6  # characters of a name of a build that may stand for the whole
 
 
-@dataclass(frozen=True, slots=True)
-class PastBuild:
+class PastBuild(Struct, frozen=True):
     """A finished build of an image (name:stream); `ident` is what its builder calls it, `parents` what it is built on.
 
     `key` is that of the rebuild that made it, "" where none did. `tags` are its pull specs.
@@ -89,8 +89,7 @@ def without(bad: Collection[str], earlier: Iterable[PastBuild]) -> list[PastBuil
     return [build for build in earlier if not set(bad).intersection(build.parents)]
 
 
-@dataclass(frozen=True, slots=True)
-class RolledBack:
+class RolledBack(Struct, frozen=True):
     """An image, and the build of its parent that it stands on, newer than the one that is `current` again."""
 
     image: str

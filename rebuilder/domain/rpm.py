@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from msgspec import Struct
@@ -27,8 +26,7 @@ ARCHES = frozenset({
 })
 
 
-@dataclass(frozen=True, slots=True)
-class EVR:
+class EVR(Struct, frozen=True):
     """Epoch, version and release. An epoch of None is unknown (messages often leave it out), which is not 0."""
 
     epoch: int | None
@@ -58,8 +56,7 @@ class EVR:
         return f"{self.epoch or 0}:{self.version_release}"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceBuild:
+class SourceBuild(Struct, frozen=True):
     """One build of a source package, as Koji and Bodhi name it: `name-[epoch:]version-release`."""
 
     name: str

@@ -6,10 +6,11 @@ import heapq
 from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import compress
 from operator import not_
 from statistics import median
+
+from msgspec import Struct
 
 from rebuilder.domain.change import Severity, most_severe
 from rebuilder.domain.image import Image
@@ -19,8 +20,7 @@ DEFAULT_SECONDS = 300.0
 SEVERITY_SECONDS = 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """Seconds until all is built on `slots` slots, the longest chain of builds, and the sum of all builds."""
 
     makespan_s: float
@@ -29,8 +29,7 @@ class Estimate:
     slots: int
 
 
-@dataclass(frozen=True)
-class JobGraph:
+class JobGraph(Struct, frozen=True):
     """Builds, numbered parents first: the numbers of those that each one waits for, and its length in seconds."""
 
     after: Sequence[Sequence[int]]

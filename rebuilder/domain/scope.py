@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from rebuilder.domain.policy import Pattern
 
 ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """An order, or `all` of them, about the images that a pattern of the policy fits; without one about anything."""
 
     order: str

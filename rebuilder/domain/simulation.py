@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from rebuilder.domain.change import Severity
 from rebuilder.domain.schedule import JobGraph, inherited, lower_bound, makespan, paths_below, rank
@@ -18,8 +19,7 @@ class Policy(StrEnum):
     LEVELS = "levels"  # a level begins when all of the one above is done
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
+class Simulation(Struct, frozen=True):
     """Seconds until all was built, and the least that any rule takes: the longest path, or all work on all slots."""
 
     makespan_s: float

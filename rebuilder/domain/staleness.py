@@ -6,8 +6,9 @@ Pure. Images are read parents first, as an image has most of its RPMs from what 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from rebuilder.domain import rpm_streams
 from rebuilder.domain.change import Change
@@ -20,7 +21,7 @@ from rebuilder.domain.rpm import MODULE, Rpm, that_count
 from rebuilder.domain.rpm_streams import ParentRef
 
 
-class Stale(NamedTuple):
+class Stale(Struct, frozen=True):
     """An RPM that is older than what the change at `place` offers."""
 
     place: int
@@ -28,8 +29,7 @@ class Stale(NamedTuple):
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """What the changes mean for the RPMs of an image, and of all below it that have just the same.
 
     `layers` has the layer that brought each RPM in; "" is the image itself, if `own`. `foreign` has the streams of the
@@ -172,7 +172,7 @@ class Contents:
                 waiting[item.rpm] = lacking[item.rpm]
             else:
                 reason = replace(item.reason, upgrades=upgrades) if upgrades else item.reason
-                kept.append(item._replace(reason=reason))
+                kept.append(replace(item, reason=reason))
         return kept, waiting
 
     def _answer(self, rpm: Rpm, stream: str) -> tuple[str, int] | Skip:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Hashable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 LONGEST_PAUSE = 3600.0
 
@@ -17,8 +18,7 @@ def pause(attempt: int, first: float, longest: float = LONGEST_PAUSE) -> float:
     return min(first * 2.0 ** min(attempt - 1, 32), longest) * random.uniform(0.5, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """How often something failed in a row, since when, why, and when it is tried again (monotonic seconds)."""
 
     count: int

@@ -7,14 +7,14 @@ while it goes on: what can be answered is answered after a few seconds, and what
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 SPLIT_SECONDS = 3.0
 Batch = tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     subjects: Batch
     began: float
     split: bool = False

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from rebuilder.config import CallSettings
 from rebuilder.domain.errors import InfrastructureError
@@ -48,8 +49,7 @@ class Kind(StrEnum):
     EXTERNALS = "externals"  # what registries have of external parents
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What came of a call about `subject`: `value`, or the exception that it raised.
 
     `seconds` is how long it took. An `overdue` call goes on in its thread; its answer may still come, `late`.
@@ -64,8 +64,7 @@ class Answer:
     late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outstanding:
+class Outstanding(Struct, frozen=True):
     """The calls of a kind that are out: how many, how many of them past their time limit, and the oldest's seconds."""
 
     count: int
@@ -73,8 +72,7 @@ class Outstanding:
     oldest: float
 
 
-@dataclass(slots=True)
-class _ThreadedCall:
+class _ThreadedCall(Struct):
     kind: Kind
     subject: Hashable
     began: float

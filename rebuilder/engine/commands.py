@@ -5,8 +5,8 @@ What changes rebuilds is only asked for: the engine carries it out in its next p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from rebuilder.domain.command import COMMANDS, OF_IMAGES, Command, wave_of
@@ -18,8 +18,7 @@ from rebuilder.store.actions import Decision, Verb
 from rebuilder.store.rollbacks import RequestedRollback
 
 
-@dataclass(frozen=True, slots=True)
-class CommandReceipt:
+class CommandReceipt(Struct, frozen=True):
     """The number under which a command is kept, and what came of it; None where the engine has yet to answer."""
 
     id: int

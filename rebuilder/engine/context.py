@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
 from rebuilder.builders.protocol import Builder
@@ -16,8 +16,7 @@ from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.store.transitions import Transitions
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """The database, the settings, the peers, and the calls to them. `hub` is None where there is no Koji."""
 
     engine: Engine

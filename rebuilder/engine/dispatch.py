@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -17,8 +17,7 @@ from rebuilder.store.transitions import Transitions
 from rebuilder.store.upsert import chunks
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
+class Reserved(Struct, frozen=True):
     """A build that is committed to. No builder has ever heard of a key that is `new`."""
 
     key: str

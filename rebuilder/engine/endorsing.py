@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Engine
 
 from rebuilder.config import Settings
@@ -21,8 +22,7 @@ SBOM, SIGNATURE = "sbom", "signature"
 CREATED = "org.opencontainers.image.created"
 
 
-@dataclass(frozen=True, slots=True)
-class Endorsing:
+class Endorsing(Struct, frozen=True):
     """What is asked for by the settings. `contents_of` reads what is in a build, by its id."""
 
     settings: Settings

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
+from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
 from rebuilder.config import Settings
@@ -63,8 +63,7 @@ def save(connection: Connection, observed: Sequence[Observed], settings: Setting
     return moved
 
 
-@dataclass(frozen=True, slots=True)
-class Refreshed:
+class Refreshed(Struct, frozen=True):
     """How many external parents were asked for, the pull specs of which more is known now, and what went wrong."""
 
     asked: int = 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
+from msgspec import Struct, field
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -37,8 +37,7 @@ EVENTS = 1000  # after so many the rest waits for the next pass: one message may
 NOT_CONFIGURED = StreamSettings()
 
 
-@dataclass(slots=True)
-class IngestResult:
+class IngestResult(Struct):
     """What was read: how many messages; the numbers of the tasks whose container builds ended, 0 for one without.
 
     `repositories` are the build tags whose repositories were made anew.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, Engine
 
 from rebuilder.config import Settings
@@ -64,8 +65,7 @@ def _stranded(images: Iterable[Image], missing: Collection[str]) -> dict[str, st
     return {key: parents[0] for key, parents in lost.items() if parents}
 
 
-@dataclass(frozen=True, slots=True)
-class StoredInventory:
+class StoredInventory(Struct, frozen=True):
     """What was taken in before, for the source."""
 
     engine: Engine
@@ -91,8 +91,7 @@ class StoredInventory:
             return inventory.last_digests(connection, each)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredManifests:
+class StoredManifests(Struct, frozen=True):
     """What was read of an inventory so far, kept in the database. Threads may share it."""
 
     engine: Engine
@@ -107,8 +106,7 @@ class StoredManifests:
                 manifests.keep_read(connection, {nvr: by_nvr[nvr] for nvr in part}, time.time())
 
 
-@dataclass(frozen=True, slots=True)
-class ReadInventory:
+class ReadInventory(Struct, frozen=True):
     """What the source said, and which build of each image was current when the reading began.
 
     An image whose name was still to move to its build is not in `before`: what its name said is no news.

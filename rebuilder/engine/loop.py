@@ -9,8 +9,8 @@ import logging
 import threading
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 
+from msgspec import Struct, field
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -56,8 +56,7 @@ TICK_SECONDS = 0.8  # the loop is never silent for a second
 GRACE_SECONDS = 1.0  # for calls that are out when the engine is told to end
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(Struct, frozen=True):
     """What the process gives the loop: time, and an `executor` of calls (None: threads of its own).
 
     `alive` is called after a pass and a wait, each second at least.

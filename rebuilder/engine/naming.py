@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, time
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder, Promoting, Uploading
@@ -17,8 +17,7 @@ from rebuilder.store.deliveries import Wanted
 Builds = Sequence[tuple[RebuildRecord, int]]  # rebuilds, and the ids of their builds
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(Struct, frozen=True):
     """The names of builds of a builder where these get none before they are proven."""
 
     builder: Promoting

@@ -6,8 +6,8 @@ import logging
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from msgspec import Struct
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -105,8 +105,7 @@ def exporting(engine: Engine, settings: TraceSettings, since: float) -> Iterator
         provider.shutdown()
 
 
-@dataclass(slots=True)
-class _Follower:
+class _Follower(Struct):
     """What was sent so far: up to which wave, and which names had not moved by then."""
 
     recorder: Recorder

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Protocol
+
+from msgspec import Struct
 
 from rebuilder.config import Settings
 from rebuilder.domain.change import Change, Severity, streams_for
@@ -18,8 +19,7 @@ from rebuilder.domain.schedule import durations
 from rebuilder.inventory.schema import Document
 
 
-@dataclass(frozen=True, slots=True)
-class AskedUpdates:
+class AskedUpdates(Struct, frozen=True):
     """The updates that somebody asks about: NVRs of source builds, aliases or CVEs; none, where there are no `names`.
 
     `stream` is the one that they are for, None those that take them; `severity` counts for what is not known yet.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -22,8 +23,7 @@ from rebuilder.store import changes, counters, holds, inventory, rebuild_progres
 from rebuilder.store.changes import StoredChange
 
 
-@dataclass(frozen=True, slots=True)
-class Assumptions:
+class Assumptions(Struct, frozen=True):
     """What a draft takes for given. With `approved` no rule requires approval.
 
     `left_out` has images that are treated as if they were on hold, each with the reason. `parent` is an external parent

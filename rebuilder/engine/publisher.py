@@ -10,13 +10,13 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from math import inf
 
 from fedora_messaging.exceptions import PublishForbidden, PublishReturned
 from fedora_messaging.exceptions import ValidationError as Invalid
 from fedora_messaging.message import Message
 from jsonschema.exceptions import SchemaError, ValidationError
+from msgspec import Struct, field
 from pika.exceptions import ShortStringTooLong, UnsupportedAMQPFieldException
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -46,8 +46,7 @@ Send = Callable[[Message], Outcome]
 Subject = tuple[int, int | None]
 
 
-@dataclass(slots=True)
-class _Round:
+class _Round(Struct):
     """Some letters, and what became of them. `behind` are subjects of which an earlier letter has not gone out.
 
     `doubtful` are letters that were on their way when one was forbidden: that ends them all, and does not say which.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from threading import Semaphore
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder, Uploading
@@ -37,8 +37,7 @@ UNNAMED = "{place}: the build has no tag of its own in any repository, so it can
 RENAMED = "{spec} exists already and is not this build: it is left unchanged"
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
+class Push(Struct, frozen=True):
     """All names that one build is still to get, those that never move first; `at` is where it is already.
 
     `endorsed` is what was attached to it and signed before.
@@ -54,8 +53,7 @@ class Push:
         return self.names[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Pushed:
+class Pushed(Struct, frozen=True):
     """The names that were given, with the pull spec by digest behind each; those that are taken, and why others failed.
 
     One that failed is tried again; `why` is the first reason. `endorsed` is what was attached to the build and signed.

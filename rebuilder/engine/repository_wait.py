@@ -6,10 +6,10 @@ Koji makes repositories of build tags, which take from the tags that updates com
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.engine.calls import Kind
@@ -21,8 +21,7 @@ from rebuilder.store import changes
 Source = tuple[str, str]  # a stream, and the tag that a change came into
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(Struct, frozen=True):
     """The build tags that take from each source, and the tags that each build tag takes from, by stream."""
 
     waited_for: Mapping[Source, Sequence[str]]

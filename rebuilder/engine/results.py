@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.domain import checks, lifecycle
@@ -24,8 +24,7 @@ from rebuilder.store.transitions import Transitions
 from rebuilder.store.verdicts import Answered
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How often a rebuild is attempted, the first pause between attempts in seconds, and the moment to count from.
 
     `installonly` are the packages of which the newest counts.
@@ -41,8 +40,7 @@ NO_CHECKS = Checks()
 NO_MANIFEST = "its manifest is unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """A rebuild whose build succeeded, and why the build's manifest is unknown where it is."""
 
     entry: RebuildRecord

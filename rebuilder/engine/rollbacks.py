@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder, Promoting, Restoring
@@ -37,8 +37,7 @@ REFUSED = "not rolled back"
 MOST = 20  # earlier builds that registries are asked for, of one image
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """An image whose build is `bad`, and the earlier ones that it may go back to, newest first.
 
     `others` are the earlier builds that no operator asked for, to be told of where none of these can be pulled.
@@ -49,8 +48,7 @@ class Choice:
     others: tuple[PastBuild, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a choice came to: the build to go back to (None where it is gone), and where it is, by digest.
 
     `at` is empty where it is on this machine alone. `there` are other builds that could be pulled.

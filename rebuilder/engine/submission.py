@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.builders.protocol import Builder
@@ -37,8 +37,7 @@ UNREACHABLE_SECONDS = 30.0  # the longest pause before a builder that could not 
 SITE = "site"  # the subject of what holds up every submission
 
 
-@dataclass(frozen=True, slots=True)
-class _Doubt:
+class _Doubt(Struct, frozen=True):
     """A submission that was not answered, since when (monotonic seconds), and whether it can have arrived."""
 
     reason: str

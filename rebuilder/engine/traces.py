@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from rebuilder.domain.lifecycle import ENDED, State
 from rebuilder.store.rebuild_progress import Step
@@ -18,8 +19,7 @@ from rebuilder.store.traces import FinishedWave, TracedChange
 ENDS = frozenset(map(str, ENDED))
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """A length of time, in seconds since the epoch, and what happened in it; `error` says why it ended badly.
 
     `delivery` is the number of the move of a name, where it tells of one.
@@ -34,8 +34,7 @@ class Span:
     delivery: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SpanId:
+class SpanId(Struct, frozen=True):
     """What names a span in all of the world: the same, whenever and by whichever process it is sent."""
 
     path: tuple[str, ...]

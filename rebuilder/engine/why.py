@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -27,8 +27,7 @@ RECENT_CHANGES = 50
 RECENT_REBUILDS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What one change means for one image now.
 
     `word` is rebuild, not-installed, or a skip reason of the plan; `by` is what that names. `installed` has the
@@ -48,8 +47,7 @@ class Verdict:
     parent: ExternalImage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """A rebuild of the image, and what each of its reasons came from: the id of the message, where there was one."""
 
     entry: RebuildRecord
@@ -57,8 +55,7 @@ class Told:
     messages: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The image's last rebuilds, newest first, and what the recent changes that did not rebuild it mean for it.
 
     `build` is its current one, without its manifest.

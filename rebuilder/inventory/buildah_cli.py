@@ -8,9 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from rebuilder.config import BuildahSettings
 from rebuilder.domain.errors import RequestError
@@ -41,8 +43,7 @@ class Unreadable(StorageError):
     """An image's RPM database cannot be read, now or later: what is in the image is unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """An image as the storage lists it: its id, its names, and when it was made, to be compared as text.
 
     `digest` is that of its manifest in the storage, by which a list of platforms names its images.
@@ -58,8 +59,7 @@ class Listed:
         return self.created[:19] < datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")[:19]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredImage:
+class StoredImage(Struct, frozen=True):
     """An image of the storage: its id, the labels that a rebuild left on it, and its layers, the lowest first.
 
     `platforms` are those that it is for. A list of platforms has `parts`, the ids of its images, and

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cache
 from platform import machine
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import LONGEST_SPEC, ParentKind
@@ -44,8 +46,7 @@ def platform_arguments(target: str = "") -> dict[str, str]:
     return arguments
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """What a build is told beside the file: arguments, the stage to stop at (the last one), and the platform."""
 
     build_args: Mapping[str, str] = field(default_factory=dict)
@@ -56,8 +57,7 @@ class Options:
 PLAIN = Options()
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """A parent by its name, and where the file has it; `written` is all that FROMs have for it, not filled in."""
 
     spec: str
@@ -66,8 +66,7 @@ class Base:
     written: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
+class _Name(Struct, frozen=True):
     """What a FROM or a `from=` names, with its arguments filled in; or why they cannot be."""
 
     spec: str
@@ -76,8 +75,7 @@ class _Name:
     written: str = ""
 
 
-@dataclass(slots=True)
-class _Stage:
+class _Stage(Struct):
     """`environment` is what ENV sets: the defaults of later ARGs may use it; buildah fills in no `from=` with it.
 
     `platform` is what its FROM asks for in place of the build's own, `run` the line of its first RUN.
@@ -93,8 +91,7 @@ class _Stage:
     run: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """What a build of the file takes: its parents, its stages, and the names by which these mean each other.
 
     `stages` are the numbers of those that are built. `parents` are the images that it is built on, each once, in the

@@ -6,10 +6,12 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Image, Parent, Source, image_name, stream_name
@@ -27,8 +29,7 @@ REGISTRY = "docker://"
 SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Struct, frozen=True):
     """The images of a folder tree, in the order of their folders; those whose files could not be read; and hints.
 
     A hint tells people of what may be meant otherwise.
@@ -39,8 +40,7 @@ class Tree:
     hints: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(Struct, frozen=True):
     """How images of a tree are called.
 
     `stream` is that of folders which do not say, `streams` has all that are configured. `known` has the images
@@ -67,8 +67,7 @@ class Naming:
             yield f"{prefix}{name}{suffix}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True):
     """An image that a folder makes: from which of its files, and up to which stage."""
 
     folder: Folder

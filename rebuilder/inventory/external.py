@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from rebuilder.config import Settings
 from rebuilder.domain.image import Manifest
@@ -17,8 +18,7 @@ from rebuilder.registry.reader import RegistryReader
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # what Koji and OSBS call them, and what registries do
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """A pull spec to be asked for: the `platforms` in use, and of which of these the contents of `digest` are known.
 
     `name` is its full name, where that is known."""
@@ -30,8 +30,7 @@ class Wanted:
     known: Collection[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The answer of a registry, or the `trouble` why there is none.
 
     `contents` has the manifest of each platform that was not known, and how it is known. `offered` is what the tag of a

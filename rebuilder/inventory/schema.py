@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -402,6 +401,6 @@ def _dist_written(dist: tuple[str, ...]) -> str | list[str]:
 
 def source_written(source: Source) -> dict[str, Any]:
     """What is said of the source, without what is not said."""
-    care = {key: value for key, value in asdict(source.care).items() if value}
-    fields = {**asdict(source), "build_args": dict(source.build_args), "care": care}
+    care = {key: value for key, value in msgspec.structs.asdict(source.care).items() if value}
+    fields = {**msgspec.structs.asdict(source), "build_args": dict(source.build_args), "care": care}
     return {key: value for key, value in fields.items() if value}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.inventory import tree_settings
@@ -18,8 +19,7 @@ OTHERS = re.compile(
 LARGEST = 1_000_000  # bytes of a Containerfile
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """A folder of the tree: `place` is its path there, "" for the root.
 
     `settings` are those that hold for it; where its own file is wrong, `fault` says why. `text` is that file's, and
@@ -49,8 +49,7 @@ class Folder:
         return str(self.path.resolve())
 
 
-@dataclass(frozen=True, slots=True)
-class Walked:
+class Walked(Struct, frozen=True):
     """The folders in the order of their paths, and the links to folders that were not followed, each with why.
 
     `nameless` are folders with names that are not UTF-8 text, which no database keeps: neither they nor what is below
@@ -83,8 +82,7 @@ def settings_text(folder: Path, tree: Path) -> str:
     return text_of(folder / FILE, tree) if os.path.lexists(folder / FILE) else ""
 
 
-@dataclass
-class _Walk:
+class _Walk(Struct):
     tree: Path
     root: RootSettings
     root_text: str

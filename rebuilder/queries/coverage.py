@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -172,8 +172,7 @@ def _asked_about(connection: Connection, name: str, settings: Settings) -> list[
     return changes_from([build], ingest.known_streams(connection, settings), AskedUpdates([name]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Having:
+class _Having(Struct, frozen=True):
     """What some images have of a fix: all that they carry is new enough, or not; or why that is `unknown`."""
 
     current: bool
@@ -185,8 +184,7 @@ NOBODY_KNOWS = _Having(False, (), "its contents are unknown")
 NOT_RECORDED = _Having(False, (), "the record of its build does not say on which digest it stands")
 
 
-@dataclass(frozen=True)
-class _Fixes:
+class _Fixes(Struct, frozen=True, dict=True):
     """Reads how far fixes have come. Of every image it is read what it has, of those of the `part` what is done too."""
 
     connection: Connection

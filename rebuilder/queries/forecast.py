@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -18,8 +18,7 @@ from rebuilder.store.open_rebuilds import OpenRebuild
 from rebuilder.store.read_cache import cached
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """All open rebuilds in the order of the queue, when they will be done, and what stands in their way.
 
     Where the engine has `stopped`, all stands still: no build begins, and of none is it noticed that it ended.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
 from typing import NotRequired
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy import Connection
 from typing_extensions import TypedDict
 
@@ -64,8 +65,7 @@ class Drawing(TypedDict):
     externals: NotRequired[list[ExternalNode]]
 
 
-@dataclass(frozen=True, slots=True)
-class GraphRequest:
+class GraphRequest(Struct, frozen=True):
     """What is to be drawn: one image's family, a wave, a plan for updates; without any of these all images."""
 
     image: str | None = None
@@ -73,8 +73,7 @@ class GraphRequest:
     updates: AskedUpdates = field(default_factory=AskedUpdates)
 
 
-@dataclass(frozen=True, slots=True)
-class GraphView:
+class GraphView(Struct, frozen=True):
     """The graph, the images of it that are shown, and the states of those that have one."""
 
     layers: Graph

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -59,8 +60,7 @@ class ImageInFull(Image):
     children: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ImagesByNeed:
+class ImagesByNeed(Struct, frozen=True):
     """A part of the images that are wanted, what needs attention first.
 
     `counts` are of all that fit but for what they should be; `total` of all that fit.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection, Engine
 
 from rebuilder.builders.protocol import Builder, LogKeeping, Testing
@@ -37,8 +37,7 @@ class LogChunk(Answer):
     attempt: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(Struct, frozen=True):
     """A build that has a log: an attempt of a rebuild, and whether it is the last one; with `test`, its test's log."""
 
     entry: RebuildRecord

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -22,8 +23,7 @@ from rebuilder.store.changes import StoredChange
 SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPackages:
+class StoredPackages(Struct, frozen=True):
     """The packages in the current builds of the images in the database; see rebuilder.engine.plan_preview.Packages."""
 
     connection: Connection
@@ -156,8 +156,7 @@ def check_rpm(connection: Connection, rpm: str) -> None:
     raise RequestError(f"rpm: no image carries an RPM {rpm}{did_you_mean(rpm, coverage.rpm_names(connection))}")
 
 
-@dataclass(frozen=True, slots=True)
-class FoundPackage:
+class FoundPackage(Struct, frozen=True):
     """A package that so many images carry; `source` is its source package, itself where it is one."""
 
     name: str

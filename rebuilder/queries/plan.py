@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NotRequired, cast
 
@@ -48,8 +47,7 @@ class ToldReason(WrittenReason):
     url: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenRebuild(PlannedRebuild[PlannedReason]):
+class WrittenRebuild(PlannedRebuild[PlannedReason], frozen=True):
     """An image to rebuild, after its `depends_on`."""
 
     reasons: tuple[PlannedReason, ...]

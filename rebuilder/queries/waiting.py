@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -13,8 +13,7 @@ from rebuilder.domain.lifecycle import LIVE, UNDER_WAY, RebuildRecord, State
 from rebuilder.store import cancellations, heartbeats, holds, open_rebuilds, rebuild_progress, verdicts
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """What a rebuild waits for, and until when at the most (seconds since the epoch). Empty where it goes on."""
 
     reason: str = ""

@@ -6,8 +6,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from rebuilder.registry.errors import ContentsError
 
@@ -15,8 +16,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 REFERENCE_TYPE, REFERENCE = "vnd.docker.reference.type", "vnd.docker.reference.digest"
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(Struct, frozen=True):
     """A blob that a manifest names: `size` in bytes."""
 
     digest: str
@@ -25,8 +25,7 @@ class Blob:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A manifest. One for a single platform has `layers`, the lowest first; a list has `platforms`.
 
     `platforms` has the manifest's digest by `os/architecture[/variant]`. `attestations` has the manifest that BuildKit
@@ -53,8 +52,7 @@ class Document:
         return fitting[0] if fitting else ""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteImage:
+class RemoteImage(Struct, frozen=True):
     """What a registry has under a pull spec at one moment: `name` is the full one, `digest` that of its manifest.
 
     Where that is a list, `document.platforms` has the digests of the platforms' own manifests.

@@ -9,12 +9,11 @@ import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
 import zstandard
-from msgspec import Struct
+from msgspec import Struct, field
 
 from rebuilder.domain.rpm import Rpm
 from rebuilder.registry import rpm_database
@@ -47,8 +46,7 @@ class Layer(Struct, frozen=True):
     opaque: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(Struct):
     """What was seen of a layer so far; `files` has the sizes of the files that were kept, by folder and name.
 
     `links` has the path of each hard link by that of the file that it stands for, `unknown` the folders of databases

@@ -9,17 +9,17 @@ import base64
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from rebuilder.registry.short_names import configurations
 
 FILE = "containers-auth.json"  # the name of the "helper" that is the file itself
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Struct, frozen=True):
     """The user and the password for a repository, None where there are none.
 
     `is_whole` says whether this is what skopeo would use, too: no program and no token that only skopeo understands.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+from msgspec import Struct
 
 from rebuilder.registry.connection import Connection, connected
 from rebuilder.registry.document import Document, digest_of, parse
@@ -27,8 +27,7 @@ ACCEPTED = {"accept": ", ".join((MANIFEST, INDEX, SCHEMA2, LIST))}
 SUBJECT = "oci-subject"  # the header by which a registry says that it lists referrers itself
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """A document to be attached, what it is, and annotations of it."""
 
     data: bytes

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import IO
+
+from msgspec import Struct
 
 from rebuilder.registry.errors import ContentsError
 
@@ -26,8 +27,7 @@ class BrokenArchive(ContentsError):
     """It is no tar archive, or none that can be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A file, folder or link of the archive: `path` and `target` (of a link) as they are written there.
 
     `packed` is a file of which the archive has no more than what is between its holes. `size` is in bytes.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+
+from msgspec import Struct
 
 from rebuilder.domain.image import Manifest, dist_of
 from rebuilder.domain.image_name import name_of
@@ -16,8 +17,7 @@ KEY = "gpg-pubkey"  # keys that RPM trusts are in its database, and no software
 FEDORA = ".fc"
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(Struct, frozen=True, dict=True):
     """A build of an image (`name:stream`). `digest` is that in a registry, "" where it is in none.
 
     `recorded` is when its RPMs were read, in seconds since the epoch. The same contents make the same documents.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy import Connection, insert, select, update
 
 from rebuilder.store.models import Action
@@ -28,8 +29,7 @@ class Verb(StrEnum):
     CATCH_UP = "catch-up"  # what a hold kept from being planned, or what a read of the inventory shows to be missing
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """An operator's wish. `target` is an image (name:stream) or the number of a wave."""
 
     id: int
@@ -47,8 +47,7 @@ class Request:
         return f"{self.verb} by {self.who}{f': {self.reason}' if self.reason else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What an operator decided about an image, a wave, or (with an empty target) the engine."""
 
     verb: str

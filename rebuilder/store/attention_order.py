@@ -6,9 +6,9 @@ Within what needs attention, and within the rest, the newest is first: a list of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, exists, select
 
 from rebuilder.domain.errors import RequestError

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, Row, select
 
 from rebuilder.domain.external import BaseMoved, ExternalDigest
@@ -17,8 +17,7 @@ from rebuilder.store.read_cache import cached
 from rebuilder.store.upsert import chunks, insert_new, numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """An image whose bases begin with the external parent `spec`: `at` is the digest of it under the current build.
 
     `at` is "" where that is not recorded. `parent` is the image of ours that it has it from, "" for none. `recorded_at`

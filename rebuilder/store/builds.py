@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
+from msgspec import Struct, field
 from sqlalchemy import Connection, select
 
 from rebuilder.domain.deployment import by_digest
@@ -14,8 +14,7 @@ from rebuilder.store import manifests
 from rebuilder.store.models import ImageBuild, ManifestRpm, Rpm
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """What is in one build and was not in the one before. `changed` has RPMs of one name as they were, and as they are:
     one of each, but for those of which several versions are installed, as kernels.
     """
@@ -28,8 +27,7 @@ class Difference:
         return bool(self.added or self.removed or self.changed)
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(Struct, frozen=True):
     """A finished build. `since` is what changed from the build before; None where one of the two cannot be read."""
 
     id: int

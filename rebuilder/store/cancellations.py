@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection, delete, exists, select, update
 
 from rebuilder.domain.lifecycle import RebuildRecord
@@ -21,8 +21,7 @@ IS_ANY_PENDING = exists().where(Cancellation.id.is_not(None))
 _ANY_PENDING = select(IS_ANY_PENDING)
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True):
     """A build to be stopped. `ref` is empty until the builder has said whether it has the build."""
 
     id: int

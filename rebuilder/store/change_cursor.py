@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from msgspec import Struct, field
 from sqlalchemy import Connection, func, select, text
 
 from rebuilder.store.models import Action, Change, Message, Rebuild, Transition, Wave
@@ -11,8 +10,7 @@ from rebuilder.store.models import Action, Change, Message, Rebuild, Transition,
 MOST = 5000
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """How far the database is. Two that are equal mean that nothing has changed which a page shows.
 
     `step`, `change` and `action` are the last ids; of messages, changes and actions also how many are still to be
@@ -30,8 +28,7 @@ class Mark:
         return "-".join(map(str, numbers))
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """What has changed between two marks: the waves and the images whose rebuilds took a step, and what else.
 
     `messages` is whether only messages came in; `others` whether something happened that may matter to any page.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -60,8 +60,7 @@ _PLAIN = itemgetter(*map(_PLACES.__getitem__, (
 )))  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class StoredChange:
+class StoredChange(Struct, frozen=True):
     """A change with its id in the store, that of the message that told of it first, and whether it was withdrawn."""
 
     id: int
@@ -70,8 +69,7 @@ class StoredChange:
     withdrawn: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Doubted:
+class Doubted(Struct, frozen=True):
     """A change whose build left a tag of its stream."""
 
     id: int
@@ -313,8 +311,7 @@ def settled(
     return [stored_change_of(row) for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """A change that is not planned yet, what it waits for, and until when at the most (seconds since the epoch).
 
     `repository` is the tag into which it came, where it waits for a repository that takes from that.

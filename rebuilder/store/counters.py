@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, select
 
 from rebuilder.store.models import Tally
 from rebuilder.store.upsert import insert_of
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCounter:
+class StoredCounter(Struct, frozen=True):
     """How often something happened, and how many seconds that took in all."""
 
     count: int

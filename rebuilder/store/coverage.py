@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection, Row, func, or_, select
 
 from rebuilder.domain.image_name import stream_of
@@ -16,8 +16,7 @@ from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, 
 from rebuilder.store.read_cache import cached
 
 
-@dataclass(frozen=True, slots=True)
-class Carriers:
+class Carriers(Struct, frozen=True):
     """Images whose current builds carry the same RPMs of a package."""
 
     rpms: tuple[Package, ...]

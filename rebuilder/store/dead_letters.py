@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, Row, delete, func, select
 
 from rebuilder.domain.errors import UnknownError
@@ -14,8 +14,7 @@ from rebuilder.store.models import DeadLetter
 from rebuilder.store.upsert import insert_one
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAside(Struct, frozen=True):
     """A delivery that was set aside, when, and why."""
 
     seq: int

@@ -8,8 +8,8 @@ loop, again and again until it is done, also after a crash. A name that `waits` 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection, Exists, bindparam, distinct, exists, func, insert, select, update
 
 from rebuilder.domain.external import pinned
@@ -56,8 +56,7 @@ _SET_NAMES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """A name that a build of an image, made under `key`, is to have: on this machine, or in a registry (`remote`).
 
     One that `waits` is given when it is promoted. `at` is where the build is already, as a pull spec by digest.
@@ -73,8 +72,7 @@ class Wanted:
     at: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True):
     """`spec` is to point to the build `ident` of `image`, which was made under `key`.
 
     One that `moves` is a tag that other builds had before, and will have. `at` is where the build is in a registry, by
@@ -114,8 +112,7 @@ def _supersede(connection: Connection, specs: Sequence[str], states: Sequence[st
         connection.execute(stale.values(state="superseded", done_at=now))
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """`spec` is to point to a proven and tested build of `image` once it is promoted, of the rebuild of that wave."""
 
     id: int

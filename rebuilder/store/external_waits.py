@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import Connection, Text, cast, select
 
 from rebuilder.domain.change import Change
@@ -40,8 +40,7 @@ def _sources(missing: Iterable[Sequence[Change]]) -> set[str]:
     return {change.build.name for changes in alike.values() for change in changes}
 
 
-@dataclass(frozen=True, slots=True)
-class _Lineages:
+class _Lineages(Struct, frozen=True):
     """What images are built on, by the ids of images: the parent among ours, or the external one's pull spec."""
 
     parents: Mapping[int, int]

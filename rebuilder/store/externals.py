@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 from sqlalchemy import Connection, Text, cast, delete, insert, select, true, update
 
 from rebuilder.domain.external import ExternalImage as ExternalValue
@@ -20,8 +20,7 @@ from rebuilder.store.upsert import chunks
 _SOURCE = msgspec.json.Decoder(Source)
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """What a registry answered about a pull spec: `contents` has the manifest of each platform that was read, and how.
 
     With `trouble` it gave no answer, and nothing else is said.
@@ -35,8 +34,7 @@ class Observed:
     trouble: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredExternal:
+class StoredExternal(Struct, frozen=True):
     """A row of the table; times are seconds since the epoch. `platforms` has how the contents of each are known."""
 
     spec: str

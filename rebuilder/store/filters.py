@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, and_, cast, exists, func, or_, select
 
 from rebuilder.domain.image_name import ImageName
@@ -14,8 +14,7 @@ from rebuilder.store.models import Cause, Change, Image, Rebuild, Rpm, Wave, Wav
 FEW = 20  # changes: what they caused is found from them; what very many caused is soon met among all
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Struct, frozen=True):
     """Every part that is given must fit. `image` is a glob (`*` and `?`) of a name or, with a colon, of name:stream.
     `states` are those of a rebuild, a wave, a change or a message; `currencies` what an image is. `text` is a part of
     what a row says of itself (upper and lower case being the same; `*` and `?` as in file names), `owner` whoever looks
@@ -40,8 +39,7 @@ class Filter:
     wave: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PageRequest:
+class PageRequest(Struct, frozen=True):
     """At most `limit` rows, of those that come after the row `after` in the order of the list (None is the first)."""
 
     limit: int

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import Connection, delete, select
 
 from rebuilder.store import lease
@@ -63,8 +63,7 @@ class Activity(msgspec.Struct, frozen=True):
 NOTHING = Activity()
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatEntry:
+class HeartbeatEntry(Struct, frozen=True):
     """`loop` last passed at `at`, and means to beat `every` so many seconds; `trouble` is what it met last.
 
     `activity` is what the engine waits for; empty for other loops.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select
 
 from rebuilder.domain.errors import UnknownError
@@ -14,8 +14,7 @@ from rebuilder.store.read_cache import cached
 from rebuilder.store.upsert import insert_one
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """Who holds an image since when, until when (None is for ever), and why."""
 
     image: str
@@ -67,8 +66,7 @@ def image_id(connection: Connection, image: str) -> int:
     return ident
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(Struct, frozen=True):
     """Who paused the engine, since when, until when (None is until `resume`), and why."""
 
     who: str

@@ -7,10 +7,10 @@ for as long as nothing in the database changes. RPMs are compared once each, how
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct, field
 from sqlalchemy import Connection, and_, exists, func, select
 
 from rebuilder.domain.currency import NOTHING, Currency, ImageState, Lack, Lacking, Offered, Offers, currency_of
@@ -83,7 +83,7 @@ def _state(row: _Known, lack: Lack, waits: str, base: BaseMoved | None) -> Image
     return ImageState(row.image, row.id, state, lack, why, row.last or "", base, row.manifest_id is not None)
 
 
-class _Known(NamedTuple):
+class _Known(Struct, frozen=True):
     """An image with what is known of it: its current manifest, its hold and its newest rebuild."""
 
     id: int
@@ -115,12 +115,11 @@ def _images(connection: Connection, now: float, keys: Collection[str] | None) ->
     )
     if keys is not None:
         query = query.where(Image.maybe_named(keys))
-    rows = [_Known._make(row) for row in connection.execute(query).all()]
+    rows = [_Known(*row) for row in connection.execute(query).all()]
     return [row for row in rows if row.image in keys] if keys is not None else rows
 
 
-@dataclass(slots=True)
-class _Missing:
+class _Missing(Struct):
     """What each image lacks, by the image's id; images that lack nothing are not there."""
 
     connection: Connection

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
 from sqlalchemy import Connection, Engine, func, select, update
 
 from rebuilder.domain.errors import RequestError, UnknownError
@@ -22,8 +22,7 @@ ENDED = ("accepted", "ignored", "rejected")
 TAKEN_BACK = "taken-back-"  # and the state that a message is not in any more: what was counted stays, as counters must
 
 
-@dataclass(frozen=True, slots=True)
-class InboxEntry:
+class InboxEntry(Struct, frozen=True):
     """A message of the inbox with what became of it."""
 
     seq: int

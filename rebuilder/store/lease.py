@@ -14,10 +14,10 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import IO
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Engine, Update, event, select, update
 
 from rebuilder.domain.errors import InfrastructureError
@@ -50,8 +50,7 @@ class LeaseLost(RuntimeError):
     """Another one acts: nothing of the transaction was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """The lease as it stands. `owner` is empty where it is free."""
 
     owner: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Row, Select, exists, select
 
 from rebuilder.domain.lifecycle import RebuildRecord
@@ -22,8 +22,7 @@ from rebuilder.store.upsert import numbers
 from rebuilder.store.waves import WaveEntry, entry_of
 
 
-@dataclass(frozen=True, slots=True)
-class ImageEntry:
+class ImageEntry(Struct, frozen=True):
     """An image with its current build; `state` is that of its newest rebuild, empty where it never had one."""
 
     id: int
@@ -38,8 +37,7 @@ class ImageEntry:
     measured: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class BuildEntry:
+class BuildEntry(Struct, frozen=True):
     """A finished build of an image. `manifest` is the digest of its content, empty where it could not be read."""
 
     id: int
@@ -55,8 +53,7 @@ class BuildEntry:
     wave_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeEntry:
+class ChangeEntry(Struct, frozen=True):
     """A change with its state (settling, planned or withdrawn) and when it was noticed."""
 
     noticed: StoredChange
@@ -64,8 +61,7 @@ class ChangeEntry:
     noticed_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
+class AuditEntry(Struct, frozen=True):
     """What an operator did or asked for; `done_at` is None while the engine has not carried it out."""
 
     id: int

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection, func, select
 
 from rebuilder.domain.change import Severity, most_severe
@@ -12,8 +12,7 @@ from rebuilder.domain.topics import LISTED
 from rebuilder.store.models import Image, ImageBuild, Rebuild, RebuildEdge, aliased
 
 
-@dataclass(frozen=True, slots=True)
-class BuildInfo:
+class BuildInfo(Struct, frozen=True):
     """A finished build of an image; `parents` has the idents of the builds it was built on, `tags` its pull specs."""
 
     ident: str
@@ -22,8 +21,7 @@ class BuildInfo:
     tags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WaveSummary:
+class WaveSummary(Struct, frozen=True):
     """How many rebuilds a wave has, the first images of it, its highest severity, and who asked for any of them."""
 
     rebuilds: int

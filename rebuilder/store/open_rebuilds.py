@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
+from msgspec import Struct
 from sqlalchemy import Connection, Select, func, select
 
 from rebuilder.domain.image import Image as ImageValue
@@ -21,8 +21,7 @@ STOPPED_SHOWN = 200
 _OPEN_ONES = "open rebuilds"
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRebuild:
+class OpenRebuild(Struct, frozen=True):
     """A rebuild that is not done: the open ones that it waits for, its place in the queue, the seconds of its build."""
 
     entry: RebuildRecord
@@ -61,8 +60,7 @@ def in_states(connection: Connection, states: Container[State], limit: int | Non
     return list(islice((one.entry for one in records if one.entry.state in states), limit))
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
+class Queued(Struct, frozen=True):
     """How many rebuilds are queued, and when the oldest of them was planned; None where there is none."""
 
     length: int
@@ -79,8 +77,7 @@ def queued(connection: Connection) -> Queued:
     return Queued(len(planned), min(planned, default=None))
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """A build that succeeded: its wave, and how long it took over what was expected when it was planned."""
 
     wave: int

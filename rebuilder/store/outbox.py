@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
 
 from rebuilder.domain.lifecycle import State
@@ -30,8 +31,7 @@ _REFUSE = (
 Facts = StateFacts | RollbackFacts | WaveFacts
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxEntry:
+class OutboxEntry(Struct, frozen=True):
     """One entry of the outbox. `body` is None until the message was written, just before it is first sent."""
 
     seq: int
@@ -53,8 +53,7 @@ class OutboxEntry:
         return replace(self, body=body)
 
 
-@dataclass(frozen=True, slots=True)
-class StateChange:
+class StateChange(Struct, frozen=True):
     """A rebuild came into a state."""
 
     rebuild_id: int
@@ -63,8 +62,7 @@ class StateChange:
     facts: StateFacts
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedNotice:
+class RefusedNotice(Struct, frozen=True):
     """A letter that cannot be sent. `image` is empty for one about a wave."""
 
     notice: Notice

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from sqlalchemy import Connection, case, exists, func, select
 
 from rebuilder.store import filters
@@ -11,8 +10,7 @@ from rebuilder.store.filters import Filter
 from rebuilder.store.models import Delivery, Image, ImageBuild, ManifestRpm, Rpm
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """An image (name:stream) and the build of it that is delivered; `build` is "" where none is.
 
     `current` says whether that is the image's current build; `since` is when it was pushed, None where its builder

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, select
 
 from rebuilder.domain.lifecycle import OPEN, RebuildRecord, Retried, State
@@ -81,8 +82,7 @@ def open_parents(connection: Connection) -> dict[int, list[int]]:
     return parents
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step of a rebuild's story."""
 
     at: float
@@ -152,8 +152,7 @@ def _steps(connection: Connection, condition: ColumnElement[bool]) -> list[Step]
     return [Step(*row) for row in connection.execute(query.order_by(Transition.id))]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One build of a rebuild, by the builder's name of it. `outcome` is the event that ended it; empty before that."""
 
     number: int

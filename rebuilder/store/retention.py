@@ -11,10 +11,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, or_, select
 
 from rebuilder.domain.lifecycle import ENDED
@@ -57,8 +57,7 @@ LEAST_REST = 0.02
 Conditions = Sequence[ColumnElement[bool]]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What ended, came, was refused or was recorded before these moments is old (seconds since the epoch)."""
 
     history: float
@@ -68,8 +67,7 @@ class Limits:
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(Struct, frozen=True):
     """Rows of a table that may go, and the columns that point at them from rows that go with them."""
 
     name: str

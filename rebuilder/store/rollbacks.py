@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select
 
 from rebuilder.domain.lifecycle import State
@@ -21,8 +21,7 @@ _REQUESTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedRollback:
+class RequestedRollback(Struct, frozen=True):
     """What an operator asks for: `build` is the one to go back to, "" for the last one that can be pulled."""
 
     id: int
@@ -33,8 +32,7 @@ class RequestedRollback:
     with_descendants: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StandingRollback:
+class StandingRollback(Struct, frozen=True):
     """An image that has an earlier build, as the `bad` one was taken back; both by what their builder calls them."""
 
     image: str

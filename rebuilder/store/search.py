@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, String, and_, cast, or_, select
 
 from rebuilder.domain.naming import meant
@@ -17,8 +17,7 @@ from rebuilder.store.models import Change, Image, Rebuild
 _NAMES = select(Image.key).where(Image.present)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundImage:
+class FoundImage(Struct, frozen=True):
     """An image by its name and stream, and the state of its last rebuild; empty where it never had one."""
 
     key: str
@@ -26,8 +25,7 @@ class FoundImage:
     present: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FoundChange:
+class FoundChange(Struct, frozen=True):
     """A change by its source build."""
 
     id: int

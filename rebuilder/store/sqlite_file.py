@@ -8,10 +8,10 @@ import threading
 import weakref
 from collections import deque
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
 
 from rebuilder.domain.errors import UnreachableError
@@ -116,8 +116,7 @@ def _watch(engine: Engine, path: Path) -> None:
     event.listen(engine, "begin", lambda _: watched.same())
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     descriptor: int
     users: int = 0
 
@@ -138,8 +137,7 @@ def _let_go() -> None:
             os.close(_OPEN.pop(key).descriptor)
 
 
-@dataclass(slots=True)
-class _Watched:
+class _Watched(Struct):
     """A file, as it was when it was first opened.
 
     One descriptor stays open for each: to close any of a file lets go of all locks that this process has on it, those

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 SERVICES = "rebuilder"  # the user of the units, whose home is the folder of the database
 
 
-@dataclass(frozen=True, slots=True)
-class Unwritable:
+class Unwritable(Struct, frozen=True):
     """Why a database cannot be written, and what mends that."""
 
     path: Path

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+from msgspec import Struct, to_builtins
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rebuilder.domain.graph import Graph
@@ -32,8 +32,7 @@ _READ = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SyncResult:
+class SyncResult(Struct, frozen=True):
     """What a sync changed, by image name; `faults` has what could not be read and stays as it was.
 
     `overruled` has the images whose build in the store is newer knowledge than what the source says of them.
@@ -104,7 +103,7 @@ def _changing(columns: tuple[str, ...]) -> Any:
 
 
 def _columns(image: ImageValue) -> dict[str, object]:
-    source = asdict(image.source)
+    source = to_builtins(image.source)
     return {
         "name": image.name,
         "stream": image.stream,

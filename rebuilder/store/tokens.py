@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection, delete, select
 
 from rebuilder.domain.errors import RequestError, UnknownError
@@ -22,8 +22,7 @@ PREFIX = "rebuilder_"
 LONGEST_NAME = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """A token without its secret. `scopes` are the orders that may be given with it, as `Scope` reads them."""
 
     name: str

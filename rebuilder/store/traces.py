@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection, select
 
 from rebuilder.store import rebuild_progress
@@ -13,8 +13,7 @@ from rebuilder.store.rebuild_progress import Step
 from rebuilder.store.upsert import chunks
 
 
-@dataclass(frozen=True, slots=True)
-class TracedChange:
+class TracedChange(Struct, frozen=True):
     """A change; `received` is when its message came, or else when it was noticed (seconds since the epoch)."""
 
     build: str
@@ -26,8 +25,7 @@ class TracedChange:
     noticed: float
 
 
-@dataclass(frozen=True, slots=True)
-class Promotion:
+class Promotion(Struct, frozen=True):
     """A name that came to point to a build of the wave."""
 
     delivery: int
@@ -37,8 +35,7 @@ class Promotion:
     done: float
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedWave:
+class FinishedWave(Struct, frozen=True):
     """A wave that is finished, with all that happened to its rebuilds, in order, and to the names of its builds."""
 
     id: int

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, assert_never
 
+from msgspec import Struct
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from rebuilder.domain import lifecycle
@@ -25,8 +25,7 @@ Happened = tuple[RebuildRecord, Event]
 _Changed = tuple[RebuildRecord, Event, dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Transitions:
+class Transitions(Struct, frozen=True):
     """Takes rebuilds through events, and carries out what follows from them.
 
     `connection` has a transaction that the caller commits; `now` is in seconds since the epoch.
@@ -203,8 +202,7 @@ def _state_change(entry: RebuildRecord, event: Event, new: Mapping[str, Any]) ->
     return StateChange(entry.id, entry.wave_id, new["state"], facts)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """A transition of a rebuild's story; where a builder accepted it, with its name of the build, and its log."""
 
     rebuild_id: int

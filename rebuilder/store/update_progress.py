@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
 
+from msgspec import Struct, field
 from sqlalchemy import Connection, select
 
 from rebuilder.domain.change import Change as ChangeValue
@@ -13,8 +13,7 @@ from rebuilder.store.models import Cause, Image, Rebuild, Wave
 from rebuilder.store.read_cache import cached
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct):
     """The changes of an update, the waves that take them up, and image and state of each rebuild, by its id."""
 
     changes: list[ChangeValue] = field(default_factory=list)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+from msgspec import Struct, to_builtins
 from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, or_, select, update
 
 from rebuilder.domain.checks import CheckKind, Checks, ImageTest
@@ -19,8 +19,7 @@ _NAMES = select(ImageBuild.ident, ImageBuild.digest).where(ImageBuild.id.in_(bin
 _EARLY = select(GateAnswer.__table__).where(GateAnswer.build.in_(bindparam("names", expanding=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class PendingVerdict:
+class PendingVerdict(Struct, frozen=True):
     """An answer that is waited for: of what kind, about which build of which rebuild. `test` is what is run, if any.
 
     `state` is the rebuild's: where that is not tested any more, no rebuild waits for the answer.
@@ -41,7 +40,7 @@ def request(connection: Connection, builds: Sequence[tuple[RebuildRecord, int, C
     """These rebuilds' builds, by their ids, are to be checked."""
     rows = [
         {"rebuild_id": entry.id, "build_id": build_id, "kind": str(kind), "requested_at": now,
-         "test": asdict(checks.test) if checks.test and kind is CheckKind.TEST else {}}
+         "test": to_builtins(checks.test) if checks.test and kind is CheckKind.TEST else {}}
         for entry, build_id, checks in builds
         for kind in checks.kinds
     ]  # fmt: skip
@@ -119,8 +118,7 @@ def void(connection: Connection, ids: Collection[int], now: float) -> None:
     connection.execute(mine.values(state="void", done_at=now))
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """What was asked of a rebuild's build: `state` is pending, passed, failed, or void; `who` answered for a gate."""
 
     kind: CheckKind
@@ -152,8 +150,7 @@ def any_test(connection: Connection) -> bool:
     return bool(connection.scalar(_ANY_TEST))
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """A rebuild whose build has been judged: why it is not good, "" where it is."""
 
     entry: RebuildRecord

@@ -6,9 +6,9 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, exists, insert, select, update
 
 from rebuilder.domain.change import Change as ChangeValue
@@ -44,8 +44,7 @@ _PLACE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class WaveEntry:
+class WaveEntry(Struct, frozen=True):
     """A wave as the store has it."""
 
     id: int

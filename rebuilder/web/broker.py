@@ -7,9 +7,10 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 import pika
+from msgspec import Struct, field
+from msgspec.structs import replace
 from pika.exceptions import AMQPChannelError, AMQPError
 
 from rebuilder.config_file import Bus
@@ -18,16 +19,14 @@ SECONDS = 2.0
 KEPT_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(Struct, frozen=True):
     """A queue: how many messages are ready in it, and how many consumers read it."""
 
     messages: int
     consumers: int
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """What the broker said. `trouble` is why it cannot be reached, or what is wrong with a queue; else empty.
 
     `waiting_seconds` is for how long there have been messages ready whenever it was asked.

@@ -7,11 +7,11 @@ import io
 import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, get_args, get_origin
 
 from fastapi import Request, Response
+from msgspec import Struct
 from pydantic import BaseModel
 
 from rebuilder.queries.coverage import Coverage, ImageCoverage
@@ -96,8 +96,7 @@ def _cell(value: Any) -> str:
 Rows = Iterable[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """How an answer is a table: its columns, and its rows, each as in JSON, which may have more."""
 
     columns: tuple[str, ...]

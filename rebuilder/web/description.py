@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from pydantic.json_schema import models_json_schema
 
 from rebuilder.queries.events import RebuildEvent
@@ -46,8 +46,7 @@ def _complete(schema: dict[str, Any], description: str, example: Any) -> None:
         schema.setdefault("examples", [example])
 
 
-@dataclass(frozen=True, slots=True)
-class _Examples:
+class _Examples(Struct, frozen=True):
     """Examples of the properties of these models."""
 
     models: dict[str, Any]

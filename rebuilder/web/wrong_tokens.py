@@ -10,10 +10,10 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
 from fastapi import HTTPException
+from msgspec import Struct
 
 log = logging.getLogger(__name__)
 FREE = 3  # mistakes that anybody makes
@@ -23,8 +23,7 @@ MOST_ADDRESSES = 10_000
 WAITING, WAITING_OF_ONE = 100, 10  # answers that are held back at once: each takes the place of a connection
 
 
-@dataclass(slots=True)
-class _Tries:
+class _Tries(Struct):
     count: int = 0
     last: float = 0.0
     waiting: int = 0

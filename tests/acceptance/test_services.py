@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from acceptance.conftest import ROOT
+from msgspec import Struct
 from support import bus, servers
 from support.booted import Booted, booted
 from support.slowness import stretched
@@ -37,8 +37,7 @@ def block(words: str) -> str:
     return str(commands)
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(Struct, frozen=True):
     """A machine with the services, the folder of what its builds are made of, and the bus that it hears."""
 
     system: Booted

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
 from rebuilder.domain.impact import InstalledPackages
@@ -26,8 +27,7 @@ DEEPEST = 6
 ON_A_STAGE = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """An image, the RPMs that it adds, and where its base is in the forest (-1 for none)."""
 
     image: Image

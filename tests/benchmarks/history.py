@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, Engine, Row, select, text
 
 from rebuilder.domain.image import Image, ImageBuild, Inventory, Manifest, Parent, ParentKind, Stream
@@ -123,8 +123,7 @@ def _waves(connection: Connection, count: int, began: float) -> None:
     _fill(connection, models.WaveChange, ({"wave_id": at, "change_id": at} for at in range(1, count + 2)))
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Struct, frozen=True):
     """The id of the first build and that of all builds' manifest, when it began, and how many rebuilds ended in it."""
 
     first: int

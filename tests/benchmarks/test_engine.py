@@ -5,11 +5,11 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import forest
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Column, Engine, Float, Integer, MetaData, Table, func, insert, select
 
 from consumers.topics import parse

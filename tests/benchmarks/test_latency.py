@@ -6,11 +6,12 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
 import forest
+from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy import Engine, select
 from test_engine import UPDATE
 
@@ -32,8 +33,7 @@ SLOW = {"submit_seconds": 2, "call_seconds": 0.3, "result_seconds": 4}
 OPENSSL = Manifest.of([Rpm.parse("openssl-libs-1:3.2.1-1.fc42.x86_64", "openssl")])
 
 
-@dataclass(slots=True)
-class Pulse:
+class Pulse(Struct):
     """The longest time between two passes of a loop, in seconds."""
 
     last: float = field(default_factory=time.monotonic)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 
 import forest
+from msgspec import Struct
 
 from rebuilder.domain.experience import Experience, Observed, factors_of, pace_of
 from rebuilder.domain.forecast import Open
@@ -23,8 +23,7 @@ WAVE = 1
 BUILDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """How builds are there: the shares of them that straggle and that are of new images, and how much they vary.
 
     `spread` is of builds (of the logarithm), `nights` of history's nights, `tonight` of the wave's; `drift` is by how
@@ -46,8 +45,7 @@ class World:
 USUAL = World()
 
 
-@dataclass(frozen=True)
-class Wave:
+class Wave(Struct, frozen=True):
     """A wave that is over. `before` has the ratios of builds in earlier waves."""
 
     after: Sequence[Sequence[int]]

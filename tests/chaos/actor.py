@@ -9,8 +9,9 @@ import struct
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 _real_time = time.time
 _offset: mmap.mmap | None = None
@@ -35,8 +36,7 @@ from rebuilder.store import lease  # noqa: E402
 _builder_for = factory.builder_for
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """What an engine is started with."""
 
     configuration: str

@@ -9,10 +9,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from integration.test_poison import POISON
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import update
 from support import bus, servers
 
@@ -26,8 +27,7 @@ from rebuilder.store.models import Lease
 DISK_BYTES = 6 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """Where faults are made: the servers, and `scale`, how much of the whole is asked for (1.0 is twenty minutes)."""
 
     folder: Path

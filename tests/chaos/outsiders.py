@@ -8,10 +8,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 
 import httpx
 from integration.test_hostile_server import ATTACKS, EACH, FORBIDDEN, hostile
+from msgspec.structs import replace
 from support import bus, shell
 
 from chaos.faults import FAULTS, Stage, on

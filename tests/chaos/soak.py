@@ -16,12 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import httpx
 import psutil
+from msgspec import Struct, field
 from sqlalchemy import text
 from support import bus, servers
 
@@ -45,8 +45,7 @@ build_days = {days}
 """
 
 
-@dataclass(slots=True)
-class Soaked:
+class Soaked(Struct):
     """What was measured, sample after sample."""
 
     kind: str

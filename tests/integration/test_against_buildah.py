@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, event, example, given, note
 from hypothesis import strategies as st
+from msgspec import Struct, field
 from support import servers
 from support.examples import examples
 
@@ -31,8 +31,7 @@ IMAGES = ("alpha:latest", "delta:latest", "beta:1", "beta:2", "gamma:1")
 FAR = "registry.example.com/team/base:1"
 
 
-@dataclass(frozen=True)
-class Build:
+class Build(Struct, frozen=True):
     """A generated file, and what a build of it is told."""
 
     text: str
@@ -40,8 +39,7 @@ class Build:
     target: str = ""
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(Struct, frozen=True):
     """What buildah did: the images that it pulled, how many stages it began, and the error that ended it."""
 
     pulled: frozenset[str]

@@ -6,12 +6,12 @@ import base64
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from integration.test_store import content
 from integration.workbench import CHAIN, Workbench, image
+from msgspec.structs import replace
 from sqlalchemy import Engine, update
 from support.api_client import Client, problem
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from integration.workbench import BASH, SSL, Workbench, image
+from msgspec.structs import replace
 from sqlalchemy import Engine
 
 FIX = "openssl-3.2.2-1.fc42"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from integration.workbench import Builder, Given, Holding, Workbench
+from msgspec.structs import replace
 from sqlalchemy import Engine, event
 from starlette.testclient import TestClient
 from support.registries import Registry, layer, with_rpms

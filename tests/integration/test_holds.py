@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from integration.workbench import BASH, SSL, Workbench, image
+from msgspec.structs import replace
 from sqlalchemy import Engine
 
 from consumers.topics import parse

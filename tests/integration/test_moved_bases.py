@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from integration.test_external_parents import NEW, OLD, on, stands_on
 from integration.workbench import Builder, Workbench
+from msgspec.structs import replace
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 from support.registries import Registry, layer, with_rpms

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from integration.workbench import BASH, SSL, Workbench, image
+from msgspec.structs import replace
 from sqlalchemy import Engine
 
 from rebuilder.config import SimulatedSettings

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from support import koji_hub
 from support.buildah_world import until
 from support.harnesses.osbs import (

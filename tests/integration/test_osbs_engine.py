@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from integration.workbench import Workbench, image
+from msgspec.structs import replace
 from sqlalchemy import Engine
 from support import databases, koji_hub
 from support.api_client import Client

@@ -6,11 +6,11 @@ import json
 import time
 import tracemalloc
 from collections.abc import MutableSequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from integration.test_osbs_engine import Site
+from msgspec.structs import replace
 from support import databases
 from support.buildah_world import until
 from support.harnesses.osbs import OsbsHarness

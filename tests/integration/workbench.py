@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Engine, select
 
 from consumers.topics import parse
@@ -68,8 +68,7 @@ class AtOnce(Executor):
         return future
 
 
-@dataclass(slots=True)
-class Held:
+class Held(Struct):
     """A call that the test holds. What it does at the builder, and its answer, are two moments."""
 
     future: Future[Any]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Mutation:
+class Mutation(Struct, frozen=True):
     """In `file`, `before` (which stands there once) becomes `after`: `promise` is broken, and a test fails.
 
     `tests` are arguments of pytest.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import tokenize
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+from msgspec import Struct
 
 from shape.density import LEVELS, PARAMETERS, WAYS, Measure, modules, of_text
 
@@ -16,8 +17,7 @@ HEAD = ("", "functions", f"above {WAYS} ways", f"above {PARAMETERS} parameters",
         "median lines of a file", "longest file", "public with docstring", "comment lines")  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """Some modules, measured together: `documented` of the `public` functions, methods and classes have a docstring."""
 
     measures: Sequence[Measure]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from shape.density import ROOT, modules
 
-KEPT = ("dataclass", "Struct", "NamedTuple")
+KEPT = ("Struct", "NamedTuple", "frozen=True")
 
 
 def unread_fields() -> Iterator[str]:
@@ -30,7 +30,7 @@ def of_texts(texts: Sequence[str], templates: Sequence[str] = ()) -> Iterator[st
 
 
 def _is_a_value(node: ast.ClassDef) -> bool:
-    return any(word in ast.unparse(part) for part in (*node.decorator_list, *node.bases) for word in KEPT)
+    return any(word in ast.unparse(part) for part in (*node.decorator_list, *node.bases, *node.keywords) for word in KEPT)
 
 
 def _fields(node: ast.ClassDef) -> Iterator[str]:

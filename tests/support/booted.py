@@ -14,10 +14,10 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from rebuilder.demo.process import Child
 from support import servers
@@ -101,8 +101,7 @@ exec env -i container=rebuilder-tests PATH="$PATH" \
 """
 
 
-@dataclass(frozen=True)
-class Booted:
+class Booted(Struct, frozen=True):
     """The running system."""
 
     pid: int

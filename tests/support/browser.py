@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec import Struct, field
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium-browser") or "/usr/bin/chromium"  # as Fedora calls it, and Debian
@@ -30,8 +30,7 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-@dataclass
-class Watched:
+class Watched(Struct):
     """All that went wrong in a tab, and all addresses that it asked for."""
 
     complaints: list[str] = field(default_factory=list)

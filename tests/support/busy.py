@@ -6,9 +6,10 @@ import http.client
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
+
+from msgspec import Struct, field
 
 from rebuilder.demo.process import LOOPBACK
 from rebuilder.registry import rate_limits
@@ -17,8 +18,7 @@ from support.registries import Registry
 PASSED_ON = ("accept", "authorization", "content-type", "range")
 
 
-@dataclass
-class Busy:
+class Busy(Struct):
     """`refuses` is asked, with the moments of what was let through, whether one more is too many.
 
     `retry_after` is what the answer then says, "" for nothing. `asked` has every request, and when it was refused.

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Parents = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """`parents` are names with their kinds; `fault` is what is told in place of them, after the line's number."""
 
     name: str
@@ -259,8 +259,7 @@ WAYS: dict[str, Callable[[str], bytes]] = {
 }
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(Struct, frozen=True):
     """A file of the corpus."""
 
     name: str

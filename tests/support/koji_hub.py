@@ -14,11 +14,12 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, dumps, loads
+
+from msgspec import Struct
 
 from rebuilder.demo.process import LOOPBACK, free_port
 from support.koji_tasks import CANCELED, Koji
@@ -29,8 +30,7 @@ CHANGING = ("buildContainer", "cancelTask")
 METHOD_UNKNOWN, AUTH, EXPIRED, SEQUENCE, RETRY, OFFLINE = 1000, 1002, 1007, 1008, 1009, 1014
 
 
-@dataclass
-class Session:
+class Session(Struct):
     id: int
     key: str
     callnum: int = -1

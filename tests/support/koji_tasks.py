@@ -11,9 +11,10 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from xmlrpc.client import Fault
+
+from msgspec import Struct, field
 
 from rebuilder.domain.rpm import Rpm, SourceBuild, is_stale
 
@@ -29,8 +30,7 @@ OPTIONS = frozenset({
 ARCHES = ("x86_64", "aarch64")
 
 
-@dataclass
-class Task:
+class Task(Struct):
     id: int
     request: list[Any]
     owner: int
@@ -63,8 +63,7 @@ class Task:
         return str(self.options.get("userdata", {}).get("rebuilder", {}).get("key", ""))
 
 
-@dataclass
-class Koji:
+class Koji(Struct):
     """`offered` has the newest source builds: what a build that ends well takes in, where its parent has not.
 
     `scan` is how long it takes to go through all tasks, in seconds: each query does that no index serves.

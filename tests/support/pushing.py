@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from integration.workbench import Builder, Given, Workbench, image
+from msgspec.structs import replace
 from sqlalchemy import Engine
 
 from rebuilder.builders.buildah import BuildahBuilder

@@ -16,13 +16,13 @@ import subprocess
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
 import zstandard
+from msgspec import Struct, field
 
 from rebuilder.demo import rpms
 from rebuilder.demo.process import LOOPBACK, Child, accepts, free_port
@@ -40,8 +40,7 @@ DATABASE = "usr/lib/sysimage/rpm"
 PATIENCE = 30.0
 
 
-@dataclass
-class Registry:
+class Registry(Struct):
     """One docker-registry. `more` is added to its configuration, as for a login or for TLS."""
 
     folder: Path

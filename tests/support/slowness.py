@@ -7,13 +7,13 @@ such a limit tells apart, a wait that ends from one that does not, is many times
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 WORK = 0.1  # seconds of the processor
 
 
-@dataclass(frozen=True, slots=True)
-class within:  # noqa: N801  # `assert took < within(5)` reads as what it is
+class within(Struct, frozen=True):  # noqa: N801  # `assert took < within(5)` reads as what it is
     """So many seconds of a processor of one's own. Only what takes longer makes it find out what others have of it."""
 
     seconds: float

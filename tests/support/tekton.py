@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from msgspec import Struct, field
 
 from rebuilder.demo.process import LOOPBACK, free_port
 
@@ -25,8 +26,7 @@ LOOK_SECONDS = 0.02
 PIECE = 32 * 1024
 
 
-@dataclass
-class Fault:
+class Fault(Struct):
     """Answer the next `times` requests that fit with `code`. With `after`, what they asked for is done all the same."""
 
     method: str
@@ -36,8 +36,7 @@ class Fault:
     after: bool = False
 
 
-@dataclass
-class TaskRun:
+class TaskRun(Struct):
     name: str
     task: str
     status: dict[str, Any]

@@ -71,9 +71,10 @@ def test_what_a_class_keeps_is_read_somewhere() -> None:
 
 
 def test_what_is_never_read_is_seen() -> None:
-    kept = "@dataclass(frozen=True)\nclass A:\n    queue: str\n    name: str\n    topic: str\n    body: str\n"
+    kept = "class A(Struct, frozen=True):\n    queue: str\n    name: str\n    topic: str\n    body: str\n"
+    more = "class B(A, frozen=True):\n    late: bool\n    name: str"
     read = "def f(a): print(a.name)\ndef g(a):\n    match a:\n        case A(topic=t): return t"
-    assert list(unread_in([kept, read], ["{{ a.body }}"])) == ["A.queue"]
+    assert list(unread_in([kept, more, read], ["{{ a.body }}"])) == ["A.queue", "B.late"]
 
 
 @pytest.mark.parametrize(

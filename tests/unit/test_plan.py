@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from support.planning import NEW, OLD, change, image, left_out, plan, rebuilt
 
 from rebuilder.domain.image import Parent, ParentKind

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 from support import packages
 from support.examples import examples
 
@@ -19,8 +18,7 @@ from rebuilder.domain.rpm import EVR, Rpm, SourceBuild
 STREAMS, SOURCES = ("a", "b"), ("p", "q", "pq")
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """An image in the terms of the oracle: places of parents, and {(binary, source): version} or None."""
 
     stream: str

@@ -88,7 +88,7 @@ def test_the_log_of_a_run_is_made_of_the_containers_that_have_one_in_the_order_o
                  steps=[{"container": "step-clone", "terminated": {"exitCode": 0}}])  # fmt: skip
     pending = task("exit", "Unknown", "Pending", podName="")
     assert log_sources([pending, late, early]) == [
-        LogSource("clone", "pod-1", "step-clone"), LogSource("build/one", "pod-2", "step-one"),
+        LogSource("clone", "pod-1", "step-clone", ended=True), LogSource("build/one", "pod-2", "step-one"),
     ]  # fmt: skip
     assert [found.begun for found in (early, late, pending)] == [True, False, False]
 

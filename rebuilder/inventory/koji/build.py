@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeGuard
+
+from msgspec import Struct
 
 from rebuilder.domain.external import LATEST, repository
 from rebuilder.domain.image import ImageBuild, ParentKind, Source
@@ -26,8 +27,7 @@ class BuildState(IntEnum):
     CANCELED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class ParentRef:
+class ParentRef(Struct, frozen=True):
     """A parent by its pull spec; its build is 0 and its NVR empty where Koji has no build of it."""
 
     kind: ParentKind
@@ -36,8 +36,7 @@ class ParentRef:
     nvr: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerBuild:
+class ContainerBuild(Struct, frozen=True):
     """A build of a container image. `published` has the pull specs by which others find it, the best one first.
 
     `task` is the one that built it, 0 where there is none; `seconds` is what it took, 0 where that is not known.

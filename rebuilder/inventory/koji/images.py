@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
@@ -27,8 +29,7 @@ NAMED = 5  # images in one line
 READ_TOGETHER = 150  # builds; what was read is kept after so many
 
 
-@dataclass(frozen=True, slots=True)
-class NoCache:
+class NoCache(Struct, frozen=True):
     """Keeps nothing."""
 
     def get(self, nvrs: Collection[str]) -> Mapping[str, Manifest]:
@@ -38,8 +39,7 @@ class NoCache:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What was read before: the images, the idents of their current builds whose manifests are known, and a cache."""
 
     images: Mapping[str, Image] = field(default_factory=dict)
@@ -47,8 +47,7 @@ class Known:
     cache: ManifestCache = field(default_factory=NoCache)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tagged:
+class _Tagged(Struct, frozen=True):
     """The newest build of an image in its stream's tags."""
 
     key: str

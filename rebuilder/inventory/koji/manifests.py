@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
 from typing import Any
+
+from msgspec import Struct, field
 
 from rebuilder.domain.image import Manifest
 from rebuilder.domain.rpm import Rpm
@@ -24,8 +25,7 @@ Row = tuple[Any, ...]  # of COLUMNS
 Pick = Callable[[Any], Row]
 
 
-@dataclass(frozen=True, slots=True)
-class _Memory:
+class _Memory(Struct, frozen=True):
     """What is known of source builds and RPMs by their ids. Threads add to it, and take nothing away."""
 
     origins: dict[int, Origin] = field(default_factory=dict)

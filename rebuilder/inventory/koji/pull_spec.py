@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from rebuilder.domain.external import LATEST, repository
 
@@ -11,8 +12,7 @@ SCRATCH = "scratch"  # FROM scratch: no parent at all
 OFFICIAL = "library"  # what the registry of Docker puts before a name without a namespace
 
 
-@dataclass(frozen=True, slots=True)
-class PullSpec:
+class PullSpec(Struct, frozen=True):
     """`registry` is empty where none is named; without a digest there is always a tag."""
 
     registry: str

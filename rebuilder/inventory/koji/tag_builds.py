@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.inventory.koji.build import BuildState
@@ -13,8 +14,7 @@ from rebuilder.inventory.koji.session import Denied, KojiSession, ask
 NOT_INSTALLED = frozenset({"src", "nosrc"})
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """A build as Koji has it, with the names of its binary RPMs; one without any is no build of RPMs."""
 
     build: SourceBuild

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from rebuilder.config import Settings
 from rebuilder.domain.image import Fault, Image, ImageBuild, Inventory, Parent, ParentKind, PinnedParent, Source
@@ -40,8 +41,7 @@ def read(settings: Settings, remembered: Known, progress: Progress | None = None
         return _inventory(answers.found, _Earlier(reader, remembered), settings, faults)
 
 
-@dataclass(frozen=True, slots=True)
-class _Earlier:
+class _Earlier(Struct, frozen=True):
     """The builds that images had before, on which others may still stand."""
 
     reader: RegistryReader

@@ -6,13 +6,13 @@ Pure. An image whose layers begin with all layers of another is built on it; of 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from rebuilder.domain.image_name import stream_of
 
 
-@dataclass(frozen=True, slots=True)
-class Layered:
+class Layered(Struct, frozen=True):
     """A build of an image: `layers` from the lowest up, and `steps`, how long the history is that made them."""
 
     image: str

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from rebuilder.config import Settings
 from rebuilder.domain.external import repository
@@ -23,8 +24,7 @@ from rebuilder.registry.errors import Cause, ContentsError, RegistryError
 from rebuilder.registry.reader import RegistryReader
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What was read before: the images, the idents of their current builds, and the digests of their last ones.
 
     What is in the `unread` images is not known.
@@ -48,8 +48,7 @@ class Known:
         return tagged.key in self.images and self.images[tagged.key].pull_spec == tagged.spec
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(Struct, frozen=True):
     """An image as the registry has it now. `manifest` is None where it is known already, or cannot be read."""
 
     tagged: Tagged
@@ -68,8 +67,7 @@ Answer = Remote | Exception | None  # None: the tag has just gone
 Tags = list[Tagged] | Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Struct, frozen=True):
     """What the registries said: the tags of the repositories that had to be listed, and the image of each tag."""
 
     listed: Mapping[str, Tags]
@@ -98,8 +96,7 @@ class Answers:
                 yield from ((key, tags_found) for key in remembered.under(place))
 
 
-@dataclass(frozen=True, slots=True)
-class Repositories:
+class Repositories(Struct, frozen=True):
     """Asks for repositories, by the threads of the pool."""
 
     settings: Settings

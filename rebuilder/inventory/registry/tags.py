@@ -6,9 +6,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cmp_to_key
+
+from msgspec import Struct
 
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
@@ -21,8 +22,7 @@ from rebuilder.registry.errors import ContentsError
 ATTACHED = re.compile(r"sha256-[0-9a-f]{64}(\..+)?")  # tags of signatures, SBOMs and what else hangs on images
 
 
-@dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(Struct, frozen=True):
     """An image of the inventory: the stream `stream` of `name` is what `repository:tag` is."""
 
     name: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
+from msgspec import Struct
 
 from rebuilder.domain.change import Severity
 from rebuilder.domain.currency import Currency, ImageState
@@ -30,8 +30,7 @@ UNKNOWN_IMAGE = "unknown image", GREY
 router = APIRouter(route_class=PageRoute)
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """One half of a badge. Widths are guesses: whoever looks at it has what fonts they have, so text is fitted in."""
 
     text: str

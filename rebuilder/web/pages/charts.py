@@ -6,7 +6,8 @@ Lengths only: the templates make SVG of them, and the style sheet gives it colou
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from rebuilder.domain.lifecycle import State
 
@@ -18,8 +19,7 @@ ORDER = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A piece of a bar that is WIDTH long: how many things it stands for, and in which state."""
 
     state: State
@@ -40,8 +40,7 @@ def parts(counts: Mapping[State, int]) -> list[Part]:
     return segments
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """When a build ran, or `ahead`: when it is expected to; on a scale that is WIDTH long."""
 
     x: float
@@ -49,8 +48,7 @@ class Bar:
     ahead: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(Struct, frozen=True):
     """The time that a time line shows, in seconds since the epoch; `now` where that is within it."""
 
     start: float
@@ -72,8 +70,7 @@ class Scale:
         return WIDTH * min(1.0, max(0.0, share))
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(Struct, frozen=True):
     """An image in the tree: how deep it is, and its other parents."""
 
     key: str

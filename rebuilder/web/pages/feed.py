@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
+from msgspec import Struct
 
 from rebuilder.domain.lifecycle import STOPPED, RebuildRecord
 from rebuilder.queries import status
@@ -23,8 +23,7 @@ MEDIA_TYPE = "application/atom+xml"
 router = APIRouter(route_class=PageRoute)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """Something that happened: `ident` stays the same as long as it is the same news."""
 
     ident: str

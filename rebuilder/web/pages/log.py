@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from msgspec import Struct
 from sqlalchemy import Engine
 
 from rebuilder.domain.errors import InfrastructureError, RequestError, UnknownError
@@ -28,16 +28,14 @@ Number = Annotated[int | None, Query(ge=1, lt=2**31)]
 router = APIRouter(route_class=PageRoute)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """A line that has what was searched for."""
 
     number: int
     line: str
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """Some lines of a log: `first` and `last` count from 1, `total` are all."""
 
     spans: tuple[Span, ...]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.domain.forecast import Eta
@@ -25,8 +25,7 @@ RECENT, HEAD, FAILURES, RUNNING = 8, 8, 10, 50
 router = APIRouter(route_class=PageRoute)
 
 
-@dataclass(frozen=True, slots=True)
-class WaveLine:
+class WaveLine(Struct, frozen=True):
     """A wave in a list: how far it is, the changes it takes up (id and source build), and when it should be done."""
 
     wave: WaveEntry

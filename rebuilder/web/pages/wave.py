@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from rebuilder.config import Settings
@@ -34,8 +34,7 @@ ROWS, ROW_HEIGHT, DRAWN, LISTED = 60, 36, 120, 20
 router = APIRouter(route_class=PageRoute)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A rebuild in the time line: where it stands in the tree, why it is there, and when it ran or should run."""
 
     entry: RebuildRecord
@@ -46,8 +45,7 @@ class Row:
     took: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """A wave that has begun. `path` is the chain of builds that decides when it will be done."""
 
     entries: Sequence[RebuildRecord]

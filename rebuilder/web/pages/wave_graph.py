@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
+from msgspec import Struct
+from msgspec.structs import replace
 
 from rebuilder.domain import graph_svg
 from rebuilder.domain.graph_svg import Box, Drawing, Look
@@ -18,8 +19,7 @@ OPENED = 60  # images of a box that is opened: the others stay together
 MOST_OPEN = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """A box that stands for several images. `href` opens it, or lists what is left of it where it is open."""
 
     count: int
@@ -27,8 +27,7 @@ class Group:
     href: str
 
 
-@dataclass(frozen=True, slots=True)
-class WaveGraph:
+class WaveGraph(Struct, frozen=True):
     """A drawing, the boxes of it that stand for several images, and what is open: names with the query that closes."""
 
     drawing: Drawing
@@ -64,8 +63,7 @@ def collapsed(
     return WaveGraph(drawing, boxes.groups(entries), closing)
 
 
-@dataclass(frozen=True, slots=True)
-class _Boxes:
+class _Boxes(Struct, frozen=True):
     """In which box each image is: `names` has the image itself, or a group. `left` counts what a group stands for."""
 
     names: Mapping[str, str]
