@@ -22,7 +22,8 @@ from rebuilder.domain.schedule import Estimate, JobGraph, durations, estimate
 Why = TypeVar("Why")
 
 
-class PlannedRebuild(Struct, Generic[Why], frozen=True):
+@dataclass(frozen=True, slots=True)  # no struct: the API describes and writes it as it is
+class PlannedRebuild(Generic[Why]):
     """An image to rebuild after its `depends_on`, `level` steps below a root of the plan.
 
     Its reasons are those of the core, or in another form, as scripts read them.
@@ -44,7 +45,7 @@ class PlannedRebuild(Struct, Generic[Why], frozen=True):
         return {reason.external for reason in self.reasons if reason.external}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)  # no struct: a sequence
 class Rebuilds(Sequence[PlannedRebuild[Reason]]):
     """Images to rebuild, numbered parents first: the numbers of those that each one waits for, its level and reasons.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NotRequired, cast
 
@@ -47,7 +48,8 @@ class ToldReason(WrittenReason):
     url: str | None
 
 
-class WrittenRebuild(PlannedRebuild[PlannedReason], frozen=True):
+@dataclass(frozen=True, slots=True)
+class WrittenRebuild(PlannedRebuild[PlannedReason]):
     """An image to rebuild, after its `depends_on`."""
 
     reasons: tuple[PlannedReason, ...]

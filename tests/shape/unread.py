@@ -30,7 +30,8 @@ def of_texts(texts: Sequence[str], templates: Sequence[str] = ()) -> Iterator[st
 
 
 def _is_a_value(node: ast.ClassDef) -> bool:
-    return any(word in ast.unparse(part) for part in (*node.decorator_list, *node.bases, *node.keywords) for word in KEPT)
+    parts = [ast.unparse(part) for part in (*node.decorator_list, *node.bases, *node.keywords)]
+    return any(word in part for part in parts for word in KEPT)
 
 
 def _fields(node: ast.ClassDef) -> Iterator[str]:
