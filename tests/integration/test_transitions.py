@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from integration.workbench import Workbench, image
+from msgspec.structs import replace
 from sqlalchemy import Engine
 
 from rebuilder.domain.lifecycle import Built, CausesGone, InvalidTransition, ParentsDone, RebuildRecord, State
@@ -48,7 +49,7 @@ def test_rebuilds_that_set_different_columns_are_taken_along_together(
 def test_one_that_changed_meanwhile_stops_them_all_and_none_is_changed(
     store: Engine, waiting: list[RebuildRecord]
 ) -> None:
-    old = waiting[0]._replace(state=State.QUEUED)
+    old = replace(waiting[0], state=State.QUEUED)
     with pytest.raises(InvalidTransition, match=f"rebuild {old.id} was queued"):
         take(store, [(waiting[1], CausesGone()), (old, CausesGone())])
     with reading(store) as connection:

@@ -63,7 +63,7 @@ class Task(Struct):
         return str(self.options.get("userdata", {}).get("rebuilder", {}).get("key", ""))
 
 
-class Koji(Struct):
+class Koji(Struct, dict=True):  # so that a test may put a method of its own in place of one
     """`offered` has the newest source builds: what a build that ends well takes in, where its parent has not.
 
     `scan` is how long it takes to go through all tasks, in seconds: each query does that no index serves.
