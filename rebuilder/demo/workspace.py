@@ -21,6 +21,7 @@ from rebuilder.inventory.buildah_cli import Storage
 
 QUEUE = "rebuilder-demo"
 PUSH_SECONDS = 60.0
+REMOVALS, REMOVAL_SECONDS = 50, 0.2
 CONFIGURATION = """amqp_url = "{amqp_url}"
 callback = "consumers:Inbox"
 passive_declares = false
@@ -185,14 +186,19 @@ class Site:
             builds[image.key] = ImageBuild(image.key, ident, manifest, stored.parents, externals=stored.externals)
         return builds
 
-    def remove(self) -> None:
-        """End the builds that still run, and take the folder away."""
+    def remove(self) -> bool:
+        """End the builds that still run, and take the folder away; whether all of it is gone."""
         if self.configuration.exists():
             ours = self.settings.buildah
             for settings in (ours, self.of_owners(ours.storage_driver), self.of_users()):
                 _cancel_builds(settings)
                 self._forget(Storage(settings))
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for _ in range(REMOVALS):  # what was killed may write until it is gone
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return True
+            time.sleep(REMOVAL_SECONDS)
+        return False
 
     def _forget(self, storage: Storage) -> None:
         for arguments in (("umount", "--all"), ("rm", "--all"), ("rmi", "--all", "--force")):
