@@ -114,7 +114,7 @@ def _logged(verbose: int, quiet: bool) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 not well, 2 the request was wrong, 3 a service could not be reached."""
     gc.set_threshold(YOUNG)
-    # Else pydantic reads the metadata of every package that is installed, to find plugins that none of ours has.
+    # Else pydantic reads the metadata of every installed package, to find plugins for models that need none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if COMPLETE in os.environ:
         from rebuilder.cli import completion
