@@ -17,7 +17,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.message import storable
 from rebuilder.engine.plan_preview import AskedUpdates
 from rebuilder.queries import packages
-from rebuilder.store import changes, inbox, waves
+from rebuilder.store import change_lookup, inbox, waves
 from rebuilder.store.database import reading
 
 TOPIC = "rebuilder.update.available"
@@ -70,5 +70,5 @@ def _waves(connection: Connection, message_id: str, announced: Sequence[Change])
         return None
     if state == "rejected":
         raise RequestError(f"the message was rejected: {reason}")
-    ids = changes.planned_ids(connection, announced)
+    ids = change_lookup.planned_ids(connection, announced)
     return None if ids is None else {wave.id for ident in ids for wave in waves.taking_up(connection, ident)}

@@ -17,7 +17,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.lifecycle import OPEN, Canceled, RebuildRecord, Retried, State
 from rebuilder.domain.wording import few
 from rebuilder.engine import planning, retry_mended
-from rebuilder.store import actions, holds, inventory, pins, rebuilds, waves
+from rebuilder.store import actions, holds, inventory, pins, plan_acceptance, rebuilds
 from rebuilder.store.actions import Request, Verb
 from rebuilder.store.transitions import Transitions
 
@@ -91,7 +91,7 @@ def _retry(transitions: Transitions, request: Request) -> str:
         entry = rebuilds.refresh(connection, target)
         newer = rebuilds.newer(connection, entry)
         if entry.state in BY_HAND and newer is None:
-            key = waves.key_of(entry.image, entry.wave_id, transitions.now, entry.key)
+            key = plan_acceptance.key_of(entry.image, entry.wave_id, transitions.now, entry.key)
             transitions.apply([(entry, Retried(f"{request}", key=key))])
             pins.forget(connection, entry)
             retried.append(entry.image)
@@ -109,7 +109,7 @@ def _rebuild(connection: Connection, alike: Sequence[Request], settings: Setting
     images = [one.target for one in alike if len(alike) == 1 or one.target in graph]
     below, unbuilt = request.verb is Verb.REBUILD_ALL, inventory.unbuilt(connection)
     drafted = planning.draft_by_hand(connection, graph, images, settings, below=below, unbuilt=unbuilt)
-    wave_id, waiting = waves.by_hand(connection, drafted, f"by hand: {request}", request.who, now)
+    wave_id, waiting = plan_acceptance.by_hand(connection, drafted, f"by hand: {request}", request.who, now)
     said = [f"wave {wave_id} rebuilds {few([r.image for r in drafted.plan.rebuilds if r.image not in waiting])}"]
     joined = [f"{few(waiting)} waits to be rebuilt already"] if waiting else []
     return "; ".join([*(said if wave_id else []), *joined])

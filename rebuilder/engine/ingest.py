@@ -26,7 +26,7 @@ from rebuilder.domain.image import Stream, has_dist
 from rebuilder.domain.image_name import ImageName
 from rebuilder.domain.message import IncomingMessage
 from rebuilder.inventory.source import source_of
-from rebuilder.store import changes, inbox, inventory, verdicts
+from rebuilder.store import change_lookup, changes, inbox, inventory, pending_changes, verdicts
 from rebuilder.store.data_errors import is_of_the_values, one_line
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def _act(
             changes.notice(connection, noticed, message_id, event.waits_for_repo, now)
             return "" if noticed else f"no stream takes {event.build} from {event.bodhi_release or event.koji_tag}"
         case RepoDone():
-            changes.repo_done(connection, event.koji_tag)
+            pending_changes.repo_done(connection, event.koji_tag)
             return ""
         case BuildUntagged():
             _withdraw(connection, event, settings, now)
@@ -179,10 +179,10 @@ def _withdraw(connection: Connection, event: BuildUntagged, settings: Settings, 
     Without a Koji to ask, it is gone where it waited for that tag's repository, or the stream has no other tag.
     """
     if event.update:
-        changes.withdraw(connection, changes.offered_by_update(connection, event.build, event.update), now)
+        changes.withdraw(connection, change_lookup.offered_by_update(connection, event.build, event.update), now)
         return
     doubted, gone = [], []
-    for ident, stream, waits_for_repo in changes.of_build(connection, event.build):
+    for ident, stream, waits_for_repo in change_lookup.of_build(connection, event.build):
         tags = settings.streams[stream].koji_tags if stream in settings.streams else ()
         if settings.koji.hub and event.koji_tag in tags:
             doubted.append(ident)

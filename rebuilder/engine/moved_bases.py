@@ -16,7 +16,7 @@ from rebuilder.domain.plan import Draft
 from rebuilder.domain.policy import keeping_from_bases
 from rebuilder.domain.wording import some
 from rebuilder.engine import planning
-from rebuilder.store import bases, inventory, rebuilds, waves
+from rebuilder.store import bases, inventory, plan_acceptance, rebuilds
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def plan_moved(connection: Connection, settings: Settings, now: float) -> int | 
     if not new:
         return None
     note = f"new base: {some(f'{base.spec} is {short(base.digest)} now' for base in new)}"
-    wave_id, _ = waves.by_hand(connection, drafted, note, "", now)
+    wave_id, _ = plan_acceptance.by_hand(connection, drafted, note, "", now)
     entries = [entry for entry in rebuilds.in_states(connection, PENDING) if entry.image in moved]
     bases.keep_causes(connection, ((entry.id, moved[entry.image].base) for entry in entries))
     log.info("%s: %d images are rebuilt on it", note, len(new))

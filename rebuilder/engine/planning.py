@@ -19,7 +19,17 @@ from rebuilder.domain.policy import Action
 from rebuilder.domain.rpm import Rpm
 from rebuilder.domain.schedule import durations, lower_bound
 from rebuilder.engine import ingest
-from rebuilder.store import changes, counters, holds, inventory, rebuild_progress, rebuilds, waves
+from rebuilder.store import (
+    changes,
+    counters,
+    holds,
+    inventory,
+    pending_changes,
+    plan_acceptance,
+    rebuild_progress,
+    rebuilds,
+    waves,
+)
 from rebuilder.store.changes import StoredChange
 
 
@@ -95,7 +105,7 @@ def settle(connection: Connection, settings: Settings, now: float) -> bool:
 
     What a rule wants to be approved becomes a wave of its own that waits; the rest does not wait for it.
     """
-    noticed = changes.settled(
+    noticed = pending_changes.settled(
         connection, now, settings.settle_seconds, settings.repo_seconds, resolved=bool(settings.koji.hub)
     )
     if not noticed:
@@ -125,7 +135,7 @@ def catch_up(connection: Connection, settings: Settings, now: float) -> int | No
         drafted = _missed(connection, stored, settings, now, unsettled)
     if not drafted.plan.rebuilds:
         return None
-    return waves.accept(connection, drafted, stored, now)
+    return plan_acceptance.accept(connection, drafted, stored, now)
 
 
 def _rules_of(plan: Plan) -> str:
@@ -176,7 +186,7 @@ def _accept(
     connection: Connection, drafted: Draft, noticed: Sequence[StoredChange], now: float, wave_id: int | None = None
 ) -> None:
     if drafted.plan.rebuilds or wave_id is not None:
-        waves.accept(connection, drafted, noticed, now, wave_id)
+        plan_acceptance.accept(connection, drafted, noticed, now, wave_id)
 
 
 def record_makespan(connection: Connection, wave_id: int, settings: Settings, now: float) -> None:

@@ -23,7 +23,7 @@ from rebuilder.engine.context import Context
 from rebuilder.inventory.koji import tag_builds
 from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.inventory.source import source_of
-from rebuilder.store import changes, inventory, rebuilds, rollbacks, waves
+from rebuilder.store import changes, inventory, plan_acceptance, rebuilds, rollbacks
 from rebuilder.store.database import reading
 from rebuilder.store.models import Image
 
@@ -220,7 +220,7 @@ def handle_rolled_back(connection: Connection, settings: Settings, now: float) -
         return None
     drafted = planning.draft_by_hand(connection, graph, images, settings, below=True)
     note = f"rolled back: {some(f'{affected[image].parent} is {affected[image].current} again' for image in images)}"
-    wave_id, _ = waves.by_hand(connection, drafted, note, "", now)
+    wave_id, _ = plan_acceptance.by_hand(connection, drafted, note, "", now)
     log.warning("%s: %d images stand on builds that were taken back", note, len(images))
     return wave_id
 

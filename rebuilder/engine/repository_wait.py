@@ -16,7 +16,7 @@ from rebuilder.engine.calls import Kind
 from rebuilder.engine.context import Context
 from rebuilder.engine.koji_question import KojiQuestion
 from rebuilder.inventory.koji.repositories import Repositories
-from rebuilder.store import changes
+from rebuilder.store import pending_changes
 
 Source = tuple[str, str]  # a stream, and the tag that a change came into
 
@@ -50,7 +50,7 @@ class RepositoryWaits(KojiQuestion):
         self._done |= build_tags
 
     def _question(self, connection: Connection) -> Callable[[], Any] | None:
-        waiting = changes.waiting_for_repositories(connection)
+        waiting = pending_changes.waiting_for_repositories(connection)
         self._known = {source: tags for source, tags in self._known.items() if source in waiting}
         if not waiting:
             self._done.clear()
@@ -64,11 +64,11 @@ class RepositoryWaits(KojiQuestion):
             if build_tags:
                 self._known[stream, tag] = tuple(build_tags)
             else:
-                ended += changes.repository_made(connection, stream, {tag})
+                ended += pending_changes.repository_made(connection, stream, {tag})
         for build_tag, streams in answered.done.items():
             self._done.discard(build_tag)
             for stream, tags in streams.items():
-                ended += changes.repository_made(connection, stream, tags)
+                ended += pending_changes.repository_made(connection, stream, tags)
         return ended
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from rebuilder.domain.lifecycle import Retried
-from rebuilder.store import inventory, pins, rebuilds, waves
+from rebuilder.store import inventory, pins, plan_acceptance, rebuilds
 from rebuilder.store.transitions import Transitions
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def retry(transitions: Transitions) -> int:
         new = versions[entry.image_id]
         if new not in ("", old):
             reason = f"its source has changed since it failed, from {old[:SHOWN]} to {new[:SHOWN]}: tried again, once"
-            key = waves.key_of(entry.image, entry.wave_id, transitions.now, entry.key)
+            key = plan_acceptance.key_of(entry.image, entry.wave_id, transitions.now, entry.key)
             happened.append((entry, Retried(reason, key=key)))
             log.info("%s: %s", entry.image, reason)
     transitions.apply(happened)

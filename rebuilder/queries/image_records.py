@@ -15,7 +15,7 @@ from rebuilder.queries import image_state, packages
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.image_state import StateOfImage
 from rebuilder.queries.moment import Moment, moment
-from rebuilder.store import changes, image_states, inventory, lists, search
+from rebuilder.store import change_lookup, changes, image_states, inventory, lists, search
 from rebuilder.store.filters import Filter, PageRequest
 from rebuilder.store.lists import ImageEntry
 
@@ -90,7 +90,7 @@ def images_by_need(
 
 def _meant(connection: Connection, update: str) -> list[int]:
     """The changes that an update may be called by. Raises RequestError for one that was withdrawn."""
-    ids = changes.ids_meant(connection, update)
+    ids = change_lookup.ids_meant(connection, update)
     packages.refuse_withdrawn(f"update: {update}", changes.of_ids(connection, ids).values())
     return ids
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.domain import naming
 from rebuilder.domain.errors import RequestError, UnknownError
-from rebuilder.store import changes, search, waves
+from rebuilder.store import change_lookup, search, waves
 
 
 def check_image(connection: Connection, pattern: str) -> None:
@@ -23,7 +23,7 @@ def check_stream(connection: Connection, stream: str, settings: Settings) -> Non
     """Raises RequestError for a stream that is not configured, and that no image was in and no change is of."""
     if not stream or stream in settings.streams or search.is_matched(connection, stream=stream):
         return
-    if changes.is_of_stream(connection, stream):
+    if change_lookup.is_of_stream(connection, stream):
         return
     raise RequestError(f"stream: {naming.unknown_stream(stream, {*settings.streams, *search.streams(connection)})}")
 

@@ -17,7 +17,7 @@ from rebuilder.domain.naming import did_you_mean
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import ingest
 from rebuilder.engine.plan_preview import AskedUpdates, build_named, builds_named, changes_from, meant
-from rebuilder.store import changes, coverage, inventory, search
+from rebuilder.store import change_lookup, changes, coverage, inventory, search
 from rebuilder.store.changes import StoredChange
 
 SHOWN = 3
@@ -63,7 +63,7 @@ def _told(connection: Connection, name: str) -> list[Change]:
 
     Raises UnknownError where it is sure to be one, and nothing told of it; RequestError where all of it was withdrawn.
     """
-    ids = changes.ids_named(connection, name)
+    ids = change_lookup.ids_named(connection, name)
     if not ids:
         refuse_untold(connection, name)
     records = changes.of_ids(connection, ids)
@@ -99,12 +99,12 @@ def refuse_untold(connection: Connection, name: str) -> None:
     if name.upper().startswith("CVE-"):
         raise UnknownError(NO_CVE.format(name))
     if ALIAS.fullmatch(name):
-        raise UnknownError(f"unknown update {name}{did_you_mean(name, changes.updates(connection))}")
+        raise UnknownError(f"unknown update {name}{did_you_mean(name, change_lookup.updates(connection))}")
 
 
 def refuse_other_epoch(connection: Connection, build: SourceBuild) -> None:
     """Raises RequestError for a build with an epoch that it does not have: there is one build of a version."""
-    epoch = changes.other_epoch(connection, build)
+    epoch = change_lookup.other_epoch(connection, build)
     if epoch is not None:
         known = replace(build, evr=replace(build.evr, epoch=epoch))
         raise RequestError(f"{build}: the epoch of that build is {epoch}: did you mean {known}?")
@@ -112,7 +112,7 @@ def refuse_other_epoch(connection: Connection, build: SourceBuild) -> None:
 
 def check_update(connection: Connection, name: str) -> None:
     """Raises RequestError for an alias, a CVE or an NVR of which no change is, with what may be meant."""
-    if not name or changes.ids_meant(connection, name):
+    if not name or change_lookup.ids_meant(connection, name):
         return
     try:
         refuse_untold(connection, name)
@@ -136,15 +136,16 @@ def alike(connection: Connection, words: str) -> list[str]:
         if not ALIAS.fullmatch(words):
             name, version = build.name, f"-{build.evr.version_release}"
             return [f"{near}{version}" for near in get_close_matches(name, coverage.sources(connection), SHOWN)]
-    names = {*coverage.sources(connection), *search.names(connection), *changes.updates(connection)}
+    names = {*coverage.sources(connection), *search.names(connection), *change_lookup.updates(connection)}
     return get_close_matches(words, names, SHOWN)
 
 
 def check(connection: Connection, package: str) -> None:
     """Raises RequestError for a source package that no image carries and no change is of, with what may be meant."""
-    if not package or package in inventory.sources_of(connection, package) or changes.is_known(connection, package):
+    if not package or package in inventory.sources_of(connection, package):
         return
-    raise RequestError(f"package: {_instead(connection, package)}")
+    if not change_lookup.is_known(connection, package):
+        raise RequestError(f"package: {_instead(connection, package)}")
 
 
 def check_rpm(connection: Connection, rpm: str) -> None:

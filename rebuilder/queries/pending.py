@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from rebuilder.config import Settings
 from rebuilder.queries.answer import Answer
 from rebuilder.queries.moment import Moment, moment
-from rebuilder.store import changes, heartbeats
+from rebuilder.store import heartbeats, pending_changes
 
 
 class Pending(Answer):
@@ -25,12 +25,12 @@ def read(connection: Connection, settings: Settings, limit: int) -> tuple[Pendin
     build_tags = beat.activity.repositories if beat else {}
     return tuple(
         Pending(change=str(f.change.build), stream=f.change.stream, waits=_waits(f, build_tags), until=moment(f.until))
-        for f in changes.waiting(
+        for f in pending_changes.waiting(
             connection, settings.settle_seconds, settings.repo_seconds, resolved=bool(settings.koji.hub), limit=limit
         )
     )
 
 
-def _waits(waiting: changes.Waiting, build_tags: dict[str, tuple[str, ...]]) -> str:
+def _waits(waiting: pending_changes.Waiting, build_tags: dict[str, tuple[str, ...]]) -> str:
     named = build_tags.get(f"{waiting.change.stream} {waiting.repository}", ()) if waiting.repository else ()
     return f"the repository of {' or '.join(named)}" if named else waiting.waits

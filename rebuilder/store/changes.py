@@ -1,4 +1,4 @@
-"""Changes: noticed once, settled, then planned."""
+"""Changes: noticed once, asked of Koji, planned, and withdrawn where they are offered no more."""
 
 from __future__ import annotations
 
@@ -8,50 +8,24 @@ from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Double,
-    Row,
-    and_,
-    bindparam,
-    delete,
-    exists,
-    func,
-    literal,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, or_, select, update
 
-from rebuilder.domain.change import CVE, Severity
 from rebuilder.domain.change import Change as ChangeValue
+from rebuilder.domain.change import Severity
 from rebuilder.domain.rpm import EVR, SourceBuild
 from rebuilder.store.models import Cause, Change, Rpm, WaveChange
 from rebuilder.store.upsert import chunks, insert_one, numbers
 
-LONGEST = 10  # times settle_seconds
 KEPT = 5000  # values of rows
 WITHDRAWN = "withdrawn"  # what a change is that is not available any more, whether it was planned or not
 _OF_IDS = select(Change.__table__).where(Change.id.in_(numbers("ids")))
 # Made once: they are asked in every pass.
 _SETTLING = select(func.count()).select_from(Change).where(Change.state == "settling")
-_WAITING = (
-    select(Change.stream, Change.waits_for_repo)
-    .where(Change.state == "settling", Change.waits_for_repo != "")
-    .distinct()
-)
-_READY = select(Change.__table__).where(
-    Change.state == "settling",
-    ~Change.in_doubt,
-    or_(Change.waits_for_repo == "", Change.noticed_at <= bindparam("then", type_=Double)),
-).order_by(Change.id)  # fmt: skip
 _IN_DOUBT = (
     select(Change.id, Change.source + "-" + Change.version_release, Change.stream)
     .where(Change.in_doubt)
     .order_by(Change.id)
 )
-_READY_RESOLVED = _READY.where(Change.rpms.is_not(None))
 # By their places: to look for a name in a row takes longer than all else that is done with it.
 _PLACES = {column.name: place for place, column in enumerate(Change.__table__.c)}
 _RPMS = _PLACES["rpms"]
@@ -127,110 +101,6 @@ def _told(change: ChangeValue) -> dict[str, str]:
             "cves": " ".join(change.cves)}
 
 
-def repo_done(connection: Connection, tag: str) -> None:
-    """The tag's repository is new: what waited for it may be planned."""
-    connection.execute(update(Change).where(Change.waits_for_repo == tag).values(waits_for_repo=""))
-
-
-def waiting_for_repositories(connection: Connection) -> set[tuple[str, str]]:
-    """The streams and tags of the changes that wait for a repository."""
-    return {(row[0], row[1]) for row in connection.execute(_WAITING)}
-
-
-def repository_made(connection: Connection, stream: str, tags: Collection[str]) -> int:
-    """What the stream's changes of these tags waited for is there; how many there were."""
-    waited = Change.stream == stream, Change.waits_for_repo.in_(list(tags)), Change.waits_for_repo != ""
-    return connection.execute(update(Change).where(*waited).values(waits_for_repo="")).rowcount
-
-
-def offered_by_update(connection: Connection, build: SourceBuild, name: str) -> list[int]:
-    """The ids of the changes of this build that the update of that name told of."""
-    return list(connection.scalars(select(Change.id).where(*_of(build), Change.update == name)))
-
-
-def ids_named(connection: Connection, name: str) -> list[int]:
-    """The ids of the changes that an update of this alias brought, or that fix this CVE, oldest first."""
-    if not name:
-        return []
-    return list(connection.scalars(select(Change.id).where(named(name)).order_by(Change.id)))
-
-
-def planned_ids(connection: Connection, changes: Iterable[ChangeValue]) -> list[int] | None:
-    """The ids of these changes once all of them are planned or withdrawn; None until then."""
-    ids = []
-    for change in changes:
-        query = select(Change.id, Change.state).where(*_of(change.build), Change.stream == change.stream)
-        for ident, state in connection.execute(query):
-            if state == "settling":
-                return None
-            ids.append(ident)
-    return ids
-
-
-def is_known(connection: Connection, package: str) -> bool:
-    """Whether any change was of this source package."""
-    return connection.scalar(select(Change.id).where(Change.source == package).limit(1)) is not None
-
-
-def is_of_stream(connection: Connection, stream: str) -> bool:
-    """Whether any change is of that stream."""
-    return connection.scalar(select(Change.id).where(Change.stream == stream).limit(1)) is not None
-
-
-def ids_meant(connection: Connection, name: str) -> list[int]:
-    """The ids of the changes that somebody means who gives an alias, a CVE or an NVR, oldest first."""
-    return list(connection.scalars(select(Change.id).where(meant(name)).order_by(Change.id))) if name else []
-
-
-def updates(connection: Connection) -> set[str]:
-    """The aliases of all updates that brought changes."""
-    return set(connection.scalars(select(Change.update).where(Change.update != "").distinct()))
-
-
-def meant(name: str) -> ColumnElement[bool]:
-    """Whether a change is of the update of this alias, fixes this CVE, or is of the source build of this NVR.
-
-    A build that is named with its epoch is not one of another epoch: how far that has come says nothing of it.
-    """
-    try:
-        build = SourceBuild.parse(name)
-    except ValueError:
-        return named(name)
-    return named(name) if CVE.fullmatch(name) else or_(named(name), and_(*_of(build), *_of_epoch(build)))
-
-
-def named(name: str) -> ColumnElement[bool]:
-    """Whether a change is of the update of this alias, or fixes this CVE and was not withdrawn."""
-    if CVE.fullmatch(name):
-        fixes = (literal(" ") + Change.cves + literal(" ")).contains(f" {name.upper()} ", autoescape=True)
-        return and_(fixes, Change.withdrawn_at.is_(None))
-    return Change.update == name
-
-
-def of_build(connection: Connection, build: SourceBuild) -> list[tuple[int, str, str]]:
-    """Id, stream, and the tag whose repository is waited for, of each change of this build."""
-    query = select(Change.id, Change.stream, Change.waits_for_repo).where(*_of(build), Change.withdrawn_at.is_(None))
-    return [(row[0], row[1], row[2]) for row in connection.execute(query)]
-
-
-def other_epoch(connection: Connection, build: SourceBuild) -> int | None:
-    """The epoch that the build is known to have, where another one is given; None where they do not contradict."""
-    if build.evr.epoch is None:
-        return None
-    query = select(Change.epoch).where(*_of(build), Change.epoch != build.evr.epoch)
-    return connection.scalar(query.order_by(Change.id.desc()).limit(1))
-
-
-def _of(build: SourceBuild) -> tuple[Any, Any]:
-    return Change.source == build.name, Change.version_release == build.evr.version_release
-
-
-def _of_epoch(build: SourceBuild) -> list[ColumnElement[bool]]:
-    if build.evr.epoch is None:
-        return []
-    return [or_(Change.epoch.is_(None), Change.epoch == build.evr.epoch)]
-
-
 def withdraw(connection: Connection, ids: Sequence[int], now: float) -> None:
     """These changes are offered no more. Those that no plan ever took up are forgotten; rebuilds tell of the others."""
     told_of = or_(exists().where(Cause.change_id == Change.id), exists().where(WaveChange.change_id == Change.id))
@@ -290,58 +160,6 @@ def unknown(connection: Connection, changes: Iterable[ChangeValue]) -> list[Chan
         )
         stored.update((source, version, stream) for source, version, stream in connection.execute(rows))
     return [c for c in changes if (c.build.name, c.build.evr.version_release, c.stream) not in stored]
-
-
-def settled(
-    connection: Connection, now: float, settle_seconds: float, repo_seconds: float, *, resolved: bool = False
-) -> list[StoredChange]:
-    """All changes to be planned together now; none until no new one has come for a while, as bursts do.
-
-    Ten times `settle_seconds` is the longest that any waits. An urgent change does not wait, and takes along what is
-    settling. One that waits for a repository is not ready until that is done, or `repo_seconds` have passed; with
-    `resolved`, none is before Koji was asked of it.
-    """
-    rows = connection.execute(_READY_RESOLVED if resolved else _READY, {"then": now - repo_seconds}).all()
-    urgent = any(row.severity == Severity.URGENT for row in rows)
-    if not rows:
-        return []
-    oldest, youngest = min(row.noticed_at for row in rows), max(row.noticed_at for row in rows)
-    if not (urgent or youngest <= now - settle_seconds or oldest <= now - LONGEST * settle_seconds):
-        return []
-    return [stored_change_of(row) for row in rows]
-
-
-class Waiting(Struct, frozen=True):
-    """A change that is not planned yet, what it waits for, and until when at the most (seconds since the epoch).
-
-    `repository` is the tag into which it came, where it waits for a repository that takes from that.
-    """
-
-    change: ChangeValue
-    waits: str
-    until: float | None
-    repository: str = ""
-
-
-def waiting(
-    connection: Connection, settle_seconds: float, repo_seconds: float, *, resolved: bool, limit: int
-) -> list[Waiting]:
-    """The first of the settling changes; the arguments are those of `settled`."""
-    query = select(Change.__table__).where(Change.state == "settling").order_by(Change.id).limit(limit)
-    entries = []
-    for row in connection.execute(query):
-        tag = ""
-        if row.in_doubt:
-            waits, until = "Koji to say whether it is still tagged", None
-        elif resolved and row.rpms is None:
-            waits, until = "Koji to say what is in it", None
-        elif row.waits_for_repo:
-            tag = row.waits_for_repo
-            waits, until = f"the repository of {tag}", row.noticed_at + repo_seconds
-        else:
-            waits, until = "further updates", row.noticed_at + LONGEST * settle_seconds
-        entries.append(Waiting(value_of(row), waits, until, tag))
-    return entries
 
 
 def in_states(states: Collection[str]) -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, func, or_, select
 from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.domain.rpm_streams import NONE, foreigners
-from rebuilder.store import changes, inventory, manifests
+from rebuilder.store import change_lookup, changes, inventory, manifests
 from rebuilder.store.changes import StoredChange
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, aliased
 from rebuilder.store.read_cache import cached
@@ -25,7 +25,7 @@ class Carriers(Struct, frozen=True):
 
 def changes_named(connection: Connection, name: str) -> list[StoredChange]:
     """The changes of an update (its alias), of a CVE, or of a source build (its NVR), in every stream; oldest first."""
-    ids = changes.ids_meant(connection, name)
+    ids = change_lookup.ids_meant(connection, name)
     by_id = changes.of_ids(connection, ids)
     return [by_id[ident] for ident in ids]
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, and_, cast, exists, func, or_, select
 
 from rebuilder.domain.image_name import ImageName
-from rebuilder.store import changes as stored_changes
+from rebuilder.store import change_lookup
 from rebuilder.store.models import Cause, Change, Image, Rebuild, Rpm, Wave, WaveChange
 
 FEW = 20  # changes: what they caused is found from them; what very many caused is soon met among all
@@ -110,7 +110,7 @@ def packages(criteria: Filter) -> list[ColumnElement[bool]]:
 def changes(criteria: Filter) -> list[ColumnElement[bool]]:
     """What the filter says of the changes that something is about."""
     package = [Change.source == criteria.package] if criteria.package else []
-    return package + ([stored_changes.meant(criteria.update)] if criteria.update else [])
+    return package + ([change_lookup.meant(criteria.update)] if criteria.update else [])
 
 
 def rebuilds(connection: Connection, query: Select[Any], criteria: Filter) -> Select[Any]:

@@ -9,8 +9,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, String, and_, cast, or_, select
 
 from rebuilder.domain.naming import meant
-from rebuilder.store import changes as stored_changes
-from rebuilder.store import filters
+from rebuilder.store import change_lookup, filters
 from rebuilder.store.filters import Filter, contains
 from rebuilder.store.models import Change, Image, Rebuild
 
@@ -92,5 +91,5 @@ def changes(connection: Connection, words: str, limit: int) -> list[FoundChange]
     query = select(*columns)
     if words:
         fields = nvr, cast(Change.update, String), Change.cves
-        query = query.where(or_(stored_changes.meant(words), *(contains(field, words) for field in fields)))
+        query = query.where(or_(change_lookup.meant(words), *(contains(field, words) for field in fields)))
     return [FoundChange(*row) for row in connection.execute(query.order_by(Change.id.desc()).limit(limit))]

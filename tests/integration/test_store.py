@@ -44,6 +44,7 @@ from rebuilder.store import (
     manifests,
     models,
     open_rebuilds,
+    pending_changes,
     rebuild_progress,
     rebuilds,
     waves,
@@ -193,9 +194,9 @@ def test_the_same_change_from_two_messages_is_one(store: Engine) -> None:
     tagged, update_ = Change(openssl, "f42"), Change(openssl, "f42", Severity.HIGH, "FEDORA-1", "https://x", "security")
     with store.begin() as connection:
         assert changes.notice(connection, [tagged], None, "f42-build", 10.0) == 1
-        assert changes.settled(connection, 100.0, 60.0, 1800.0) == [], "its repository is not made yet"
+        assert pending_changes.settled(connection, 100.0, 60.0, 1800.0) == [], "its repository is not made yet"
         assert changes.notice(connection, [update_], None, "", 11.0) == 0
-        (one,) = changes.settled(connection, 100.0, 60.0, 1800.0)
+        (one,) = pending_changes.settled(connection, 100.0, 60.0, 1800.0)
     assert one.change == update_
 
 
