@@ -12,7 +12,17 @@ from rebuilder.config import Settings
 from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.lifecycle import CausesGone, Dispatched, ParentsDone, RebuildRecord, key_of_attempt
 from rebuilder.engine import results
-from rebuilder.store import cancellations, causes, holds, inventory, pins, rebuilds, startable
+from rebuilder.store import (
+    cancellations,
+    causes,
+    holds,
+    inventory,
+    pins,
+    rebuild_dependencies,
+    rebuilds,
+    startable,
+    unneeded_rebuilds,
+)
 from rebuilder.store.transitions import Transitions
 from rebuilder.store.upsert import chunks
 
@@ -27,10 +37,10 @@ class Reserved(Struct, frozen=True):
 def release(transitions: Transitions, settings: Settings) -> int:
     """Queue what no longer waits for a parent; drop what has lost its cause meanwhile. How many there were."""
     connection = transitions.connection
-    entries = rebuilds.released(connection)
+    entries = rebuild_dependencies.released(connection)
     for part in chunks(entries, 500):
         ids = [entry.id for entry in part]
-        gone = dict.fromkeys(rebuilds.without_cause(connection, ids), "its parents came out unchanged")
+        gone = dict.fromkeys(unneeded_rebuilds.without_cause(connection, ids), "its parents came out unchanged")
         gone.update(dict.fromkeys(_current(connection, ids, settings), "it became current by another build"))
         transitions.apply([
             (entry, CausesGone(gone[entry.id]) if entry.id in gone else ParentsDone()) for entry in part
@@ -40,7 +50,7 @@ def release(transitions: Transitions, settings: Settings) -> int:
 
 def _current(connection: Connection, ids: list[int], settings: Settings) -> list[int]:
     """Those whose image got another build since they were planned, which has all that they are for."""
-    superseded = rebuilds.superseded_by_other_build(connection, ids)
+    superseded = unneeded_rebuilds.superseded_by_other_build(connection, ids)
     reasons = causes.reasons_of(connection, [entry.id for entry in superseded], standing=True)
     current = []
     for entry in superseded:

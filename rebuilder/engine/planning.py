@@ -20,6 +20,7 @@ from rebuilder.domain.rpm import Rpm
 from rebuilder.domain.schedule import durations, lower_bound
 from rebuilder.engine import ingest
 from rebuilder.store import (
+    build_durations,
     changes,
     counters,
     holds,
@@ -81,9 +82,9 @@ def _graph(connection: Connection, carried: InstalledPackages, terms: PlanOption
 
 
 def _seconds(connection: Connection, graph: Graph) -> dict[str, float]:
-    measured = inventory.measured(connection, graph.keys)
+    measured = build_durations.measured(connection, graph.keys)
     if any(not image.estimate and image.key not in measured for image in graph.images):
-        measured = inventory.measured(connection)  # builds of their streams have a typical time
+        measured = build_durations.measured(connection)  # builds of their streams have a typical time
     return durations(graph.images, measured)
 
 
@@ -95,7 +96,7 @@ def draft_by_hand(
 
     `graph` is the whole inventory, and `unbuilt` as in plan_by_hand. Raises RequestError for an unknown image.
     """
-    seconds = durations(graph.images, inventory.measured(connection))
+    seconds = durations(graph.images, build_durations.measured(connection))
     plan = plan_by_hand(graph, images, below, slots=settings.slots, seconds=seconds, unbuilt=unbuilt)
     return Draft(plan, seconds)
 

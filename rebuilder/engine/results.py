@@ -18,7 +18,7 @@ from rebuilder.domain.reasons import origin
 from rebuilder.domain.rpm import Rpm, that_count
 from rebuilder.engine.backoff import pause
 from rebuilder.engine.naming import Names
-from rebuilder.store import causes, deliveries, pushes, rebuilds, verdicts
+from rebuilder.store import causes, deliveries, pushes, rebuild_dependencies, rebuilds, verdicts
 from rebuilder.store.sync import make_current, record_builds
 from rebuilder.store.transitions import Transitions
 from rebuilder.store.verdicts import Answered
@@ -166,7 +166,7 @@ def aborted(
     """
     heir = rebuilds.pending_successor(connection, entry)
     if heir is not None and not lifecycle.exhausted(entry, limits.max_attempts):
-        rebuilds.transfer_causes(connection, entry, heir)
+        rebuild_dependencies.transfer_causes(connection, entry, heir)
         return TakenOver(f"goes on in wave {heir.wave_id}: {reason}")
     kind = TimedOut if timed_out else Aborted
     return kind(reason, again_at=limits.now + pause(entry.attempt - entry.spared, limits.retry_seconds))

@@ -17,7 +17,7 @@ from rebuilder.engine.calls import Kind
 from rebuilder.engine.koji_question import KojiQuestion
 from rebuilder.inventory.koji.repositories import still_tagged
 from rebuilder.inventory.koji.session import KojiSession
-from rebuilder.store import causes, changes, rebuilds, waves
+from rebuilder.store import causes, changes, unneeded_rebuilds, waves
 from rebuilder.store.changes import Doubted
 from rebuilder.store.transitions import Transitions
 
@@ -62,7 +62,7 @@ def drop_causes(transitions: Transitions) -> None:
     What an operator asked for stays. What is being built goes on, and is not held to what was withdrawn.
     """
     connection = transitions.connection
-    entries = rebuilds.for_withdrawn(connection)
+    entries = unneeded_rebuilds.for_withdrawn(connection)
     causes_of = causes.changes_of(connection, [entry.id for entry in entries])
     transitions.apply([
         (entry, CausesGone(f"{', '.join(sorted({str(c.build) for c in causes_of[entry.id]}))} was withdrawn"))

@@ -134,14 +134,6 @@ def children(connection: Connection, image_id: int) -> tuple[str, ...]:
     return tuple(connection.scalars(query.order_by(Image.name, Image.stream)))
 
 
-def measured(connection: Connection, keys: Collection[str] | None = None) -> dict[str, float]:
-    """The median seconds of the last builds of those of these images, or of all, that have been built."""
-    query = select(Image.key, Image.measured).where(Image.present, Image.measured.is_not(None))
-    if keys is not None and len(keys) <= MANY:
-        query = query.where(Image.maybe_named(keys))
-    return {key: seconds for key, seconds in connection.execute(query) if seconds is not None}
-
-
 def streams(connection: Connection) -> tuple[StreamValue, ...]:
     """Every stream that an image is in, with its dist tags where they are known."""
     dists = {row.name: tuple(row.dist.split()) for row in connection.execute(select(Stream.name, Stream.dist))}

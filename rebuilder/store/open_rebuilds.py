@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, func, select
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.lifecycle import OPEN, STOPPED, RebuildRecord, State
 from rebuilder.domain.schedule import durations
-from rebuilder.store import inventory, rebuild_progress, rebuilds
+from rebuilder.store import build_durations, rebuild_dependencies, rebuild_progress, rebuilds
 from rebuilder.store.models import Change, Image, Rebuild, RebuildEdge, WaveChange, aliased
 from rebuilder.store.read_cache import cached, kept
 from rebuilder.store.upsert import chunks
@@ -42,7 +42,7 @@ def _open_ones(connection: Connection) -> Iterator[OpenRebuild]:
     images = [ImageValue(name, stream, (), estimate=estimate) for *_, name, stream, estimate, _ in rows]
     measured = {image.key: row[-1] for image, row in zip(images, rows, strict=True) if row[-1]}
     if any(not image.estimate and image.key not in measured for image in images):
-        measured = inventory.measured(connection)  # builds of their streams have a typical time
+        measured = build_durations.measured(connection)  # builds of their streams have a typical time
     seconds = durations(images, measured)
     for row in rows:
         entry = rebuilds.entry_of(row[:-5])
@@ -163,7 +163,7 @@ def _stopped(connection: Connection, limit: int) -> list[RebuildRecord]:
 
 def blocked_below(connection: Connection, rebuild_id: int) -> int:
     """How many blocked rebuilds there are below this one."""
-    return sum(entry.state is State.BLOCKED for entry in rebuilds.descendants(connection, rebuild_id))
+    return sum(entry.state is State.BLOCKED for entry in rebuild_dependencies.descendants(connection, rebuild_id))
 
 
 def image_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import product
-from statistics import median
 from typing import Any
 
 from sqlalchemy import (
@@ -16,7 +15,6 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    delete,
     exists,
     func,
     or_,
@@ -25,24 +23,20 @@ from sqlalchemy import (
 )
 
 from rebuilder.domain.lifecycle import LIVE, OPEN, PENDING, STOPPED, RebuildRecord, State, key_of_attempt
-from rebuilder.store import bases
 from rebuilder.store.holds import paused
-from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, Rebuild, RebuildEdge, aliased
-from rebuilder.store.upsert import chunks, insert_new
+from rebuilder.store.models import Hold, Image, Rebuild
+from rebuilder.store.upsert import chunks
 
-HISTORY = 5
 DONE = frozenset({State.SUCCEEDED, State.UNNEEDED})
 UNSETTLED = OPEN | STOPPED
 ATTEMPTS = 20  # of a rebuild that are looked for at a builder
 NOW: ColumnElement[float] = bindparam("now", type_=Double)
 _STATES = {str(state): state for state in State}
-_IDS = Rebuild.id.in_(bindparam("ids", expanding=True))
 _BEGUN = update(Rebuild).where(Rebuild.id == bindparam("of")).values(begun_at=bindparam("at"))
 _LIVE_BY_STREAM = (
     select(Image.stream, func.count()).join(Rebuild, Rebuild.image_id == Image.id)
     .where(Rebuild.state.in_(sorted(LIVE))).group_by(Image.stream)
 )  # fmt: skip
-_MEASURED = update(Image).where(Image.id == bindparam("of")).values(measured=bindparam("seconds"))
 
 
 def selected() -> Select[Any]:
@@ -150,48 +144,6 @@ def _held(now: float | ColumnElement[float]) -> Exists:
     return exists().where(Hold.image_id == Rebuild.image_id, Hold.in_force(now))
 
 
-def released(connection: Connection) -> list[RebuildRecord]:
-    """The waiting rebuilds whose parents are all done."""
-    return entries(connection, _released())
-
-
-@cache
-def _released() -> Select[Any]:
-    parent = aliased(Rebuild)
-    unfinished = (
-        exists()
-        .where(RebuildEdge.rebuild_id == Rebuild.id, RebuildEdge.parent_id == parent.id)
-        .where(parent.state.not_in(DONE))
-    )
-    return selected().where(Rebuild.state == State.WAITING, ~unfinished).order_by(Rebuild.id)
-
-
-def without_cause(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Of these, the rebuilds that were only there for their parents' sake, and whose parents all came out unchanged.
-
-    A parent that had no build before, or one that could not be read, counts as changed.
-    """
-    return set(connection.scalars(_without_cause(), {"ids": ids}))
-
-
-@cache
-def _without_cause() -> Select[int]:
-    parent, before, after = aliased(Rebuild), aliased(ImageBuild), aliased(ImageBuild)
-    own = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed != "")
-    edges = exists().where(RebuildEdge.rebuild_id == Rebuild.id)
-    same = (
-        exists()
-        .where(before.id == parent.before_build_id, after.id == parent.build_id)
-        .where(before.manifest_id == after.manifest_id)
-    )
-    changed = (
-        exists()
-        .where(RebuildEdge.rebuild_id == Rebuild.id, RebuildEdge.parent_id == parent.id)
-        .where(parent.state == State.SUCCEEDED, ~same)
-    )
-    return select(Rebuild.id).where(_IDS, edges, ~own, ~changed, Rebuild.note == "")
-
-
 def settled(connection: Connection, keys: Collection[str]) -> set[str]:
     """Those of these builds' keys whose rebuilds are known, and over; earlier attempts of them, too."""
     keys_of: dict[str, set[str]] = {}  # of one rebuild several attempts may be asked for
@@ -204,35 +156,6 @@ def settled(connection: Connection, keys: Collection[str]) -> set[str]:
             stored |= keys_of[name]
             open_ |= keys_of[name] if state in OPEN else set()
     return stored - open_
-
-
-def for_withdrawn(connection: Connection) -> list[RebuildRecord]:
-    """The rebuilds that have not begun, that no operator asked for, and whose changes were all withdrawn."""
-    caused = exists().where(Cause.rebuild_id == Rebuild.id)
-    offered = caused.where(Cause.change_id == Change.id, Change.withdrawn_at.is_(None))
-    begins = Rebuild.state.in_([State.WAITING, State.QUEUED]), Rebuild.note == ""
-    return entries(connection, selected().where(*begins, caused, ~offered).order_by(Rebuild.id))
-
-
-def superseded_by_other_build(connection: Connection, ids: Sequence[int]) -> list[RebuildRecord]:
-    """Of these, the rebuilds whose image got another build since they were planned, and who have own causes."""
-    return entries(connection, _superseded_by_other_build(), {"ids": ids})
-
-
-@cache
-def _superseded_by_other_build() -> Select[Any]:
-    other = or_(Rebuild.before_build_id.is_(None), Rebuild.before_build_id != Image.current_build_id)
-    caused = exists().where(Cause.rebuild_id == Rebuild.id)
-    parent = exists().where(Cause.rebuild_id == Rebuild.id, Cause.installed == "")
-    query = selected().where(_IDS, Image.current_build_id.is_not(None), other, caused, ~parent)
-    return query.where(Rebuild.note == "")
-
-
-def descendants(connection: Connection, rebuild_id: int) -> list[RebuildRecord]:
-    """Every rebuild that waits for this one, directly or through others."""
-    below = select(RebuildEdge.rebuild_id).where(RebuildEdge.parent_id == rebuild_id).cte("below", recursive=True)
-    below = below.union(select(RebuildEdge.rebuild_id).join(below, RebuildEdge.parent_id == below.c.rebuild_id))
-    return entries(connection, selected().join(below, below.c.rebuild_id == Rebuild.id).order_by(Rebuild.id))
 
 
 def refresh(connection: Connection, entry: RebuildRecord) -> RebuildRecord:
@@ -251,21 +174,6 @@ def pending_successor(connection: Connection, entry: RebuildRecord) -> RebuildRe
     query = selected().where(Rebuild.image_id == entry.image_id, Rebuild.state.in_(PENDING), Rebuild.id != entry.id)
     rebuilds = entries(connection, query)
     return rebuilds[0] if rebuilds else None
-
-
-def transfer_causes(connection: Connection, entry: RebuildRecord, heir: RebuildRecord) -> None:
-    """What the one rebuild is for, and what waits for it, is from now on the other one's."""
-    columns = Cause.change_id, Cause.installed, Cause.inherited_from, Cause.external
-    causes = connection.execute(select(*columns).where(Cause.rebuild_id == entry.id)).mappings()
-    insert_new(connection, Cause, [{**cause, "rebuild_id": heir.id} for cause in causes])
-    new = bases.causes_of(connection, [entry.id]).get(entry.id, ())
-    bases.keep_causes(connection, ((heir.id, base) for base in new))
-    children = connection.scalars(select(RebuildEdge.rebuild_id).where(RebuildEdge.parent_id == entry.id)).all()
-    insert_new(connection, RebuildEdge, [{"rebuild_id": child, "parent_id": heir.id} for child in children])
-    connection.execute(delete(RebuildEdge).where(RebuildEdge.parent_id == entry.id))
-    if entry.note:
-        request = {"note": entry.note, "asked_by": entry.asked_by}
-        connection.execute(update(Rebuild).where(Rebuild.id == heir.id).values(request))
 
 
 def submitting(connection: Connection, now: float) -> list[RebuildRecord]:
@@ -290,46 +198,6 @@ def postpone(connection: Connection, entry: RebuildRecord, until: float) -> None
     connection.execute(update(Rebuild).where(Rebuild.id == entry.id).values(not_before=until))
 
 
-def blocked_children(connection: Connection, rebuild_id: int) -> list[RebuildRecord]:
-    """The blocked rebuilds that wait for this one."""
-    query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
-    blocked = query.where(RebuildEdge.parent_id == rebuild_id, Rebuild.state == State.BLOCKED)
-    return entries(connection, blocked.order_by(Rebuild.id))
-
-
-def blocked_by_superseded(connection: Connection, rebuild_ids: Collection[int]) -> list[RebuildRecord]:
-    """The blocked rebuilds that wait for an earlier rebuild of the image of one of these, which did not succeed."""
-    return entries(connection, _blocked_by_superseded(), {"of": rebuild_ids})
-
-
-@cache
-def _blocked_by_superseded() -> Select[Any]:
-    """Made once. The state is hidden from the planner: SQLite would go through all that is blocked."""
-    newer, parent = aliased(Rebuild), aliased(Rebuild)
-    query = selected().join(RebuildEdge, RebuildEdge.rebuild_id == Rebuild.id)
-    query = query.join(parent, parent.id == RebuildEdge.parent_id).join(newer, newer.image_id == parent.image_id)
-    earlier = newer.id.in_(bindparam("of", expanding=True)), parent.id < newer.id, parent.state.in_(STOPPED)
-    blocked = func.coalesce(Rebuild.state, "") == State.BLOCKED
-    return query.where(blocked, *earlier).distinct().order_by(Rebuild.id)
-
-
-def stopped_parents(connection: Connection, rebuild_id: int) -> list[RebuildRecord]:
-    """What keeps a rebuild blocked, once it waits for the newest rebuild of each of its parents."""
-    parents = entries(connection, _parents_of(rebuild_id))
-    for parent in parents:
-        newest = newer(connection, parent)
-        if newest is not None:
-            edge = RebuildEdge.rebuild_id == rebuild_id, RebuildEdge.parent_id == parent.id
-            connection.execute(delete(RebuildEdge).where(*edge))
-            insert_new(connection, RebuildEdge, [{"rebuild_id": rebuild_id, "parent_id": newest.id}])
-    return entries(connection, _parents_of(rebuild_id))
-
-
-def _parents_of(rebuild_id: int) -> Select[Any]:
-    query = selected().join(RebuildEdge, RebuildEdge.parent_id == Rebuild.id)
-    return query.where(RebuildEdge.rebuild_id == rebuild_id, Rebuild.state.in_(STOPPED)).order_by(Rebuild.id)
-
-
 def unsettled(connection: Connection) -> dict[str, State]:
     """The images whose last rebuild is open or did not succeed, each with its state."""
     query = select(Image.key, Rebuild.state).join(Image, Image.id == Rebuild.image_id)
@@ -342,28 +210,6 @@ def failed(connection: Connection) -> list[tuple[RebuildRecord, str]]:
     query = selected().add_columns(Rebuild.source).where(last_in({State.FAILED}))
     rows = connection.execute(query.where(Image.present, Rebuild.source != "").order_by(Rebuild.id))
     return [(entry_of(row[:-1]), row[-1]) for row in rows]
-
-
-def measure(connection: Connection, image_ids: Collection[int]) -> None:
-    """Keep the median seconds of each image's last builds that succeeded: what its next one is expected to take."""
-    last: dict[int, list[float]] = {}
-    for image_id, seconds in connection.execute(_last_seconds(), {"of": image_ids}):
-        if seconds is not None:
-            last.setdefault(image_id, []).append(seconds)
-    if last:
-        connection.execute(_MEASURED, [{"of": image, "seconds": median(times)} for image, times in last.items()])
-
-
-@cache
-def _last_seconds() -> Select[int, float | None]:
-    """Made once. The state is hidden from the planner: SQLite would go through all that ever succeeded."""
-    other = aliased(Rebuild)
-    succeeded, other_succeeded = (func.coalesce(one.state, "") == State.SUCCEEDED for one in (Rebuild, other))
-    newest = select(other.id).where(other.image_id == Image.id, other_succeeded).order_by(other.id.desc())
-    first = func.coalesce(newest.offset(HISTORY - 1).limit(1).scalar_subquery(), 0)
-    took = func.coalesce(Rebuild.built_at, Rebuild.ended_at) - func.coalesce(Rebuild.begun_at, Rebuild.started_at)
-    query = select(Image.id, took).join(Rebuild, Rebuild.image_id == Image.id)
-    return query.where(Image.id.in_(bindparam("of", expanding=True)), succeeded, Rebuild.id >= first)
 
 
 def any_moving(connection: Connection, now: float) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from rebuilder.domain import lifecycle
 from rebuilder.domain.lifecycle import PENDING, Effect, Event, InvalidTransition, RebuildRecord, State
 from rebuilder.domain.topics import StateFacts
-from rebuilder.store import cancellations, counters, outbox, rebuilds
+from rebuilder.store import build_durations, cancellations, counters, outbox, rebuild_dependencies, rebuilds
 from rebuilder.store.counters import StoredCounter
 from rebuilder.store.models import Rebuild, Transition, Wave
 from rebuilder.store.outbox import StateChange
@@ -68,11 +68,11 @@ class Transitions(Struct, frozen=True):
         if rebuilds.refresh(self.connection, entry).state is not State.BLOCKED:
             return ""
         if rebuilds.newer(self.connection, entry) is None:
-            stopped = rebuilds.stopped_parents(self.connection, entry.id)
+            stopped = rebuild_dependencies.stopped_parents(self.connection, entry.id)
             if stopped:
                 return stopped[0].image
             self.apply([(entry, lifecycle.ParentResumed())])
-        for child in rebuilds.blocked_children(self.connection, entry.id):
+        for child in rebuild_dependencies.blocked_children(self.connection, entry.id):
             self.unblock(child)
         return ""
 
@@ -115,9 +115,10 @@ class Transitions(Struct, frozen=True):
             case Effect.CANCEL_BUILD:
                 cancellations.request(self.connection, entries, self.now)
             case Effect.MEASURE_DURATION:
-                rebuilds.measure(self.connection, [entry.image_id for entry in entries])
+                build_durations.measure(self.connection, [entry.image_id for entry in entries])
             case Effect.RELIEVE_LATER_CHILDREN:
-                for child in rebuilds.blocked_by_superseded(self.connection, [entry.id for entry in entries]):
+                ids = [entry.id for entry in entries]
+                for child in rebuild_dependencies.blocked_by_superseded(self.connection, ids):
                     self.unblock(child)
             case Effect.BLOCK_DESCENDANTS:
                 self._each(self._block_below, entries)
@@ -133,17 +134,18 @@ class Transitions(Struct, frozen=True):
             act(entry)
 
     def _block_below(self, entry: RebuildRecord) -> None:
-        below = [child for child in rebuilds.descendants(self.connection, entry.id) if child.state in PENDING]
+        descendants = rebuild_dependencies.descendants(self.connection, entry.id)
+        below = [child for child in descendants if child.state in PENDING]
         self.apply([(child, lifecycle.ParentStopped(did_not_succeed(entry))) for child in below])
 
     def _resume(self, entry: RebuildRecord) -> None:
         """What it blocked goes on, or waits with it where a parent of its own is stopped."""
-        stopped = rebuilds.stopped_parents(self.connection, entry.id)
+        stopped = rebuild_dependencies.stopped_parents(self.connection, entry.id)
         if stopped:
             waiting = rebuilds.refresh(self.connection, entry)
             self.apply([(waiting, lifecycle.ParentStopped(did_not_succeed(stopped[0])))])
             return
-        for child in rebuilds.blocked_children(self.connection, entry.id):
+        for child in rebuild_dependencies.blocked_children(self.connection, entry.id):
             self.unblock(child)
 
 

@@ -12,7 +12,7 @@ from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import ImageBuild
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import planning
-from rebuilder.store import changes, inbox, inventory
+from rebuilder.store import build_durations, changes, inbox, inventory
 from rebuilder.store.database import reading
 from rebuilder.store.models import Cause, Wave
 
@@ -308,7 +308,7 @@ def test_the_median_of_the_last_builds_is_what_the_next_one_is_expected_to_take(
         bench.tell(f"openssl-3.2.2-{release}.fc42")
         bench.finish()
     with reading(store) as connection:
-        assert inventory.measured(connection) == {"a:f42": 40}
+        assert build_durations.measured(connection) == {"a:f42": 40}
         wanted = [Change(SourceBuild.parse(nvr), "f42") for nvr in ("openssl-3.2.2-9.fc42", "bash-5.2-2.fc42")]
         drafted = planning.draft(connection, wanted, bench.settings, bench.clock.now)
     assert drafted.seconds == {"a:f42": 40, "other:f42": 40}, "the one has a history, the other its stream's median"

@@ -36,6 +36,7 @@ from rebuilder.domain.message import IncomingMessage
 from rebuilder.domain.rpm import LONGEST, Rpm, SourceBuild
 from rebuilder.store import (
     attention_order,
+    build_durations,
     changes,
     counters,
     database,
@@ -45,6 +46,7 @@ from rebuilder.store import (
     models,
     open_rebuilds,
     pending_changes,
+    rebuild_dependencies,
     rebuild_progress,
     rebuilds,
     waves,
@@ -392,14 +394,14 @@ def test_the_last_rebuilds_of_images_are_not_looked_for_among_all_that_ever_ende
 
 
 def test_what_an_image_s_builds_take_is_found_by_the_image_and_not_in_all_of_history(sqlite_url: str) -> None:
-    steps = searched(sqlite_url, lambda connection: rebuilds.measure(connection, [1, 2]))  # there are none yet
+    steps = searched(sqlite_url, lambda connection: build_durations.measure(connection, [1, 2]))  # there are none yet
     assert len(steps) == 2, steps
     assert any("ix_rebuild_image (image_id=? AND id>?)" in step for step in steps), steps
     assert all("ix_rebuild_image (image_id=?" in step for step in steps), steps
 
 
 def test_what_a_build_left_behind_is_found_by_its_image_and_not_in_all_that_is_blocked(sqlite_url: str) -> None:
-    steps = searched(sqlite_url, lambda connection: rebuilds.blocked_by_superseded(connection, [1, 2]))
+    steps = searched(sqlite_url, lambda connection: rebuild_dependencies.blocked_by_superseded(connection, [1, 2]))
     assert any("ix_rebuild_image (image_id=? AND id<?)" in step for step in steps), steps
     assert not any("state=?" in step for step in steps), steps
 
