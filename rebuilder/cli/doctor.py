@@ -24,7 +24,7 @@ from rebuilder.domain.lifecycle import State
 from rebuilder.domain.wording import few
 from rebuilder.engine import factory
 from rebuilder.inventory.source import source_of
-from rebuilder.store import database, dead_letters, heartbeats, inbox, inventory, rebuilds
+from rebuilder.store import database, dead_letters, heartbeats, inbox, installed_packages, inventory, rebuilds
 from rebuilder.web.broker import Broker
 
 ROOM = 2**30  # bytes that must be free where builds and the database are
@@ -165,7 +165,7 @@ def _messages(connection: Connection, now: float) -> Iterator[Diagnosis]:
 
 
 def _images(connection: Connection, settings: Settings) -> Iterator[Diagnosis]:
-    images, unknown = inventory.load(connection).images, inventory.unread(connection)
+    images, unknown = inventory.load(connection).images, installed_packages.unread(connection)
     if not images:
         source = "" if source_of(settings).is_named(settings) else ", after [consumer_config.inventory] names a source"
         yield Diagnosis("images", "there are none", f"rebuilder inventory sync{source}")

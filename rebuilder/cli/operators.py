@@ -22,7 +22,7 @@ from rebuilder.domain.times import format_time
 from rebuilder.engine import commands, targets
 from rebuilder.engine.commands import CommandReceipt
 from rebuilder.queries import records
-from rebuilder.store import actions, inventory, lease, rebuilds
+from rebuilder.store import actions, installed_packages, lease, rebuilds
 from rebuilder.store.database import reading
 
 ANSWER_SECONDS, LOOK_SECONDS = 3.0, 0.1
@@ -187,7 +187,7 @@ def rebuild(
 
 def _unknown(context: Context) -> list[str]:
     with reading(context.stored) as connection:
-        return sorted(inventory.unread(connection))
+        return sorted(installed_packages.unread(connection))
 
 
 def _ends(until: str | None) -> float | None:

@@ -13,7 +13,7 @@ from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Image, ImageBuild, Inventory, Manifest
 from rebuilder.inventory.source import Progress, source_of
-from rebuilder.store import actions, deliveries, heartbeats, inventory, manifests
+from rebuilder.store import actions, deliveries, heartbeats, installed_packages, inventory, manifests
 from rebuilder.store.actions import Verb
 from rebuilder.store.database import reading
 from rebuilder.store.sync import SyncResult, save_inventory
@@ -84,7 +84,7 @@ class StoredInventory(Struct, frozen=True):
 
     def unread(self) -> Collection[str]:
         with reading(self.engine) as connection:
-            return inventory.unread(connection)
+            return installed_packages.unread(connection)
 
     def last_digests(self, each: int) -> Mapping[str, Sequence[str]]:
         with reading(self.engine) as connection:

@@ -24,6 +24,7 @@ from rebuilder.store import (
     changes,
     counters,
     holds,
+    installed_packages,
     inventory,
     pending_changes,
     plan_acceptance,
@@ -55,7 +56,7 @@ def draft(
     """What accepting these changes would do. Changes nothing."""
     accepted = tuple(accepted)
     terms = _terms(connection, settings, now, given)
-    carried = inventory.carried(connection, {change.build.name for change in accepted})
+    carried = installed_packages.carried(connection, {change.build.name for change in accepted})
     if given.parent is not None:
         carried = replace(carried, externals={**carried.externals, given.parent.spec: given.parent})
     graph = _graph(connection, carried, terms)
@@ -157,9 +158,9 @@ def _still_wanted(connection: Connection, stored: Sequence[StoredChange], settin
     for item in stored:
         if item.change.stream in takes:
             offers.setdefault(item.change.build.name, []).append(item.change)
-    rpms = inventory.rpms_from(connection, offers)
+    rpms = installed_packages.rpms_from(connection, offers)
     older = [ident for ident, rpm in rpms.items() if _is_old(rpm, offers[rpm.source], takes)]
-    sources = {rpms[ident].source for ident in inventory.in_use(connection, older)}
+    sources = {rpms[ident].source for ident in installed_packages.in_use(connection, older)}
     return [item for item in stored if item.change.build.name in sources]
 
 

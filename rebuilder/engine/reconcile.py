@@ -23,7 +23,7 @@ from rebuilder.engine.context import Context
 from rebuilder.inventory.koji import tag_builds
 from rebuilder.inventory.koji.session import KojiSession
 from rebuilder.inventory.source import source_of
-from rebuilder.store import changes, inventory, plan_acceptance, rebuilds, rollbacks
+from rebuilder.store import changes, installed_packages, inventory, plan_acceptance, rebuilds, rollbacks
 from rebuilder.store.database import reading
 from rebuilder.store.models import Image
 
@@ -179,7 +179,7 @@ def missed_updates(engine: Engine, hub: KojiSession, settings: Settings) -> list
     missed: dict[Change, None] = {}
     for stream in settings.known_streams:
         with reading(engine) as connection:
-            rpms = [rpm for rpm in inventory.rpms_in(connection, stream.name) if stream.holds(rpm.release)]
+            rpms = [rpm for rpm in installed_packages.rpms_in(connection, stream.name) if stream.holds(rpm.release)]
         carried: dict[str, list[Rpm]] = {}
         for rpm in rpms:
             carried.setdefault(rpm.source, []).append(rpm)

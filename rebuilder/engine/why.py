@@ -17,7 +17,7 @@ from rebuilder.domain.plan import Plan, make_plan
 from rebuilder.domain.rollback import RolledBack
 from rebuilder.domain.schedule import durations
 from rebuilder.inventory.source import source_of
-from rebuilder.store import causes, changes, holds, inventory, rebuilds, rollbacks, waves
+from rebuilder.store import causes, changes, holds, installed_packages, inventory, rebuilds, rollbacks, waves
 from rebuilder.store.changes import StoredChange
 from rebuilder.store.holds import Held
 from rebuilder.store.rollbacks import StandingRollback
@@ -90,7 +90,7 @@ class _Family:
         self._slots = settings.slots
         keys = inventory.family_above(connection, image)
         self._graph = inventory.subgraph(connection, keys)
-        self._carried = inventory.carried(connection, sources, keys)
+        self._carried = installed_packages.carried(connection, sources, keys)
         self._terms = settings.terms({key: str(hold) for key, hold in holds.held(connection, now).items()})
         self._seconds = durations(self._graph.images)
         self._since: dict[str, float | None] = {}
@@ -142,7 +142,7 @@ class _Family:
 
     def _unchanged(self, source: str) -> float | None:
         if source not in self._since:
-            self._since[source] = inventory.since(self._connection, self._image, source)
+            self._since[source] = installed_packages.since(self._connection, self._image, source)
         return self._since[source]
 
 

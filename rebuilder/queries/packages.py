@@ -17,7 +17,7 @@ from rebuilder.domain.naming import did_you_mean
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.engine import ingest
 from rebuilder.engine.plan_preview import AskedUpdates, build_named, builds_named, changes_from, meant
-from rebuilder.store import change_lookup, changes, coverage, inventory, search
+from rebuilder.store import change_lookup, changes, coverage, installed_packages, search
 from rebuilder.store.changes import StoredChange
 
 SHOWN = 3
@@ -29,7 +29,7 @@ class StoredPackages(Struct, frozen=True):
     connection: Connection
 
     def sources_of(self, name: str) -> Collection[str]:
-        return inventory.sources_of(self.connection, name)
+        return installed_packages.sources_of(self.connection, name)
 
     def carriers(self, rpm: str) -> Mapping[str, int]:
         return coverage.made_from(self.connection, rpm)
@@ -122,7 +122,7 @@ def check_update(connection: Connection, name: str) -> None:
     except RequestError:
         raise RequestError(f"update: unknown update {name}: give an alias, an NVR or a CVE") from None
     refuse_other_epoch(connection, build)
-    if build.name in inventory.sources_of(connection, build.name):
+    if build.name in installed_packages.sources_of(connection, build.name):
         raise RequestError(f"update: no message told of {name}")
     raise RequestError(f"update: {meant(build, StoredPackages(connection))}")
 
@@ -142,7 +142,7 @@ def alike(connection: Connection, words: str) -> list[str]:
 
 def check(connection: Connection, package: str) -> None:
     """Raises RequestError for a source package that no image carries and no change is of, with what may be meant."""
-    if not package or package in inventory.sources_of(connection, package):
+    if not package or package in installed_packages.sources_of(connection, package):
         return
     if not change_lookup.is_known(connection, package):
         raise RequestError(f"package: {_instead(connection, package)}")
@@ -152,7 +152,7 @@ def check_rpm(connection: Connection, rpm: str) -> None:
     """Raises RequestError for a binary package that no image carries."""
     if not rpm or coverage.made_from(connection, rpm):
         return
-    if rpm in inventory.sources_of(connection, rpm):
+    if rpm in installed_packages.sources_of(connection, rpm):
         raise RequestError(f"rpm: {rpm} is a source package: use package={rpm}")
     raise RequestError(f"rpm: no image carries an RPM {rpm}{did_you_mean(rpm, coverage.rpm_names(connection))}")
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, func, or_, select
 from rebuilder.domain.image_name import stream_of
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.domain.rpm_streams import NONE, foreigners
-from rebuilder.store import change_lookup, changes, inventory, manifests
+from rebuilder.store import change_lookup, changes, installed_packages, inventory, manifests
 from rebuilder.store.changes import StoredChange
 from rebuilder.store.models import Image, ImageBuild, ImageParent, ManifestRpm, Rpm, aliased
 from rebuilder.store.read_cache import cached
@@ -52,7 +52,7 @@ def carriers(connection: Connection, source: str, stream: str, crossed: Collecti
     Most are images of the stream; `crossed` says where others, which are built on them, may be.
     """
     streams = _reached(stream, crossed)
-    packages = inventory.rpms_from(connection, [source])
+    packages = installed_packages.rpms_from(connection, [source])
     having = manifests.carrying(connection, list(packages))
     groups: dict[tuple[int, ...], list[str]] = {}
     for image, manifest_id in _current(connection, streams):

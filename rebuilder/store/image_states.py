@@ -19,7 +19,7 @@ from rebuilder.domain.lifecycle import State
 from rebuilder.domain.rpm import INSTALLONLY, is_installonly, that_count
 from rebuilder.domain.rpm import Rpm as Package
 from rebuilder.domain.rpm_streams import NONE, foreigners
-from rebuilder.store import bases, changes, coverage, external_waits, holds, inventory, manifests
+from rebuilder.store import bases, changes, coverage, external_waits, holds, installed_packages, inventory, manifests
 from rebuilder.store.models import Cause, Change, Hold, Image, ImageBuild, ManifestRpm, Rebuild, Rpm
 from rebuilder.store.read_cache import cached, kept
 from rebuilder.store.upsert import chunks
@@ -183,7 +183,7 @@ class _Missing(Struct):
     def _look_closely(self, rows: Collection[_Known], sources: Collection[str], offers: Offers) -> None:
         if not rows:
             return
-        carried = inventory.carried(self.connection, sources).rpms
+        carried = installed_packages.carried(self.connection, sources).rpms
         foreign = foreigners(inventory.subgraph(self.connection, carried), carried)
         lacking: dict[Package, Lacking] = {}
         for row in rows:
@@ -235,7 +235,7 @@ def _rpms(
 ) -> Mapping[int, Package]:
     """The RPMs of these source packages, by id; of these manifests alone, where few are asked for."""
     if manifest_ids is None:
-        return inventory.rpms_from(connection, sources)
+        return installed_packages.rpms_from(connection, sources)
     query = select(Rpm.id, *manifests.FIELDS).join(ManifestRpm, ManifestRpm.rpm_id == Rpm.id)
     query = query.where(ManifestRpm.manifest_id.in_(manifest_ids)).distinct()
     rpms = {row[0]: Package(*row[1:]) for row in connection.execute(query)}

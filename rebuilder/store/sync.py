@@ -14,8 +14,8 @@ from rebuilder.domain.image import Fault, Inventory
 from rebuilder.domain.image import Image as ImageValue
 from rebuilder.domain.image import ImageBuild as BuildValue
 from rebuilder.domain.image import Stream as StreamValue
+from rebuilder.store import installed_packages, manifests, rollbacks
 from rebuilder.store import inventory as stored
-from rebuilder.store import manifests, rollbacks
 from rebuilder.store.models import Image, ImageBuild, ImageParent, Stream
 from rebuilder.store.upsert import chunks, refresh_statistics
 
@@ -143,7 +143,7 @@ def _save_builds(
     connection: Connection, builds: Iterable[BuildValue], image_ids: Mapping[str, int], now: float
 ) -> list[str]:
     """Record the builds that are not current yet, or could not be read before; the names of their images."""
-    current, unread = stored.current_builds(connection), stored.unread(connection)
+    current, unread = stored.current_builds(connection), installed_packages.unread(connection)
     bad = rollbacks.taken_back(connection)
     new = [
         build for build in builds

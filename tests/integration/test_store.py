@@ -41,6 +41,7 @@ from rebuilder.store import (
     counters,
     database,
     inbox,
+    installed_packages,
     inventory,
     manifests,
     models,
@@ -318,12 +319,12 @@ def test_an_image_that_left_and_came_back_is_the_same_image(store: Engine) -> No
     assert sync(store, (BASE,), BUILDS[:1]).removed == ("httpd:f42",)
     with database.reading(store) as connection:
         assert list(inventory.load(connection).ordered()) == ["base:f42"]
-        assert set(inventory.carried(connection, ["openssl"]).rpms) == set()
+        assert set(installed_packages.carried(connection, ["openssl"]).rpms) == set()
     assert sync(store).added == ("httpd:f42",)
     with database.reading(store) as connection:
         assert inventory.ids(connection) == ids
         assert inventory.load(connection).images == (BASE, HTTPD)
-        assert set(inventory.carried(connection, ["openssl"]).rpms) == {"httpd:f42"}
+        assert set(installed_packages.carried(connection, ["openssl"]).rpms) == {"httpd:f42"}
     assert sync(store).unchanged == 2
 
 
@@ -350,20 +351,20 @@ def test_only_current_builds_carry(store: Engine) -> None:
     with store.begin() as connection:
         ids = inventory.ids(connection)
         record_builds(connection, [build("httpd", BASH, newer, ident="2")], ids, 2.0)
-        carried = inventory.carried(connection, ["openssl"])
+        carried = installed_packages.carried(connection, ["openssl"])
         assert [rpm.nevra for rpm in carried.rpms["httpd:f42"]] == [newer]
         record_builds(connection, [build("httpd", BASH, ident="3")], ids, 3.0)
-        assert inventory.carried(connection, ["openssl"]).rpms == {}
-        assert set(inventory.carried(connection, ["bash", "openssl"]).rpms) == {"base:f42", "httpd:f42"}
+        assert installed_packages.carried(connection, ["openssl"]).rpms == {}
+        assert set(installed_packages.carried(connection, ["bash", "openssl"]).rpms) == {"base:f42", "httpd:f42"}
 
 
 def test_images_that_nobody_could_read_are_unknown_until_somebody_can(store: Engine) -> None:
     sync(store, (BASE, HTTPD), (ImageBuild("base:f42", "1", None),))
     with database.reading(store) as connection:
-        assert inventory.carried(connection, ["bash"]).unknown == {"base:f42", "httpd:f42"}
+        assert installed_packages.carried(connection, ["bash"]).unknown == {"base:f42", "httpd:f42"}
     sync(store)
     with database.reading(store) as connection:
-        assert inventory.carried(connection, ["bash"]).unknown == frozenset()
+        assert installed_packages.carried(connection, ["bash"]).unknown == frozenset()
 
 
 def searched(url: str, call: Callable[[Connection], object]) -> list[str]:
