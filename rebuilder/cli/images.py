@@ -21,7 +21,7 @@ from rebuilder.domain.naming import meant
 from rebuilder.domain.times import format_duration
 from rebuilder.engine import external_parents, inventory_sync
 from rebuilder.engine.external_parents import Refreshed
-from rebuilder.inventory import schema
+from rebuilder.inventory import document_writer
 from rebuilder.queries import image_state
 from rebuilder.store import inventory as store
 from rebuilder.store.database import reading
@@ -144,7 +144,7 @@ def show(context: Context, image: str, json_: bool) -> None:
         **image_state.written(state),
         "parents": [{"name": str(parent), "kind": str(parent.kind)} for parent in entry.parents],
         "children": list(graph.children(image)),
-        "source": schema.source_written(entry.source),
+        "source": document_writer.source_written(entry.source),
         **(NO_BUILD if build is None else _of_build(build)),
     }
     if json_:
@@ -209,4 +209,4 @@ def export(context: Context) -> None:
         if not len(graph):
             raise RequestError("the inventory is empty: run `rebuilder inventory sync` first")
         whole = Inventory(graph.images, store.streams(connection))
-        click.echo(json.dumps(schema.written(whole, lambda key: store.manifest_of(connection, key)), indent=1))
+        click.echo(json.dumps(document_writer.written(whole, lambda key: store.manifest_of(connection, key)), indent=1))

@@ -26,7 +26,7 @@ from rebuilder.domain.plan import Draft, Plan, PlannedRebuild
 from rebuilder.domain.times import format_duration
 from rebuilder.engine.plan_preview import AskedUpdates, builds_named, changes_from, of_document
 from rebuilder.inventory import loader
-from rebuilder.inventory.schema import Document
+from rebuilder.inventory.document import Document
 from rebuilder.queries import plan as planned
 
 SHOWN = 100

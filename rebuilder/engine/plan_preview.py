@@ -16,7 +16,7 @@ from rebuilder.domain.naming import unknown_stream
 from rebuilder.domain.plan import Draft, make_plan
 from rebuilder.domain.rpm import ARCHES, SourceBuild
 from rebuilder.domain.schedule import durations
-from rebuilder.inventory.schema import Document
+from rebuilder.inventory.document import Document
 
 
 class AskedUpdates(Struct, frozen=True):

@@ -11,7 +11,8 @@ import msgspec
 import yaml
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.inventory.schema import Document, DocumentError, ImageEntry, Place, Root, misshapen
+from rebuilder.inventory.document import Document
+from rebuilder.inventory.schema import DocumentError, ImageEntry, Place, Root, misshapen
 
 DEEPEST = 50
 MOST_VALUES = 10_000_000  # with each alias written out: ten lines of aliases can stand for more than fits in memory

@@ -11,7 +11,7 @@ import pytest
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory, Parent, ParentKind, Source, Stream
 from rebuilder.domain.rpm import Rpm
-from rebuilder.inventory import loader, schema
+from rebuilder.inventory import document_writer, loader, schema
 
 EXAMPLE = """\
 version: 1
@@ -84,17 +84,17 @@ def test_json_says_the_same(tmp_path: Path) -> None:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     found = read(tmp_path, EXAMPLE)
     builds = {build.image: build for build in found.builds}
-    written = schema.written(found, builds.get)
+    written = document_writer.written(found, builds.get)
     again = read(tmp_path, json.dumps(written), "again.json")
     assert again == found
-    assert schema.written(again, {build.image: build for build in again.builds}.get) == written
+    assert document_writer.written(again, {build.image: build for build in again.builds}.get) == written
 
 
 def test_a_source_rpm_s_version_survives_writing(tmp_path: Path) -> None:
     text = "version: 1\nimages: [{name: a, rpms: [{nevra: p-libs-1-1.noarch, source: p-2-3.src.rpm}]}]\n"
     found = read(tmp_path, text)
     (build,) = found.builds
-    again = read(tmp_path, json.dumps(schema.written(found, {"a:default": build}.get)), "again.json")
+    again = read(tmp_path, json.dumps(document_writer.written(found, {"a:default": build}.get)), "again.json")
     assert again.builds == found.builds
 
 

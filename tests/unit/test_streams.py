@@ -11,7 +11,7 @@ from rebuilder.config import settings_of
 from rebuilder.domain.change import AvailableBuild, Ignored
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Inventory, Stream, dist_of
-from rebuilder.inventory import loader, schema
+from rebuilder.inventory import document_writer, loader
 
 
 @pytest.mark.parametrize(("dist", "fits", "others"), [
@@ -50,7 +50,7 @@ def test_a_document_takes_one_or_a_list_and_says_what_is_wrong(tmp_path: Path) -
     path.write_text("version: 1\nstreams:\n  a: {dist: .fc42}\n  b: {dist: [.el9, .el10]}\nimages: []\n")
     found = loader.read(path)
     assert found.streams == (Stream("a", (".fc42",)), Stream("b", (".el9", ".el10")))
-    written = schema.written(Inventory((), found.streams), lambda key: None)["streams"]
+    written = document_writer.written(Inventory((), found.streams), lambda key: None)["streams"]
     assert written == {"a": {"dist": ".fc42"}, "b": {"dist": [".el9", ".el10"]}}
     path.write_text("version: 1\nstreams:\n  a: {dist: .fc 42}\n")
     with pytest.raises(RequestError, match=r"inventory.yaml:3: streams.a.dist: .*is not a valid dist tag"):
