@@ -6,21 +6,20 @@ import configparser
 import functools
 import json
 import logging
-import re
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from enum import Enum
 from threading import Lock
 from typing import Any, TypeVar
 
 from rebuilder.builders import osbs_site
 from rebuilder.builders.log_collector import NoLog
-from rebuilder.builders.osbs_library import CHECKING, NAMING, WRITING, Library
+from rebuilder.builders.osbs_errors import CONFLICT, INVALID, NOT_FOUND, NOT_STARTED, Answered, Unauthorized, translated
+from rebuilder.builders.osbs_library import Library
+from rebuilder.builders.osbs_submission import submit, submitting_class
 from rebuilder.builders.pipeline_run import LABELS, PipelineRun, one_line
 from rebuilder.builders.task_run import RUN_LABEL, LogSource, TaskRun
 from rebuilder.config import OsbsSettings, StreamSettings
-from rebuilder.domain.build import BuildRejected, SiteError
+from rebuilder.domain.build import SiteError
 from rebuilder.domain.errors import InfrastructureError, RequestError
 
 T = TypeVar("T")
@@ -35,12 +34,10 @@ class Kept(Enum):
     YES = f"{KEPT_LABEL}=true"
 
 
-NOT_STARTED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, INVALID = 400, 401, 403, 404, 409, 422
 TEKTON_API, TEKTON_VERSION = "apis", "tekton.dev/v1beta1"  # of osbs-client's own osbs/tekton.py
 PAGE = 500  # runs in one answer
 NAMED = 50  # runs in one selector, which is part of a URL
 CORE_API, CORE_VERSION = "api", "v1"
-CLONE = re.compile(r"/\S*/repo/(?=\S)")  # where osbs-client cloned to, and what is gone when the words are read
 READ_SECONDS = 30.0  # without a byte of a log that is written already
 CHUNK = 1 << 16  # bytes of a log that are in the memory at a time
 
@@ -101,35 +98,16 @@ class Client:
         """Use the client; where its token is not accepted any more, once more with a new client and a fresh token."""
         with self._lock:
             if self._osbs is None:
-                self._osbs = self._translated(self._connected)
+                self._osbs = translated(self._library, self._connected)
             osbs = self._osbs
         try:
-            return self._translated(lambda: use(osbs))
+            return translated(self._library, lambda: use(osbs))
         except Unauthorized:
             with self._lock:
                 if self._osbs is osbs:
-                    self._osbs = self._translated(self._connected)
+                    self._osbs = translated(self._library, self._connected)
                 osbs = self._osbs
-            return self._translated(lambda: use(osbs))
-
-    def _translated(self, call: Callable[[], T]) -> T:
-        exceptions = self._library.exceptions
-        try:
-            return call()
-        except RefusedByOsbs as refusal:
-            raise BuildRejected(f"OSBS refuses it: {_told(refusal.error)}") from None
-        except exceptions.OsbsAuthException as error:
-            raise Unauthorized(_told(error)) from None
-        except exceptions.OsbsException as error:
-            if isinstance(error.cause, SiteError | BuildRejected):  # ours, which went through the client
-                raise error.cause from None
-            code = getattr(error, "status_code", None)
-            if code == UNAUTHORIZED:
-                raise Unauthorized(_told(error)) from None
-            message = f"OSBS: {code}: {_told(error)}" if code else f"OSBS: {_told(error)}"
-            if code == FORBIDDEN:
-                raise SiteError(message) from None
-            raise Answered(message, code if isinstance(code, int) else None) from None
+            return translated(self._library, lambda: use(osbs))
 
     def site(self) -> Iterator[osbs_site.Finding]:
         """What of the site was looked at, and what is wrong with it; empty where nothing is."""
@@ -141,30 +119,6 @@ class Client:
             hint = ": name its CA in REQUESTS_CA_BUNDLE" if "CERTIFICATE_VERIFY_FAILED" in str(error) else ""
             yield f"OSBS at {url}", f"{error}{hint}"
 
-    def _submitting(self, name: str, annotations: Mapping[str, str]) -> Any:
-        """A class of clients whose next run has this name and these annotations, and our label.
-
-        Its `judged` says whether the client has taken the source; what goes wrong later is the site's.
-        """
-
-        def checked(client: Any, flatpak: Any, repo_info: Any) -> None:
-            getattr(super(submitting, client), CHECKING)(flatpak, repo_info)
-            if (repo_info.configuration.container or {}).get("operator_manifests"):
-                raise self._library.exceptions.OsbsException("operator manifests are not supported")
-
-        def written(client: Any, *args: Any, **kwargs: Any) -> Any:
-            client.judged = True
-            with _as_site_error(client.os_conf.get_pipeline_run_path(), limited=self._library.takes_limits):
-                document = getattr(super(submitting, client), WRITING)(*args, **kwargs)
-                metadata = document["metadata"]
-                metadata["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
-                metadata["labels"] = {**(metadata.get("labels") or {}), **LABELS}
-            return document
-
-        members = {"judged": False, CHECKING: checked, WRITING: written, NAMING: lambda client, *args, **kwargs: name}
-        submitting: Any = type("OSBS", (self._library.api.OSBS,), members)
-        return submitting
-
     def create(self, name: str, annotations: Mapping[str, str], parameters: Mapping[str, object]) -> None:
         """Make the run, under exactly this name. One that is there already is left as it is.
 
@@ -175,16 +129,9 @@ class Client:
         def use(osbs: Any) -> None:
             # osbs.conf's `scratch` would win over what the build is told.
             configuration = self._configuration(scratch=bool(parameters.get("scratch")))
-            named = self._submitting(name, annotations)(configuration)
+            named = submitting_class(self._library, name, annotations)(configuration)
             named.os = osbs.os  # the same connection, and the same token
-            try:
-                named.create_binary_container_build(**parameters)
-            except self._library.exceptions.OsbsException as error:
-                if named.judged:
-                    raise
-                if _is_trouble(error):
-                    raise InfrastructureError(f"OSBS: {_told(error)}", arrived=False) from None
-                raise RefusedByOsbs(error) from None
+            submit(self._library, named, parameters)
 
         try:
             self._call(use)
@@ -307,61 +254,3 @@ def _hurry(raw: Any) -> None:
     connection = getattr(raw, "_connection", None)
     if (sock := getattr(connection, "sock", None)) is not None:
         sock.settimeout(READ_SECONDS)
-
-
-@contextmanager
-def _as_site_error(path: str, *, limited: bool) -> Iterator[None]:
-    """A template that cannot be filled in is the site's fault, unless only what this build is told does not fit in."""
-    if fault := osbs_site.template_fault(path, limited=limited):
-        raise SiteError(f"OSBS: pipeline_run_path: {fault}")
-    try:
-        yield
-    except Exception as error:
-        raise BuildRejected(f"its parameters do not fit into {path}: {one_line(str(error))}") from None
-
-
-class RefusedByOsbs(Exception):
-    """The client does not take what is to be built."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-
-def _is_trouble(error: Exception) -> bool:
-    """Whether what kept the client from judging the source is not the source's fault: git, the disk, the network.
-
-    All that it does before it has judged is to clone the repository, and to read what is in it.
-    """
-    return isinstance(getattr(error, "cause", None), OSError | subprocess.SubprocessError)
-
-
-class Answered(InfrastructureError):
-    """The cluster answered, or the client did in its place; `code` is the HTTP status where there is one."""
-
-    def __init__(self, message: str, code: int | None) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Unauthorized(InfrastructureError):
-    """The token is not accepted."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(f"OSBS does not accept our credentials (renew the token or its file): {message}")
-
-
-def _told(error: Exception) -> str:
-    """The client's exception in one line: of an answer in Kubernetes' own form, its message; of a cause, the cause."""
-    cause = getattr(error, "cause", None)
-    message = error.args[0] if error.args else ""
-    text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
-    if cause is not None and text == repr(cause):
-        text = str(cause)
-    try:
-        document = json.loads(text)
-    except ValueError:
-        document = None
-    if isinstance(document, dict) and document.get("message"):
-        text = str(document["message"])
-    return one_line(CLONE.sub("", text)) or one_line(repr(cause or error))
