@@ -20,7 +20,7 @@ from rebuilder.domain.build import BuildRejected, BuildRequest, Phase, Status, S
 from rebuilder.domain.checks import TestRequest
 from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.domain.image import ImageBuild
-from rebuilder.inventory import containerfiles
+from rebuilder.inventory import tree_naming
 from rebuilder.inventory.buildah_cli import Gone, Storage, StorageError
 from rebuilder.registry.errors import registry_error
 
@@ -120,7 +120,7 @@ class BuildahBuilder:
             raise InfrastructureError(f"the result of {ref} cannot be read: {error}") from None
 
     def public_name(self, image: str) -> str:
-        return containerfiles.tag(image)
+        return tree_naming.tag(image)
 
     def promote(self, image: str, key: str, ident: str) -> None:
         try:

@@ -18,7 +18,7 @@ from rebuilder.domain.annotations import BaseName, annotations_of, external_base
 from rebuilder.domain.build import BuildRejected, BuildRequest
 from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import Image
-from rebuilder.inventory import checkout, containerfiles, tree_walk
+from rebuilder.inventory import checkout, containerfiles, tree_naming, tree_walk
 from rebuilder.inventory.buildah_cli import Storage
 
 IID = "iid"  # the file in the folder of a build that has the image's id
@@ -107,7 +107,7 @@ class BuildCommands(Struct, frozen=True):
         base = order.base
         if base is None:
             return external_base(order)
-        return BaseName(self.published.floating_name(base.image) or containerfiles.tag(base.image), base.digest)
+        return BaseName(self.published.floating_name(base.image) or tree_naming.tag(base.image), base.digest)
 
 
 def _written(folder: Path, script: str) -> Path:

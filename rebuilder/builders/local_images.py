@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rebuilder.builders.process import Process
 from rebuilder.inventory.buildah_cli import Listed, Storage, StorageError
-from rebuilder.inventory.containerfiles import LOCAL, tag
+from rebuilder.inventory.tree_naming import LOCAL, tag
 
 OWN = f"{LOCAL}rebuilder/"
 PROVEN = "proven"  # the file that says so, in the folder of the build

@@ -10,7 +10,7 @@ from msgspec import Struct
 from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.domain.image import Image, PinnedParent
-from rebuilder.inventory import containerfile, containerfiles, tree_walk
+from rebuilder.inventory import containerfile, tree_naming, tree_walk
 from rebuilder.inventory.buildah_cli import Storage
 from rebuilder.inventory.containerfile import Base, Recipe
 from rebuilder.registry.short_names import full_names
@@ -69,7 +69,7 @@ class Pinning(Struct, frozen=True):
         """A name that also means a stage pins no external parent: the tag of that is what is built on."""
         ours = self._ours(order)
         external = {parent.spec: f"{FAR}{parent.at}" for parent in order.externals}
-        itself = containerfiles.tag(order.image.key)
+        itself = tree_naming.tag(order.image.key)
         for base in recipe.parents:
             is_stage = base.spec.lower() in recipe.hidden
             if is_stage and base.spec in ours:
@@ -78,7 +78,7 @@ class Pinning(Struct, frozen=True):
             place = ours.get(base.spec) or ("" if is_stage else external.get(base.spec))
             if place:
                 yield Pin(base, place)
-            elif f"{containerfiles.LOCAL}{_tagged(base.spec)}" == itself:
+            elif f"{tree_naming.LOCAL}{_tagged(base.spec)}" == itself:
                 # `nginx` on nginx is built on somebody else's image of that name, never on itself.
                 yield Pin(base, self._elsewhere(base.spec))
 
@@ -91,7 +91,7 @@ class Pinning(Struct, frozen=True):
 
     def _specs(self, image: Image, parent: str) -> Iterator[str]:
         """All that the image's Containerfile may call the parent."""
-        naming = containerfiles.Naming(image.stream, registry=image.source.registry or self.registry)
+        naming = tree_naming.Naming(image.stream, registry=image.source.registry or self.registry)
         return naming.specs(parent, image.stream)
 
     def _elsewhere(self, spec: str) -> str:

@@ -16,7 +16,7 @@ from rebuilder.demo.process import Failed
 from rebuilder.domain.build import BuildRequest, Phase
 from rebuilder.domain.graph import Graph
 from rebuilder.domain.image import Image, ImageBuild, PinnedParent
-from rebuilder.inventory import containerfiles
+from rebuilder.inventory import containerfiles, tree_naming
 from rebuilder.inventory.buildah_cli import Storage
 
 QUEUE = "rebuilder-demo"
@@ -180,7 +180,7 @@ class Site:
         ids = storage.ids()
         builds = {}
         for image in containerfiles.read(self.folder / "images", images.STREAM):
-            ident = ids[containerfiles.tag(image.key)]
+            ident = ids[tree_naming.tag(image.key)]
             stored = storage.inspect(ident)
             manifest = storage.manifest(ident)
             builds[image.key] = ImageBuild(image.key, ident, manifest, stored.parents, externals=stored.externals)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from rebuilder.config import Settings
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, ImageBuild, Inventory
-from rebuilder.inventory import containerfiles
+from rebuilder.inventory import containerfiles, tree_naming
 from rebuilder.inventory.buildah_cli import Storage
 
 READERS = 4
@@ -30,11 +30,11 @@ def read(
     if path is None:
         raise RequestError("consumer_config.inventory.path: set it to the folder of the Containerfiles")
     inventory = settings.inventory
-    naming = containerfiles.Naming(inventory.stream, of_folders, inventory.registry, tuple(settings.streams))
+    naming = tree_naming.Naming(inventory.stream, of_folders, inventory.registry, tuple(settings.streams))
     tree = containerfiles.scan(path, naming, settings.buildah.build_args)
     storage = Storage(settings.buildah)
     ids = storage.ids()
-    there = [(image, ids[tag]) for image in tree.images if (tag := containerfiles.tag(image.key)) in ids]
+    there = [(image, ids[tag]) for image in tree.images if (tag := tree_naming.tag(image.key)) in ids]
     builds = []
     with ThreadPoolExecutor(READERS) as pool:
         for build in pool.map(lambda pair: _build(storage, *pair), there):

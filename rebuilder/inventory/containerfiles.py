@@ -5,28 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Image, Parent, Source, image_name, stream_name
 from rebuilder.domain.image_name import ImageName, name_of, stream_of
+from rebuilder.inventory import tree_hints
 from rebuilder.inventory.containerfile import Base, Options
 from rebuilder.inventory.containerfile import read as read_file
 from rebuilder.inventory.content import Contents
+from rebuilder.inventory.tree_naming import LOCAL, STORAGE, Naming
 from rebuilder.inventory.tree_settings import FILE, WHOLE, line_of
-from rebuilder.inventory.tree_walk import Folder, Walked, text_of, walk
+from rebuilder.inventory.tree_walk import Folder, text_of, walk
 
 NAMES = ("Containerfile", "Dockerfile")
-LOCAL = "localhost/"
-STORAGE = "containers-storage:"
-REGISTRY = "docker://"
-SHOWN = 3
 
 
 class Tree(Struct, frozen=True):
@@ -38,33 +35,6 @@ class Tree(Struct, frozen=True):
     images: tuple[Image, ...]
     faults: tuple[Fault, ...]
     hints: tuple[str, ...] = ()
-
-
-class Naming(Struct, frozen=True):
-    """How images of a tree are called.
-
-    `stream` is that of folders which do not say, `streams` has all that are configured. `known` has the images
-    (name:stream) that folders made before, by their paths: their names stay, whatever other folders appear. With
-    `registry`, the prefix under which the images are published, REGISTRY/NAME is an image of the tree.
-    """
-
-    stream: str
-    known: Mapping[str, Collection[str]] = field(default_factory=dict)
-    registry: str = ""
-    streams: tuple[str, ...] = ()
-
-    @property
-    def prefixes(self) -> tuple[str, ...]:
-        """What may stand before an image's name."""
-        here = ("", LOCAL, STORAGE, f"{STORAGE}{LOCAL}")
-        published = f"{self.registry.rstrip('/')}/"
-        return (*here, published, f"{REGISTRY}{published}") if self.registry else here
-
-    def specs(self, key: str, stream: str) -> Iterator[str]:
-        """All that a Containerfile of an image of that stream may call the image `key`."""
-        name, of = ImageName.of(key)
-        for prefix, suffix in product(self.prefixes, ("", ":latest", f":{of}") if of == stream else (f":{of}",)):
-            yield f"{prefix}{name}{suffix}"
 
 
 class _Wanted(Struct, frozen=True):
@@ -102,11 +72,13 @@ def scan(tree: Path, naming: Naming, build_args: Mapping[str, str] | None = None
         reading.add(folder)
     others = reading.others(walked.folders)
     if not reading.files and not reading.faults:
-        raise RequestError(f"{tree}: no Containerfile or Dockerfile in it{_left_aside(others)}")
+        raise RequestError(f"{tree}: no Containerfile or Dockerfile in it{tree_hints.left_aside(others)}")
     reading.name()
     images = reading.images()
-    hints = [f"{tree}{_left_aside(others)}"] if others else []
-    hints += [*_not_read(tree, walked), *_look_alikes(images, reading.names), *_lost(images, naming, reading.keys)]
+    hints = [f"{tree}{tree_hints.left_aside(others)}"] if others else []
+    hints += tree_hints.not_read(tree, walked)
+    hints += tree_hints.look_alikes(images, reading.names)
+    hints += tree_hints.lost(images, naming, reading.keys)
     return Tree(images, tuple(reading.faults), tuple(hints))
 
 
@@ -277,54 +249,6 @@ def _parent(base: Base, of: str, local: Mapping[str, str]) -> Parent:
     return Parent(base.kind, external=base.spec)
 
 
-def _not_read(tree: Path, walked: Walked) -> Iterator[str]:
-    if walked.nameless:
-        names = _few(walked.nameless)
-        yield f"{tree}: folders are not read whose names are not UTF-8 text: {names}; rename them"
-    if walked.links:
-        count = len(walked.links)
-        yield f"{tree}: {count} link{_s(count)} to folders not followed: {_few(walked.links)}"
-
-
-def _few(items: Sequence[str]) -> str:
-    return ", ".join(items[:SHOWN]) + (", …" if len(items) > SHOWN else "")
-
-
-def _left_aside(others: Sequence[str]) -> str:
-    """What is said of build files whose names are not looked for."""
-    if not others:
-        return ""
-    name, count = Path(others[0]).name, len(others)
-    return (
-        f": {count} build file{_s(count)} of other names left aside ({_few(others)}): name them Containerfile, or say "
-        f'how they are called in a {FILE} beside them or at the root of the tree: containerfile = "{name}"'
-    )
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
-
-
-def _look_alikes(images: Sequence[Image], names: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """Parents of somebody else that are called like a folder of the tree: they may be meant to be that image."""
-    by_advice: dict[str, list[str]] = {}
-    for image in images:
-        for parent in image.parents:
-            prefix, name = _split(parent.external)
-            if name in names and name != image.name:
-                advice = f'set registry = "{prefix}" in the {FILE} at its root' if prefix else (
-                    f"name it {' or '.join(f'{name}:{stream}' for stream in names[name])}")  # fmt: skip
-                by_advice.setdefault(advice, []).append(f"{image.name} on {parent.external}")
-    for advice, pairs in by_advice.items():
-        yield f"{_few(pairs)}: external, though a folder of the tree has that name; if that is meant, {advice}"
-
-
-def _split(spec: str) -> tuple[str, str]:
-    """What stands before the name in a pull spec, and the name without its tag and digest."""
-    prefix, _, last = spec.removeprefix(REGISTRY).rpartition("/")
-    return prefix, last.partition("@")[0].partition(":")[0]
-
-
 def _first_file(folder: Path, names: Iterable[str]) -> str:
     """The first of the names that the folder has; an empty text where it has none."""
     return next((name for name in names if os.path.lexists(folder / name)), "")
@@ -334,25 +258,3 @@ def _free_name(folder: Folder, streams: Iterable[str], often: Mapping[str, int])
     """The folder's short name where no other folder would make an image of that name, else the long one."""
     alone = all(often[str(ImageName(folder.short, stream))] == 1 for stream in streams)
     return folder.short if alone else folder.long or folder.short
-
-
-def _lost(images: Sequence[Image], naming: Naming, keys: Collection[str]) -> Iterator[str]:
-    """Parents that were images of the tree, and are somebody else's images now that their folders are gone."""
-    gone = {key for of_folder in naming.known.values() for key in of_folder} - set(keys)
-    if not gone:
-        return
-    of_stream = cache(lambda stream: {spec: key for key in gone for spec in naming.specs(key, stream)})
-    for image in images:
-        specs = of_stream(image.stream)
-        for parent in image.parents:
-            key = specs.get(parent.external, image.key)
-            if key != image.key:
-                yield (
-                    f"{image.key} is now built on the external {parent.external}: {key} was an image of the tree, "
-                    "and its folder is gone"
-                )
-
-
-def tag(image: str) -> str:
-    """The name that the image, `name:stream`, has in this machine's storage."""
-    return f"{LOCAL}{image}"

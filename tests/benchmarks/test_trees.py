@@ -10,7 +10,7 @@ from pathlib import Path
 from support import corpus
 
 from rebuilder.inventory import containerfiles
-from rebuilder.inventory.containerfiles import Naming
+from rebuilder.inventory.tree_naming import Naming
 
 FOLDERS, SECONDS = 2000, 3.0
 BESIDE = ("README.md", "entrypoint.sh", "app.conf")

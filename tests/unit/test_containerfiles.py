@@ -13,7 +13,7 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Image, Inventory, Parent, ParentKind
 from rebuilder.engine import inventory_sync
 from rebuilder.inventory import containerfiles
-from rebuilder.inventory.containerfiles import Naming
+from rebuilder.inventory.tree_naming import Naming
 
 
 def tree(folder: Path, **files: str) -> Path:

@@ -11,7 +11,7 @@ from support import corpus
 from rebuilder.domain.errors import RequestError
 from rebuilder.inventory import containerfiles
 from rebuilder.inventory.containerfile import parents
-from rebuilder.inventory.containerfiles import Naming
+from rebuilder.inventory.tree_naming import Naming
 from rebuilder.inventory.tree_walk import text_of
 
 FILES = tuple(corpus.files())

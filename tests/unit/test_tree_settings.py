@@ -9,7 +9,8 @@ import pytest
 from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Care, Image
 from rebuilder.inventory import containerfiles
-from rebuilder.inventory.containerfiles import Naming, Tree
+from rebuilder.inventory.containerfiles import Tree
+from rebuilder.inventory.tree_naming import Naming
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rebuilder.config import Settings
 from rebuilder.domain.image import Image, Inventory
-from rebuilder.inventory import buildah, containerfiles
+from rebuilder.inventory import buildah, containerfiles, tree_naming
 from rebuilder.inventory.source import InventorySource, KnownInventory, Progress
 
 
@@ -32,7 +32,7 @@ class Plugin(InventorySource):
         inventory = settings.inventory
         if inventory.path is None:
             return ()
-        naming = containerfiles.Naming(inventory.stream, {}, inventory.registry, tuple(settings.streams))
+        naming = tree_naming.Naming(inventory.stream, {}, inventory.registry, tuple(settings.streams))
         return containerfiles.scan(inventory.path, naming, settings.buildah.build_args).images
 
     def folders(self, settings: Settings) -> Mapping[str, Path | None]:
