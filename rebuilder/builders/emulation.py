@@ -13,7 +13,8 @@ from pathlib import Path
 from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.domain.image import Image
 from rebuilder.inventory import containerfile, tree_walk
-from rebuilder.inventory.containerfile import HERE, Options
+from rebuilder.inventory.containerfile_stages import Options
+from rebuilder.inventory.platforms import HERE
 
 HANDLERS = Path("/proc/sys/fs/binfmt_misc")
 # The class, byte order and machine in the head of an ELF program, by architecture.

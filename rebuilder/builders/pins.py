@@ -10,7 +10,7 @@ from msgspec import Struct
 from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.domain.image import Image, PinnedParent
-from rebuilder.inventory import containerfile, tree_naming, tree_walk
+from rebuilder.inventory import containerfile, containerfile_stages, tree_naming, tree_walk
 from rebuilder.inventory.buildah_cli import Storage
 from rebuilder.inventory.containerfile import Base, Recipe
 from rebuilder.registry.short_names import full_names
@@ -58,7 +58,7 @@ class Pinning(Struct, frozen=True):
         Raises InfrastructureError for a stage that has its image's name: buildah would take the image for the stage.
         """
         image = order.image
-        options = containerfile.Options(self.arguments(image), image.source.target, platform)
+        options = containerfile_stages.Options(self.arguments(image), image.source.target, platform)
         try:
             recipe = containerfile.read(tree_walk.text_of(file, Path(image.source.path)), options)
         except (OSError, RequestError):

@@ -10,7 +10,7 @@ from rebuilder.demo import images
 from rebuilder.demo.workspace import first_build
 from rebuilder.domain.image import Image, ImageBuild, Source
 from rebuilder.inventory.buildah_cli import Storage
-from rebuilder.inventory.containerfile import HERE
+from rebuilder.inventory.platforms import HERE
 from rebuilder.registry.reader import RegistryReader
 
 SECONDS = 60.0

@@ -16,8 +16,9 @@ from rebuilder.domain.errors import RequestError
 from rebuilder.domain.image import Fault, Image, Parent, Source, image_name, stream_name
 from rebuilder.domain.image_name import ImageName, name_of, stream_of
 from rebuilder.inventory import tree_hints
-from rebuilder.inventory.containerfile import Base, Options
+from rebuilder.inventory.containerfile import Base
 from rebuilder.inventory.containerfile import read as read_file
+from rebuilder.inventory.containerfile_stages import Options
 from rebuilder.inventory.content import Contents
 from rebuilder.inventory.tree_naming import LOCAL, STORAGE, Naming
 from rebuilder.inventory.tree_settings import FILE, WHOLE, line_of

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from rebuilder.config import Settings
 from rebuilder.domain.image import Manifest
-from rebuilder.inventory.containerfile import HERE
+from rebuilder.inventory.platforms import HERE
 from rebuilder.registry.document import RemoteImage
 from rebuilder.registry.errors import ContentsError, RegistryError
 from rebuilder.registry.pull_spec import is_remote, pinned, without_digest

@@ -22,7 +22,8 @@ from support.examples import examples
 from rebuilder.config import BuildahSettings
 from rebuilder.domain.errors import RequestError
 from rebuilder.inventory.buildah_cli import Storage
-from rebuilder.inventory.containerfile import Options, Recipe, read
+from rebuilder.inventory.containerfile import Recipe, read
+from rebuilder.inventory.containerfile_stages import Options
 
 PULLED = re.compile(r'Pulling image (\S+) \(policy')
 STAGE = re.compile(r"^(?:\[(\d+)/\d+\] )?STEP 1/", re.MULTILINE)

@@ -27,7 +27,7 @@ from rebuilder.domain.image import Image, ImageBuild, Manifest, Source
 from rebuilder.domain.rpm import SourceBuild
 from rebuilder.inventory import buildah
 from rebuilder.inventory.buildah_cli import StorageError
-from rebuilder.inventory.containerfile import platform_arguments
+from rebuilder.inventory.platforms import platform_arguments
 from rebuilder.registry.short_names import full_names
 
 SLOW = 'FROM scratch\nCOPY rootfs/ /\nRUN echo begun; while true; do sleep 1; done\n'

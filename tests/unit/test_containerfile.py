@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rebuilder.domain.errors import RequestError
-from rebuilder.inventory import containerfile
-from rebuilder.inventory.containerfile import Options, parents, read
+from rebuilder.inventory import platforms
+from rebuilder.inventory.containerfile import parents, read
+from rebuilder.inventory.containerfile_stages import Options
 
 
 def named(text: str, **build_args: str) -> list[tuple[str, str]]:
@@ -156,7 +157,7 @@ def test_a_stage_that_is_needed_through_others_is_needed() -> None:
 
 
 def test_the_platform_arguments_have_their_values() -> None:
-    arch = containerfile.ARCH
+    arch = platforms.ARCH
     text = (
         "FROM --platform=$BUILDPLATFORM go:$TARGETARCH AS x\nFROM b-$TARGETOS\n"
         "ARG TARGETARCH\nCOPY --from=t:$TARGETARCH / /\n"
@@ -173,7 +174,7 @@ def test_an_argument_that_must_have_a_value_is_told_with_its_own_words() -> None
 def test_the_platform_of_the_build_sets_the_platform_arguments() -> None:
     text = "FROM --platform=$BUILDPLATFORM go:$BUILDARCH AS x\nFROM b:$TARGETARCH$TARGETVARIANT\nCOPY --from=x / /\n"
     found = [base.spec for base in parents(text, Options(platform="linux/arm/v7"))]
-    assert found == [f"go:{containerfile.ARCH}", "b:armv7"]
+    assert found == [f"go:{platforms.ARCH}", "b:armv7"]
 
 
 def test_the_target_is_where_the_build_stops() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from rebuilder.builders.emulation import can_run, normal
 from rebuilder.inventory import containerfile
-from rebuilder.inventory.containerfile import HERE, Options
+from rebuilder.inventory.containerfile_stages import Options
+from rebuilder.inventory.platforms import HERE
 
 ARM64 = """\
 enabled

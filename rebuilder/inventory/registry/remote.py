@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from rebuilder.config import Settings
 from rebuilder.domain.external import repository
 from rebuilder.domain.image import Image, Manifest
-from rebuilder.inventory.containerfile import HERE
+from rebuilder.inventory.platforms import HERE
 from rebuilder.inventory.registry import tags
 from rebuilder.inventory.registry.layers import Layered
 from rebuilder.inventory.registry.tags import Tagged
