@@ -10,7 +10,8 @@ from rebuilder.builders.leftovers import InUse
 from rebuilder.builders.plugin import plugin_of
 from rebuilder.config import Settings
 from rebuilder.store import retention
-from rebuilder.store.retention import Access, Limits
+from rebuilder.store.retention import Access
+from rebuilder.store.retention_rules import Limits
 
 DAY = 86400.0
 

@@ -15,7 +15,8 @@ from rebuilder.domain.message import Delivery
 from rebuilder.domain.rpm import Rpm, SourceBuild
 from rebuilder.store import changes, dead_letters, image_states, inventory, manifests, models, outbox, retention
 from rebuilder.store.database import reading
-from rebuilder.store.retention import Access, Limits
+from rebuilder.store.retention import Access
+from rebuilder.store.retention_rules import Limits
 from rebuilder.store.sync import record_builds
 
 DAY = 86400.0
