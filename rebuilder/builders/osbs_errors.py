@@ -49,7 +49,7 @@ class Unauthorized(InfrastructureError):
         super().__init__(f"OSBS does not accept our credentials (renew the token or its file): {message}")
 
 
-def told(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """The client's exception in one line: of an answer in Kubernetes' own form, its message; of a cause, the cause."""
     cause = getattr(error, "cause", None)
     message = error.args[0] if error.args else ""
@@ -74,16 +74,16 @@ def translated(library: Library, call: Callable[[], T]) -> T:
     try:
         return call()
     except RefusedByOsbs as refusal:
-        raise BuildRejected(f"OSBS refuses it: {told(refusal.error)}") from None
+        raise BuildRejected(f"OSBS refuses it: {message_of(refusal.error)}") from None
     except exceptions.OsbsAuthException as error:
-        raise Unauthorized(told(error)) from None
+        raise Unauthorized(message_of(error)) from None
     except exceptions.OsbsException as error:
         if isinstance(error.cause, SiteError | BuildRejected):  # ours, which went through the client
             raise error.cause from None
         code = getattr(error, "status_code", None)
         if code == UNAUTHORIZED:
-            raise Unauthorized(told(error)) from None
-        message = f"OSBS: {code}: {told(error)}" if code else f"OSBS: {told(error)}"
+            raise Unauthorized(message_of(error)) from None
+        message = f"OSBS: {code}: {message_of(error)}" if code else f"OSBS: {message_of(error)}"
         if code == FORBIDDEN:
             raise SiteError(message) from None
         raise Answered(message, code if isinstance(code, int) else None) from None

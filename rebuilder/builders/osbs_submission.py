@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rebuilder.builders import osbs_site
-from rebuilder.builders.osbs_errors import RefusedByOsbs, is_trouble, told
+from rebuilder.builders.osbs_errors import RefusedByOsbs, is_trouble, message_of
 from rebuilder.builders.osbs_library import CHECKING, NAMING, WRITING, Library
 from rebuilder.builders.pipeline_run import LABELS, one_line
 from rebuilder.domain.build import BuildRejected, SiteError
@@ -62,5 +62,5 @@ def submit(library: Library, client: Any, parameters: Mapping[str, object]) -> N
         if client.judged:
             raise
         if is_trouble(error):
-            raise InfrastructureError(f"OSBS: {told(error)}", arrived=False) from None
+            raise InfrastructureError(f"OSBS: {message_of(error)}", arrived=False) from None
         raise RefusedByOsbs(error) from None

@@ -66,7 +66,7 @@ def parse_image(entry: ImageEntry, at: int) -> Image:
 
 
 def parse_time(text: str, *place: str | int) -> float | None:
-    """Seconds since the epoch; a time without a zone is UTC. None where there is none. Raises DocumentError."""
+    """Seconds since the epoch; a time without a zone is UTC. None for an empty text. Raises DocumentError."""
     if not text:
         return None
     try:
