@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from integration.test_store import content
+from integration.stored import content
 from integration.workbench import BASH, CHAIN, SSL, Workbench, image
 from sqlalchemy import Engine
 from support.api_client import Client

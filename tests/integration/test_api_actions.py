@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from integration.test_store import content
+from integration.stored import content
 from integration.workbench import Workbench
 from sqlalchemy import Engine, delete, select
 from support.api_client import Client, problem

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from integration.test_store import content
+from integration.stored import content
 from integration.workbench import CHAIN, Workbench, image
 from msgspec.structs import replace
 from sqlalchemy import Engine, update
