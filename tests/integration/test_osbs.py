@@ -1,29 +1,17 @@
-"""OSBS: what its client and its cluster do to a builder, and what must come of it."""
+"""OSBS: what is asked of it for a build, and what its refusals mean."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Collection, Iterator
 
 import pytest
 from msgspec.structs import replace
-from support import koji_hub
-from support.buildah_world import until
-from support.harnesses.osbs import (
-    DOCKERFILE,
-    OsbsHarness,
-    changed,
-    limited,
-    repository,
-    user_params,
-)
-from support.koji_tasks import Koji
+from support.harnesses.osbs import DOCKERFILE, UNDER_WAY, OsbsHarness, changed, limited, phase, repository, user_params
 from support.tekton import Fault
 
 from rebuilder.builders.osbs import OsbsBuilder
-from rebuilder.config import KojiSettings, OsbsStreamSettings
-from rebuilder.domain.build import BuildRejected, PartialResult, Phase, SiteError, Status
+from rebuilder.config import OsbsStreamSettings
+from rebuilder.domain.build import BuildRejected, SiteError
 from rebuilder.domain.change import Change
 from rebuilder.domain.errors import InfrastructureError
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
@@ -33,13 +21,6 @@ from rebuilder.domain.rpm import SourceBuild
 def time_limit(harness: OsbsHarness, name: str) -> str:
     """What the client filled into the template."""
     return str(harness.cluster.runs[name]["spec"]["timeouts"]["pipeline"])
-
-
-UNDER_WAY = {Phase.WAITING, Phase.RUNNING}
-
-
-def phase(harness: OsbsHarness, ref: str) -> Phase:
-    return harness.builder.poll([ref])[ref].phase
 
 
 def test_the_run_is_asked_for_with_all_that_a_rebuild_needs(osbs: OsbsHarness) -> None:
@@ -109,125 +90,6 @@ def test_a_stream_may_have_its_own_parameters(osbs: OsbsHarness) -> None:
     assert (params["isolated"], params["release"], params["compose_ids"]) == (True, "1.2", [7])
     assert params["yum_repourls"] == ["https://a/x.repo"]
     assert "platforms" not in params
-
-
-def test_live_runs_are_polled_with_one_list_however_many_there_are(
-    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(osbs.builder._logs, "follow", lambda runs: list(runs))  # the logs' streams ask on their own
-    refs = [osbs.builder.submit(osbs.order(f"many-f42-{number}")).ref for number in range(3)]
-    first = osbs.cluster.runs[refs[0]]
-    for number in range(500):
-        name = f"other-f42-{number}"
-        osbs.cluster.runs[name] = {**first, "metadata": {**first["metadata"], "name": name}}
-    osbs.cluster.lists = osbs.cluster.reads = 0
-    asked = [*refs, *(f"other-f42-{number}" for number in range(500))]
-    assert {status.phase for status in osbs.builder.poll(asked).values()} <= UNDER_WAY
-    assert (osbs.cluster.lists, osbs.cluster.reads) == (2, 0)
-
-
-def test_the_tasks_of_all_that_failed_are_read_with_one_list(
-    osbs: OsbsHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refs = [osbs.builder.submit(osbs.order(f"bad-f42-{number}")).ref for number in range(3)]
-    for ref in refs:
-        osbs.cluster.fail(ref, f"the build of {ref} broke")
-    monkeypatch.setattr(osbs.builder._logs, "complete", len)  # the logs' readers ask on their own
-    osbs.cluster.lists = 0
-    found = osbs.builder.poll(refs)
-    assert osbs.cluster.lists == 2, "one of the runs, one of their tasks"
-    assert all(found[ref].phase is Phase.FAILED and f"the build of {ref} broke" in found[ref].reason for ref in refs)
-
-
-def test_a_run_without_our_label_is_asked_for_by_its_name(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("older-f42-1")).ref
-    del osbs.cluster.runs[ref]["metadata"]["labels"]
-    osbs.cluster.succeed(ref, {})
-    assert phase(osbs, ref) is Phase.SUCCEEDED
-
-
-def test_a_run_has_begun_when_tekton_says_so(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("begun-f42-1")).ref
-    osbs.cluster.runs[ref]["status"] = {"startTime": "2026-01-01T00:00:10Z"}
-    assert osbs.builder.poll([ref])[ref] == Status(Phase.RUNNING, begun=1767225610.0)
-
-
-def test_a_run_is_pending_then_started_then_running_all_of_which_is_running_to_us(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("slow-f42-1")).ref
-    assert "status" not in osbs.cluster.runs[ref]
-    assert phase(osbs, ref) in UNDER_WAY
-    osbs.cluster.runs[ref]["status"] = {}
-    assert phase(osbs, ref) in UNDER_WAY
-    osbs.cluster._set(ref, "Unknown", "PipelineRunPending")
-    assert phase(osbs, ref) in UNDER_WAY
-    for reason in ("Started", "Running"):
-        osbs.cluster._set(ref, "Unknown", reason)
-        assert phase(osbs, ref) in UNDER_WAY
-
-
-@pytest.mark.parametrize("reason", ["Succeeded", "Completed"])
-def test_both_words_for_success_are_one(osbs: OsbsHarness, reason: str) -> None:
-    ref = osbs.builder.submit(osbs.order("good-f42-1")).ref
-    osbs.cluster.succeed(ref, {}, reason)
-    assert phase(osbs, ref) is Phase.SUCCEEDED
-
-
-def test_a_failure_has_the_words_of_the_task_that_failed(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("bad-f42-1")).ref
-    osbs.cluster.fail(ref, "dnf: nothing provides\nlibfoo")
-    found = osbs.builder.poll([ref])[ref]
-    assert found == Status(Phase.FAILED, "binary-container-build: dnf: nothing provides libfoo")
-
-
-@pytest.mark.parametrize(("reason", "task_reason"), [
-    ("PipelineRunTimeout", "TaskRunTimeout"), ("CouldntGetPipeline", "Failed"), ("Failed", "TaskRunImagePullFailed"),
-    ("Failed", "PodEvicted"),
-])  # fmt: skip
-def test_what_is_not_the_image_s_fault_is_an_abort(osbs: OsbsHarness, reason: str, task_reason: str) -> None:
-    ref = osbs.builder.submit(osbs.order("unlucky-f42-1")).ref
-    osbs.cluster.fail(ref, "no luck", reason, task_reason)
-    assert phase(osbs, ref) is Phase.ABORTED
-
-
-@pytest.mark.parametrize("message", [
-    "The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi.",
-    "Pod was evicted", "Node is shutting down, evicting pods",
-    "Pod was terminated in response to imminent node shutdown.",
-    "Node node-1 which was running pod app-pod is unresponsive", "The node had condition: [DiskPressure].",
-    'pods "app-pod" not found',
-])  # fmt: skip
-def test_a_pod_that_its_node_ends_is_an_abort(osbs: OsbsHarness, message: str) -> None:
-    ref = osbs.builder.submit(osbs.order("node-f42-1")).ref
-    osbs.cluster.fail(ref, message)
-    assert osbs.builder.poll([ref])[ref].phase is Phase.ABORTED
-
-
-def test_a_step_that_runs_out_of_memory_is_an_abort(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("oom-f42-1")).ref
-    osbs.cluster.fail(ref, "a step exited with code 137")
-    osbs.cluster.tasks[ref][0].status["steps"][0]["terminated"]["reason"] = "OOMKilled"
-    assert osbs.builder.poll([ref])[ref].phase is Phase.ABORTED
-
-
-def test_a_run_whose_task_somebody_stopped_is_canceled(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("stopped-f42-1")).ref
-    osbs.cluster.fail(ref, "TaskRun was cancelled", "Failed", "TaskRunCancelled")
-    assert phase(osbs, ref) is Phase.CANCELED
-
-
-def test_a_run_that_was_deleted_is_lost_which_the_client_calls_a_failure(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("deleted-f42-1")).ref
-    osbs.cluster.remove(ref)
-    assert osbs.builder.poll([ref])[ref] == Status(Phase.ABORTED, "OSBS does not know this run any more")
-
-
-@pytest.mark.parametrize("code", [409, 500, 503])
-def test_an_answer_that_says_nothing_of_the_build_is_an_abort(osbs: OsbsHarness, code: int) -> None:
-    ref = osbs.builder.submit(osbs.order("asked-f42-1")).ref
-    osbs.cluster.faults.append(Fault("GET", "pipelineruns", code))
-    with pytest.raises(InfrastructureError, match=f"OSBS: {code}: injected {code}"):
-        osbs.builder.poll([ref])
-    assert phase(osbs, ref) in UNDER_WAY
 
 
 @pytest.mark.parametrize(("code", "told"), [(403, "OSBS: 403: injected 403"), (422, "mend the template")])
@@ -310,142 +172,3 @@ def test_a_repository_that_cannot_be_cloned_now_is_trouble(osbs: OsbsHarness) ->
     away = replace(order.image, source=replace(order.image.source, git=str(osbs.folder / "nowhere")))
     with pytest.raises(InfrastructureError, match="Unable to clone"):
         osbs.builder.submit(replace(order, image=away))
-
-
-def test_the_result_has_digest_and_names_and_no_guess_at_the_rpms(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("done-f42-1")).ref
-    osbs.succeed(ref)
-    digest = "sha256:" + "1" * 64
-    specs = (f"registry.example.org/img:{ref}", "registry.example.org/img:latest")
-    built = ImageBuild("done-f42-1:f42", digest, None, ("base-container-42-7",), digest, specs)
-    assert osbs.builder.result(ref) == built
-
-
-def test_a_result_comes_also_where_the_cluster_has_its_tasks_no_more(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("gone-f42-1")).ref
-    osbs.succeed(ref)
-    osbs.cluster.tasks[ref].clear()  # they are removed before their run: ttl, or somebody's tidying
-    built = osbs.builder.result(ref)
-    assert (built.image, built.parents) == ("gone-f42-1:f42", ("base-container-42-7",))
-    assert built.tags == (f"registry.example.org/img:{ref}", "registry.example.org/img:latest")
-
-
-def test_a_result_comes_also_where_a_task_has_no_status(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("bare-f42-1")).ref
-    osbs.succeed(ref)
-    for task in osbs.cluster.tasks[ref]:
-        task.status.clear()
-    assert osbs.builder.result(ref).image == "bare-f42-1:f42"
-
-
-def tidied(osbs: OsbsHarness, settled: Collection[str]) -> list[str]:
-    """The runs that are left after the builder has tidied until it has no more to do."""
-    asked: list[Collection[str]] = []
-
-    def known(keys: Collection[str]) -> set[str]:
-        asked.append(keys)
-        return set(keys) & set(settled)
-
-    for _ in range(200):
-        osbs.builder.tidy(known)
-        if not set(osbs.cluster.runs) & set(settled):
-            break
-        time.sleep(0.05)
-    return sorted(osbs.cluster.runs)
-
-
-def test_runs_that_are_over_are_removed_once_their_logs_are_kept(osbs: OsbsHarness) -> None:
-    osbs.settings = osbs.settings.model_copy(update={"osbs": osbs.settings.osbs.model_copy(update={"keep_runs": 0})})
-    osbs.restart()
-    for key in ("over-f42-1", "runs-f42-1", "unread-f42-1"):
-        osbs.builder.submit(osbs.order(key))
-        osbs.cluster.say(key, "a line of its log")
-    osbs.succeed("over-f42-1")
-    osbs.succeed("unread-f42-1")
-    assert tidied(osbs, {"over-f42-1"}) == ["runs-f42-1", "unread-f42-1"]
-    assert "a line of its log" in "".join(osbs.builder.log("over-f42-1"))
-    assert osbs.builder.poll(["over-f42-1"])["over-f42-1"].phase is Phase.ABORTED
-
-
-@pytest.mark.parametrize("keep", [3600, "forever"])
-def test_runs_are_kept_as_long_as_is_wanted(osbs: OsbsHarness, keep: float | str) -> None:
-    osbs.settings = osbs.settings.model_copy(update={"osbs": osbs.settings.osbs.model_copy(update={"keep_runs": keep})})
-    osbs.restart()
-    osbs.builder.submit(osbs.order("kept-f42-1"))
-    osbs.succeed("kept-f42-1")
-    until(lambda: osbs.builder.tidy(set))  # it is marked
-    assert [osbs.builder.tidy(set) for _ in range(3)] == [0, 0, 0]
-    assert list(osbs.cluster.runs) == ["kept-f42-1"]
-
-
-SSL = "openssl-libs-1:3.2.2-1.fc42.x86_64 openssl-3.2.2-1.fc42"
-
-
-@pytest.fixture
-def koji() -> Iterator[koji_hub.Hub]:
-    with koji_hub.Hub(Koji()) as running:
-        running.koji.image("base-container-42-7", "f42-images", [SSL])
-        running.koji.image(
-            "img-container-1-5", "f42-images", [SSL],
-            {"registry/f42/base": "base-container-42-7"}, "base-container-42-7",
-        )  # fmt: skip
-        yield running
-
-
-def with_koji(osbs: OsbsHarness, running: koji_hub.Hub) -> OsbsBuilder:
-    koji = KojiSettings(hub=running.url, timeout_seconds=5)
-    return OsbsBuilder(osbs.settings.model_copy(update={"koji": koji}))
-
-
-def test_the_result_is_koji_s_build_with_its_rpms_where_there_is_a_koji(osbs: OsbsHarness, koji: koji_hub.Hub) -> None:
-    builder = with_koji(osbs, koji)
-    ref = builder.submit(osbs.order("koji-f42-1")).ref
-    number = koji.koji.by_nvr("img-container-1-5")["id"]
-    osbs.cluster.succeed(ref, {"repositories": {}, "koji-build-id": str(number)})
-    with koji.away(), pytest.raises(InfrastructureError):
-        builder.result(ref)
-    built = with_koji(osbs, koji).result(ref)
-    assert (built.image, built.ident) == ("koji-f42-1:f42", "img-container-1-5")
-    assert built.parents == ("base-container-42-7",)
-    assert built.manifest is not None
-    assert {rpm.nevra for rpm in built.manifest.rpms} >= {"openssl-libs-1:3.2.2-1.fc42.x86_64"}
-
-
-def test_a_build_that_koji_does_not_have_yet_is_asked_for_again(osbs: OsbsHarness, koji: koji_hub.Hub) -> None:
-    builder = with_koji(osbs, koji)
-    ref = builder.submit(osbs.order("early-f42-1")).ref
-    osbs.cluster.succeed(ref, {"koji-build-id": 987654})
-    with pytest.raises(InfrastructureError, match="Koji has no container build 987654"):
-        builder.result(ref)
-
-
-def test_tasks_that_cannot_be_listed_hold_up_nobody_else(osbs: OsbsHarness) -> None:
-    good, bad = (osbs.builder.submit(osbs.order(f"{name}-f42-1")).ref for name in ("good", "bad"))
-    osbs.succeed(good)
-    osbs.cluster.fail(bad, "boom")
-    osbs.cluster.faults.append(Fault("GET", "/taskruns$", 403, times=1000))
-    assert {ref: status.phase for ref, status in osbs.builder.poll([good, bad]).items()} == {good: Phase.SUCCEEDED}
-    with pytest.raises(PartialResult, match="the tasks of good-f42-1 cannot be read") as error:
-        osbs.builder.result(good)
-    assert error.value.build.tags[0] == f"registry.example.org/img:{good}"
-
-
-def test_a_run_that_is_removed_after_its_success_was_seen_still_has_its_result(osbs: OsbsHarness) -> None:
-    ref = osbs.builder.submit(osbs.order("brief-f42-1")).ref
-    osbs.succeed(ref)
-    assert phase(osbs, ref) is Phase.SUCCEEDED
-    osbs.cluster.remove(ref)
-    assert osbs.builder.result(ref).tags[0] == f"registry.example.org/img:{ref}"
-
-
-def test_another_installation_s_runs_are_not_removed(osbs: OsbsHarness) -> None:
-    osbs.settings = changed(osbs, keep_runs="forever")
-    osbs.restart()
-    osbs.builder.submit(osbs.order("theirs-f42-1"))
-    osbs.succeed("theirs-f42-1")
-    until(lambda: osbs.builder.tidy(set))
-    osbs.settings = changed(osbs, keep_runs=0)
-    osbs.restart()
-    assert osbs.builder.tidy(lambda keys: ()) == 0
-    assert list(osbs.cluster.runs) == ["theirs-f42-1"]
-    assert osbs.builder.tidy(set) == 1

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from rebuilder.builders.osbs import OsbsBuilder
 from rebuilder.builders.pipeline_run import name_of
 from rebuilder.config import OsbsOverrides, OsbsSettings, Settings, StreamSettings
-from rebuilder.domain.build import BuildRequest
+from rebuilder.domain.build import BuildRequest, Phase
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
 from support import servers
 from support.harnesses.protocol import Harness, Power
@@ -178,6 +178,7 @@ class RealOsbsHarness(OsbsHarness):
 
 HERE: type[OsbsHarness] = RealOsbsHarness if REAL else OsbsHarness  # with the client that is here
 HARNESSES: tuple[type[Harness], ...] = (OsbsHarness, RealOsbsHarness) if REAL else (OsbsHarness,)
+UNDER_WAY = {Phase.WAITING, Phase.RUNNING}
 limited = pytest.mark.skipif(not LIMITED, reason="this osbs-client does not limit builds")
 
 
@@ -189,6 +190,10 @@ def user_params(harness: OsbsHarness, name: str) -> dict[str, Any]:
     (parameter,) = harness.cluster.runs[name]["spec"]["params"]
     found: dict[str, Any] = json.loads(parameter["value"])
     return found
+
+
+def phase(harness: OsbsHarness, ref: str) -> Phase:
+    return harness.builder.poll([ref])[ref].phase
 
 
 def of_source(order: BuildRequest, folder: Path, commit: str) -> BuildRequest:
