@@ -3,94 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
-from support import shell
-from support.buildah_world import until
+from support import shell, users
+from support.users import PLAN, ROOT, User, update
 
 from rebuilder.cli import VERBS, rebuilder
 from rebuilder.demo.process import free_port
 
-ROOT = Path(__file__).parents[2]
-INVENTORY = """\
-version: 1
-streams: {f41: {dist: .fc41}, f42: {dist: .fc42}}
-images:
-  - name: base
-    stream: f42
-    duration: 240
-    rpms: [&old {nevra: "openssl-libs-1:3.2.1-1.fc42.x86_64", source: openssl}]
-  - {name: httpd, stream: f42, parents: [base], duration: 480, rpms: [*old]}
-  - {name: app, stream: f42, parents: [httpd], duration: 240, rpms: []}
-  - {name: old, stream: f41, rpms: [{nevra: "openssl-libs-1:3.1.0-1.fc41.x86_64", source: openssl}]}
-  - {name: new, stream: f42, rpms: [{nevra: "openssl-libs-1:3.2.2-1.fc42.x86_64", source: openssl}]}
-"""
-CONFIG = """\
-[consumer_config]
-builder = "simulated"
-settle_seconds = 0
-poll_seconds = 0.01
-{more}
-[consumer_config.inventory]
-path = "{folder}/inventory.yaml"
-[consumer_config.simulated]
-speed = 100000
-{simulated}
-"""
-PLAN = ("plan", "--update", "openssl-3.2.2-1.fc42")
-
-
-class User:
-    """Somebody with a folder, a configuration and an inventory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
-        (folder / "inventory.yaml").write_text(INVENTORY)
-        self.configure()
-
-    def configure(self, more: str = "", simulated: str = "") -> None:
-        text = CONFIG.format(folder=self.folder, more=more, simulated=simulated)
-        (self.folder / "config.toml").write_text(text)
-
-    def command(self, *arguments: str) -> list[str]:
-        return shell.argv("--config", str(self.folder / "config.toml"), *arguments)
-
-    def types(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return shell.types(
-            "--config", str(self.folder / "config.toml"), *arguments, environment=self.environment, stdin=stdin
-        )
-
-    def reads(self, *arguments: str, status: int = 0) -> Any:
-        """The JSON answer."""
-        done = self.types(*arguments, "--json")
-        assert (done.returncode, done.stderr) == (status, "")
-        return json.loads(done.stdout)
-
-    def is_refused(self, *arguments: str, status: int = 2, stdin: str = "") -> str:
-        """The one line on standard error."""
-        done = self.types(*arguments, stdin=stdin)
-        assert "Traceback" not in done.stderr
-        (line,) = done.stderr.splitlines()
-        assert (done.returncode, done.stdout) == (status, ""), line
-        return line
-
-
-@pytest.fixture
-def user(tmp_path: Path) -> User:
-    return User(tmp_path)
+user = users.user
 
 
 @pytest.fixture(scope="module")
@@ -277,20 +203,6 @@ def test_a_postgresql_that_does_not_answer_is_one_line(user: User) -> None:
         assert "secret" not in user.is_refused(*arguments, status=3)
 
 
-# --- work
-
-
-def update(ident: str = "m1") -> str:
-    body = {
-        "update": {
-            "alias": "FEDORA-1", "builds": [{"nvr": "openssl-3.2.2-1.fc42", "epoch": 0}], "status": "stable",
-            "request": None, "release": {"name": "F42"}, "user": {"name": "kasal"}, "severity": "high",
-        }
-    }  # fmt: skip
-    topic = "org.fedoraproject.prod.bodhi.update.complete.stable"
-    return json.dumps({"id": ident, "topic": topic, "headers": {}, "body": body, "queue": "q"}) + "\n"
-
-
 def test_messages_are_replayed_and_everything_stale_is_rebuilt(user: User) -> None:
     user.types("inventory", "sync")
     odd = json.dumps({"id": "m2", "topic": "x.buildsys.tag", "headers": {}, "body": {}}) + "\n"
@@ -314,116 +226,6 @@ def test_messages_are_replayed_and_everything_stale_is_rebuilt(user: User) -> No
     assert user.reads(*PLAN)["rebuilds"] == []
 
 
-@pytest.mark.parametrize(
-    ("form", "purls"),
-    [
-        ("cyclonedx", lambda told: {one["purl"] for one in told["components"]}),
-        ("spdx", lambda told: {ref["referenceLocator"] for one in told["packages"][1:] for ref in one["externalRefs"]}),
-    ],
-)
-def test_a_bill_of_materials_is_json_that_names_the_rpms_of_the_current_build(
-    user: User, form: str, purls: Callable[[Any], set[str]]
-) -> None:
-    user.types("inventory", "sync")
-    done = user.types("inventory", "sbom", "base", "--format", form)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert purls(json.loads(done.stdout)) == {
-        "pkg:rpm/fedora/openssl-libs@3.2.1-1.fc42?arch=x86_64&distro=fedora-42&epoch=1"
-    }
-
-
-def test_an_image_whose_contents_nobody_knows_has_no_bill_of_materials(user: User) -> None:
-    with (user.folder / "inventory.yaml").open("a") as document:
-        document.write("  - {name: dark, stream: f42}\n")
-    user.types("inventory", "sync")
-    done = user.types("inventory", "sbom", "dark")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "dark:f42: its contents are unknown" in done.stderr
-
-
-def test_a_document_takes_no_image_back_behind_what_a_rebuild_has_proved(user: User) -> None:
-    user.types("inventory", "sync")
-    user.types("replay", "-", stdin=update())
-    assert user.types("run", "--until-idle").returncode == 0
-
-    def installed(image: str) -> bool:
-        return "openssl-libs-1:3.2.2-1.fc42.x86_64" in user.reads("inventory", "show", image)["rpms"]
-
-    done = user.types("inventory", "sync")
-    assert "0 rebuilt, 2 overruled" in done.stdout
-    assert "overruled images keep the builds that rebuilds made" in done.stderr
-    shown = user.reads("inventory", "sync", "--dry-run", "--reset", "base:f42")
-    assert (shown["rebuilt"], shown["overruled"]) == (["base:f42"], ["httpd:f42"])
-    assert installed("base:f42")
-    assert installed("httpd:f42")
-    user.types("inventory", "sync", "--reset", "base:f42")
-    assert not installed("base:f42")
-    assert installed("httpd:f42")
-    refused = user.is_refused("inventory", "sync", "--reset", "ghost:f42")
-    assert "no such image in the inventory's source: ghost:f42" in refused
-    built_at(user, f"'{datetime.now(UTC).isoformat()}'")
-    assert user.reads("inventory", "sync")["rebuilt"] == ["httpd:f42"]
-    again = user.reads("inventory", "sync")
-    assert (again["rebuilt"], again["overruled"]) == ([], []), "the same words are no news"
-    assert user.types("run", "--until-idle").returncode == 0
-    assert installed("base:f42") and installed("httpd:f42"), "both lacked the fix again, and were rebuilt for it"
-    assert user.reads("inventory", "sync")["overruled"] == ["base:f42", "httpd:f42"]
-
-
-def built_at(user: User, when: str) -> None:
-    """The document says of httpd alone when it was built so; nothing where that is empty."""
-    document = user.folder / "inventory.yaml"
-    written = INVENTORY.replace("name: httpd,", f"name: httpd, built: {when}," if when else "name: httpd,")
-    assert (written == INVENTORY) == (not when)
-    document.write_text(written)
-
-
-@pytest.fixture(scope="module")
-def proven(tmp_path_factory: pytest.TempPathFactory) -> User:
-    """A user whose images were rebuilt, and proven at 03:04:05 UTC of a day that has long gone."""
-    user = User(tmp_path_factory.mktemp("proven"))
-    user.types("inventory", "sync")
-    user.types("replay", "-", stdin=update())
-    assert user.types("run", "--until-idle").returncode == 0
-    then = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
-    with closing(sqlite3.connect(user.folder / "state/rebuilder/rebuilder.db")) as database, database:
-        database.execute("UPDATE image_build SET recorded_at = ?", (then,))
-    return user
-
-
-@pytest.mark.parametrize(
-    ("when", "counts"),
-    [("", False),
-     ("2020-01-02T03:04:04Z", False), ("2020-01-02T03:04:05Z", False), ("2020-01-02T03:04:06Z", True),
-     ("2020-01-02T03:04:05", False), ("2020-01-02T03:04:06", True),
-     ("2020-01-02", False), ("2020-01-03", True),
-     ("2020-01-02T04:04:05+01:00", False), ("2020-01-02T02:04:06-01:00", True), ("'2020-01-02 03:04:06'", True)],
-)
-def test_of_a_document_and_a_proven_build_the_later_one_counts(proven: User, when: str, counts: bool) -> None:
-    built_at(proven, when)
-    found = proven.reads("inventory", "sync", "--dry-run")
-    assert (found["rebuilt"], found["overruled"]) == (
-        (["httpd:f42"], ["base:f42"]) if counts else ([], ["base:f42", "httpd:f42"]))  # fmt: skip
-    insisted = proven.reads("inventory", "sync", "--dry-run", "--reset", "httpd:f42")
-    assert (insisted["rebuilt"], insisted["overruled"]) == (["httpd:f42"], ["base:f42"])
-
-
-@pytest.mark.parametrize(
-    ("when", "told"),
-    [("yesterday", "built: must be a time like 2026-11-28T09:00:00Z"), ("2020-13-01", "built: must be a time like"),
-     ("2020-01-02T25:00:00Z", "built: must be a time like"), ("12", "built: expected text, got a number"),
-     ("2999-01-01T00:00:00Z", "httpd:f42: built: is in the future"),
-     ("9999-12-31T23:59:59-12:00", "httpd:f42: built: is in the future")],
-)
-@pytest.mark.parametrize("words", [(), ("--dry-run",), ("--reset", "httpd:f42")], ids=" ".join)
-def test_a_document_with_a_wrong_time_changes_nothing(
-    proven: User, when: str, told: str, words: tuple[str, ...]
-) -> None:
-    built_at(proven, when)
-    assert told in proven.is_refused("inventory", "sync", *words)
-    assert "openssl-libs-1:3.2.2-1.fc42.x86_64" in proven.reads("inventory", "show", "httpd:f42")["rpms"]
-
-
 def test_a_failed_build_is_exit_status_1_everywhere(user: User) -> None:
     user.configure(simulated='failures = ["base:f42"]')
     user.types("inventory", "sync")
@@ -435,27 +237,6 @@ def test_a_failed_build_is_exit_status_1_everywhere(user: User) -> None:
         ("httpd:f42", "blocked", "base:f42 did not succeed"),
     ]
     assert user.reads("status", status=1)["well"] is False
-
-
-@contextmanager
-def engine_of(user: User) -> Iterator[subprocess.Popen[bytes]]:
-    """An engine that runs, once one says so by having read the inventory. A test may kill it."""
-    quiet = subprocess.DEVNULL
-    running = subprocess.Popen(user.command("engine"), cwd=ROOT, env=user.environment, stdout=quiet, stderr=quiet)
-    try:
-        until(lambda: user.reads("inventory", "list") or running.poll() is not None)
-        assert running.poll() is None
-        yield running
-    finally:
-        running.terminate()
-        assert running.wait(30) in (0, -signal.SIGKILL)
-
-
-def test_a_second_engine_on_the_same_database_is_refused(user: User) -> None:
-    user.types("db", "upgrade")
-    with engine_of(user):
-        assert "another engine runs on this database" in user.is_refused("engine", "--until-idle")
-    assert user.types("engine", "--until-idle").returncode == 0
 
 
 def test_what_is_old_is_pruned(user: User) -> None:
@@ -473,15 +254,3 @@ def test_what_is_old_is_pruned(user: User) -> None:
     assert user.types("db", "prune").stdout == "deleted: nothing\n"
     user.configure("retention = {history_days = 0}")
     assert "consumer_config.retention.history_days" in user.is_refused("db", "prune")
-
-
-def test_a_second_engine_stands_by_and_takes_over(user: User) -> None:
-    """Whatever it was that ended the first one: it was killed, and let go of nothing."""
-    user.types("db", "upgrade")
-    with engine_of(user) as first, engine_of(user) as second:
-        until(lambda: len(user.reads("status")["standbys"]) == 1)
-        active = user.reads("status")["active"]
-        assert f":{first.pid}:" in active
-        first.kill()
-        until(lambda: f":{second.pid}:" in user.reads("status")["active"])
-        assert user.reads("status")["standbys"] == []

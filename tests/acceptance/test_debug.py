@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from acceptance.test_cli import User, update
 from support.buildah_world import until
+from support.users import User, update
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acceptance.test_cli import User
 from support import bus
 from support.buildah_world import until
+from support.users import User
 
 from rebuilder.demo.broker import Broker
 

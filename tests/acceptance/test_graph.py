@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from acceptance.test_cli import User, update
 from support import servers, terminal
+from support.users import User, update
 
 NVR = "openssl-3.2.3-1.fc42"
 LAYERS = r"""

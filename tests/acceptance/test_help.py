@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 import pytest
-from acceptance.test_cli import ROOT, User, update
 from click.testing import CliRunner
 from support import servers, shell
+from support.users import ROOT, User, update
 
 from rebuilder.cli import VERBS, completion, rebuilder
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from acceptance.test_cli import User
 from acceptance.test_server import more, serving
+from support.users import User
 
 from rebuilder.demo.process import free_port
 from rebuilder.domain.image import ImageBuild

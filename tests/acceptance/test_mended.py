@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from acceptance.test_cli import User, engine_of, update
 from support.buildah_world import until
+from support.users import User, engine_of, update
 
 DOCUMENT = """\
 version: 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from acceptance.test_cli import User
+from support.users import User
 
 DOCUMENT = """\
 version: 1

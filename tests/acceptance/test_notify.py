@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acceptance.test_cli import INVENTORY
 from fedora_messaging.message import Message, get_message
 from support import bus, shell
 from support.servers import processes_of
+from support.users import INVENTORY
 
 from rebuilder.demo.broker import Broker
 

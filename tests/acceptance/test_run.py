@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from acceptance.test_cli import ROOT, User
 from support import bus
 from support.servers import processes_of
+from support.users import ROOT, User
 
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import family, free_port

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from acceptance.test_cli import ROOT, User, update
 from support import bus
+from support.users import ROOT, User, update
 
 from rebuilder.demo.process import free_port
 

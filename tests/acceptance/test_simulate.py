@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from acceptance.test_cli import PLAN, User
+from support.users import PLAN, User
 
 SIMULATE = ("simulate", *PLAN[1:])
 

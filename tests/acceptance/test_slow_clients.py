@@ -12,10 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from acceptance.test_cli import User, update
 from acceptance.test_server import more
 from support import bus
 from support.servers import processes_of
+from support.users import User, update
 
 from rebuilder.demo.process import free_port
 from rebuilder.web import limits, sse

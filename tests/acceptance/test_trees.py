@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from acceptance.test_cli import User
 from support import servers
+from support.users import User
 
 TREE = """\
 [consumer_config]

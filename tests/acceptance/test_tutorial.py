@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from acceptance.test_cli import ROOT
 from support import servers
 from support.registries import insecure, registry
+from support.users import ROOT
 
 from rebuilder.demo import rootfs, rpms
 from rebuilder.demo.rpms import SourcePackage

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from acceptance.test_cli import User
+from support.users import User
 
 NVR, CVE, ALIAS = "openssl-3.2.2-1.fc42", "CVE-2026-12345", "FEDORA-2026-abcdef1234"
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from acceptance.test_cli import PLAN, User, update
 from support import terminal
+from support.users import PLAN, User, update
 
 NVR = "openssl-3.2.2-1.fc42"
 

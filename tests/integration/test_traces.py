@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from acceptance.test_cli import User, update
 from integration.workbench import Workbench
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SentSpan
 from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy import update as update_of
 from support.bus import until
+from support.users import User, update
 
 from rebuilder.config import TraceSettings
 from rebuilder.engine import otel, traces
