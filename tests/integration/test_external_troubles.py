@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from integration.test_external_parents import NEW, OLD, digest, on, told, update
+from integration.external_bench import NEW, OLD, digest, on, told, update
 from integration.test_registry_reader import NDB, stubborn
 from integration.workbench import Workbench
 from sqlalchemy import Engine

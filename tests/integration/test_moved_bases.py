@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from integration.test_external_parents import NEW, OLD, on, stands_on
+from integration.external_bench import NEW, OLD, on, stands_on
 from integration.workbench import Builder, Workbench
 from msgspec.structs import replace
 from sqlalchemy import Engine
