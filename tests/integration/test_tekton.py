@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from support.tekton import TASK, TEKTON, Cluster, Fault
+from support.tekton import TASK, Cluster, Fault
+from support.tekton_api import TEKTON
 
 RUN = {"metadata": {"name": "run-1"}, "spec": {}}
 AUTH = {"Authorization": "Bearer token-1"}
