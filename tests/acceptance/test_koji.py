@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from fedora_messaging.message import Message
 from support import bus, koji_hub, shell
-from support.koji_tasks import Koji, Task
+from support.koji_builds import Koji
+from support.koji_tasks import Task
 
 from rebuilder.demo.broker import Broker
 from rebuilder.demo.process import Child

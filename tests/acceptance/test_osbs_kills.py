@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from support import koji_hub
 from support.harnesses.osbs import HERE, REAL, STANDIN, OsbsHarness
-from support.koji_tasks import Koji
+from support.koji_builds import Koji
 from support.tekton import TASK, Fault
 
 KILLS = int(os.environ.get("KILLS", 4))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support import koji_hub
-from support.koji_tasks import Koji
+from support.koji_builds import Koji
 
 from rebuilder import config
 from rebuilder.builders.koji import KojiBuilder

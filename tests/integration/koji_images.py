@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support import koji_hub
-from support.koji_tasks import Koji
+from support.koji_builds import Koji
 
 from rebuilder.config import Settings
 from rebuilder.domain.image import Image, ImageBuild, Inventory

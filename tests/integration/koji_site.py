@@ -11,7 +11,8 @@ import pytest
 from integration.workbench import AtOnce, Clock, LoopClock
 from sqlalchemy import Engine, select
 from support import koji_hub
-from support.koji_tasks import Koji, Task
+from support.koji_builds import Koji
+from support.koji_tasks import Task
 
 from consumers.topics import parse
 from rebuilder.config import Settings

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from support import koji_hub
 from support.harnesses.koji import BASE, KojiHarness
-from support.koji_tasks import Koji, Task
+from support.koji_builds import Koji
+from support.koji_tasks import Task
 
 from rebuilder.builders.koji import KojiBuilder
 from rebuilder.domain.build import BuildRequest, Status

@@ -10,7 +10,7 @@ from integration import koji_images
 from integration.koji_images import SSL, TAG, build, image, known, parents, read, settings
 from sqlalchemy import Engine, func, select
 from support import koji_hub
-from support.koji_tasks import Koji
+from support.koji_builds import Koji
 
 from rebuilder.domain.errors import InfrastructureError, RequestError
 from rebuilder.domain.image import Source

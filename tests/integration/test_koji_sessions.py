@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support import kerberos, koji_hub, servers
 from support.authority import Authority
-from support.koji_tasks import Koji
+from support.koji_builds import Koji
 
 from rebuilder.config import KojiSettings
 from rebuilder.domain.build import SiteError

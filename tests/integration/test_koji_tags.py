@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from support import koji_hub
-from support.koji_tasks import Koji
+from support.koji_builds import Koji
 
 from rebuilder.config import KojiSettings, StreamSettings
 from rebuilder.domain.errors import InfrastructureError

@@ -14,7 +14,7 @@ from support import databases, koji_hub
 from support.api_client import Client
 from support.buildah_world import until
 from support.harnesses.osbs import DOCKERFILE, OsbsHarness, repository
-from support.koji_tasks import Koji
+from support.koji_builds import Koji
 from support.pushing import announced
 from support.tekton import Fault
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support import koji_hub
 from support.harnesses.osbs import OsbsHarness, phase
-from support.koji_tasks import Koji
+from support.koji_builds import Koji
 from support.tekton import Fault
 
 from rebuilder.builders.osbs import OsbsBuilder

@@ -22,7 +22,8 @@ from xmlrpc.client import Fault, dumps, loads
 from msgspec import Struct
 
 from rebuilder.demo.process import LOOPBACK, free_port
-from support.koji_tasks import CANCELED, Koji
+from support.koji_builds import Koji
+from support.koji_tasks import CANCELED
 
 OWNER, PASSWORD = 7, "secret"
 LOGINS = ("login", "sslLogin")

@@ -12,7 +12,8 @@ from rebuilder.domain.build import BuildRequest
 from rebuilder.domain.image import Image, ImageBuild, Parent, ParentKind, Source
 from support import koji_hub
 from support.harnesses.protocol import Harness, Power
-from support.koji_tasks import Koji, Task
+from support.koji_builds import Koji
+from support.koji_tasks import Task
 
 SSL = "openssl-libs-1:3.2.1-1.fc42.x86_64 openssl-3.2.1-1.fc42"
 BASE = "base-42-1"
