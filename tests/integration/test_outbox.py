@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import pytest
 from fedora_messaging.exceptions import PublishForbidden
 from fedora_messaging.message import Message
+from integration.notify_bus import FIX, ON, WORLD, Told, confirming, happened, left, set_aside, told
 from integration.test_engine_crashes import dying_at, live_again
-from integration.test_notify import FIX, ON, WORLD, Told, confirming, happened, left, set_aside, told
 from integration.workbench import LoopClock, Workbench, image
 from sqlalchemy import Engine, select
 
