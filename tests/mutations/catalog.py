@@ -26,7 +26,7 @@ ENGINE = ("tests/integration/test_engine.py", *SQLITE)
 CRASHES = ("tests/integration/test_engine_crashes.py", "tests/integration/test_promises.py", *SQLITE)
 SLOW = ("tests/integration/test_slow_builder.py", *SQLITE)
 LEASE = ("tests/integration/test_lease.py", *SQLITE)
-STORE = ("tests/integration/test_store.py", "tests/integration/test_transitions.py", *SQLITE)
+STORE = ("tests/integration/test_transitions.py", *SQLITE)
 INBOX = ("tests/integration/test_inbox.py", "tests/integration/test_dead_letters.py",
          "tests/integration/test_outbox.py", *SQLITE)  # fmt: skip
 SCHEDULE = ("tests/unit/test_schedule.py",)
