@@ -109,7 +109,7 @@ def _roll_back(bench: Workbench) -> None:
         bad, earlier = rollbacks.current(connection)["base:f42"], rollbacks.earlier(connection, ["base:f42"])
         (wanted,) = rollbacks.requested(connection)
     with bench.loop.engine.begin() as connection:
-        bench.loop.concerns.rollbacks._take_back(connection, wanted, [(bad, earlier["base:f42"][0], "")])
+        bench.loop.controllers.rollbacks._take_back(connection, wanted, [(bad, earlier["base:f42"][0], "")])
 
 
 def _pushing(bench: Workbench) -> None:

@@ -31,8 +31,11 @@ class Context(Struct, frozen=True):
         return Transitions(connection, self.clock.now(), self.settings.max_attempts)
 
 
-class Concern(Protocol):
-    """One thing that the engine asks the world for. Its memory may be lost: the database has all that counts."""
+class Controller(Protocol):
+    """Asks the world for one kind of thing, as the controllers of Kubernetes do.
+
+    Its memory may be lost: the database has all that counts.
+    """
 
     kinds: frozenset[Kind]  # the calls that it makes
     woken_by: frozenset[Kind]  # the answers after which it has more to ask

@@ -22,8 +22,8 @@ from rebuilder.engine import command_executor, dispatch, ingest, planning, repor
 from rebuilder.engine.calls import Answer, Calls, Kind
 from rebuilder.engine.clock import Clock, SystemClock
 from rebuilder.engine.clock_jumps import ClockJumps
-from rebuilder.engine.concerns import Concerns
-from rebuilder.engine.context import Concern, Context
+from rebuilder.engine.context import Context, Controller
+from rebuilder.engine.controllers import Controllers
 from rebuilder.engine.journal import Journal
 from rebuilder.engine.metrics import Metrics
 from rebuilder.engine.moved_bases import plan_moved
@@ -90,27 +90,27 @@ class Loop:
         self._alive = runtime.alive
         self._journal, self._jumps = Journal(engine, clock), ClockJumps(clock)
         self._decide_at = 0.0
-        self.concerns = Concerns(self._context)
+        self.controllers = Controllers(self._context)
 
     def once(self) -> int:
         """One pass; how much was done. Raises sqlalchemy's DBAPIError where the database does not answer."""
         self._follow_jumps()
         answers = self.calls.answers()
         done = self._record(answers)
-        concerns: Sequence[Concern] = self.concerns.all
+        controllers: Sequence[Controller] = self.controllers.all
         if not answers and not self.calls.any_out() and self.idle():
-            concerns = self.concerns.when_idle
+            controllers = self.controllers.when_idle
         elif done or not answers or self.clock.monotonic() >= self._decide_at:
             done += self._decide()
             self._decide_at = self.clock.monotonic() + DECIDE_SECONDS
         else:  # nothing lets others go on: only who has more to ask after these answers asks
-            concerns = self._woken_by({answer.kind for answer in answers})
-        for concern in concerns:
-            concern.ask()
-        return done + self.calls.ready + (self.concerns.may_plan and self.concerns.reconciliation.due_to_look)
+            controllers = self._woken_by({answer.kind for answer in answers})
+        for controller in controllers:
+            controller.ask()
+        return done + self.calls.ready + (self.controllers.may_plan and self.controllers.reconciliation.due_to_look)
 
-    def _woken_by(self, kinds: Set[Kind]) -> list[Concern]:
-        return [concern for concern in self.concerns.all if concern.woken_by & kinds]
+    def _woken_by(self, kinds: Set[Kind]) -> list[Controller]:
+        return [controller for controller in self.controllers.all if controller.woken_by & kinds]
 
     def _follow_jumps(self) -> None:
         """Where the clock was set, what the database keeps by the clock moves along."""
@@ -125,9 +125,9 @@ class Loop:
         done = 0
         for part in chunks(answers, RECORDED):
             with self.engine.begin() as connection:
-                for concern in self.concerns.all:
-                    batch = [answer for answer in part if answer.kind in concern.kinds]
-                    done += concern.record(connection, batch) if batch else 0
+                for controller in self.controllers.all:
+                    batch = [answer for answer in part if answer.kind in controller.kinds]
+                    done += controller.record(connection, batch) if batch else 0
                 self._finish_waves(connection)
         return done
 
@@ -138,7 +138,7 @@ class Loop:
             log.info("wave %d is finished", wave_id)
             if self._context.settings.external_changes == "digest":
                 # A base may have moved while the wave stood on its last digest.
-                self.concerns.reconciliation.look_soon()
+                self.controllers.reconciliation.look_soon()
 
     def _decide(self) -> int:
         """Read the inbox, execute commands, plan, and commit to builds: all that the database alone can answer."""
@@ -150,29 +150,29 @@ class Loop:
             done += self._plan(connection)
             done += dispatch.release(transitions, settings)
             reserved = dispatch.reserve_slots(transitions, settings)
-            self.concerns.externals.ask_for(dispatch.to_ask_for(connection, settings, self.clock.now()))
+            self.controllers.externals.ask_for(dispatch.to_ask_for(connection, settings, self.clock.now()))
             self._finish_waves(connection)
             done += promote_ready(connection, settings, self.clock.now())
-        self.concerns.submissions.reserved(reserved)
+        self.controllers.submissions.reserved(reserved)
         return done + len(reserved)
 
     def _ingest(self, transitions: Transitions) -> int:
         """A message may say that a build ended: one of ours is polled at once, the images of others are read soon."""
         context, connection = self._context, transitions.connection
         read = ingest.read(connection, self._parse, context.settings, context.clock.now())
-        self.concerns.repositories.made(read.repositories)
+        self.controllers.repositories.made(read.repositories)
         if read.withdrawals:
             drop_causes(transitions)
         if read.tasks:
-            self.concerns.polling.soon()
+            self.controllers.polling.soon()
         building = rebuilds.in_states(connection, [State.BUILDING]) if read.tasks else []
         others = read.images or {str(task) for task in read.tasks} - {entry.ref for entry in building}
         if others and source_of(context.settings).follows_koji_tags:
-            self.concerns.reconciliation.images_changed()
+            self.controllers.reconciliation.images_changed()
         return read.messages
 
     def _plan(self, connection: Connection) -> int:
-        if not self.concerns.may_plan:
+        if not self.controllers.may_plan:
             return 0
         clock, settings = self._context.clock, self._context.settings
         began = clock.monotonic()
@@ -180,9 +180,9 @@ class Loop:
         if settled:
             self.metrics.count("plan", "settled", clock.monotonic() - began)
         begun = planning.begin_approved(connection, settings, clock.now())
-        due = self.concerns.reconciliation.due_to_look
+        due = self.controllers.reconciliation.due_to_look
         moved = plan_moved(connection, settings, clock.now()) if due else None
-        return settled + begun + self.concerns.reconciliation.catch_up(connection) + (moved is not None)
+        return settled + begun + self.controllers.reconciliation.catch_up(connection) + (moved is not None)
 
     def beat(self) -> None:
         """Say that the loop gets on, and what it waits for, where it is time to. Raises UnreachableError.
@@ -196,7 +196,7 @@ class Loop:
             self._journal.check()
 
     def _activity(self) -> Activity:
-        return report.activity(self._context, self.concerns, self.metrics)
+        return report.activity(self._context, self.controllers, self.metrics)
 
     @property
     def clock(self) -> Clock:
@@ -216,14 +216,14 @@ class Loop:
     def close(self) -> bool:
         """Let go of the builder, for a moment at most; whether no call hangs in a thread of this process."""
         ended = self.calls.close(self._context.builder.close)
-        self.concerns.pushes.close()
+        self.controllers.pushes.close()
         return ended
 
     def idle(self) -> bool:
         """Whether nothing is left to be done: no unread message, settling change or approved wave, nothing open."""
         with reading(self.engine) as connection:
             return not (
-                self.concerns.reconciliation.due_to_look
+                self.controllers.reconciliation.due_to_look
                 or work.any_left(connection)
                 or self._promotable(connection)
             )
@@ -234,7 +234,7 @@ class Loop:
 
     def at_rest(self) -> bool:
         """Whether nothing will be done without a new message or an operator: idle, or all that is left is held."""
-        if self.concerns.busy:
+        if self.controllers.busy:
             return False
         with reading(self.engine) as connection:
             return not (
@@ -257,7 +257,7 @@ class Loop:
         while not stop.is_set():
             try:
                 if forget:  # what was not committed may be in the memory
-                    self.concerns = Concerns(self._context)
+                    self.controllers = Controllers(self._context)
                     forget = False
                 done = self.once()
                 self.beat()
@@ -271,7 +271,7 @@ class Loop:
                 stop.wait(DATABASE_PAUSE)
                 forget = True
                 continue
-            self.concerns.reconciliation.check(until_idle=until_idle)
+            self.controllers.reconciliation.check(until_idle=until_idle)
             self._alive()
             if not done:
                 self.calls.wait(min(self._context.settings.poll_seconds, TICK_SECONDS))

@@ -170,7 +170,7 @@ def test_a_registry_that_is_down_fails_nobody_and_keeps_what_was_known(
         bench.passes(bench.settings.reconcile.externals_seconds + 10)
         bench.tell(NEW)
         bench.finish()
-        failure = bench.loop.concerns.externals.failure
+        failure = bench.loop.controllers.externals.failure
         assert failure is not None
         assert spec in failure.reason
         assert digest(bench, spec) == known
@@ -180,7 +180,7 @@ def test_a_registry_that_is_down_fails_nobody_and_keeps_what_was_known(
     update(registry, spec, NEW)
     bench.passes(700)
     bench.finish()
-    assert bench.loop.concerns.externals.failure is None
+    assert bench.loop.controllers.externals.failure is None
     assert bench.states() == [("app", "succeeded")]
 
 

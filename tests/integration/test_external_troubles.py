@@ -40,7 +40,7 @@ def trouble(bench: Workbench) -> str:
 def goes_well(bench: Workbench) -> bool:
     """Whether there is no trouble any more, some time later by the engine's clock."""
     bench.passes(LATER, step=100)
-    return bench.loop.concerns.externals.failure is None
+    return bench.loop.controllers.externals.failure is None
 
 
 def test_a_registry_that_answers_429_is_left_alone_as_long_as_it_asks_and_its_images_are_built_then(

@@ -65,7 +65,7 @@ def waiting(bench: PushingBench) -> set[str]:
 
 def why(bench: PushingBench) -> str:
     """Why something could not be pushed last, as `status` says it; the rebuild is a success all the same."""
-    failure = bench.loop.concerns.pushes.failure
+    failure = bench.loop.controllers.pushes.failure
     assert failure is not None
     assert bench.states() == [("base", "succeeded")]
     return failure.reason
@@ -164,7 +164,7 @@ def test_a_registry_that_is_down_for_a_minute_is_no_failure_of_the_image_and_get
     assert len(waiting(bench)) == 4
     registry.start()
     bench.finish()
-    assert (len(waiting(bench)), bench.loop.concerns.pushes.failure, len(bench.builder.uploaded)) == (0, None, 1)
+    assert (len(waiting(bench)), bench.loop.controllers.pushes.failure, len(bench.builder.uploaded)) == (0, None, 1)
     assert digest(f"{registry.host}/team/base:f42") == digest(f"{registry.host}/mirror:f42")
 
 

@@ -210,12 +210,12 @@ def test_while_the_registry_is_away_nothing_changes_and_it_is_asked_again(
     assert answer(bench, number) is None
     status = Client(bench.store, bench.settings).reads("status")
     assert [(one["verb"], one["target"]) for one in status["requests"]] == [("rollback", "base:f42")]
-    failure = bench.loop.concerns.rollbacks.failure
+    failure = bench.loop.controllers.rollbacks.failure
     assert failure is not None and "cannot be reached" in failure.reason
     registry.start()
     bench.finish()
     assert went_back(bench, "base")
-    assert bench.loop.concerns.rollbacks.failure is None
+    assert bench.loop.controllers.rollbacks.failure is None
 
 
 def test_what_cannot_be_gone_back_to_is_refused_at_once(store: Engine) -> None:

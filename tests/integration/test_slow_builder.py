@@ -220,7 +220,7 @@ def test_a_build_that_waits_at_the_builder_does_not_take_too_long(
     for _ in range(10):
         scene.step(100, "poll")
     assert scene.state == "building"
-    assert scene.bench.loop.concerns.polling.waiting == {scene.bench.entry("app").ref}
+    assert scene.bench.loop.controllers.polling.waiting == {scene.bench.entry("app").ref}
     waiting = False
     scene.step(10, "poll")
     assert scene.bench.entry("app").begun_at == scene.bench.clock.now - 10
@@ -288,12 +288,12 @@ def test_a_site_that_refuses_everything_fails_nobody_and_is_tried_with_one_build
         scene.step(0, "submit")
     assert tried >= 3
     assert {state for _, state in scene.bench.states()} <= {"queued", "submitting"}
-    failure = scene.bench.loop.concerns.submissions.site_failure
+    failure = scene.bench.loop.controllers.submissions.site_failure
     assert failure is not None
     assert failure.reason == "pipelineruns is forbidden"
     scene.bench.builder.before = lambda call: None
     scene.step(4000, "find", "submit")
-    assert scene.bench.loop.concerns.submissions.site_failure is None
+    assert scene.bench.loop.controllers.submissions.site_failure is None
     scene.finish()
     assert {state for _, state in scene.bench.states()} == {"succeeded"}
 

@@ -49,7 +49,7 @@ def test_a_test_that_cannot_be_run_is_nobody_s_failure_and_is_run_again(site: Si
     site.answer(alone="")
     site.passes(120)
     assert site.state("base") == "testing"
-    failure = site.loop.concerns.tests.failure
+    failure = site.loop.controllers.tests.failure
     assert failure is not None
     assert "no space left" in failure.reason
     assert site.builder.tests[0] == ("base", False)

@@ -1,11 +1,11 @@
-"""All that the engine asks the world for: one concern for each kind of call."""
+"""All that the engine asks the world for: one controller for each kind of call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from rebuilder.engine.cancellation import Cancellations
-from rebuilder.engine.context import Concern, Context
+from rebuilder.engine.context import Context, Controller
 from rebuilder.engine.enrichment import Enrichment
 from rebuilder.engine.external_parents import ExternalParents
 from rebuilder.engine.polling import Polling
@@ -20,7 +20,7 @@ from rebuilder.engine.tidying import TidyingUp
 from rebuilder.engine.withdrawal import Withdrawals
 
 
-class Concerns:
+class Controllers:
     """They begin with no memory: all that counts is in the database."""
 
     def __init__(self, context: Context) -> None:
@@ -36,14 +36,14 @@ class Concerns:
         self.reconciliation = Reconciliation(context)
         self.externals = ExternalParents(context, self.reconciliation)
         self.tidying = TidyingUp(context)
-        self.all: Sequence[Concern] = (
+        self.all: Sequence[Controller] = (
             self.submissions, self.polling, self.tests, self.promotions, self.pushes, self.rollbacks,
             Cancellations(context), self.enrichment, self.repositories, self.withdrawals, self.reconciliation,
             self.externals, self.tidying,
         )  # fmt: skip
 
     @property
-    def when_idle(self) -> Sequence[Concern]:
+    def when_idle(self) -> Sequence[Controller]:
         """Those that have something to ask where nothing is left to be done."""
         return self.reconciliation, self.externals, self.tidying
 
