@@ -21,7 +21,7 @@ from rebuilder.inventory.buildah_cli import Storage
 
 QUEUE = "rebuilder-demo"
 PUSH_SECONDS = 60.0
-REMOVALS, REMOVAL_SECONDS = 50, 0.2
+REMOVALS, REMOVAL_SECONDS = 20, 0.2
 CONFIGURATION = """amqp_url = "{amqp_url}"
 callback = "consumers:Inbox"
 passive_declares = false
@@ -188,17 +188,22 @@ class Site:
 
     def remove(self) -> bool:
         """End the builds that still run, and take the folder away; whether all of it is gone."""
-        if self.configuration.exists():
-            ours = self.settings.buildah
-            for settings in (ours, self.of_owners(ours.storage_driver), self.of_users()):
+        storages = self._storages()
+        for _ in range(REMOVALS):  # what was killed may write until it is gone, or have mounted its storage once more
+            for settings in storages:
                 _cancel_builds(settings)
                 self._forget(Storage(settings))
-        for _ in range(REMOVALS):  # what was killed may write until it is gone
             shutil.rmtree(self.folder, ignore_errors=True)
             if not self.folder.exists():
                 return True
             time.sleep(REMOVAL_SECONDS)
         return False
+
+    def _storages(self) -> tuple[BuildahSettings, ...]:
+        if not self.configuration.exists():
+            return ()
+        ours = self.settings.buildah
+        return ours, self.of_owners(ours.storage_driver), self.of_users()
 
     def _forget(self, storage: Storage) -> None:
         for arguments in (("umount", "--all"), ("rm", "--all"), ("rmi", "--all", "--force")):
