@@ -10,6 +10,6 @@ from support import forks
 
 @pytest.fixture(scope="module", autouse=True)
 def executed() -> Iterator[None]:
-    """The command's processes start as they do for whoever types them: what that costs is a part of what is measured."""
+    """The command is started as whoever types it starts it: what that costs is a part of what is measured."""
     with forks.executed():
         yield
