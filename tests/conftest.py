@@ -58,11 +58,13 @@ def mortal_broker(broker: Broker) -> Iterator[Broker]:
 @pytest.fixture
 def fresh_queue(broker: Broker) -> Iterator[str]:
     """The name of a durable, empty queue that goes away afterwards."""
+    from support import bus  # with fedora-messaging, which most tests do without
+
     name = f"test-{secrets.token_hex(6)}"
-    with servers.channel_to(broker) as channel:
+    with bus.channel(broker) as channel:
         channel.queue_declare(name, durable=True)
     yield name
-    with servers.channel_to(broker) as channel:
+    with bus.channel(broker) as channel:
         channel.queue_delete(name)
 
 

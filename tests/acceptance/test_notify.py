@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fedora_messaging.message import Message, get_message
+from fedora_messaging.message import Message
 from support import bus, shell
 from support.servers import processes_of
 from support.users import INVENTORY
@@ -84,11 +84,7 @@ class Operator:
         return found
 
     def received(self) -> list[Message]:
-        found = []
-        with bus.channel(self.broker) as opened:
-            while (got := opened.basic_get(self.queue, auto_ack=True))[0] is not None:
-                found.append(get_message(got[0].routing_key, got[1], got[2]))
-        return found
+        return bus.taken(self.broker, self.queue)
 
 
 @pytest.fixture

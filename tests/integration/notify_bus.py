@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from fedora_messaging.message import Message, get_message
+from fedora_messaging.message import Message
 from integration.workbench import image
 from sqlalchemy import Engine, select
 from support import bus
@@ -85,11 +85,7 @@ class Bus:
 
     def received(self) -> list[Message]:
         """All that came, validated by its schema."""
-        found = []
-        with bus.channel(self.broker) as opened:
-            while (got := opened.basic_get(self.queue, auto_ack=True))[0] is not None:
-                found.append(get_message(got[0].routing_key, got[1], got[2]))
-        return found
+        return bus.taken(self.broker, self.queue)
 
 
 @pytest.fixture

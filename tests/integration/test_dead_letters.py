@@ -13,7 +13,7 @@ from time import struct_time
 import pika
 import pytest
 from sqlalchemy import Engine
-from support import bus, servers, shell
+from support import bus, shell
 from support.api_client import Client
 
 from consumers.topics import parse
@@ -108,7 +108,7 @@ def test_what_the_broker_gave_up_is_collected(
     assert types("inbox", "dead", "declare", "--queue", dead).returncode == 0
     arguments = {"x-queue-type": "quorum", "x-delivery-limit": 20, "x-dead-letter-exchange": dead,
                  "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}  # fmt: skip
-    with servers.channel_to(broker) as channel:
+    with bus.channel(broker) as channel:
         channel.queue_declare(f"{fresh_queue}.live", durable=True, arguments=arguments)
         channel.basic_publish("", f"{fresh_queue}.live", b"\xff", pika.BasicProperties(message_id="a", delivery_mode=2))
         returned = 0
@@ -135,7 +135,7 @@ def test_what_no_calendar_has_and_what_is_no_text_is_collected_too(
     far = struct_time((9999, 12, 31, 10**13, 0, 0, 0, 0, 0))
     date = type("FarFuture", (datetime,), {"utctimetuple": lambda _: far}).now()
     properties = pika.BasicProperties(message_id=b"\xff", content_encoding=b"\xfe", headers={b"\xff": 1, "at": date})  # type: ignore[arg-type]
-    with servers.channel_to(broker) as channel:
+    with bus.channel(broker) as channel:
         channel.basic_publish("", fresh_queue, b"{}", properties)
         assert types("inbox", "dead", "collect", "--queue", fresh_queue).stdout == f"1 collected from {fresh_queue}\n"
     with reading(store) as connection:

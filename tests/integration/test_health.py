@@ -9,7 +9,7 @@ import pytest
 from integration.workbench import Workbench
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
-from support import bus, servers
+from support import bus
 from support.api_client import Client
 
 from rebuilder import config_file
@@ -123,7 +123,7 @@ def test_the_queue_is_looked_at_without_touching_it(store: Engine, broker: Broke
     client = Client(store, bus=Bus(broker.amqp_url, (fresh_queue,), {}))
     beat(store, "engine", 1)
     assert health(client)[1]["bus"] == (False, f"no consumer reads queue {fresh_queue}")
-    with servers.channel_to(broker) as channel:
+    with bus.channel(broker) as channel:
         bus.send(channel, fresh_queue, bus.update())
         found = measured(client)
         assert (found[f"rebuilder_queue_messages {fresh_queue}"], found["rebuilder_broker_up"]) == (1, 1)
@@ -158,7 +158,7 @@ def test_without_a_bus_it_is_not_configured_and_all_is_well(store: Engine, tmp_p
 def test_the_broker_is_not_asked_for_every_scrape(store: Engine, broker: Broker, fresh_queue: str) -> None:
     client = Client(store, bus=Bus(broker.amqp_url, (fresh_queue,), {}))
     measured(client)
-    with servers.channel_to(broker) as channel:
+    with bus.channel(broker) as channel:
         bus.send(channel, fresh_queue, bus.update())
     assert measured(client)[f"rebuilder_queue_messages {fresh_queue}"] == 0
 

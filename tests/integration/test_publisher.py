@@ -82,12 +82,18 @@ def unforgetting(store: Engine) -> Iterator[None]:
             connection.exec_driver_sql(again)
 
 
-def test_a_publisher_that_is_killed_sends_again_under_the_same_id(line: Bus, store: Engine) -> None:
+def more_than_a_batch(store: Engine) -> int:
+    """A finished wave, of which nothing is told yet; how many notifications that makes."""
     bench = Workbench(store, [image(f"app{number}") for number in range(40)], max_builds=40, **ON)
     bench.tell(FIX)
     bench.finish()
     everything = left(store)
     assert everything > BATCH, "there is more than one batch"
+    return everything
+
+
+def test_a_publisher_that_is_killed_sends_again_under_the_same_id(line: Bus, store: Engine) -> None:
+    everything = more_than_a_batch(store)
     with pytest.raises(AssertionError, match="killed"), unforgetting(store), line.publisher() as child:
         bus.until(lambda: "not now" in line.log.read_text())  # the broker has a batch, the database does not know
         child.send_signal(signal.SIGKILL)
@@ -101,11 +107,7 @@ def test_a_publisher_that_is_killed_sends_again_under_the_same_id(line: Bus, sto
 
 
 def test_two_publishers_never_send_at_the_same_time(line: Bus, store: Engine) -> None:
-    bench = Workbench(store, [image(f"app{number}") for number in range(40)], max_builds=40, **ON)
-    bench.tell(FIX)
-    bench.finish()
-    everything = left(store)
-    assert everything > BATCH, "there is more than one batch"
+    everything = more_than_a_batch(store)
     with line.publisher(), line.publisher():
         bus.until(lambda: not left(store))
     assert len(line.received()) == everything

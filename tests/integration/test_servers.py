@@ -12,8 +12,8 @@ from pathlib import Path
 import pika
 import pytest
 import sqlalchemy
-from support import servers
-from support.servers import channel_to, processes_of
+from support import bus, servers
+from support.servers import processes_of
 
 from rebuilder.demo import broker as module
 from rebuilder.demo.broker import PROGRAMS, SCRIPT, Broker
@@ -51,20 +51,20 @@ def other_program() -> Iterator[int]:
 
 
 def test_a_broker_delivers_what_is_published(broker: Broker, fresh_queue: str) -> None:
-    with channel_to(broker) as channel:
+    with bus.channel(broker) as channel:
         channel.basic_publish("", fresh_queue, b"hello", mandatory=True)
         assert channel.basic_get(fresh_queue, auto_ack=True)[2] == b"hello"
 
 
 def test_a_fresh_queue_is_empty(broker: Broker, fresh_queue: str) -> None:
-    with channel_to(broker) as channel:
+    with bus.channel(broker) as channel:
         assert channel.queue_declare(fresh_queue, passive=True).method.message_count == 0
 
 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
 def test_a_killed_broker_comes_back_with_its_persistent_messages(mortal_broker: Broker, kind: str) -> None:
     url, queue = mortal_broker.amqp_url, f"kept-{kind}"
-    with channel_to(mortal_broker) as channel:
+    with bus.channel(mortal_broker) as channel:
         channel.queue_declare(queue, durable=True, arguments={"x-queue-type": kind})
         time.sleep(SETTLING)
         channel.basic_publish("", queue, b"hello", PERSISTENT, mandatory=True)
@@ -73,7 +73,7 @@ def test_a_killed_broker_comes_back_with_its_persistent_messages(mortal_broker: 
             channel.basic_get(queue)
     mortal_broker.start()
     assert mortal_broker.amqp_url == url
-    with channel_to(mortal_broker) as channel:
+    with bus.channel(mortal_broker) as channel:
         assert channel.basic_get(queue, auto_ack=True)[2] == b"hello"
         channel.queue_delete(queue)
 
@@ -99,7 +99,7 @@ def test_a_broker_takes_another_port_where_one_was_taken_at_first(
     own_broker: Broker, other_program: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(own_broker, "_ports", own_broker._ports._replace(amqp=other_program))
-    with own_broker, channel_to(own_broker):
+    with own_broker, bus.channel(own_broker):
         assert own_broker.port != other_program
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pika
+from fedora_messaging.message import Message, get_message
 from pika.adapters.blocking_connection import BlockingChannel
 
 from rebuilder.demo import message
@@ -70,13 +71,11 @@ def consumer(configuration: Path, *folders: Path) -> Iterator[Child]:
 
 @contextmanager
 def channel(broker: Broker) -> Iterator[BlockingChannel]:
-    connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
-    try:
+    """A channel whose publishing waits for the broker's confirm."""
+    with pika.BlockingConnection(pika.URLParameters(broker.amqp_url)) as connection:
         opened = connection.channel()
         opened.confirm_delivery()
         yield opened
-    finally:
-        connection.close()
 
 
 def send(opened: BlockingChannel, queue: str, sent: Any) -> None:
@@ -91,6 +90,15 @@ def publish(opened: BlockingChannel, sent: Any) -> None:
 
 def update() -> Any:
     return message.update()
+
+
+def taken(broker: Broker, queue: str) -> list[Message]:
+    """All that the queue has, taken out of it and validated by its schema."""
+    messages = []
+    with channel(broker) as opened:
+        while (got := opened.basic_get(queue, auto_ack=True))[0] is not None:
+            messages.append(get_message(got[0].routing_key, got[1], got[2]))
+    return messages
 
 
 def waiting(opened: BlockingChannel, queue: str) -> int:

@@ -15,10 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pika
 import psycopg
 import pytest
-from pika.adapters.blocking_connection import BlockingChannel
 
 from rebuilder.demo.broker import Broker, _script
 from rebuilder.demo.process import LOOPBACK, Child, Process, family, free_port
@@ -71,15 +69,6 @@ def present(command: str) -> bool:
     if command.startswith("/"):
         return any(Path("/").glob(command.lstrip("/")))
     return shutil.which(command) is not None
-
-
-@contextmanager
-def channel_to(broker: Broker) -> Iterator[BlockingChannel]:
-    """A channel whose publishing waits for the broker's confirm."""
-    with pika.BlockingConnection(pika.URLParameters(broker.amqp_url)) as connection:
-        channel = connection.channel()
-        channel.confirm_delivery()
-        yield channel
 
 
 def control(broker: Broker, *arguments: str) -> None:
